@@ -1,0 +1,1 @@
+"""The dashboard: reads runs, computes nothing that a query could."""

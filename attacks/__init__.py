@@ -1,0 +1,20 @@
+"""Attacks on several modalities at once: a library of its own, on plain tensors.
+
+>>> from attacks.objective import Classification
+>>> from attacks.region import Range
+>>> from attacks.search import search
+>>> found = search(Classification(model, labels), {"image": x}, {"image": Range(0, 1)}, "image@linf:8/255")
+>>> found.strength  # the best known critical strength of every sample, in units of 8/255
+"""
+
+CATALOGUE = {
+    "search": {
+        "fast": "attacks.bracket:FAST",
+        "standard": "attacks.bracket:STANDARD",
+        "thorough": "attacks.bracket:THOROUGH",
+    },
+    "attack": {
+        "fgsm": "attacks.fgsm:fgsm",
+        "pgd": "attacks.pgd:pgd",
+    },
+}

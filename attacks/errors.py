@@ -1,0 +1,25 @@
+"""The one error for input that cannot be used, and how it speaks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BadInput(ValueError):
+    """What the caller gave cannot be used; the message names the value and the mend.
+
+    The command line prints the message as one sentence and exits with code 2.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
+    """The error for a name that is not among `known`, with the close matches.
+
+    >>> str(unknown("norm", "l3", ["linf", "l2"]))
+    "unknown norm 'l3': did you mean l2? (known: linf, l2)"
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return BadInput(f"unknown {kind} {name!r}: {hint}(known: {', '.join(names) or 'none'})")

@@ -1,0 +1,156 @@
+"""What an attack aims at: a model's verdict on inputs, as numbers to raise and a failure to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks.errors import unknown
+from attacks.region import Inputs
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a model makes of a batch.
+
+    Attributes:
+        losses: per name, a loss per sample (B,), higher is nearer to failing, differentiable.
+        fails: whether each sample fails, bool (B,).
+        margins: for a classifier, how far each class is ahead of the right one (B, K), -inf at the
+            right one, differentiable; an attack may aim at one class.
+    """
+
+    losses: Mapping[str, Tensor]
+    fails: Tensor
+    margins: Tensor | None = None
+
+
+Loss = Callable[[Verdict], Tensor]
+"""Which number of a verdict an attack raises, (B,)."""
+
+
+def named(loss: str) -> Loss:
+    """The loss of that name.
+
+    Raises:
+        BadInput: when ascending, if the objective has no such loss.
+    """
+
+    def value(verdict: Verdict) -> Tensor:
+        if loss not in verdict.losses:
+            raise unknown("loss", loss, verdict.losses)
+        return verdict.losses[loss]
+
+    return value
+
+
+def toward(classes: Tensor) -> Loss:
+    """The margin of one chosen wrong class per sample, int64 (B,)."""
+
+    def value(verdict: Verdict) -> Tensor:
+        assert verdict.margins is not None, "only a classifier has classes to aim at"
+        return verdict.margins.gather(1, classes[:, None]).squeeze(1)
+
+    return value
+
+
+class Objective(Protocol):
+    """A verdict on inputs, bound to one batch of targets.
+
+    Calls must be per sample: one row's verdict may not depend on the other rows.
+    """
+
+    def __call__(self, inputs: Inputs) -> Verdict:
+        """Judge a batch, one tensor (B, ...) per modality."""
+
+    def take(self, rows: Tensor) -> Objective:
+        """The same objective for the chosen rows only."""
+
+    def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Objective:
+        """An equal objective that may reuse what it knows of `inputs` outside the `moving` modalities."""
+
+
+def classification_verdict(logits: Tensor, labels: Tensor) -> Verdict:
+    """Cross-entropy and margin (largest wrong logit minus the right one) of logits (B, K), labels (B,).
+
+    A tie counts as a failure: the right class is not ahead.
+    """
+    right = logits.gather(1, labels[:, None])
+    margins = (logits - right).scatter(1, labels[:, None], float("-inf"))
+    margin = margins.amax(1)
+    losses = {"cross_entropy": F.cross_entropy(logits, labels, reduction="none"), "margin": margin}
+    return Verdict(losses, margin >= 0, margins)
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Plain tensors in: a classifier that must keep predicting `labels`.
+
+    Attributes:
+        forward: maps a dict of inputs to logits (B, K), K ≥ 2; a module or any function.
+        labels: int64 (B,).
+    """
+
+    forward: Callable[[Inputs], Tensor]
+    labels: Tensor
+
+    def __call__(self, inputs: Inputs) -> Verdict:
+        return classification_verdict(self.forward(inputs), self.labels)
+
+    def take(self, rows: Tensor) -> Classification:
+        return Classification(self.forward, self.labels[rows])
+
+    def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Classification:
+        return self
+
+
+def judged_gradient(objective: Objective, complete: Callable[[Inputs], Inputs], at: Inputs, loss: Loss) -> tuple[Verdict, Tensor, Inputs]:
+    """The verdict at the attacked modalities `at`, the loss (B,) there, and its gradient.
+
+    A modality the model does not read gets a zero gradient. No parameter's `.grad` is touched.
+
+    Args:
+        complete: adds the untouched modalities.
+    """
+    leaves = {name: x.detach().requires_grad_() for name, x in at.items()}
+    with torch.enable_grad():
+        verdict = objective(complete(leaves))
+        value = loss(verdict)
+        found: tuple[Tensor | None, ...] = (None,) * len(leaves)
+        if value.requires_grad:
+            found = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
+    gradient = {
+        name: torch.zeros_like(x) if part is None else torch.nan_to_num(part)
+        for (name, x), part in zip(at.items(), found, strict=True)
+    }
+    return verdict, value.detach(), gradient
+
+
+@contextmanager
+def preserved(model: nn.Module) -> Iterator[None]:
+    """Evaluate a model and leave no trace, also after an exception.
+
+    Inside, the model is in evaluation mode. Afterwards the mode of every module, the gradients and
+    `requires_grad` of every parameter, and torch's global random state are as they were.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    parameters = [(p, p.requires_grad, p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            model.eval()
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter, requires_grad, gradient, values in parameters:
+                parameter.requires_grad_(requires_grad)
+                parameter.grad = gradient
+                if gradient is not None and values is not None:
+                    gradient.copy_(values)

@@ -1,0 +1,138 @@
+"""The region an adversary may reach: clean inputs, the balls of a scenario, and the valid ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput
+from attacks.norms import per_sample
+from attacks.scenario import Scenario, parse
+
+Inputs = dict[str, Tensor]
+"""The inputs of a model: one tensor (B, ...) for each modality."""
+
+
+@dataclass(frozen=True, eq=False)
+class Range:
+    """The valid values of one modality, in raw units; may be infinite.
+
+    `low` and `high` broadcast against the modality's tensor (B, ...): a scalar, one value per
+    feature, or one per sample and feature. What must not change (padding) has low equal to high.
+    """
+
+    low: Tensor | float
+    high: Tensor | float
+
+    def over(self, x: Tensor) -> Range:
+        """The range with both ends expanded (without a copy) to the shape of `x`."""
+        ends = (torch.as_tensor(end, dtype=x.dtype, device=x.device).expand_as(x) for end in (self.low, self.high))
+        return Range(*ends)
+
+    def clamp(self, x: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(x, torch.as_tensor(self.low)), torch.as_tensor(self.high))
+
+
+Bounds = Mapping[str, Range]
+"""The valid range of each modality; a modality that is left out is unbounded."""
+
+UNBOUNDED = Range(float("-inf"), float("inf"))
+
+
+def take(inputs: Mapping[str, Tensor], rows: Tensor) -> Inputs:
+    """The chosen rows of every modality."""
+    return {name: x[rows] for name, x in inputs.items()}
+
+
+def select(where: Tensor, yes: Mapping[str, Tensor], no: Mapping[str, Tensor]) -> Inputs:
+    """Sample by sample, `yes` where the mask (B,) says so, else `no`."""
+    return {name: torch.where(per_sample(where, x), yes[name], x) for name, x in no.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """What a scenario allows around a batch of clean inputs.
+
+    At strength t a change δ is allowed when ‖δ_m‖ ≤ t · r_m for every attacked modality m and every
+    value stays in its range.
+    """
+
+    inputs: Inputs
+    ranges: dict[str, Range]
+    scenario: Scenario
+
+    @staticmethod
+    def of(inputs: Inputs, bounds: Bounds, scenario: Scenario | str) -> Region:
+        """Check and build.
+
+        Raises:
+            BadInput: the scenario names a modality the inputs lack, or an attacked input holds
+                values outside its range or NaN.
+        """
+        scenario = parse(scenario) if isinstance(scenario, str) else scenario
+        for name in scenario.names:
+            if name not in inputs:
+                raise BadInput(f"modality {name!r} of scenario '{scenario}' is not among the inputs ({', '.join(inputs)})")
+        ranges = {name: bounds.get(name, UNBOUNDED).over(inputs[name]) for name in scenario.attacked_names}
+        for name, valid in ranges.items():
+            x = inputs[name]
+            if not bool(((x >= valid.low) & (x <= valid.high)).all()):
+                raise BadInput(
+                    f"modality {name!r} has values outside its range or NaN "
+                    f"(they span {x.min():g} to {x.max():g}): mend the data or the range"
+                )
+        return Region(inputs, ranges, scenario)
+
+    @property
+    def clean(self) -> Inputs:
+        """The untouched values of the attacked modalities."""
+        return {name: self.inputs[name] for name in self.ranges}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def take(self, rows: Tensor) -> Region:
+        ranges = {name: Range(torch.as_tensor(r.low)[rows], torch.as_tensor(r.high)[rows]) for name, r in self.ranges.items()}
+        return Region(take(self.inputs, rows), ranges, self.scenario)
+
+    def complete(self, attacked: Mapping[str, Tensor]) -> Inputs:
+        """Full inputs: the given attacked modalities, the clean rest."""
+        return {**self.inputs, **attacked}
+
+    def gauge(self, candidate: Mapping[str, Tensor]) -> Tensor:
+        """The smallest strength that allows the candidate, max_m ‖δ_m‖ / r_m, in float64, (B,)."""
+        sizes = [
+            ball.norm.size(candidate[ball.modality].double() - self.inputs[ball.modality].double()) / ball.radius
+            for ball in self.scenario.attacked
+        ]
+        return torch.stack(sizes).amax(0)
+
+    def project(self, candidate: Mapping[str, Tensor], strength: Tensor) -> Inputs:
+        """The nearest allowed inputs at strength (B,), modality by modality."""
+        projected = {}
+        for ball in self.scenario.attacked:
+            x, valid = self.inputs[ball.modality], self.ranges[ball.modality]
+            radius = (strength * ball.radius).to(x.dtype)
+            delta = ball.norm.project(candidate[ball.modality] - x, radius, valid.low - x, valid.high - x)
+            projected[ball.modality] = valid.clamp(x + delta)  # x + (high - x) may round past high
+        return projected
+
+    def step(self, at: Mapping[str, Tensor], gradient: Mapping[str, Tensor], length: Tensor, strength: Tensor) -> Inputs:
+        """One steepest step in every attacked modality, `length` (B,) in units of strength, projected."""
+        moved = {
+            ball.modality: at[ball.modality]
+            + per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype)
+            * ball.norm.steepest(gradient[ball.modality])
+            for ball in self.scenario.attacked
+        }
+        return self.project(moved, strength)
+
+    def shifted(self, unit: Mapping[str, Tensor], strength: Tensor) -> Inputs:
+        """The clean inputs moved by `strength` (B,) times a change of unit gauge, kept in range."""
+        return {
+            name: valid.clamp(self.inputs[name] + per_sample(strength, self.inputs[name]).to(self.inputs[name].dtype) * unit[name])
+            for name, valid in self.ranges.items()
+        }

@@ -1,0 +1,136 @@
+"""Run one cell: the clean pass, the sweep and the ledger of one model on one shard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from attacks.objective import preserved
+from attacks.region import Inputs
+from attacks.scenario import Scenario, closure
+from attacks.search import Found, search_all
+from harness.ledger import LEDGER, found_rows, scenario_columns
+from harness.objective import TaskObjective
+from harness.plan import Cell, Work
+from harness.sweep import SWEEP, sweep_rows
+from harness.tasks import Batch
+from harness.tasks.task import sample_hashes
+
+SAMPLES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("hash", pa.string()),
+        ("target", pa.float64()),
+        ("group", pa.string()),
+        ("prediction", pa.float64()),
+        ("score", pa.float64()),
+    ]
+)
+SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "ledger": LEDGER}
+
+Progress = Callable[[int, int], None]
+"""Told how many scenario-samples are done, and how many gradient evaluations they took."""
+
+
+class OutOfTime(Exception):
+    """The budget is spent; the cell is given up and done again when the run is resumed."""
+
+
+@dataclass(eq=False)
+class Parts:
+    """What a cell adds to the run: rows per table, and the witnesses to keep."""
+
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
+    witnesses: Inputs = field(default_factory=dict)
+
+
+def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, deadline: float | None) -> Parts:
+    """All rows of a cell. The model is left as it was, also after an exception.
+
+    Args:
+        deadline: by `time.monotonic`.
+
+    Raises:
+        OutOfTime: the deadline has passed.
+    """
+    task, config, module = work.task, work.config, cell.model.module
+    batch = task.splits["test"].take(cell.rows).to(device)
+    everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
+    parts = Parts()
+    with preserved(module):
+        with torch.no_grad():
+            outputs = TaskObjective(module, task, batch.targets, everything, {}).outputs(batch.inputs)
+        scores = task.problem.score(outputs, batch.targets).double().tolist()
+        parts.rows["samples"] += _sample_rows(batch, task.problem.predictions(outputs), scores)
+        parts.rows["sweep"] += sweep_rows(module, task, batch, work.schedules, config.repeats, config.seed)
+        _search(work, module, batch, everything, parts, progress, deadline)
+    clean = dict(zip(batch.samples, scores, strict=True))
+    shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
+    for name, rows in parts.rows.items():
+        full = [{**shared, "clean_score": clean[row["sample"]], **row} for row in rows]
+        parts.rows[name] = [{key: row[key] for key in SCHEMAS[name].names} for row in full]
+    return parts
+
+
+def _search(
+    work: Work, module: nn.Module, batch: Batch, everything: Tensor, parts: Parts, progress: Progress, deadline: float | None
+) -> None:
+    task = work.task
+    for group in work.scenarios:
+        present = everything.clone()
+        for name in group[0].missing:
+            present[:, task.names.index(name)] = False
+        objective = TaskObjective(module, task, batch.targets, present, {})
+        steps = search_all(
+            work.search, objective, batch.inputs, task.bounds(batch), group,
+            samples=batch.samples, seed=work.config.seed, limit=work.config.limit,
+        )  # fmt: skip
+        for scenario, found in steps:
+            with torch.no_grad():
+                predictions = task.problem.predictions(objective.outputs(found.witness))
+            rows = found_rows(scenario, found, predictions)
+            parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, rows, strict=True)]
+            parts.witnesses |= _kept(work, batch, scenario, found)
+            progress(len(batch), int(found.gradients.sum()))
+            if deadline is not None and time.monotonic() > deadline:
+                raise OutOfTime
+
+
+def _sample_rows(batch: Batch, predictions: Tensor, scores: list[float]) -> list[dict[str, Any]]:
+    columns = zip(
+        batch.samples, sample_hashes(batch), batch.targets.double().tolist(), batch.groups, predictions.double().tolist(), scores,
+        strict=True,
+    )  # fmt: skip
+    names = ("sample", "hash", "target", "group", "prediction", "score")
+    return [dict(zip(names, row, strict=True)) for row in columns]
+
+
+def _kept(work: Work, batch: Batch, scenario: Scenario, found: Found) -> Inputs:
+    """The attacked modalities of the witnesses to keep, keyed ``scenario|sample|modality``."""
+    return {
+        f"{scenario}|{sample}|{name}": found.witness[name][row].cpu()
+        for row, sample in enumerate(batch.samples)
+        if sample in work.kept_samples and bool(found.strength[row].isfinite())
+        for name in scenario.attacked_names
+    }
+
+
+def failed_rows(work: Work, cell: Cell) -> list[dict[str, Any]]:
+    """The ledger of a cell that crashed: one row per sample and scenario, status ``error``, no number."""
+    shared = {"run": work.run, "task": work.task.name, "model": cell.model.name, "status": "error"}
+    samples = [work.task.splits["test"].samples[row] for row in cell.rows]
+    return [
+        {**dict.fromkeys(LEDGER.names), **shared, **scenario_columns(scenario), "sample": sample, "seed": work.config.seed}
+        for group in work.scenarios
+        for scenario in closure(group)
+        for sample in samples
+    ]

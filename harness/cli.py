@@ -1,0 +1,135 @@
+"""The command line: ``python -m harness VERB``. Heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="How a multimodal model fails: under attack on one input or several, and when inputs go missing.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+Many = list[str]
+
+
+@app.command()
+def evaluate(
+    task: Annotated[str | None, typer.Option(help="What to test on: a name or file.py:object. [digits]")] = None,
+    model: Annotated[Many | None, typer.Option(help="A model under test; may be repeated. [early, concat, mean, late]")] = None,
+    scenario: Annotated[Many | None, typer.Option(help="An attack, as 'image@linf:8/255 + text@missing'; may be repeated.")] = None,
+    schedule: Annotated[Many | None, typer.Option(help="Missing modalities, name:rate,rate,...; may be repeated.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Draws of each schedule at each rate. [3]")] = None,
+    search: Annotated[str | None, typer.Option(help="fast, standard or thorough. [fast]")] = None,
+    samples: Annotated[str | None, typer.Option(help="How many test samples, or 'all'. [100]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random. [0]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
+    limit: Annotated[float | None, typer.Option(help="The largest strength searched. [8]")] = None,
+    witnesses: Annotated[str | None, typer.Option(help="Samples whose adversarial inputs are kept: none, a count or all. [8]")] = None,
+    budget: Annotated[str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h); the same command goes on.")] = None,
+    out: Annotated[str | None, typer.Option(help="The run directory, a path or URL. [runs/TASK-ID]")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")] = None,
+) -> None:
+    """Find each sample's critical strength under every scenario, and the score as modalities go missing."""
+    flags = {key: value for key, value in locals().items() if key != "config"}
+    from rich.console import Console
+
+    from harness.config import resolve
+    from harness.evaluate import evaluate as run
+
+    for key in ("samples", "witnesses"):
+        flags[key] = int(flags[key]) if str(flags[key]).lstrip("-").isdigit() else flags[key]
+    sys.exit(run(resolve(config, flags), _console(Console)))
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option(help="The model: a name or file.py:object.")],
+    task: Annotated[str, typer.Option(help="What to train on.")] = "digits",
+    recipe: Annotated[str, typer.Option(help="How to train.")] = "supervised",
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[str | None, typer.Option(help="The checkpoint. [checkpoints/TASK/MODEL.safetensors]")] = None,
+) -> None:
+    """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
+    from rich.console import Console
+
+    from harness.train import Training
+    from harness.train import train as run
+
+    run(Training(task, model, recipe, seed, epochs, device, out), _console(Console))
+
+
+@app.command("list")
+def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False) -> None:
+    """Show every task, model, recipe, search, attack and schedule there is, and how scenarios are written."""
+    from harness.listing import as_object, as_text
+
+    print(as_object() if as_json else as_text())
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="A run directory.")],
+    html: Annotated[str | None, typer.Option(help="Where to write the page. [RUN/report.html]")] = None,
+) -> None:
+    """Print a run's table again, and write its curves as one self-contained HTML page."""
+    from rich.console import Console
+
+    from harness.report import write_report
+    from harness.rundir import RunDirectory
+    from harness.summary import printed, summarise
+
+    directory, console = RunDirectory(run), _console(Console)
+    console.print(printed(summarise(directory)))
+    console.print(f"curves in {write_report(directory, html)}", soft_wrap=True)
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("harness.yaml")) -> None:
+    """Write a commented configuration, to be run with `evaluate --config`."""
+    from attacks.errors import BadInput
+    from harness.config import Evaluation, dump
+
+    if path.exists():
+        raise BadInput(f"{path} exists already: name another file, or remove it")
+    try:
+        path.write_text(dump(Evaluation()))
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+    print(f"{path} written; run it with: python -m harness evaluate --config {path}")
+
+
+def _console(console: Any) -> Any:
+    """As wide as the terminal; where there is none, wide enough for four models."""
+    return console() if sys.stdout.isatty() else console(width=140)
+
+
+def main() -> None:
+    """Run the command line; see design.md for the exit codes."""
+    from attacks.errors import BadInput
+
+    try:
+        app(standalone_mode=False)
+    except BadInput as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of the command line's own
+            _refuse(error.format_message())
+        raise
+
+
+def _refuse(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

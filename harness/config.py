@@ -1,0 +1,109 @@
+"""The configuration of an evaluation: from a YAML file, from flags, checked, and saved with the run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from attacks.errors import BadInput, unknown
+from attacks.search import DEFAULT_LIMIT
+
+DEFAULT_MODELS = ("early", "concat", "mean", "late")
+DEFAULT_SCHEDULES = ("mcar:0,0.2,0.4,0.6,0.8",)
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+class Evaluation(BaseModel):
+    """Everything that `evaluate` can be told. Fields are flags of the same name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field("digits", description="what the models are tested on")
+    model: tuple[str, ...] = Field(DEFAULT_MODELS, description="the models under test", min_length=1)
+    scenario: tuple[str, ...] = Field((), description="attacks; empty: each modality alone, and all together")
+    schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,...")
+    repeats: int = Field(3, ge=1, description="draws of each schedule at each rate")
+    search: str = Field("fast", description="how hard to search for the critical strength")
+    limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
+    samples: int | None = Field(100, ge=1, description="how many test samples; null: all")
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
+    budget: float | None = Field(None, gt=0, description="seconds after which to stop cleanly; null: never")
+    out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
+
+    @field_validator("model", "scenario", "schedule", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("model", "scenario")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({each for each in value if value.count(each) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is named twice: name it once")
+        return value
+
+    @field_validator("witnesses")
+    @classmethod
+    def _not_negative(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{value} is negative: give none, a count or all")
+        return value
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        match = re.fullmatch(r"\s*([\d.]+)\s*([smh])\s*", value) if isinstance(value, str) else None
+        return float(match[1]) * UNITS[match[2]] if match else value
+
+
+RESULT_NEUTRAL = {"batch_size", "device", "budget", "out", "witnesses"}
+"""What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
+
+
+def resolve(file: Path | None, flags: dict[str, Any]) -> Evaluation:
+    """The configuration of a YAML file with flags on top; a flag that is None was not given.
+
+    Raises:
+        BadInput: the file cannot be read, or a key or value is not valid (the message names it).
+    """
+    given = _read(file) if file else {}
+    given |= {key: value for key, value in flags.items() if value not in (None, [], ())}
+    for key in given:
+        if key not in Evaluation.model_fields:
+            raise unknown("configuration key", str(key), Evaluation.model_fields)
+    try:
+        return Evaluation.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if str(part) in Evaluation.model_fields)
+        raise BadInput(f"{place} = {given.get(place)!r}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text()) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"configuration {file} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"configuration {file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise BadInput(f"configuration {file} must hold keys and values, such as 'task: digits'")
+    return content
+
+
+def dump(evaluation: Evaluation) -> str:
+    """The configuration as commented YAML that `resolve` reads back."""
+    lines = ["# What to evaluate. Any flag of `python -m harness evaluate` overrules its key here."]
+    values = evaluation.model_dump(mode="json")
+    for name, field in Evaluation.model_fields.items():
+        text = yaml.safe_dump({name: values[name]}, default_flow_style=None, sort_keys=False).strip()
+        lines.append(f"{text}  # {field.description}" if field.description else text)
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,118 @@
+"""Curves: queries on the ledger and the sweep, with Wilson intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+Z = 1.959963984540054  # the 97.5 % point of the normal distribution: two-sided 95 % intervals
+
+
+@dataclass(frozen=True)
+class Share:
+    """A mean score over samples, with its 95 % Wilson interval.
+
+    A score between 0 and 1 varies no more than a yes or no of the same mean, so the interval holds for
+    fractional scores too.
+    """
+
+    value: float
+    samples: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson, JASA 1927."""
+        n, p = self.samples, self.value
+        if n == 0:
+            return 0.0, 1.0
+        centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
+        half = Z / (1 + Z**2 / n) * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.value:.3f} [{low:.2f}, {high:.2f}]"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve: strength or fraction missing, and the score there."""
+
+    at: float
+    share: Share
+
+
+def query(sql: str, **tables: pa.Table) -> list[tuple[Any, ...]]:
+    """The rows of an SQL query on tables of a run, by name."""
+    with duckdb.connect() as connection:
+        for name, table in tables.items():
+            connection.register(name, table)
+        return connection.sql(sql).fetchall()
+
+
+def clean_scores(samples: pa.Table) -> dict[str, Share]:
+    """Per model, the mean score on untouched inputs."""
+    rows = query("select model, avg(score), count(*) from samples group by model", samples=samples)
+    return {model: Share(value, count) for model, value, count in rows}
+
+
+def robust_curves(ledger: pa.Table, strengths: Sequence[float]) -> dict[tuple[str, str], list[Point]]:
+    """Per (scenario, model), the share of samples whose critical strength exceeds each strength."""
+    rows = query(
+        """
+        select scenario, model, t, avg(case when strength > t then 1.0 else 0.0 end), count(*)
+        from ledger, strengths where status = 'ok' group by all order by t
+        """,
+        ledger=ledger,
+        strengths=pa.table({"t": list(strengths)}),
+    )
+    return _curves(rows)
+
+
+def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
+    """Per (schedule, model), the score against the fraction missing that was reached, level by level.
+
+    Repeats are averaged within each sample first: they share the sample, and count once.
+    """
+    rows = query(
+        """
+        with averaged as (
+            select schedule, model, level, sample, avg(score) as score,
+                avg(1 - length(replace(present, '0', '')) / length(present)) as missing
+            from sweep where status = 'ok' group by all
+        )
+        select schedule, model, avg(missing), avg(score), count(*)
+        from averaged group by schedule, model, level order by level
+        """,
+        sweep=sweep,
+    )
+    return _curves(rows)
+
+
+def strength_grid(ledger: pa.Table, points: int = 81) -> list[float]:
+    """Evenly spaced strengths from 0 to where the last curve has fallen, or to the search limit."""
+    ((last, limit),) = query(
+        """
+        select max(strength) filter (isfinite(strength)), max("limit") from ledger where status = 'ok'
+        """,
+        ledger=ledger,
+    )
+    top = min(max(last or 0.0, 1.0) * 1.02, limit or 1.0)
+    return [top * number / (points - 1) for number in range(points)]
+
+
+def statuses(ledger: pa.Table) -> dict[str, int]:
+    """How many rows of the ledger have each status."""
+    return dict(query("select status, count(*) from ledger group by status", ledger=ledger))
+
+
+def _curves(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str], list[Point]]:
+    curves: dict[tuple[str, str], list[Point]] = {}
+    for panel, model, at, value, count in rows:
+        curves.setdefault((panel, model), []).append(Point(at, Share(value, count)))
+    return curves

@@ -1,0 +1,130 @@
+"""`evaluate`: the main job, from a configuration to a filled run directory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from attacks.errors import BadInput
+from harness.cell import OutOfTime, failed_rows, run_cell
+from harness.config import Evaluation
+from harness.loading import load_model, load_task
+from harness.plan import Cell, Work, cells, prepare
+from harness.progress import Reporter, reporting
+from harness.rundir import RunDirectory
+from harness.summary import printed, summarise
+from harness.sweep import mask_hash
+
+PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "duckdb")
+COMPLETE, STOPPED, RUNNING, FAILED = "complete", "stopped", "running", "finished with errors"
+
+
+def evaluate(config: Evaluation, console: Console) -> int:
+    """Run or resume an evaluation and print its summary.
+
+    Returns:
+        the exit code: 0 done (or cleanly stopped by the budget), 5 some cells are errors.
+
+    Raises:
+        BadInput: before any work is done, whatever cannot be used.
+    """
+    deadline = time.monotonic() + config.budget if config.budget else None
+    device = choose_device(config.device)
+    task = load_task(config.task)
+    models = [load_model(name, task, device) for name in config.model]
+    work = prepare(config, task, models)
+    directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}")
+    description = describe(work, device)
+    directory.start(description)
+    directory.forget_failures()
+    left = cells(work, directory.done())
+    total = sum(len(cell.rows) for cell in left) * work.scenario_count
+    console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True)
+    with reporting(console, "evaluate", total) as reporter:
+        status = _Runner(work, directory, device, deadline, reporter).run(left)
+    directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})
+    console.print(printed(summarise(directory)))
+    return 5 if status == FAILED else 0
+
+
+@dataclass(eq=False)
+class _Runner:
+    work: Work
+    directory: RunDirectory
+    device: torch.device
+    deadline: float | None
+    reporter: Reporter
+    gradients: int = field(default=0)
+    failed: bool = field(default=False)
+
+    def run(self, left: list[Cell]) -> str:
+        """Do the cells in turn; a crash costs its own cell only."""
+        for cell in left:
+            if self.deadline is not None and time.monotonic() > self.deadline:
+                return STOPPED
+            try:
+                self.directory.add(cell.key, run_cell(self.work, cell, self.device, self._progress, self.deadline))
+            except OutOfTime:
+                return STOPPED
+            except BadInput as error:
+                raise BadInput(f"model {cell.model.name!r}: {error}") from None
+            except Exception:
+                self.failed = True
+                self.directory.add_failure(cell.key, failed_rows(self.work, cell), traceback.format_exc())
+        return FAILED if self.failed else COMPLETE
+
+    def _progress(self, samples: int, gradients: int) -> None:
+        self.gradients += gradients
+        self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device to compute on.
+
+    Raises:
+        BadInput: cuda is wanted and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: this machine has no CUDA device that torch can use; leave it at auto or cpu")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def describe(work: Work, device: torch.device) -> dict[str, Any]:
+    """What `run.json` says of a run that begins."""
+    return {
+        "run": work.run,
+        "status": RUNNING,
+        "identity": work.identity,
+        "config": work.config.model_dump(mode="json"),
+        "modalities": list(work.task.names),
+        "note": work.task.note,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads",
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "command": sys.argv[1:],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages a number may depend on."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def git_commit() -> str | None:
+    """Of the repository one stands in, if there is one."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,74 @@
+"""The ledger: one row per sample and scenario, the best known critical strength and how it was found.
+
+A critical strength in the ledger is an upper bound found by attack, not a certificate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from torch import Tensor
+
+from attacks.region import Inputs
+from attacks.scenario import Scenario
+from attacks.search import Found
+
+LEDGER = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("scenario", pa.string()),
+        ("attacked", pa.string()),
+        ("missing", pa.string()),
+        ("strength", pa.float64()),
+        ("limit", pa.float64()),
+        ("clean_score", pa.float64()),
+        ("prediction", pa.float64()),
+        ("finder", pa.string()),
+        ("gradients", pa.int64()),
+        ("witness", pa.string()),
+        ("status", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
+
+
+def found_rows(scenario: Scenario, found: Found, predictions: Tensor) -> list[dict[str, Any]]:
+    """The columns a search decides, one row per sample."""
+    hashes = witness_hashes(found.witness, scenario)
+    strengths, gradients = found.strength.tolist(), found.gradients.tolist()
+    return [
+        {
+            **scenario_columns(scenario),
+            "strength": strength,
+            "prediction": prediction,
+            "finder": finder,
+            "gradients": spent,
+            "witness": digest if strength < float("inf") else "",
+            "status": "ok",
+        }
+        for strength, prediction, finder, spent, digest in zip(
+            strengths, predictions.double().tolist(), found.finder, gradients, hashes, strict=True
+        )
+    ]
+
+
+def scenario_columns(scenario: Scenario) -> dict[str, str]:
+    """How a scenario is written in the ledger."""
+    return {
+        "scenario": str(scenario),
+        "attacked": "+".join(scenario.attacked_names),
+        "missing": "+".join(scenario.missing),
+    }
+
+
+def witness_hashes(witness: Inputs, scenario: Scenario) -> Sequence[str]:
+    """A hash of the attacked modalities of each sample's witness, 16 hexadecimal digits."""
+    arrays = [witness[name].detach().cpu().contiguous().numpy() for name in scenario.attacked_names]
+    count = len(next(iter(witness.values())))
+    return [hashlib.sha256(b"".join(array[row].tobytes() for array in arrays)).hexdigest()[:16] for row in range(count)]

@@ -1,0 +1,32 @@
+"""`list`: every name there is, with one line each."""
+
+from __future__ import annotations
+
+import json
+
+from attacks import scenario
+from attacks.norms import NORMS
+from harness import schedules
+from harness.registry import KINDS, names, summary
+
+PLURALS = {"search": "searches"}
+
+
+def catalogue() -> dict[str, dict[str, str]]:
+    """Per kind, each name and its line."""
+    kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
+    grammar = {"scenario": scenario.GRAMMAR, "norms": ", ".join(NORMS), "schedule": schedules.GRAMMAR}
+    return {**kinds, "grammar": grammar}
+
+
+def as_object() -> str:
+    """The catalogue as one JSON object."""
+    return json.dumps(catalogue(), indent=1)
+
+
+def as_text() -> str:
+    """The catalogue for reading."""
+    lines = []
+    for title, entries in catalogue().items():
+        lines += [title, *(f"  {name:<20} {line}" for name, line in entries.items()), ""]
+    return "\n".join(lines).rstrip()

@@ -1,0 +1,129 @@
+"""From references to a task and the models under test, checked before any work is done on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from attacks.errors import BadInput
+from attacks.objective import preserved
+from harness.models import checkpoint
+from harness.objective import TaskObjective
+from harness.registry import Reference, resolve
+from harness.tasks import Task
+from harness.userfile import folder_of, own_packages
+
+PROBED = 4  # samples a model is tried on before the work begins
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model under test: its reference, the module, and hashes of its weights and of its code."""
+
+    name: str
+    module: nn.Module
+    weights: str
+    code: str
+
+
+def load_task(text: str) -> Task:
+    """The task a reference names.
+
+    Raises:
+        BadInput: the reference resolves to nothing, or what it names returns no task.
+    """
+    reference = resolve("task", text)
+    if isinstance(reference.target, Task):
+        return reference.target
+    task = call(reference, "task")
+    if not isinstance(task, Task):
+        raise BadInput(f"task {text!r} must be a callable that returns a harness.tasks.Task, it returned {type(task).__name__}")
+    return task
+
+
+def build_model(text: str, task: Task) -> nn.Module:
+    """The untrained (or user-trained) module a reference builds for a task."""
+    module = call(resolve("model", text), "model", task)
+    if not isinstance(module, nn.Module):
+        raise BadInput(f"model {text!r} must build a torch.nn.Module, it built {type(module).__name__}")
+    return module
+
+
+def load_model(text: str, task: Task, device: torch.device) -> Loaded:
+    """A model with its weights, on its device, tried on a few samples.
+
+    Args:
+        text: a registered name (weights travel with the package), a user's reference (it brings its own
+            weights), or the path of a checkpoint that `train` wrote.
+
+    Raises:
+        BadInput: no such model, no weights, or a model that does not fit the task.
+    """
+    reference, weights = text, None
+    if text.endswith(checkpoint.SUFFIX):
+        weights = Path(text)
+        card = checkpoint.read_card(weights)
+        reference = card["model"]
+        if card["task"] != task.name:
+            raise BadInput(f"checkpoint {text} was trained on task {card['task']!r}, not on {task.name!r}: train one on it")
+    elif ":" not in text:
+        weights = _committed_weights(text, task)
+    module = build_model(reference, task)
+    if weights is not None:
+        checkpoint.load(weights, module)
+    module = module.to(device).eval()
+    _probe(text, module, task, device)
+    return Loaded(text, module, checkpoint.weight_hash(module), _code_hash(resolve("model", reference)))
+
+
+def call(reference: Reference, kind: str, *arguments: Any) -> Any:
+    """Call what a reference names; a user's file sees its own packages meanwhile."""
+    target: Callable[..., Any] = reference.target
+    if not callable(target):
+        raise BadInput(f"{kind} {reference.text!r} is not callable: name a function that builds it")
+    folder = folder_of(reference.source)
+    try:
+        with own_packages(folder) if folder else nullcontext():
+            return target(*arguments)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{kind} {reference.text!r} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _committed_weights(name: str, task: Task) -> Path:
+    resolve("model", name)
+    path = checkpoint.committed(task.name, name)
+    if path.is_file():
+        return path
+    raise BadInput(
+        f"model {name!r} has no weights for task {task.name!r}: run "
+        f"'python -m harness train --task {task.name} --model {name}' and name the checkpoint it writes"
+    )
+
+
+def _probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
+    batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
+    present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
+    objective = TaskObjective(module, task, batch.targets, present, {})
+    try:
+        with preserved(module), torch.no_grad():
+            objective.outputs(batch.inputs)
+    except BadInput as error:
+        raise BadInput(f"model {text!r}: {error}") from None
+    except Exception as error:
+        raise BadInput(
+            f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: {error}; "
+            "it must take forward(inputs, present)"
+        ) from error
+
+
+def _code_hash(reference: Reference) -> str:
+    return hashlib.sha256(Path(reference.source).read_bytes()).hexdigest() if reference.source else ""

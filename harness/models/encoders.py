@@ -1,0 +1,138 @@
+"""Encoders of one modality: raw units in, features (B, width) out, differentiable throughout.
+
+An encoder knows its modality's range and centres it; log-mel and the embedding of characters happen
+inside, so that an attack reaches the waveform and the one-hot matrix.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops.layers.torch import Rearrange
+from torch import Tensor, nn
+
+from harness.tasks import Modality
+
+MELS = 32
+
+class Centred(nn.Module):
+    """Raw values to [-1, 1] where the range is finite; others pass unchanged."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        low, high = (torch.as_tensor(end, dtype=torch.float32) for end in (modality.low, modality.high))
+        finite = low.isfinite() & high.isfinite() & (high > low)
+        self.register_buffer("middle", torch.where(finite, (low + high) / 2, torch.zeros_like(low)), persistent=False)
+        self.register_buffer("scale", torch.where(finite, 2 / (high - low), torch.ones_like(low)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.middle) * self.scale  # type: ignore[operator]
+
+
+class LogMel(nn.Module):
+    """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel triangles."""
+
+    def __init__(self, sample_rate: int, mels: int, window: int = 256, hop: int = 128, floor: float = 1e-2) -> None:
+        super().__init__()
+        self.window_length, self.hop, self.floor = window, hop, floor
+        self.register_buffer("window", torch.hann_window(window), persistent=False)
+        self.register_buffer("filters", mel_filters(sample_rate, mels, window // 2 + 1), persistent=False)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        spectrum = torch.stft(wave, self.window_length, self.hop, window=self.window, return_complex=True)  # type: ignore[arg-type]
+        power = spectrum.real.square() + spectrum.imag.square()
+        return (self.filters @ power + self.floor).log()  # type: ignore[operator]
+
+
+def mel_filters(sample_rate: int, mels: int, bins: int) -> Tensor:
+    """Triangles evenly spaced on the HTK mel scale, 2595 log10(1 + f/700), (mels, bins)."""
+    top = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (torch.linspace(0, top, mels + 2) / 2595) - 1)
+    frequencies = torch.linspace(0, sample_rate / 2, bins)
+    rising = (frequencies - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - frequencies) / (edges[2:] - edges[1:-1])[:, None]
+    return torch.minimum(rising, falling).clamp_min(0)
+
+
+def _image(modality: Modality, width: int) -> nn.Module:
+    channels = modality.shape[0] if len(modality.shape) == 3 else 1
+    return nn.Sequential(
+        Centred(modality),
+        nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity(),
+        nn.Conv2d(channels, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(32 * 16, width),
+        nn.ReLU(),
+    )
+
+
+def _audio(modality: Modality, width: int) -> nn.Module:
+    return nn.Sequential(
+        LogMel(modality.sample_rate or 16_000, MELS),
+        nn.Conv1d(MELS, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool1d(2),
+        nn.Conv1d(64, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool1d(4),
+        nn.Flatten(),
+        nn.Linear(64 * 4, width),
+        nn.ReLU(),
+    )
+
+
+def _text(modality: Modality, width: int) -> nn.Module:
+    vocabulary = modality.shape[-1]
+    return nn.Sequential(
+        nn.Linear(vocabulary, 24, bias=False),  # the embedding of a character, of a one-hot row
+        Rearrange("batch position channel -> batch channel position"),
+        nn.Conv1d(24, 64, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveMaxPool1d(3),
+        nn.Flatten(),
+        nn.Linear(64 * 3, width),
+        nn.ReLU(),
+    )
+
+
+def _features(modality: Modality, width: int) -> nn.Module:
+    return nn.Sequential(
+        Centred(modality),
+        nn.Flatten(),
+        nn.Linear(math.prod(modality.shape), 2 * width),
+        nn.ReLU(),
+        nn.Linear(2 * width, width),
+        nn.ReLU(),
+    )
+
+
+_ENCODERS = {"image": _image, "audio": _audio, "text": _text, "features": _features}
+
+
+def encoder(modality: Modality, width: int) -> nn.Module:
+    """A small encoder for the modality's kind: (B, *shape) in raw units to (B, width)."""
+    return _ENCODERS[modality.kind](modality, width)
+
+
+def tokenizer(modality: Modality, width: int) -> nn.Module:
+    """The modality as tokens (B, n, width), each a linear map of a patch, a frame, a character or everything."""
+    if modality.kind == "image":
+        channels, side = (modality.shape[0] if len(modality.shape) == 3 else 1), max(1, min(modality.shape[-2:]) // 4)
+        return nn.Sequential(
+            Centred(modality),
+            nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity(),
+            nn.Conv2d(channels, width, side, stride=side),
+            Rearrange("batch channel height width -> batch (height width) channel"),
+        )
+    if modality.kind == "audio":
+        frames = Rearrange("batch mel frame -> batch frame mel")
+        return nn.Sequential(LogMel(modality.sample_rate or 16_000, MELS), frames, nn.Linear(MELS, width))
+    if modality.kind == "text":
+        return nn.Linear(modality.shape[-1], width)
+    whole = nn.Sequential(Centred(modality), nn.Flatten(), nn.Linear(math.prod(modality.shape), width))
+    return nn.Sequential(*whole, nn.Unflatten(1, (1, width)))

@@ -1,0 +1,57 @@
+"""The frame every plain fusion shares: encoders g_m, features z_m = g_m(x_m), a fusion h."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from attacks.norms import per_sample
+from attacks.region import Inputs
+from harness.tasks import Task
+
+
+class Fused(nn.Module):
+    """h(g_1(x_1), ..., g_M(x_M)) over the modalities it has an encoder for.
+
+    Args:
+        task: gives the order of `present`.
+        encoders: per modality that is read.
+        fusion: maps features, a list of (B, ...) in the order of the encoders, and present, bool
+            (B, len(encoders)), to outputs (B, width). It may not let a missing modality through.
+    """
+
+    def __init__(self, task: Task, encoders: Mapping[str, nn.Module], fusion: nn.Module) -> None:
+        super().__init__()
+        self.encoded = tuple(encoders)
+        self.columns = [task.names.index(name) for name in encoders]
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+
+    def encode(self, name: str, x: Tensor) -> Tensor:
+        """Features (B, D) of one modality in raw units."""
+        features: Tensor = self.encoders[name](x)
+        return features
+
+    def fuse(self, features: Inputs, present: Tensor | None = None) -> Tensor:
+        """Outputs (B, width); a missing modality's features have no influence."""
+        ordered = [features[name] for name in self.encoded]
+        if present is None:
+            here = torch.ones(len(ordered[0]), len(ordered), dtype=torch.bool, device=ordered[0].device)
+        else:
+            here = present[:, self.columns]
+        outputs: Tensor = self.fusion(ordered, here)
+        return outputs
+
+    def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
+        """Outputs (B, width) of inputs (B, ...) per modality."""
+        return self.fuse({name: self.encode(name, inputs[name]) for name in self.encoded}, present)
+
+
+def without_missing(features: list[Tensor], here: Tensor) -> list[Tensor]:
+    """The features with zeros where a modality is missing."""
+    return [
+        torch.where(per_sample(column, z), z, 0.0)
+        for z, column in zip(features, here.unbind(1), strict=True)
+    ]

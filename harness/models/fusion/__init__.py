@@ -1,0 +1,1 @@
+"""Ways to fuse modalities, one file for each name in the literature."""

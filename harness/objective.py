@@ -1,0 +1,85 @@
+"""The engine's objective: a model on a task's samples, some modalities missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attacks.errors import BadInput
+from attacks.objective import Verdict
+from attacks.region import Inputs, take
+from harness.models.protocols import Factored
+from harness.tasks import Task
+
+PAD = 4  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
+
+
+@dataclass(frozen=True, eq=False)
+class TaskObjective:
+    """A model's verdict on a batch.
+
+    Attributes:
+        present: bool (B, M); a missing modality is replaced by its stand-in, whatever is passed.
+        kept: features (B, ...) of modalities that do not move, of a factored model.
+    """
+
+    model: nn.Module
+    task: Task
+    targets: Tensor
+    present: Tensor
+    kept: Inputs
+
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """The model's outputs (B, width).
+
+        Raises:
+            BadInput: they have the wrong shape, or hold NaN.
+        """
+        count = len(self.targets)
+        present = _padded(self.present)
+        if self.kept and isinstance(self.model, Factored):
+            moving = [name for name in self.model.encoded if name not in self.kept]
+            filled = self._filled(inputs, present)
+            features = {name: self.model.encode(name, filled[name]) for name in moving}
+            kept = {name: _padded(z) for name, z in self.kept.items()}
+            outputs = self.model.fuse({**kept, **features}, present)
+        else:
+            outputs = self.model(self._filled(inputs, present), present)
+        return self._checked(outputs, len(present))[:count]
+
+    def _filled(self, inputs: Inputs, present: Tensor) -> Inputs:
+        return self.task.with_stand_ins({name: _padded(x) for name, x in inputs.items()}, present)
+
+    def _checked(self, outputs: object, count: int) -> Tensor:
+        expected = (count, self.task.problem.width)
+        if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
+            shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise BadInput(f"the model answers {shape}, but task {self.task.name!r} needs outputs of shape {expected}")
+        if bool(outputs.isnan().any()):
+            raise BadInput(f"the model answers NaN on {int(outputs.isnan().any(1).sum())} of {count} samples: mend the model")
+        return outputs
+
+    def __call__(self, inputs: Inputs) -> Verdict:
+        return self.task.problem.verdict(self.outputs(inputs), self.targets)
+
+    def take(self, rows: Tensor) -> TaskObjective:
+        return TaskObjective(self.model, self.task, self.targets[rows], self.present[rows], take(self.kept, rows))
+
+    def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TaskObjective:
+        """Encode once what does not move, if the model is factored."""
+        if not isinstance(self.model, Factored):
+            return self
+        count, present = len(self.targets), _padded(self.present)
+        with torch.no_grad():
+            filled = self._filled(inputs, present)
+            still = [name for name in self.model.encoded if name not in moving]
+            kept = {name: self.model.encode(name, filled[name])[:count] for name in still}
+        return TaskObjective(self.model, self.task, self.targets, self.present, kept)
+
+
+def _padded(x: Tensor) -> Tensor:
+    """The batch with its last row repeated up to a multiple of `PAD`."""
+    missing = -len(x) % PAD
+    return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x

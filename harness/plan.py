@@ -1,0 +1,119 @@
+"""From a configuration to cells: one model on one shard of samples, all scenarios."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import harness
+from attacks.randomness import keyed_seed
+from attacks.scenario import Scenario, closure, parse
+from attacks.search import Search
+from harness.config import RESULT_NEUTRAL, Evaluation
+from harness.loading import Loaded
+from harness.registry import resolve
+from harness.schedules import Schedule
+from harness.sweep import each_missing
+from harness.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What every cell of a run shares.
+
+    Attributes:
+        run: the run's id, a hash of `identity`.
+        identity: all that determines the results.
+        scenarios: those asked for, per set of missing modalities.
+        requested: those asked for, in order.
+    """
+
+    run: str
+    identity: dict[str, Any]
+    task: Task
+    models: Sequence[Loaded]
+    config: Evaluation
+    scenarios: Sequence[Sequence[Scenario]]
+    requested: Sequence[Scenario]
+    schedules: Sequence[Schedule]
+    search: Search
+
+    @cached_property
+    def chosen(self) -> list[int]:
+        """The rows of the test split under test, picked by a keyed hash: their order does not matter."""
+        names = self.task.splits["test"].samples
+        order = sorted(range(len(names)), key=lambda row: keyed_seed("choice", self.config.seed, names[row]))
+        return order[: self.config.samples]
+
+    @cached_property
+    def kept_samples(self) -> frozenset[str]:
+        """The samples whose witnesses are stored."""
+        wanted = {"none": 0, "all": len(self.chosen)}.get(str(self.config.witnesses), self.config.witnesses)
+        return frozenset(self.task.splits["test"].samples[row] for row in self.chosen[: int(wanted)])
+
+    @property
+    def scenario_count(self) -> int:
+        """How many scenarios are searched, sub-scenarios included."""
+        return sum(len(closure(group)) for group in self.scenarios)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The unit of work: a model on a shard of the test split. Keyed by all that determines its rows."""
+
+    key: str
+    model: Loaded
+    rows: tuple[int, ...]
+
+
+def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
+    """Read the scenarios and schedules against the task, and fix the run's identity.
+
+    Raises:
+        BadInput: a scenario or schedule does not parse or names a modality the task lacks.
+    """
+    requested = [checked(parse(text), task) for text in config.scenario] or task.scenarios()
+    groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
+    schedules = [Schedule.parse(text, task.names) for text in config.schedule]
+    identity = {
+        "harness": harness.__version__,
+        "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
+        "data": task.data_hash,
+        "weights": {model.name: model.weights for model in models},
+        "code": {model.name: model.code for model in models},
+        "scenarios": [str(scenario) for scenario in requested],
+    }
+    run = _digest(identity)[:12]
+    search: Search = resolve("search", config.search).target
+    return Work(run, identity, task, models, config, list(groups.values()), requested, [*each_missing(task), *schedules], search)
+
+
+def checked(scenario: Scenario, task: Task) -> Scenario:
+    """The scenario, if the task has the modalities it names.
+
+    Raises:
+        BadInput: it does not.
+    """
+    for name in scenario.names:
+        task.modality(name)
+    return scenario
+
+
+def cells(work: Work, done: Collection[tuple[str, str]] = ()) -> list[Cell]:
+    """The cells that are left when some (model, sample) pairs are done, model by model."""
+    names, size = work.task.splits["test"].samples, work.config.batch_size
+    planned = []
+    for model in work.models:
+        left = [row for row in work.chosen if (model.name, names[row]) not in done]
+        for rows in (left[start : start + size] for start in range(0, len(left), size)):
+            key = _digest([work.run, model.name, [names[row] for row in rows]])[:16]
+            planned.append(Cell(key, model, tuple(rows)))
+    return planned
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

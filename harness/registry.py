@@ -1,0 +1,96 @@
+"""Names and references: what a word on the command line stands for.
+
+A reference is a registered name, ``package.module:object`` or ``path/to/file.py:object``. Each floor of
+the house keeps a ``CATALOGUE`` of its own names; other packages register through entry points in the
+groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``, ``harness.attack`` and
+``harness.schedule``. Nothing is imported before it is asked for by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import entry_points
+from typing import Any, Literal, get_args
+
+from attacks.errors import BadInput, unknown
+from harness.userfile import load_object
+
+Kind = Literal["task", "model", "recipe", "search", "attack", "schedule"]
+KINDS: tuple[str, ...] = get_args(Kind)
+FLOORS = ("attacks", "harness.tasks", "harness.models", "defenses", "harness")
+MODALITY = "<modality>"  # a name may hold it once: the family of all names with a modality in its place
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a reference resolved to.
+
+    Attributes:
+        text: as it was written.
+        target: the object, bound to the modality for a name of a family.
+        source: the file the object's code stands in, if it is known.
+    """
+
+    text: str
+    target: Any
+    source: str | None
+
+
+@cache
+def names(kind: Kind) -> dict[str, str]:
+    """Every registered name of a kind, and the ``module:object`` it stands for."""
+    found: dict[str, str] = {}
+    for floor in FLOORS:
+        found |= importlib.import_module(floor).CATALOGUE.get(kind, {})
+    for entry in entry_points(group=f"harness.{kind}"):
+        if entry.name in found:
+            raise BadInput(f"entry point {entry.name!r} ({entry.value}) takes a name that {found[entry.name]} has: rename it")
+        found[entry.name] = entry.value
+    return found
+
+
+def resolve(kind: Kind, text: str) -> Reference:
+    """Find what a reference names.
+
+    Raises:
+        BadInput: no such name (with the close matches), module, file or object.
+    """
+    registered = names(kind)
+    if text in registered and MODALITY not in text:
+        target = _imported(registered[text])
+    elif ":" in text:
+        target = load_object(kind, text)
+    else:
+        target = _of_family(kind, text)
+    return Reference(text, target, _source(target))
+
+
+def summary(kind: Kind, name: str) -> str:
+    """The first line of the docstring of a registered name."""
+    return (inspect.getdoc(_imported(names(kind)[name])) or "").split("\n")[0].strip()
+
+
+def _imported(reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _of_family(kind: Kind, text: str) -> Callable[..., Any]:
+    for name, reference in names(kind).items():
+        pattern = re.escape(name).replace(re.escape(MODALITY), "(?P<modality>.+)")
+        if MODALITY in name and (match := re.fullmatch(pattern, text)):
+            return partial(_imported(reference), modality=match["modality"])
+    raise unknown(kind, text, names(kind))
+
+
+def _source(target: Any) -> str | None:
+    plain = target.func if isinstance(target, partial) else target
+    try:
+        return inspect.getsourcefile(plain if callable(plain) and hasattr(plain, "__code__") else type(plain) if not isinstance(plain, type) else plain)
+    except TypeError:
+        return None

@@ -1,0 +1,109 @@
+"""`report`: a run's curves as one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import fsspec
+import plotly.graph_objects as go
+import plotly.io
+from plotly.colors import qualitative
+
+from attacks.errors import BadInput
+from harness.curves import Point, missing_curves, robust_curves, strength_grid
+from harness.rundir import RunDirectory
+from harness.summary import Summary, summarise
+
+Curves = Mapping[tuple[str, str], Sequence[Point]]
+PALETTE = qualitative.D3
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font-family: system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; color: #222; }}
+table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .9rem .25rem 0; text-align: left; }}
+th {{ border-bottom: 1px solid #999; }} .section td {{ font-weight: 600; padding-top: .8rem; }} .note {{ color: #555; }}
+.panels {{ display: flex; flex-wrap: wrap; }}
+</style></head><body><h1>{title}</h1>{table}{notes}
+<h2>Worst case: strength against robust score</h2><div class="panels">{robust}</div>
+<h2>Average case: fraction missing against score</h2><div class="panels">{missing}</div></body></html>
+"""
+
+
+def write_report(directory: RunDirectory, url: str | None = None) -> str:
+    """Write the page, by default into the run directory, and return where.
+
+    Raises:
+        BadInput: there is no run, it has no results yet, or the page cannot be written.
+    """
+    where = url or f"{directory.url.rstrip('/')}/report.html"
+    page = render(directory)
+    try:
+        with fsspec.open(where, "w", encoding="utf-8") as file:
+            file.write(page)
+    except OSError as error:
+        raise BadInput(f"the report cannot be written to {where}: {error.strerror or error}") from None
+    return where
+
+
+def render(directory: RunDirectory) -> str:
+    """The page as text; it needs no network to be read."""
+    description, summary = directory.describe(), summarise(directory)
+    ledger, sweep = directory.table("ledger"), directory.table("sweep")
+    if not ledger.num_rows:
+        raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
+    robust = figures(robust_curves(ledger, strength_grid(ledger)), summary.models, "strength", "robust score")
+    missing = figures(_levels(missing_curves(sweep)), summary.models, "fraction missing", "score")
+    scripts = ["inline", *[""] * (len(robust) + len(missing))]
+    drawn = [
+        plotly.io.to_html(figure, full_html=False, include_plotlyjs=bool(script))
+        for figure, script in zip([*robust, *missing], scripts, strict=False)
+    ]
+    return PAGE.format(
+        title=escape(f"Run {description['run']} on {description['identity']['config']['task']}"),
+        table=_table(summary),
+        notes="".join(f'<p class="note">{escape(note)}</p>' for note in summary.notes),
+        robust="".join(drawn[: len(robust)]),
+        missing="".join(drawn[len(robust) :]),
+    )
+
+
+def figures(curves: Curves, models: Sequence[str], across: str, up: str) -> list[go.Figure]:
+    """One panel per scenario or schedule, one line with its band per model."""
+    panels = sorted({panel for panel, _ in curves}, key=lambda panel: (panel.count("+"), panel))
+    return [_panel(panel, {m: curves[panel, m] for m in models if (panel, m) in curves}, models, across, up) for panel in panels]
+
+
+def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[str], across: str, up: str) -> go.Figure:
+    figure = go.Figure()
+    for model, points in lines.items():
+        colour = PALETTE[models.index(model) % len(PALETTE)]
+        at = [point.at for point in points]
+        low, high = zip(*(point.share.interval for point in points), strict=True)
+        band = {"x": at + at[::-1], "y": [*high, *low[::-1]], "fill": "toself", "opacity": 0.15, "mode": "none"}
+        figure.add_scatter(**band, fillcolor=colour, hoverinfo="skip", showlegend=False, legendgroup=model)
+        figure.add_scatter(
+            x=at, y=[point.share.value for point in points], name=model, legendgroup=model,
+            mode="lines" if len(at) > 20 else "lines+markers", line={"color": colour},
+        )  # fmt: skip
+    figure.update_layout(
+        title=title, width=560, height=380, template="plotly_white", margin={"t": 50, "b": 45, "l": 55, "r": 15},
+        xaxis_title=across, yaxis={"title": up, "range": [0, 1.02]},
+    )  # fmt: skip
+    return figure
+
+
+def _levels(curves: Curves) -> Curves:
+    """Schedules that were run at more than one level: a single point makes no curve."""
+    return {key: points for key, points in curves.items() if len(points) > 1}
+
+
+def _table(summary: Summary) -> str:
+    head = "".join(f"<th>{escape(model)}</th>" for model in summary.models)
+    rows = []
+    for section, conditions in summary.sections.items():
+        if section:
+            rows.append(f'<tr class="section"><td>{escape(section)}</td></tr>')
+        for condition, shares in conditions.items():
+            cells = "".join(f"<td>{shares[model] if model in shares else '-'}</td>" for model in summary.models)
+            rows.append(f"<tr><td>{escape(condition)}</td>{cells}</tr>")
+    return f"<table><tr><th>score</th>{head}</tr>{''.join(rows)}</table>"

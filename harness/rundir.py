@@ -1,0 +1,155 @@
+"""A run is a directory: what was asked, and the tables, part by part.
+
+Any fsspec URL serves where a path does. Every file appears whole or not at all, and the ledger's part is
+the last that a cell writes: a cell whose ledger part exists is done.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save as to_safetensors
+
+from attacks.errors import BadInput
+from harness.cell import SCHEMAS, Parts
+from harness.ledger import LEDGER
+
+FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
+RUN_FILE = "run.json"
+FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
+
+
+class RunDirectory:
+    """The files of one run, at a path or URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise BadInput(f"run directory {url!r} cannot be reached: {error}") from None
+
+    def start(self, description: Mapping[str, Any]) -> None:
+        """Claim the directory for a run, or take up the run that is in it.
+
+        Raises:
+            BadInput: it holds something else, or a run of another configuration, or cannot be written.
+        """
+        if self.files.exists(self.root) and not self.files.isdir(self.root):
+            raise BadInput(f"--out {self.url} is a file: name a directory")
+        if self._exists(RUN_FILE):
+            self._refuse_another(self.describe(), description)
+        elif self.files.exists(self.root) and self.files.ls(self.root):
+            raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
+        try:
+            self.note(description)
+        except OSError as error:
+            raise BadInput(f"--out {self.url} cannot be written: {error.strerror or error}") from None
+        self._drop_orphans()
+
+    def describe(self) -> dict[str, Any]:
+        """What `run.json` says.
+
+        Raises:
+            BadInput: there is no run here, or one of a later version.
+        """
+        try:
+            described: dict[str, Any] = json.loads(self._read(RUN_FILE))
+        except (OSError, ValueError):
+            raise BadInput(f"{self.url} is not a run: it has no readable {RUN_FILE}") from None
+        if described.get("format") != FORMAT:
+            raise BadInput(f"run {self.url} has format {described.get('format')}, this version reads {FORMAT}")
+        return described
+
+    def note(self, description: Mapping[str, Any]) -> None:
+        """Write `run.json`."""
+        self._write(RUN_FILE, json.dumps({"format": FORMAT, **description}, indent=1).encode() + b"\n")
+
+    def add(self, key: str, parts: Parts) -> None:
+        """Write what a cell found; the ledger last."""
+        if parts.witnesses:
+            self._write(f"witnesses/{key}.safetensors", to_safetensors(parts.witnesses))
+        for name in ("samples", "sweep", "ledger"):
+            self._write(f"{name}/{key}.parquet", _parquet(parts.rows[name], SCHEMAS[name]))
+        for stale in (f"ledger/{key}{FAILED}.parquet", f"errors/{key}.txt"):
+            if self._exists(stale):
+                self.files.rm(f"{self.root}/{stale}")
+
+    def add_failure(self, key: str, rows: list[dict[str, Any]], traceback: str) -> None:
+        """Write that a cell crashed; it is done again when the run is resumed."""
+        self._write(f"errors/{key}.txt", traceback.encode())
+        self._write(f"ledger/{key}{FAILED}.parquet", _parquet(rows, LEDGER))
+
+    def table(self, name: str) -> pa.Table:
+        """All parts of a table: samples, sweep or ledger."""
+        parts = [pq.read_table(io.BytesIO(self._read(f"{name}/{part}"))) for part in self._parts(name)]
+        return pa.concat_tables(parts) if parts else SCHEMAS[name].empty_table()
+
+    def done(self) -> set[tuple[str, str]]:
+        """The (model, sample) pairs whose rows are complete."""
+        ledger = self.table("ledger")
+        columns = (ledger.column(name).to_pylist() for name in ("model", "sample", "status"))
+        return {(model, sample) for model, sample, status in zip(*columns, strict=True) if status == "ok"}
+
+    def forget_failures(self) -> None:
+        """Drop the rows of cells that crashed, before they are done again."""
+        for part in self._parts("ledger"):
+            if part.endswith(f"{FAILED}.parquet"):
+                self.files.rm(f"{self.root}/ledger/{part}")
+
+    def _drop_orphans(self) -> None:
+        """Parts of a cell that was killed before its ledger part was written."""
+        whole = {part for part in self._parts("ledger")}
+        for name in ("samples", "sweep"):
+            for part in set(self._parts(name)) - whole:
+                self.files.rm(f"{self.root}/{name}/{part}")
+
+    def _refuse_another(self, here: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        if here.get("run") == wanted["run"]:
+            return
+        differing = _differences(here.get("identity", {}), wanted["identity"])
+        raise BadInput(
+            f"--out {self.url} holds a run of another configuration (it differs in {', '.join(differing)}): "
+            "name a new directory"
+        )
+
+    def _parts(self, name: str) -> list[str]:
+        folder = f"{self.root}/{name}"
+        if not self.files.exists(folder):
+            return []
+        self.files.invalidate_cache(folder)
+        found = (path.rsplit("/", 1)[-1] for path in self.files.ls(folder, detail=False))
+        return sorted(part for part in found if part.endswith(".parquet"))
+
+    def _exists(self, name: str) -> bool:
+        return bool(self.files.exists(f"{self.root}/{name}"))
+
+    def _read(self, name: str) -> bytes:
+        content: bytes = self.files.cat_file(f"{self.root}/{name}")
+        return content
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Write beside the place, then move there, so that a reader never sees half a file."""
+        path = f"{self.root}/{name}"
+        self.files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        self.files.pipe_file(f"{path}.partial", content)
+        self.files.mv(f"{path}.partial", path)
+
+
+def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
+    return buffer.getvalue()
+
+
+def _differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ, those of the configuration by their own names."""
+    flat = [{**side, **side.get("config", {}), "config": None} for side in (here, wanted)]
+    keys = {key for side in flat for key in side}
+    return sorted(key for key in keys if flat[0].get(key) != flat[1].get(key)) or ["its identity"]

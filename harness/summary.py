@@ -1,0 +1,85 @@
+"""The summary of a run: clean score, each modality missing, robust score of every scenario, per model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from attacks.scenario import parse
+from harness.curves import Share, clean_scores, missing_curves, robust_curves, statuses
+from harness.rundir import RunDirectory
+
+CAVEAT = (
+    "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "
+    "upper bounds found by attack, not certificates. Intervals are 95 % Wilson."
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the table shows: per section and condition, a share per model."""
+
+    models: list[str]
+    sections: dict[str, dict[str, dict[str, Share]]]
+    notes: list[str]
+
+
+def summarise(directory: RunDirectory) -> Summary:
+    """Query a run for its summary."""
+    description = directory.describe()
+    ledger = directory.table("ledger")
+    robust = robust_curves(ledger, [1.0])
+    missing = missing_curves(directory.table("sweep"))
+    modalities = description["modalities"]
+    scenarios = description["identity"]["scenarios"]
+    singles = [name for name in dict.fromkeys(s for s, _ in robust) if _single(name) and name not in scenarios]
+    asked = [s for s in scenarios if any(panel == s for panel, _ in robust)]
+    sections = {
+        "": {"clean": clean_scores(directory.table("samples"))},
+        "missing": {name: _column(missing, f"fixed({name})") for name in modalities},
+        "attacked, strength 1": {name: _column(robust, name) for name in sorted([*singles, *asked], key=_size)},
+    }
+    return Summary(description["identity"]["config"]["model"], sections, _notes(description, statuses(ledger)))
+
+
+def _single(scenario: str) -> bool:
+    parsed = parse(scenario)
+    return len(parsed.attacked) == 1 and not parsed.missing
+
+
+def _size(scenario: str) -> int:
+    return len(parse(scenario).names)
+
+
+def _column(curves: dict[tuple[str, str], list[Any]], panel: str) -> dict[str, Share]:
+    """The last point of each model's curve in a panel."""
+    return {model: points[-1].share for (name, model), points in curves.items() if name == panel}
+
+
+def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
+    notes = [CAVEAT, *([description["note"]] if description.get("note") else [])]
+    if description["status"] != "complete":
+        notes.append(f"The run is {description['status']}: the same command goes on with it.")
+    if states.get("error"):
+        notes.append(f"{states['error']} rows are errors; the run's errors/ folder says why.")
+    return [note[0].upper() + note[1:] for note in notes]
+
+
+def printed(summary: Summary) -> RenderableType:
+    """The summary as a table for the terminal, models as columns."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("score")
+    for model in summary.models:
+        table.add_column(model)
+    for section, conditions in summary.sections.items():
+        if section:
+            table.add_section()
+            table.add_row(f"[bold]{section}[/bold]")
+        for condition, shares in conditions.items():
+            cells = [str(shares[model]) if model in shares else "-" for model in summary.models]
+            table.add_row(condition if not section else f"  {condition}", *cells)
+    return Group(table, Text("\n" + "\n".join(summary.notes), style="dim"))

@@ -1,0 +1,69 @@
+"""The sweep: one row per sample, schedule, level and repeat, the score there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import nn
+
+from harness.objective import TaskObjective
+from harness.schedules import Schedule, bits
+from harness.tasks import Batch, Task
+
+SWEEP = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("schedule", pa.string()),
+        ("level", pa.float64()),
+        ("repeat", pa.int64()),
+        ("present", pa.string()),
+        ("prediction", pa.float64()),
+        ("score", pa.float64()),
+        ("status", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
+
+
+def each_missing(task: Task) -> list[Schedule]:
+    """For the summary: every modality missing in every sample, one at a time."""
+    return [Schedule("fixed", (name,), (1.0,)) for name in task.names]
+
+
+def sweep_rows(
+    model: nn.Module, task: Task, batch: Batch, schedules: Sequence[Schedule], repeats: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Score a batch under every schedule, level and repeat."""
+    for schedule in schedules:
+        for level in schedule.rates:
+            for repeat in range(repeats):
+                present = schedule.present(task.names, batch.samples, level, repeat, seed).to(batch.targets.device)
+                with torch.no_grad():
+                    outputs = TaskObjective(model, task, batch.targets, present, {}).outputs(batch.inputs)
+                predictions = task.problem.predictions(outputs).double().tolist()
+                scores = task.problem.score(outputs, batch.targets).double().tolist()
+                for sample, pattern, prediction, score in zip(batch.samples, bits(present), predictions, scores, strict=True):
+                    yield {
+                        "sample": sample,
+                        "schedule": str(schedule),
+                        "level": level,
+                        "repeat": repeat,
+                        "present": pattern,
+                        "prediction": prediction,
+                        "score": score,
+                        "status": "ok",
+                    }
+
+
+def mask_hash(sweep: pa.Table) -> str:
+    """SHA-256 over every mask of a sweep, whatever the order of its rows."""
+    columns = (sweep.column(name).to_pylist() for name in ("schedule", "level", "repeat", "sample", "present"))
+    masks = sorted(set(zip(*columns, strict=True)))
+    return hashlib.sha256(repr(masks).encode()).hexdigest()

@@ -1,0 +1,10 @@
+"""What a model is tested on."""
+
+from harness.tasks.batch import Batch
+from harness.tasks.modality import Modality
+from harness.tasks.problem import Classification, Problem, Regression
+from harness.tasks.task import Task
+
+__all__ = ["Batch", "Classification", "Modality", "Problem", "Regression", "Task"]
+
+CATALOGUE = {"task": {"digits": "harness.tasks.digits:digits"}}

@@ -1,0 +1,53 @@
+"""Samples: a batch or a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from attacks.region import Inputs, take
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples of a task.
+
+    Attributes:
+        samples: the id of each sample, unique in its task.
+        inputs: one tensor (B, ...) per modality.
+        targets: (B,) class indices (int64) or (B, ...) real values.
+        groups: the group of each sample (a speaker, a site); one group if the data knows none.
+        valid: per modality of variable length, which positions are real, bool (B, ...) broadcasting
+            against the modality after trailing axes are added; all others are padding.
+    """
+
+    samples: tuple[str, ...]
+    inputs: Inputs
+    targets: Tensor
+    groups: tuple[str, ...]
+    valid: Inputs = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, rows: Sequence[int] | Tensor) -> Batch:
+        """The chosen rows, in the given order."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        numbers = index.tolist()
+        index = index.to(self.targets.device)
+        return Batch(
+            tuple(self.samples[row] for row in numbers),
+            take(self.inputs, index),
+            self.targets[index],
+            tuple(self.groups[row] for row in numbers),
+            take(self.valid, index),
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
+        inputs = {name: x.to(device) for name, x in self.inputs.items()}
+        valid = {name: mask.to(device) for name, mask in self.valid.items()}
+        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid)

@@ -1,0 +1,74 @@
+"""A named input of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput, unknown
+from attacks.region import Range
+
+Kind = Literal["image", "audio", "text", "features"]
+
+
+@dataclass(frozen=True, eq=False)
+class Modality:
+    """A named input: what its values look like, and what stands in when it is absent.
+
+    Attributes:
+        name: as scenarios and the command line write it.
+        shape: of one sample: image (C, H, W) or (H, W), audio (T,), text (positions, vocabulary) as a
+            one-hot matrix, features of any shape.
+        kind: image, audio, text or features; encoders are chosen by it.
+        low, high: the valid range in raw units; a scalar or one value per feature; may be infinite.
+        absent: the value that stands in when the modality is missing; broadcasts to `shape`.
+        ball: the attack at strength 1 where the user names none, as in ``linf:1.6``.
+        sample_rate: of audio, in Hz.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind = "features"
+    low: Tensor | float = float("-inf")
+    high: Tensor | float = float("inf")
+    absent: Tensor | float = 0.0
+    ball: str = "linf:0.1"
+    sample_rate: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown(f"kind of modality {self.name!r}", self.kind, get_args(Kind))
+        if not self.name or any(character in "@+: \t" for character in self.name):
+            raise BadInput(f"modality name {self.name!r} must be non-empty, without spaces, '@', '+' or ':'")
+        low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
+        if not bool((low <= high).all()):
+            raise BadInput(f"modality {self.name!r}: the range's low end is above its high end: swap them")
+
+    @property
+    def valid(self) -> Range:
+        """The valid values."""
+        return Range(self.low, self.high)
+
+    def stand_in(self, like: Tensor) -> Tensor:
+        """The absent value in the shape of the batch `like` (B, ...)."""
+        return torch.as_tensor(self.absent, dtype=like.dtype, device=like.device).expand_as(like)
+
+    def check(self, x: Tensor) -> None:
+        """Raise BadInput unless `x` (B, ...) has the declared shape, no NaN, and lies in the range."""
+        if tuple(x.shape[1:]) != self.shape:
+            raise BadInput(f"modality {self.name!r} has shape {tuple(x.shape[1:])} per sample, declared {self.shape}")
+        if bool(x.isnan().any()):
+            raise BadInput(f"modality {self.name!r} holds NaN in {int(x.isnan().flatten(1).any(1).sum())} samples: fill them")
+        valid = self.valid.over(x)
+        outside = (x < valid.low) | (x > valid.high)
+        if bool(outside.any()):
+            worst = x[outside]
+            raise BadInput(
+                f"modality {self.name!r} has {int(outside.sum())} values outside its declared range "
+                f"(such values span {worst.min():g} to {worst.max():g}; "
+                f"the range is {torch.as_tensor(self.low).min():g} to {torch.as_tensor(self.high).max():g}): "
+                "mend the data or declare the range it has"
+            )

@@ -1,0 +1,127 @@
+"""A task: data, its modalities, and what is asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput, unknown
+from attacks.region import Bounds, Inputs, Range
+from attacks.scenario import Scenario, parse
+from harness.tasks.arrays import task_parts
+from harness.tasks.batch import Batch
+from harness.tasks.modality import Modality
+from harness.tasks.problem import Problem
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Data in three splits, their modalities in order, and the problem they pose.
+
+    Attributes:
+        name: as the command line writes it.
+        modalities: in the order of `present` and of every bit string.
+        problem: loss, score, verdict and metrics.
+        splits: train, val and test.
+        note: said under every table of the task; for example that an attack is a relaxation.
+    """
+
+    name: str
+    modalities: tuple[Modality, ...]
+    problem: Problem
+    splits: Mapping[str, Batch]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if sorted(self.splits) != sorted(SPLITS):
+            raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
+        for split, batch in self.splits.items():
+            if not len(batch):
+                raise BadInput(f"split {split!r} of task {self.name!r} is empty: give it samples")
+            if sorted(batch.inputs) != sorted(self.names):
+                raise BadInput(f"split {split!r} of task {self.name!r} lacks a modality of {', '.join(self.names)}")
+            for modality in self.modalities:
+                modality.check(batch.inputs[modality.name])
+            self.problem.check_targets(batch.targets)
+
+    @staticmethod
+    def from_arrays(inputs: Mapping[str, Tensor], targets: Tensor, **options: object) -> Task:
+        """Tensors in, task out.
+
+        >>> Task.from_arrays({"image": images, "sound": sounds}, labels, kinds={"image": "image"})
+
+        Args:
+            inputs: per modality, (N, ...) tensors.
+            targets: (N,): whole numbers for a classification, real values for a regression.
+            options: see `harness.tasks.arrays.task_parts`.
+
+        Raises:
+            BadInput: what cannot be used, with the mend.
+        """
+        return Task(**task_parts(inputs, targets, **options))  # type: ignore[arg-type]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the modalities, in order."""
+        return tuple(modality.name for modality in self.modalities)
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name.
+
+        Raises:
+            BadInput: the task has no such modality.
+        """
+        for modality in self.modalities:
+            if modality.name == name:
+                return modality
+        raise unknown(f"modality of task {self.name!r}", name, self.names)
+
+    def bounds(self, batch: Batch) -> Bounds:
+        """The valid range of each modality of a batch; padding may not move."""
+        bounds: dict[str, Range] = {}
+        for modality in self.modalities:
+            x, real = batch.inputs[modality.name], batch.valid.get(modality.name)
+            bounds[modality.name] = valid = modality.valid.over(x)
+            if real is not None:
+                mask = real.reshape(*real.shape, *[1] * (x.ndim - real.ndim)).expand_as(x)
+                low, high = torch.as_tensor(valid.low), torch.as_tensor(valid.high)
+                bounds[modality.name] = Range(torch.where(mask, low, x), torch.where(mask, high, x))
+        return bounds
+
+    def with_stand_ins(self, inputs: Inputs, present: Tensor) -> Inputs:
+        """The inputs with the stand-in value wherever `present` (B, M) says a modality is missing."""
+        filled: Inputs = {}
+        for column, modality in zip(present.unbind(1), self.modalities, strict=True):
+            x = inputs[modality.name]
+            filled[modality.name] = torch.where(column.reshape(-1, *[1] * (x.ndim - 1)), x, modality.stand_in(x))
+        return filled
+
+    def scenarios(self) -> list[Scenario]:
+        """The default attacks: each modality alone, and all together."""
+        singles = [parse(f"{modality.name}@{modality.ball}") for modality in self.modalities]
+        joint = Scenario(tuple(ball for single in singles for ball in single.attacked))
+        return [*singles, *([joint] if len(singles) > 1 else [])]
+
+    @cached_property
+    def data_hash(self) -> str:
+        """SHA-256 over every sample of every split."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            digest.update(split.encode())
+            for sample in sample_hashes(self.splits[split]):
+                digest.update(sample.encode())
+        return digest.hexdigest()
+
+
+def sample_hashes(batch: Batch) -> list[str]:
+    """A hash of each sample's inputs and target, 16 hexadecimal digits."""
+    columns = [batch.inputs[name] for name in sorted(batch.inputs)] + [batch.targets]
+    arrays = [column.detach().cpu().contiguous().numpy() for column in columns]
+    return [hashlib.sha256(b"".join(array[row].tobytes() for array in arrays)).hexdigest()[:16] for row in range(len(batch))]

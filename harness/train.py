@@ -1,0 +1,148 @@
+"""`train`: any model on any task, by a recipe."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+import harness
+from attacks.errors import BadInput
+from harness.evaluate import choose_device, versions
+from harness.loading import build_model, load_task
+from harness.models import checkpoint
+from harness.models.recipe import Recipe, Stage
+from harness.progress import Reporter, reporting
+from harness.registry import resolve
+from harness.tasks import Batch, Task
+
+EVALUATED_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Training:
+    """What to train, and how."""
+
+    task: str
+    model: str
+    recipe: str = "supervised"
+    seed: int = 0
+    epochs: int | None = None
+    device: str = "auto"
+    out: str | None = None
+
+
+def train(training: Training, console: Console) -> Path:
+    """Train a model, keep its best epoch by validation score, and write checkpoint and card.
+
+    Returns:
+        the path of the checkpoint, which `--model` takes.
+
+    Raises:
+        BadInput: unknown names, or a loss that is not finite.
+    """
+    task, device = load_task(training.task), choose_device(training.device)
+    path = Path(training.out or f"checkpoints/{task.name}/{_file_name(training.model)}{checkpoint.SUFFIX}")
+    if path.suffix != checkpoint.SUFFIX:
+        raise BadInput(f"--out {path}: a checkpoint's name ends in {checkpoint.SUFFIX}")
+    recipe: Recipe = resolve("recipe", training.recipe).target()
+    model, validation = fit(training, task, recipe, device, console)
+    metrics = {"validation_score": validation} | {
+        f"test_{name}": value for name, value in _metrics(model, task, task.splits["test"], device).items()
+    }
+    checkpoint.save(path, model, _card(training, task, metrics))
+    console.print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True)
+    return path
+
+
+def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, console: Console) -> tuple[nn.Module, float]:
+    """Build and train a model; the global random state is left as it was.
+
+    Returns:
+        the model at its best epoch, and its validation score.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(training.seed)
+        model = build_model(training.model, task).to(device)
+        best = 0.0
+        for stage in recipe.setup(model, task, training.epochs):
+            with reporting(console, f"train {training.model}, {stage.name}", stage.epochs) as reporter:
+                best = _fit_stage(model, task, recipe, stage, training.seed, device, reporter)
+    return model.eval(), best
+
+
+def _fit_stage(
+    model: nn.Module, task: Task, recipe: Recipe, stage: Stage, seed: int, device: torch.device, reporter: Reporter
+) -> float:
+    order = torch.Generator().manual_seed(seed)
+    best, weights, stale = -1.0, copy.deepcopy(model.state_dict()), 0
+    for epoch in range(stage.epochs):
+        model.train()
+        total = sum(_step(recipe, stage, batch) for batch in _shuffled(task.splits["train"], stage.batch_size, order, device))
+        model.eval()
+        score = _validation_score(recipe, task.splits["val"], device)
+        loss = total / -(-len(task.splits["train"]) // stage.batch_size)
+        reporter.advance(1, f"epochs, loss {loss:.3f}, validation score {score:.3f}")
+        stale = 0 if score > best else stale + 1
+        if score > best:
+            best, weights = score, copy.deepcopy(model.state_dict())
+        if stale > stage.patience:
+            break
+    model.load_state_dict(weights)
+    return best
+
+
+def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
+    stage.optimizer.zero_grad(set_to_none=True)
+    loss = recipe.step(batch, stage)
+    if not bool(loss.isfinite()):
+        raise BadInput(f"the training loss became {loss.item()} in stage {stage.name!r}: lower the learning rate or check the inputs")
+    loss.backward()  # type: ignore[no-untyped-call]
+    stage.optimizer.step()
+    recipe.after_step(stage)
+    return loss.item()
+
+
+def _shuffled(split: Batch, size: int, order: torch.Generator, device: torch.device) -> Iterator[Batch]:
+    for rows in torch.randperm(len(split), generator=order).split(size):
+        yield split.take(rows).to(device)
+
+
+def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:
+    for rows in torch.arange(len(split)).split(EVALUATED_AT_ONCE):
+        yield split.take(rows).to(device)
+
+
+@torch.no_grad()
+def _validation_score(recipe: Recipe, split: Batch, device: torch.device) -> float:
+    return torch.cat([recipe.validate(batch).double() for batch in _in_order(split, device)]).mean().item()
+
+
+@torch.no_grad()
+def _metrics(model: nn.Module, task: Task, split: Batch, device: torch.device) -> dict[str, float]:
+    outputs: list[Tensor] = [model(batch.inputs, None) for batch in _in_order(split, device)]
+    return task.problem.metrics(task.problem.predictions(torch.cat(outputs)).cpu(), split.targets)
+
+
+def _card(training: Training, task: Task, metrics: dict[str, float]) -> dict[str, Any]:
+    return {
+        "model": training.model,
+        "task": task.name,
+        "recipe": training.recipe,
+        "seed": training.seed,
+        "data_hash": task.data_hash,
+        "versions": {"harness": harness.__version__, **versions()},
+        "metrics": metrics,
+        "command": ["python", "-m", "harness", *sys.argv[1:]],
+    }
+
+
+def _file_name(model: str) -> str:
+    return model.removesuffix(checkpoint.SUFFIX).replace("/", "_").replace(":", "_")
