@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attacks.objective import Objective, judged_gradient, toward
+from attacks.objective import Objective, Toward, judged_gradient
 from attacks.region import Region
 
 CANDIDATES = 6  # classes looked at, by their margin
@@ -34,6 +34,6 @@ def nearest_classes(objective: Objective, region: Region, wanted: int) -> tuple[
 
 
 def _linear_strength(objective: Objective, region: Region, classes: Tensor) -> Tensor:
-    _, margin, gradient = judged_gradient(objective, region.complete, region.clean, toward(classes))
+    _, margin, gradient = judged_gradient(objective, region, region.clean, Toward(classes))
     slope = sum(ball.radius * ball.norm.dual(gradient[ball.modality]) for ball in region.scenario.attacked)
     return -margin / torch.as_tensor(slope).clamp_min(torch.finfo(margin.dtype).tiny)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from attacks.aims import nearest_classes
-from attacks.objective import Loss, named, toward
+from attacks.objective import Loss, Named, Toward
 from attacks.pgd import pgd
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
@@ -43,7 +43,7 @@ class Move:
     aim: Tensor | None = None
 
     def ascended(self, rows: Tensor) -> Loss:
-        return named(self.loss) if self.aim is None else toward(self.aim[rows])
+        return Named(self.loss) if self.aim is None else Toward(self.aim[rows])
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,22 @@ class Bracket:
     """A preset of the bracketing search.
 
     Attributes:
+        summary: shown by `list`.
         steps: gradient evaluations of one attack.
         moves: attacks at each strength, each on the samples that withstood those before it.
         rounds: halvings of the bracket at most.
         pullbacks: halvings of the line search between a success and the clean input.
     """
 
+    summary: str
     steps: int
     moves: int
     rounds: int
     pullbacks: int = 8
 
     def __call__(self, hunt: Hunt) -> None:
+        if not bool((hunt.best.strength > 0).any()):
+            return
         moves = self._moves(hunt)
         too_small = torch.zeros_like(hunt.best.strength)
         for number, strength in enumerate(_doubled(hunt.limit)):
@@ -136,6 +140,6 @@ def _doubled(limit: float) -> Iterator[float]:
     yield limit
 
 
-FAST = Bracket(steps=10, moves=2, rounds=6)
-STANDARD = Bracket(steps=20, moves=3, rounds=10)
-THOROUGH = Bracket(steps=50, moves=6, rounds=12)
+FAST = Bracket("PGD-10 brackets, 2 attacks a strength: a first look", steps=10, moves=2, rounds=6)
+STANDARD = Bracket("PGD-20 brackets, 3 attacks a strength: for numbers to report", steps=20, moves=3, rounds=10)
+THOROUGH = Bracket("PGD-50 brackets, 6 attacks a strength: when much hangs on it", steps=50, moves=6, rounds=12)

@@ -13,13 +13,15 @@ class BadInput(ValueError):
     """
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> BadInput:
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BadInput:
     """The error for a name that is not among `known`, with the close matches.
 
     >>> str(unknown("norm", "l3", ["linf", "l2"]))
     "unknown norm 'l3': did you mean l2? (known: linf, l2)"
+    >>> str(unknown("modality", "adio", ["image", "audio"], where=" in task 'digits'"))
+    "unknown modality 'adio' in task 'digits': did you mean audio? (known: image, audio)"
     """
     names = list(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return BadInput(f"unknown {kind} {name!r}: {hint}(known: {', '.join(names) or 'none'})")
+    return BadInput(f"unknown {kind} {name!r}{where}: {hint}(known: {', '.join(names) or 'none'})")

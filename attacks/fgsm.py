@@ -10,7 +10,7 @@ from attacks.region import Region
 
 
 def fgsm(objective: Objective, region: Region, strength: Tensor | float, *, loss: Loss | None = None) -> Attempt:
-    """Move every attacked modality by its full radius, t · r_m, in its own steepest direction.
+    """FGSM (Goodfellow et al., ICLR 2015): move every attacked modality by its full radius, t · r_m, in its own steepest direction.
 
     Args:
         strength: t, shared or per sample (B,).

@@ -5,7 +5,7 @@ All functions are per sample and batch-safe: `delta` has shape (B, ...), sizes a
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
+@runtime_checkable
 class Norm(Protocol):
     """What every attack needs to know of a norm."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import unknown
-from attacks.region import Inputs
+from attacks.region import Inputs, Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,35 +31,47 @@ class Verdict:
     margins: Tensor | None = None
 
 
-Loss = Callable[[Verdict], Tensor]
-"""Which number of a verdict an attack raises, (B,)."""
+@runtime_checkable
+class Loss(Protocol):
+    """Which number of a verdict an attack raises; bound to a batch like its objective."""
+
+    def __call__(self, verdict: Verdict) -> Tensor:
+        """The number, (B,)."""
+
+    def take(self, rows: Tensor) -> Loss:
+        """The same for the chosen rows only."""
 
 
-def named(loss: str) -> Loss:
-    """The loss of that name.
+@dataclass(frozen=True)
+class Named:
+    """A loss of the objective by its name."""
 
-    Raises:
-        BadInput: when ascending, if the objective has no such loss.
-    """
+    name: str = "cross_entropy"
 
-    def value(verdict: Verdict) -> Tensor:
-        if loss not in verdict.losses:
-            raise unknown("loss", loss, verdict.losses)
-        return verdict.losses[loss]
+    def __call__(self, verdict: Verdict) -> Tensor:
+        if self.name not in verdict.losses:
+            raise unknown("loss", self.name, verdict.losses)
+        return verdict.losses[self.name]
 
-    return value
+    def take(self, rows: Tensor) -> Named:
+        return self
 
 
-def toward(classes: Tensor) -> Loss:
+@dataclass(frozen=True, eq=False)
+class Toward:
     """The margin of one chosen wrong class per sample, int64 (B,)."""
 
-    def value(verdict: Verdict) -> Tensor:
+    classes: Tensor
+
+    def __call__(self, verdict: Verdict) -> Tensor:
         assert verdict.margins is not None, "only a classifier has classes to aim at"
-        return verdict.margins.gather(1, classes[:, None]).squeeze(1)
+        return verdict.margins.gather(1, self.classes[:, None]).squeeze(1)
 
-    return value
+    def take(self, rows: Tensor) -> Toward:
+        return Toward(self.classes[rows])
 
 
+@runtime_checkable
 class Objective(Protocol):
     """A verdict on inputs, bound to one batch of targets.
 
@@ -110,17 +122,14 @@ class Classification:
         return self
 
 
-def judged_gradient(objective: Objective, complete: Callable[[Inputs], Inputs], at: Inputs, loss: Loss) -> tuple[Verdict, Tensor, Inputs]:
+def judged_gradient(objective: Objective, region: Region, at: Inputs, loss: Loss) -> tuple[Verdict, Tensor, Inputs]:
     """The verdict at the attacked modalities `at`, the loss (B,) there, and its gradient.
 
     A modality the model does not read gets a zero gradient. No parameter's `.grad` is touched.
-
-    Args:
-        complete: adds the untouched modalities.
     """
     leaves = {name: x.detach().requires_grad_() for name, x in at.items()}
     with torch.enable_grad():
-        verdict = objective(complete(leaves))
+        verdict = objective(region.complete(leaves))
         value = loss(verdict)
         found: tuple[Tensor | None, ...] = (None,) * len(leaves)
         if value.requires_grad:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -97,11 +97,12 @@ class Hunt:
         samples = [self.samples[row] for row in rows.tolist()]
         return unit_changes(self.region.scenario, take(self.region.clean, rows), samples, self.seed, restart)
 
-    def spend(self, rows: Tensor, gradients: int) -> None:
+    def spend(self, rows: Tensor, gradients: Tensor | int) -> None:
         """Book gradient evaluations to the given rows."""
         self.best.gradients[rows] += gradients
 
 
+@runtime_checkable
 class Search(Protocol):
     """A search algorithm: improves the best known witnesses of a hunt by offering it candidates."""
 

@@ -117,7 +117,7 @@ def _sample_rows(batch: Batch, predictions: Tensor, scores: list[float]) -> list
 def _kept(work: Work, batch: Batch, scenario: Scenario, found: Found) -> Inputs:
     """The attacked modalities of the witnesses to keep, keyed ``scenario|sample|modality``."""
     return {
-        f"{scenario}|{sample}|{name}": found.witness[name][row].cpu()
+        f"{scenario}|{sample}|{name}": found.witness[name][row].cpu().clone()
         for row, sample in enumerate(batch.samples)
         if sample in work.kept_samples and bool(found.strength[row].isfinite())
         for name in scenario.attacked_names

@@ -44,8 +44,6 @@ def evaluate(
     from harness.config import resolve
     from harness.evaluate import evaluate as run
 
-    for key in ("samples", "witnesses"):
-        flags[key] = int(flags[key]) if str(flags[key]).lstrip("-").isdigit() else flags[key]
     sys.exit(run(resolve(config, flags), _console(Console)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from attacks.errors import BadInput, unknown
 from attacks.search import DEFAULT_LIMIT
@@ -15,6 +15,7 @@ from attacks.search import DEFAULT_LIMIT
 DEFAULT_MODELS = ("early", "concat", "mean", "late")
 DEFAULT_SCHEDULES = ("mcar:0,0.2,0.4,0.6,0.8",)
 UNITS = {"s": 1, "m": 60, "h": 3600}
+COUNTS = {"samples": (1, ("all",)), "witnesses": (0, ("none", "all"))}  # the least number, and the words
 
 
 class Evaluation(BaseModel):
@@ -29,12 +30,12 @@ class Evaluation(BaseModel):
     repeats: int = Field(3, ge=1, description="draws of each schedule at each rate")
     search: str = Field("fast", description="how hard to search for the critical strength")
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
-    samples: int | None = Field(100, ge=1, description="how many test samples; null: all")
+    samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
     seed: int = Field(0, ge=0)
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
-    budget: float | None = Field(None, gt=0, description="seconds after which to stop cleanly; null: never")
+    budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
 
     @field_validator("model", "scenario", "schedule", mode="before")
@@ -50,18 +51,26 @@ class Evaluation(BaseModel):
             raise ValueError(f"{twice[0]!r} is named twice: name it once")
         return value
 
-    @field_validator("witnesses")
+    @field_validator("samples", "witnesses", mode="before")
     @classmethod
-    def _not_negative(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 0:
-            raise ValueError(f"{value} is negative: give none, a count or all")
-        return value
+    def _count(cls, value: Any, info: ValidationInfo) -> Any:
+        least, words = COUNTS[str(info.field_name)]
+        if value in words:
+            return value
+        number = int(value) if str(value).isdigit() else -1
+        if number < least:
+            raise ValueError(f"give a whole number from {least}, or {' or '.join(words)}")
+        return number
 
     @field_validator("budget", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
-        match = re.fullmatch(r"\s*([\d.]+)\s*([smh])\s*", value) if isinstance(value, str) else None
-        return float(match[1]) * UNITS[match[2]] if match else value
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([smh])\s*", value)
+        if match is None:
+            raise ValueError("give a number and a unit, such as 90s, 5m or 2h")
+        return float(match[1]) * UNITS[match[2]]
 
 
 RESULT_NEUTRAL = {"batch_size", "device", "budget", "out", "witnesses"}

@@ -47,13 +47,14 @@ class Work:
         """The rows of the test split under test, picked by a keyed hash: their order does not matter."""
         names = self.task.splits["test"].samples
         order = sorted(range(len(names)), key=lambda row: keyed_seed("choice", self.config.seed, names[row]))
-        return order[: self.config.samples]
+        return order if self.config.samples == "all" else order[: self.config.samples]
 
     @cached_property
     def kept_samples(self) -> frozenset[str]:
         """The samples whose witnesses are stored."""
-        wanted = {"none": 0, "all": len(self.chosen)}.get(str(self.config.witnesses), self.config.witnesses)
-        return frozenset(self.task.splits["test"].samples[row] for row in self.chosen[: int(wanted)])
+        wanted = self.config.witnesses
+        count = wanted if isinstance(wanted, int) else {"none": 0, "all": len(self.chosen)}[wanted]
+        return frozenset(self.task.splits["test"].samples[row] for row in self.chosen[:count])
 
     @property
     def scenario_count(self) -> int:

@@ -71,8 +71,9 @@ def resolve(kind: Kind, text: str) -> Reference:
 
 
 def summary(kind: Kind, name: str) -> str:
-    """The first line of the docstring of a registered name."""
-    return (inspect.getdoc(_imported(names(kind)[name])) or "").split("\n")[0].strip()
+    """What a registered name says of itself: its `summary`, or the first line of its docstring."""
+    target = _imported(names(kind)[name])
+    return str(getattr(target, "summary", None) or (inspect.getdoc(target) or "").split("\n")[0].strip())
 
 
 def _imported(reference: str) -> Any:
@@ -90,7 +91,8 @@ def _of_family(kind: Kind, text: str) -> Callable[..., Any]:
 
 def _source(target: Any) -> str | None:
     plain = target.func if isinstance(target, partial) else target
+    coded = plain if inspect.isfunction(plain) or isinstance(plain, type) else type(plain)
     try:
-        return inspect.getsourcefile(plain if callable(plain) and hasattr(plain, "__code__") else type(plain) if not isinstance(plain, type) else plain)
-    except TypeError:
+        return inspect.getsourcefile(coded)
+    except (TypeError, OSError):
         return None

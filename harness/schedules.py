@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ GRAMMAR = "NAME:RATE,RATE,... or fixed(MODALITY+MODALITY):RATE,RATE,..., a rate 
 _PATTERN = re.compile(r"(?P<name>[\w-]+)(\((?P<which>[^()]*)\))?(:(?P<rates>.*))?")
 
 
+@runtime_checkable
 class Mask(Protocol):
     """A schedule's rule for one sample."""
 
@@ -81,7 +82,7 @@ class Schedule:
         which = tuple(part.strip() for part in (match["which"] or "").split("+") if part.strip())
         for name in which:
             if name not in modalities:
-                raise unknown(f"modality in schedule {text!r}", name, modalities)
+                raise unknown("modality", name, modalities, where=f" in schedule {text!r}")
         if (match["name"] == "fixed") != bool(which):
             raise BadInput(f"schedule {text!r}: 'fixed' names the set that goes missing, and no other does: fixed(audio):1")
         ordered = tuple(name for name in modalities if name in which)

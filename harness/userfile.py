@@ -45,7 +45,7 @@ def load_object(kind: str, text: str) -> Any:
         module = _load_module(kind, text, place)
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
-        raise BadInput(f"{kind} {text!r}: {unknown(f'object in {place}', attribute, public)}")
+        raise BadInput(f"{kind} {text!r}: {unknown('object', attribute, public, where=f' in {place}')}")
     return getattr(module, attribute)
 
 

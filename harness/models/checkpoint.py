@@ -26,7 +26,7 @@ def committed(task: str, model: str) -> Path:
 def save(path: Path, model: nn.Module, card: dict[str, Any]) -> None:
     """Write the weights and, beside them as JSON, the card."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, path)
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}, path)
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Stage:
     batch_size: int = 64
 
 
+@runtime_checkable
 class Recipe(Protocol):
     """One way to train. A recipe keeps what it needs between calls on itself, and is used once."""
 

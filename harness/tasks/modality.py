@@ -40,7 +40,7 @@ class Modality:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise unknown(f"kind of modality {self.name!r}", self.kind, get_args(Kind))
+            raise unknown("kind", self.kind, get_args(Kind), where=f" of modality {self.name!r}")
         if not self.name or any(character in "@+: \t" for character in self.name):
             raise BadInput(f"modality name {self.name!r} must be non-empty, without spaces, '@', '+' or ':'")
         low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)

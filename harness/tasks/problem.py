@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from attacks.errors import BadInput
 from attacks.objective import Verdict, classification_verdict
 
 
+@runtime_checkable
 class Problem(Protocol):
     """How outputs are judged. B is the batch size; all results but `metrics` are per sample, (B,)."""
 

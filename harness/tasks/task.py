@@ -81,7 +81,7 @@ class Task:
         for modality in self.modalities:
             if modality.name == name:
                 return modality
-        raise unknown(f"modality of task {self.name!r}", name, self.names)
+        raise unknown("modality", name, self.names, where=f" in task {self.name!r}")
 
     def bounds(self, batch: Batch) -> Bounds:
         """The valid range of each modality of a batch; padding may not move."""
