@@ -1,9 +1,20 @@
 """``python -m harness``: our packages load first, then the command line."""
 
-from harness.userfile import yield_the_front
+import os
+import sys
 
-yield_the_front()
 
-from harness.cli import main  # noqa: E402  the path must be in order first
+def yield_the_front() -> None:
+    """Move the folder one stands in to the end of `sys.path`: its packages must not hide ours.
 
-main()
+    Stands here, and not in a module of its own, because nothing of ours can be imported before.
+    """
+    here = [entry for entry in sys.path if entry in ("", os.getcwd())]
+    sys.path[:] = [entry for entry in sys.path if entry not in here] + here[:1]
+
+
+if __name__ == "__main__":
+    yield_the_front()
+    from harness.cli import main
+
+    main()

@@ -19,17 +19,11 @@ from typing import Any
 from attacks.errors import BadInput, unknown
 
 OURS = ("attacks", "defenses", "harness", "app")
+for _package in OURS:  # all of them now, before a user's folder can come first on the path
+    importlib.import_module(_package)
+
 _LOADED: dict[Path, ModuleType] = {}
 _THEIRS: dict[Path, dict[str, ModuleType]] = {}
-
-
-def yield_the_front() -> None:
-    """Import our packages, then leave the folder one stands in at the end of `sys.path`."""
-    here = str(Path.cwd())
-    front = [entry for entry in sys.path if entry in ("", here)]
-    sys.path[:] = [entry for entry in sys.path if entry not in ("", here)] + front[:1]
-    for package in OURS:
-        importlib.import_module(package)
 
 
 def load_object(kind: str, text: str) -> Any:
