@@ -106,8 +106,9 @@ class L2:
 
     def random(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         direction = torch.randn(shape, generator=generator)
-        distance = torch.rand((), generator=generator) ** (1 / max(direction.numel(), 1))
-        return direction / torch.linalg.vector_norm(direction) * distance
+        distance: Tensor = torch.rand((), generator=generator) ** (1 / max(direction.numel(), 1))
+        drawn: Tensor = direction / torch.linalg.vector_norm(direction) * distance
+        return drawn
 
 
 NORMS: dict[str, Norm] = {norm.name: norm for norm in (Linf(), L2())}

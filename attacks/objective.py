@@ -135,8 +135,7 @@ def judged_gradient(objective: Objective, region: Region, at: Inputs, loss: Loss
         if value.requires_grad:
             found = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
     gradient = {
-        name: torch.zeros_like(x) if part is None else torch.nan_to_num(part)
-        for (name, x), part in zip(at.items(), found, strict=True)
+        name: torch.zeros_like(x) if part is None else torch.nan_to_num(part) for (name, x), part in zip(at.items(), found, strict=True)
     }
     return verdict, value.detach(), gradient
 

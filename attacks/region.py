@@ -124,8 +124,7 @@ class Region:
         """One steepest step in every attacked modality, `length` (B,) in units of strength, projected."""
         moved = {
             ball.modality: at[ball.modality]
-            + per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype)
-            * ball.norm.steepest(gradient[ball.modality])
+            + per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype) * ball.norm.steepest(gradient[ball.modality])
             for ball in self.scenario.attacked
         }
         return self.project(moved, strength)

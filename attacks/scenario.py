@@ -78,9 +78,7 @@ class Scenario:
     def __le__(self, other: Scenario) -> bool:
         larger = {ball.modality: ball for ball in other.attacked}
         return self.missing == other.missing and all(
-            ball.modality in larger
-            and larger[ball.modality].norm_name == ball.norm_name
-            and larger[ball.modality].radius >= ball.radius
+            ball.modality in larger and larger[ball.modality].norm_name == ball.norm_name and larger[ball.modality].radius >= ball.radius
             for ball in self.attacked
         )
 

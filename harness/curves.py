@@ -52,7 +52,8 @@ def query(sql: str, **tables: pa.Table) -> list[tuple[Any, ...]]:
     with duckdb.connect() as connection:
         for name, table in tables.items():
             connection.register(name, table)
-        return connection.sql(sql).fetchall()
+        rows: list[tuple[Any, ...]] = connection.sql(sql).fetchall()
+        return rows
 
 
 def clean_scores(samples: pa.Table) -> dict[str, Share]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-import subprocess
 import sys
 import time
 import traceback
@@ -17,6 +14,7 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.cell import OutOfTime, failed_rows, run_cell
 from harness.config import Evaluation
+from harness.environment import choose_device, device_name, git_commit, versions
 from harness.loading import load_model, load_task
 from harness.plan import Cell, Work, cells, prepare
 from harness.progress import Reporter, reporting
@@ -24,7 +22,6 @@ from harness.rundir import RunDirectory
 from harness.summary import printed, summarise
 from harness.sweep import mask_hash
 
-PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "duckdb")
 COMPLETE, STOPPED, RUNNING, FAILED = "complete", "stopped", "running", "finished with errors"
 
 
@@ -87,19 +84,6 @@ class _Runner:
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device to compute on.
-
-    Raises:
-        BadInput: cuda is wanted and there is none.
-    """
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: this machine has no CUDA device that torch can use; leave it at auto or cpu")
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
-
-
 def describe(work: Work, device: torch.device) -> dict[str, Any]:
     """What `run.json` says of a run that begins."""
     return {
@@ -109,22 +93,8 @@ def describe(work: Work, device: torch.device) -> dict[str, Any]:
         "config": work.config.model_dump(mode="json"),
         "modalities": list(work.task.names),
         "note": work.task.note,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads",
+        "device": device_name(device),
         "versions": versions(),
         "git_commit": git_commit(),
         "command": sys.argv[1:],
     }
-
-
-def versions() -> dict[str, str]:
-    """Of Python and the packages a number may depend on."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def git_commit() -> str | None:
-    """Of the repository one stands in, if there is one."""
-    try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None

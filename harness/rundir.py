@@ -105,7 +105,7 @@ class RunDirectory:
 
     def _drop_orphans(self) -> None:
         """Parts of a cell that was killed before its ledger part was written."""
-        whole = {part for part in self._parts("ledger")}
+        whole = set(self._parts("ledger"))
         for name in ("samples", "sweep"):
             for part in set(self._parts(name)) - whole:
                 self.files.rm(f"{self.root}/{name}/{part}")
@@ -115,8 +115,7 @@ class RunDirectory:
             return
         differing = _differences(here.get("identity", {}), wanted["identity"])
         raise BadInput(
-            f"--out {self.url} holds a run of another configuration (it differs in {', '.join(differing)}): "
-            "name a new directory"
+            f"--out {self.url} holds a run of another configuration (it differs in {', '.join(differing)}): name a new directory"
         )
 
     def _parts(self, name: str) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import harness
 from attacks.errors import BadInput
-from harness.evaluate import choose_device, versions
+from harness.environment import choose_device, versions
 from harness.loading import build_model, load_task
 from harness.models import checkpoint
 from harness.models.recipe import Recipe, Stage
@@ -78,12 +78,10 @@ def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, co
     return model.eval(), best
 
 
-def _fit_stage(
-    model: nn.Module, task: Task, recipe: Recipe, stage: Stage, seed: int, device: torch.device, reporter: Reporter
-) -> float:
+def _fit_stage(model: nn.Module, task: Task, recipe: Recipe, stage: Stage, seed: int, device: torch.device, reporter: Reporter) -> float:
     order = torch.Generator().manual_seed(seed)
     best, weights, stale = -1.0, copy.deepcopy(model.state_dict()), 0
-    for epoch in range(stage.epochs):
+    for _ in range(stage.epochs):
         model.train()
         total = sum(_step(recipe, stage, batch) for batch in _shuffled(task.splits["train"], stage.batch_size, order, device))
         model.eval()
@@ -104,7 +102,7 @@ def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
     loss = recipe.step(batch, stage)
     if not bool(loss.isfinite()):
         raise BadInput(f"the training loss became {loss.item()} in stage {stage.name!r}: lower the learning rate or check the inputs")
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     stage.optimizer.step()
     recipe.after_step(stage)
     return loss.item()

@@ -33,10 +33,7 @@ def load_object(kind: str, text: str) -> Any:
         BadInput: no such file, module or object, a module that fails to import, or a clash of names.
     """
     place, _, attribute = text.rpartition(":")
-    if place.endswith(".py"):
-        module = _load_file(kind, text, Path(place))
-    else:
-        module = _load_module(kind, text, place)
+    module = _load_file(kind, text, Path(place)) if place.endswith(".py") else _load_module(kind, text, place)
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise BadInput(f"{kind} {text!r}: {unknown('object', attribute, public, where=f' in {place}')}")
@@ -77,7 +74,7 @@ def _load_file(kind: str, text: str, place: Path) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         with own_packages(path.parent):
-            _run(kind, text, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+            _run(kind, text, lambda: spec.loader.exec_module(module))
         _LOADED[path] = module
     return _LOADED[path]
 

@@ -16,6 +16,7 @@ from harness.tasks import Modality
 
 MELS = 32
 
+
 class Centred(nn.Module):
     """Raw values to [-1, 1] where the range is finite; others pass unchanged."""
 

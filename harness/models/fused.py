@@ -51,7 +51,4 @@ class Fused(nn.Module):
 
 def without_missing(features: list[Tensor], here: Tensor) -> list[Tensor]:
     """The features with zeros where a modality is missing."""
-    return [
-        torch.where(per_sample(column, z), z, 0.0)
-        for z, column in zip(features, here.unbind(1), strict=True)
-    ]
+    return [torch.where(per_sample(column, z), z, 0.0) for z, column in zip(features, here.unbind(1), strict=True)]

@@ -86,9 +86,7 @@ def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:
     return len(targets)
 
 
-def _modality(
-    name: str, x: Tensor, kind: str, limits: tuple[Any, Any] | None, absent: Any, ball: str | None, sample_rate: int
-) -> Modality:
+def _modality(name: str, x: Tensor, kind: str, limits: tuple[Any, Any] | None, absent: Any, ball: str | None, sample_rate: int) -> Modality:
     low, high = (torch.as_tensor(end, dtype=torch.float32) for end in limits or (float("-inf"), float("inf")))
     if absent is None:
         absent = torch.where(low.isfinite() & high.isfinite() & (low != 0), (low + high) / 2, torch.zeros_like(low + high))

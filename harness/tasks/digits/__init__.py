@@ -78,8 +78,7 @@ def _words(rng: np.random.RandomState) -> dict[str, dict[int, list[str]]]:
     spellings = sorted({word for names in table.values() for word in names})
     dealt = dict(zip(spellings, rng.choice(list(WORD_SHARES), len(spellings), p=list(WORD_SHARES.values())), strict=True))
     return {
-        split: {d: sorted({names[d] for names in table.values() if dealt[names[d]] == split}) for d in range(10)}
-        for split in WORD_SHARES
+        split: {d: sorted({names[d] for names in table.values() if dealt[names[d]] == split}) for d in range(10)} for split in WORD_SHARES
     }
 
 

@@ -41,9 +41,7 @@ def variants() -> list[str]:
     ``robosoft2`` and ``robosoft5`` are one speaker, and so on: what differs only in its trailing
     number is kept once, except the numbered generic males and females, which do differ.
     """
-    listing = subprocess.run(
-        ["espeak-ng", "--voices=variant"], capture_output=True, text=True, check=True
-    ).stdout
+    listing = subprocess.run(["espeak-ng", "--voices=variant"], capture_output=True, text=True, check=True).stdout
     names = sorted(word[3:] for word in listing.split() if word.startswith("!v/"))
     speakers: dict[str, str] = {}
     for name in names:
@@ -103,9 +101,7 @@ def main() -> None:
     for split, speakers in sorted(assign(variants()).items()):
         rows, waves = zip(*clips(split, speakers, rng), strict=True)
         index[split] = list(rows)
-        soundfile.write(
-            folder / f"{split}.flac", np.concatenate(waves), SAMPLE_RATE, format="FLAC", subtype="PCM_S8"
-        )
+        soundfile.write(folder / f"{split}.flac", np.concatenate(waves), SAMPLE_RATE, format="FLAC", subtype="PCM_S8")
     (folder / "clips.json").write_text(json.dumps(index, indent=None, separators=(",", ":")) + "\n")
 
 

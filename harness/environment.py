@@ -1,0 +1,45 @@
+"""Where a number was made: the device, the versions, the commit."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+
+import torch
+
+from attacks.errors import BadInput
+
+PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "duckdb")
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device to compute on.
+
+    Raises:
+        BadInput: cuda is wanted and there is none.
+    """
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: this machine has no CUDA device that torch can use; leave it at auto or cpu")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def device_name(device: torch.device) -> str:
+    """The card by its name, or the CPU with the threads torch uses."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages a number may depend on."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def git_commit() -> str | None:
+    """Of the repository one stands in, if there is one."""
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
