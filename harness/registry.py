@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -90,9 +91,7 @@ def _of_family(kind: Kind, text: str) -> Callable[..., Any]:
 
 
 def _source(target: Any) -> str | None:
+    """The file of the module that defines the object, or its class."""
     plain = target.func if isinstance(target, partial) else target
-    coded = plain if inspect.isfunction(plain) or isinstance(plain, type) else type(plain)
-    try:
-        return inspect.getsourcefile(coded)
-    except (TypeError, OSError):
-        return None
+    module = sys.modules.get(getattr(plain, "__module__", None) or type(plain).__module__)
+    return getattr(module, "__file__", None)

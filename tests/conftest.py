@@ -1,0 +1,42 @@
+"""Types are checked at every call of the whole test run, and each worker keeps to one thread."""
+
+import os
+from pathlib import Path
+
+from beartype.claw import beartype_packages
+
+beartype_packages(("attacks", "harness.tasks", "harness.models", "defenses"))
+
+import pytest
+import torch
+
+from harness.loading import Loaded, load_model, load_task
+from harness.registry import MODALITY, names
+from harness.tasks import Task
+
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+CPU = torch.device("cpu")
+
+
+def registered_models() -> list[str]:
+    """Every registered model, families spelt out for the embedded task."""
+    return [name.replace(MODALITY, modality) for name in names("model") for modality in ("image", "audio", "text")[: 3 if MODALITY in name else 1]]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Task:
+    return load_task("digits")
+
+
+@pytest.fixture(scope="session", params=registered_models())
+def system(request: pytest.FixtureRequest, digits: Task) -> Loaded:
+    """Each registered model with its weights for the embedded task."""
+    return load_model(request.param, digits, CPU)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,161 @@
+"""The command line from outside: every bad input is one sentence and exit code 2."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+
+TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "bring-your-own.md").read_text(), re.S)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def own_folder(folder: Path, extra: str = "") -> None:
+    assert TOY is not None
+    (folder / "my.py").write_text(TOY[1] + extra)
+
+
+BAD = {
+    "--model cncat": "unknown model 'cncat': did you mean concat",
+    "--scenario image@linf:-1": "character 12 ('-1'): a radius must be positive",
+    "--scenario image@linf": "image@linf:0.5",
+    "--scenario image": "does not parse at character 1",
+    "--scenario image@l3:1": "did you mean l2",
+    "--scenario imag@linf:1": "unknown modality 'imag' in task 'digits': did you mean image",
+    "--scenario image@linf:1+image@missing": "named twice",
+    "--schedule mcr:0.5": "unknown schedule 'mcr': did you mean mcar",
+    "--schedule mcar:1.5": "not between 0 and 1",
+    "--schedule fixed(smell):1": "unknown modality 'smell'",
+    "--search quick": "known: fast, standard, thorough",
+    "--device cuda": "no CUDA device",
+    "--samples 0": "whole number from 1, or all",
+    "--witnesses some": "none or all",
+    "--budget 5x": "90s, 5m or 2h",
+    "--limit nan": "finite",
+    "--config nowhere.yaml": "cannot be read",
+    "--task my.py:Nothing": "unknown object 'Nothing'",
+    "--task my.py:out_of_range": "modality 'image' has 1 values outside its declared range (such values span 3 to 3",
+    "--task my.py:with_nan": "holds NaN in 1 samples",
+    "--task my.py:MyTask --model my.py:wide": "answers (4, 3), but task 'toy' needs outputs of shape (4, 2)",
+    "--task my.py:MyTask --model my.py:nans": "answers NaN",
+    "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
+    "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
+    "--out my.py": "is a file",
+    "--out .": "holds files of something else",
+    "--nonsense 1": "No such option",
+}
+EXTRA = '''
+def _task(value):
+    x = torch.full((20, 3), 0.5)
+    x[0, 0] = value
+    return Task.from_arrays({"image": x}, torch.arange(20) % 2, ranges={"image": (0, 1)})
+def out_of_range(): return _task(3.0)
+def with_nan(): return _task(float("nan"))
+class Fixed(torch.nn.Module):
+    def __init__(self, value, width):
+        super().__init__()
+        self.value, self.width = value, width
+    def forward(self, inputs, present=None):
+        return torch.full((len(inputs["image"]), self.width), self.value)
+def wide(task): return Fixed(0.0, 3)
+def nans(task): return Fixed(float("nan"), 2)
+def raises(task): raise ValueError("no weights here")
+'''
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_bad_input_is_one_sentence(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str
+) -> None:
+    own_folder(elsewhere, EXTRA)
+    assert run(monkeypatch, "evaluate", *arguments.split(" ")) == 2
+    said = capsys.readouterr().err
+    assert BAD[arguments] in said
+    assert said.startswith("error: ") and "Traceback" not in said and len(said.strip().splitlines()) == 1
+
+
+def test_run_of_another_configuration_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "4", "--out", "run"]
+    own_folder(elsewhere)
+    assert run(monkeypatch, *toy) == 0
+    assert run(monkeypatch, *toy, "--seed", "1") == 2
+    assert "another configuration (it differs in seed)" in capsys.readouterr().err
+    assert run(monkeypatch, *toy) == 0
+    assert "0 cells to do" in capsys.readouterr().out
+
+
+def test_init_report_and_list(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    own_folder(elsewhere)
+    assert run(monkeypatch, "init") == 0
+    toy = ["--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--out", "run"]
+    assert run(monkeypatch, "evaluate", "--config", "harness.yaml", *toy) == 0
+    assert run(monkeypatch, "report", "run") == 0
+    page = (elsewhere / "run" / "report.html").read_text()
+    assert "Plotly.newPlot" in page and 'src="http' not in page
+    capsys.readouterr()
+    assert run(monkeypatch, "list", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {"tasks", "models", "searches", "attacks", "schedules", "grammar"} <= set(listed)
+    assert all(line for entries in listed.values() for line in entries.values())
+
+
+def test_budget_stops_cleanly_and_resumes(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    own_folder(elsewhere)
+    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--out", "run"]
+    assert run(monkeypatch, *toy, "--budget", "0.001s") == 0
+    assert "The run is stopped" in capsys.readouterr().out
+    assert run(monkeypatch, *toy) == 0
+    assert "The run is stopped" not in capsys.readouterr().out
+
+
+def test_a_folder_with_packages_of_our_names(elsewhere: Path) -> None:
+    own_folder(elsewhere)
+    for package in ("models", "attacks", "defenses"):
+        (elsewhere / package).mkdir()
+        (elsewhere / package / "mine.py").write_text(f"NAME = '{package}'\n")
+    (elsewhere / "attacks" / "__init__.py").write_text("")
+    for module in ("app", "utils"):
+        (elsewhere / f"{module}.py").write_text(f"NAME = '{module}'\n")
+    check = "import app, utils\nfrom attacks.mine import NAME as a\nfrom models.mine import NAME as m\nfrom defenses.mine import NAME as d\n"
+    check += "assert (app.NAME, utils.NAME, a, m, d) == ('app', 'utils', 'attacks', 'models', 'defenses')\n"
+    (elsewhere / "my.py").write_text(check + (elsewhere / "my.py").read_text())
+    toy = ["--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "4", "--out", "run"]
+    answer = subprocess.run([sys.executable, "-m", "harness", "evaluate", *toy], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert "my.py:build" in answer.stdout
+
+
+def test_a_crashing_cell_costs_itself_only(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.rundir import RunDirectory
+
+    own_folder(
+        elsewhere,
+        """
+class Breaks(Linear):
+    def forward(self, inputs, present=None):
+        if torch.is_grad_enabled():
+            raise RuntimeError("no gradients here")
+        return super().forward(inputs, present)
+def breaks(task): return Breaks()
+""",
+    )
+    models = ["--model", "my.py:breaks", "--model", "my.py:build"]
+    assert run(monkeypatch, "evaluate", "--task", "my.py:MyTask", *models, "--samples", "4", "--out", "run") == 5
+    rows = RunDirectory("run").table("ledger").to_pylist()
+    assert {row["status"] for row in rows if row["model"] == "my.py:breaks"} == {"error"}
+    assert {row["strength"] for row in rows if row["status"] == "error"} == {None}
+    assert {row["status"] for row in rows if row["model"] == "my.py:build"} == {"ok"}

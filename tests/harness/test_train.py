@@ -1,0 +1,50 @@
+"""Training is seeded, and the committed checkpoints are what it gives."""
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from harness.loading import Loaded
+from harness.models import checkpoint
+from harness.models.recipe import Supervised
+from harness.tasks import Task
+from harness.train import Training, fit
+
+CPU = torch.device("cpu")
+
+
+def test_two_runs_agree(digits: Task) -> None:
+    runs = [fit(Training("digits", "only-text", epochs=1), digits, Supervised(), CPU, Console(file=io.StringIO())) for _ in range(2)]
+    assert checkpoint.weight_hash(runs[0][0]) == checkpoint.weight_hash(runs[1][0])
+
+
+@pytest.mark.parametrize("name", ["late"])
+def test_retrained_lands_near_the_committed(digits: Task, name: str) -> None:
+    model, _ = fit(Training("digits", name), digits, Supervised(), CPU, Console(file=io.StringIO()))
+    test = digits.splits["test"]
+    with torch.no_grad():
+        accuracy = digits.problem.score(model(test.inputs, None), test.targets).mean().item()
+    card = checkpoint.read_card(checkpoint.committed("digits", name))
+    assert accuracy == pytest.approx(card["metrics"]["test_accuracy"], abs=0.02)
+
+
+def test_cards_tell_the_truth(system: Loaded, digits: Task) -> None:
+    path, test = checkpoint.committed("digits", system.name), digits.splits["test"]
+    card = checkpoint.read_card(path)
+    with torch.no_grad():
+        accuracy = digits.problem.score(system.module(test.inputs, None), test.targets).mean().item()
+    assert accuracy == pytest.approx(card["metrics"]["test_accuracy"], abs=1e-6)
+    assert card["data_hash"] == digits.data_hash
+    assert path.stat().st_size < 500_000
+
+
+def test_every_fusion_beats_every_single_modality() -> None:
+    accuracy = {
+        name: checkpoint.read_card(checkpoint.committed("digits", name))["metrics"]["test_accuracy"]
+        for name in ("early", "concat", "mean", "late", "only-image", "only-audio", "only-text")
+    }
+    singles = [accuracy.pop(name) for name in list(accuracy) if name.startswith("only")]
+    assert max(singles) < 0.97
+    assert min(accuracy.values()) > max(singles)

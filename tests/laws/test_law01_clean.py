@@ -1,0 +1,56 @@
+"""Law 1: strength 0 and dropout rate 0 are the clean model, bit for bit; a rate is the fraction missing."""
+
+import pytest
+import torch
+
+from attacks.pgd import pgd
+from attacks.region import Region
+from harness.loading import Loaded
+from harness.objective import TaskObjective
+from harness.registry import names
+from harness.schedules import Schedule
+from harness.sweep import sweep_rows
+from harness.tasks import Task
+
+NAMES = ("image", "audio", "text")
+SAMPLES = tuple(f"sample-{number}" for number in range(3000))
+
+
+def schedule(name: str, rate: float) -> Schedule:
+    return Schedule.parse(f"fixed(audio):{rate}" if name == "fixed" else f"{name}:{rate}", NAMES)
+
+
+def test_strength_zero_is_clean(system: Loaded, digits: Task) -> None:
+    batch = digits.splits["test"].take(range(8))
+    present = torch.ones(8, 3, dtype=torch.bool)
+    objective = TaskObjective(system.module, digits, batch.targets, present, {})
+    region = Region.of(batch.inputs, digits.bounds(batch), digits.scenarios()[-1])
+    attacked = region.complete(pgd(objective, region, 0.0, steps=3).inputs)
+    clean = system.module(batch.inputs, None)
+    assert torch.equal(objective.outputs(attacked), clean)
+    assert torch.equal(objective.outputs(batch.inputs), clean)
+
+
+@pytest.mark.parametrize("name", names("schedule"))
+def test_rate_zero_is_clean(system: Loaded, digits: Task, name: str) -> None:
+    batch = digits.splits["test"].take(range(12))
+    scores = digits.problem.score(system.module(batch.inputs, None), batch.targets).tolist()
+    rows = list(sweep_rows(system.module, digits, batch, [schedule(name, 0.0)], repeats=2, seed=0))
+    assert [row["score"] for row in rows] == scores * 2
+    assert {row["present"] for row in rows} == {"111"}
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.9, 1.0])
+def test_rate_is_the_fraction_missing(rate: float) -> None:
+    missing = 1 - schedule("mcar", rate).present(NAMES, SAMPLES, rate, 0, 0).double().mean().item()
+    assert missing == pytest.approx(rate, abs=0.02)
+    audio = 1 - schedule("fixed", rate).present(NAMES, SAMPLES, rate, 0, 0).double().mean(0)
+    assert audio.tolist() == pytest.approx([0.0, rate, 0.0], abs=0.03)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_keep_one_keeps_one(rate: float) -> None:
+    present = schedule("mcar-keep-one", rate).present(NAMES, SAMPLES, rate, 0, 0)
+    assert bool(present.any(1).all())
+    expected = rate - rate**3 / 3
+    assert 1 - present.double().mean().item() == pytest.approx(expected, abs=0.02)

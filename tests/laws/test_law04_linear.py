@@ -1,0 +1,40 @@
+"""Law 4: a linear model has an exact critical strength, and the search comes within 5 % of it."""
+
+import pytest
+import torch
+
+from attacks.bracket import STANDARD
+from attacks.scenario import parse
+from attacks.search import search
+from tests.linear import random_linear
+
+SCENARIOS = [
+    "a@linf:0.05", "b@linf:0.05", "a@l2:0.1", "b@l2:0.1", "a@linf:0.05 + b@linf:0.02", "a@l2:0.1 + b@l2:0.3", "a@linf:0.05 + b@l2:0.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("bounded", [False, True])
+def test_search_reaches_the_exact_strength(scenario: str, classes: int, bounded: bool) -> None:
+    model = random_linear(classes, bounded=bounded, seed=classes)
+    found = search(model.objective(), model.inputs, model.bounds, scenario, algorithm=STANDARD, limit=100.0).strength
+    exact = model.exact(parse(scenario))
+    within = exact <= 100
+    assert bool(within.any())
+    ratio = found[within] / exact[within]
+    assert float(ratio.min()) > 1 - 1e-4, "nothing can be below the exact strength"
+    assert float(ratio.max()) < 1.05
+    assert bool(found[exact > 100].isinf().all())
+
+
+def test_the_oracle_itself() -> None:
+    """Unbounded, the exact strength is margin / Σ r_m ‖w‖_dual in closed form."""
+    model = random_linear(2, seed=5)
+    scenario = parse("a@linf:0.05 + b@l2:0.1")
+    logits, right = model.logits(model.inputs), model.labels
+    margin = (logits[:, 0] - logits[:, 1]).abs()
+    difference = {name: weight[0] - weight[1] for name, weight in model.weights.items()}
+    slope = 0.05 * difference["a"].abs().sum() + 0.1 * difference["b"].norm()
+    assert right.unique().numel() == 2
+    torch.testing.assert_close(model.exact(scenario).float(), margin / slope, rtol=1e-4, atol=1e-6)

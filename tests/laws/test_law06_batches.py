@@ -1,0 +1,60 @@
+"""Law 6: on the CPU the ledger does not depend on batch size, sample order or units; randomness is keyed."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+from attacks.bracket import STANDARD
+from attacks.scenario import parse
+from attacks.search import search
+from harness.config import resolve
+from harness.evaluate import evaluate
+from harness.loading import Loaded
+from harness.objective import TaskObjective
+from harness.rundir import RunDirectory
+from harness.tasks import Task
+from tests.linear import Linear, random_linear
+
+
+def ledger(out: Path, **flags: Any) -> list[dict[str, Any]]:
+    assert evaluate(resolve(None, {"out": str(out), "samples": 9, "model": ("late",), **flags}), Console(file=io.StringIO())) == 0
+    return sorted(RunDirectory(str(out)).table("ledger").to_pylist(), key=lambda row: (row["sample"], row["scenario"]))
+
+
+def test_batch_size_changes_nothing(elsewhere: Path) -> None:
+    whole = ledger(elsewhere / "whole", batch_size=9)
+    assert len(whole) == 9 * 7
+    assert ledger(elsewhere / "shards", batch_size=2) == whole
+
+
+def test_outputs_do_not_depend_on_the_batch(system: Loaded, digits: Task) -> None:
+    batch = digits.splits["test"].take(range(32))
+    present = torch.ones(32, 3, dtype=torch.bool)
+    objective = TaskObjective(system.module, digits, batch.targets, present, {})
+    whole = objective.outputs(batch.inputs)
+    for rows in (torch.arange(1), torch.arange(5, 10), torch.arange(31, -1, -1)):
+        assert torch.equal(objective.take(rows).outputs(batch.take(rows).inputs), whole[rows])
+
+
+def test_sample_order_changes_nothing() -> None:
+    model = random_linear(4)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    shuffled = Linear(model.weights, {name: x[order] for name, x in model.inputs.items()}, {})
+    names = [f"sample {row}" for row in range(16)]
+    plain = search(model.objective(), model.inputs, {}, "a@l2:0.1 + b@linf:0.1", samples=names)
+    other = search(shuffled.objective(), shuffled.inputs, {}, "a@l2:0.1 + b@linf:0.1", samples=[names[row] for row in order.tolist()])
+    torch.testing.assert_close(other.strength, plain.strength[order], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_units_change_nothing(norm: str) -> None:
+    model, factor = random_linear(3, bounded=False), 255.0
+    weights = {"a": model.weights["a"] / factor, "b": model.weights["b"]}
+    scaled = Linear(weights, {**model.inputs, "a": model.inputs["a"] * factor}, {})
+    found = search(model.objective(), model.inputs, {}, parse(f"a@{norm}:0.1"), algorithm=STANDARD)
+    other = search(scaled.objective(), scaled.inputs, {}, parse(f"a@{norm}:25.5"), algorithm=STANDARD)
+    torch.testing.assert_close(other.strength, found.strength, rtol=0.02, atol=0)

@@ -1,0 +1,73 @@
+"""Law 7: model, modes, gradients, inputs and the global random state are as they were, also after an exception."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from attacks.objective import Classification, preserved
+from attacks.region import Inputs, Region
+from attacks.search import search
+from harness.registry import names, resolve
+
+
+def net() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.ReLU(), nn.Linear(16, 3))
+    model.train()
+    model[1].eval()  # a frozen batch norm in a model that trains
+    model[0].weight.requires_grad_(False)
+    model[4].weight.grad = torch.full_like(model[4].weight, 7.0)
+    return model
+
+
+def state(model: nn.Module) -> list[object]:
+    values = [v.clone() for v in model.state_dict().values()]
+    gradients = [(p.requires_grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+    return [[m.training for m in model.modules()], values, gradients, torch.random.get_rng_state()]
+
+
+def same(left: object, right: object) -> bool:
+    if isinstance(left, torch.Tensor):
+        return isinstance(right, torch.Tensor) and torch.equal(left, right)
+    if isinstance(left, (list, tuple)):
+        return isinstance(right, (list, tuple)) and all(same(a, b) for a, b in zip(left, right, strict=True))
+    return left == right
+
+
+def run(kind: str, name: str, objective: Classification, inputs: Inputs) -> None:
+    target = resolve(kind, name).target  # type: ignore[arg-type]
+    if kind == "search":
+        search(objective, inputs, {}, "x@linf:0.1", algorithm=target)
+    else:
+        target(objective, Region.of(inputs, {}, "x@linf:0.1"), 1.0)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in ("search", "attack") for name in names(kind)])  # type: ignore[arg-type]
+@pytest.mark.parametrize("crashes", [False, True])
+def test_no_trace(kind: str, name: str, crashes: bool) -> None:
+    model, inputs = net(), {"x": torch.randn(5, 6)}
+    calls = 0
+
+    def forward(i: Inputs) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        torch.rand(1)  # a model that draws from the global state
+        if crashes and calls > 3:
+            raise RuntimeError("the model broke")
+        return model(i["x"])
+
+    before, kept = state(model), inputs["x"].clone()
+    work: Callable[[], None] = lambda: run(kind, name, Classification(forward, torch.tensor([0, 1, 2, 0, 1])), inputs)  # noqa: E731
+    with preserved(model):
+        assert not model.training
+    if crashes and name != "fgsm":
+        with pytest.raises(RuntimeError, match="the model broke"), preserved(model):
+            work()
+    else:
+        calls = -1000
+        with preserved(model):
+            work()
+    assert calls != 0
+    assert same(state(model), before)
+    assert torch.equal(inputs["x"], kept)
