@@ -113,6 +113,7 @@ def dump(evaluation: Evaluation) -> str:
     lines = ["# What to evaluate. Any flag of `python -m harness evaluate` overrules its key here."]
     values = evaluation.model_dump(mode="json")
     for name, field in Evaluation.model_fields.items():
-        text = yaml.safe_dump({name: values[name]}, default_flow_style=None, sort_keys=False).strip()
+        value = yaml.safe_dump(values[name], default_flow_style=True).removesuffix("...\n").strip()
+        text = f"{name}: {value}"
         lines.append(f"{text}  # {field.description}" if field.description else text)
     return "\n".join(lines) + "\n"

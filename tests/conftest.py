@@ -21,7 +21,11 @@ CPU = torch.device("cpu")
 
 def registered_models() -> list[str]:
     """Every registered model, families spelt out for the embedded task."""
-    return [name.replace(MODALITY, modality) for name in names("model") for modality in ("image", "audio", "text")[: 3 if MODALITY in name else 1]]
+    return [
+        name.replace(MODALITY, modality)
+        for name in names("model")
+        for modality in ("image", "audio", "text")[: 3 if MODALITY in name else 1]
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ BAD = {
     "--out .": "holds files of something else",
     "--nonsense 1": "No such option",
 }
-EXTRA = '''
+EXTRA = """
 def _task(value):
     x = torch.full((20, 3), 0.5)
     x[0, 0] = value
@@ -72,7 +72,7 @@ class Fixed(torch.nn.Module):
 def wide(task): return Fixed(0.0, 3)
 def nans(task): return Fixed(float("nan"), 2)
 def raises(task): raise ValueError("no weights here")
-'''
+"""
 
 
 @pytest.mark.parametrize("arguments", BAD)
@@ -130,7 +130,9 @@ def test_a_folder_with_packages_of_our_names(elsewhere: Path) -> None:
     (elsewhere / "attacks" / "__init__.py").write_text("")
     for module in ("app", "utils"):
         (elsewhere / f"{module}.py").write_text(f"NAME = '{module}'\n")
-    check = "import app, utils\nfrom attacks.mine import NAME as a\nfrom models.mine import NAME as m\nfrom defenses.mine import NAME as d\n"
+    check = (
+        "import app, utils\nfrom attacks.mine import NAME as a\nfrom models.mine import NAME as m\nfrom defenses.mine import NAME as d\n"
+    )
     check += "assert (app.NAME, utils.NAME, a, m, d) == ('app', 'utils', 'attacks', 'models', 'defenses')\n"
     (elsewhere / "my.py").write_text(check + (elsewhere / "my.py").read_text())
     toy = ["--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "4", "--out", "run"]
