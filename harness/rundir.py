@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -31,7 +32,7 @@ class RunDirectory:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self.files, self.root = fsspec.core.url_to_fs(url)
+            self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).resolve()))
         except (ValueError, ImportError) as error:
             raise BadInput(f"run directory {url!r} cannot be reached: {error}") from None
 

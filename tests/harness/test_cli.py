@@ -54,6 +54,9 @@ BAD = {
     "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
     "--out my.py": "is a file",
     "--out .": "holds files of something else",
+    "--out nowhere/..": "holds files of something else",
+    "--out my.py/run": "cannot be written",
+    "--task my.py:MyTask --model my.py:build --samples 2 --out nowhere://run": "cannot be reached",
     "--nonsense 1": "No such option",
 }
 EXTRA = """
