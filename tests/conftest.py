@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+from beartype import BeartypeConf
 from beartype.claw import beartype_packages
 
-beartype_packages(("attacks", "harness.tasks", "harness.models", "defenses"))
+CHECKS = BeartypeConf(is_pep484_tower=True)  # an int is a float, as PEP 484 and mypy have it
+beartype_packages(("attacks", "harness.tasks", "harness.models", "defenses"), conf=CHECKS)
 
 import pytest
 import torch

@@ -164,3 +164,46 @@ def breaks(task): return Breaks()
     assert {row["status"] for row in rows if row["model"] == "my.py:breaks"} == {"error"}
     assert {row["strength"] for row in rows if row["status"] == "error"} == {None}
     assert {row["status"] for row in rows if row["model"] == "my.py:build"} == {"ok"}
+
+
+LINEAR = """
+import torch
+from harness.tasks import Task
+from tests.linear import random_linear
+
+exact = random_linear(3, samples=40, bounded=True, seed=7)
+
+
+def task():
+    ranges = {name: (valid.low, valid.high) for name, valid in exact.bounds.items()}
+    return Task.from_arrays(exact.inputs, exact.labels, name="linear", ranges=ranges)
+
+
+class Model(torch.nn.Module):
+    def forward(self, inputs, present=None):
+        return exact.logits(inputs)
+
+
+def build(task):
+    return Model()
+"""
+
+
+def test_a_linear_model_from_outside_gets_its_exact_strength(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from attacks.scenario import parse
+    from harness.rundir import RunDirectory
+    from tests.linear import random_linear
+
+    (elsewhere / "linear.py").write_text(LINEAR)
+    scenario = "a@linf:0.05 + b@l2:0.3"
+    arguments = ["--task", "linear.py:task", "--model", "linear.py:build", "--scenario", scenario, "--search", "standard", "--limit", "50"]
+    assert run(monkeypatch, "evaluate", *arguments, "--samples", "all", "--out", "memory://linear") == 0
+    model = random_linear(3, samples=40, bounded=True, seed=7)
+    rows = RunDirectory("memory://linear").table("ledger").to_pylist()
+    for attacked in (scenario, *scenario.split(" + ")):
+        exact = model.exact(parse(attacked))
+        found = {row["sample"]: row["strength"] for row in rows if row["scenario"] == attacked}
+        assert len(found) == 8
+        for sample, strength in found.items():
+            assert strength == pytest.approx(float(exact[int(sample)]), rel=0.05)
+    assert run(monkeypatch, "report", "memory://linear") == 0

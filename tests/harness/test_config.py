@@ -1,0 +1,37 @@
+"""The configuration: a file says what flags say, flags win, and what is written reads back."""
+
+from pathlib import Path
+
+import pytest
+
+from attacks.errors import BadInput
+from harness.config import Evaluation, dump, resolve
+
+
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
+    asked = Evaluation(scenario=("image@linf:8/255 + text@missing",), samples="all", budget=90.0, schedule=(), limit=0.5)
+    (tmp_path / "c.yaml").write_text(dump(asked))
+    assert resolve(tmp_path / "c.yaml", {}) == asked
+
+
+def test_flags_win(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("seed: 3\nmodel: late\nbudget: 5m\n")
+    resolved = resolve(tmp_path / "c.yaml", {"seed": 4, "samples": None})
+    assert (resolved.seed, resolved.model, resolved.budget, resolved.samples) == (4, ("late",), 300.0, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sed: 1", "unknown configuration key 'sed': did you mean seed"),
+        ("seed: many", "seed = 'many'"),
+        ("- seed", "must hold keys and values"),
+        ("seed: [", "is not YAML"),
+        ("model: []", "model = []"),
+    ],
+)
+def test_a_bad_file_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(BadInput) as error:
+        resolve(tmp_path / "c.yaml", {})
+    assert message in str(error.value) and "\n" not in str(error.value)

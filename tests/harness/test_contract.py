@@ -1,0 +1,71 @@
+"""What every registered task and model must keep, parametrised over the registry itself."""
+
+import pytest
+import torch
+from torch import nn
+
+from harness.loading import Loaded, load_task
+from harness.models.protocols import Factored
+from harness.registry import KINDS, names, summary
+from harness.tasks import Task
+
+
+@pytest.fixture(scope="session", params=sorted(names("task")))
+def task(request: pytest.FixtureRequest) -> Task:
+    return load_task(request.param)
+
+
+def test_a_task_is_the_same_twice(task: Task) -> None:
+    assert load_task(task.name).data_hash == task.data_hash
+
+
+def test_a_task_judges_perfect_and_wrong_answers(task: Task) -> None:
+    for split in task.splits.values():
+        assert len(set(split.samples)) == len(split)
+        perfect = nn.functional.one_hot(split.targets, task.problem.width).float()
+        assert bool((task.problem.score(perfect, split.targets) == 1).all())
+        assert not bool(task.problem.verdict(perfect, split.targets).fails.any())
+        assert bool(task.problem.verdict(-perfect, split.targets).fails.all())
+
+
+def test_a_stand_in_lies_in_the_range(task: Task) -> None:
+    for modality in task.modalities:
+        x = task.splits["test"].inputs[modality.name][:2]
+        modality.check(modality.stand_in(x))
+
+
+def test_a_model_answers_each_sample_alone_and_finitely(system: Loaded, digits: Task) -> None:
+    batch = digits.splits["test"].take(range(8))
+    with torch.no_grad():
+        outputs = system.module(batch.inputs, None)
+        swapped = system.module({name: x.flip(0) for name, x in batch.inputs.items()}, None)
+        nothing = system.module(batch.inputs, torch.zeros(8, 3, dtype=torch.bool))
+    assert outputs.shape == (8, digits.problem.width)
+    assert bool(outputs.isfinite().all()) and bool(nothing.isfinite().all())
+    torch.testing.assert_close(swapped.flip(0), outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_factored_model_is_its_two_halves(system: Loaded, digits: Task) -> None:
+    if not isinstance(system.module, Factored):
+        pytest.skip("not factored")
+    batch = digits.splits["test"].take(range(8))
+    present = torch.rand(8, 3, generator=torch.Generator().manual_seed(0)) < 0.7
+    module = system.module
+    with torch.no_grad():
+        features = {name: module.encode(name, batch.inputs[name]) for name in module.encoded}
+        assert torch.equal(module.fuse(features, present), module.forward(batch.inputs, present))
+
+
+def test_a_model_can_be_attacked_in_everything_it_reads(system: Loaded, digits: Task) -> None:
+    batch = digits.splits["test"].take(range(8))
+    inputs = {name: x.clone().requires_grad_() for name, x in batch.inputs.items()}
+    loss = digits.problem.loss(system.module(inputs, None), batch.targets).sum()
+    reads = getattr(system.module, "encoded", digits.names)
+    for name, gradient in zip(inputs, torch.autograd.grad(loss, list(inputs.values()), allow_unused=True), strict=True):
+        assert (gradient is not None and bool(gradient.any())) == (name in reads), name
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in names(kind)])  # type: ignore[arg-type]
+def test_every_name_says_what_it_is(kind: str, name: str) -> None:
+    said = summary(kind, name)  # type: ignore[arg-type]
+    assert 10 < len(said) < 200
