@@ -16,5 +16,8 @@ CATALOGUE = {
     "attack": {
         "fgsm": "attacks.fgsm:fgsm",
         "pgd": "attacks.pgd:pgd",
+        "apgd": "attacks.apgd:apgd",
+        "fmn": "attacks.fmn:fmn",
+        "square": "attacks.square:square",
     },
 }

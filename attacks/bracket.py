@@ -1,29 +1,31 @@
-"""Bracketing search: PGD at one strength after the other, closing in on the critical one.
+"""The search for the critical strength: a minimum-norm pass, then attacks below what it found.
 
-Doubles the strength until an attack succeeds, then halves the bracket between the smallest strength
-that worked and the largest that did not, on a logarithmic scale. A success is pulled back along the
-straight line to the clean input first, which costs no gradients.
+FMN (Pintor et al., NeurIPS 2021) walks along the boundary in the gauge of all attacked modalities and leaves
+an upper bound for each sample. Then attacks at fixed strengths look below it, by bisection, each way of
+attacking until it fails there; a success is pulled back along the straight line to the clean input first,
+which costs no gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from itertools import cycle, islice, zip_longest
 
 import torch
 from torch import Tensor
 
-from attacks.aims import nearest_classes
-from attacks.objective import Loss, Named, Toward
-from attacks.pgd import pgd
+from attacks.aims import Nearby
+from attacks.apgd import apgd
+from attacks.climb import Attack
+from attacks.fmn import fmn
+from attacks.objective import Loss, Named, Objective, Toward
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
 
-FIRST_STRENGTH = 1.0
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
-OPENING = 0.6  # how far below a success to look while no strength is known to be too small
+CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
+NEAREST, SECOND, THIRD = -1, -2, -3  # what to raise; see `Move.aim`
+PULLBACKS = 5  # halvings of the line between a success and the clean input
 
 
 class Start(Enum):
@@ -34,112 +36,151 @@ class Start(Enum):
     WITNESS = "witness"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Move:
-    """One way of attacking: what to raise, and from where. `aim` (B,) overrules the named loss."""
+    """One way of attacking.
 
-    loss: str
+    Attributes:
+        aim: which loss to raise, by its place among the objective's; of a classifier, -1 is the margin of
+            its nearest class, -2 of the second nearest, and so on.
+        start: from where.
+    """
+
+    aim: int
     start: Start
-    aim: Tensor | None = None
-
-    def ascended(self, rows: Tensor) -> Loss:
-        return Named(self.loss) if self.aim is None else Toward(self.aim[rows])
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """A preset of the bracketing search.
+    """A preset of the search.
 
     Attributes:
         summary: shown by `list`.
-        steps: gradient evaluations of one attack.
-        moves: attacks at each strength, each on the samples that withstood those before it.
-        rounds: halvings of the bracket at most.
-        pullbacks: halvings of the line search between a success and the clean input.
+        walks: the losses of the minimum-norm passes, as in `Move.aim`.
+        steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
+        moves: ways of attacking below the bracket, in turn.
+        attack, steps: how, and in how many gradient evaluations.
+        rounds: strengths that each move tries.
+        opening: the first of them, as a share of the best known strength.
     """
 
     summary: str
+    walks: tuple[int, ...]
+    steps_from: tuple[int, int]
+    moves: tuple[Move, ...]
     steps: int
-    moves: int
     rounds: int
-    pullbacks: int = 8
+    attack: Attack = apgd
+    opening: float = 0.9
 
     def __call__(self, hunt: Hunt) -> None:
         if not bool((hunt.best.strength > 0).any()):
             return
-        moves = self._moves(hunt)
-        too_small = torch.zeros_like(hunt.best.strength)
-        for number, strength in enumerate(_doubled(hunt.limit)):
-            rows = hunt.best.strength.isinf().nonzero().squeeze(1)
-            tried = torch.full_like(too_small[rows], strength)
-            too_small = self._try(hunt, moves, too_small, rows, tried, number)
-        for number in range(self.rounds):
-            works = hunt.best.strength
-            rows = (works.isfinite() & (works > too_small * CLOSE)).nonzero().squeeze(1)
-            middle = torch.where(too_small > 0, (too_small * works).sqrt(), works * OPENING)
-            too_small = self._try(hunt, moves, too_small, rows, middle[rows], number)
+        nearby = self._nearby(hunt)
+        for walk in self.walks:
+            self._walk(hunt, nearby, walk)
+        for turn, move in enumerate(self.moves):
+            too_small = torch.zeros_like(hunt.best.strength)
+            for number in range(self.rounds):
+                too_small = self._below(hunt, move, nearby, too_small, turn, number)
 
-    def _moves(self, hunt: Hunt) -> list[Move]:
-        """The losses in turn, from a random start and from the witness; between them, chosen classes."""
-        plain = [Move(loss, start) for start in (Start.RANDOM, Start.WITNESS) for loss in hunt.losses]
+    def _nearby(self, hunt: Hunt) -> Nearby | None:
+        """The nearest classes of all samples, if the objective is a classifier."""
         rows = (hunt.best.strength > 0).nonzero().squeeze(1)
-        aims, spent = nearest_classes(hunt.fast.take(rows), hunt.region.take(rows), self.moves // 2)
-        if aims is None:
-            return list(islice(cycle(plain), self.moves))
+        wanted = -min([*self.walks, *(move.aim for move in self.moves), 0])
+        nearby, spent = hunt.aims.nearest(hunt.fast.take(rows), hunt.region.take(rows), wanted)
         hunt.spend(rows, spent)
-        everyone = torch.zeros(len(hunt.region), aims.shape[1], dtype=aims.dtype, device=aims.device)
-        everyone[rows] = aims
-        starts = (Start.CLEAN, Start.RANDOM)
-        aimed = [Move(f"class {k + 1}", starts[k % 2], aim) for k, aim in enumerate(everyone.unbind(1))]
-        mixed = [move for pair in zip_longest(plain, aimed) for move in pair if move is not None]
-        return list(islice(cycle(mixed), self.moves))
+        if nearby is None:
+            return None
+        classes = torch.zeros(len(hunt.region), nearby.classes.shape[1], dtype=torch.int64, device=rows.device)
+        distance = torch.zeros_like(classes, dtype=nearby.distance.dtype)
+        return Nearby(classes.index_copy(0, rows, nearby.classes), distance.index_copy(0, rows, nearby.distance))
 
-    def _try(self, hunt: Hunt, moves: list[Move], too_small: Tensor, rows: Tensor, strength: Tensor, number: int) -> Tensor:
-        """Attack the rows at their strengths, and return what is now known to be too small."""
-        for index, move in enumerate(moves):
-            unbeaten = (hunt.best.strength[rows] > strength).nonzero().squeeze(1)
-            if len(unbeaten):
-                self._attack(hunt, move, rows[unbeaten], strength[unbeaten], number * self.moves + index)
-        unbeaten = (hunt.best.strength[rows] > strength).nonzero().squeeze(1)
-        return too_small.index_copy(0, rows[unbeaten], strength[unbeaten])
+    def _worth(self, hunt: Hunt, nearby: Nearby | None, aim: int) -> Tensor:
+        """Samples that withstand, without those whose class, to first order, lies beyond what is known."""
+        standing = hunt.best.strength > 0
+        if aim >= NEAREST or nearby is None:
+            return standing
+        if -aim > nearby.classes.shape[1]:
+            return torch.zeros_like(standing)
+        return standing & (nearby.distance[:, -aim - 1] < hunt.best.strength)
 
-    def _attack(self, hunt: Hunt, move: Move, rows: Tensor, strength: Tensor, draw: int) -> None:
-        region, objective = hunt.region.take(rows), hunt.fast.take(rows)
-        start = region.clean
-        if move.start is not Start.CLEAN:
-            start = region.shifted(hunt.draw(rows, draw), strength)
-        if move.start is Start.WITNESS:
-            known = hunt.best.strength[rows].isfinite()
-            start = select(known, {name: hunt.best.witness[name][rows] for name in region.ranges}, start)
-        attempt = pgd(objective, region, strength, steps=self.steps, loss=move.ascended(rows), start=start)
+    def _loss(self, hunt: Hunt, nearby: Nearby | None, aim: int, rows: Tensor) -> Loss:
+        if aim >= 0 or nearby is None:
+            return Named(hunt.losses[abs(aim) % len(hunt.losses)])
+        return Toward(nearby.classes[rows, -aim - 1])
+
+    def _walk(self, hunt: Hunt, nearby: Nearby | None, aim: int) -> None:
+        """One minimum-norm pass: at the nearest class from the best witness, at others from the clean input."""
+        rows = self._worth(hunt, nearby, aim).nonzero().squeeze(1)
+        if not len(rows):
+            return
+        region = hunt.region.take(rows)
+        known = hunt.best.strength[rows].isfinite() & (aim == NEAREST)
+        witness = {name: hunt.best.witness[name][rows] for name in region.ranges}
+        loss = Named("margin") if nearby is None else self._loss(hunt, nearby, aim, rows)
+        steps = self.steps_from[len(region.ranges) > 1]
+        nearest = fmn(hunt.fast.take(rows), region, hunt.limit, steps=steps, loss=loss, start=select(known, witness, region.clean))
+        hunt.spend(rows, nearest.gradients)
+        met = nearest.fails.nonzero().squeeze(1)
+        hunt.offer(rows[met], take(nearest.inputs, met), f"fmn-{steps}")
+
+    def _below(self, hunt: Hunt, move: Move, nearby: Nearby | None, too_small: Tensor, turn: int, number: int) -> Tensor:
+        """Attack below the best known strengths, and return what is now known to be too small for this move."""
+        best = hunt.best.strength
+        tried = torch.where(too_small > 0, (too_small * best).sqrt(), best * self.opening)
+        tried = torch.where(best.isinf(), hunt.limit / 2**number, tried)
+        rows = (self._worth(hunt, nearby, move.aim) & (best > too_small * CLOSE)).nonzero().squeeze(1)
+        if not len(rows):
+            return too_small
+        strength, region = tried[rows], hunt.region.take(rows)
+        start = self._start(hunt, move, rows, region, strength, turn * self.rounds + number)
+        loss = self._loss(hunt, nearby, move.aim, rows)
+        attempt = self.attack(hunt.fast.take(rows), region, strength, steps=self.steps, loss=loss, start=start)
         hunt.spend(rows, attempt.gradients)
-        won = attempt.fails.nonzero().squeeze(1)
+        won, lost = (mask.nonzero().squeeze(1) for mask in (attempt.fails, ~attempt.fails & best[rows].isfinite()))
         if len(won):
-            nearer = self._pull_back(hunt, rows[won], region.take(won), take(attempt.inputs, won))
-            hunt.offer(rows[won], nearer, f"pgd-{self.steps} {move.loss} from {move.start.value}")
+            nearer = pulled_back(hunt.fast.take(rows[won]), region.take(won), take(attempt.inputs, won))
+            hunt.offer(rows[won], nearer, f"{self.attack.__name__}-{self.steps} from {move.start.value}")  # type: ignore[attr-defined]
+        return too_small.index_copy(0, rows[lost], strength[lost])
 
-    def _pull_back(self, hunt: Hunt, rows: Tensor, region: Region, failing: Inputs) -> Inputs:
-        """The point nearest to the clean input, on the line to it, that still fails."""
-        objective = hunt.fast.take(rows)
-        change = {name: failing[name] - x for name, x in region.clean.items()}
-        safe, fails = torch.zeros(len(rows), device=rows.device), torch.ones(len(rows), device=rows.device)
-        for _ in range(self.pullbacks):
-            middle = (safe + fails) / 2
-            with torch.no_grad():
-                failed = objective(region.complete(region.shifted(change, middle))).fails
-            safe, fails = torch.where(failed, safe, middle), torch.where(failed, middle, fails)
-        return select(fails < 1, region.shifted(change, fails), failing)
+    def _start(self, hunt: Hunt, move: Move, rows: Tensor, region: Region, strength: Tensor, draw: int) -> Inputs:
+        if move.start is Start.CLEAN:
+            return region.clean
+        random = region.shifted(hunt.draw(rows, draw), strength)
+        if move.start is Start.RANDOM:
+            return random
+        return select(hunt.best.strength[rows].isfinite(), {name: hunt.best.witness[name][rows] for name in region.ranges}, random)
 
 
-def _doubled(limit: float) -> Iterator[float]:
-    """1, 2, 4, ... and last the limit itself."""
-    strength = min(FIRST_STRENGTH, limit)
-    while strength < limit:
-        yield strength
-        strength *= 2
-    yield limit
+def pulled_back(objective: Objective, region: Region, failing: Inputs) -> Inputs:
+    """The point nearest to the clean input, on the line to it, that still fails, by bisection."""
+    change = {name: failing[name] - x for name, x in region.clean.items()}
+    device = next(iter(failing.values())).device
+    safe, fails = torch.zeros(len(region), device=device), torch.ones(len(region), device=device)
+    for _ in range(PULLBACKS):
+        middle = (safe + fails) / 2
+        with torch.no_grad():
+            failed = objective(region.complete(region.shifted(change, middle))).fails
+        safe, fails = torch.where(failed, safe, middle), torch.where(failed, middle, fails)
+    return select(fails < 1, region.shifted(change, fails), failing)
 
 
-FAST = Bracket("PGD-10 brackets, 2 attacks a strength: a first look", steps=10, moves=2, rounds=6)
-STANDARD = Bracket("PGD-20 brackets, 3 attacks a strength: for numbers to report", steps=20, moves=3, rounds=10)
-THOROUGH = Bracket("PGD-50 brackets, 6 attacks a strength: when much hangs on it", steps=50, moves=6, rounds=12)
+FAST = Bracket(
+    "FMN-20, then APGD-10 below it: a first look, about 45 gradients a scenario",
+    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), steps=10, rounds=3,
+)  # fmt: skip
+STANDARD = Bracket(
+    "FMN-30 at two classes, then APGD-15 below it from two starts: for numbers to report, about 85 gradients a scenario",
+    walks=(NEAREST, SECOND), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
+    steps=15, rounds=2,
+)  # fmt: skip
+THOROUGH = Bracket(
+    "FMN-100 at three classes, then APGD-50 below it in seven ways: when much hangs on it",
+    walks=(NEAREST, SECOND, THIRD), steps_from=(100, 60),
+    moves=(
+        Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS), Move(MARGIN, Start.RANDOM), Move(DLR, Start.RANDOM),
+        Move(NEAREST, Start.CLEAN), Move(SECOND, Start.RANDOM), Move(THIRD, Start.RANDOM),
+    ),
+    steps=50, rounds=4, opening=0.95,
+)  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from attacks.climb import Attempt
 from attacks.objective import Loss, Objective
-from attacks.pgd import Attempt, pgd
+from attacks.pgd import pgd
 from attacks.region import Region
 
 

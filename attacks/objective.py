@@ -14,13 +14,17 @@ from torch.nn import functional as F
 from attacks.errors import unknown
 from attacks.region import Inputs, Region
 
+DLR_CLASSES = 4  # the fewest for which DLR says more than the margin
+TINY = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """What a model makes of a batch.
 
     Attributes:
-        losses: per name, a loss per sample (B,), higher is nearer to failing, differentiable.
+        losses: per name, a loss per sample (B,), higher is nearer to failing, differentiable. The first is
+            what attacks raise by default; one is named ``margin`` and is negative exactly where a sample withstands.
         fails: whether each sample fails, bool (B,).
         margins: for a classifier, how far each class is ahead of the right one (B, K), -inf at the
             right one, differentiable; an attack may aim at one class.
@@ -89,14 +93,19 @@ class Objective(Protocol):
 
 
 def classification_verdict(logits: Tensor, labels: Tensor) -> Verdict:
-    """Cross-entropy and margin (largest wrong logit minus the right one) of logits (B, K), labels (B,).
+    """Cross-entropy, margin and DLR of logits (B, K), labels (B,).
 
-    A tie counts as a failure: the right class is not ahead.
+    The margin is the largest wrong logit minus the right one; a tie counts as a failure: the right class is
+    not ahead. DLR (Croce & Hein, ICML 2020) divides it by the distance of the first from the third logit;
+    with fewer than four classes it is left out, as that distance then all but follows the margin.
     """
     right = logits.gather(1, labels[:, None])
     margins = (logits - right).scatter(1, labels[:, None], float("-inf"))
     margin = margins.amax(1)
     losses = {"cross_entropy": F.cross_entropy(logits, labels, reduction="none"), "margin": margin}
+    if logits.shape[1] >= DLR_CLASSES:
+        first, _, third = logits.topk(3, dim=1).values.unbind(1)
+        losses["dlr"] = margin / (first - third).clamp_min(TINY)
     return Verdict(losses, margin >= 0, margins)
 
 

@@ -22,7 +22,7 @@ def keyed_generator(*key: object) -> torch.Generator:
     return torch.Generator().manual_seed(keyed_seed(*key))
 
 
-def unit_changes(scenario: Scenario, inputs: Inputs, samples: Sequence[str], seed: int, restart: int) -> Inputs:
+def unit_changes(scenario: Scenario, inputs: Inputs, samples: Sequence[str], seed: int, restart: object) -> Inputs:
     """A random change of gauge at most 1 for each sample: uniform in each modality's ball.
 
     Keyed on the seed, the sample, the attacked modalities with their norms (not the radii: a change

@@ -102,13 +102,17 @@ class Region:
         """Full inputs: the given attacked modalities, the clean rest."""
         return {**self.inputs, **attacked}
 
-    def gauge(self, candidate: Mapping[str, Tensor]) -> Tensor:
-        """The smallest strength that allows the candidate, max_m ‖δ_m‖ / r_m, in float64, (B,)."""
+    def gauge(self, candidate: Mapping[str, Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
+        """The smallest strength that allows the candidate, max_m ‖δ_m‖ / r_m, (B,)."""
         sizes = [
-            ball.norm.size(candidate[ball.modality].double() - self.inputs[ball.modality].double()) / ball.radius
+            ball.norm.size(candidate[ball.modality].to(dtype) - self.inputs[ball.modality].to(dtype)) / ball.radius
             for ball in self.scenario.attacked
         ]
         return torch.stack(sizes).amax(0)
+
+    def slope(self, gradient: Mapping[str, Tensor]) -> Tensor:
+        """How fast a loss can rise with the strength, to first order: Σ_m r_m ‖∇_m‖_dual, (B,)."""
+        return torch.stack([ball.radius * ball.norm.dual(gradient[ball.modality]) for ball in self.scenario.attacked]).sum(0)
 
     def project(self, candidate: Mapping[str, Tensor], strength: Tensor) -> Inputs:
         """The nearest allowed inputs at strength (B,), modality by modality."""
@@ -124,7 +128,7 @@ class Region:
         """One steepest step in every attacked modality, `length` (B,) in units of strength, projected."""
         moved = {
             ball.modality: at[ball.modality]
-            + per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype) * ball.norm.steepest(gradient[ball.modality])
+            + per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype) * ball.norm.ascent(gradient[ball.modality])
             for ball in self.scenario.attacked
         }
         return self.project(moved, strength)

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from attacks.aims import Aims
 from attacks.objective import Objective
 from attacks.randomness import unit_changes
 from attacks.region import Bounds, Inputs, Region, take
@@ -49,6 +50,7 @@ class Hunt:
         objective: the whole model, asked whenever a witness is verified.
         fast: an equal objective that reuses what it knows of the untouched modalities.
         losses: the names of the losses an attack may ascend, in the objective's order.
+        aims: the nearest classes, shared by the scenarios of one batch.
     """
 
     objective: Objective
@@ -56,6 +58,7 @@ class Hunt:
     samples: Sequence[str]
     seed: int
     limit: float
+    aims: Aims
     fast: Objective = field(init=False)
     losses: tuple[str, ...] = field(init=False)
     best: Found = field(init=False)
@@ -134,8 +137,9 @@ def search_all(
     """
     names = [str(row) for row in range(len(next(iter(inputs.values()))))] if samples is None else samples
     done: dict[Scenario, Found] = {}
+    aims = Aims()
     for scenario in closure(scenarios):
-        hunt = Hunt(objective, Region.of(inputs, bounds, scenario), names, seed, limit)
+        hunt = Hunt(objective, Region.of(inputs, bounds, scenario), names, seed, limit, aims)
         below = scenario.below()
         _hand_up(hunt, {smaller: done[smaller] for smaller in below})
         if scenario.attacked:

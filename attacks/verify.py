@@ -49,6 +49,6 @@ def verify(
 
 def _within(ball: Ball, x: Tensor, moved: Tensor, strength: Tensor) -> Tensor:
     change = (moved.double() - x.double()).reshape(len(x), -1)
-    order = {"linf": float("inf"), "l2": 2.0}[ball.norm_name]
+    order = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}[ball.norm_name]
     size: Tensor = torch.linalg.vector_norm(change, ord=order, dim=1)
     return size <= strength.double() * ball.radius * (1 + TOLERANCE)

@@ -69,6 +69,11 @@ def support(ball: Ball, direction: Tensor, low: Tensor, high: Tensor, radius: fl
     if ball.norm_name == "linf":
         best = torch.where(direction > 0, high.clamp(max=radius), low.clamp(min=-radius))
         return float((direction * best).sum())
+    if ball.norm_name == "l1":  # a fractional knapsack: the steepest values first, each to its bound
+        order = direction.abs().argsort(descending=True)
+        room = torch.where(direction > 0, high, -low)[order].clamp(max=1e9)
+        spent = torch.minimum(room, (radius - (room.cumsum(0) - room)).clamp_min(0))
+        return float((direction.abs()[order] * spent).sum())
     least, most = 0.0, 1e12  # δ = clamp(s · direction): the scale s at which the ball or the range binds
     for _ in range(200):
         middle = (least + most) / 2 if least else min(most / 2, 1e12)

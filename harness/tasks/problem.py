@@ -114,8 +114,8 @@ class Regression:
 
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         signed = outputs.squeeze(1) - targets
-        losses = {"error": signed.abs(), "over": signed, "under": -signed}
-        return Verdict(losses, losses["error"] > self.tolerance)
+        losses = {"margin": signed.abs() - self.tolerance, "over": signed, "under": -signed}
+        return Verdict(losses, losses["margin"] > 0)
 
     def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         error = (predictions - targets).double()

@@ -1,0 +1,141 @@
+"""The loop that every fixed-strength attack by gradients shares.
+
+Steps come in blocks. Inside a block nothing is read back from the device; between two blocks the samples
+that fail leave the batch. The best iterate of the whole path is kept, never the last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput
+from attacks.objective import Loss, Named, Objective, judged_gradient
+from attacks.region import Inputs, Region, select, take
+
+BLOCK = 5  # steps between two looks at which samples fail
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What a fixed-strength attack reached.
+
+    Attributes:
+        inputs: the attacked modalities: the first iterate that fails, else the one of highest loss.
+        fails: whether it fails, bool (B,).
+        gradients: gradient evaluations spent on each sample, int64 (B,).
+    """
+
+    inputs: Inputs
+    fails: Tensor
+    gradients: Tensor
+
+
+@runtime_checkable
+class Attack(Protocol):
+    """A fixed-strength attack by gradients; `pgd` says what the arguments mean."""
+
+    def __call__(
+        self, objective: Objective, region: Region, strength: Tensor, *, steps: int, loss: Loss | None, start: Inputs | None
+    ) -> Attempt: ...
+
+
+@dataclass(eq=False)
+class Climber:
+    """The samples still under attack.
+
+    Attributes:
+        strength: t of each sample, float64 (B,).
+        at: the attacked modalities now.
+        best: the first iterate that failed, else the one of highest loss; `value` is the loss there.
+        fails: whether `best` fails, bool (B,).
+        broken: whether the model ever answered NaN, bool (B,).
+    """
+
+    objective: Objective
+    region: Region
+    loss: Loss
+    strength: Tensor
+    at: Inputs
+    best: Inputs
+    value: Tensor
+    fails: Tensor
+    broken: Tensor
+
+    def keep(self, fails: Tensor, value: Tensor) -> Tensor:
+        """Remember the present iterate if it is better; returns where it was, bool (B,)."""
+        better = ~self.fails & (fails | (value > self.value))
+        self.best = select(better, self.at, self.best)
+        self.value = torch.where(better, value, self.value)
+        self.fails = self.fails | fails
+        self.broken = self.broken | value.isnan()
+        return better
+
+    def take(self, rows: Tensor) -> Climber:
+        return Climber(
+            self.objective.take(rows), self.region.take(rows), self.loss.take(rows), self.strength[rows],
+            take(self.at, rows), take(self.best, rows), self.value[rows], self.fails[rows], self.broken[rows],
+        )  # fmt: skip
+
+
+@runtime_checkable
+class Mover(Protocol):
+    """How an attack moves from one iterate to the next, and what it remembers of each sample."""
+
+    def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
+        """The next iterate of the attacked modalities.
+
+        Args:
+            value: the loss at the present one, (B,).
+            better: whether the present one is the best so far, bool (B,).
+            step: from 0.
+        """
+
+    def take(self, rows: Tensor) -> Mover:
+        """The same for the chosen rows only."""
+
+
+def climb(
+    objective: Objective, region: Region, strength: Tensor | float, mover: Mover, *, steps: int, loss: Loss | None, start: Inputs | None
+) -> Attempt:
+    """Run an attack from `start` (the clean inputs if absent) at strength t, shared or per sample (B,).
+
+    Raises:
+        BadInput: the model answers NaN.
+    """
+    device = next(iter(region.inputs.values())).device
+    limit = torch.as_tensor(strength, dtype=torch.float64, device=device).expand(len(region))
+    at = region.project(start or region.clean, limit)
+    nothing = torch.zeros(len(region), dtype=torch.bool, device=device)
+    lowest = torch.full((len(region),), float("-inf"), device=device)
+    climber = Climber(objective, region, loss or Named(), limit, at, at, lowest, nothing, nothing)
+    rows, attempt = torch.arange(len(region), device=device), Attempt(dict(at), nothing.clone(), torch.zeros_like(limit, dtype=torch.int64))
+    for first in range(0, steps, BLOCK):
+        block = range(first, min(first + BLOCK, steps))
+        for step in block:
+            verdict, value, gradient = judged_gradient(climber.objective, climber.region, climber.at, climber.loss)
+            better = climber.keep(verdict.fails, value)
+            climber.at = mover.move(climber, value, gradient, better, step)
+        attempt.gradients[rows] += len(block)
+        left = (~climber.fails).nonzero().squeeze(1)
+        if len(left) < len(rows):
+            _record(attempt, rows, climber)
+            rows, climber, mover = rows[left], climber.take(left), mover.take(left)
+        if not len(rows):
+            return attempt
+    with torch.no_grad():
+        verdict = climber.objective(climber.region.complete(climber.at))
+        climber.keep(verdict.fails, climber.loss(verdict))
+    _record(attempt, rows, climber)
+    return attempt
+
+
+def _record(attempt: Attempt, rows: Tensor, climber: Climber) -> None:
+    if bool(climber.broken.any()):
+        raise BadInput(f"the model answers NaN on {int(climber.broken.sum())} of {len(rows)} samples under attack: mend the model")
+    for name, x in climber.best.items():
+        attempt.inputs[name] = attempt.inputs[name].index_copy(0, rows, x)
+    attempt.fails[rows] = climber.fails
