@@ -25,7 +25,8 @@ def evaluate(
     model: Annotated[Many | None, typer.Option(help="A model under test; may be repeated. [early, concat, mean, late]")] = None,
     scenario: Annotated[Many | None, typer.Option(help="An attack, as 'image@linf:8/255 + text@missing'; may be repeated.")] = None,
     schedule: Annotated[Many | None, typer.Option(help="Missing modalities, name:rate,rate,...; may be repeated.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="Draws of each schedule at each rate. [3]")] = None,
+    corruption: Annotated[Many | None, typer.Option(help="As 'image@noise:0,1,3,5' or 'image@noise'; may be repeated.")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Draws of each schedule or corruption at each level. [3]")] = None,
     search: Annotated[str | None, typer.Option(help="fast, standard or thorough. [fast]")] = None,
     samples: Annotated[str | None, typer.Option(help="How many test samples, or 'all'. [100]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [0]")] = None,
@@ -37,7 +38,7 @@ def evaluate(
     out: Annotated[str | None, typer.Option(help="The run directory, a path or URL. [runs/TASK-ID]")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")] = None,
 ) -> None:
-    """Find each sample's critical strength under every scenario, and the score as modalities go missing."""
+    """Find each sample's critical strength under every scenario, and the score as modalities go missing or get corrupted."""
     flags = {key: value for key, value in locals().items() if key != "config"}
     from rich.console import Console
 
@@ -68,7 +69,7 @@ def train(
 
 @app.command("list")
 def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False) -> None:
-    """Show every task, model, recipe, search, attack and schedule there is, and how scenarios are written."""
+    """Show every task, model, recipe, search, attack, schedule and corruption there is, and how scenarios are written."""
     from harness.listing import as_object, as_text
 
     print(as_object() if as_json else as_text())

@@ -27,7 +27,8 @@ class Evaluation(BaseModel):
     model: tuple[str, ...] = Field(DEFAULT_MODELS, description="the models under test", min_length=1)
     scenario: tuple[str, ...] = Field((), description="attacks; empty: each modality alone, and all together")
     schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,...")
-    repeats: int = Field(3, ge=1, description="draws of each schedule at each rate")
+    corruption: tuple[str, ...] = Field((), description="corrupted inputs, modality@name:severity,... (0 clean to 5)")
+    repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
     search: str = Field("fast", description="how hard to search for the critical strength")
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
@@ -38,7 +39,7 @@ class Evaluation(BaseModel):
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
 
-    @field_validator("model", "scenario", "schedule", mode="before")
+    @field_validator("model", "scenario", "schedule", "corruption", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value

@@ -78,17 +78,33 @@ def robust_curves(ledger: pa.Table, strengths: Sequence[float]) -> dict[tuple[st
 def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
     """Per (schedule, model), the score against the fraction missing that was reached, level by level.
 
-    Repeats are averaged within each sample first: they share the sample, and count once.
+    Repeats are averaged within each sample first: they share the sample, and count once. Corruptions, written
+    modality@name, are left out.
     """
     rows = query(
         """
         with averaged as (
             select schedule, model, level, sample, avg(score) as score,
                 avg(1 - length(replace(present, '0', '')) / length(present)) as missing
-            from sweep where status = 'ok' group by all
+            from sweep where status = 'ok' and not contains(schedule, '@') group by all
         )
         select schedule, model, avg(missing), avg(score), count(*)
         from averaged group by schedule, model, level order by level
+        """,
+        sweep=sweep,
+    )
+    return _curves(rows)
+
+
+def corruption_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
+    """Per (corruption, model), the score against the severity; repeats are averaged within each sample first."""
+    rows = query(
+        """
+        with averaged as (
+            select schedule, model, level, sample, avg(score) as score
+            from sweep where status = 'ok' and contains(schedule, '@') group by all
+        )
+        select schedule, model, level, avg(score), count(*) from averaged group by all order by level
         """,
         sweep=sweep,
     )

@@ -80,7 +80,7 @@ def load_model(text: str, task: Task, device: torch.device) -> Loaded:
         checkpoint.load(weights, module)
     module = module.to(device).eval()
     _probe(text, module, task, device)
-    return Loaded(text, module, checkpoint.weight_hash(module), _code_hash(resolve("model", reference)))
+    return Loaded(text, module, checkpoint.weight_hash(module), code_hash(resolve("model", reference)))
 
 
 def call(reference: Reference, kind: str, *arguments: Any) -> Any:
@@ -125,5 +125,6 @@ def _probe(text: str, module: nn.Module, task: Task, device: torch.device) -> No
         ) from error
 
 
-def _code_hash(reference: Reference) -> str:
+def code_hash(reference: Reference) -> str:
+    """SHA-256 of the file a reference's code stands in; empty if there is none."""
     return hashlib.sha256(Path(reference.source).read_bytes()).hexdigest() if reference.source else ""

@@ -14,10 +14,11 @@ from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, parse
 from attacks.search import Search
 from harness.config import RESULT_NEUTRAL, Evaluation
-from harness.loading import Loaded
+from harness.corruptions import corruption
+from harness.loading import Loaded, code_hash
 from harness.registry import resolve
 from harness.schedules import Schedule
-from harness.sweep import each_missing
+from harness.sweep import Condition, each_missing
 from harness.tasks import Task
 
 
@@ -39,7 +40,7 @@ class Work:
     config: Evaluation
     scenarios: Sequence[Sequence[Scenario]]
     requested: Sequence[Scenario]
-    schedules: Sequence[Schedule]
+    schedules: Sequence[Condition]
     search: Search
 
     @cached_property
@@ -72,14 +73,15 @@ class Cell:
 
 
 def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
-    """Read the scenarios and schedules against the task, and fix the run's identity.
+    """Read the scenarios, schedules and corruptions against the task, and fix the run's identity.
 
     Raises:
-        BadInput: a scenario or schedule does not parse or names a modality the task lacks.
+        BadInput: a scenario, schedule or corruption does not parse or names a modality the task lacks.
     """
     requested = [checked(parse(text), task) for text in config.scenario] or task.scenarios()
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [Schedule.parse(text, task.names) for text in config.schedule]
+    corruptions = corruption.parse_all(config.corruption, task)
     identity = {
         "harness": harness.__version__,
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
@@ -87,10 +89,12 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
         "weights": {model.name: model.weights for model in models},
         "code": {model.name: model.code for model in models},
         "scenarios": [str(scenario) for scenario in requested],
+        "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
     }
     run = _digest(identity)[:12]
     search: Search = resolve("search", config.search).target
-    return Work(run, identity, task, models, config, list(groups.values()), requested, [*each_missing(task), *schedules], search)
+    conditions: list[Condition] = [*each_missing(task), *schedules, *corruptions]
+    return Work(run, identity, task, models, config, list(groups.values()), requested, conditions, search)
 
 
 def checked(scenario: Scenario, task: Task) -> Scenario:

@@ -2,8 +2,8 @@
 
 A reference is a registered name, ``package.module:object`` or ``path/to/file.py:object``. Each floor of
 the house keeps a ``CATALOGUE`` of its own names; other packages register through entry points in the
-groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``, ``harness.attack`` and
-``harness.schedule``. Nothing is imported before it is asked for by name.
+groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``, ``harness.attack``,
+``harness.schedule`` and ``harness.corruption``. Nothing is imported before it is asked for by name.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any, Literal, get_args
 from attacks.errors import BadInput, unknown
 from harness.userfile import load_object
 
-Kind = Literal["task", "model", "recipe", "search", "attack", "schedule"]
+Kind = Literal["task", "model", "recipe", "search", "attack", "schedule", "corruption"]
 KINDS: tuple[str, ...] = get_args(Kind)
-FLOORS = ("attacks", "harness.tasks", "harness.models", "defenses", "harness")
+FLOORS = ("attacks", "harness.tasks", "harness.models", "defenses", "harness.corruptions", "harness")
 MODALITY = "<modality>"  # a name may hold it once: the family of all names with a modality in its place
 
 

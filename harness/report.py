@@ -11,7 +11,7 @@ import plotly.io
 from plotly.colors import qualitative
 
 from attacks.errors import BadInput
-from harness.curves import Point, missing_curves, robust_curves, strength_grid
+from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.rundir import RunDirectory
 from harness.summary import Summary, summarise
 
@@ -25,8 +25,9 @@ th {{ border-bottom: 1px solid #999; }} .section td {{ font-weight: 600; padding
 .panels {{ display: flex; flex-wrap: wrap; }}
 </style></head><body><h1>{title}</h1>{table}{notes}
 <h2>Worst case: strength against robust score</h2><div class="panels">{robust}</div>
-<h2>Average case: fraction missing against score</h2><div class="panels">{missing}</div></body></html>
+<h2>Average case: fraction missing against score</h2><div class="panels">{missing}</div>{corrupted}</body></html>
 """
+CORRUPTED = '<h2>Average case: severity against score</h2><div class="panels">{}</div>'
 
 
 def write_report(directory: RunDirectory, url: str | None = None) -> str:
@@ -53,17 +54,19 @@ def render(directory: RunDirectory) -> str:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
     robust = figures(robust_curves(ledger, strength_grid(ledger)), summary.models, "strength", "robust score")
     missing = figures(_levels(missing_curves(sweep)), summary.models, "fraction missing", "score")
-    scripts = ["inline", *[""] * (len(robust) + len(missing))]
-    drawn = [
-        plotly.io.to_html(figure, full_html=False, include_plotlyjs=bool(script))
-        for figure, script in zip([*robust, *missing], scripts, strict=False)
-    ]
+    corrupted = figures(_levels(corruption_curves(sweep)), summary.models, "severity", "score")
+    script = iter([True])  # the first figure brings the library
+    robust_html, missing_html, corrupted_html = (
+        "".join(plotly.io.to_html(figure, full_html=False, include_plotlyjs=next(script, False)) for figure in panels)
+        for panels in (robust, missing, corrupted)
+    )
     return PAGE.format(
         title=escape(f"Run {description['run']} on {description['identity']['config']['task']}"),
         table=_table(summary),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in summary.notes),
-        robust="".join(drawn[: len(robust)]),
-        missing="".join(drawn[len(robust) :]),
+        robust=robust_html,
+        missing=missing_html,
+        corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
     )
 
 

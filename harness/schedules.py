@@ -19,7 +19,9 @@ from torch import Tensor
 
 from attacks.errors import BadInput, unknown
 from attacks.randomness import keyed_generator
+from attacks.region import Inputs
 from harness.registry import resolve
+from harness.tasks import Batch, Task
 
 GRAMMAR = "NAME:RATE,RATE,... or fixed(MODALITY+MODALITY):RATE,RATE,..., a rate being the fraction missing"
 _PATTERN = re.compile(r"(?P<name>[\w-]+)(\((?P<which>[^()]*)\))?(:(?P<rates>.*))?")
@@ -97,6 +99,15 @@ class Schedule:
             generator = keyed_generator("schedule", seed, sample, str(self), repeat)
             rows.append(rule(torch.rand(len(modalities) + 1, generator=generator), rate, which))
         return torch.stack(rows)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The rates, as the sweep calls them."""
+        return self.rates
+
+    def applied(self, task: Task, batch: Batch, rate: float, repeat: int, seed: int) -> tuple[Inputs, Tensor]:
+        """The inputs as they are, and which are present, bool (B, M)."""
+        return batch.inputs, self.present(task.names, batch.samples, rate, repeat, seed)
 
 
 def _rate(text: str, rate: str) -> float:

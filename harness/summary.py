@@ -1,4 +1,4 @@
-"""The summary of a run: clean score, each modality missing, robust score of every scenario, per model."""
+"""The summary of a run: clean score, each modality missing or corrupted, robust score of every scenario, per model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attacks.scenario import parse
-from harness.curves import Share, clean_scores, missing_curves, robust_curves, statuses
+from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
 
 CAVEAT = (
@@ -41,6 +41,7 @@ def summarise(directory: RunDirectory) -> Summary:
     sections = {
         "": {"clean": clean_scores(directory.table("samples"))},
         "missing": {name: _column(missing, f"fixed({name})") for name in modalities},
+        **_corrupted(corruption_curves(directory.table("sweep"))),
         "attacked, strength 1": {name: _column(robust, name) for name in sorted([*singles, *asked], key=_size)},
     }
     return Summary(description["identity"]["config"]["model"], sections, _notes(description, statuses(ledger)))
@@ -58,6 +59,15 @@ def _size(scenario: str) -> int:
 def _column(curves: dict[tuple[str, str], list[Any]], panel: str) -> dict[str, Share]:
     """The last point of each model's curve in a panel."""
     return {model: points[-1].share for (name, model), points in curves.items() if name == panel}
+
+
+def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, dict[str, Share]]]:
+    """Per section the corruptions whose largest severity it names."""
+    sections: dict[str, dict[str, dict[str, Share]]] = {}
+    for (name, model), points in sorted(curves.items()):
+        section = sections.setdefault(f"corrupted, severity {points[-1].at:g}", {})
+        section.setdefault(name, {})[model] = points[-1].share
+    return sections
 
 
 def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:

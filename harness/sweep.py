@@ -1,15 +1,16 @@
-"""The sweep: one row per sample, schedule, level and repeat, the score there."""
+"""The sweep: one row per sample, schedule (or corruption), level and repeat, the score there."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from attacks.region import Inputs
 from harness.objective import TaskObjective
 from harness.schedules import Schedule, bits
 from harness.tasks import Batch, Task
@@ -32,21 +33,32 @@ SWEEP = pa.schema(
 )
 
 
+class Condition(Protocol):
+    """What happens to the inputs, at several levels: a schedule or a corruption. Its text names it in the sweep."""
+
+    @property
+    def levels(self) -> Sequence[float]:
+        """The rates or severities it is run at; at 0 the inputs are clean and all present."""
+
+    def applied(self, task: Task, batch: Batch, level: Any, repeat: int, seed: int, /) -> tuple[Inputs, Tensor]:
+        """The inputs at a level, and which are present, bool (B, M)."""
+
+
 def each_missing(task: Task) -> list[Schedule]:
     """For the summary: every modality missing in every sample, one at a time."""
     return [Schedule("fixed", (name,), (1.0,)) for name in task.names]
 
 
 def sweep_rows(
-    model: nn.Module, task: Task, batch: Batch, schedules: Sequence[Schedule], repeats: int, seed: int
+    model: nn.Module, task: Task, batch: Batch, schedules: Sequence[Condition], repeats: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Score a batch under every schedule, level and repeat."""
+    """Score a batch under every schedule or corruption, level and repeat."""
     for schedule in schedules:
-        for level in schedule.rates:
+        for level in schedule.levels:
             for repeat in range(repeats):
-                present = schedule.present(task.names, batch.samples, level, repeat, seed).to(batch.targets.device)
+                inputs, present = schedule.applied(task, batch, level, repeat, seed)
                 with torch.no_grad():
-                    outputs = TaskObjective(model, task, batch.targets, present, {}).outputs(batch.inputs)
+                    outputs = TaskObjective(model, task, batch.targets, present.to(batch.targets.device), {}).outputs(inputs)
                 predictions = task.problem.predictions(outputs).double().tolist()
                 scores = task.problem.score(outputs, batch.targets).double().tolist()
                 for sample, pattern, prediction, score in zip(batch.samples, bits(present), predictions, scores, strict=True):

@@ -7,7 +7,7 @@ from beartype import BeartypeConf
 from beartype.claw import beartype_packages
 
 CHECKS = BeartypeConf(is_pep484_tower=True)  # an int is a float, as PEP 484 and mypy have it
-beartype_packages(("attacks", "harness.tasks", "harness.models", "defenses"), conf=CHECKS)
+beartype_packages(("attacks", "harness.tasks", "harness.models", "harness.corruptions", "defenses"), conf=CHECKS)
 
 import pytest
 import torch

@@ -1,0 +1,344 @@
+"""What every registered corruption must keep, parametrised over the registry; and the way from the flag to the sweep."""
+
+import re
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput
+from attacks.randomness import keyed_generator
+from harness.cli import main
+from harness.corruptions import audio
+from harness.corruptions.corruption import SEVERITIES, Corruption, parse_all
+from harness.corruptions.scale import span
+from harness.curves import corruption_curves, missing_curves
+from harness.loading import Loaded
+from harness.registry import names
+from harness.report import render
+from harness.rundir import RunDirectory
+from harness.schedules import Schedule
+from harness.summary import summarise
+from harness.sweep import SWEEP, sweep_rows
+from harness.tasks import Batch, Modality, Task
+
+SAMPLES = 64
+BLANK = torch.eye(9)[0]
+SHAPES = {"image": [(3, 9, 8), (12, 12)], "audio": [(900,)], "text": [(10, 9)], "features": [(12,), (5, 4)]}
+CASES = [
+    pytest.param(name, shape, bounded, padded, id=f"{name}-{'x'.join(map(str, shape))}-{bounded}-{padded}")
+    for name in names("corruption")
+    for shape in SHAPES[name.split("/")[0]]
+    for bounded in ("bounded", "unbounded")
+    for padded in ("padded", "whole")
+    if not (padded == "padded" and shape[0] < 5)
+]
+
+
+def smooth(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Random walks in [0, 1]: the further one moves, blurs or filters them, the more they differ."""
+    steps = torch.randn(SAMPLES, *shape, generator=generator)
+    for axis in range(max(-2, -len(shape)), 0):
+        steps = steps.cumsum(axis)
+    flat = steps.flatten(1)
+    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+    return ((flat - low) / (high - low)).reshape(steps.shape)
+
+
+def toy(kind: str, shape: tuple[int, ...], bounded: bool = True, padded: bool = False) -> Task:
+    generator = torch.Generator().manual_seed(0)
+    x = smooth(shape, generator) if bounded else 500 * smooth(shape, generator) - 250
+    if kind == "audio":
+        x = x - x.mean(1, keepdim=True)
+    if kind == "text":
+        x = torch.eye(9)[torch.randint(1, 9, (SAMPLES, shape[0]), generator=generator)]
+    limits = (-1.0, 1.0) if kind == "audio" else (0.0, 1.0)
+    lengths = torch.randint(shape[0] // 2, shape[0], (SAMPLES,), generator=generator)
+    return Task.from_arrays(
+        {"x": x},
+        torch.arange(SAMPLES) % 2,
+        kinds={"x": kind},
+        ranges={"x": limits} if bounded else {},
+        absent={"x": BLANK if kind == "text" else 0.25},
+        valid={"x": torch.arange(shape[0]) < lengths[:, None]} if padded else {},
+        splits=["train", "val"] + ["test"] * (SAMPLES - 2),
+    )
+
+
+def corrupted(task: Task, name: str, severity: int, batch: Batch | None = None, repeat: int = 0) -> Tensor:
+    corruption = Corruption("x", name.split("/")[1], SEVERITIES)
+    return corruption.applied(task, batch or task.splits["test"], severity, repeat, 0)[0]["x"]
+
+
+@pytest.mark.parametrize(("name", "shape", "bounded", "padded"), CASES)
+def test_a_corruption_keeps_the_contract(name: str, shape: tuple[int, ...], bounded: str, padded: str) -> None:
+    task = toy(name.split("/")[0], shape, bounded == "bounded", padded == "padded")
+    batch = task.splits["test"]
+    x, before = batch.inputs["x"], batch.inputs["x"].clone()
+    results = [corrupted(task, name, severity) for severity in SEVERITIES]
+    assert results[0] is x, "severity 0 is the input itself"
+    assert torch.equal(x, before)
+    for result in results:
+        task.modality("x").check(result)
+        assert result.dtype == x.dtype
+        if padded == "padded":
+            assert torch.equal(result[~batch.valid["x"]], x[~batch.valid["x"]])
+        if name.startswith("text"):
+            assert bool(((result == 0) | (result == 1)).all()) and bool((result.sum(2) == 1).all())
+    distances = [float((result - x).abs().flatten(1).mean()) for result in results]
+    assert distances == sorted(distances) and distances[1] > 0
+    if name != "image/occlusion":  # sides of a small image round to the same
+        assert len(set(distances)) == len(SEVERITIES)
+
+
+@pytest.mark.parametrize("name", names("corruption"))
+def test_a_result_does_not_depend_on_the_batch(name: str) -> None:
+    task = toy(name.split("/")[0], SHAPES[name.split("/")[0]][0])
+    batch = task.splits["test"]
+    whole = corrupted(task, name, 4)
+    assert torch.equal(corrupted(task, name, 4), whole)
+    for rows in ([7], [11, 3, 5], list(range(20, 0, -1))):
+        assert torch.equal(corrupted(task, name, 4, batch.take(rows)), whole[rows])
+
+
+def test_padding_of_any_shape_stays() -> None:
+    task = toy("image", (12, 12))
+    batch = task.splits["test"]
+    real = torch.ones(len(batch), 12, 12, dtype=torch.bool).tril()
+    x, result = batch.inputs["x"], corrupted(task, "image/noise", 5, replace(batch, valid={"x": real}))
+    assert torch.equal(result[~real], x[~real]) and not torch.equal(result[real], x[real])
+
+
+def test_a_sample_that_is_all_padding_stays() -> None:
+    task = toy("audio", (900,))
+    batch = task.splits["test"].take([0])
+    nothing = replace(batch, valid={"x": torch.zeros(1, 900, dtype=torch.bool)})
+    assert torch.equal(corrupted(task, "audio/clipping", 5, nothing), batch.inputs["x"])
+
+
+def test_repeats_seeds_and_samples_draw_anew() -> None:
+    task = toy("features", (12,))
+    batch = task.splits["test"]
+    corruption = Corruption("x", "noise", (3,))
+    draws = [corruption.applied(task, batch, 3, repeat, seed)[0]["x"] - batch.inputs["x"] for repeat, seed in [(0, 0), (1, 0), (0, 1)]]
+    assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0][0], draws[0][1])
+
+
+def test_draws_are_the_same_at_each_severity() -> None:
+    task = toy("features", (12,), bounded=False)
+    x = task.splits["test"].inputs["x"]
+    weak, strong = ((corrupted(task, "features/noise", severity) - x) for severity in (1, 5))
+    torch.testing.assert_close(weak / 0.04, strong / 0.26, rtol=1e-3, atol=0.05)
+    lost = [corrupted(task, "features/dropout", severity) != x for severity in SEVERITIES]
+    assert all(bool((more | ~less).all()) for less, more in pairwise(lost))
+
+
+@pytest.mark.parametrize("severity", SEVERITIES[1:])
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_signal_to_noise_ratio_is_reached(severity: int, padded: bool) -> None:
+    task = toy("audio", (900,), bounded=False, padded=padded)
+    batch = task.splits["test"]
+    noisy = corrupted(task, "audio/noise", severity)
+    for row, x in enumerate(batch.inputs["x"]):
+        real = batch.valid["x"][row] if padded else torch.ones(900, dtype=torch.bool)
+        power, noise = x[real].square().mean(), (noisy[row] - x)[real].square().mean()
+        assert 10 * float((power / noise).log10()) == pytest.approx(audio.SNR[severity - 1], abs=0.1)
+
+
+def test_a_silent_clip_stays_silent() -> None:
+    silent = torch.zeros(100)
+    assert torch.equal(audio.noise(silent, 5, Modality("x", (100,), "audio"), keyed_generator(0)), silent)
+
+
+def test_low_pass_keeps_what_is_low() -> None:
+    time, modality = torch.arange(800) / 8000, Modality("x", (800,), "audio", sample_rate=8000)
+    low, high = torch.sin(2 * torch.pi * 100 * time), torch.sin(2 * torch.pi * 2000 * time)
+    heard = audio.low_pass(low + high, 5, modality, keyed_generator(0))
+    assert float((heard - low).abs().max()) < 0.05
+
+
+def test_deletion_moves_the_rest_up() -> None:
+    task = toy("text", (10, 9))
+    for x, result in zip(task.splits["test"].inputs["x"].argmax(2), corrupted(task, "text/deletion", 3).argmax(2), strict=True):
+        rest = iter(x.tolist())
+        left = [letter for letter in result.tolist() if letter]
+        assert all(letter in rest for letter in left), "what is left stands in its order"
+        assert result[len(left) :].sum() == 0
+
+
+def test_blanks_are_no_letters() -> None:
+    task = toy("text", (10, 9))
+    batch = task.splits["test"].take(range(30))
+    blanked = batch.inputs["x"].clone()
+    blanked[:, 4:] = BLANK
+    for name in ("text/typos", "text/deletion", "text/swap"):
+        result = corrupted(task, name, 5, replace(batch, inputs={"x": blanked}))
+        assert torch.equal(result[:, 4:], blanked[:, 4:])
+        if name == "text/typos":
+            assert not bool(result[:, :4, 0].any()), "a typo is a letter"
+        if name == "text/swap":
+            assert torch.equal(result.sum(1), blanked.sum(1))
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high", "expected"),
+    [
+        ([0.0, 1.0], 0.0, 16.0, [16.0, 16.0]),
+        ([-1.0, 1.0], float("-inf"), float("inf"), [4.0, 4.0]),
+        ([-1.0, 1.0], torch.tensor([-1.0, 0.0]), torch.tensor([1.0, float("inf")]), [2.0, 4.0]),
+        ([3.0], float("-inf"), float("inf"), [3.0]),
+        ([0.0, 0.0], float("-inf"), float("inf"), [0.0, 0.0]),
+    ],
+)
+def test_span_is_the_range_or_the_samples_own(values: list[float], low: Any, high: Any, expected: list[float]) -> None:
+    assert span(torch.tensor(values), Modality("x", (len(values),), low=low, high=high)).tolist() == expected
+
+
+def test_severity_zero_is_clean(system: Loaded, digits: Task) -> None:
+    batch = digits.splits["test"].take(range(12))
+    with torch.no_grad():
+        scores = digits.problem.score(system.module(batch.inputs, None), batch.targets).tolist()
+    corruptions = parse_all(["image@noise:0", "audio@shift:0", "text@typos:0"], digits)
+    rows = list(sweep_rows(system.module, digits, batch, corruptions, repeats=1, seed=0))
+    assert [row["score"] for row in rows] == scores * 3
+    assert {row["present"] for row in rows} == {"111"}
+
+
+def test_curves_keep_missing_and_corrupted_apart() -> None:
+    shared = {**dict.fromkeys(SWEEP.names), "model": "m", "sample": "1", "repeat": 0, "present": "11", "status": "ok"}
+    scores = [("mcar", 0.5, 1.0), ("image@noise", 5.0, 0.25), ("image@noise", 0.0, 1.0), ("image@noise", 3.0, 0.5)]
+    sweep = pa.Table.from_pylist([{**shared, "schedule": s, "level": level, "score": score} for s, level, score in scores], SWEEP)
+    assert set(missing_curves(sweep)) == {("mcar", "m")}
+    assert set(corruption_curves(sweep)) == {("image@noise", "m")}
+    points = corruption_curves(sweep)["image@noise", "m"]
+    assert [(point.at, point.share.value) for point in points] == [(0.0, 1.0), (3.0, 0.5), (5.0, 0.25)]
+
+
+TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "bring-your-own.md").read_text(), re.S)
+OWN = """
+def fog(x, severity, modality, generator):
+    x += 10.0 * severity
+    return x
+def flat(x, severity, modality, generator): return x[..., :1]
+def hole(x, severity, modality, generator): return x / 0 * 0
+def few(x): return x
+"""
+
+
+def own_folder(folder: Path) -> None:
+    assert TOY is not None
+    (folder / "my.py").write_text(TOY[1] + OWN)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--repeats", "2", "--out", "run"]
+    monkeypatch.setattr(sys, "argv", ["harness", *toy, *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_from_the_flag_to_the_table_and_the_page(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_folder(elsewhere)
+    assert run(monkeypatch, "--corruption", "sensor@noise", "--corruption", "image@my.py:fog:1, 2,1") == 0
+    directory = RunDirectory("run")
+    rows = [row for row in directory.table("sweep").to_pylist() if "@" in row["schedule"]]
+    assert {(row["schedule"], row["level"]) for row in rows} == {
+        *(("sensor@noise", float(severity)) for severity in SEVERITIES),
+        ("image@my.py:fog", 1.0),
+        ("image@my.py:fog", 2.0),
+    }
+    assert len(rows) == 6 * 2 * 8
+    assert {row["present"] for row in rows} == {"11"}
+    clean = {row["sample"]: (row["score"], row["prediction"]) for row in directory.table("samples").to_pylist()}
+    assert all((row["score"], row["prediction"]) == clean[row["sample"]] for row in rows if row["level"] == 0)
+    sections = summarise(directory).sections
+    assert list(sections["corrupted, severity 2"]) == ["image@my.py:fog"]
+    assert list(sections["corrupted, severity 5"]) == ["sensor@noise"]
+    assert set(sections["missing"]) == {"image", "sensor"}
+    page = render(directory)
+    third = page.index("Average case: severity against score")
+    assert page.index("Average case: fraction missing against score") < third < page.rindex('"text":"sensor@noise"')
+
+
+def test_a_file_says_what_flags_say(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_folder(elsewhere)
+    (elsewhere / "c.yaml").write_text("corruption: sensor@dropout:0,4\n")
+    assert run(monkeypatch, "--config", "c.yaml") == 0
+    levels = {(row["schedule"], row["level"]) for row in RunDirectory("run").table("sweep").to_pylist() if "@" in row["schedule"]}
+    assert levels == {("sensor@dropout", 0.0), ("sensor@dropout", 4.0)}
+
+
+def test_the_command_line_refuses_in_one_sentence(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_folder(elsewhere)
+    assert run(monkeypatch, "--corruption", "sensor@dropuot") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: unknown corruption 'dropuot'") and "did you mean dropout" in said and len(said.splitlines()) == 1
+
+
+def test_a_run_without_corruptions_has_no_such_section(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_folder(elsewhere)
+    assert run(monkeypatch) == 0
+    assert not any("corrupted" in section for section in summarise(RunDirectory("run")).sections)
+    assert "severity against score" not in render(RunDirectory("run"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("imag@noise", "unknown modality 'imag' in task 'digits': did you mean image"),
+        ("image@nose:1", "unknown corruption 'nose' of modality 'image', which is of kind image: did you mean noise"),
+        ("image@typos", "of kind image, but there is one of kind text"),
+        ("image@noise:6", "'6' is not a severity; a severity is a whole number from 0 (clean) to 5"),
+        ("image@noise:-1", "'-1' is not a severity"),
+        ("image@noise:0,1.5", "'1.5' is not a severity"),
+        ("image@noise:high", "'high' is not a severity"),
+        ("image@noise:", "'' is not a severity"),
+        ("image", "does not parse: write MODALITY@NAME:SEVERITY"),
+        ("image@my.py:fgo:1", "unknown object 'fgo' in my.py: did you mean fog"),
+        ("image@my.py:flat:1", "corruption 'image@my.py:flat' at severity 1, sample 'test-0000': a sample of shape (1, 8, 8) must"),
+        ("audio@my.py:flat:1", "a sample of shape (4000,) must come back in that shape, not as (1,)"),
+        ("image@my.py:hole:2", "64 values came back as NaN"),
+        ("image@my.py:few:3", "TypeError: few() takes 1 positional argument but 4 were given; it must take (x, severity"),
+    ],
+)
+def test_bad_input_is_one_sentence(elsewhere: Path, digits: Task, text: str, message: str) -> None:
+    own_folder(elsewhere)
+    with pytest.raises(BadInput) as error:
+        parse_all([text], digits)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_one_corruption_is_asked_for_once(digits: Task) -> None:
+    with pytest.raises(BadInput, match=r"'image@noise' is named twice: name it once, with all its severities"):
+        parse_all(["image@noise:1", "image@noise:2"], digits)
+
+
+def test_a_modality_of_another_shape_than_its_kind_is_refused() -> None:
+    task = toy("image", (12,))
+    with pytest.raises(BadInput, match=r"image has 2 or 3 axes per sample, modality 'x' has shape \(12,\)"):
+        Corruption.parse("x@blur", task)
+
+
+def test_typos_need_letters() -> None:
+    task = toy("text", (10, 9))
+    soft = replace(task.splits["test"], inputs={"x": task.splits["test"].inputs["x"] * 0.5})
+    with pytest.raises(BadInput, match="typos need one letter per position"):
+        corrupted(task, "text/typos", 1, soft)
+
+
+def test_a_schedule_leaves_the_inputs(digits: Task) -> None:
+    batch = digits.splits["test"].take(range(4))
+    schedule = Schedule.parse("mcar:0.5", digits.names)
+    inputs, present = schedule.applied(digits, batch, 0.5, 0, 0)
+    assert inputs is batch.inputs
+    assert torch.equal(present, schedule.present(digits.names, batch.samples, 0.5, 0, 0))
