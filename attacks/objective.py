@@ -154,10 +154,11 @@ def preserved(model: nn.Module) -> Iterator[None]:
     """Evaluate a model and leave no trace, also after an exception.
 
     Inside, the model is in evaluation mode. Afterwards the mode of every module, the gradients and
-    `requires_grad` of every parameter, and torch's global random state are as they were.
+    `requires_grad` of every parameter, every buffer, and torch's global random state are as they were.
     """
     modes = [(module, module.training) for module in model.modules()]
     parameters = [(p, p.requires_grad, p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         try:
@@ -166,6 +167,8 @@ def preserved(model: nn.Module) -> Iterator[None]:
         finally:
             for module, mode in modes:
                 module.training = mode
+            for buffer, content in buffers:
+                buffer.copy_(content)
             for parameter, requires_grad, gradient, values in parameters:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = gradient

@@ -43,7 +43,7 @@ def verify(
         else:
             good &= (moved == x).reshape(len(x), -1).all(dim=1)
     with torch.no_grad():
-        fails = objective({name: x.float() if x.is_floating_point() else x for name, x in witness.items()}).fails
+        fails = objective({name: x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for name, x in witness.items()}).fails
     return good & fails
 
 

@@ -1,5 +1,11 @@
 """How a multimodal model fails: worst case under attack, average case with inputs missing."""
 
+import os
+
+# MKL rounds by where a row lies in memory unless told not to, and a ledger may not depend on the batch (law 6).
+# It reads this at its first product; where a program has made one before, that program decides.
+os.environ.setdefault("MKL_CBWR", "AUTO")
+
 __version__ = "0.1.0"
 
 CATALOGUE = {

@@ -37,6 +37,8 @@ SAMPLES = pa.schema(
 )
 SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "ledger": LEDGER}
 
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
+
 Progress = Callable[[int, int], None]
 """Told how many scenario-samples are done, and how many gradient evaluations they took."""
 
@@ -89,7 +91,7 @@ def _search(
         present = everything.clone()
         for name in group[0].missing:
             present[:, task.names.index(name)] = False
-        objective = TaskObjective(module, task, batch.targets, present, {})
+        objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision])
         steps = search_all(
             work.search, objective, batch.inputs, task.bounds(batch), group,
             samples=batch.samples, seed=work.config.seed, limit=work.config.limit,

@@ -35,6 +35,7 @@ class Evaluation(BaseModel):
     seed: int = Field(0, ge=0)
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
@@ -74,7 +75,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"batch_size", "device", "budget", "out", "witnesses"}
+RESULT_NEUTRAL = {"batch_size", "device", "budget", "out"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from attacks.errors import BadInput
 from harness.cell import OutOfTime, failed_rows, run_cell
 from harness.config import Evaluation
 from harness.environment import choose_device, device_name, git_commit, versions
 from harness.loading import load_model, load_task
-from harness.plan import Cell, Work, cells, prepare
+from harness.plan import Cell, Work, cells, halved, prepare
 from harness.progress import Reporter, reporting
 from harness.rundir import RunDirectory
 from harness.summary import printed, summarise
@@ -64,17 +64,24 @@ class _Runner:
     failed: bool = field(default=False)
 
     def run(self, left: list[Cell]) -> str:
-        """Do the cells in turn; a crash costs its own cell only."""
-        for cell in left:
-            if self.deadline is not None and time.monotonic() > self.deadline:
+        """Do the cells in turn; a crash costs its own cell only, and a cell too large for the device is halved.
+
+        The first cell is finished whatever the budget, so that a run called again and again comes to an end.
+        """
+        cells, progressed = deque(left), False
+        while cells:
+            if progressed and self.deadline is not None and time.monotonic() > self.deadline:
                 return STOPPED
+            cell = cells.popleft()
             try:
-                self.directory.add(cell.key, run_cell(self.work, cell, self.device, self._progress, self.deadline))
+                self.directory.add(cell.key, run_cell(self.work, cell, self.device, self._progress, self.deadline if progressed else None))
+                progressed = True
             except OutOfTime:
                 return STOPPED
-            except BadInput as error:
-                raise BadInput(f"model {cell.model.name!r}: {error}") from None
-            except Exception:
+            except Exception as error:
+                if _out_of_memory(error) and len(cell.rows) > 1:
+                    cells.extendleft(reversed(halved(self.work, cell)))
+                    continue
                 self.failed = True
                 self.directory.add_failure(cell.key, failed_rows(self.work, cell), traceback.format_exc())
         return FAILED if self.failed else COMPLETE
@@ -82,6 +89,11 @@ class _Runner:
     def _progress(self, samples: int, gradients: int) -> None:
         self.gradients += gradients
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """On a device, or on the CPU, where torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def describe(work: Work, device: torch.device) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from attacks.region import Inputs, take
 from harness.models.protocols import Factored
 from harness.tasks import Task
 
-PAD = 4  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
+PAD = 8  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,8 @@ class TaskObjective:
     Attributes:
         present: bool (B, M); a missing modality is replaced by its stand-in, whatever is passed.
         kept: features (B, ...) of modalities that do not move, of a factored model.
+        dtype: what the model computes in; below float32 by autocast.
+        search_dtype: the same for what `holding` returns, which searches but never verifies.
     """
 
     model: nn.Module
@@ -30,23 +32,39 @@ class TaskObjective:
     targets: Tensor
     present: Tensor
     kept: Inputs
+    dtype: torch.dtype = torch.float32
+    search_dtype: torch.dtype = torch.float32
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """The model's outputs (B, width).
 
         Raises:
-            BadInput: they have the wrong shape, or hold NaN.
+            BadInput: they have the wrong shape, or hold NaN or +infinity.
         """
+        outputs = self._answered(inputs)
+        broken = (outputs.isnan() | outputs.isposinf()).any(1)
+        if bool(broken.any()):
+            raise BadInput(f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model")
+        return outputs
+
+    def _answered(self, inputs: Inputs) -> Tensor:
+        """The outputs, without a look at their values: that would wait for the device."""
+        with torch.autocast(self.targets.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            outputs = self._called(inputs)
+        return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+
+    def _called(self, inputs: Inputs) -> Tensor:
         count = len(self.targets)
         present = _padded(self.present)
+        given = present.clone()  # a model may write into what it is given
         if self.kept and isinstance(self.model, Factored):
             moving = [name for name in self.model.encoded if name not in self.kept]
             filled = self._filled(inputs, present)
             features = {name: self.model.encode(name, filled[name]) for name in moving}
             kept = {name: _padded(z) for name, z in self.kept.items()}
-            outputs = self.model.fuse({**kept, **features}, present)
+            outputs = self.model.fuse({**kept, **features}, given)
         else:
-            outputs = self.model(self._filled(inputs, present), present)
+            outputs = self.model(self._filled(inputs, present), given)
         return self._checked(outputs, len(present))[:count]
 
     def _filled(self, inputs: Inputs, present: Tensor) -> Inputs:
@@ -57,26 +75,25 @@ class TaskObjective:
         if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise BadInput(f"the model answers {shape}, but task {self.task.name!r} needs outputs of shape {expected}")
-        if bool(outputs.isnan().any()):
-            raise BadInput(f"the model answers NaN on {int(outputs.isnan().any(1).sum())} of {count} samples: mend the model")
         return outputs
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        return self.task.problem.verdict(self.outputs(inputs), self.targets)
+        return self.task.problem.verdict(self._answered(inputs), self.targets)
 
     def take(self, rows: Tensor) -> TaskObjective:
-        return TaskObjective(self.model, self.task, self.targets[rows], self.present[rows], take(self.kept, rows))
+        return replace(self, targets=self.targets[rows], present=self.present[rows], kept=take(self.kept, rows))
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TaskObjective:
         """Encode once what does not move, if the model is factored."""
+        searching = replace(self, dtype=self.search_dtype)
         if not isinstance(self.model, Factored):
-            return self
+            return searching
         count, present = len(self.targets), _padded(self.present)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.targets.device.type, self.search_dtype, enabled=self.search_dtype != torch.float32):
             filled = self._filled(inputs, present)
             still = [name for name in self.model.encoded if name not in moving]
             kept = {name: self.model.encode(name, filled[name])[:count] for name in still}
-        return TaskObjective(self.model, self.task, self.targets, self.present, kept)
+        return replace(searching, kept=kept)
 
 
 def _padded(x: Tensor) -> Tensor:

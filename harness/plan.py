@@ -111,13 +111,22 @@ def checked(scenario: Scenario, task: Task) -> Scenario:
 def cells(work: Work, done: Collection[tuple[str, str]] = ()) -> list[Cell]:
     """The cells that are left when some (model, sample) pairs are done, model by model."""
     names, size = work.task.splits["test"].samples, work.config.batch_size
-    planned = []
+    planned: list[Cell] = []
     for model in work.models:
         left = [row for row in work.chosen if (model.name, names[row]) not in done]
-        for rows in (left[start : start + size] for start in range(0, len(left), size)):
-            key = _digest([work.run, model.name, [names[row] for row in rows]])[:16]
-            planned.append(Cell(key, model, tuple(rows)))
+        planned += [_cell(work, model, left[start : start + size]) for start in range(0, len(left), size)]
     return planned
+
+
+def halved(work: Work, cell: Cell) -> list[Cell]:
+    """The cell in two, for a device that cannot hold it."""
+    middle = len(cell.rows) // 2
+    return [_cell(work, cell.model, rows) for rows in (cell.rows[:middle], cell.rows[middle:])]
+
+
+def _cell(work: Work, model: Loaded, rows: Sequence[int]) -> Cell:
+    names = work.task.splits["test"].samples
+    return Cell(_digest([work.run, model.name, [names[row] for row in rows]])[:16], model, tuple(rows))
 
 
 def _digest(value: Any) -> str:

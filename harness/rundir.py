@@ -23,6 +23,8 @@ from harness.ledger import LEDGER
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
+ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
+PARTIAL = ".partial"  # ends the name of a file that is being written
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
 
 
@@ -46,7 +48,9 @@ class RunDirectory:
             raise BadInput(f"--out {self.url} is a file: name a directory")
         if self._exists(RUN_FILE):
             self._refuse_another(self.describe(), description)
-        elif self.files.exists(self.root) and self.files.ls(self.root):
+        elif self._exists("ledger"):
+            raise BadInput(f"--out {self.url} holds the tables of a run but no {RUN_FILE}: put that back, or name a new directory")
+        elif self._holds_something():
             raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
         try:
             self.note(description)
@@ -62,8 +66,11 @@ class RunDirectory:
         """
         try:
             described: dict[str, Any] = json.loads(self._read(RUN_FILE))
-        except (OSError, ValueError):
+            complete = set(described) >= ESSENTIAL
+        except (OSError, ValueError, TypeError):
             raise BadInput(f"{self.url} is not a run: it has no readable {RUN_FILE}") from None
+        if not complete or not isinstance(described, dict):
+            raise BadInput(f"{self.url} is not a run: its {RUN_FILE} lacks {', '.join(sorted(ESSENTIAL - set(described)))}")
         if described.get("format") != FORMAT:
             raise BadInput(f"run {self.url} has format {described.get('format')}, this version reads {FORMAT}")
         return described
@@ -89,8 +96,15 @@ class RunDirectory:
 
     def table(self, name: str) -> pa.Table:
         """All parts of a table: samples, sweep or ledger."""
-        parts = [pq.read_table(io.BytesIO(self._read(f"{name}/{part}"))) for part in self._parts(name)]
+        parts = [self._read_part(f"{name}/{part}") for part in self._parts(name)]
         return pa.concat_tables(parts) if parts else SCHEMAS[name].empty_table()
+
+    def _read_part(self, name: str) -> pa.Table:
+        try:
+            return pq.read_table(io.BytesIO(self._read(name)))
+        except (pa.ArrowException, OSError) as error:
+            mend = "remove that file and run the same command: what it held is done again"
+            raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({type(error).__name__}); {mend}") from None
 
     def done(self) -> set[tuple[str, str]]:
         """The (model, sample) pairs whose rows are complete."""
@@ -105,9 +119,10 @@ class RunDirectory:
                 self.files.rm(f"{self.root}/ledger/{part}")
 
     def _drop_orphans(self) -> None:
-        """Parts of a cell that was killed before its ledger part was written."""
-        whole = set(self._parts("ledger"))
-        for name in ("samples", "sweep"):
+        """Parts of a cell that was killed before its ledger part was written, or that has lost a part since."""
+        tables = ("samples", "sweep", "ledger")
+        whole = set.intersection(*(set(self._parts(name)) for name in tables))
+        for name in tables:
             for part in set(self._parts(name)) - whole:
                 self.files.rm(f"{self.root}/{name}/{part}")
 
@@ -127,6 +142,12 @@ class RunDirectory:
         found = (path.rsplit("/", 1)[-1] for path in self.files.ls(folder, detail=False))
         return sorted(part for part in found if part.endswith(".parquet"))
 
+    def _holds_something(self) -> bool:
+        """Anything but what a killed run left of a file it was writing."""
+        if not self.files.exists(self.root):
+            return False
+        return any(not path.endswith(PARTIAL) for path in self.files.ls(self.root, detail=False))
+
     def _exists(self, name: str) -> bool:
         return bool(self.files.exists(f"{self.root}/{name}"))
 
@@ -138,8 +159,8 @@ class RunDirectory:
         """Write beside the place, then move there, so that a reader never sees half a file."""
         path = f"{self.root}/{name}"
         self.files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        self.files.pipe_file(f"{path}.partial", content)
-        self.files.mv(f"{path}.partial", path)
+        self.files.pipe_file(f"{path}{PARTIAL}", content)
+        self.files.mv(f"{path}{PARTIAL}", path)
 
 
 def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:

@@ -33,18 +33,25 @@ def summarise(directory: RunDirectory) -> Summary:
     description = directory.describe()
     ledger = directory.table("ledger")
     robust = robust_curves(ledger, [1.0])
+    clean = clean_scores(directory.table("samples"))
+    untouched = {model: points[0].share for (_, model), points in robust_curves(ledger, [0.0]).items()}
+    graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
     missing = missing_curves(directory.table("sweep"))
     modalities = description["modalities"]
     scenarios = description["identity"]["scenarios"]
     singles = [name for name in dict.fromkeys(s for s, _ in robust) if _single(name) and name not in scenarios]
     asked = [s for s in scenarios if any(panel == s for panel, _ in robust)]
     sections = {
-        "": {"clean": clean_scores(directory.table("samples"))},
+        "": {"clean": clean},
         "missing": {name: _column(missing, f"fixed({name})") for name in modalities},
         **_corrupted(corruption_curves(directory.table("sweep"))),
-        "attacked, strength 1": {name: _column(robust, name) for name in sorted([*singles, *asked], key=_size)},
+        "robust score, strength 1": {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked])},
     }
     return Summary(description["identity"]["config"]["model"], sections, _notes(description, statuses(ledger)))
+
+
+def _withstood(curves: dict[tuple[str, str], list[Any]], scenarios: list[str]) -> dict[str, dict[str, Share]]:
+    return {name: _column(curves, name) for name in sorted(scenarios, key=_size)}
 
 
 def _single(scenario: str) -> bool:

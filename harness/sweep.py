@@ -52,9 +52,12 @@ def each_missing(task: Task) -> list[Schedule]:
 def sweep_rows(
     model: nn.Module, task: Task, batch: Batch, schedules: Sequence[Condition], repeats: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Score a batch under every schedule or corruption, level and repeat."""
+    """Score a batch under every schedule or corruption, level and repeat; what is asked for twice is done once."""
+    done: set[tuple[str, float]] = set()
     for schedule in schedules:
-        for level in schedule.levels:
+        levels = [level for level in dict.fromkeys(schedule.levels) if (str(schedule), level) not in done]
+        done |= {(str(schedule), level) for level in levels}
+        for level in levels:
             for repeat in range(repeats):
                 inputs, present = schedule.applied(task, batch, level, repeat, seed)
                 with torch.no_grad():

@@ -48,8 +48,8 @@ BAD = {
     "--task my.py:Nothing": "unknown object 'Nothing'",
     "--task my.py:out_of_range": "modality 'image' has 1 values outside its declared range (such values span 3 to 3",
     "--task my.py:with_nan": "holds NaN in 1 samples",
-    "--task my.py:MyTask --model my.py:wide": "answers (4, 3), but task 'toy' needs outputs of shape (4, 2)",
-    "--task my.py:MyTask --model my.py:nans": "answers NaN",
+    "--task my.py:MyTask --model my.py:wide": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
+    "--task my.py:MyTask --model my.py:nans": "answers NaN or infinity",
     "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
     "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
     "--out my.py": "is a file",
@@ -118,7 +118,7 @@ def test_init_report_and_list(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_budget_stops_cleanly_and_resumes(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own_folder(elsewhere)
-    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--out", "run"]
+    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--batch-size", "3", "--out", "run"]
     assert run(monkeypatch, *toy, "--budget", "0.001s") == 0
     assert "The run is stopped" in capsys.readouterr().out
     assert run(monkeypatch, *toy) == 0
