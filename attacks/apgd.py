@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ def checkpoints(steps: int) -> list[int]:
     """The steps after which lengths are reconsidered: w_j = ⌈p_j N⌉, p_0 = 0, p_1 = .22, then gaps shrinking by .03 to .06."""
     share, gap, found = FIRST_CHECK, FIRST_CHECK, []
     while share < 1:
-        found.append(max(1, int(-(-share * steps // 1))))
+        found.append(max(1, math.ceil(round(share * steps, 6))))
         gap = max(gap - LESS_EACH_TIME, SHORTEST)
         share += gap
     return sorted({each for each in found if each < steps})

@@ -94,6 +94,20 @@ def report(
 
 
 @app.command()
+def verify(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
+    """Re-check every stored witness of a run from disk; exit 3 if one fails."""
+    from harness.rundir import RunDirectory
+    from harness.verify import recheck
+
+    checked = list(recheck(RunDirectory(run)))
+    failed = [claim for claim, holds in checked if not holds]
+    for claim in failed:
+        print(f"does not hold: {claim}")
+    print(f"{len(checked)} witnesses re-checked, {len(checked) - len(failed)} hold")
+    sys.exit(3 if failed else 0)
+
+
+@app.command()
 def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("harness.yaml")) -> None:
     """Write a commented configuration, to be run with `evaluate --config`."""
     from attacks.errors import BadInput

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
+from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.cell import SCHEMAS, Parts
@@ -106,6 +109,21 @@ class RunDirectory:
             mend = "remove that file and run the same command: what it held is done again"
             raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({type(error).__name__}); {mend}") from None
 
+    def witnesses(self) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
+        """Cell by cell, the stored witnesses, and the ledger's rows of that cell.
+
+        Raises:
+            BadInput: a part is damaged.
+        """
+        for part in self._parts("witnesses", ".safetensors"):
+            key = part.removesuffix(".safetensors")
+            if self._exists(f"ledger/{key}.parquet"):
+                try:
+                    tensors = from_safetensors(self._read(f"witnesses/{part}"))
+                except (SafetensorError, OSError) as error:
+                    raise BadInput(f"run {self.url} is damaged: witnesses/{part} cannot be read ({error})") from None
+                yield tensors, self._read_part(f"ledger/{key}.parquet").to_pylist()
+
     def done(self) -> set[tuple[str, str]]:
         """The (model, sample) pairs whose rows are complete."""
         ledger = self.table("ledger")
@@ -134,13 +152,13 @@ class RunDirectory:
             f"--out {self.url} holds a run of another configuration (it differs in {', '.join(differing)}): name a new directory"
         )
 
-    def _parts(self, name: str) -> list[str]:
+    def _parts(self, name: str, suffix: str = ".parquet") -> list[str]:
         folder = f"{self.root}/{name}"
         if not self.files.exists(folder):
             return []
         self.files.invalidate_cache(folder)
         found = (path.rsplit("/", 1)[-1] for path in self.files.ls(folder, detail=False))
-        return sorted(part for part in found if part.endswith(".parquet"))
+        return sorted(part for part in found if part.endswith(suffix))
 
     def _holds_something(self) -> bool:
         """Anything but what a killed run left of a file it was writing."""

@@ -1,36 +1,46 @@
-"""Law 9: every stored witness passes `verify`, asked of the whole model."""
+"""Law 9: every stored witness passes `verify`, asked of the whole model; and a false one is found out."""
 
-import io
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
-from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from attacks.scenario import parse
-from attacks.verify import verify
-from harness.config import resolve
-from harness.evaluate import evaluate
-from harness.loading import load_model
-from harness.objective import TaskObjective
 from harness.rundir import RunDirectory
-from harness.tasks import Task
+from harness.verify import recheck
+from tests.harness.test_cli import run
+
+Tensors = dict[str, torch.Tensor]
 
 
-def test_stored_witnesses_verify(elsewhere: Path, digits: Task) -> None:
-    config = resolve(None, {"out": "run", "samples": 6, "model": ("mean",), "witnesses": "all"})
-    assert evaluate(config, Console(file=io.StringIO())) == 0
-    kept = {key: x for part in (elsewhere / "run" / "witnesses").iterdir() for key, x in load_file(part).items()}
-    module, names = load_model("mean", digits, torch.device("cpu")).module, digits.splits["test"].samples
-    rows = [row for row in RunDirectory("run").table("ledger").to_pylist() if row["strength"] < float("inf")]
-    assert len(rows) > 30
-    for row in rows:
-        batch, scenario = digits.splits["test"].take([names.index(row["sample"])]), parse(row["scenario"])
-        witness = dict(batch.inputs)
-        for name in scenario.attacked_names:
-            witness[name] = kept[f"{scenario}|{row['sample']}|{name}"][None]
-        objective = TaskObjective(module, digits, batch.targets, torch.ones(1, 3, dtype=torch.bool), {})
-        claim = (objective, batch.inputs, witness, digits.bounds(batch), scenario)
-        assert bool(verify(*claim, torch.tensor([row["strength"]], dtype=torch.float64)))
-        if row["strength"] > 0:
-            assert not bool(verify(*claim, torch.tensor([row["strength"] * 0.99], dtype=torch.float64)))
+@pytest.fixture
+def stored(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    arguments = ["--samples", "6", "--model", "mean", "--witnesses", "all", "--scenario", "image@linf:1.6 + audio@l2:0.3 + text@missing"]
+    assert run(monkeypatch, "evaluate", *arguments, "--schedule", "mcar:0", "--out", "run") == 0
+    return elsewhere / "run"
+
+
+def test_stored_witnesses_verify(stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = [row for row in RunDirectory("run").table("ledger").to_pylist() if row["strength"] < float("inf")]
+    claims = list(recheck(RunDirectory("run")))
+    assert len(claims) == len(found) > 10
+    assert all(holds for _, holds in claims)
+    assert run(monkeypatch, "verify", "run") == 0
+    assert f"{len(found)} witnesses re-checked, {len(found)} hold" in capsys.readouterr().out
+
+
+def moved(x: torch.Tensor) -> torch.Tensor:
+    return (x + 0.01).clamp(max=1)
+
+
+@pytest.mark.parametrize("spoil", [torch.zeros_like, moved, lambda x: x[..., :1].contiguous()])
+def test_a_false_witness_exits_3(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    part = next((stored / "witnesses").iterdir())
+    tensors = load_file(part)
+    key = next(name for name in tensors if name.endswith("|image"))
+    save_file({**tensors, key: spoil(tensors[key])}, part)
+    assert run(monkeypatch, "verify", "run") == 3
+    assert f"does not hold: mean, sample {key.split('|')[1]}" in capsys.readouterr().out

@@ -1,0 +1,84 @@
+"""`verify`: every stored witness of a run, re-checked from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput
+from attacks.region import Inputs
+from attacks.scenario import Scenario, parse
+from attacks.verify import verify
+from harness.config import Evaluation
+from harness.ledger import witness_hashes
+from harness.loading import Loaded, load_model, load_task
+from harness.objective import TaskObjective
+from harness.rundir import RunDirectory
+from harness.tasks import Task
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the ledger says of one stored witness."""
+
+    model: str
+    sample: str
+    scenario: str
+    strength: float
+    witness: str
+
+    def __str__(self) -> str:
+        return f"{self.model}, sample {self.sample}, {self.scenario} at strength {self.strength:.4g}"
+
+
+def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
+    """Every claim whose witness is stored, and whether it holds: bytes as hashed, range, radius, failure.
+
+    Raises:
+        BadInput: there is no run, or its task or a model is not what it was.
+    """
+    description = directory.describe()
+    identity = description["identity"]
+    config = Evaluation.model_validate(description["config"])
+    task = load_task(config.task)
+    if task.data_hash != identity["data"]:
+        raise BadInput(f"task {config.task!r} has other data than when run {directory.url} was made: its witnesses cannot be re-checked")
+    for name in config.model:
+        model = load_model(name, task, CPU)
+        if model.weights != identity["weights"][name]:
+            raise BadInput(f"model {name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked")
+        yield from _of_model(directory, task, model)
+
+
+def _of_model(directory: RunDirectory, task: Task, model: Loaded) -> Iterator[tuple[Claim, bool]]:
+    for tensors, rows in directory.witnesses():
+        for row in rows:
+            claim = Claim(*(row[key] for key in ("model", "sample", "scenario", "strength", "witness")))
+            scenario = parse(claim.scenario)
+            keys = {name: f"{claim.scenario}|{claim.sample}|{name}" for name in scenario.attacked_names}
+            if claim.model == model.name and keys and all(key in tensors for key in keys.values()):
+                yield claim, _holds(task, model, claim, scenario, {name: tensors[key] for name, key in keys.items()})
+
+
+def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs) -> bool:
+    split = task.splits["test"]
+    batch = split.take([split.samples.index(claim.sample)])
+    witness = {**batch.inputs, **{name: x[None] for name, x in moved.items()}}
+    present = torch.tensor([[name not in scenario.missing for name in task.names]])
+    objective = TaskObjective(model.module, task, batch.targets, present, {})
+    strength = torch.tensor([claim.strength], dtype=torch.float64)
+    shapes = all(witness[name].shape == x.shape for name, x in batch.inputs.items())
+    return (
+        shapes
+        and _intact(witness, scenario, claim)
+        and bool(verify(objective, batch.inputs, witness, task.bounds(batch), scenario, strength))
+    )
+
+
+def _intact(witness: dict[str, Tensor], scenario: Scenario, claim: Claim) -> bool:
+    return witness_hashes(witness, scenario) == [claim.witness]
