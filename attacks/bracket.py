@@ -18,14 +18,14 @@ from attacks.aims import Nearby
 from attacks.apgd import apgd
 from attacks.climb import Attack
 from attacks.fmn import fmn
-from attacks.objective import Loss, Named, Objective, Toward
+from attacks.objective import Loss, Named, Toward
+from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
 
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
 CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
 NEAREST, SECOND, THIRD = -1, -2, -3  # what to raise; see `Move.aim`
-PULLBACKS = 5  # halvings of the line between a success and the clean input
 
 
 class Start(Enum):
@@ -59,6 +59,7 @@ class Bracket:
         walks: the losses of the minimum-norm passes, as in `Move.aim`.
         steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
         moves: ways of attacking below the bracket, in turn.
+        warm: how many of the walks and of the moves a sample gets that a smaller scenario has a witness for.
         attack, steps: how, and in how many gradient evaluations.
         rounds: strengths that each move tries.
         opening: the first of them, as a share of the best known strength.
@@ -68,6 +69,7 @@ class Bracket:
     walks: tuple[int, ...]
     steps_from: tuple[int, int]
     moves: tuple[Move, ...]
+    warm: tuple[int, int]
     steps: int
     rounds: int
     attack: Attack = apgd
@@ -77,10 +79,14 @@ class Bracket:
         if not bool((hunt.best.strength > 0).any()):
             return
         nearby = self._nearby(hunt)
-        for walk in self.walks:
-            self._walk(hunt, nearby, walk)
+        warm = hunt.best.strength.isfinite()
+        for turn, walk in enumerate(self.walks):
+            left_out = warm if turn >= self.warm[0] else torch.zeros_like(warm)
+            self._walk(hunt, nearby, walk, left_out)
         for turn, move in enumerate(self.moves):
             too_small = torch.zeros_like(hunt.best.strength)
+            if turn >= self.warm[1]:
+                too_small = too_small.masked_fill(warm, float("inf"))
             for number in range(self.rounds):
                 too_small = self._below(hunt, move, nearby, too_small, turn, number)
 
@@ -110,16 +116,20 @@ class Bracket:
             return Named(hunt.losses[abs(aim) % len(hunt.losses)])
         return Toward(nearby.classes[rows, -aim - 1])
 
-    def _walk(self, hunt: Hunt, nearby: Nearby | None, aim: int) -> None:
+    def _walk(self, hunt: Hunt, nearby: Nearby | None, aim: int, left_out: Tensor) -> None:
         """One minimum-norm pass: at the nearest class from the best witness, at others from the clean input."""
-        rows = self._worth(hunt, nearby, aim).nonzero().squeeze(1)
-        if not len(rows):
-            return
+        worth = self._worth(hunt, nearby, aim) & ~left_out
+        warm = hunt.best.strength.isfinite() & (aim == NEAREST)
+        for chosen, steps in zip((worth & ~warm, worth & warm), self.steps_from, strict=True):
+            rows = chosen.nonzero().squeeze(1)
+            if len(rows):
+                self._walk_from(hunt, nearby, aim, rows, steps)
+
+    def _walk_from(self, hunt: Hunt, nearby: Nearby | None, aim: int, rows: Tensor, steps: int) -> None:
         region = hunt.region.take(rows)
         known = hunt.best.strength[rows].isfinite() & (aim == NEAREST)
         witness = {name: hunt.best.witness[name][rows] for name in region.ranges}
         loss = Named("margin") if nearby is None else self._loss(hunt, nearby, aim, rows)
-        steps = self.steps_from[len(region.ranges) > 1]
         nearest = fmn(hunt.fast.take(rows), region, hunt.limit, steps=steps, loss=loss, start=select(known, witness, region.clean))
         hunt.spend(rows, nearest.gradients)
         met = nearest.fails.nonzero().squeeze(1)
@@ -153,27 +163,14 @@ class Bracket:
         return select(hunt.best.strength[rows].isfinite(), {name: hunt.best.witness[name][rows] for name in region.ranges}, random)
 
 
-def pulled_back(objective: Objective, region: Region, failing: Inputs) -> Inputs:
-    """The point nearest to the clean input, on the line to it, that still fails, by bisection."""
-    change = {name: failing[name] - x for name, x in region.clean.items()}
-    device = next(iter(failing.values())).device
-    safe, fails = torch.zeros(len(region), device=device), torch.ones(len(region), device=device)
-    for _ in range(PULLBACKS):
-        middle = (safe + fails) / 2
-        with torch.no_grad():
-            failed = objective(region.complete(region.shifted(change, middle))).fails
-        safe, fails = torch.where(failed, safe, middle), torch.where(failed, middle, fails)
-    return select(fails < 1, region.shifted(change, fails), failing)
-
-
 FAST = Bracket(
     "FMN-20, then APGD-10 below it: a first look, about 45 gradients a scenario",
-    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), steps=10, rounds=3,
+    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=3,
 )  # fmt: skip
 STANDARD = Bracket(
-    "FMN-30 at two classes, then APGD-15 below it from two starts: for numbers to report, about 85 gradients a scenario",
-    walks=(NEAREST, SECOND), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
-    steps=15, rounds=2,
+    "FMN-25 at two classes, then APGD-12 below it from two starts: for numbers to report, about 55 gradients a scenario",
+    walks=(NEAREST, SECOND), steps_from=(25, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
+    warm=(2, 1), steps=12, rounds=2,
 )  # fmt: skip
 THOROUGH = Bracket(
     "FMN-100 at three classes, then APGD-50 below it in seven ways: when much hangs on it",
@@ -182,5 +179,5 @@ THOROUGH = Bracket(
         Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS), Move(MARGIN, Start.RANDOM), Move(DLR, Start.RANDOM),
         Move(NEAREST, Start.CLEAN), Move(SECOND, Start.RANDOM), Move(THIRD, Start.RANDOM),
     ),
-    steps=50, rounds=4, opening=0.95,
+    warm=(3, 7), steps=50, rounds=4, opening=0.95,
 )  # fmt: skip
