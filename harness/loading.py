@@ -17,8 +17,9 @@ from attacks.objective import preserved
 from harness.models import checkpoint
 from harness.objective import TaskObjective
 from harness.registry import Reference, resolve
+from harness.sources import reached
 from harness.tasks import Task
-from harness.userfile import folder_of, own_packages
+from harness.userfile import inside, is_our_own, own_packages
 
 PROBED = 4  # samples a model is tried on before the work begins
 
@@ -50,9 +51,12 @@ def load_task(text: str) -> Task:
 
 def build_model(text: str, task: Task) -> nn.Module:
     """The untrained (or user-trained) module a reference builds for a task."""
-    module = call(resolve("model", text), "model", task)
+    reference = resolve("model", text)
+    module = call(reference, "model", task)
     if not isinstance(module, nn.Module):
         raise BadInput(f"model {text!r} must build a torch.nn.Module, it built {type(module).__name__}")
+    if reference.folder:
+        inside(reference.folder, module)
     return module
 
 
@@ -88,9 +92,8 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
     target: Callable[..., Any] = reference.target
     if not callable(target):
         raise BadInput(f"{kind} {reference.text!r} is not callable: name a function that builds it")
-    folder = folder_of(reference.source)
     try:
-        with own_packages(folder) if folder else nullcontext():
+        with own_packages(reference.folder) if reference.folder else nullcontext():
             return target(*arguments)
     except BadInput:
         raise
@@ -126,5 +129,10 @@ def _probe(text: str, module: nn.Module, task: Task, device: torch.device) -> No
 
 
 def code_hash(reference: Reference) -> str:
-    """SHA-256 of the file a reference's code stands in; empty if there is none."""
-    return hashlib.sha256(Path(reference.source).read_bytes()).hexdigest() if reference.source else ""
+    """SHA-256 of the file a reference names and, of a user's, of all it imports from there; empty if there is none."""
+    if not reference.source:
+        return ""
+    start, digest = Path(reference.source).resolve(), hashlib.sha256()
+    for path in [start] if is_our_own(start) else reached(start, reference.folder):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
