@@ -152,8 +152,8 @@ def _unparsed(text: str, place: int, found: str, why: str) -> BadInput:
 
 def _number(value: float) -> str:
     """The shortest text that reads back as `value`: 0.5, 16, 8/255."""
-    decimal = repr(value).removesuffix(".0")
+    decimal = repr(value).removesuffix(".0").replace("e+", "e")  # a '+' would join terms
     ratio = Fraction(value).limit_denominator(1000)
-    if len(decimal) > 8 and ratio.numerator / ratio.denominator == value:
+    if len(decimal) > 8 and ratio.denominator > 1 and ratio.numerator / ratio.denominator == value:
         return f"{ratio.numerator}/{ratio.denominator}"
     return decimal

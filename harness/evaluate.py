@@ -37,7 +37,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     deadline = time.monotonic() + config.budget if config.budget else None
     device = choose_device(config.device)
     task = load_task(config.task)
-    models = [load_model(name, task, device) for name in config.model]
+    models = [load_model(name, task, device, config.seed) for name in config.model]
     work = prepare(config, task, models)
     directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}")
     description = describe(work, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from attacks.errors import BadInput
 from attacks.objective import preserved
 from harness.models import checkpoint
 from harness.objective import TaskObjective
-from harness.registry import Reference, resolve
+from harness.registry import Reference, names, resolve
 from harness.sources import reached
 from harness.tasks import Task
 from harness.userfile import inside, is_our_own, own_packages
@@ -60,12 +61,13 @@ def build_model(text: str, task: Task) -> nn.Module:
     return module
 
 
-def load_model(text: str, task: Task, device: torch.device) -> Loaded:
+def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Loaded:
     """A model with its weights, on its device, tried on a few samples.
 
     Args:
         text: a registered name (weights travel with the package), a user's reference (it brings its own
             weights), or the path of a checkpoint that `train` wrote.
+        seed: of what a model draws as it is built; the global random state is left as it was.
 
     Raises:
         BadInput: no such model, no weights, or a model that does not fit the task.
@@ -79,7 +81,11 @@ def load_model(text: str, task: Task, device: torch.device) -> Loaded:
             raise BadInput(f"checkpoint {text} was trained on task {card['task']!r}, not on {task.name!r}: train one on it")
     elif ":" not in text:
         weights = _committed_weights(text, task)
-    module = build_model(reference, task)
+    else:
+        _refuse_untrained(text)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        module = build_model(reference, task)
     if weights is not None:
         checkpoint.load(weights, module)
     module = module.to(device).eval()
@@ -112,13 +118,31 @@ def _committed_weights(name: str, task: Task) -> Path:
     )
 
 
+def _refuse_untrained(text: str) -> None:
+    """The harness's own models carry weights by their registered names only."""
+    found = resolve("model", text)
+    module = sys.modules.get(getattr(found.target, "__module__", ""))
+    defined = getattr(module, getattr(found.target, "__name__", ""), None) is found.target
+    files = [found.source, getattr(module, "__file__", None) if defined else None]
+    if any(file and is_our_own(Path(file)) for file in files):
+        known = [name for name, place in names("model").items() if place.rpartition(":")[2] == text.rpartition(":")[2]]
+        raise BadInput(
+            f"model {text!r} is the harness's own, which would be untrained by that reference: "
+            f"name it {' or '.join(map(repr, known)) or 'by its registered name'}, or a checkpoint"
+        )
+
+
 def _probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
     present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
     objective = TaskObjective(module, task, batch.targets, present, {})
     try:
         with preserved(module), torch.no_grad():
-            objective.outputs(batch.inputs)
+            outputs = objective.outputs(batch.inputs)
+            if not outputs.is_floating_point():
+                raise BadInput(f"it answers {outputs.dtype}, which has no gradient: answer real numbers (logits), not classes")
+            task.problem.verdict(outputs, batch.targets)
+            task.problem.score(outputs, batch.targets)
     except BadInput as error:
         raise BadInput(f"model {text!r}: {error}") from None
     except Exception as error:

@@ -86,6 +86,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
         "harness": harness.__version__,
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
         "data": task.data_hash,
+        "task definition": task.definition_hash,
         "weights": {model.name: model.weights for model in models},
         "code": {model.name: model.code for model in models},
         "scenarios": [str(scenario) for scenario in requested],

@@ -50,6 +50,10 @@ BAD = {
     "--task my.py:with_nan": "holds NaN in 1 samples",
     "--task my.py:MyTask --model my.py:wide": "answers (4, 3), but task 'toy' needs outputs of shape (4, 2)",
     "--task my.py:MyTask --model my.py:nans": "answers NaN",
+    "--task my.py:MyTask --model my.py:counts": "answers torch.int64, which has no gradient",
+    "--task my.py:judged_badly --model my.py:build": "fails on the first samples of task 'toy': RuntimeError: no verdict",
+    "--model harness.models.fusion.early:early": "would be untrained by that reference: name it 'early'",
+    "--model my.py:borrowed": "would be untrained by that reference",
     "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
     "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
     "--out my.py": "is a file",
@@ -74,6 +78,13 @@ class Fixed(torch.nn.Module):
         return torch.full((len(inputs["image"]), self.width), self.value)
 def wide(task): return Fixed(0.0, 3)
 def nans(task): return Fixed(float("nan"), 2)
+from harness.models.fusion.early import early as borrowed
+class Unjudging(type(MyTask().problem)):
+    def verdict(self, outputs, targets): raise RuntimeError("no verdict")
+def judged_badly():
+    from dataclasses import replace
+    return replace(MyTask(), problem=Unjudging(2))
+def counts(task): return Fixed(1, 2)
 def raises(task): raise ValueError("no weights here")
 """
 

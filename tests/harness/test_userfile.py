@@ -81,3 +81,30 @@ def test_a_module_of_the_folder_one_stands_in_hides_no_other(elsewhere: Path, to
     assert sys.modules["utils"].VALUE == 7
     for name in ("utils", "mine"):
         del sys.modules[name]
+
+
+@pytest.mark.parametrize(("seed", "same"), [(3, True), (4, False)])
+def test_an_unseeded_build_is_seeded(elsewhere: Path, toy: Task, seed: int, same: bool) -> None:
+    (elsewhere / "random_model.py").write_text(RANDOM)
+    state = torch.random.get_rng_state()
+    hashes = [load_model("random_model.py:build", toy, CPU, each).weights for each in (3, seed)]
+    assert (hashes[0] == hashes[1]) == same
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+RANDOM = """
+import torch
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 2)
+
+    def forward(self, inputs, present=None):
+        return self.layer(inputs["x"])
+
+
+def build(task):
+    return Model()
+"""
