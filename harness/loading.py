@@ -73,23 +73,24 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
         BadInput: no such model, no weights, or a model that does not fit the task.
     """
     reference, weights = text, None
+    by_name = not text.endswith(checkpoint.SUFFIX) and ":" not in text
     if text.endswith(checkpoint.SUFFIX):
         weights = Path(text)
         card = checkpoint.read_card(weights)
         reference = card["model"]
         if card["task"] != task.name:
             raise BadInput(f"checkpoint {text} was trained on task {card['task']!r}, not on {task.name!r}: train one on it")
-    elif ":" not in text:
-        weights = _committed_weights(text, task)
-    else:
+    elif not by_name:
         _refuse_untrained(text)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         module = build_model(reference, task)
+    if by_name:  # after it was built: that says of a family's name whether the task has the modality
+        weights = _committed_weights(text, task)
     if weights is not None:
         checkpoint.load(weights, module)
     module = module.to(device).eval()
-    _probe(text, module, task, device)
+    probe(text, module, task, device)
     return Loaded(text, module, checkpoint.weight_hash(module), code_hash(resolve("model", reference)))
 
 
@@ -108,7 +109,6 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
 
 
 def _committed_weights(name: str, task: Task) -> Path:
-    resolve("model", name)
     path = checkpoint.committed(task.name, name)
     if path.is_file():
         return path
@@ -132,7 +132,12 @@ def _refuse_untrained(text: str) -> None:
         )
 
 
-def _probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
+def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
+    """Try a model on a few samples; it is left as it was.
+
+    Raises:
+        BadInput: it crashes, or its outputs do not fit the task.
+    """
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
     present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
     objective = TaskObjective(module, task, batch.targets, present, {})

@@ -64,6 +64,7 @@ def test_ratios_and_spaces() -> None:
         ("image@linf:inf", "must be positive and finite"),
         ("image@missing:1", "missing takes no radius"),
         ("image@linf:1 + image@l2:1", "named twice"),
+        ("image@linf:1 + image@intact", "named twice"),
         ("image@lnf:1", "did you mean linf"),
         ("", "does not parse"),
         ("image@linf:1 +", "does not parse at character 15"),
