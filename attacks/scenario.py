@@ -113,12 +113,15 @@ def parse(text: str) -> Scenario:
         return Scenario()
     balls: list[Ball] = []
     missing: list[str] = []
+    named = mentioned(text)
     place = 0
     for term in text.split("+"):
         match = _TERM.match(term)
         if match is None:
             raise _unparsed(text, place, term, "a term reads MODALITY@NORM:RADIUS or MODALITY@missing")
         name, what, radius = match["name"], match["what"], match["radius"]
+        if named.count(name) > 1:
+            raise BadInput(f"modality {name!r} is named twice in scenario {text!r}: name it once")
         if what in ("missing", INTACT):
             if radius is not None:
                 raise _unparsed(text, place + match.start("radius"), radius, f"{what} takes no radius")
@@ -132,6 +135,11 @@ def parse(text: str) -> Scenario:
             balls.append(Ball(name, what, _radius(text, place + match.start("radius"), radius)))
         place += len(term) + 1
     return Scenario(tuple(balls), tuple(missing))
+
+
+def mentioned(text: str) -> list[str]:
+    """Every modality a scenario's text names, those that it leaves intact too."""
+    return [match["name"] for match in map(_TERM.match, text.split("+")) if match]
 
 
 def _radius(text: str, place: int, number: str) -> float:
@@ -152,8 +160,8 @@ def _unparsed(text: str, place: int, found: str, why: str) -> BadInput:
 
 def _number(value: float) -> str:
     """The shortest text that reads back as `value`: 0.5, 16, 8/255."""
-    decimal = repr(value).removesuffix(".0")
+    decimal = repr(value).removesuffix(".0").replace("e+", "e")  # a '+' would join terms
     ratio = Fraction(value).limit_denominator(1000)
-    if len(decimal) > 8 and ratio.numerator / ratio.denominator == value:
+    if len(decimal) > 8 and ratio.denominator > 1 and ratio.numerator / ratio.denominator == value:
         return f"{ratio.numerator}/{ratio.denominator}"
     return decimal

@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 
 Many = list[str]
+INTERRUPTED = 130
 
 
 @app.command()
@@ -90,7 +91,7 @@ def report(
 
     directory, console = RunDirectory(run), _console(Console)
     console.print(printed(summarise(directory)))
-    console.print(f"curves in {write_report(directory, html)}", soft_wrap=True)
+    console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -123,8 +124,8 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path
 
 
 def _console(console: Any) -> Any:
-    """As wide as the terminal; where there is none, wide enough for four models."""
-    return console() if sys.stdout.isatty() else console(width=140)
+    """As wide as the terminal; where there is none, as wide as any table: nothing is cut off."""
+    return console() if sys.stdout.isatty() else console(width=100_000)
 
 
 def main() -> None:
@@ -132,13 +133,19 @@ def main() -> None:
     from attacks.errors import BadInput
 
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # what it makes of Ctrl-C
+            raise KeyboardInterrupt
     except BadInput as error:
         _refuse(str(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        sys.exit(130)
+        resumed = "; the same command goes on where it stopped" if sys.argv[1:2] == ["evaluate"] else ""
+        print(f"interrupted{resumed}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+            sys.exit(2)
         if hasattr(error, "format_message"):  # a usage error of the command line's own
             _refuse(error.format_message())
         raise

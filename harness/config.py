@@ -32,7 +32,7 @@ class Evaluation(BaseModel):
     search: str = Field("fast", description="how hard to search for the critical strength")
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
@@ -43,7 +43,17 @@ class Evaluation(BaseModel):
     @field_validator("model", "scenario", "schedule", "corruption", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        values = (value,) if isinstance(value, str) else value
+        if not isinstance(values, list | tuple) or not all(isinstance(each, str) for each in values):
+            raise ValueError("give one text, or a list of texts")
+        return values
+
+    @field_validator("repeats", "limit", "seed", "batch_size", "budget", mode="before")
+    @classmethod
+    def _no_bool(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("give a number: yes, no, true and false are none")
+        return value
 
     @field_validator("model", "scenario")
     @classmethod

@@ -37,7 +37,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     deadline = time.monotonic() + config.budget if config.budget else None
     device = choose_device(config.device)
     task = load_task(config.task)
-    models = [load_model(name, task, device) for name in config.model]
+    models = [load_model(name, task, device, config.seed) for name in config.model]
     work = prepare(config, task, models)
     directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}")
     description = describe(work, device)
@@ -45,7 +45,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     directory.forget_failures()
     left = cells(work, directory.done())
     total = sum(len(cell.rows) for cell in left) * work.scenario_count
-    console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True)
+    console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False)
     with reporting(console, "evaluate", total) as reporter:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
     directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})

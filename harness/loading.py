@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from attacks.errors import BadInput
 from attacks.objective import preserved
 from harness.models import checkpoint
 from harness.objective import TaskObjective
-from harness.registry import Reference, resolve
+from harness.registry import Reference, names, resolve
+from harness.sources import reached
 from harness.tasks import Task
-from harness.userfile import folder_of, own_packages
+from harness.userfile import inside, is_our_own, own_packages
 
 PROBED = 4  # samples a model is tried on before the work begins
 
@@ -50,36 +52,45 @@ def load_task(text: str) -> Task:
 
 def build_model(text: str, task: Task) -> nn.Module:
     """The untrained (or user-trained) module a reference builds for a task."""
-    module = call(resolve("model", text), "model", task)
+    reference = resolve("model", text)
+    module = call(reference, "model", task)
     if not isinstance(module, nn.Module):
         raise BadInput(f"model {text!r} must build a torch.nn.Module, it built {type(module).__name__}")
+    if reference.folder:
+        inside(reference.folder, module)
     return module
 
 
-def load_model(text: str, task: Task, device: torch.device) -> Loaded:
+def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Loaded:
     """A model with its weights, on its device, tried on a few samples.
 
     Args:
         text: a registered name (weights travel with the package), a user's reference (it brings its own
             weights), or the path of a checkpoint that `train` wrote.
+        seed: of what a model draws as it is built; the global random state is left as it was.
 
     Raises:
         BadInput: no such model, no weights, or a model that does not fit the task.
     """
     reference, weights = text, None
+    by_name = not text.endswith(checkpoint.SUFFIX) and ":" not in text
     if text.endswith(checkpoint.SUFFIX):
         weights = Path(text)
         card = checkpoint.read_card(weights)
         reference = card["model"]
         if card["task"] != task.name:
             raise BadInput(f"checkpoint {text} was trained on task {card['task']!r}, not on {task.name!r}: train one on it")
-    elif ":" not in text:
+    elif not by_name:
+        _refuse_untrained(text)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        module = build_model(reference, task)
+    if by_name:  # after it was built: that says of a family's name whether the task has the modality
         weights = _committed_weights(text, task)
-    module = build_model(reference, task)
     if weights is not None:
         checkpoint.load(weights, module)
     module = module.to(device).eval()
-    _probe(text, module, task, device)
+    probe(text, module, task, device)
     return Loaded(text, module, checkpoint.weight_hash(module), code_hash(resolve("model", reference)))
 
 
@@ -88,9 +99,8 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
     target: Callable[..., Any] = reference.target
     if not callable(target):
         raise BadInput(f"{kind} {reference.text!r} is not callable: name a function that builds it")
-    folder = folder_of(reference.source)
     try:
-        with own_packages(folder) if folder else nullcontext():
+        with own_packages(reference.folder) if reference.folder else nullcontext():
             return target(*arguments)
     except BadInput:
         raise
@@ -99,7 +109,6 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
 
 
 def _committed_weights(name: str, task: Task) -> Path:
-    resolve("model", name)
     path = checkpoint.committed(task.name, name)
     if path.is_file():
         return path
@@ -109,13 +118,36 @@ def _committed_weights(name: str, task: Task) -> Path:
     )
 
 
-def _probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
+def _refuse_untrained(text: str) -> None:
+    """The harness's own models carry weights by their registered names only."""
+    found = resolve("model", text)
+    module = sys.modules.get(getattr(found.target, "__module__", ""))
+    defined = getattr(module, getattr(found.target, "__name__", ""), None) is found.target
+    files = [found.source, getattr(module, "__file__", None) if defined else None]
+    if any(file and is_our_own(Path(file)) for file in files):
+        known = [name for name, place in names("model").items() if place.rpartition(":")[2] == text.rpartition(":")[2]]
+        raise BadInput(
+            f"model {text!r} is the harness's own, which would be untrained by that reference: "
+            f"name it {' or '.join(map(repr, known)) or 'by its registered name'}, or a checkpoint"
+        )
+
+
+def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
+    """Try a model on a few samples; it is left as it was.
+
+    Raises:
+        BadInput: it crashes, or its outputs do not fit the task.
+    """
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
     present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
     objective = TaskObjective(module, task, batch.targets, present, {})
     try:
         with preserved(module), torch.no_grad():
-            objective.outputs(batch.inputs)
+            outputs = objective.outputs(batch.inputs)
+            if not outputs.is_floating_point():
+                raise BadInput(f"it answers {outputs.dtype}, which has no gradient: answer real numbers (logits), not classes")
+            task.problem.verdict(outputs, batch.targets)
+            task.problem.score(outputs, batch.targets)
     except BadInput as error:
         raise BadInput(f"model {text!r}: {error}") from None
     except Exception as error:
@@ -126,5 +158,10 @@ def _probe(text: str, module: nn.Module, task: Task, device: torch.device) -> No
 
 
 def code_hash(reference: Reference) -> str:
-    """SHA-256 of the file a reference's code stands in; empty if there is none."""
-    return hashlib.sha256(Path(reference.source).read_bytes()).hexdigest() if reference.source else ""
+    """SHA-256 of the file a reference names and, of a user's, of all it imports from there; empty if there is none."""
+    if not reference.source:
+        return ""
+    start, digest = Path(reference.source).resolve(), hashlib.sha256()
+    for path in [start] if is_our_own(start) else reached(start, reference.folder):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from functools import cached_property
 from typing import Any
 
 import harness
+from attacks.errors import BadInput
 from attacks.randomness import keyed_seed
-from attacks.scenario import Scenario, closure, parse
+from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search import Search
 from harness.config import RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
 from harness.loading import Loaded, code_hash
+from harness.registry import names as registered
 from harness.registry import resolve
 from harness.schedules import Schedule
 from harness.sweep import Condition, each_missing
@@ -78,7 +81,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
     Raises:
         BadInput: a scenario, schedule or corruption does not parse or names a modality the task lacks.
     """
-    requested = [checked(parse(text), task) for text in config.scenario] or task.scenarios()
+    requested = [checked(text, task) for text in config.scenario] or task.scenarios()
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [Schedule.parse(text, task.names) for text in config.schedule]
     corruptions = corruption.parse_all(config.corruption, task)
@@ -86,26 +89,43 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
         "harness": harness.__version__,
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
         "data": task.data_hash,
+        "task definition": task.definition_hash,
         "weights": {model.name: model.weights for model in models},
         "code": {model.name: model.code for model in models},
         "scenarios": [str(scenario) for scenario in requested],
         "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
     }
     run = _digest(identity)[:12]
-    search: Search = resolve("search", config.search).target
+    search = search_of(config.search)
     conditions: list[Condition] = [*each_missing(task), *schedules, *corruptions]
     return Work(run, identity, task, models, config, list(groups.values()), requested, conditions, search)
 
 
-def checked(scenario: Scenario, task: Task) -> Scenario:
-    """The scenario, if the task has the modalities it names.
+def checked(text: str, task: Task) -> Scenario:
+    """The scenario, if it parses and the task has the modalities it names.
 
     Raises:
         BadInput: it does not.
     """
-    for name in scenario.names:
+    scenario = parse(text)
+    for name in mentioned(text):
         task.modality(name)
     return scenario
+
+
+def search_of(text: str) -> Search:
+    """The search that a reference names.
+
+    Raises:
+        BadInput: no such name, or what it names is no search.
+    """
+    target: Search = resolve("search", text).target
+    try:
+        inspect.signature(target).bind(None)
+    except TypeError:
+        known = ", ".join(registered("search"))
+        raise BadInput(f"search {text!r} is none: a search takes one argument, the hunt (known: {known})") from None
+    return target
 
 
 def cells(work: Work, done: Collection[tuple[str, str]] = ()) -> list[Cell]:

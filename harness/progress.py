@@ -46,7 +46,7 @@ class _Lines:
         if now - self.spoken >= QUIET_SECONDS or self.done >= self.total:
             self.spoken = now
             left = (now - self.started) / max(self.done, 1) * (self.total - self.done)
-            self.console.print(f"{self.title}: {self.done}/{self.total}, {note}, {left:.0f} s left", soft_wrap=True)
+            self.console.print(f"{self.title}: {self.done}/{self.total}, {note}, {left:.0f} s left", soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -55,6 +55,7 @@ def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
     if not console.is_terminal:
         yield _Lines(console, title, total)
         return
-    columns = (TextColumn(title), BarColumn(), TextColumn("{task.completed}/{task.total} {task.fields[note]}"), TimeRemainingColumn())
+    counted = TextColumn("{task.completed}/{task.total} {task.fields[note]}", markup=False)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), counted, TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         yield _Bar(progress, progress.add_task(title, total=total, note=""))

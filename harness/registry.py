@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from attacks.errors import BadInput, unknown
@@ -35,11 +36,13 @@ class Reference:
         text: as it was written.
         target: the object, bound to the modality for a name of a family.
         source: the file the object's code stands in, if it is known.
+        folder: of a user's file, whose code sees its own packages there.
     """
 
     text: str
     target: Any
     source: str | None
+    folder: Path | None = None
 
 
 @cache
@@ -65,7 +68,8 @@ def resolve(kind: Kind, text: str) -> Reference:
     if text in registered and MODALITY not in text:
         target = _imported(registered[text])
     elif ":" in text:
-        target = load_object(kind, text)
+        found = load_object(kind, text)
+        return Reference(text, found.target, found.source, found.folder)
     else:
         target = _of_family(kind, text)
     return Reference(text, target, _source(target))

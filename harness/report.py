@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import fsspec
 import plotly.graph_objects as go
@@ -37,6 +38,8 @@ def write_report(directory: RunDirectory, url: str | None = None) -> str:
         BadInput: there is no run, it has no results yet, or the page cannot be written.
     """
     where = url or f"{directory.url.rstrip('/')}/report.html"
+    if "://" not in where and not Path(where).parent.is_dir():
+        raise BadInput(f"the report cannot be written to {where}: there is no folder {Path(where).parent}; make it, or name another")
     page = render(directory)
     try:
         with fsspec.open(where, "w", encoding="utf-8") as file:

@@ -91,12 +91,12 @@ def printed(summary: Summary) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("score")
     for model in summary.models:
-        table.add_column(model)
+        table.add_column(Text(model))
     for section, conditions in summary.sections.items():
         if section:
             table.add_section()
-            table.add_row(f"[bold]{section}[/bold]")
+            table.add_row(Text(section, style="bold"))
         for condition, shares in conditions.items():
             cells = [str(shares[model]) if model in shares else "-" for model in summary.models]
-            table.add_row(condition if not section else f"  {condition}", *cells)
+            table.add_row(Text(condition if not section else f"  {condition}"), *cells)
     return Group(table, Text("\n" + "\n".join(summary.notes), style="dim"))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import harness
 from attacks.errors import BadInput
 from harness.environment import choose_device, versions
-from harness.loading import build_model, load_task
+from harness.loading import build_model, load_task, probe
 from harness.models import checkpoint
 from harness.models.recipe import Recipe, Stage
 from harness.progress import Reporter, reporting
@@ -24,6 +24,7 @@ from harness.registry import resolve
 from harness.tasks import Batch, Task
 
 EVALUATED_AT_ONCE = 256
+SEEDS = 2**63
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Training:
     device: str = "auto"
     out: str | None = None
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < SEEDS:
+            raise BadInput(f"--seed {self.seed}: give a whole number from 0 to 2**63 - 1")
+
 
 def train(training: Training, console: Console) -> Path:
     """Train a model, keep its best epoch by validation score, and write checkpoint and card.
@@ -46,19 +51,41 @@ def train(training: Training, console: Console) -> Path:
         the path of the checkpoint, which `--model` takes.
 
     Raises:
-        BadInput: unknown names, or a loss that is not finite.
+        BadInput: before training, unknown names, a checkpoint that cannot be written, or a model that cannot be
+            trained or does not fit the task; later, a loss that is not finite.
     """
     task, device = load_task(training.task), choose_device(training.device)
-    path = Path(training.out or f"checkpoints/{task.name}/{_file_name(training.model)}{checkpoint.SUFFIX}")
-    if path.suffix != checkpoint.SUFFIX:
-        raise BadInput(f"--out {path}: a checkpoint's name ends in {checkpoint.SUFFIX}")
+    path = writable(training.out or f"checkpoints/{task.name}/{_file_name(training.model)}{checkpoint.SUFFIX}")
     recipe: Recipe = resolve("recipe", training.recipe).target()
     model, validation = fit(training, task, recipe, device, console)
     metrics = {"validation_score": validation} | {
         f"test_{name}": value for name, value in _metrics(model, task, task.splits["test"], device).items()
     }
     checkpoint.save(path, model, _card(training, task, metrics))
-    console.print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True)
+    console.print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True, markup=False)
+    return path
+
+
+def writable(out: str) -> Path:
+    """The path of a checkpoint, its folder made.
+
+    Raises:
+        BadInput: nothing can be written there.
+    """
+    path = Path(out)
+    if "://" in out:
+        raise BadInput(f"--out {out}: a checkpoint is a local file: name a path")
+    if path.suffix != checkpoint.SUFFIX:
+        raise BadInput(f"--out {out}: a checkpoint's name ends in {checkpoint.SUFFIX}")
+    if path.is_dir():
+        raise BadInput(f"--out {out} is a folder: name a file in it")
+    trial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise BadInput(f"--out {out} cannot be written: {error.strerror or error}") from None
     return path
 
 
@@ -71,6 +98,9 @@ def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, co
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
         model = build_model(training.model, task).to(device)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise BadInput(f"model {training.model!r} has no parameters to train: name it to evaluate as it is")
+        probe(training.model, model, task, device)
         best = 0.0
         for stage in recipe.setup(model, task, training.epochs):
             with reporting(console, f"train {training.model}, {stage.name}", stage.epochs) as reporter:
@@ -143,4 +173,4 @@ def _card(training: Training, task: Task, metrics: dict[str, float]) -> dict[str
 
 
 def _file_name(model: str) -> str:
-    return model.removesuffix(checkpoint.SUFFIX).replace("/", "_").replace(":", "_")
+    return model.replace("/", "_").replace(":", "_")

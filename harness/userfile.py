@@ -2,7 +2,8 @@
 
 The folder a user stands in may have its own ``models/``, ``attacks/``, ``app.py`` or ``utils.py``. Ours are
 loaded first, with that folder at the end of the path. A user's file named on the command line gets its
-own packages for its top-level imports, and again whenever its objects are called from here.
+own packages for its top-level imports, and again whenever its objects are called from here; two files in
+different folders never see each other's.
 """
 
 from __future__ import annotations
@@ -10,55 +11,126 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from attacks.errors import BadInput, unknown
+from harness.sources import INSTALLED
 
 OURS = ("attacks", "defenses", "harness", "app")
-for _package in OURS:  # all of them now, before a user's folder can come first on the path
-    importlib.import_module(_package)
+_packages = {name: importlib.import_module(name) for name in OURS}  # now, before a user's folder can come first on the path
+CALLS = ("forward", "encode", "fuse")
 
 _LOADED: dict[Path, ModuleType] = {}
 _THEIRS: dict[Path, dict[str, ModuleType]] = {}
+_ACTIVE: list[Path] = []
 
 
-def load_object(kind: str, text: str) -> Any:
+@dataclass(frozen=True)
+class Found:
+    """What a reference names, the file it names, and that file's folder if it was named by its path."""
+
+    target: Any
+    source: str | None
+    folder: Path | None
+
+
+def load_object(kind: str, text: str) -> Found:
     """The object that ``package.module:object`` or ``path/to/file.py:object`` names.
 
     Raises:
         BadInput: no such file, module or object, a module that fails to import, or a clash of names.
     """
     place, _, attribute = text.rpartition(":")
-    module = _load_file(kind, text, Path(place)) if place.endswith(".py") else _load_module(kind, text, place)
+    by_path = place.endswith(".py")
+    module = _load_file(kind, text, Path(place)) if by_path else _load_module(kind, text, place)
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise BadInput(f"{kind} {text!r}: {unknown('object', attribute, public, where=f' in {place}')}")
-    return getattr(module, attribute)
+    source = module.__file__ if hasattr(module, "__file__") else None
+    return Found(getattr(module, attribute), source, Path(place).resolve().parent if by_path else None)
 
 
 @contextmanager
 def own_packages(folder: Path) -> Iterator[None]:
-    """Inside, the folder is first on the path, and its packages stand before ours of the same name."""
-    clashing = [name for name in OURS if name != "harness" and _has(folder, name) and not _is_ours(folder / name)]
-    ours = _taken_out(clashing)
-    sys.modules.update(_THEIRS.get(folder) or _bare_packages(folder, clashing))
+    """Inside, the folder is first on the path, and its modules stand before any other of the same name.
+
+    What was loaded from the folder leaves `sys.modules` with us, and is put back the next time.
+    """
+    if _ACTIVE[-1:] == [folder]:
+        yield
+        return
+    hidden = _taken_out(_hidden(folder))
+    theirs = _THEIRS.setdefault(folder, _bare_packages(folder, _clashing(folder)))
+    sys.modules.update(theirs)
+    before = frozenset(sys.modules)
     sys.path.insert(0, str(folder))
+    _ACTIVE.append(folder)
     try:
         yield
     finally:
+        _ACTIVE.pop()
         sys.path.remove(str(folder))
-        _THEIRS[folder] = _taken_out(clashing)
-        sys.modules.update(ours)
+        new = (sys.modules.keys() - before) if len(sys.modules) != len(before) else ()
+        for name in {*theirs, *(name for name in new if _lies_in(sys.modules[name], folder))} & sys.modules.keys():
+            theirs[name] = sys.modules.pop(name)
+        sys.modules.update(hidden)
 
 
-def folder_of(source: str | None) -> Path | None:
-    """The folder of a file that was loaded by path; None for anything else."""
-    path = Path(source).resolve() if source else None
-    return path.parent if path in _LOADED else None
+def inside(folder: Path, module: Any) -> None:
+    """Have a model's calls see its own folder's packages, for what it imports only when it runs."""
+    for name in CALLS:
+        if hasattr(module, name) and not isinstance(module, torch.jit.ScriptModule):
+            setattr(module, name, partial(_inside, folder, getattr(module, name)))  # a partial follows its module when copied
+
+
+def _inside(folder: Path, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    with own_packages(folder):
+        return method(*arguments, **named)
+
+
+def is_our_own(path: Path) -> bool:
+    """Whether a file belongs to the harness."""
+    return any(path.resolve().is_relative_to(Path(place).resolve()) for name in OURS for place in _packages[name].__path__)
+
+
+@cache
+def _clashing(folder: Path) -> tuple[str, ...]:
+    """Our packages of which the folder has its own."""
+    return tuple(name for name in OURS if name != "harness" and _has(folder, name) and not _is_ours(folder / name))
+
+
+@cache
+def _top_level(folder: Path) -> frozenset[str]:
+    """The names of the modules that stand in a folder."""
+    return frozenset(each.stem for each in folder.iterdir() if each.suffix == ".py" or each.is_dir())
+
+
+def _hidden(folder: Path) -> list[str]:
+    """Loaded modules of a name the folder has too: ours, and those of where one stands or of the folder around."""
+    clashing = list(_clashing(folder))
+    same = [name for name in _top_level(folder) if name in sys.modules and name not in OURS]
+    if not same:
+        return clashing
+    around = [Path.cwd(), *_ACTIVE]
+    others = [name for name in same if not _lies_in(sys.modules[name], folder, at_top=True)]
+    return [*clashing, *(name for name in others if any(_lies_in(sys.modules[name], place) for place in around))]
+
+
+def _lies_in(module: ModuleType, folder: Path, at_top: bool = False) -> bool:
+    """Whether a module's code is the folder's: under it (`at_top`: right in it), and neither ours nor installed."""
+    place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    if place is None or not (path := Path(place)).is_relative_to(folder) or is_our_own(path):
+        return False
+    parts = path.relative_to(folder).parts
+    return not set(parts) & set(INSTALLED) and (not at_top or len(parts) == 1 or parts[1:] == ("__init__.py",))
 
 
 def _load_file(kind: str, text: str, place: Path) -> ModuleType:
@@ -102,10 +174,10 @@ def _has(folder: Path, name: str) -> bool:
 
 
 def _is_ours(folder: Path) -> bool:
-    return any(Path(path).resolve() == folder.resolve() for path in sys.modules[folder.name].__path__)
+    return any(Path(path).resolve() == folder.resolve() for path in _packages[folder.name].__path__)
 
 
-def _bare_packages(folder: Path, names: list[str]) -> dict[str, ModuleType]:
+def _bare_packages(folder: Path, names: Sequence[str]) -> dict[str, ModuleType]:
     """Folders without ``__init__.py``, as packages: the import system would prefer ours to them."""
     packages = {}
     for name in names:
@@ -117,5 +189,5 @@ def _bare_packages(folder: Path, names: list[str]) -> dict[str, ModuleType]:
 
 def _taken_out(names: list[str]) -> dict[str, ModuleType]:
     """Remove the named packages and all their modules from `sys.modules`, and return them."""
-    keys = [key for key in sys.modules if key.split(".")[0] in names]
+    keys = [key for key in sys.modules if key.split(".")[0] in names] if names else []
     return {key: sys.modules.pop(key) for key in keys}

@@ -22,7 +22,7 @@ from attacks.region import Inputs
 from harness.corruptions.scale import absent, ends
 from harness.registry import Reference, names, resolve
 from harness.tasks import Batch, Modality, Task
-from harness.userfile import folder_of, own_packages
+from harness.userfile import own_packages
 
 GRAMMAR = "MODALITY@NAME:SEVERITY,... or MODALITY@file.py:function:SEVERITY,...; severities 0 (clean) to 5, all if left out"
 SEVERITIES = (0, 1, 2, 3, 4, 5)
@@ -99,8 +99,7 @@ class Corruption:
         inputs, clean = dict(batch.inputs), batch.inputs[self.modality]
         if severity:
             reference = self.reference(task)
-            folder = folder_of(reference.source)
-            with own_packages(folder) if folder else nullcontext():
+            with own_packages(reference.folder) if reference.folder else nullcontext():
                 rows = list(self._rows(reference.target, task.modality(self.modality), batch.to("cpu"), severity, repeat, seed))
             inputs[self.modality] = torch.stack(rows).to(clean)
         return inputs, torch.ones(len(batch), len(task.modalities), dtype=torch.bool)

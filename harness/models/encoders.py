@@ -12,9 +12,11 @@ import torch
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
+from attacks.errors import BadInput
 from harness.tasks import Modality
 
 MELS = 32
+WINDOW = 256
 
 
 class Centred(nn.Module):
@@ -34,7 +36,7 @@ class Centred(nn.Module):
 class LogMel(nn.Module):
     """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel triangles."""
 
-    def __init__(self, sample_rate: int, mels: int, window: int = 256, hop: int = 128, floor: float = 1e-2) -> None:
+    def __init__(self, sample_rate: int, mels: int, window: int = WINDOW, hop: int = 128, floor: float = 1e-2) -> None:
         super().__init__()
         self.window_length, self.hop, self.floor = window, hop, floor
         self.register_buffer("window", torch.hann_window(window), persistent=False)
@@ -56,6 +58,21 @@ def mel_filters(sample_rate: int, mels: int, bins: int) -> Tensor:
     return torch.minimum(rising, falling).clamp_min(0)
 
 
+def _log_mel(modality: Modality) -> LogMel:
+    """The log-mel energies of a modality.
+
+    Raises:
+        BadInput: its samples are no waveforms (T,), or too short for the window.
+    """
+    window, shortest = WINDOW, WINDOW // 2 + 1  # the ends are mirrored by half a window
+    if len(modality.shape) != 1 or modality.shape[0] < shortest:
+        raise BadInput(
+            f"modality {modality.name!r} has shape {modality.shape}, but the audio encoder takes waveforms (T,) of at least "
+            f"{shortest} values: reshape or pad it, or declare its kind as features"
+        )
+    return LogMel(modality.sample_rate or 16_000, MELS, window)
+
+
 def _image(modality: Modality, width: int) -> nn.Module:
     channels = modality.shape[0] if len(modality.shape) == 3 else 1
     return nn.Sequential(
@@ -74,7 +91,7 @@ def _image(modality: Modality, width: int) -> nn.Module:
 
 def _audio(modality: Modality, width: int) -> nn.Module:
     return nn.Sequential(
-        LogMel(modality.sample_rate or 16_000, MELS),
+        _log_mel(modality),
         nn.Conv1d(MELS, 64, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool1d(2),
@@ -132,7 +149,7 @@ def tokenizer(modality: Modality, width: int) -> nn.Module:
         )
     if modality.kind == "audio":
         frames = Rearrange("batch mel frame -> batch frame mel")
-        return nn.Sequential(LogMel(modality.sample_rate or 16_000, MELS), frames, nn.Linear(MELS, width))
+        return nn.Sequential(_log_mel(modality), frames, nn.Linear(MELS, width))
     if modality.kind == "text":
         return nn.Linear(modality.shape[-1], width)
     whole = nn.Sequential(Centred(modality), nn.Flatten(), nn.Linear(math.prod(modality.shape), width))

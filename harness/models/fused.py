@@ -26,12 +26,12 @@ class Fused(nn.Module):
         super().__init__()
         self.encoded = tuple(encoders)
         self.columns = [task.names.index(name) for name in encoders]
-        self.encoders = nn.ModuleDict(encoders)
+        self.encoders = nn.ModuleDict({_key(name): encoder for name, encoder in encoders.items()})
         self.fusion = fusion
 
     def encode(self, name: str, x: Tensor) -> Tensor:
         """Features (B, D) of one modality in raw units."""
-        features: Tensor = self.encoders[name](x)
+        features: Tensor = self.encoders[_key(name)](x)
         return features
 
     def fuse(self, features: Inputs, present: Tensor | None = None) -> Tensor:
@@ -47,6 +47,15 @@ class Fused(nn.Module):
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, width) of inputs (B, ...) per modality."""
         return self.fuse({name: self.encode(name, inputs[name]) for name in self.encoded}, present)
+
+
+def _key(name: str) -> str:
+    """A modality's name where torch can hold it as the name of a module ('cam.left' and 'type' it cannot).
+
+    Escaped with characters that no modality's name has.
+    """
+    taken = "." in name or hasattr(nn.ModuleDict(), name)
+    return f"@{name.replace('.', ':')}" if taken else name
 
 
 def without_missing(features: list[Tensor], here: Tensor) -> list[Tensor]:

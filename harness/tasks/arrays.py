@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.errors import BadInput, unknown
+from attacks.scenario import Ball
 from harness.tasks.batch import Batch
-from harness.tasks.modality import Modality
+from harness.tasks.modality import Modality, per_feature
 from harness.tasks.problem import Classification, Problem, Regression
+
+Array = Tensor | NDArray[Any]
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 EIGHT_BIT = 8 / 255  # the field's customary radius, as a share of the range
 
 
 def task_parts(
-    inputs: Mapping[str, Tensor],
-    targets: Tensor,
+    inputs: Mapping[str, Array],
+    targets: Array,
     *,
     name: str = "arrays",
     kinds: Mapping[str, str] | None = None,
     ranges: Mapping[str, tuple[Any, Any]] | None = None,
     absent: Mapping[str, Any] | None = None,
     balls: Mapping[str, str] | None = None,
-    valid: Mapping[str, Tensor] | None = None,
+    valid: Mapping[str, Array] | None = None,
     sample_rate: int = 16_000,
-    splits: Sequence[str] | None = None,
-    samples: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
+    splits: Sequence[str] | Array | None = None,
+    samples: Sequence[Any] | Array | None = None,
+    groups: Sequence[Any] | Array | None = None,
     problem: Problem | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Name, modalities, problem and splits of a task made of tensors.
 
     Args:
-        inputs: per modality, (N, ...) tensors in raw units.
+        inputs: per modality, (N, ...) tensors or NumPy arrays in raw units.
         targets: (N,): whole numbers for a classification, real values for a regression.
         kinds: image, audio, text or features (the default) per modality.
         ranges: (low, high) per modality; unbounded where absent.
@@ -46,10 +52,10 @@ def task_parts(
         balls: the default attack per modality, as in ``{"image": "linf:8/255"}``; where absent, L∞
             with 8/255 of the range, or a tenth of the standard deviation of an unbounded modality.
         valid: for a modality of variable length, which positions are real, bool (N, T) or the like;
-            the rest is padding: set to the absent value and never attacked.
+            the rest is padding: set to the absent value, whatever it holds, and never attacked.
         splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
-        samples: ids; row numbers if absent.
-        groups: the group of each sample (a speaker, a site).
+        samples: ids, read as text; row numbers if absent.
+        groups: the group of each sample (a speaker, a site), read as text.
         problem: what is asked; from the targets if absent: a classification of `max + 1` classes, or
             a regression that tolerates half a standard deviation.
 
@@ -61,20 +67,47 @@ def task_parts(
         for key in option:
             if key not in inputs:
                 raise unknown("modality", key, inputs)
-    count = _common_length(inputs, targets)
-    ids = tuple(samples or (f"{row:06d}" for row in range(count)))
-    if len(set(ids)) != count:
+    xs, targets = {key: _tensor(f"modality {key!r}", x).float() for key, x in inputs.items()}, _tensor("the targets", targets)
+    targets = targets if targets.is_floating_point() else targets.long()
+    masks = {key: _tensor(f"the mask of modality {key!r}", mask).bool() for key, mask in valid.items()}
+    count = _common_length(xs, targets)
+    ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else _texts(samples)
+    if len(set(ids)) != count or len(ids) != count:
         raise BadInput(f"{count} samples need {count} different ids, got {len(set(ids))}")
+    members = ("all",) * count if groups is None else _texts(groups)
+    if len(members) != count:
+        raise BadInput(f"there are {count} samples but {len(members)} groups: name a group for each")
+    reals = {key: _real(key, x, masks.get(key)) for key, x in xs.items()}
     modalities = tuple(
-        _modality(key, x, kinds.get(key, "features"), ranges.get(key), absent.get(key), balls.get(key), sample_rate)
-        for key, x in inputs.items()
+        _modality(key, x, reals[key], kinds.get(key, "features"), ranges.get(key), absent.get(key), balls.get(key), sample_rate)
+        for key, x in xs.items()
     )
-    tensors = {m.name: _padded(m, inputs[m.name].detach(), valid.get(m.name)) for m in modalities}
-    whole = Batch(ids, tensors, targets, tuple(groups or ("all",) * count), {k: v.bool() for k, v in valid.items()})
+    tensors = {m.name: torch.where(reals[m.name], xs[m.name], m.stand_in(xs[m.name])) for m in modalities}
+    whole = Batch(ids, tensors, targets, members, masks)
     problem = problem or _problem(targets)
     if isinstance(problem, Regression):
         whole = Batch(whole.samples, whole.inputs, targets.float(), whole.groups, whole.valid)
-    return {"name": name, "modalities": modalities, "problem": problem, "splits": _split(whole, splits, seed)}
+    return {
+        "name": name,
+        "modalities": modalities,
+        "problem": problem,
+        "splits": _split(whole, None if splits is None else _texts(splits), seed),
+    }
+
+
+def _tensor(what: str, values: Array) -> Tensor:
+    """The values as a tensor, real ones in float32."""
+    try:
+        tensor = values.detach() if isinstance(values, Tensor) else torch.tensor(np.ascontiguousarray(values))
+    except TypeError as error:
+        raise BadInput(f"{what} cannot be made a tensor: {error}") from None
+    if not tensor.ndim:
+        raise BadInput(f"{what} must have one entry per sample, got the single value {tensor.item()}")
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _texts(values: Sequence[Any] | Array) -> tuple[str, ...]:
+    return tuple(str(each) for each in (values.tolist() if isinstance(values, Tensor | np.ndarray) else values))
 
 
 def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:
@@ -83,30 +116,51 @@ def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:
     for key, x in inputs.items():
         if len(x) != len(targets):
             raise BadInput(f"modality {key!r} has {len(x)} samples but there are {len(targets)} targets: give as many")
+    if not len(targets):
+        raise BadInput("a task needs samples, got none")
     return len(targets)
 
 
-def _modality(name: str, x: Tensor, kind: str, limits: tuple[Any, Any] | None, absent: Any, ball: str | None, sample_rate: int) -> Modality:
-    low, high = (torch.as_tensor(end, dtype=torch.float32) for end in limits or (float("-inf"), float("inf")))
-    if absent is None:
+def _modality(
+    name: str, x: Tensor, real: Tensor, kind: str, limits: tuple[Any, Any] | None, absent: Any, ball: str | None, sample_rate: int
+) -> Modality:
+    low, high = _ends(name, (-math.inf, math.inf) if limits is None else limits, tuple(x.shape[1:]))
+    if absent is not None:
+        absent = torch.as_tensor(absent, dtype=torch.float32)
+    elif bool((low <= high).all()):
         absent = torch.where(low.isfinite() & high.isfinite() & (low != 0), (low + high) / 2, torch.zeros_like(low + high))
         absent = absent.clamp(low, high)
+    else:
+        absent = low  # the modality says what is wrong with the range
     if ball is None:
-        span = (high - low).median()
-        radius = span * EIGHT_BIT if bool(span.isfinite()) and float(span) > 0 else x.float().std() / 10
-        ball = f"linf:{float(radius) or 1.0:.3g}"
+        ball = _default_ball(name, float((high - low).median()), x[real.expand_as(x)])
     rate = sample_rate if kind == "audio" else None
     return Modality(name, tuple(x.shape[1:]), kind, low, high, absent, ball, rate)  # type: ignore[arg-type]
 
 
-def _padded(modality: Modality, x: Tensor, valid: Tensor | None) -> Tensor:
-    x = x.float()
-    if valid is None:
-        return x
-    if valid.shape != x.shape[: valid.ndim]:
-        raise BadInput(f"the mask of modality {modality.name!r} has shape {tuple(valid.shape)}, its data {tuple(x.shape)}")
-    mask = valid.bool().reshape(*valid.shape, *[1] * (x.ndim - valid.ndim))
-    return torch.where(mask, x, modality.stand_in(x))
+def _ends(name: str, limits: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    try:
+        low, high = (torch.as_tensor(end, dtype=torch.float32) for end in limits)
+    except (TypeError, ValueError, RuntimeError):
+        raise BadInput(f"the range of modality {name!r} must be a pair (low, high) of numbers or arrays, got {limits!r}") from None
+    for what, end in (("low", low), ("high", high)):
+        per_feature(name, what, end, shape)
+    return low, high
+
+
+def _default_ball(name: str, span: float, values: Tensor) -> str:
+    radius = span * EIGHT_BIT if 0 < span < math.inf else float(values.std()) / 10 if len(values) > 1 else 0.0
+    rounded = float(f"{radius:.3g}")
+    return str(Ball(name, "linf", rounded if 0 < rounded < math.inf else 1.0)).partition("@")[2]
+
+
+def _real(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Which values are no padding, bool, broadcasting against `x` (N, ...)."""
+    if mask is None:
+        return torch.ones(1, dtype=torch.bool)
+    if mask.shape != x.shape[: mask.ndim]:
+        raise BadInput(f"the mask of modality {name!r} has shape {tuple(mask.shape)}, its data {tuple(x.shape)}")
+    return mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
 
 
 def _problem(targets: Tensor) -> Problem:

@@ -43,9 +43,18 @@ class Modality:
             raise unknown("kind", self.kind, get_args(Kind), where=f" of modality {self.name!r}")
         if not self.name or any(character in "@+: \t" for character in self.name):
             raise BadInput(f"modality name {self.name!r} must be non-empty, without spaces, '@', '+' or ':'")
-        low, high = torch.as_tensor(self.low), torch.as_tensor(self.high)
+        low, high, absent = (per_feature(self.name, what, getattr(self, what), self.shape) for what in ("low", "high", "absent"))
+        if bool((low.isnan() | high.isnan()).any()):
+            raise BadInput(f"modality {self.name!r}: the range {self._written} holds NaN: give numbers, or ±inf where there is no end")
         if not bool((low <= high).all()):
             raise BadInput(f"modality {self.name!r}: the range's low end is above its high end: swap them")
+        if not bool((absent.isfinite() & (low <= absent) & (absent <= high)).all()):
+            worst = absent[~(absent.isfinite() & (low <= absent) & (absent <= high))].flatten()[0]
+            raise BadInput(f"modality {self.name!r}: the absent value {worst:g} is not in the range {self._written}: choose one that is")
+
+    @property
+    def _written(self) -> str:
+        return f"{torch.as_tensor(self.low).min():g} to {torch.as_tensor(self.high).max():g}"
 
     @property
     def valid(self) -> Range:
@@ -57,11 +66,15 @@ class Modality:
         return torch.as_tensor(self.absent, dtype=like.dtype, device=like.device).expand_as(like)
 
     def check(self, x: Tensor) -> None:
-        """Raise BadInput unless `x` (B, ...) has the declared shape, no NaN, and lies in the range."""
+        """Raise BadInput unless `x` (B, ...) has the declared shape, real and finite values, and lies in the range."""
         if tuple(x.shape[1:]) != self.shape:
             raise BadInput(f"modality {self.name!r} has shape {tuple(x.shape[1:])} per sample, declared {self.shape}")
+        if not x.is_floating_point():
+            raise BadInput(f"modality {self.name!r} holds {x.dtype}: make it float32")
         if bool(x.isnan().any()):
             raise BadInput(f"modality {self.name!r} holds NaN in {int(x.isnan().flatten(1).any(1).sum())} samples: fill them")
+        if bool(x.isinf().any()):
+            raise BadInput(f"modality {self.name!r} holds infinite values in {int(x.isinf().flatten(1).any(1).sum())} samples: clip them")
         valid = self.valid.over(x)
         outside = (x < valid.low) | (x > valid.high)
         if bool(outside.any()):
@@ -69,6 +82,21 @@ class Modality:
             raise BadInput(
                 f"modality {self.name!r} has {int(outside.sum())} values outside its declared range "
                 f"(such values span {worst.min():g} to {worst.max():g}; "
-                f"the range is {torch.as_tensor(self.low).min():g} to {torch.as_tensor(self.high).max():g}): "
+                f"the range is {self._written}): "
                 "mend the data or declare the range it has"
             )
+
+
+def per_feature(name: str, what: str, value: Tensor | float, shape: tuple[int, ...]) -> Tensor:
+    """A number, or one per feature, in the shape of a sample of the named modality.
+
+    Raises:
+        BadInput: it does not fit that shape.
+    """
+    tensor = torch.as_tensor(value)
+    try:
+        return tensor.expand(shape)
+    except RuntimeError:
+        raise BadInput(
+            f"modality {name!r}: {what} has shape {tuple(tensor.shape)}, a sample has {shape}: give one number, or one per feature"
+        ) from None

@@ -53,8 +53,8 @@ class Classification:
     def check_targets(self, targets: Tensor) -> None:
         if self.classes < 2:
             raise BadInput(f"a classification needs at least 2 classes, got {self.classes}: check the targets")
-        if targets.is_floating_point() or targets.ndim != 1 or not bool(((targets >= 0) & (targets < self.classes)).all()):
-            raise BadInput(f"targets must be whole numbers from 0 to {self.classes - 1}, one per sample")
+        if targets.dtype != torch.int64 or targets.ndim != 1 or not bool(((targets >= 0) & (targets < self.classes)).all()):
+            raise BadInput(f"targets must be whole numbers (int64) from 0 to {self.classes - 1}, one per sample")
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets, reduction="none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +14,9 @@ from torch import Tensor
 from attacks.errors import BadInput, unknown
 from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Scenario, parse
-from harness.tasks.arrays import task_parts
+from harness.tasks.arrays import Array, task_parts
 from harness.tasks.batch import Batch
+from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
 from harness.tasks.problem import Problem
 
@@ -40,6 +42,8 @@ class Task:
     note: str = ""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^/\\\s]+", self.name) or self.name.startswith("."):
+            raise BadInput(f"task name {self.name!r} must be usable as a folder's name: no '/', '\\', space or leading dot")
         if sorted(self.splits) != sorted(SPLITS):
             raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
         for split, batch in self.splits.items():
@@ -52,13 +56,13 @@ class Task:
             self.problem.check_targets(batch.targets)
 
     @staticmethod
-    def from_arrays(inputs: Mapping[str, Tensor], targets: Tensor, **options: object) -> Task:
+    def from_arrays(inputs: Mapping[str, Array], targets: Array, **options: object) -> Task:
         """Tensors in, task out.
 
         >>> Task.from_arrays({"image": images, "sound": sounds}, labels, kinds={"image": "image"})
 
         Args:
-            inputs: per modality, (N, ...) tensors.
+            inputs: per modality, (N, ...) tensors or NumPy arrays.
             targets: (N,): whole numbers for a classification, real values for a regression.
             options: see `harness.tasks.arrays.task_parts`.
 
@@ -118,6 +122,11 @@ class Task:
             for sample in sample_hashes(self.splits[split]):
                 digest.update(sample.encode())
         return digest.hexdigest()
+
+    @cached_property
+    def definition_hash(self) -> str:
+        """SHA-256 over all that the task says beside its raw data: modalities, problem, sample ids, groups, masks."""
+        return definition_hash(self.name, self.modalities, self.problem, self.splits)
 
 
 def sample_hashes(batch: Batch) -> list[str]:

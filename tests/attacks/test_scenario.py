@@ -9,7 +9,7 @@ from attacks.norms import NORMS
 from attacks.scenario import Ball, Scenario, closure, parse
 
 NAMES = ("image", "audio", "text", "imu-2")
-RADII = st.floats(1e-6, 1e6) | st.sampled_from([8 / 255, 1 / 3, 16.0])
+RADII = st.floats(1e-6, 1e30) | st.sampled_from([8 / 255, 1 / 3, 16.0])
 Drawn = dict[str, tuple[str, float] | None]
 drawn = st.dictionaries(st.sampled_from(NAMES), st.none() | st.tuples(st.sampled_from(sorted(NORMS)), RADII))
 
@@ -51,6 +51,7 @@ def test_ratios_and_spaces() -> None:
     assert str(parse("image@linf:8/255")) == "image@linf:8/255"
     assert parse("image@intact + text@missing") == parse("text@missing")
     assert parse("intact") == Scenario()
+    assert str(parse("image@linf:1e16")) == "image@linf:1e16"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,7 @@ def test_ratios_and_spaces() -> None:
         ("image@linf:inf", "must be positive and finite"),
         ("image@missing:1", "missing takes no radius"),
         ("image@linf:1 + image@l2:1", "named twice"),
+        ("image@linf:1 + image@intact", "named twice"),
         ("image@lnf:1", "did you mean linf"),
         ("", "does not parse"),
         ("image@linf:1 +", "does not parse at character 15"),

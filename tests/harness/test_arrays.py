@@ -1,11 +1,13 @@
 """`Task.from_arrays`: tensors of any shape in, a task out; padding never moves."""
 
+import numpy as np
 import pytest
 import torch
 
 from attacks.bracket import FAST
 from attacks.errors import BadInput
 from attacks.search import search
+from harness.models.fusion.concat import concat
 from harness.objective import TaskObjective
 from harness.tasks import Classification, Regression, Task
 
@@ -72,12 +74,94 @@ def test_splits_are_disjoint_and_seeded() -> None:
         ({"samples": ["a"] * 20}, "need 20 different ids, got 1"),
         ({"balls": {"x": "linf:-1"}}, "must be positive"),
         ({"valid": {"x": torch.ones(20, 9)}}, "has shape (20, 9)"),
+        ({"ranges": {"x": (float("nan"), 1)}}, "modality 'x': the range nan to 1 holds NaN"),
+        ({"ranges": {"x": (torch.zeros(2), 1)}}, "modality 'x': low has shape (2,), a sample has (3,)"),
+        ({"ranges": {"x": (torch.zeros(2), torch.ones(3))}}, "modality 'x': low has shape (2,), a sample has (3,)"),
+        ({"ranges": {"x": ("low", "high")}}, "range of modality 'x' must be a pair (low, high)"),
+        ({"absent": {"x": torch.zeros(5)}}, "modality 'x': absent has shape (5,), a sample has (3,)"),
+        ({"absent": {"x": 2.0}, "ranges": {"x": (-1, 1)}}, "modality 'x': the absent value 2 is not in the range -1 to 1"),
+        ({"absent": {"x": float("nan")}}, "modality 'x': the absent value nan"),
+        ({"groups": ["a"] * 19}, "20 samples but 19 groups"),
+        ({"name": "../x/y"}, "task name '../x/y'"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(BadInput) as error:
         Task.from_arrays({"x": torch.linspace(-1, 1, 60).reshape(20, 3)}, torch.arange(20) % 2, **options).scenarios()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_whole_numbers_of_any_width_are_classes(dtype: torch.dtype) -> None:
+    targets = (torch.arange(20) % 2).to(dtype)
+    task = Task.from_arrays({"x": torch.randn(20, 3)}, targets, samples=range(20), groups=torch.arange(20) % 4)
+    batch = task.splits["test"]
+    assert task.problem == Classification(2) and batch.targets.dtype == torch.int64
+    assert {type(each) for each in (*batch.samples, *batch.groups)} == {str} and set(batch.groups) <= set("0123")
+
+
+def test_numpy_arrays_are_as_good_as_tensors() -> None:
+    x, targets = np.linspace(-1, 1, 60).reshape(20, 3)[::-1], np.arange(20, dtype=np.int32) % 2
+    x.flags.writeable = False
+    ranges = {"x": (np.full(3, -1.0), np.full(3, 1.0))}
+    task = Task.from_arrays({"x": x}, targets, ranges=ranges, samples=np.arange(20), splits=np.array(["train", "val"] + ["test"] * 18))
+    same = Task.from_arrays(
+        {"x": torch.tensor(x.copy())}, torch.tensor(targets), ranges={"x": (-torch.ones(3), torch.ones(3))},
+        samples=range(20), splits=["train", "val"] + ["test"] * 18,
+    )  # fmt: skip
+    assert task.splits["test"].inputs["x"].dtype == torch.float32
+    assert (task.data_hash, task.definition_hash) == (same.data_hash, same.definition_hash)
+
+
+@pytest.mark.parametrize(("value", "message"), [(float("inf"), "infinite values in 1 samples"), (float("nan"), "NaN in 1 samples")])
+def test_values_that_are_no_numbers_are_refused(value: float, message: str) -> None:
+    x = torch.zeros(20, 3)
+    x[4, 1] = value
+    with pytest.raises(BadInput, match=message):
+        Task.from_arrays({"x": x}, torch.arange(20) % 2)
+
+
+@pytest.mark.parametrize("padding", [0.0, 1e6, float("nan"), float("inf")])
+def test_padding_decides_nothing(padding: float) -> None:
+    x = torch.randn(20, 6, 2, generator=torch.Generator().manual_seed(0))
+    valid = torch.arange(6) < 4
+    filled = torch.where(valid[:, None], x, padding)
+    task = Task.from_arrays({"x": filled}, torch.arange(20) % 2, valid={"x": valid.expand(20, 6)})
+    assert task.modalities[0].ball == f"linf:{float(x[:, :4].std()) / 10:.3g}"
+    assert bool((task.splits["test"].inputs["x"][:, 4:] == 0).all())
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 2e4, 1e19])
+def test_default_radii_of_any_size_read_back(scale: float) -> None:
+    x = scale * torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    ball = Task.from_arrays({"x": x}, torch.arange(20) % 2).scenarios()[0].attacked[0]
+    assert ball.radius == pytest.approx(float(x.std()) / 10, rel=0.01)
+
+
+CHANGED: dict[str, dict[str, object]] = {
+    "range": {"ranges": {"x": (-9, 9)}},
+    "absent": {"absent": {"x": 0.5}},
+    "mask": {"valid": {"x": torch.ones(20, 3)}},
+    "ids": {"samples": [f"s{row}" for row in range(20)]},
+    "groups": {"groups": ["a"] * 20},
+    "classes": {"problem": Classification(3)},
+    "kind": {"kinds": {"x": "audio"}},
+    "ball": {"balls": {"x": "l2:1"}},
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_all_that_a_task_says_is_in_its_definition(what: str) -> None:
+    x, targets = {"x": torch.linspace(-1, 1, 60).reshape(20, 3)}, torch.arange(20) % 2
+    plain, same, changed = (Task.from_arrays(x, targets, **options) for options in ({}, {}, CHANGED[what]))
+    assert plain.definition_hash == same.definition_hash != changed.definition_hash
+    assert plain.data_hash == changed.data_hash
+
+
+@pytest.mark.parametrize("name", ["cam.left", "type", "training"])
+def test_modalities_of_any_name_can_be_encoded(name: str) -> None:
+    task = Task.from_arrays({name: torch.randn(20, 3)}, torch.arange(20) % 2)
+    assert concat(task)(task.splits["test"].inputs).shape == (4, 2)
 
 
 def test_regression_fails_when_off_by_more_than_the_tolerance() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,10 @@ BAD = {
     "--task my.py:with_nan": "holds NaN in 1 samples",
     "--task my.py:MyTask --model my.py:wide": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
     "--task my.py:MyTask --model my.py:nans": "answers NaN or infinity",
+    "--task my.py:MyTask --model my.py:counts": "answers torch.int64, which has no gradient",
+    "--task my.py:judged_badly --model my.py:build": "fails on the first samples of task 'toy': RuntimeError: no verdict",
+    "--model harness.models.fusion.early:early": "would be untrained by that reference: name it 'early'",
+    "--model my.py:borrowed": "would be untrained by that reference",
     "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
     "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
     "--out my.py": "is a file",
@@ -58,6 +63,11 @@ BAD = {
     "--out my.py/run": "cannot be written",
     "--task my.py:MyTask --model my.py:build --samples 2 --out nowhere://run": "cannot be reached",
     "--nonsense 1": "No such option",
+    "--scenario image@linf:1+bogus@intact": "unknown modality 'bogus' in task 'digits'",
+    "--model only-foo": "unknown modality 'foo' in task 'digits'",
+    "--search attacks.pgd:pgd": "a search takes one argument, the hunt (known: fast, standard, thorough)",
+    "--seed -1": "seed = -1",
+    "--seed 9223372036854775808": "seed = 9223372036854775808",
 }
 EXTRA = """
 def _task(value):
@@ -74,6 +84,13 @@ class Fixed(torch.nn.Module):
         return torch.full((len(inputs["image"]), self.width), self.value)
 def wide(task): return Fixed(0.0, 3)
 def nans(task): return Fixed(float("nan"), 2)
+from harness.models.fusion.early import early as borrowed
+class Unjudging(type(MyTask().problem)):
+    def verdict(self, outputs, targets): raise RuntimeError("no verdict")
+def judged_badly():
+    from dataclasses import replace
+    return replace(MyTask(), problem=Unjudging(2))
+def counts(task): return Fixed(1, 2)
 def raises(task): raise ValueError("no weights here")
 """
 
@@ -87,6 +104,79 @@ def test_bad_input_is_one_sentence(
     said = capsys.readouterr().err
     assert BAD[arguments] in said
     assert said.startswith("error: ") and "Traceback" not in said and len(said.strip().splitlines()) == 1
+
+
+BAD_TRAINING = {
+    "--model my.py:build": "model 'my.py:build' has no parameters to train",
+    "--model my.py:wide_layer": "answers (4, 3), but task 'toy' needs outputs of shape (4, 2)",
+    "--model concat --seed -1": "--seed -1: give a whole number from 0",
+    "--model concat --seed 9223372036854775808": "--seed 9223372036854775808",
+    "--model concat --out my.py/m.safetensors": "--out my.py/m.safetensors cannot be written",
+    "--model concat --out memory://m.safetensors": "a checkpoint is a local file",
+    "--model concat --out folder.safetensors": "is a folder",
+    "--model concat --out m.pt": "ends in .safetensors",
+    "--model concat --task my.py:two_axes": "modality 'sound' has shape (1, 400), but the audio encoder takes waveforms (T,)",
+    "--model early --task my.py:short": "modality 'sound' has shape (100,), but the audio encoder takes waveforms (T,)",
+    "--model concat --task my.py:outside": "task name '../x/y'",
+}
+TRAINED = """
+def _sounds(*shape):
+    return Task.from_arrays({"sound": torch.zeros(20, *shape)}, torch.arange(20) % 2, kinds={"sound": "audio"})
+def two_axes(): return _sounds(1, 400)
+def short(): return _sounds(100)
+def outside(): return Task.from_arrays({"x": torch.zeros(20, 2)}, torch.arange(20) % 2, name="../x/y")
+class Layer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(16, 3)
+    def forward(self, inputs, present=None):
+        return self.layer(inputs["image"])
+def wide_layer(task): return Layer()
+"""
+
+
+@pytest.mark.parametrize("arguments", BAD_TRAINING)
+def test_bad_training_is_refused_before_it_begins(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str
+) -> None:
+    own_folder(elsewhere, TRAINED)
+    (elsewhere / "folder.safetensors").mkdir()
+    assert run(monkeypatch, "train", "--task", "my.py:MyTask", *arguments.split(" ")) == 2
+    told = capsys.readouterr()
+    assert BAD_TRAINING[arguments] in told.err and "epochs" not in told.out
+    assert told.err.startswith("error: ") and len(told.err.strip().splitlines()) == 1
+
+
+def test_no_verb_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert said.lstrip().startswith("Usage: ") and "error" not in said.split("\n")[0] and "evaluate" in said
+
+
+def test_an_interrupted_run_says_so(elsewhere: Path) -> None:
+    arguments = ["evaluate", "--samples", "all", "--search", "thorough", "--model", "early", "--out", "run"]
+    with subprocess.Popen([sys.executable, "-m", "harness", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert b"cells to do" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert said == "interrupted; the same command goes on where it stopped\n"
+
+
+def test_names_with_brackets_and_many_models_are_shown_whole(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "[red]").mkdir()
+    own_folder(elsewhere / "[red]", "".join(f"def a_model_of_a_long_name_{number}(task): return Linear()\n" for number in range(9)))
+    names = [f"[red]/my.py:a_model_of_a_long_name_{number}" for number in range(9)]
+    models = [argument for name in names for argument in ("--model", name)]
+    assert run(monkeypatch, "evaluate", "--task", "[red]/my.py:MyTask", *models, "--samples", "2", "--out", "run") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "report", "run") == 0
+    assert re.search(r" +".join(map(re.escape, ["score", *names])), capsys.readouterr().out)
+    assert run(monkeypatch, "report", "run", "--html", "nowhere/page.html") == 2
+    assert "there is no folder nowhere" in capsys.readouterr().err and not (elsewhere / "nowhere").exists()
 
 
 def test_run_of_another_configuration_is_refused(

@@ -28,6 +28,11 @@ def test_flags_win(tmp_path: Path) -> None:
         ("- seed", "must hold keys and values"),
         ("seed: [", "is not YAML"),
         ("model: []", "model = []"),
+        ("scenario: {a: b}", "give one text, or a list of texts"),
+        ("schedule: 3", "give one text, or a list of texts"),
+        *((f"{key}: yes", f"{key} = True: give a number") for key in ("seed", "limit", "repeats", "batch_size", "budget")),
+        ("samples: true", "samples = True: give a whole number from 1, or all"),
+        ("seed: 9223372036854775808", "seed = 9223372036854775808"),
     ],
 )
 def test_a_bad_file_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:

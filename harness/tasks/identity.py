@@ -1,0 +1,41 @@
+"""What a task is beside its raw data: its modalities, its problem, and what it says of each sample."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor
+
+from harness.tasks.batch import Batch
+from harness.tasks.modality import Modality
+from harness.tasks.problem import Problem
+
+
+def definition_hash(name: str, modalities: Sequence[Modality], problem: Problem, splits: Mapping[str, Batch]) -> str:
+    """SHA-256 over ranges, absent values, shapes, kinds, default attacks, the problem, sample ids, groups and masks."""
+    digest = hashlib.sha256()
+    samples = {split: [batch.samples, batch.groups, sorted(batch.valid)] for split, batch in sorted(splits.items())}
+    digest.update(json.dumps(_stated([name, modalities, problem, samples]), sort_keys=True).encode())
+    for _, batch in sorted(splits.items()):
+        for _, mask in sorted(batch.valid.items()):
+            digest.update(f"{tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _stated(value: Any) -> Any:
+    """A value as JSON that is the same in every process; an object is its class and what it holds."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().tolist()
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _stated(each) for key, each in value.items()}
+    if isinstance(value, Sequence):
+        return [_stated(each) for each in value]
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    held = {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else getattr(value, "__dict__", {})
+    return [kind.__qualname__, {} if kind is value else _stated(held)]
