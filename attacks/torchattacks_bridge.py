@@ -13,7 +13,7 @@ and judged anew.
 from __future__ import annotations
 
 import inspect
-import random
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,14 +95,18 @@ class Chart:
         return Chart(region, image, {ball.modality: 2 * strength * ball.radius for ball in region.scenario.attacked}, 0.5)
 
     def raw(self, image: Tensor) -> Inputs:
-        """The attacked modalities (n, ...) in raw units, in range; differentiable. What is not finite does not move."""
+        """The attacked modalities (n, ...) in raw units, in range. What is not finite does not move.
+
+        The gradient passes the clip: a value that a random start put outside its range can come back.
+        """
         clean = self.region.clean
         change = torch.where(image.isfinite(), image - self.clean, 0.0).flatten(1)
         parts = change.split([x[0].numel() for x in clean.values()], dim=1)
-        return {
-            name: self.region.ranges[name].clamp(x + self.scale[name] * part.reshape(-1, *x.shape[1:]).to(x.dtype))
-            for (name, x), part in zip(clean.items(), parts, strict=True)
-        }
+        raw = {}
+        for (name, x), part in zip(clean.items(), parts, strict=True):
+            moved = x + self.scale[name] * part.reshape(-1, *x.shape[1:]).to(x.dtype)
+            raw[name] = self.region.ranges[name].clamp(moved.detach()) + (moved - moved.detach())
+        return raw
 
 
 def image_shape(shape: torch.Size) -> tuple[int, int, int]:
@@ -242,9 +246,7 @@ class Bridge:
             raise BadInput(f"{self.name} needs {fewest} classes or more for its loss, and there are {classes}: use APGD or FAB")
         for ball in region.scenario.attacked:
             if ball.norm_name not in self._norms:
-                raise BadInput(
-                    f"{self.name} keeps to {' or '.join(self._norms)}, but the scenario says {ball}: name an attack of that norm"
-                )
+                raise BadInput(f"{self.name} keeps to {' or '.join(self._norms)}, not to {ball}: name an attack of that norm")
         if "alpha" in options and len(region.scenario.attacked) > 1:
             raise BadInput(f"{self.name}: alpha has no common unit for several modalities: leave it out")
 
@@ -330,15 +332,13 @@ def _blamed(name: str, logits: _Logits) -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Inside, the global random states follow the seed; afterwards they are as they were."""
-    python, numpy_state = random.getstate(), np.random.get_state()
+    """Inside, torch's and numpy's global random states follow the seed, and warnings of the library's arithmetic are silent."""
+    numpy_state = np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings(action="ignore"):
         try:
-            random.seed(seed)
             np.random.seed(seed % 2**32)
             torch.manual_seed(seed)
             yield
         finally:
-            random.setstate(python)
             np.random.set_state(numpy_state)

@@ -39,18 +39,18 @@ BAD = {
     "--schedule mcar:1.5": "not between 0 and 1",
     "--schedule fixed(smell):1": "unknown modality 'smell'",
     "--search quick": "known: fast, standard, thorough, none",
-    "--attack pdg": "unknown attack 'pdg': did you mean pgd",
-    "--attack torchattacks:PDG": "unknown object 'PDG' in torchattacks: did you mean PGD",
-    "--attack pgd?setps=50": "unknown option 'setps' of attack 'pgd?setps=50': did you mean steps? (known: steps)",
-    "--attack pgd?steps": "write steps=",
-    "--attack pgd?steps=2.5": "option steps takes a whole number, not '2.5'",
-    "--attack torchattacks:PGD?random_start=1": "option random_start takes true or false, not '1'",
-    "--attack torchattacks:PGD?eps=0.1": "unknown option 'eps' of attack 'torchattacks:PGD?eps=0.1'",
-    "--attack torchattacks:APGD?loss=none": "torchattacks' APGD fails on an input of shape",
-    "--attack torchattacks:LGV": "LGV needs model and trainloader",
+    "--attack pdg --task my.py:MyTask --model my.py:build": "unknown attack 'pdg': did you mean pgd",
+    "--attack torchattacks:PDG --task my.py:MyTask --model my.py:build": "unknown object 'PDG' in torchattacks: did you mean PGD",
+    "--attack pgd?setps=50 --task my.py:MyTask --model my.py:build": "of attack 'pgd?setps=50': did you mean steps? (known: steps)",
+    "--attack pgd?steps --task my.py:MyTask --model my.py:build": "write steps=",
+    "--attack pgd?steps=2.5 --task my.py:MyTask --model my.py:build": "option steps takes a whole number, not '2.5'",
+    "--attack torchattacks:PGD?random_start=1 --task my.py:MyTask --model my.py:build": "option random_start takes true or false, not '1'",
+    "--attack torchattacks:PGD?eps=0.1 --task my.py:MyTask --model my.py:build": "unknown option 'eps' of attack",
+    "--attack torchattacks:APGD?loss=none --task my.py:MyTask --model my.py:build": "torchattacks' APGD fails on an input of shape",
+    "--attack torchattacks:LGV --task my.py:MyTask --model my.py:build": "LGV needs model and trainloader",
     "--attack torchattacks:APGDT --task my.py:MyTask --model my.py:build": "APGDT needs 4 classes or more for its loss, and there are 2",
-    "--attack torchattacks:PGD --scenario image@l2:1": "PGD keeps to linf, not to image@l2:1",
-    "--attack my.py:out_of_range": "is no attack: name a function of (objective, region, strength)",
+    "--attack torchattacks:PGD --scenario image@l2:1 --task my.py:MyTask --model my.py:build": "PGD keeps to linf, not to image@l2:1",
+    "--attack my.py:out_of_range --task my.py:MyTask --model my.py:build": "is no attack: name a function of (objective, region, strength)",
     "--device cuda": "no CUDA device",
     "--samples 0": "whole number from 1, or all",
     "--witnesses some": "none or all",
@@ -190,7 +190,7 @@ def push(objective, region, strength, *, samples, share=1.0):
 """,
     )
     toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "12", "--search", "none"]
-    toy += ["--scenario", "image@linf:0.05 + sensor@linf:0.5", "--out", "run"]
+    toy += ["--scenario", "image@linf:0.1 + sensor@linf:1", "--out", "run"]
     attacks = ["--attack", "my.py:push?share=0.5", "--attack", "torchattacks:PGD?steps=5", "--attack", "fmn"]
     assert run(monkeypatch, *toy, *attacks) == 0
     rows = RunDirectory("run").table("ledger").to_pylist()
