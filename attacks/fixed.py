@@ -118,14 +118,14 @@ def _inside(region: Region, attacked: Inputs) -> Inputs:
 
 @dataclass(frozen=True, eq=False)
 class InTurn:
-    """Several searches of the same hunt, one after the other."""
+    """Several searches of the same hunt, one after the other; `summary` is shown by `list`."""
 
     searches: tuple[Search, ...]
-    summary: str = "nothing: only the witnesses of smaller scenarios and what --attack names"
+    summary: str = ""
 
     def __call__(self, hunt: Hunt) -> None:
         for search in self.searches:
             search(hunt)
 
 
-NONE = InTurn(())
+NONE = InTurn((), "No search: only what --attack names, and the witnesses of smaller scenarios")

@@ -8,6 +8,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
+from attacks.chart import Chart
 from attacks.errors import BadInput
 from attacks.fixed import NONE, Fixed, InTurn, fixed_attack
 from attacks.objective import Classification
@@ -15,7 +16,7 @@ from attacks.pgd import pgd
 from attacks.region import Bounds, Inputs, Range, Region
 from attacks.scenario import parse
 from attacks.search import Found, search
-from attacks.torchattacks_bridge import Bridge, Chart
+from attacks.torchattacks_bridge import Bridge
 from attacks.verify import verify
 from tests.linear import random_linear
 
