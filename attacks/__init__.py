@@ -12,6 +12,7 @@ CATALOGUE = {
         "fast": "attacks.bracket:FAST",
         "standard": "attacks.bracket:STANDARD",
         "thorough": "attacks.bracket:THOROUGH",
+        "none": "attacks.fixed:NONE",
     },
     "attack": {
         "fgsm": "attacks.fgsm:fgsm",

@@ -22,6 +22,7 @@ from attacks.objective import Loss, Named, Toward
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
+from attacks.sidebyside import side_by_side
 
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
 CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
@@ -78,6 +79,7 @@ class Bracket:
     def __call__(self, hunt: Hunt) -> None:
         if not bool((hunt.best.strength > 0).any()):
             return
+        side_by_side(hunt)
         nearby = self._nearby(hunt)
         warm = hunt.best.strength.isfinite()
         for turn, walk in enumerate(self.walks):
@@ -168,8 +170,8 @@ FAST = Bracket(
     walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=3,
 )  # fmt: skip
 STANDARD = Bracket(
-    "FMN-25 at two classes, then APGD-12 below it from two starts: for numbers to report, about 55 gradients a scenario",
-    walks=(NEAREST, SECOND), steps_from=(25, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
+    "FMN-30 at two classes, then APGD-12 below it from two starts: for numbers to report, about 60 gradients a scenario",
+    walks=(NEAREST, SECOND), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
     warm=(2, 1), steps=12, rounds=2,
 )  # fmt: skip
 THOROUGH = Bracket(

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from attacks.errors import BadInput
+from attacks.errors import ModelBroke
 from attacks.objective import Loss, Named, Objective, judged_gradient
 from attacks.region import Inputs, Region, select, take
 
@@ -104,7 +104,7 @@ def climb(
     """Run an attack from `start` (the clean inputs if absent) at strength t, shared or per sample (B,).
 
     Raises:
-        BadInput: the model answers NaN.
+        ModelBroke: the model answers NaN.
     """
     device = next(iter(region.inputs.values())).device
     limit = torch.as_tensor(strength, dtype=torch.float64, device=device).expand(len(region))
@@ -135,7 +135,7 @@ def climb(
 
 def _record(attempt: Attempt, rows: Tensor, climber: Climber) -> None:
     if bool(climber.broken.any()):
-        raise BadInput(f"the model answers NaN on {int(climber.broken.sum())} of {len(rows)} samples under attack: mend the model")
+        raise ModelBroke(f"the model answers NaN on {int(climber.broken.sum())} of {len(rows)} samples under attack: mend the model")
     for name, x in climber.best.items():
         attempt.inputs[name] = attempt.inputs[name].index_copy(0, rows, x)
     attempt.fails[rows] = climber.fails

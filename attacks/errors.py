@@ -13,6 +13,10 @@ class BadInput(ValueError):
     """
 
 
+class ModelBroke(BadInput):
+    """The model answers NaN on inputs that an attack made; other models of the same run are none the worse."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BadInput:
     """The error for a name that is not among `known`, with the close matches.
 

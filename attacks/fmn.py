@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.errors import BadInput
+from attacks.errors import ModelBroke
 from attacks.objective import Loss, Named, Objective, judged_gradient
 from attacks.region import Inputs, Region, select
 
@@ -48,7 +48,7 @@ def fmn(
         start: the attacked modalities to start from; the clean inputs if absent.
 
     Raises:
-        BadInput: the model answers NaN.
+        ModelBroke: the model answers NaN.
     """
     loss = loss or Named("margin")
     at = start or region.clean
@@ -67,5 +67,5 @@ def fmn(
         allowed = torch.where(verdict.fails, torch.minimum(allowed, nearest) * (1 - shrink), outside).clamp(max=limit)
         at = region.step(at, gradient, (allowed * length).double(), allowed.double())
     if bool(broken.any()):
-        raise BadInput(f"the model answers NaN on {int(broken.sum())} of {len(broken)} samples under attack: mend the model")
+        raise ModelBroke(f"the model answers NaN on {int(broken.sum())} of {len(broken)} samples under attack: mend the model")
     return Nearest(best, nearest.isfinite(), steps + 1)

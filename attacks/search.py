@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 
 from attacks.aims import Aims
-from attacks.norms import per_sample
 from attacks.objective import Objective
-from attacks.pullback import pulled_back
 from attacks.randomness import unit_changes
 from attacks.region import Bounds, Inputs, Region, take
 from attacks.scenario import Scenario, closure, parse
 from attacks.verify import verify
 
-UNTOUCHED, NONE, JOINED = "untouched", "none", "single attacks side by side"
+UNTOUCHED, NONE = "untouched", "none"
 DEFAULT_LIMIT = 8.0
 
 
@@ -53,6 +51,7 @@ class Hunt:
         fast: an equal objective that reuses what it knows of the untouched modalities.
         losses: the names of the losses an attack may ascend, in the objective's order.
         aims: the nearest classes, shared by the scenarios of one batch.
+        singles: what was found with each attacked modality alone, where there are several.
     """
 
     objective: Objective
@@ -60,7 +59,8 @@ class Hunt:
     samples: Sequence[str]
     seed: int
     limit: float
-    aims: Aims
+    aims: Aims = field(default_factory=Aims)
+    singles: Sequence[Found] = ()
     fast: Objective = field(init=False)
     losses: tuple[str, ...] = field(init=False)
     best: Found = field(init=False)
@@ -141,11 +141,10 @@ def search_all(
     done: dict[Scenario, Found] = {}
     aims = Aims()
     for scenario in closure(scenarios):
-        hunt = Hunt(objective, Region.of(inputs, bounds, scenario), names, seed, limit, aims)
         below = scenario.below()
+        singles = [done[smaller] for smaller in below if len(smaller.attacked) == 1]
+        hunt = Hunt(objective, Region.of(inputs, bounds, scenario), names, seed, limit, aims, singles)
         _hand_up(hunt, {smaller: done[smaller] for smaller in below})
-        if len(below) > 1:
-            _join(hunt, [found for smaller, found in done.items() if len(smaller.attacked) == 1 and smaller in below])
         if scenario.attacked:
             algorithm(hunt)
         _hand_up(hunt, {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below})
@@ -158,30 +157,6 @@ def _hand_up(hunt: Hunt, smaller: Mapping[Scenario, Found]) -> None:
         rows = found.strength.isfinite().nonzero().squeeze(1)
         if len(rows):
             hunt.offer(rows, {name: found.witness[name][rows] for name in hunt.region.ranges}, f"witness of {scenario}")
-
-
-def _join(hunt: Hunt, singles: Sequence[Found]) -> None:
-    """Offer what attacks on one modality found, all of them together, each at the same share of its radius.
-
-    Exact for a linear model without ranges: there the best joint change is the best single ones side by side.
-    """
-    strength = hunt.best.strength
-    rows = ((strength > 0) & strength.isfinite()).nonzero().squeeze(1)
-    if not len(rows):
-        return
-    region = hunt.region.take(rows)
-    change = {name: torch.zeros_like(x) for name, x in region.clean.items()}
-    for found in singles:
-        known, scale = found.strength[rows].isfinite(), strength[rows] / found.strength[rows]
-        for name, x in region.clean.items():
-            share = per_sample(torch.where(known, scale, 0.0), x).to(x.dtype)
-            change[name] = change[name] + share * (found.witness[name][rows] - x)
-    candidate = region.shifted(change, torch.ones(len(rows), device=rows.device))
-    with torch.no_grad():
-        won = hunt.fast.take(rows)(region.complete(candidate)).fails.nonzero().squeeze(1)
-    if len(won):
-        nearer = pulled_back(hunt.fast.take(rows[won]), region.take(won), take(candidate, won))
-        hunt.offer(rows[won], nearer, JOINED)
 
 
 def search(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from attacks.climb import BLOCK, Attempt
-from attacks.errors import BadInput
+from attacks.errors import ModelBroke
 from attacks.norms import per_sample
 from attacks.objective import Loss, Named, Objective
 from attacks.randomness import keyed_generator, unit_changes
@@ -72,7 +72,7 @@ def square(
         samples: names of the samples, to key randomness on; row numbers if absent.
 
     Raises:
-        BadInput: the model answers NaN.
+        ModelBroke: the model answers NaN.
     """
     device = next(iter(region.inputs.values())).device
     limit = torch.as_tensor(strength, dtype=torch.float64, device=device).expand(len(region))
@@ -86,7 +86,7 @@ def square(
         state.judge(_proposal(state, step, steps))
         if step % BLOCK == 0 or step == steps - 1:
             if bool(state.value.isnan().any()):
-                raise BadInput("the model answers NaN under attack: mend the model")
+                raise ModelBroke("the model answers NaN under attack: mend the model")
             for name, x in state.at.items():
                 attempt.inputs[name] = attempt.inputs[name].index_copy(0, rows, x)
             attempt.fails[rows] = state.fails

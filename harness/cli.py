@@ -28,7 +28,10 @@ def evaluate(
     schedule: Annotated[Many | None, typer.Option(help="Missing modalities, name:rate,rate,...; may be repeated.")] = None,
     corruption: Annotated[Many | None, typer.Option(help="As 'image@noise:0,1,3,5' or 'image@noise'; may be repeated.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Draws of each schedule or corruption at each level. [3]")] = None,
-    search: Annotated[str | None, typer.Option(help="fast, standard or thorough. [fast]")] = None,
+    search: Annotated[str | None, typer.Option(help="fast, standard, thorough or none. [fast]")] = None,
+    attack: Annotated[
+        Many | None, typer.Option(help="Follows the search at strength 1, as 'torchattacks:APGD?steps=50'; may be repeated.")
+    ] = None,
     samples: Annotated[str | None, typer.Option(help="How many test samples, or 'all'. [100]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [0]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,

@@ -30,6 +30,7 @@ class Evaluation(BaseModel):
     corruption: tuple[str, ...] = Field((), description="corrupted inputs, modality@name:severity,... (0 clean to 5)")
     repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
     search: str = Field("fast", description="how hard to search for the critical strength")
+    attack: tuple[str, ...] = Field((), description="attacks at strength 1 that follow the search, name?option=value&...")
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63)
@@ -40,7 +41,7 @@ class Evaluation(BaseModel):
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
 
-    @field_validator("model", "scenario", "schedule", "corruption", mode="before")
+    @field_validator("model", "scenario", "schedule", "corruption", "attack", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         values = (value,) if isinstance(value, str) else value
@@ -55,7 +56,7 @@ class Evaluation(BaseModel):
             raise ValueError("give a number: yes, no, true and false are none")
         return value
 
-    @field_validator("model", "scenario")
+    @field_validator("model", "scenario", "attack")
     @classmethod
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         twice = sorted({each for each in value if value.count(each) > 1})

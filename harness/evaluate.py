@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from attacks.errors import BadInput, ModelBroke
 from harness.cell import OutOfTime, failed_rows, run_cell
 from harness.config import Evaluation
 from harness.environment import choose_device, device_name, git_commit, versions
@@ -78,13 +79,21 @@ class _Runner:
                 progressed = True
             except OutOfTime:
                 return STOPPED
+            except BadInput as error:
+                if not isinstance(error, ModelBroke):
+                    raise BadInput(f"model {cell.model.name!r}: {error}") from None
+                self._fail(cell)
             except Exception as error:
                 if _out_of_memory(error) and len(cell.rows) > 1:
                     cells.extendleft(reversed(halved(self.work, cell)))
                     continue
-                self.failed = True
-                self.directory.add_failure(cell.key, failed_rows(self.work, cell), traceback.format_exc())
+                self._fail(cell)
         return FAILED if self.failed else COMPLETE
+
+    def _fail(self, cell: Cell) -> None:
+        """Called while the exception is handled."""
+        self.failed = True
+        self.directory.add_failure(cell.key, failed_rows(self.work, cell), traceback.format_exc())
 
     def _progress(self, samples: int, gradients: int) -> None:
         self.gradients += gradients

@@ -6,7 +6,7 @@ import json
 
 from attacks import scenario
 from attacks.norms import NORMS
-from harness import schedules
+from harness import attack, schedules
 from harness.corruptions import corruption
 from harness.registry import KINDS, names, summary
 
@@ -16,7 +16,9 @@ PLURALS = {"search": "searches"}
 def catalogue() -> dict[str, dict[str, str]]:
     """Per kind, each name and its line."""
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
-    grammar = {"scenario": scenario.GRAMMAR, "norms": ", ".join(NORMS), "schedule": schedules.GRAMMAR, "corruption": corruption.GRAMMAR}
+    kinds["attacks"]["torchattacks:CLASS"] = attack.TORCHATTACKS
+    grammars = {"scenario": scenario, "attack": attack, "schedule": schedules, "corruption": corruption}
+    grammar = {"norms": ", ".join(NORMS), **{name: module.GRAMMAR for name, module in grammars.items()}}
     return {**kinds, "grammar": grammar}
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import harness
 from attacks.errors import BadInput
+from attacks.fixed import InTurn
 from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search import Search
+from harness import attack
 from harness.config import RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
 from harness.loading import Loaded, code_hash
@@ -79,12 +81,13 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
     """Read the scenarios, schedules and corruptions against the task, and fix the run's identity.
 
     Raises:
-        BadInput: a scenario, schedule or corruption does not parse or names a modality the task lacks.
+        BadInput: a scenario, schedule, corruption or attack does not parse or does not fit the task.
     """
     requested = [checked(text, task) for text in config.scenario] or task.scenarios()
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [Schedule.parse(text, task.names) for text in config.schedule]
     corruptions = corruption.parse_all(config.corruption, task)
+    attacks = attack.parse_all(config.attack, task, [each for group in groups.values() for each in closure(group)])
     identity = {
         "harness": harness.__version__,
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
@@ -93,10 +96,11 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
         "weights": {model.name: model.weights for model in models},
         "code": {model.name: model.code for model in models},
         "scenarios": [str(scenario) for scenario in requested],
+        "attacks": {text: code_hash(attack.reference(text)) for text in config.attack},
         "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
     }
     run = _digest(identity)[:12]
-    search = search_of(config.search)
+    search = InTurn((search_of(config.search), *attacks))
     conditions: list[Condition] = [*each_missing(task), *schedules, *corruptions]
     return Work(run, identity, task, models, config, list(groups.values()), requested, conditions, search)
 

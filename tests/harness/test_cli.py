@@ -39,7 +39,19 @@ BAD = {
     "--schedule mcr:0.5": "unknown schedule 'mcr': did you mean mcar",
     "--schedule mcar:1.5": "not between 0 and 1",
     "--schedule fixed(smell):1": "unknown modality 'smell'",
-    "--search quick": "known: fast, standard, thorough",
+    "--search quick": "known: fast, standard, thorough, none",
+    "--attack pdg --task my.py:MyTask --model my.py:build": "unknown attack 'pdg': did you mean pgd",
+    "--attack torchattacks:PDG --task my.py:MyTask --model my.py:build": "unknown object 'PDG' in torchattacks: did you mean PGD",
+    "--attack pgd?setps=50 --task my.py:MyTask --model my.py:build": "of attack 'pgd?setps=50': did you mean steps? (known: steps)",
+    "--attack pgd?steps --task my.py:MyTask --model my.py:build": "write steps=",
+    "--attack pgd?steps=2.5 --task my.py:MyTask --model my.py:build": "option steps takes a whole number, not '2.5'",
+    "--attack torchattacks:PGD?random_start=1 --task my.py:MyTask --model my.py:build": "option random_start takes true or false, not '1'",
+    "--attack torchattacks:PGD?eps=0.1 --task my.py:MyTask --model my.py:build": "unknown option 'eps' of attack",
+    "--attack torchattacks:APGD?loss=none --task my.py:MyTask --model my.py:build": "torchattacks' APGD fails on an input of shape",
+    "--attack torchattacks:LGV --task my.py:MyTask --model my.py:build": "LGV needs model and trainloader",
+    "--attack torchattacks:APGDT --task my.py:MyTask --model my.py:build": "APGDT needs 4 classes or more for its loss, and there are 2",
+    "--attack torchattacks:PGD --scenario image@l2:1 --task my.py:MyTask --model my.py:build": "PGD keeps to linf, not to image@l2:1",
+    "--attack my.py:out_of_range --task my.py:MyTask --model my.py:build": "is no attack: name a function of (objective, region, strength)",
     "--device cuda": "no CUDA device",
     "--samples 0": "whole number from 1, or all",
     "--witnesses some": "none or all",
@@ -65,7 +77,7 @@ BAD = {
     "--nonsense 1": "No such option",
     "--scenario image@linf:1+bogus@intact": "unknown modality 'bogus' in task 'digits'",
     "--model only-foo": "unknown modality 'foo' in task 'digits'",
-    "--search attacks.pgd:pgd": "a search takes one argument, the hunt (known: fast, standard, thorough)",
+    "--search attacks.pgd:pgd": "a search takes one argument, the hunt (known: fast, standard, thorough, none)",
     "--seed -1": "seed = -1",
     "--seed 9223372036854775808": "seed = 9223372036854775808",
 }
@@ -108,7 +120,7 @@ def test_bad_input_is_one_sentence(
 
 BAD_TRAINING = {
     "--model my.py:build": "model 'my.py:build' has no parameters to train",
-    "--model my.py:wide_layer": "answers (4, 3), but task 'toy' needs outputs of shape (4, 2)",
+    "--model my.py:wide_layer": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
     "--model concat --seed -1": "--seed -1: give a whole number from 0",
     "--model concat --seed 9223372036854775808": "--seed 9223372036854775808",
     "--model concat --out my.py/m.safetensors": "--out my.py/m.safetensors cannot be written",
@@ -254,6 +266,30 @@ def breaks(task): return Breaks()
     assert {row["status"] for row in rows if row["model"] == "my.py:breaks"} == {"error"}
     assert {row["strength"] for row in rows if row["status"] == "error"} == {None}
     assert {row["status"] for row in rows if row["model"] == "my.py:build"} == {"ok"}
+
+
+def test_attacks_follow_the_search(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from harness.rundir import RunDirectory
+
+    own_folder(
+        elsewhere,
+        """
+def push(objective, region, strength, *, samples, share=1.0):
+    from attacks.pgd import pgd
+    return pgd(objective, region, share * strength, steps=3)
+""",
+    )
+    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "12", "--search", "none"]
+    toy += ["--scenario", "image@linf:0.1 + sensor@linf:1", "--out", "run"]
+    attacks = ["--attack", "my.py:push?share=0.5", "--attack", "torchattacks:PGD?steps=5", "--attack", "fmn"]
+    assert run(monkeypatch, *toy, *attacks) == 0
+    rows = RunDirectory("run").table("ledger").to_pylist()
+    finders = {row["finder"] for row in rows}
+    assert {"my.py:push?share=0.5", "torchattacks:PGD?steps=5"} <= finders
+    assert all(0 < row["strength"] <= 1 for row in rows if row["finder"] in attacks)
+    assert any(row["gradients"] >= 8 for row in rows)
+    assert run(monkeypatch, *toy) == 2
+    assert "it differs in attack" in capsys.readouterr().err
 
 
 LINEAR = """

@@ -1,0 +1,131 @@
+"""Attacks at one strength as searches: what they find at the radii as written is offered to the hunt."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput
+from attacks.pullback import pulled_back
+from attacks.region import Inputs, Region, take
+from attacks.search import Hunt, Search
+
+STRENGTH = 1.0  # the radii as written
+ROUNDING = 1e-6  # relative: what a change may lose so that rounding leaves it inside its ball
+KEYED = ("samples", "seed")  # what randomness is keyed on: handed to an attack that asks for it
+ARGUMENTS = 3  # objective, region and strength come first
+
+
+@runtime_checkable
+class Reached(Protocol):
+    """What an attack reached; `attacks.climb.Attempt` and `attacks.fmn.Nearest` are such."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """The attacked modalities."""
+
+    @property
+    def fails(self) -> Tensor:
+        """Whether the sample fails there, bool (B,)."""
+
+    @property
+    def gradients(self) -> Tensor | int:
+        """Gradient evaluations spent on each sample."""
+
+
+@runtime_checkable
+class FixedAttack(Protocol):
+    """An attack that keeps to a strength. It may also take `samples` and `seed`, to key its randomness on."""
+
+    def __call__(self, objective: Any, region: Region, strength: float, /, *_: Any, **options: Any) -> Reached: ...
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """An attack that cannot attack everything."""
+
+    def check(self, region: Region, classes: int | None, options: dict[str, Any]) -> None:
+        """Raise BadInput if it cannot attack such a region of an objective with so many classes (None: no classifier)."""
+
+
+def fixed_attack(target: Any) -> FixedAttack:
+    """What a name stands for, as an attack: a function of (objective, region, strength), or a class of torchattacks, bridged.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    if isinstance(target, type):
+        from attacks.torchattacks_bridge import Bridge  # the library is loaded when it is asked for
+
+        return Bridge(target)
+    if not callable(target) or len(inspect.signature(target).parameters) < ARGUMENTS:
+        raise BadInput(f"{target!r} is no attack: name a function of (objective, region, strength)")
+    return target  # type: ignore[no-any-return]
+
+
+def free_options(attack: FixedAttack) -> dict[str, inspect.Parameter]:
+    """What can be told to an attack: its parameters with a plain default."""
+    parameters = list(inspect.signature(attack).parameters.items())[ARGUMENTS:]
+    return {name: each for name, each in parameters if name not in KEYED and isinstance(each.default, (bool, int, float, str))}
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A search that attacks, at strength 1, the samples that withstand it so far.
+
+    A success is pulled back along the straight line to the clean input before it is offered.
+
+    Attributes:
+        name: how the ledger calls what it found.
+    """
+
+    name: str
+    attack: FixedAttack
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, region: Region, classes: int | None) -> None:
+        """Raise BadInput if the attack cannot attack such a region; `classes` is None for what is no classifier."""
+        if isinstance(self.attack, Choosy):
+            self.attack.check(region, classes, dict(self.options))
+
+    def __call__(self, hunt: Hunt) -> None:
+        rows = (hunt.best.strength > STRENGTH).nonzero().squeeze(1)
+        if not len(rows):
+            return
+        objective, region = hunt.fast.take(rows), hunt.region.take(rows)
+        reached = self.attack(objective, region, STRENGTH, **self.options, **self._keys(hunt, rows))
+        hunt.spend(rows, reached.gradients)
+        met = reached.fails.nonzero().squeeze(1)
+        if len(met):
+            there = region.take(met)
+            hunt.offer(rows[met], pulled_back(objective.take(met), there, _inside(there, take(reached.inputs, met))), self.name)
+
+    def _keys(self, hunt: Hunt, rows: Tensor) -> dict[str, Any]:
+        keys = {"samples": [hunt.samples[row] for row in rows.tolist()], "seed": hunt.seed}
+        return {name: value for name, value in keys.items() if name in inspect.signature(self.attack).parameters}
+
+
+def _inside(region: Region, attacked: Inputs) -> Inputs:
+    """Less of the change, where rounding made it larger than strength 1."""
+    over = (region.gauge(attacked) / STRENGTH - 1).clamp_min(0)
+    return region.project(attacked, STRENGTH * torch.where(over > 0, 1 - ROUNDING - 2 * over, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class InTurn:
+    """Several searches of the same hunt, one after the other; `summary` is shown by `list`."""
+
+    searches: tuple[Search, ...]
+    summary: str = ""
+
+    def __call__(self, hunt: Hunt) -> None:
+        for search in self.searches:
+            search(hunt)
+
+
+NONE = InTurn((), "No search: only what --attack names, and the witnesses of smaller scenarios")
