@@ -29,7 +29,7 @@ class Evaluation(BaseModel):
     schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,...")
     corruption: tuple[str, ...] = Field((), description="corrupted inputs, modality@name:severity,... (0 clean to 5)")
     repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
-    search: str = Field("fast", description="how hard to search for the critical strength")
+    search: str = Field("standard", description="how hard to search for the critical strength")
     attack: tuple[str, ...] = Field((), description="attacks at strength 1 that follow the search, name?option=value&...")
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
