@@ -28,7 +28,7 @@ def evaluate(
     schedule: Annotated[Many | None, typer.Option(help="Missing modalities, name:rate,rate,...; may be repeated.")] = None,
     corruption: Annotated[Many | None, typer.Option(help="As 'image@noise:0,1,3,5' or 'image@noise'; may be repeated.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Draws of each schedule or corruption at each level. [3]")] = None,
-    search: Annotated[str | None, typer.Option(help="fast, standard, thorough or none. [fast]")] = None,
+    search: Annotated[str | None, typer.Option(help="fast, standard, thorough or none. [standard]")] = None,
     attack: Annotated[
         Many | None, typer.Option(help="Follows the search at strength 1, as 'torchattacks:APGD?steps=50'; may be repeated.")
     ] = None,
