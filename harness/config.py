@@ -26,6 +26,7 @@ class Evaluation(BaseModel):
     task: str = Field("digits", description="what the models are tested on")
     model: tuple[str, ...] = Field(DEFAULT_MODELS, description="the models under test", min_length=1)
     scenario: tuple[str, ...] = Field((), description="attacks; empty: each modality alone, and all together")
+    frontier: tuple[str, ...] = Field((), description="pairs of modalities, image,audio: five scenarios of different ratio each")
     schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,...")
     corruption: tuple[str, ...] = Field((), description="corrupted inputs, modality@name:severity,... (0 clean to 5)")
     repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
@@ -41,7 +42,7 @@ class Evaluation(BaseModel):
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
 
-    @field_validator("model", "scenario", "schedule", "corruption", "attack", mode="before")
+    @field_validator("model", "scenario", "frontier", "schedule", "corruption", "attack", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         values = (value,) if isinstance(value, str) else value

@@ -6,7 +6,7 @@ import json
 
 from attacks import scenario
 from attacks.norms import NORMS
-from harness import attack, schedules
+from harness import attack, frontier, schedules
 from harness.corruptions import corruption
 from harness.registry import KINDS, names, summary
 
@@ -17,7 +17,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     """Per kind, each name and its line."""
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
     kinds["attacks"]["torchattacks:CLASS"] = attack.TORCHATTACKS
-    grammars = {"scenario": scenario, "attack": attack, "schedule": schedules, "corruption": corruption}
+    grammars = {"scenario": scenario, "frontier": frontier, "attack": attack, "schedule": schedules, "corruption": corruption}
     grammar = {"norms": ", ".join(NORMS), **{name: module.GRAMMAR for name, module in grammars.items()}}
     return {**kinds, "grammar": grammar}
 

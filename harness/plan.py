@@ -19,6 +19,7 @@ from attacks.search import Search
 from harness import attack
 from harness.config import RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
+from harness.frontier import rays
 from harness.loading import Loaded, code_hash
 from harness.registry import names as registered
 from harness.registry import resolve
@@ -83,7 +84,9 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
     Raises:
         BadInput: a scenario, schedule, corruption or attack does not parse or does not fit the task.
     """
-    requested = [checked(text, task) for text in config.scenario] or task.scenarios()
+    frontiers = [ray for text in config.frontier for ray in rays(text, task)]
+    asked = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
+    requested = list(dict.fromkeys([*asked, *frontiers]))
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [Schedule.parse(text, task.names) for text in config.schedule]
     corruptions = corruption.parse_all(config.corruption, task)

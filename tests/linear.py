@@ -85,9 +85,9 @@ def support(ball: Ball, direction: Tensor, low: Tensor, high: Tensor, radius: fl
 
 
 def random_linear(classes: int, samples: int = 16, bounded: bool = False, seed: int = 0) -> Linear:
-    """Two modalities, `a` of 24 numbers and `b` of 3 × 4; bounded ones have ranges per feature."""
+    """Three modalities, `a` of 24 numbers, `b` of 12 and `c` of 5; bounded, `b` has a range per feature and `c` none."""
     generator = torch.Generator().manual_seed(seed)
-    weights = {"a": torch.randn(classes, 24, generator=generator), "b": torch.randn(classes, 12, generator=generator)}
+    weights = {name: torch.randn(classes, width, generator=generator) for name, width in {"a": 24, "b": 12, "c": 5}.items()}
     inputs = {name: torch.rand(samples, weight.shape[1], generator=generator) for name, weight in weights.items()}
     bounds: dict[str, Range] = {}
     if bounded:

@@ -63,7 +63,7 @@ def test_sample_order_changes_nothing() -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_units_change_nothing(norm: str) -> None:
     model, factor = random_linear(3, bounded=False), 255.0
-    weights = {"a": model.weights["a"] / factor, "b": model.weights["b"]}
+    weights = {"a": model.weights["a"] / factor, "b": model.weights["b"], "c": model.weights["c"]}
     scaled = Linear(weights, {**model.inputs, "a": model.inputs["a"] * factor}, {})
     found = search(model.objective(), model.inputs, {}, parse(f"a@{norm}:0.1"), algorithm=STANDARD)
     other = search(scaled.objective(), scaled.inputs, {}, parse(f"a@{norm}:25.5"), algorithm=STANDARD)
