@@ -136,3 +136,8 @@ def failed_rows(work: Work, cell: Cell) -> list[dict[str, Any]]:
         for scenario in closure(group)
         for sample in samples
     ]
+
+
+def out_of_memory(error: Exception) -> bool:
+    """On a device, or on the CPU, where torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -41,6 +41,9 @@ def evaluate(
     limit: Annotated[float | None, typer.Option(help="The largest strength searched. [8]")] = None,
     witnesses: Annotated[str | None, typer.Option(help="Samples whose adversarial inputs are kept: none, a count or all. [8]")] = None,
     budget: Annotated[str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h); the same command goes on.")] = None,
+    trust: Annotated[
+        bool | None, typer.Option("--trust/--no-trust", help="Check how far each worst-case number can be trusted. [trust]")
+    ] = None,
     out: Annotated[str | None, typer.Option(help="The run directory, a path or URL. [runs/TASK-ID]")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")] = None,
 ) -> None:

@@ -40,6 +40,7 @@ class Evaluation(BaseModel):
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
+    trust: bool = Field(True, description="check how far each worst-case number can be trusted")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
 
     @field_validator("model", "scenario", "frontier", "schedule", "corruption", "attack", mode="before")
@@ -87,7 +88,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"batch_size", "device", "budget", "out"}
+RESULT_NEUTRAL = {"batch_size", "device", "budget", "trust", "out"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

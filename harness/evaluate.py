@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput, ModelBroke
-from harness.cell import OutOfTime, failed_rows, run_cell
+from harness.cell import OutOfTime, failed_rows, out_of_memory, run_cell
 from harness.config import Evaluation
 from harness.environment import choose_device, device_name, git_commit, versions
 from harness.loading import load_model, load_task
@@ -22,6 +22,7 @@ from harness.progress import Reporter, reporting
 from harness.rundir import RunDirectory
 from harness.summary import printed, summarise
 from harness.sweep import mask_hash
+from harness.trust import check_run
 
 COMPLETE, STOPPED, RUNNING, FAILED = "complete", "stopped", "running", "finished with errors"
 
@@ -49,6 +50,8 @@ def evaluate(config: Evaluation, console: Console) -> int:
     console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False)
     with reporting(console, "evaluate", total) as reporter:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
+    if config.trust and status != STOPPED:
+        directory.note_trust(check_run(work, device, directory.table("ledger").to_pylist()))
     directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})
     console.print(printed(summarise(directory)))
     return 5 if status == FAILED else 0
@@ -84,7 +87,7 @@ class _Runner:
                     raise BadInput(f"model {cell.model.name!r}: {error}") from None
                 self._fail(cell)
             except Exception as error:
-                if _out_of_memory(error) and len(cell.rows) > 1:
+                if out_of_memory(error) and len(cell.rows) > 1:
                     cells.extendleft(reversed(halved(self.work, cell)))
                     continue
                 self._fail(cell)
@@ -98,11 +101,6 @@ class _Runner:
     def _progress(self, samples: int, gradients: int) -> None:
         self.gradients += gradients
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """On a device, or on the CPU, where torch raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def describe(work: Work, device: torch.device) -> dict[str, Any]:

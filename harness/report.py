@@ -110,6 +110,6 @@ def _table(summary: Summary) -> str:
         if section:
             rows.append(f'<tr class="section"><td>{escape(section)}</td></tr>')
         for condition, shares in conditions.items():
-            cells = "".join(f"<td>{shares.get(model, '-')}</td>" for model in summary.models)
+            cells = "".join(f"<td>{cell}</td>" for cell in summary.cells(condition, shares))
             rows.append(f"<tr><td>{escape(condition)}</td>{cells}</tr>")
     return f"<table><tr><th>score</th>{head}</tr>{''.join(rows)}</table>"

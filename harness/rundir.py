@@ -26,6 +26,7 @@ from harness.ledger import LEDGER
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
+TRUST_FILE = "trust.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
 PARTIAL = ".partial"  # ends the name of a file that is being written
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
@@ -81,6 +82,25 @@ class RunDirectory:
     def note(self, description: Mapping[str, Any]) -> None:
         """Write `run.json`."""
         self._write(RUN_FILE, json.dumps({"format": FORMAT, **description}, indent=1).encode() + b"\n")
+
+    def note_trust(self, flags: Mapping[str, Any]) -> None:
+        """Write `trust.json`: per model, scenario and flag, what the check said."""
+        self._write(TRUST_FILE, json.dumps(flags, indent=1).encode() + b"\n")
+
+    def trust(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+        """What `trust.json` says; nothing where no checks were made.
+
+        Raises:
+            BadInput: it is damaged.
+        """
+        if not self._exists(TRUST_FILE):
+            return {}
+        try:
+            flags: dict[str, Any] = json.loads(self._read(TRUST_FILE))
+        except ValueError:
+            mend = "remove that file and run the same command: the checks are done again"
+            raise BadInput(f"run {self.url} is damaged: {TRUST_FILE} cannot be read; {mend}") from None
+        return flags
 
     def add(self, key: str, parts: Parts) -> None:
         """Write what a cell found; the ledger last."""

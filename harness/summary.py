@@ -12,20 +12,28 @@ from rich.text import Text
 from attacks.scenario import parse
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
+from harness.trust import flag_lines, flagged
 
 CAVEAT = (
     "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "
     "upper bounds found by attack, not certificates. Intervals are 95 % Wilson."
 )
+MARK = " !"  # behind a number that a check says may be wrong; the notes say why
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the table shows: per section and condition, a share per model."""
+    """What the table shows: per section and condition, a share per model; `flagged` (scenario, model) pairs are marked."""
 
     models: list[str]
     sections: dict[str, dict[str, dict[str, Share]]]
     notes: list[str]
+    flagged: frozenset[tuple[str, str]] = frozenset()
+
+    def cells(self, condition: str, shares: dict[str, Share]) -> list[str]:
+        """A row of the table, model by model."""
+        marks = {model: MARK if (condition, model) in self.flagged else "" for model in self.models}
+        return [f"{shares[model]}{marks[model]}" if model in shares else "-" for model in self.models]
 
 
 def summarise(directory: RunDirectory) -> Summary:
@@ -47,7 +55,9 @@ def summarise(directory: RunDirectory) -> Summary:
         **_corrupted(corruption_curves(directory.table("sweep"))),
         "robust score, strength 1": {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked])},
     }
-    return Summary(description["identity"]["config"]["model"], sections, _notes(description, statuses(ledger)))
+    trust = directory.trust()
+    notes = [*_notes(description, statuses(ledger)), *flag_lines(trust)]
+    return Summary(description["identity"]["config"]["model"], sections, notes, flagged(trust))
 
 
 def _withstood(curves: dict[tuple[str, str], list[Any]], scenarios: list[str]) -> dict[str, dict[str, Share]]:
@@ -97,6 +107,5 @@ def printed(summary: Summary) -> RenderableType:
             table.add_section()
             table.add_row(Text(section, style="bold"))
         for condition, shares in conditions.items():
-            cells = [str(shares[model]) if model in shares else "-" for model in summary.models]
-            table.add_row(Text(condition if not section else f"  {condition}"), *cells)
+            table.add_row(Text(condition if not section else f"  {condition}"), *summary.cells(condition, shares))
     return Group(table, Text("\n" + "\n".join(summary.notes), style="dim"))

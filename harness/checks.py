@@ -1,0 +1,262 @@
+"""The checks of trust, one function each: from a model's checked samples under one scenario to a flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.climb import Attempt
+from attacks.fixed import Fixed, FixedAttack, InTurn
+from attacks.objective import Named, Objective, judged_gradient
+from attacks.randomness import unit_changes
+from attacks.region import Inputs, Region
+from attacks.search import Hunt, Search
+from harness.curves import Share
+from harness.objective import TaskObjective
+from harness.registry import resolve
+
+STRENGTH = 1.0  # the radii as written: what the table shows
+FEW = 0.1  # a share of samples that is not worth a flag
+NO_SLOPE = 1e-7  # relative to the margin: float32 would not see such a loss move
+UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
+QUERIES = 100  # of the black-box search
+TINY_CHANGE = 1e-4  # of a modality's range
+SAME_OUTPUT = 1e-5  # relative: kernels on a device may add in another order
+TOO_WIDE = 0.3
+MOST = 0.5  # a share of samples that is no accident
+BUDGETED = 16  # samples searched again
+LEAST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What one check says.
+
+    Attributes:
+        value: what was measured; each check says what.
+        found: the same in words.
+        so: what follows from it where the flag is raised.
+    """
+
+    name: str
+    raised: bool
+    value: float
+    found: str
+    so: str = ""
+
+    @property
+    def why(self) -> str:
+        """One line."""
+        return f"{self.found}: {self.so}" if self.raised and self.so else self.found
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model under one scenario, on the samples that are checked.
+
+    Attributes:
+        region: around the checked samples, B of them.
+        strengths: their critical strengths by the ledger, float64 (B,).
+        ledger: all the rows of the model and scenario.
+        complete: whether every modality is attacked or missing.
+    """
+
+    objective: TaskObjective
+    region: Region
+    samples: Sequence[str]
+    seed: int
+    strengths: Tensor
+    ledger: Sequence[Mapping[str, Any]]
+    complete: bool
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        return self.answers(self.region.inputs)
+
+    @cached_property
+    def fast(self) -> Objective:
+        return self.objective.holding(self.region.inputs, self.region.scenario.attacked_names)
+
+    @cached_property
+    def swapped(self) -> Inputs:
+        """Each attacked modality as its neighbour in the batch has it."""
+        return {name: x.roll(1, 0) for name, x in self.region.clean.items()}
+
+    @cached_property
+    def used(self) -> list[str]:
+        """The attacked modalities whose swap between samples changes an output, or which have nothing to swap."""
+        return [name for name in self.region.ranges if self._matters(name)]
+
+    def _matters(self, name: str) -> bool:
+        swapped, clean = self.swapped[name], self.region.inputs[name]
+        return torch.equal(swapped, clean) or not torch.equal(self.answers({**self.region.inputs, name: swapped}), self.outputs)
+
+    def span(self, name: str) -> float:
+        """How far values of a modality lie apart: its range, or where that has no end, the data."""
+        valid, x = self.region.ranges[name], self.region.inputs[name]
+        width = float((torch.as_tensor(valid.high) - torch.as_tensor(valid.low)).max())
+        return width if width < float("inf") else float(x.max() - x.min())
+
+    @torch.no_grad()
+    def answers(self, inputs: Inputs) -> Tensor:
+        return self.objective.outputs(inputs)
+
+    def broken(self, rows: Tensor, search: Search) -> int:
+        """How many of the given samples a search breaks at strength 1, verified."""
+        if not len(rows):
+            return 0
+        samples = [self.samples[row] for row in rows.tolist()]
+        hunt = Hunt(self.objective.take(rows), self.region.take(rows), samples, self.seed, STRENGTH)
+        search(hunt)
+        return int((hunt.best.strength <= STRENGTH).sum())
+
+    def slopes(self, loss: str) -> Tensor:
+        """How far a loss would move across each used modality's span, to first order in its steepest value: (B, used)."""
+        _, _, gradient = judged_gradient(self.objective, self.region, self.region.clean, Named(loss))
+        return torch.stack([gradient[name].abs().flatten(1).amax(1) * self.span(name) for name in self.used], 1)
+
+
+def nothing_attacked(case: Case) -> Iterator[Flag]:
+    """Value: the share of all samples that are wrong untouched."""
+    wrong = mean(row["strength"] <= 0 for row in case.ledger)
+    yield Flag(
+        "nothing-attacked", wrong == 1, wrong, f"{wrong:.0%} of the samples are wrong untouched", "no attack was withstood or needed"
+    )
+
+
+def wide(case: Case) -> Iterator[Flag]:
+    """Value: the width of the 95 % interval at strength 1."""
+    low, high = Share(mean(row["strength"] > STRENGTH for row in case.ledger), len(case.ledger)).interval
+    found = f"with {len(case.ledger)} samples the 95 % interval spans {high - low:.2f}"
+    yield Flag("wide", high - low > TOO_WIDE, high - low, found, "more samples narrow it")
+
+
+def unused(case: Case) -> Iterator[Flag]:
+    """Value: how many of the attacked modalities the model does not use. Says what a number means, not that it is wrong."""
+    names = [name for name in case.region.ranges if name not in case.used]
+    found = (
+        f"the output stays as it is when {' or '.join(names)} is swapped between samples" if names else "every attacked modality is used"
+    )
+    yield Flag("unused", bool(names), len(names), found, "the model does not use it")
+
+
+def gradient(case: Case) -> Iterator[Flag]:
+    """Value: the largest share of samples that have no gradient in a modality which the model uses."""
+    if not case.used:
+        return
+    flat = (case.slopes("margin") <= NO_SLOPE * _margin(case)[:, None]).double().mean(0)
+    share, name = float(flat.max()), case.used[int(flat.argmax())]
+    found = f"{share:.0%} of the samples have next to no gradient in {name}"
+    yield Flag("gradient", share > FEW, share, found, "attacks by gradients miss what is there")
+
+
+def saturated(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples where the cross-entropy's gradient underflows to zero and the margin's does not."""
+    with torch.no_grad():
+        losses = case.objective(case.region.inputs).losses
+    if "cross_entropy" not in losses or not case.used:
+        return
+    alive = (case.slopes("margin") > NO_SLOPE * _margin(case)[:, None]).any(1)
+    share = float((alive & (case.slopes("cross_entropy") == 0).all(1)).double().mean())
+    found = f"the cross-entropy's gradient underflows to zero on {share:.0%} of the samples"
+    yield Flag("saturated", share > FEW, share, found, "attacks that raise it do not move")
+
+
+def random(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples whose output differs between two identical calls."""
+    first, second = case.outputs, case.answers(case.region.inputs)
+    scale = SAME_OUTPUT * float(torch.nan_to_num(first, neginf=0.0).abs().max())
+    share = float(((first != second) & ~((first - second).abs() <= scale)).any(1).double().mean())
+    found = f"the output of {share:.0%} of the samples differs between two identical calls"
+    yield Flag("random", share > 0, share, found, "randomness hides failures")
+
+
+def quantised(case: Case) -> Iterator[Flag]:
+    """Value: the largest share of samples whose output a tiny change of every value of a used modality leaves as it is."""
+    shares = {name: _unmoved(case, name) for name in case.used}
+    if not shares:
+        return
+    name, share = max(shares.items(), key=lambda each: each[1])
+    found = f"{share:.0%} of the outputs stay as they are when every value of {name} moves by {TINY_CHANGE:g} of the range"
+    yield Flag("quantised", share > MOST, share, found, "it is rounded")
+
+
+def _unmoved(case: Case, name: str) -> float:
+    clean, valid = case.region.inputs[name], case.region.ranges[name]
+    step = TINY_CHANGE * case.span(name)
+    moved = valid.clamp(torch.where(clean + step <= torch.as_tensor(valid.high), clean + step, clean - step))
+    counted = (moved != clean).flatten(1).any(1)
+    same = (case.answers({**case.region.inputs, name: moved}) == case.outputs).all(1)
+    return float(same[counted].double().mean()) if bool(counted.any()) else 0.0
+
+
+def blackbox(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples that withstand strength 1 by the ledger, and fail there by a search without gradients."""
+    rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
+    attack: FixedAttack = resolve("attack", "square").target
+    count = case.broken(rows, Fixed("square", attack, {"steps": QUERIES}))
+    found = f"a search without gradients breaks {count} of {len(rows)} samples that withstood"
+    yield Flag("blackbox", count > 0, count / max(len(rows), 1), found, "gradients mislead the search")
+
+
+def unlimited(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples that withstand an attack allowed as good as anything, on every modality present."""
+    if not case.complete:
+        return
+    rows = case.strengths.isinf().nonzero().squeeze(1)
+    for loss in ("margin", _first_loss(case)):
+        if len(rows):
+            region, reach = case.region.take(rows), 2 * case.region.gauge(case.swapped)[rows]
+            limit = reach.clamp_min(UNLIMITED_STRENGTH)
+            attack = resolve("attack", "apgd").target
+            reached = attack(case.fast.take(rows), region, limit, steps=UNLIMITED_STEPS, loss=Named(loss))
+            rows = rows[~reached.fails]
+    share = len(rows) / len(case.samples)
+    found = f"{share:.0%} of the samples withstand an unlimited change of every modality"
+    yield Flag("unlimited", share > 0, share, found, "the attack fails, the model need not be robust")
+
+
+@dataclass(frozen=True)
+class Again:
+    """APGD at strength 1 from a random start, by `steps` gradient evaluations."""
+
+    loss: str
+    steps: int
+    attack: Callable[..., Attempt] = field(default_factory=lambda: resolve("attack", "apgd").target)
+
+    def __call__(self, objective: Objective, region: Region, strength: float, /, *, samples: Sequence[str], seed: int) -> Attempt:
+        radius = torch.full((len(region),), strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device)
+        start = region.shifted(unit_changes(region.scenario, region.clean, samples, seed, f"trust, {self.loss}"), radius)
+        return self.attack(objective, region, radius, steps=self.steps, loss=Named(self.loss), start=start)
+
+
+def budget(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples that withstand strength 1 by the ledger, and fail there when as many gradients are spent again."""
+    rows = (case.strengths[:BUDGETED] > STRENGTH).nonzero().squeeze(1)
+    spent = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
+    steps = max(LEAST_STEPS, round(spent / 2))
+    losses = dict.fromkeys(("margin", _first_loss(case)))
+    count = case.broken(rows, InTurn(tuple(Fixed(loss, Again(loss, steps)) for loss in losses)))
+    share = count / min(BUDGETED, len(case.samples))
+    found = f"{share:.0%} of the samples withstood and fail when as many gradients are spent again"
+    yield Flag("budget", share > FEW, share, found, "the search had not converged")
+
+
+def _first_loss(case: Case) -> str:
+    with torch.no_grad():
+        return next(iter(case.objective(case.region.inputs).losses))
+
+
+def _margin(case: Case) -> Tensor:
+    with torch.no_grad():
+        return case.objective(case.region.inputs).losses["margin"].abs()
+
+
+ON_THE_LEDGER = (nothing_attacked, wide)
+ON_THE_MODEL = (unused, gradient, saturated, random, quantised, blackbox, unlimited, budget)

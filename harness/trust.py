@@ -1,0 +1,137 @@
+"""Trust: the checks that say whether a worst-case number may be believed, and the flags they raise.
+
+Each model × scenario of the table is checked on a few of the run's samples, once the model's cells are done.
+A raised flag does not change a number: it is shown wherever the number is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from attacks.objective import preserved
+from attacks.region import Region
+from attacks.scenario import Scenario, closure
+from harness.cell import out_of_memory
+from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, Case, Flag
+from harness.loading import Loaded
+from harness.objective import TaskObjective
+from harness.plan import Work
+from harness.tasks import Batch
+
+SAMPLES = 32  # checked of each model and scenario, at most
+INFORMATIVE = {"unused"}  # says what a number means, not that it is wrong
+UNCHECKED = "unchecked"
+
+Flags = dict[str, dict[str, Any]]
+"""Per flag: whether it is raised, its value, and one line that says why."""
+
+Trust = Mapping[str, Mapping[str, Flags]]
+"""What a run's `trust.json` holds: flags per model and scenario."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examiner:
+    """The checks of one model of a run, on its ledger."""
+
+    work: Work
+    model: Loaded
+    device: torch.device
+    ledger: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+    @staticmethod
+    def of(work: Work, model: Loaded, device: torch.device, ledger: Sequence[Mapping[str, Any]]) -> Examiner:
+        """Of all rows of the ledger, those of one model, by scenario and sample."""
+        rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for row in ledger:
+            if row["model"] == model.name and row["status"] == "ok":
+                rows.setdefault(row["scenario"], {})[row["sample"]] = row
+        return Examiner(work, model, device, rows)
+
+    def examine(self) -> dict[str, Flags]:
+        """Per scenario of the table, its flags; the model is left as it was, also after an exception."""
+        return {str(scenario): self._flags(scenario) for scenario in examined(self.work) if str(scenario) in self.ledger}
+
+    def _flags(self, scenario: Scenario) -> Flags:
+        """Fewer samples where the device cannot hold them; a check that breaks is a flag of its own."""
+        count = min(SAMPLES, self.work.config.batch_size)
+        while True:
+            try:
+                with preserved(self.model.module):
+                    return {flag.name: _as_row(flag) for flag in _checked(self._case(scenario, count))}
+            except Exception as error:
+                if out_of_memory(error) and count > 1:
+                    count //= 2
+                    continue
+                why = " ".join(f"a check ended in {type(error).__name__}: {error}".split())
+                return {UNCHECKED: _as_row(Flag(UNCHECKED, True, 1.0, why))}
+
+    def _case(self, scenario: Scenario, count: int) -> Case:
+        """The first samples of the run's choice that are right untouched; any, where none is."""
+        task, rows = self.work.task, self.ledger[str(scenario)]
+        names = task.splits["test"].samples
+        known = [row for row in self.work.chosen if names[row] in rows]
+        standing = [row for row in known if rows[names[row]]["strength"] > 0]
+        batch = task.splits["test"].take((standing or known)[:count]).to(self.device)
+        return Case(
+            objective=_objective(self.work, self.model.module, batch, scenario),
+            region=Region.of(batch.inputs, task.bounds(batch), scenario),
+            samples=batch.samples,
+            seed=self.work.config.seed,
+            strengths=torch.tensor(
+                [rows[sample]["strength"] for sample in batch.samples], dtype=torch.float64, device=batch.targets.device
+            ),
+            ledger=list(rows.values()),
+            complete={*scenario.names} == {*task.names},
+        )
+
+
+def examined(work: Work) -> list[Scenario]:
+    """The attacks of a run's table: those asked for, and each of their modalities alone with nothing missing."""
+    everything = [scenario for group in work.scenarios for scenario in closure(group)]
+    singles = [scenario for scenario in everything if len(scenario.attacked) == 1 and not scenario.missing]
+    return [scenario for scenario in dict.fromkeys([*singles, *work.requested]) if scenario.attacked]
+
+
+def _checked(case: Case) -> Iterator[Flag]:
+    for check in ON_THE_LEDGER:
+        yield from check(case)
+    if bool((case.strengths > 0).any()):
+        for check in ON_THE_MODEL:
+            yield from check(case)
+
+
+def _as_row(flag: Flag) -> dict[str, Any]:
+    return {"raised": flag.raised, "value": flag.value, "why": flag.why}
+
+
+def _objective(work: Work, module: torch.nn.Module, batch: Batch, scenario: Scenario) -> TaskObjective:
+    present = torch.ones(len(batch), len(work.task.modalities), dtype=torch.bool, device=batch.targets.device)
+    for name in scenario.missing:
+        present[:, work.task.names.index(name)] = False
+    return TaskObjective(module, work.task, batch.targets, present, {})
+
+
+def check_run(work: Work, device: torch.device, ledger: Sequence[Mapping[str, Any]]) -> Trust:
+    """Per model and scenario of a run's table, the flags; a model without rows is left out."""
+    examiners = (Examiner.of(work, model, device, ledger) for model in work.models)
+    return {examiner.model.name: examiner.examine() for examiner in examiners if examiner.ledger}
+
+
+def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
+    """The (scenario, model) pairs whose number may be wrong."""
+    return frozenset((scenario, model) for model, scenario, name, _ in _raised(trust) if name not in INFORMATIVE)
+
+
+def flag_lines(trust: Trust) -> list[str]:
+    """One line per raised flag."""
+    return [f"{model}, {scenario}: {name} — {why}" for model, scenario, name, why in _raised(trust)]
+
+
+def _raised(trust: Trust) -> Iterator[tuple[str, str, str, str]]:
+    for model, scenarios in trust.items():
+        for scenario, flags in scenarios.items():
+            yield from ((model, scenario, name, flag["why"]) for name, flag in flags.items() if flag["raised"])

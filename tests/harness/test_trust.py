@@ -1,0 +1,166 @@
+"""Each flag is raised by a model that deserves it, and by no other; the flags stand beside the numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import trust
+from harness.checks import Case, Flag
+from harness.report import render
+from harness.rundir import RunDirectory
+from tests.harness.test_cli import own_folder, run
+
+IMAGE, JOINT = "image@linf:0.05", "image@linf:0.05 + sensor@l2:0.5"
+SMALL_IMAGE, SMALL_JOINT = "image@linf:0.0001", "image@linf:0.0001 + sensor@l2:0.0001"
+MODELS = """
+class Seeing(Linear):
+    def __init__(self, see):
+        super().__init__()
+        self.see = see
+    def forward(self, inputs, present=None):
+        return super().forward(self.see(inputs), present)
+class Saying(Linear):
+    def __init__(self, say):
+        super().__init__()
+        self.say = say
+    def forward(self, inputs, present=None):
+        return self.say(super().forward(inputs, present))
+class Small(Linear):
+    def forward(self, inputs, present=None):
+        if len(inputs["image"]) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(inputs, present)
+class Trained(torch.nn.Module):
+    def __init__(self, batch):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(24, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+        optimiser = torch.optim.Adam(self.parameters(), 0.01)
+        for _ in range(60):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(self(batch.inputs), batch.targets).backward()
+            optimiser.step()
+    def forward(self, inputs, present=None):
+        return self.layers(torch.cat([inputs["image"] - 0.5, inputs["sensor"]], 1))
+def backwards(x): return 2 * x.detach() - x
+def rounded(x): return x + ((x * 8).round() / 8 - x).detach()
+def mlp(task): return Trained(task.splits["train"])
+def small(task): return Small()
+def detached(task): return Seeing(lambda inputs: {**inputs, "image": inputs["image"].detach()})
+def unused(task): return Seeing(lambda inputs: {**inputs, "image": torch.full_like(inputs["image"], 0.5)})
+def quantised(task): return Seeing(lambda inputs: {**inputs, "image": rounded(inputs["image"])})
+def misleading(task): return Seeing(lambda inputs: {name: backwards(x) for name, x in inputs.items()})
+def dropout(task): return Saying(lambda logits: logits + 0.1 * torch.nn.functional.dropout(logits, 0.5, training=True))
+def saturated(task): return Saying(lambda logits: 1e6 * logits)
+def undecided(task): return Saying(lambda logits: 0 * logits)
+"""
+
+
+@pytest.fixture
+def toy(elsewhere: Path) -> Path:
+    own_folder(elsewhere, MODELS)
+    return elsewhere
+
+
+def evaluate(monkeypatch: pytest.MonkeyPatch, model: str, *scenarios: str, flags: tuple[str, ...] = ()) -> int:
+    asked = [part for scenario in scenarios for part in ("--scenario", scenario)]
+    common = ["--task", "my.py:MyTask", "--model", f"my.py:{model}", "--schedule", "mcar:0", "--out", model, "--witnesses", "none"]
+    return run(monkeypatch, "evaluate", *common, "--samples", "64", "--search", "fast", *asked, *flags)
+
+
+def raised(model: str, scenario: str) -> set[str]:
+    """The flags of `trust.json` that are raised."""
+    flags = json.loads((Path(model) / "trust.json").read_text())[f"my.py:{model}"][scenario]
+    assert all(set(flag) == {"raised", "value", "why"} and "\n" not in flag["why"] for flag in flags.values())
+    return {name for name, flag in flags.items() if flag["raised"]}
+
+
+@pytest.mark.parametrize("model", ["build", "mlp"])
+def test_a_sound_number_raises_no_flag(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str) -> None:
+    assert evaluate(monkeypatch, model, IMAGE, JOINT, flags=("--search", "standard")) == 0
+    assert raised(model, IMAGE) == raised(model, JOINT) == raised(model, "sensor@l2:0.5") == set()
+    assert "!" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("model", "scenario", "flag"),
+    [
+        ("detached", SMALL_IMAGE, "gradient"),
+        ("unused", IMAGE, "unused"),
+        ("dropout", SMALL_IMAGE, "random"),
+        ("misleading", IMAGE, "blackbox"),
+        ("misleading", SMALL_JOINT, "unlimited"),
+        ("quantised", SMALL_IMAGE, "quantised"),
+        ("undecided", IMAGE, "nothing-attacked"),
+        ("saturated", JOINT, "saturated"),
+    ],
+)
+def test_a_flag_is_raised_by_the_model_that_deserves_it(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, model: str, scenario: str, flag: str
+) -> None:
+    assert evaluate(monkeypatch, model, scenario) == 0
+    assert raised(model, scenario) == {flag}
+
+
+def test_too_few_samples_are_wide(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert evaluate(monkeypatch, "build", IMAGE, flags=("--samples", "5")) == 0
+    assert raised("build", IMAGE) == {"wide"}
+
+
+def test_a_search_that_spent_too_little(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert evaluate(monkeypatch, "build", IMAGE, flags=("--search", "none")) == 0
+    assert "budget" in raised("build", IMAGE)
+
+
+def test_a_flag_stands_beside_its_number(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(monkeypatch, "misleading", IMAGE, "sensor@l2:0.0001") == 0
+    printed = capsys.readouterr().out.splitlines()
+    (flagged,) = [line for line in printed if line.strip().startswith(IMAGE)]
+    (sound,) = [line for line in printed if line.strip().startswith("sensor@l2")]
+    assert flagged.rstrip().endswith("] !") and sound.rstrip().endswith("]")
+    assert any(line.startswith(f"my.py:misleading, {IMAGE}: blackbox — ") for line in printed)
+    page = render(RunDirectory("misleading"))
+    assert f"my.py:misleading, {IMAGE}: blackbox — " in page and "] !</td>" in page
+
+
+def test_what_the_model_does_not_use_is_said_without_a_mark(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(monkeypatch, "unused", IMAGE) == 0
+    out = capsys.readouterr().out
+    assert "unused — the output stays as it is when image is swapped" in out and "!" not in out
+
+
+def test_no_trust(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert evaluate(monkeypatch, "build", IMAGE, flags=("--no-trust",)) == 0
+    assert not (toy / "build" / "trust.json").exists()
+
+
+def test_a_resumed_run_is_checked_again(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert evaluate(monkeypatch, "build", IMAGE) == 0
+    file = toy / "build" / "trust.json"
+    before = file.read_bytes()
+    file.write_text("{}")
+    assert evaluate(monkeypatch, "build", IMAGE) == 0
+    assert file.read_bytes() == before
+
+
+def test_a_damaged_file_is_named(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(monkeypatch, "build", IMAGE) == 0
+    (toy / "build" / "trust.json").write_text("{")
+    assert run(monkeypatch, "report", "build") == 2
+    assert "trust.json cannot be read" in capsys.readouterr().err
+
+
+def test_a_check_that_breaks_costs_the_trust_not_the_run(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(case: Case) -> list[Flag]:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(trust, "ON_THE_MODEL", (breaks,))
+    assert evaluate(monkeypatch, "build", IMAGE) == 0
+    assert raised("build", IMAGE) == {"unchecked"}
+
+
+def test_a_small_device_checks_fewer_samples(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert evaluate(monkeypatch, "small", IMAGE) == 0
+    assert raised("small", IMAGE) == set()
