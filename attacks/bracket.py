@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from attacks.aims import Nearby
+from attacks.alternate import alternate
 from attacks.apgd import apgd
 from attacks.climb import Attack
 from attacks.fmn import fmn
@@ -79,6 +80,9 @@ class Bracket:
     def __call__(self, hunt: Hunt) -> None:
         if not bool((hunt.best.strength > 0).any()):
             return
+        if hunt.region.scenario.edits:
+            self._with_edits(hunt)
+            return
         side_by_side(hunt)
         nearby = self._nearby(hunt)
         warm = hunt.best.strength.isfinite()
@@ -91,6 +95,17 @@ class Bracket:
                 too_small = too_small.masked_fill(warm, float("inf"))
             for number in range(self.rounds):
                 too_small = self._below(hunt, move, nearby, too_small, turn, number)
+
+    def _with_edits(self, hunt: Hunt) -> None:
+        """Discrete balls in turn with the continuous ones, which alone come first where no smaller scenario has had them."""
+        alone = hunt.region.continuous({})
+        if alone.scenario.attacked and not hunt.singles:
+            inner = Hunt(hunt.objective, alone, hunt.samples, hunt.seed, hunt.limit)
+            self(inner)
+            hunt.spend(torch.arange(len(alone), device=inner.best.gradients.device), inner.best.gradients)
+            rows = inner.best.strength.isfinite().nonzero().squeeze(1)
+            hunt.offer(rows, {name: inner.best.witness[name][rows] for name in hunt.region.ranges}, f"witness of {alone.scenario}")
+        alternate(hunt, self.steps_from[0])
 
     def _nearby(self, hunt: Hunt) -> Nearby | None:
         """The nearest classes of all samples, if the objective is a classifier."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.scenario import Scenario, parse
+from attacks.tokens import EDITS
 
 Inputs = dict[str, Tensor]
 """The inputs of a model: one tensor (B, ...) for each modality."""
@@ -84,6 +85,11 @@ class Region:
                     f"modality {name!r} has values outside its range or NaN "
                     f"(they span {x.min():g} to {x.max():g}): mend the data or the range"
                 )
+        for ball in scenario.edits:
+            valid = ranges[ball.modality]
+            fault = EDITS[ball.norm_name].fault(inputs[ball.modality], torch.as_tensor(valid.low), torch.as_tensor(valid.high))
+            if fault:
+                raise BadInput(f"modality {ball.modality!r} {fault}: mend the data, or attack it in a norm, as in {ball.modality}@linf:0.1")
         return Region(inputs, ranges, scenario)
 
     @property
@@ -98,6 +104,11 @@ class Region:
         ranges = {name: Range(torch.as_tensor(r.low)[rows], torch.as_tensor(r.high)[rows]) for name, r in self.ranges.items()}
         return Region(take(self.inputs, rows), ranges, self.scenario)
 
+    def continuous(self, edited: Mapping[str, Tensor]) -> Region:
+        """The same without the discrete balls, the given edited modalities in the place of the clean ones."""
+        scenario = self.scenario.continuous
+        return Region({**self.inputs, **edited}, {name: self.ranges[name] for name in scenario.attacked_names}, scenario)
+
     def complete(self, attacked: Mapping[str, Tensor]) -> Inputs:
         """Full inputs: the given attacked modalities, the clean rest."""
         return {**self.inputs, **attacked}
@@ -105,7 +116,7 @@ class Region:
     def gauge(self, candidate: Mapping[str, Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
         """The smallest strength that allows the candidate, max_m ‖δ_m‖ / r_m, (B,)."""
         sizes = [
-            ball.norm.size(candidate[ball.modality].to(dtype) - self.inputs[ball.modality].to(dtype)) / ball.radius
+            ball.measure.size(candidate[ball.modality].to(dtype) - self.inputs[ball.modality].to(dtype)) / ball.radius
             for ball in self.scenario.attacked
         ]
         return torch.stack(sizes).amax(0)

@@ -18,9 +18,13 @@ from itertools import combinations
 
 from attacks.errors import BadInput, unknown
 from attacks.norms import NORMS, Norm
+from attacks.tokens import EDITS, Edit
 
 INTACT = "intact"
-GRAMMAR = "MODALITY@NORM:RADIUS | MODALITY@missing | MODALITY@intact, joined by '+'; 'intact' alone is the untouched input"
+GRAMMAR = (
+    "MODALITY@NORM:RADIUS | MODALITY@tokens:COUNT | MODALITY@missing | MODALITY@intact, joined by '+'; "
+    "'intact' alone is the untouched input"
+)
 MAX_CLOSED = 3  # up to this many attacked modalities, every sub-scenario is searched first
 
 _TERM = re.compile(r"\s*(?P<name>[^\s@+:]+)\s*@\s*(?P<what>[^\s@+:]+)\s*(?::\s*(?P<radius>\S+)\s*)?$")
@@ -28,15 +32,34 @@ _TERM = re.compile(r"\s*(?P<name>[^\s@+:]+)\s*@\s*(?P<what>[^\s@+:]+)\s*(?::\s*(
 
 @dataclass(frozen=True, order=True)
 class Ball:
-    """A set of allowed changes of one modality at strength 1: ‖δ‖ ≤ radius, in the modality's raw units."""
+    """A set of allowed changes of one modality at strength 1: ‖δ‖ ≤ radius, in the modality's raw units.
+
+    A discrete ball bounds a number of edits in the place of a norm; at strength t it allows ⌊t · radius⌋.
+    """
 
     modality: str
     norm_name: str
     radius: float
 
     @property
+    def discrete(self) -> bool:
+        return self.norm_name in EDITS
+
+    @property
     def norm(self) -> Norm:
+        """The norm of a continuous ball.
+
+        Raises:
+            BadInput: the ball is discrete.
+        """
+        if self.discrete:
+            raise BadInput(f"{self} counts edits and has no norm: attack the relaxation {self.modality}@linf:0.1 in its place")
         return NORMS[self.norm_name]
+
+    @property
+    def measure(self) -> Norm | Edit:
+        """What measures a change."""
+        return EDITS[self.norm_name] if self.discrete else self.norm
 
     def __str__(self) -> str:
         return f"{self.modality}@{self.norm_name}:{_number(self.radius)}"
@@ -70,6 +93,16 @@ class Scenario:
     @property
     def attacked_names(self) -> tuple[str, ...]:
         return tuple(ball.modality for ball in self.attacked)
+
+    @property
+    def edits(self) -> tuple[Ball, ...]:
+        """The discrete balls."""
+        return tuple(ball for ball in self.attacked if ball.discrete)
+
+    @property
+    def continuous(self) -> Scenario:
+        """The scenario without its discrete balls."""
+        return Scenario(tuple(ball for ball in self.attacked if not ball.discrete), self.missing)
 
     def __str__(self) -> str:
         terms = [str(ball) for ball in self.attacked] + [f"{name}@missing" for name in self.missing]
@@ -126,11 +159,13 @@ def parse(text: str) -> Scenario:
             if radius is not None:
                 raise _unparsed(text, place + match.start("radius"), radius, f"{what} takes no radius")
             missing += [name] if what == "missing" else []
-        elif what not in NORMS:
+        elif what not in NORMS and what not in EDITS:
             at = place + match.start("what") + 1
-            raise BadInput(f"scenario {text!r}, character {at}: {unknown('norm', what, [*NORMS, 'missing', INTACT])}")
+            raise BadInput(f"scenario {text!r}, character {at}: {unknown('norm', what, [*NORMS, *EDITS, 'missing', INTACT])}")
         elif radius is None:
-            raise _unparsed(text, place + match.end("what"), "", f"{what} needs a radius, as in {name}@{what}:0.5")
+            raise _unparsed(
+                text, place + match.end("what"), "", f"{what} needs a radius, as in {name}@{what}:{1 if what in EDITS else 0.5}"
+            )
         else:
             balls.append(Ball(name, what, _radius(text, place + match.start("radius"), radius)))
         place += len(term) + 1

@@ -20,8 +20,8 @@ def verify(
     """Re-check a batch of witnesses, in float32, one verdict per sample.
 
     A witness passes when the modalities the scenario does not attack are untouched, byte for byte;
-    every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured anew; and the
-    model fails on it, asked anew.
+    every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured anew (of tokens: the
+    changed rows are one-hot, and counted anew); and the model fails on it, asked anew.
 
     Args:
         witness: full inputs, (B, ...) per modality.
@@ -48,6 +48,11 @@ def verify(
 
 
 def _within(ball: Ball, x: Tensor, moved: Tensor, strength: Tensor) -> Tensor:
+    if ball.norm_name == "tokens":
+        changed = (moved != x).any(dim=-1)
+        one_hot = ((moved != 0).sum(dim=-1) == 1) & (moved == 1).any(dim=-1)
+        edits = changed.reshape(len(x), -1).sum(dim=1)
+        return (edits <= strength.double() * ball.radius * (1 + TOLERANCE)) & (one_hot | ~changed).reshape(len(x), -1).all(dim=1)
     change = (moved.double() - x.double()).reshape(len(x), -1)
     order = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}[ball.norm_name]
     size: Tensor = torch.linalg.vector_norm(change, ord=order, dim=1)

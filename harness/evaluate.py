@@ -103,6 +103,13 @@ class _Runner:
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
 
 
+def relaxations(work: Work) -> list[str]:
+    """What to say of a text that is attacked in a norm."""
+    balls = {ball for scenario in work.requested for ball in scenario.attacked if not ball.discrete}
+    texts = sorted(ball for ball in balls if work.task.modality(ball.modality).kind == "text")
+    return [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
+
+
 def describe(work: Work, device: torch.device) -> dict[str, Any]:
     """What `run.json` says of a run that begins."""
     return {
@@ -111,7 +118,7 @@ def describe(work: Work, device: torch.device) -> dict[str, Any]:
         "identity": work.identity,
         "config": work.config.model_dump(mode="json"),
         "modalities": list(work.task.names),
-        "note": work.task.note,
+        "note": "; ".join(note for note in (work.task.note, *relaxations(work)) if note),
         "device": device_name(device),
         "versions": versions(),
         "git_commit": git_commit(),

@@ -6,6 +6,7 @@ import json
 
 from attacks import scenario
 from attacks.norms import NORMS
+from attacks.tokens import EDITS
 from harness import attack, frontier, schedules
 from harness.corruptions import corruption
 from harness.registry import KINDS, names, summary
@@ -18,7 +19,7 @@ def catalogue() -> dict[str, dict[str, str]]:
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
     kinds["attacks"]["torchattacks:CLASS"] = attack.TORCHATTACKS
     grammars = {"scenario": scenario, "frontier": frontier, "attack": attack, "schedule": schedules, "corruption": corruption}
-    grammar = {"norms": ", ".join(NORMS), **{name: module.GRAMMAR for name, module in grammars.items()}}
+    grammar = {"norms": ", ".join(NORMS), "edits": ", ".join(EDITS), **{name: module.GRAMMAR for name, module in grammars.items()}}
     return {**kinds, "grammar": grammar}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, unknown
 from attacks.scenario import Ball
+from attacks.tokens import is_one_hot
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality, per_feature
 from harness.tasks.problem import Classification, Problem, Regression
@@ -49,8 +50,9 @@ def task_parts(
         ranges: (low, high) per modality; unbounded where absent.
         absent: what stands in for a missing modality; the middle of a finite range that does not
             start at 0, else 0.
-        balls: the default attack per modality, as in ``{"image": "linf:8/255"}``; where absent, L∞
-            with 8/255 of the range, or a tenth of the standard deviation of an unbounded modality.
+        balls: the default attack per modality, as in ``{"image": "linf:8/255"}``; where absent, one
+            changed token of one-hot text, else L∞ with 8/255 of the range, or a tenth of the standard
+            deviation of an unbounded modality.
         valid: for a modality of variable length, which positions are real, bool (N, T) or the like;
             the rest is padding: set to the absent value, whatever it holds, and never attacked.
         splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
@@ -133,7 +135,8 @@ def _modality(
     else:
         absent = low  # the modality says what is wrong with the range
     if ball is None:
-        ball = _default_ball(name, float((high - low).median()), x[real.expand_as(x)])
+        tokens = kind == "text" and x.ndim > 2 and bool(is_one_hot(x)[real.expand_as(x).any(-1)].all())
+        ball = "tokens:1" if tokens else _default_ball(name, float((high - low).median()), x[real.expand_as(x)])
     rate = sample_rate if kind == "audio" else None
     return Modality(name, tuple(x.shape[1:]), kind, low, high, absent, ball, rate)  # type: ignore[arg-type]
 

@@ -32,7 +32,7 @@ class Task:
         modalities: in the order of `present` and of every bit string.
         problem: loss, score, verdict and metrics.
         splits: train, val and test.
-        note: said under every table of the task; for example that an attack is a relaxation.
+        note: said under every table of the task; for example what its radii mean.
     """
 
     name: str

@@ -6,6 +6,7 @@ import torch
 
 from attacks.bracket import FAST
 from attacks.errors import BadInput
+from attacks.region import Region
 from attacks.search import search
 from harness.models.fusion.concat import concat
 from harness.objective import TaskObjective
@@ -184,3 +185,15 @@ def test_regression_is_attacked_in_both_directions() -> None:
     found = search(objective, batch.inputs, task.bounds(batch), "x@linf:0.1")
     torch.testing.assert_close(found.strength, torch.full((18,), 7.0, dtype=torch.float64), rtol=0.02, atol=0)
     assert bool((found.witness["x"].sign() == batch.inputs["x"].sign()).all()), "each sample leaves by its nearer side"
+
+
+def test_one_hot_text_is_attacked_token_by_token() -> None:
+    hot = torch.nn.functional.one_hot(torch.arange(100).reshape(20, 5) % 7, 7)
+    valid = torch.arange(5).expand(20, 5) < 4
+    inputs = {"text": hot, "padded": torch.where(valid[..., None], hot, 9), "soft": hot / 2.0, "features": hot}
+    kinds = {"text": "text", "padded": "text", "soft": "text"}
+    task = Task.from_arrays(inputs, torch.arange(20) % 2, kinds=kinds, valid={"padded": valid})
+    assert [modality.ball.partition(":")[0] for modality in task.modalities] == ["tokens", "tokens", "linf", "linf"]
+    batch = task.splits["test"]
+    region = Region.of(batch.inputs, task.bounds(batch), "padded@tokens:1 + text@tokens:1")
+    assert len(region) == len(batch)

@@ -24,7 +24,7 @@ def test_strength_zero_is_clean(system: Loaded, digits: Task) -> None:
     batch = digits.splits["test"].take(range(8))
     present = torch.ones(8, 3, dtype=torch.bool)
     objective = TaskObjective(system.module, digits, batch.targets, present, {})
-    region = Region.of(batch.inputs, digits.bounds(batch), digits.scenarios()[-1])
+    region = Region.of(batch.inputs, digits.bounds(batch), "image@linf:1.6 + audio@linf:0.005 + text@linf:0.1")
     attacked = region.complete(pgd(objective, region, 0.0, steps=3).inputs)
     clean = system.module(batch.inputs, None)
     assert torch.equal(objective.outputs(attacked), clean)

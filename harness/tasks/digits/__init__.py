@@ -25,7 +25,7 @@ CLIP_SECONDS = 0.5
 IMAGES = {"train": 1_000, "val": 297, "test": 500}  # of scikit-learn's 1,797, by a frozen shuffle
 PAIRINGS = {"train": 4, "val": 1, "test": 1}  # how often each image is paired anew
 WORD_SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
-NOTE = "text is attacked as a relaxed one-hot matrix: an upper bound on what changed letters can do"
+NOTE = "text is attacked letter by letter: at strength 1, tokens:1 changes one of the 12 characters, blanks among them"
 
 
 def digits() -> Task:
@@ -33,7 +33,7 @@ def digits() -> Task:
     modalities = (
         Modality("image", (1, 8, 8), "image", 0.0, PIXELS, 0.0, "linf:1.6"),
         Modality("audio", (int(CLIP_SECONDS * SAMPLE_RATE),), "audio", -1.0, 1.0, 0.0, "linf:0.005", SAMPLE_RATE),
-        Modality("text", (LETTERS, len(ALPHABET)), "text", 0.0, 1.0, one_hot([""])[0], "linf:0.1"),
+        Modality("text", (LETTERS, len(ALPHABET)), "text", 0.0, 1.0, one_hot([""])[0], "tokens:1"),
     )
     rng = np.random.RandomState(SEED)  # the one generator of NumPy whose stream is promised never to change
     images, words = _images(rng), _words(rng)
