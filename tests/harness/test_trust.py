@@ -52,6 +52,11 @@ def quantised(task): return Seeing(lambda inputs: {**inputs, "image": rounded(in
 def misleading(task): return Seeing(lambda inputs: {name: backwards(x) for name, x in inputs.items()})
 def dropout(task): return Saying(lambda logits: logits + 0.1 * torch.nn.functional.dropout(logits, 0.5, training=True))
 def saturated(task): return Saying(lambda logits: 1e6 * logits)
+def MyRegression():
+    toy = MyTask()
+    inputs = {name: torch.cat([split.inputs[name] for split in toy.splits.values()]) for name in toy.names}
+    return Task.from_arrays(inputs, inputs["image"].mean(1) + inputs["sensor"].mean(1), name="real", ranges={"image": (0, 1)})
+def real(task): return Saying(lambda logits: 2 * logits[:, 1:])
 def undecided(task): return Saying(lambda logits: 0 * logits)
 """
 
@@ -102,14 +107,20 @@ def test_a_flag_is_raised_by_the_model_that_deserves_it(
     assert raised(model, scenario) == {flag}
 
 
+def test_a_regression_is_checked_too(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert evaluate(monkeypatch, "real", IMAGE, flags=("--task", "my.py:MyRegression")) == 0
+    assert raised("real", IMAGE) == set()
+    assert "saturated" not in json.loads((toy / "real" / "trust.json").read_text())["my.py:real"][IMAGE]
+
+
 def test_too_few_samples_are_wide(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate(monkeypatch, "build", IMAGE, flags=("--samples", "5")) == 0
     assert raised("build", IMAGE) == {"wide"}
 
 
 def test_a_search_that_spent_too_little(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert evaluate(monkeypatch, "build", IMAGE, flags=("--search", "none")) == 0
-    assert "budget" in raised("build", IMAGE)
+    assert evaluate(monkeypatch, "build", "image@linf:0.15", flags=("--search", "none")) == 0
+    assert raised("build", "image@linf:0.15") == {"blackbox", "budget"}
 
 
 def test_a_flag_stands_beside_its_number(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
