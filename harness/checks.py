@@ -261,4 +261,5 @@ def _margin(case: Case) -> Tensor:
 
 
 ON_THE_LEDGER = (nothing_attacked, wide)
-ON_THE_MODEL = (unused, gradient, saturated, random, quantised, blackbox, unlimited, budget)
+ON_THE_MODEL = (unused, gradient, saturated, random)
+INSIDE_BALLS = (quantised, blackbox, unlimited, budget)  # these move values continuously: not where edits are counted

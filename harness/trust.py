@@ -16,7 +16,7 @@ from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario, closure
 from harness.cell import out_of_memory
-from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, Case, Flag
+from harness.checks import INSIDE_BALLS, ON_THE_LEDGER, ON_THE_MODEL, Case, Flag
 from harness.loading import Loaded
 from harness.objective import TaskObjective
 from harness.plan import Work
@@ -100,7 +100,7 @@ def _checked(case: Case) -> Iterator[Flag]:
     for check in ON_THE_LEDGER:
         yield from check(case)
     if bool((case.strengths > 0).any()):
-        for check in ON_THE_MODEL:
+        for check in (*ON_THE_MODEL, *(() if case.region.scenario.edits else INSIDE_BALLS)):
             yield from check(case)
 
 

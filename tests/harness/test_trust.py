@@ -175,3 +175,12 @@ def test_a_check_that_breaks_costs_the_trust_not_the_run(toy: Path, monkeypatch:
 def test_a_small_device_checks_fewer_samples(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate(monkeypatch, "small", IMAGE) == 0
     assert raised("small", IMAGE) == set()
+
+
+def test_counted_edits_are_checked_where_that_has_a_meaning(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--samples", "40", "--model", "late", "--search", "fast", "--schedule", "mcar:0", "--scenario", "text@tokens:1"]
+    assert run(monkeypatch, "evaluate", *arguments, "--out", "run") == 0
+    (flags,) = json.loads((elsewhere / "run" / "trust.json").read_text())["late"].values()
+    assert {"gradient", "random", "nothing-attacked"} <= set(flags)
+    assert "unchecked" not in flags and "blackbox" not in flags
+    assert not any(flag["raised"] for name, flag in flags.items() if name != "wide")
