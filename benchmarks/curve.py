@@ -77,10 +77,15 @@ class Problem:
 
 
 class Cube(nn.Module):
-    """The attacked modalities as one image u in [0, 1]^N, as a classifier of images: x' = clip(x + 2 t r (u - 1/2))."""
+    """The attacked modalities as one image u in [0, 1]^N, as a classifier of images: x' = clip(x + 2 t r (u - 1/2)).
 
-    def __init__(self, problem: Problem, scenario: Scenario) -> None:
+    With `numbered`, pixels of 0 or 1 tell the sample, for an attack that hands on subsets of its batch; they are
+    read at 1/2, so that eps must be smaller.
+    """
+
+    def __init__(self, problem: Problem, scenario: Scenario, numbered: bool = False) -> None:
         super().__init__()
+        self.bits = len(problem.batch).bit_length() if numbered else 0
         self.region, self.top = problem.region(scenario), TOPS[len(scenario.attacked)]
         self.objective = problem.objective
         self.place = nn.Parameter(torch.zeros(1, device=problem.batch.targets.device))
@@ -89,16 +94,24 @@ class Cube(nn.Module):
     @property
     def middle(self) -> Tensor:
         width = sum(x[0].numel() for x in self.region.clean.values())
-        return torch.full((len(self.region), 1, 1, width), 0.5, device=self.place.device)
+        rows = torch.arange(len(self.region), device=self.place.device)
+        numbers = torch.stack([(rows >> bit) & 1 for bit in range(self.bits)], 1).float() if self.bits else rows[:, None][:, :0].float()
+        return torch.cat([torch.full((len(rows), width), 0.5, device=rows.device), numbers], 1)[:, None, None]
 
     def forward(self, image: Tensor) -> Tensor:
         self.calls += len(image) if torch.is_grad_enabled() else 0
-        parts = image.flatten(1).split([x[0].numel() for x in self.region.clean.values()], dim=1)
+        *parts, numbers = image.flatten(1).split([*(x[0].numel() for x in self.region.clean.values()), self.bits], dim=1)
+        region, objective = self.region, self.objective
+        if self.bits:
+            rows = ((numbers > 0.5).long() << torch.arange(self.bits, device=image.device)).sum(1)
+            region, objective = region.take(rows), objective.take(rows)
         moved = {}
-        for ball, part in zip(self.region.scenario.attacked, parts, strict=True):
-            x = self.region.inputs[ball.modality]
-            moved[ball.modality] = self.region.ranges[ball.modality].clamp(x + 2 * self.top * ball.radius * (part.view_as(x) - 0.5))
-        return self.objective.outputs(self.region.complete(moved))
+        for ball, part in zip(region.scenario.attacked, parts, strict=True):
+            x = region.inputs[ball.modality]
+            free = x + 2 * self.top * ball.radius * (part.view_as(x) - 0.5)
+            # The gradient passes the clip: a value that a random start put outside its range can come back.
+            moved[ball.modality] = region.ranges[ball.modality].clamp(free.detach()) + (free - free.detach())
+        return objective.outputs(region.complete(moved))
 
     def eps(self, radius: float) -> float:
         return radius / (2 * self.top)
@@ -220,7 +233,7 @@ def autoattack(problem: Problem) -> Timed:
 
     curves, calls, started = {}, 0, time.perf_counter()
     for scenario in scenarios(problem):
-        cube = Cube(problem, scenario)
+        cube = Cube(problem, scenario, numbered=True)
         eps = cube.eps(problem.radii(scenario)[AUTOATTACK_AT])
         images = torchattacks.AutoAttack(cube, norm="Linf", eps=eps, seed=0, n_classes=problem.task.problem.width)(
             cube.middle, cube.objective.targets
