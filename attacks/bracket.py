@@ -17,7 +17,6 @@ from torch import Tensor
 from attacks.aims import Nearby
 from attacks.alternate import alternate
 from attacks.apgd import apgd
-from attacks.climb import Attack
 from attacks.fmn import fmn
 from attacks.objective import Loss, Named, Toward
 from attacks.pullback import pulled_back
@@ -62,7 +61,7 @@ class Bracket:
         steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
         moves: ways of attacking below the bracket, in turn.
         warm: how many of the walks and of the moves a sample gets that a smaller scenario has a witness for.
-        attack, steps: how, and in how many gradient evaluations.
+        steps: gradient evaluations of one attack, by APGD.
         rounds: strengths that each move tries.
         opening: the first of them, as a share of the best known strength.
     """
@@ -74,7 +73,6 @@ class Bracket:
     warm: tuple[int, int]
     steps: int
     rounds: int
-    attack: Attack = apgd
     opening: float = 0.9
 
     def __call__(self, hunt: Hunt) -> None:
@@ -163,12 +161,12 @@ class Bracket:
         strength, region = tried[rows], hunt.region.take(rows)
         start = self._start(hunt, move, rows, region, strength, turn * self.rounds + number)
         loss = self._loss(hunt, nearby, move.aim, rows)
-        attempt = self.attack(hunt.fast.take(rows), region, strength, steps=self.steps, loss=loss, start=start)
+        attempt = apgd(hunt.fast.take(rows), region, strength, steps=self.steps, loss=loss, start=start)
         hunt.spend(rows, attempt.gradients)
         won, lost = (mask.nonzero().squeeze(1) for mask in (attempt.fails, ~attempt.fails & best[rows].isfinite()))
         if len(won):
             nearer = pulled_back(hunt.fast.take(rows[won]), region.take(won), take(attempt.inputs, won))
-            hunt.offer(rows[won], nearer, f"{self.attack.__name__}-{self.steps} from {move.start.value}")  # type: ignore[attr-defined]
+            hunt.offer(rows[won], nearer, f"apgd-{self.steps} from {move.start.value}")
         return too_small.index_copy(0, rows[lost], strength[lost])
 
     def _start(self, hunt: Hunt, move: Move, rows: Tensor, region: Region, strength: Tensor, draw: int) -> Inputs:

@@ -34,15 +34,6 @@ class Attempt:
     gradients: Tensor
 
 
-@runtime_checkable
-class Attack(Protocol):
-    """A fixed-strength attack by gradients; `pgd` says what the arguments mean."""
-
-    def __call__(
-        self, objective: Objective, region: Region, strength: Tensor, *, steps: int, loss: Loss | None, start: Inputs | None
-    ) -> Attempt: ...
-
-
 @dataclass(eq=False)
 class Climber:
     """The samples still under attack.

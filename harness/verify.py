@@ -48,21 +48,21 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
     task = load_task(config.task)
     if task.data_hash != identity["data"]:
         raise BadInput(f"task {config.task!r} has other data than when run {directory.url} was made: its witnesses cannot be re-checked")
-    for name in config.model:
-        model = load_model(name, task, CPU)
-        if model.weights != identity["weights"][name]:
-            raise BadInput(f"model {name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked")
-        yield from _of_model(directory, task, model)
-
-
-def _of_model(directory: RunDirectory, task: Task, model: Loaded) -> Iterator[tuple[Claim, bool]]:
+    models = {name: _as_it_was(directory, task, name, identity["weights"][name]) for name in config.model}
     for tensors, rows in directory.witnesses():
         for row in rows:
             claim = Claim(*(row[key] for key in ("model", "sample", "scenario", "strength", "witness")))
             scenario = parse(claim.scenario)
             keys = {name: f"{claim.scenario}|{claim.sample}|{name}" for name in scenario.attacked_names}
-            if claim.model == model.name and keys and all(key in tensors for key in keys.values()):
-                yield claim, _holds(task, model, claim, scenario, {name: tensors[key] for name, key in keys.items()})
+            if keys and all(key in tensors for key in keys.values()):
+                yield claim, _holds(task, models[claim.model], claim, scenario, {name: tensors[key] for name, key in keys.items()})
+
+
+def _as_it_was(directory: RunDirectory, task: Task, name: str, weights: str) -> Loaded:
+    model = load_model(name, task, CPU)
+    if model.weights != weights:
+        raise BadInput(f"model {name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked")
+    return model
 
 
 def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs) -> bool:

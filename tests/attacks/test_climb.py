@@ -14,7 +14,7 @@ from attacks.pgd import pgd
 from attacks.region import Region
 from tests.linear import random_linear
 
-READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::item", "aten::masked_select", "aten::_to_copy"}
+READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::item", "aten::masked_select"}
 
 
 class Reads(TorchDispatchMode):
@@ -27,7 +27,7 @@ class Reads(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.name().split(".")[0]
         masked = name == "aten::index" and any(i is not None and i.dtype == torch.bool for i in args[1])
-        if masked or (name in READS and name != "aten::_to_copy"):
+        if masked or name in READS:
             self.counts[name] += 1
         return func(*args, **(kwargs or {}))
 
@@ -47,8 +47,7 @@ def reads(attack: Any, steps: int, scenario: str) -> int:
 @pytest.mark.parametrize("scenario", ["a@linf:0.1", "a@l2:0.1 + b@linf:0.1", "a@l1:0.1 + b@l2:0.2"])
 def test_one_look_per_block(attack: Any, scenario: str) -> None:
     short, long = (reads(attack, blocks * BLOCK, scenario) for blocks in (2, 6))
-    assert long - short <= 4, "the mode sees every read"
-    assert Reads and short >= 1
+    assert long - short <= 4, "four more blocks, one look each"
 
 
 def test_the_count_sees_a_read() -> None:
