@@ -46,9 +46,11 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
     identity = description["identity"]
     config = Evaluation.model_validate(description["config"])
     task = load_task(config.task)
-    if task.data_hash != identity["data"]:
-        raise BadInput(f"task {config.task!r} has other data than when run {directory.url} was made: its witnesses cannot be re-checked")
-    models = {name: _as_it_was(directory, task, name, identity["weights"][name]) for name in config.model}
+    if (task.data_hash, task.definition_hash) != (identity["data"], identity["task definition"]):
+        raise BadInput(
+            f"task {config.task!r} has other data or another definition than when run {directory.url} was made: its witnesses cannot be re-checked"
+        )
+    models = {name: _as_it_was(directory, task, name, config.seed, identity["weights"][name]) for name in config.model}
     for tensors, rows in directory.witnesses():
         for row in rows:
             claim = Claim(*(row[key] for key in ("model", "sample", "scenario", "strength", "witness")))
@@ -58,8 +60,8 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
                 yield claim, _holds(task, models[claim.model], claim, scenario, {name: tensors[key] for name, key in keys.items()})
 
 
-def _as_it_was(directory: RunDirectory, task: Task, name: str, weights: str) -> Loaded:
-    model = load_model(name, task, CPU)
+def _as_it_was(directory: RunDirectory, task: Task, name: str, seed: int, weights: str) -> Loaded:
+    model = load_model(name, task, CPU, seed)
     if model.weights != weights:
         raise BadInput(f"model {name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked")
     return model

@@ -9,9 +9,17 @@ from safetensors.torch import load_file, save_file
 
 from harness.rundir import RunDirectory
 from harness.verify import recheck
-from tests.harness.test_cli import run
+from tests.harness.test_cli import own_folder, run
 
 Tensors = dict[str, torch.Tensor]
+
+
+DRAWN = """
+class Net(torch.nn.Linear):
+    def forward(self, inputs, present=None):
+        return super().forward(inputs["image"])
+def drawn(task): return Net(16, 2)
+"""
 
 
 @pytest.fixture
@@ -28,6 +36,13 @@ def test_stored_witnesses_verify(stored: Path, monkeypatch: pytest.MonkeyPatch, 
     assert all(holds for _, holds in claims)
     assert run(monkeypatch, "verify", "run") == 0
     assert f"{len(found)} witnesses re-checked, {len(found)} hold" in capsys.readouterr().out
+
+
+def test_a_build_is_seeded_as_it_was(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_folder(elsewhere, DRAWN)
+    toy = ["--task", "my.py:MyTask", "--model", "my.py:drawn", "--seed", "3", "--samples", "6", "--search", "fast", "--out", "run"]
+    assert run(monkeypatch, "evaluate", *toy) == 0
+    assert run(monkeypatch, "verify", "run") == 0
 
 
 def moved(x: torch.Tensor) -> torch.Tensor:
