@@ -48,7 +48,8 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
     task = load_task(config.task)
     if (task.data_hash, task.definition_hash) != (identity["data"], identity["task definition"]):
         raise BadInput(
-            f"task {config.task!r} has other data or another definition than when run {directory.url} was made: its witnesses cannot be re-checked"
+            f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
+            "its witnesses cannot be re-checked"
         )
     models = {name: _as_it_was(directory, task, name, config.seed, identity["weights"][name]) for name in config.model}
     for tensors, rows in directory.witnesses():
