@@ -6,6 +6,7 @@ CATALOGUE = {
         "concat": "harness.models.fusion.concat:concat",
         "mean": "harness.models.fusion.mean:mean",
         "late": "harness.models.fusion.late:late",
+        "mmtm": "harness.models.fusion.mmtm:mmtm",
         "only-<modality>": "harness.models.subsets:only",
         "without-<modality>": "harness.models.subsets:without",
     },

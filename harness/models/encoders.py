@@ -137,6 +137,20 @@ def encoder(modality: Modality, width: int) -> nn.Module:
     return _ENCODERS[modality.kind](modality, width)
 
 
+def channels_first(modality: Modality) -> nn.Module:
+    """The modality as channels at positions: pixels (B, C, H, W), log-mel frames (B, mels, T), characters (B, vocabulary, n).
+
+    Features have no positions, (B, D).
+    """
+    if modality.kind == "image":
+        return nn.Sequential(Centred(modality), nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity())
+    if modality.kind == "audio":
+        return _log_mel(modality)
+    if modality.kind == "text":
+        return Rearrange("batch position channel -> batch channel position")
+    return nn.Sequential(Centred(modality), nn.Flatten())
+
+
 def tokenizer(modality: Modality, width: int) -> nn.Module:
     """The modality as tokens (B, n, width), each a linear map of a patch, a frame, a character or everything."""
     if modality.kind == "image":

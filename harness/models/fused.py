@@ -30,7 +30,7 @@ class Fused(nn.Module):
         self.fusion = fusion
 
     def encode(self, name: str, x: Tensor) -> Tensor:
-        """Features (B, D) of one modality in raw units."""
+        """Features (B, ...) of one modality in raw units."""
         features: Tensor = self.encoders[_key(name)](x)
         return features
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from attacks.norms import per_sample
 from harness.models.encoders import encoder
 from harness.models.fused import Fused, without_missing
 from harness.tasks import Task
@@ -25,9 +26,9 @@ class Mean(nn.Module):
 
 
 def mean_of_present(features: list[Tensor], here: Tensor) -> Tensor:
-    """The mean (B, D) of the features that are present, zero where none is."""
+    """The mean (B, ...) of the features that are present, all of one shape; zero where none is."""
     total = torch.stack(without_missing(features, here)).sum(0)
-    return total / here.sum(1, keepdim=True).clamp_min(1)
+    return total / per_sample(here.sum(1).clamp_min(1), total)
 
 
 def mean(task: Task) -> Fused:
