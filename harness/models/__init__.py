@@ -12,6 +12,7 @@ CATALOGUE = {
         "mbt-late": "harness.models.fusion.mbt:mbt_late",
         "attention": "harness.models.fusion.mbt:attention",
         "attention-early": "harness.models.fusion.mbt:attention_early",
+        "perceiver": "harness.models.fusion.perceiver:perceiver",
         "only-<modality>": "harness.models.subsets:only",
         "without-<modality>": "harness.models.subsets:without",
     },

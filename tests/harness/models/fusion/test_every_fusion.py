@@ -13,7 +13,7 @@ from harness.objective import TaskObjective
 from harness.tasks import Task
 from harness.train import Training, fit
 
-FUSIONS = ("early", "concat", "mean", "late", "mmtm", "mbt", "mbt-early", "mbt-late", "attention", "attention-early")
+FUSIONS = ("early", "concat", "mean", "late", "mmtm", "mbt", "mbt-early", "mbt-late", "attention", "attention-early", "perceiver")
 SHAPES = {"photo": (3, 33, 18), "scan": (5, 7), "sound": (1000,), "letters": (6, 9), "vector": (7,), "series": (4, 3)}
 KINDS = {"photo": "image", "scan": "image", "sound": "audio", "letters": "text", "vector": "features", "series": "features"}
 
