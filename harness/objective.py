@@ -41,13 +41,13 @@ class TaskObjective:
         Raises:
             BadInput: they have the wrong shape, or hold NaN or +infinity.
         """
-        outputs = self._answered(inputs)
+        outputs = self.answers(inputs)
         broken = (outputs.isnan() | outputs.isposinf()).any(1)
         if bool(broken.any()):
             raise BadInput(f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model")
         return outputs
 
-    def _answered(self, inputs: Inputs) -> Tensor:
+    def answers(self, inputs: Inputs) -> Tensor:
         """The outputs, without a look at their values: that would wait for the device."""
         with torch.autocast(self.targets.device.type, self.dtype, enabled=self.dtype != torch.float32):
             outputs = self._called(inputs)
@@ -78,7 +78,7 @@ class TaskObjective:
         return outputs
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        return self.task.problem.verdict(self._answered(inputs), self.targets)
+        return self.task.problem.verdict(self.answers(inputs), self.targets)
 
     def take(self, rows: Tensor) -> TaskObjective:
         return replace(self, targets=self.targets[rows], present=self.present[rows], kept=take(self.kept, rows))
