@@ -7,4 +7,10 @@ from harness.tasks.task import Task
 
 __all__ = ["Batch", "Classification", "Modality", "Problem", "Regression", "Task"]
 
-CATALOGUE = {"task": {"digits": "harness.tasks.digits:digits"}}
+CATALOGUE = {
+    "task": {
+        "digits": "harness.tasks.digits:digits",
+        "avmnist": "harness.tasks.avmnist:avmnist",
+        "avmnist-smil": "harness.tasks.avmnist:avmnist_smil",
+    }
+}
