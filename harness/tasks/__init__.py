@@ -12,5 +12,6 @@ CATALOGUE = {
         "digits": "harness.tasks.digits:digits",
         "avmnist": "harness.tasks.avmnist:avmnist",
         "avmnist-smil": "harness.tasks.avmnist:avmnist_smil",
+        "mosi": "harness.tasks.mosi:mosi",
     }
 }
