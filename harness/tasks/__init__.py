@@ -13,5 +13,7 @@ CATALOGUE = {
         "avmnist": "harness.tasks.avmnist:avmnist",
         "avmnist-smil": "harness.tasks.avmnist:avmnist_smil",
         "mosi": "harness.tasks.mosi:mosi",
+        "mosi-regression": "harness.tasks.mosei:mosi_regression",
+        "mosei": "harness.tasks.mosei:mosei",
     }
 }
