@@ -23,7 +23,7 @@ from harness.tasks.problem import Classification
 from harness.tasks.task import SPLITS, Task
 
 SIZES = {"text": 100, "audio": 73, "video": 100}
-BALLS = {"text": "linf:0.1", "audio": "linf:0.1", "video": "linf:0.1"}
+BALLS = {"text": "linf:0.25", "audio": "linf:0.25", "video": "linf:0.25"}
 SEED = 20_26
 HELD_OUT = 10  # of the 62 training videos
 NOTE = (

@@ -77,7 +77,7 @@ def test_padding_may_not_move(task: Task) -> None:
     batch = task.splits["test"].take(range(4))
     valid, real = task.bounds(batch)["audio"], batch.valid["audio"]
     assert bool((torch.as_tensor(valid.high)[~real] == 0).all()) and bool((torch.as_tensor(valid.low)[real] == -1).all())
-    assert [str(each) for each in task.scenarios()][-1] == str(parse("audio@linf:0.005 + image@linf:25.5"))
+    assert [str(each) for each in task.scenarios()][-1] == str(parse("audio@linf:0.005 + image@linf:51"))
 
 
 def write_idx(path: Path, values: np.ndarray, header: bytes | None = None) -> None:

@@ -78,7 +78,7 @@ def manifest(name: str) -> list[Pair]:
 
 def _task(name: str) -> Task:
     modalities = (
-        Modality("image", (1, SIDE, SIDE), "image", 0.0, 255.0, 0.0, "linf:25.5"),
+        Modality("image", (1, SIDE, SIDE), "image", 0.0, 255.0, 0.0, "linf:51"),
         Modality("audio", (CLIP,), "audio", -1.0, 1.0, 0.0, "linf:0.005", SAMPLE_RATE),
     )
     splits = {split: _batch(split, list(pairs)) for split, pairs in groupby(manifest(name), attrgetter("split"))}
