@@ -12,8 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from attacks.errors import ModelBroke
-from attacks.objective import Loss, Named, Objective, judged_gradient
+from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
 from attacks.region import Inputs, Region, select, take
 
 BLOCK = 5  # steps between two looks at which samples fail
@@ -125,8 +124,7 @@ def climb(
 
 
 def _record(attempt: Attempt, rows: Tensor, climber: Climber) -> None:
-    if bool(climber.broken.any()):
-        raise ModelBroke(f"the model answers NaN on {int(climber.broken.sum())} of {len(rows)} samples under attack: mend the model")
+    refuse_nan(climber.broken)
     for name, x in climber.best.items():
         attempt.inputs[name] = attempt.inputs[name].index_copy(0, rows, x)
     attempt.fails[rows] = climber.fails

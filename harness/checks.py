@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from attacks.climb import Attempt
+from attacks.draws import unit_changes
 from attacks.fixed import Fixed, FixedAttack, InTurn
 from attacks.objective import Named, Objective, judged_gradient
-from attacks.randomness import unit_changes
 from attacks.region import Inputs, Region
 from attacks.search import Hunt, Search
 from harness.curves import Share

@@ -107,7 +107,7 @@ class _Runner:
 
 def relaxations(work: Work) -> list[str]:
     """What to say of a text that is attacked in a norm."""
-    balls = {ball for scenario in work.requested for ball in scenario.attacked if not ball.discrete}
+    balls = {ball for scenario in work.requested for ball in scenario.attacked if ball.has_norm}
     texts = sorted(ball for ball in balls if work.task.modality(ball.modality).kind == "text")
     return [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
 
