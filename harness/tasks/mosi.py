@@ -27,7 +27,7 @@ BALLS = {"text": "linf:0.25", "audio": "linf:0.25", "video": "linf:0.25"}
 SEED = 20_26
 HELD_OUT = 10  # of the 62 training videos
 NOTE = (
-    "radii are in standard deviations of training; MOSI's features were learnt from the labels of its training videos, "
+    "radii are in standard deviations of training; MOSI's features give away the labels of its training videos, "
     "validation ones among them: validation scores are far above those of test"
 )
 
@@ -38,8 +38,8 @@ def mosi() -> Task:
     1,233 train, 214 val and 752 test utterances of 52, 10 and 31 videos; no video is on both sides, and groups
     are videos. Features are standardised on train; their range is that of all splits, in those units.
 
-    The published features of the training videos know their labels, as they come from networks trained on
-    them: a linear model scores .99 on the validation videos, which are carved from them, and .76 on test.
+    The published features of the training videos give their labels away, as if they came from networks trained
+    on them: logistic regression scores .99 on the validation videos, which are carved from them, and .76 on test.
 
     Raises:
         NoData: a file is not there.
