@@ -65,7 +65,7 @@ class Bracket:
         warm: how many of the walks and of the moves a sample gets that a smaller scenario has a witness for.
         steps: gradient evaluations of one attack, by APGD.
         rounds: strengths that each move tries.
-        bisections: strengths that are tried where edits take part.
+        edits: steps of one attack, and strengths that are tried, where edits other than tokens take part.
         opening: the first of the rounds, as a share of the best known strength.
     """
 
@@ -76,7 +76,7 @@ class Bracket:
     warm: tuple[int, int]
     steps: int
     rounds: int
-    bisections: int
+    edits: tuple[int, int]
     opening: float = 0.9
 
     def __call__(self, hunt: Hunt) -> None:
@@ -101,11 +101,11 @@ class Bracket:
     def _with_edits(self, hunt: Hunt) -> None:
         edits = {ball.norm_name for ball in hunt.region.scenario.edits}
         if "universal" in edits:
-            universal(hunt, steps=self.steps_from[0])
+            universal(hunt, steps=self.edits[0])
         elif edits == {"tokens"}:
             self._with_tokens(hunt)
         else:
-            mixed(hunt, steps=self.steps_from[0], rounds=self.bisections)
+            mixed(hunt, steps=self.edits[0], rounds=self.edits[1])
 
     def _with_tokens(self, hunt: Hunt) -> None:
         """Tokens in turn with the norm balls, which alone come first where no smaller scenario has had them."""
@@ -193,12 +193,12 @@ class Bracket:
 
 FAST = Bracket(
     "FMN-20, then APGD-10 below it: a first look, about 45 gradients a scenario",
-    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=3, bisections=5,
+    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=3, edits=(10, 4),
 )  # fmt: skip
 STANDARD = Bracket(
     "FMN-30 at two classes, then APGD-12 below it from two starts: for numbers to report, about 60 gradients a scenario",
     walks=(NEAREST, SECOND), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
-    warm=(2, 1), steps=12, rounds=2, bisections=7,
+    warm=(2, 1), steps=12, rounds=2, edits=(20, 6),
 )  # fmt: skip
 THOROUGH = Bracket(
     "FMN-100 at three classes, then APGD-50 below it in seven ways: when much hangs on it",
@@ -207,5 +207,5 @@ THOROUGH = Bracket(
         Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS), Move(MARGIN, Start.RANDOM), Move(DLR, Start.RANDOM),
         Move(NEAREST, Start.CLEAN), Move(SECOND, Start.RANDOM), Move(THIRD, Start.RANDOM),
     ),
-    warm=(3, 7), steps=50, rounds=4, bisections=12, opening=0.95,
+    warm=(3, 7), steps=50, rounds=4, edits=(50, 12), opening=0.95,
 )  # fmt: skip

@@ -20,7 +20,7 @@ from attacks.region import Inputs, Region, take
 from attacks.scenario import Ball
 
 STORED = 32  # draws that decide
-SEARCHED = 8  # of them, those an attack sees
+SEARCHED = 4  # of them, those an attack sees
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +46,22 @@ class Expectation:
         return next(iter(self.worlds.values())).shape[1]
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        """Mean losses and margins; the loss ``margin`` is that of the draw that decides."""
-        verdicts = [self.objective(received) for received in self.received(inputs)]
-        margins = torch.stack([verdict.losses["margin"] for verdict in verdicts])
-        losses = {name: torch.stack([verdict.losses[name] for verdict in verdicts]).mean(0) for name in verdicts[0].losses}
-        losses["margin"] = margins.sort(0, descending=True).values[self.needed - 1]
-        fails = torch.stack([verdict.fails for verdict in verdicts]).sum(0) >= self.needed
-        per_class = [verdict.margins for verdict in verdicts if verdict.margins is not None]
-        return Verdict(losses, fails, torch.stack(per_class).mean(0) if per_class else None)
+        """Mean losses and margins; the loss ``margin`` is that of the draw that decides.
+
+        A few draws at a time go through the model as one larger batch.
+        """
+        received, count = list(self.received(inputs)), len(next(iter(inputs.values())))
+        verdicts = [self._verdict(received[first : first + SEARCHED], count) for first in range(0, self.draws, SEARCHED)]
+        losses = {name: torch.cat([_by_draw(verdict.losses[name], count) for verdict in verdicts]) for name in verdicts[0].losses}
+        means = {name: each.mean(0) for name, each in losses.items()}
+        means["margin"] = losses["margin"].sort(0, descending=True).values[self.needed - 1]
+        fails = torch.cat([_by_draw(verdict.fails, count) for verdict in verdicts]).sum(0) >= self.needed
+        margins = [_by_draw(verdict.margins, count) for verdict in verdicts if verdict.margins is not None]
+        return Verdict(means, fails, torch.cat(margins).mean(0) if margins else None)
+
+    def _verdict(self, received: Sequence[Inputs], count: int) -> Verdict:
+        rows = torch.arange(count, device=next(iter(self.worlds.values())).device).repeat(len(received))
+        return self.objective.take(rows)({name: torch.cat([each[name] for each in received]) for name in received[0]})
 
     def received(self, inputs: Inputs) -> Iterable[Inputs]:
         """What the model is given in each draw."""
@@ -72,6 +80,10 @@ class Expectation:
         """For a search: the first draws only, of which more than half must fail, so that most of all do."""
         few = {name: draws[:, :SEARCHED] for name, draws in self.worlds.items()}
         return replace(self, objective=self.objective.holding(inputs, moving), worlds=few, needed=SEARCHED // 2 + 1)
+
+
+def _by_draw(values: Tensor, count: int) -> Tensor:
+    return values.reshape(-1, count, *values.shape[1:])
 
 
 def judged(objective: Objective, region: Region, samples: Sequence[str], seed: int) -> Objective:

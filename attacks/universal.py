@@ -15,7 +15,7 @@ from attacks.randomness import keyed_generator
 from attacks.search import Hunt
 
 MOMENTUM = 0.75
-RUNGS = 10  # strengths that are tried, each a square with about the same growth of its side
+RUNGS = 6  # strengths that are tried, each a square with about the same growth of its side
 
 
 def universal(hunt: Hunt, *, steps: int) -> None:
