@@ -17,12 +17,14 @@ app = typer.Typer(
 )
 
 Many = list[str]
+DataRoot = Annotated[str | None, typer.Option(help="The folder of data sets, one folder each. [$ROBUSTNESS_DATA]")]
 INTERRUPTED = 130
 
 
 @app.command()
 def evaluate(
     task: Annotated[str | None, typer.Option(help="What to test on: a name or file.py:object. [digits]")] = None,
+    data_root: DataRoot = None,
     model: Annotated[Many | None, typer.Option(help="A model under test; may be repeated. [early, concat, mean, late]")] = None,
     scenario: Annotated[Many | None, typer.Option(help="An attack, as 'image@linf:8/255 + text@missing'; may be repeated.")] = None,
     frontier: Annotated[Many | None, typer.Option(help="Two modalities, image,audio: five scenarios; may be repeated.")] = None,
@@ -61,6 +63,7 @@ def evaluate(
 def train(
     model: Annotated[str, typer.Option(help="The model: a name or file.py:object.")],
     task: Annotated[str, typer.Option(help="What to train on.")] = "digits",
+    data_root: DataRoot = None,
     recipe: Annotated[str, typer.Option(help="How to train.")] = "supervised",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)] = None,
@@ -70,9 +73,11 @@ def train(
     """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
     from rich.console import Console
 
+    from harness.tasks.dataroot import use
     from harness.train import Training
     from harness.train import train as run
 
+    use(data_root)
     run(Training(task, model, recipe, seed, epochs, device, out), _console(Console))
 
 
@@ -102,11 +107,13 @@ def report(
 
 
 @app.command()
-def verify(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
+def verify(run: Annotated[str, typer.Argument(help="A run directory.")], data_root: DataRoot = None) -> None:
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""
     from harness.rundir import RunDirectory
+    from harness.tasks.dataroot import use
     from harness.verify import recheck
 
+    use(data_root)
     checked = list(recheck(RunDirectory(run)))
     failed = [claim for claim, holds in checked if not holds]
     for claim in failed:

@@ -24,6 +24,9 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str = Field("digits", description="what the models are tested on")
+    data_root: str | None = Field(
+        None, description="the folder of data sets; null: as the environment's ROBUSTNESS_DATA says", min_length=1
+    )
     model: tuple[str, ...] = Field(DEFAULT_MODELS, description="the models under test", min_length=1)
     scenario: tuple[str, ...] = Field((), description="attacks; empty: each modality alone, and all together")
     frontier: tuple[str, ...] = Field((), description="pairs of modalities, image,audio: five scenarios of different ratio each")
@@ -88,7 +91,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"batch_size", "device", "budget", "trust", "out"}
+RESULT_NEUTRAL = {"data_root", "batch_size", "device", "budget", "trust", "out"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

@@ -23,6 +23,7 @@ from harness.progress import Reporter, reporting
 from harness.rundir import RunDirectory
 from harness.summary import printed, summarise
 from harness.sweep import mask_hash
+from harness.tasks.dataroot import use
 from harness.trust import check_run
 
 COMPLETE, STOPPED, RUNNING, FAILED = "complete", "stopped", "running", "finished with errors"
@@ -39,6 +40,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     """
     deadline = time.monotonic() + config.budget if config.budget else None
     device = choose_device(config.device)
+    use(config.data_root)
     task = load_task(config.task)
     models = [load_model(name, task, device, config.seed) for name in config.model]
     work = prepare(config, task, models)

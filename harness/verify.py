@@ -19,6 +19,7 @@ from harness.loading import Loaded, load_model, load_task
 from harness.objective import TaskObjective
 from harness.rundir import RunDirectory
 from harness.tasks import Task
+from harness.tasks.dataroot import data_root, use
 
 CPU = torch.device("cpu")
 
@@ -46,6 +47,8 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
     description = directory.describe()
     identity = description["identity"]
     config = Evaluation.model_validate(description["config"])
+    if data_root() is None:
+        use(config.data_root)
     task = load_task(config.task)
     if (task.data_hash, task.definition_hash) != (identity["data"], identity["task definition"]):
         raise BadInput(
