@@ -16,6 +16,7 @@ from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search import Found, search_all
+from harness.compiled import compiled
 from harness.ledger import LEDGER, found_rows, scenario_columns
 from harness.objective import TaskObjective
 from harness.plan import Cell, Work
@@ -87,12 +88,12 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
 def _search(
     work: Work, module: nn.Module, batch: Batch, everything: Tensor, parts: Parts, progress: Progress, deadline: float | None
 ) -> None:
-    task = work.task
+    task, twin = work.task, compiled(module) if work.config.compile else None
     for group in work.scenarios:
         present = everything.clone()
         for name in group[0].missing:
             present[:, task.names.index(name)] = False
-        objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision])
+        objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin)
         steps = search_all(
             work.search, objective, batch.inputs, task.bounds(batch), group,
             samples=batch.samples, seed=work.config.seed, limit=work.config.limit,

@@ -40,6 +40,9 @@ def evaluate(
     batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="What the search computes in, float32 or bf16; it verifies in float32.")] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Search with a compiled twin of the model; first steps take long. [no]")
+    ] = None,
     limit: Annotated[float | None, typer.Option(help="The largest strength searched. [8]")] = None,
     witnesses: Annotated[str | None, typer.Option(help="Samples whose adversarial inputs are kept: none, a count or all. [8]")] = None,
     budget: Annotated[str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h); the same command goes on.")] = None,

@@ -41,6 +41,7 @@ class Evaluation(BaseModel):
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
+    compile: bool = Field(False, description="compile the model for the search; the first steps are slow")
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     trust: bool = Field(True, description="check how far each worst-case number can be trusted")
