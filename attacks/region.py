@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class Range:
         return torch.as_tensor(self.low), torch.as_tensor(self.high)
 
     def clamp(self, x: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(x, torch.as_tensor(self.low)), torch.as_tensor(self.high))
+        return torch.clamp(x, *self.ends)
 
 
 Bounds = Mapping[str, Range]
@@ -129,13 +130,18 @@ class Region:
         """How fast a loss can rise with the strength, to first order: Σ_m r_m ‖∇_m‖_dual, (B,)."""
         return torch.stack([ball.radius * ball.norm.dual(gradient[ball.modality]) for ball in self.scenario.attacked]).sum(0)
 
+    @cached_property
+    def _slack(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """How far down and up each value may go."""
+        return {name: (valid.low - self.inputs[name], valid.high - self.inputs[name]) for name, valid in self.ranges.items()}
+
     def project(self, candidate: Mapping[str, Tensor], strength: Tensor) -> Inputs:
         """The nearest allowed inputs at strength (B,), modality by modality; edits are left as they are."""
         projected = {ball.modality: candidate[ball.modality] for ball in self.scenario.edits}
         for ball in self.scenario.continuous.attacked:
             x, valid = self.inputs[ball.modality], self.ranges[ball.modality]
             radius = (strength * ball.radius).to(x.dtype)
-            delta = ball.norm.project(candidate[ball.modality] - x, radius, valid.low - x, valid.high - x)
+            delta = ball.norm.project(candidate[ball.modality] - x, radius, *self._slack[ball.modality])
             projected[ball.modality] = valid.clamp(x + delta)  # x + (high - x) may round past high
         return projected
 
@@ -143,7 +149,7 @@ class Region:
         """One steepest step in every attacked modality, `length` (B,) in units of strength, projected."""
         moved = {
             ball.modality: at[ball.modality]
-            + per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype) * ball.norm.ascent(gradient[ball.modality])
+            + ball.norm.ascent(gradient[ball.modality]) * per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype)
             for ball in self.scenario.attacked
         }
         return self.project(moved, strength)

@@ -178,7 +178,11 @@ def test_what_is_received_is_differentiable_in_what_was_made(name: str) -> None:
     edit = EDITS[name]
     place = place_of(edit)
     budget = torch.full((SAMPLES,), float(SIZES[name]), dtype=torch.float64)
-    moved = edit.move(place, budget, _first_turn(place)) if name == "stuck" else edit.start(place, budget, torch.rand(place.x.shape))
+    moved = (
+        edit.move(place, budget, _first_turn(place))
+        if name == "stuck"
+        else edit.start(place, budget, torch.rand(place.x.shape, generator=seeded(7)))
+    )
     leaf = moved.detach().requires_grad_()
     world = torch.rand(SAMPLES, edit.draws, generator=seeded(5), dtype=torch.float64)
     (gradient,) = torch.autograd.grad(edit.received(place, leaf, world).square().sum(), leaf)
