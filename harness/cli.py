@@ -102,10 +102,12 @@ def report(
 
     from harness.report import write_report
     from harness.rundir import RunDirectory
-    from harness.summary import printed, summarise
+    from harness.summary import printed, printed_measures, summarise
 
     directory, console = RunDirectory(run), _console(Console)
-    console.print(printed(summarise(directory)))
+    summary = summarise(directory)
+    console.print(printed(summary))
+    console.print(printed_measures(directory, summary.models))
     console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
 
 
