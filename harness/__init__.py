@@ -10,8 +10,13 @@ __version__ = "0.1.0"
 
 CATALOGUE = {
     "schedule": {
-        "mcar": "harness.schedules:mcar",
-        "mcar-keep-one": "harness.schedules:mcar_keep_one",
-        "fixed": "harness.schedules:fixed",
+        "mcar": "harness.schedules.masks:mcar",
+        "mcar-keep-one": "harness.schedules.masks:mcar_keep_one",
+        "fixed": "harness.schedules.masks:fixed",
+        "imbalanced": "harness.schedules.masks:imbalanced",
+        "exclusive": "harness.schedules.masks:exclusive",
+        "mnar": "harness.schedules.masks:mnar",
+        "mnar-label": "harness.schedules.masks:mnar_label",
+        "gap": "harness.schedules.gap:Gap",
     },
 }

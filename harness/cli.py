@@ -72,6 +72,10 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[str | None, typer.Option(help="The checkpoint. [checkpoints/TASK/MODEL.safetensors]")] = None,
+    train_missing: Annotated[
+        Many | None,
+        typer.Option(help="A share of training samples lacks a modality, 'audio:0,0.9' or 'mcar:0.3'; a checkpoint per rate; repeatable."),
+    ] = None,
 ) -> None:
     """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
     from rich.console import Console
@@ -81,7 +85,7 @@ def train(
     from harness.train import train as run
 
     use(data_root)
-    run(Training(task, model, recipe, seed, epochs, device, out), _console(Console))
+    run(Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ())), _console(Console))
 
 
 @app.command("list")

@@ -78,14 +78,15 @@ def robust_curves(ledger: pa.Table, strengths: Sequence[float]) -> dict[tuple[st
 def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
     """Per (schedule, model), the score against the fraction missing that was reached, level by level.
 
-    Repeats are averaged within each sample first: they share the sample, and count once. Corruptions, written
-    modality@name, are left out.
+    Repeats are averaged within each sample first: they share the sample, and count once. A gap leaves every
+    modality present and stands at its level. Corruptions, written modality@name, are left out.
     """
     rows = query(
         """
         with averaged as (
             select schedule, model, level, sample, avg(score) as score,
-                avg(1 - length(replace(present, '0', '')) / length(present)) as missing
+                avg(case when schedule = 'gap' or starts_with(schedule, 'gap(') then level
+                    else 1 - length(replace(present, '0', '')) / length(present) end) as missing
             from sweep where status = 'ok' and not contains(schedule, '@') group by all
         )
         select schedule, model, avg(missing), avg(score), count(*)

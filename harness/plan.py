@@ -23,7 +23,7 @@ from harness.frontier import rays
 from harness.loading import Loaded, code_hash
 from harness.registry import names as registered
 from harness.registry import resolve
-from harness.schedules import Schedule
+from harness.schedules import parse as parse_schedule
 from harness.sweep import Condition, each_missing
 from harness.tasks import Task
 
@@ -88,7 +88,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
     asked = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
     requested = list(dict.fromkeys([*asked, *frontiers]))
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
-    schedules = [Schedule.parse(text, task.names) for text in config.schedule]
+    schedules = [parse_schedule(text, task.names) for text in config.schedule]
     corruptions = corruption.parse_all(config.corruption, task)
     attacks = attack.parse_all(config.attack, task, [each for group in groups.values() for each in closure(group)])
     identity: dict[str, Any] = {

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import harness
 from attacks.errors import BadInput
 from harness.environment import choose_device, versions
+from harness.incomplete import Missing, described, grid, incomplete, tag
 from harness.loading import build_model, load_task, probe
 from harness.models import checkpoint
 from harness.models.recipe import Recipe, Stage
@@ -38,32 +39,53 @@ class Training:
     epochs: int | None = None
     device: str = "auto"
     out: str | None = None
+    train_missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < SEEDS:
             raise BadInput(f"--seed {self.seed}: give a whole number from 0 to 2**63 - 1")
 
 
-def train(training: Training, console: Console) -> Path:
+def train(training: Training, console: Console) -> list[Path]:
     """Train a model, keep its best epoch by validation score, and write checkpoint and card.
 
+    Once for every combination of the rates at which modalities are missing in training; once if none are.
+
     Returns:
-        the path of the checkpoint, which `--model` takes.
+        the paths of the checkpoints, which `--model` takes.
 
     Raises:
         BadInput: before training, unknown names, a checkpoint that cannot be written, or a model that cannot be
             trained or does not fit the task; later, a loss that is not finite.
     """
     task, device = load_task(training.task), choose_device(training.device)
-    path = writable(training.out or f"checkpoints/{task.name}/{_file_name(training.model)}{checkpoint.SUFFIX}")
+    combinations = grid(training.train_missing, task.names)
+    paths = [writable(_place(training, task, missing, len(combinations) > 1)) for missing in combinations]
+    for path, missing in zip(paths, combinations, strict=True):
+        _train_one(training, task, missing, path, device, console)
+    return paths
+
+
+def _train_one(training: Training, task: Task, missing: Missing, path: Path, device: torch.device, console: Console) -> None:
     recipe: Recipe = resolve("recipe", training.recipe).target()
-    model, validation = fit(training, task, recipe, device, console)
+    learnt_from = incomplete(task, missing, training.seed)
+    model, validation = fit(training, learnt_from, recipe, device, console)
     metrics = {"validation_score": validation} | {
         f"test_{name}": value for name, value in _metrics(model, task, task.splits["test"], device).items()
     }
-    checkpoint.save(path, model, _card(training, task, metrics))
+    card = _card(training, task, metrics)
+    if missing:
+        card["train_missing"] = described(missing, learnt_from)
+    checkpoint.save(path, model, card)
     console.print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True, markup=False)
-    return path
+
+
+def _place(training: Training, task: Task, missing: Missing, several: bool) -> str:
+    """Where a checkpoint is to lie; its name carries what was missing, unless the user named this one file."""
+    if not training.out:
+        return f"checkpoints/{task.name}/{_file_name(training.model)}{tag(missing)}{checkpoint.SUFFIX}"
+    named = training.out.endswith(checkpoint.SUFFIX)
+    return f"{training.out.removesuffix(checkpoint.SUFFIX)}{tag(missing)}{checkpoint.SUFFIX}" if several and named else training.out
 
 
 def writable(out: str) -> Path:

@@ -48,7 +48,7 @@ class Recipe(Protocol):
 
 
 class Supervised:
-    """The task's loss on clean, complete inputs; AdamW."""
+    """The task's loss on clean inputs, each sample with the modalities it has; AdamW."""
 
     def __init__(self, learning_rate: float = 2e-3, weight_decay: float = 1e-2) -> None:
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
@@ -61,11 +61,11 @@ class Supervised:
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch."""
-        return self.task.problem.loss(self.model(batch.inputs, None), batch.targets).mean()
+        return self.task.problem.loss(self.model(batch.inputs, batch.present), batch.targets).mean()
 
     def after_step(self, stage: Stage) -> None:
         """Nothing to do."""
 
     def validate(self, batch: Batch) -> Tensor:
-        """The task's score on clean inputs."""
-        return self.task.problem.score(self.model(batch.inputs, None), batch.targets)
+        """The task's score on clean inputs, with the modalities they have."""
+        return self.task.problem.score(self.model(batch.inputs, batch.present), batch.targets)

@@ -22,6 +22,8 @@ class Batch:
         groups: the group of each sample (a speaker, a site); one group if the data knows none.
         valid: per modality of variable length, which positions are real, bool (B, ...) broadcasting
             against the modality after trailing axes are added; all others are padding.
+        present: in training on incomplete data, which modalities each sample has, bool (B, M) in the task's
+            order; a missing one holds its absent value. None: all. An evaluation sets its own.
     """
 
     samples: tuple[str, ...]
@@ -29,6 +31,7 @@ class Batch:
     targets: Tensor
     groups: tuple[str, ...]
     valid: Inputs = field(default_factory=dict)
+    present: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -44,10 +47,12 @@ class Batch:
             self.targets[index],
             tuple(self.groups[row] for row in numbers),
             take(self.valid, index),
+            None if self.present is None else self.present[index],
         )
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
         inputs = {name: x.to(device) for name, x in self.inputs.items()}
         valid = {name: mask.to(device) for name, mask in self.valid.items()}
-        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid)
+        present = None if self.present is None else self.present.to(device)
+        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present)

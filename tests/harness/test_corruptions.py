@@ -23,7 +23,7 @@ from harness.loading import Loaded
 from harness.registry import names
 from harness.report import render
 from harness.rundir import RunDirectory
-from harness.schedules import Schedule
+from harness.schedules import Schedule, parse
 from harness.summary import summarise
 from harness.sweep import SWEEP, sweep_rows
 from harness.tasks import Batch, Modality, Task
@@ -338,7 +338,8 @@ def test_typos_need_letters() -> None:
 
 def test_a_schedule_leaves_the_inputs(digits: Task) -> None:
     batch = digits.splits["test"].take(range(4))
-    schedule = Schedule.parse("mcar:0.5", digits.names)
+    schedule = parse("mcar:0.5", digits.names)
+    assert isinstance(schedule, Schedule)
     inputs, present = schedule.applied(digits, batch, 0.5, 0, 0)
     assert inputs is batch.inputs
-    assert torch.equal(present, schedule.present(digits.names, batch.samples, 0.5, 0, 0))
+    assert torch.equal(present, schedule.present(digits, batch.samples, 0.5, 0, 0))

@@ -47,3 +47,12 @@ def test_missing_is_plotted_at_the_fraction_reached() -> None:
     assert point.at == pytest.approx(0.5)
     assert point.share.value == pytest.approx(0.75)
     assert point.share.samples == 2, "repeats share their sample"
+
+
+def test_a_gap_stands_at_its_level() -> None:
+    shared = {**dict.fromkeys(SWEEP.names), "model": "m", "sample": "1", "present": "11", "status": "ok"}
+    rows = [
+        {**shared, "schedule": "gap(audio)", "level": 0.2, "score": 1.0},
+        {**shared, "schedule": "gap(audio)", "level": 0.5, "score": 0.0},
+    ]
+    assert [point.at for point in missing_curves(pa.Table.from_pylist(rows, SWEEP))["gap(audio)", "m"]] == [0.2, 0.5]

@@ -8,7 +8,7 @@ from attacks.region import Region
 from harness.loading import Loaded
 from harness.objective import TaskObjective
 from harness.registry import names
-from harness.schedules import Schedule
+from harness.schedules import Gap, Schedule, parse
 from harness.sweep import sweep_rows
 from harness.tasks import Task
 
@@ -16,8 +16,16 @@ NAMES = ("image", "audio", "text")
 SAMPLES = tuple(f"sample-{number}" for number in range(3000))
 
 
-def schedule(name: str, rate: float) -> Schedule:
-    return Schedule.parse(f"fixed(audio):{rate}" if name == "fixed" else f"{name}:{rate}", NAMES)
+def schedule(name: str, rate: float) -> Schedule | Gap:
+    named = {"fixed": "fixed(audio)", "imbalanced": "imbalanced(image:1+audio:0.5)"}
+    return parse(f"{named.get(name, name)}:{rate}", NAMES)
+
+
+def missing(digits: Task, name: str, rate: float) -> list[float]:
+    """Of each modality, the fraction of many samples in which it is missing."""
+    asked = schedule(name, rate)
+    assert isinstance(asked, Schedule)
+    return (1 - asked.present(digits, SAMPLES, rate, 0, 0).double().mean(0)).tolist()
 
 
 def test_strength_zero_is_clean(system: Loaded, digits: Task) -> None:
@@ -41,16 +49,16 @@ def test_rate_zero_is_clean(system: Loaded, digits: Task, name: str) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.9, 1.0])
-def test_rate_is_the_fraction_missing(rate: float) -> None:
-    missing = 1 - schedule("mcar", rate).present(NAMES, SAMPLES, rate, 0, 0).double().mean().item()
-    assert missing == pytest.approx(rate, abs=0.02)
-    audio = 1 - schedule("fixed", rate).present(NAMES, SAMPLES, rate, 0, 0).double().mean(0)
-    assert audio.tolist() == pytest.approx([0.0, rate, 0.0], abs=0.03)
+def test_rate_is_the_fraction_missing(digits: Task, rate: float) -> None:
+    assert missing(digits, "mcar", rate) == pytest.approx([rate] * 3, abs=0.03)
+    assert missing(digits, "fixed", rate) == pytest.approx([0.0, rate, 0.0], abs=0.03)
 
 
 @pytest.mark.parametrize("rate", [0.5, 1.0])
-def test_keep_one_keeps_one(rate: float) -> None:
-    present = schedule("mcar-keep-one", rate).present(NAMES, SAMPLES, rate, 0, 0)
+def test_keep_one_keeps_one(digits: Task, rate: float) -> None:
+    asked = schedule("mcar-keep-one", rate)
+    assert isinstance(asked, Schedule)
+    present = asked.present(digits, SAMPLES, rate, 0, 0)
     assert bool(present.any(1).all())
     expected = rate - rate**3 / 3
     assert 1 - present.double().mean().item() == pytest.approx(expected, abs=0.02)

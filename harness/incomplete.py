@@ -1,0 +1,71 @@
+"""Training on incomplete data: in a fixed part of the samples, modalities are missing for the whole training.
+
+Written ``audio:0.9`` (that share of the samples lacks the sound) or as any schedule, ``mcar:0.3``. The training
+and the validation split are treated alike; the test split stays complete, its missing rates are `evaluate`'s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+from attacks.errors import unknown
+from harness.registry import names
+from harness.schedules import Gap, Schedule, parse
+from harness.tasks import Batch, Task
+
+Missing = tuple[Schedule | Gap, ...]
+"""What is missing in training: schedules and gaps of one level each, all at once."""
+
+LEARNT_FROM = ("train", "val")
+
+
+def conditions(text: str, modalities: Sequence[str]) -> list[Schedule | Gap]:
+    """What one text asks for, rate by rate: a modality's name stands for that modality missing.
+
+    Raises:
+        BadInput: it does not parse, or names a modality, schedule or rate there is not.
+    """
+    name, _, levels = (part.strip() for part in text.rpartition(":"))
+    if "(" not in name and name not in (*modalities, *names("schedule")):
+        raise unknown("modality or schedule", name or levels, [*modalities, *names("schedule")], where=f" in --train-missing {text!r}")
+    schedule = parse(f"fixed({name}):{levels}" if name in modalities else text, modalities)
+    return [replace(schedule, levels=(level,)) for level in dict.fromkeys(schedule.levels)]
+
+
+def grid(texts: Sequence[str], modalities: Sequence[str]) -> list[Missing]:
+    """Every combination of the rates of several texts; one of nothing if there are none."""
+    return list(product(*(conditions(text, modalities) for text in texts)))
+
+
+def incomplete(task: Task, missing: Missing, seed: int) -> Task:
+    """The task with a training and a validation split whose `present` says what is missing, absent values in its place."""
+    splits = {name: _incomplete(task, split, missing, seed) if name in LEARNT_FROM else split for name, split in task.splits.items()}
+    return replace(task, splits=splits) if missing else task
+
+
+def _incomplete(task: Task, split: Batch, missing: Missing, seed: int) -> Batch:
+    for condition in missing:
+        inputs, here = condition.applied(task, split, condition.levels[0], 0, seed)
+        present = here if split.present is None else split.present & here
+        split = replace(split, inputs=task.with_stand_ins(inputs, present), present=present)
+    return split
+
+
+def tag(missing: Missing) -> str:
+    """What the name of a checkpoint says of it, such as ``-audio-0.9``."""
+    return "".join(f"-{_plain(str(condition))}-{condition.levels[0]:g}" for condition in missing)
+
+
+def described(missing: Missing, task: Task) -> dict[str, object]:
+    """What a card says: the schedules, and in which fraction of the training samples each modality is missing."""
+    present = task.splits["train"].present
+    reached = {} if present is None else dict(zip(task.names, (1 - present.double().mean(0)).tolist(), strict=True))
+    return {"schedules": [f"{condition}:{condition.levels[0]:g}" for condition in missing], "reached": reached}
+
+
+def _plain(name: str) -> str:
+    """A schedule as part of a file's name."""
+    return re.sub(r"[^\w.+-]+", "-", name.removeprefix("fixed")).strip("-")

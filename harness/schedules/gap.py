@@ -1,0 +1,84 @@
+"""A gap: a stretch of time or space missing inside a modality that is otherwise there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.randomness import keyed_generator
+from attacks.region import Inputs
+from harness.tasks import Batch, Modality, Task
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A stretch of each named modality is replaced by its absent value; the level is the fraction replaced.
+
+    The stretch lies at a place drawn per sample, and one at a higher level covers it. Of an image it is a block of
+    rows and columns, of everything else a run along the first axis: time, characters, or the values of a vector.
+
+    Attributes:
+        which: the modalities it is made in; all if none is named.
+        levels: the fractions of positions replaced, to the nearest position.
+    """
+
+    which: tuple[str, ...]
+    levels: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"gap({'+'.join(self.which)})" if self.which else "gap"
+
+    def applied(self, task: Task, batch: Batch, level: float, repeat: int, seed: int) -> tuple[Inputs, Tensor]:
+        """The inputs with the gaps, and which are present, bool (B, M): all."""
+        inputs = dict(batch.inputs)
+        for modality in task.modalities:
+            if level and modality.name in (self.which or task.names):
+                inputs[modality.name] = self._with_gap(modality, batch, level, repeat, seed)
+        return inputs, torch.ones(len(batch), len(task.modalities), dtype=torch.bool)
+
+    def _with_gap(self, modality: Modality, batch: Batch, level: float, repeat: int, seed: int) -> Tensor:
+        x = batch.inputs[modality.name]
+        first, last = axes(modality)
+        sizes, real = modality.shape[first:last], _real(modality, batch)
+        missing = []
+        for sample, valid in zip(batch.samples, real, strict=True):
+            draws = torch.rand(len(sizes), generator=keyed_generator("schedule", seed, sample, str(self), modality.name, repeat))
+            missing.append(stretch(sizes, level, draws, valid))
+        hole = torch.stack(missing).reshape(len(x), *[1] * first, *sizes, *[1] * (len(modality.shape) - last)).to(x.device)
+        return torch.where(hole, modality.stand_in(x), x)
+
+
+def _real(modality: Modality, batch: Batch) -> Sequence[Tensor | None]:
+    """Per sample, which positions are no padding; of an image all count."""
+    valid = batch.valid.get(modality.name)
+    if valid is None or modality.kind == "image":
+        return [None] * len(batch)
+    return list(valid.cpu().flatten(2).any(2) if valid.ndim > 2 else valid.cpu())
+
+
+def axes(modality: Modality) -> tuple[int, int]:
+    """From which axis of a sample, and up to which, its positions run: (C, H, W) and (H, W) along the last two, others along the first."""
+    rank = len(modality.shape)
+    return (rank - 2, rank) if modality.kind == "image" and rank >= 2 else (0, 1)
+
+
+def stretch(sizes: tuple[int, ...], level: float, draws: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Which positions of a grid are missing, bool (*sizes): the nearest to a drawn centre, that fraction of those that are valid.
+
+    Near is meant along the farthest axis, as a share of the axis: a run on a line, a block on a plane. Ties fall to the
+    position that comes first.
+    """
+    offsets = [
+        ((torch.arange(size) + 0.5) / size - centre).abs().reshape(*[1] * axis, -1, *[1] * (len(sizes) - axis - 1))
+        for axis, (size, centre) in enumerate(zip(sizes, draws.tolist(), strict=True))
+    ]
+    distance = torch.stack(torch.broadcast_tensors(*offsets)).amax(0)
+    if valid is not None:
+        distance = torch.where(valid, distance, torch.inf)
+    count = round(level * int(distance.isfinite().sum()))
+    hole = torch.zeros(distance.numel(), dtype=torch.bool)
+    hole[distance.flatten().argsort(stable=True)[:count]] = True
+    return hole.reshape(sizes)
