@@ -58,7 +58,7 @@ class _Adaptive:
         ahead = region.step(at, gradient, self.length, climber.strength)
         if step:
             ahead = region.project(
-                {n: x + MOMENTUM * (ahead[n] - x) + (1 - MOMENTUM) * (x - self.before[n]) for n, x in at.items()}, climber.strength
+                {n: torch.lerp(x, ahead[n], MOMENTUM).add_(x - self.before[n], alpha=1 - MOMENTUM) for n, x in at.items()}, climber.strength
             )
         self.before = at
         return ahead

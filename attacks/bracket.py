@@ -18,11 +18,13 @@ from attacks.aims import Nearby
 from attacks.alternate import alternate
 from attacks.apgd import apgd
 from attacks.fmn import fmn
+from attacks.mixed import mixed
 from attacks.objective import Loss, Named, Toward
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
 from attacks.sidebyside import side_by_side
+from attacks.universal import universal
 
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
 CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
@@ -63,7 +65,8 @@ class Bracket:
         warm: how many of the walks and of the moves a sample gets that a smaller scenario has a witness for.
         steps: gradient evaluations of one attack, by APGD.
         rounds: strengths that each move tries.
-        opening: the first of them, as a share of the best known strength.
+        edits: steps of one attack, and strengths that are tried, where edits other than tokens take part.
+        opening: the first of the rounds, as a share of the best known strength.
     """
 
     summary: str
@@ -73,6 +76,7 @@ class Bracket:
     warm: tuple[int, int]
     steps: int
     rounds: int
+    edits: tuple[int, int]
     opening: float = 0.9
 
     def __call__(self, hunt: Hunt) -> None:
@@ -95,7 +99,16 @@ class Bracket:
                 too_small = self._below(hunt, move, nearby, too_small, turn, number)
 
     def _with_edits(self, hunt: Hunt) -> None:
-        """Discrete balls in turn with the continuous ones, which alone come first where no smaller scenario has had them."""
+        edits = {ball.norm_name for ball in hunt.region.scenario.edits}
+        if "universal" in edits:
+            universal(hunt, steps=self.edits[0])
+        elif edits == {"tokens"}:
+            self._with_tokens(hunt)
+        else:
+            mixed(hunt, steps=self.edits[0], rounds=self.edits[1])
+
+    def _with_tokens(self, hunt: Hunt) -> None:
+        """Tokens in turn with the norm balls, which alone come first where no smaller scenario has had them."""
         alone = hunt.region.continuous({})
         if alone.scenario.attacked and not hunt.singles:
             inner = Hunt(hunt.objective, alone, hunt.samples, hunt.seed, hunt.limit)
@@ -180,12 +193,12 @@ class Bracket:
 
 FAST = Bracket(
     "FMN-20, then APGD-10 below it: a first look, about 45 gradients a scenario",
-    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=3,
+    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=3, edits=(10, 4),
 )  # fmt: skip
 STANDARD = Bracket(
     "FMN-30 at two classes, then APGD-12 below it from two starts: for numbers to report, about 60 gradients a scenario",
     walks=(NEAREST, SECOND), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
-    warm=(2, 1), steps=12, rounds=2,
+    warm=(2, 1), steps=12, rounds=2, edits=(20, 6),
 )  # fmt: skip
 THOROUGH = Bracket(
     "FMN-100 at three classes, then APGD-50 below it in seven ways: when much hangs on it",
@@ -194,5 +207,5 @@ THOROUGH = Bracket(
         Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS), Move(MARGIN, Start.RANDOM), Move(DLR, Start.RANDOM),
         Move(NEAREST, Start.CLEAN), Move(SECOND, Start.RANDOM), Move(THIRD, Start.RANDOM),
     ),
-    warm=(3, 7), steps=50, rounds=4, opening=0.95,
+    warm=(3, 7), steps=50, rounds=4, edits=(50, 12), opening=0.95,
 )  # fmt: skip

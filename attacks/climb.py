@@ -6,14 +6,14 @@ that fail leave the batch. The best iterate of the whole path is kept, never the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from attacks.errors import ModelBroke
-from attacks.objective import Loss, Named, Objective, judged_gradient
+from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
 from attacks.region import Inputs, Region, select, take
 
 BLOCK = 5  # steps between two looks at which samples fail
@@ -27,11 +27,14 @@ class Attempt:
         inputs: the attacked modalities: the first iterate that fails, else the one of highest loss.
         fails: whether it fails, bool (B,).
         gradients: gradient evaluations spent on each sample, int64 (B,).
+        late: the share of all that the loss rose by which it rose in the last tenth of the steps, (B,);
+            None where the attack does not say.
     """
 
     inputs: Inputs
     fails: Tensor
     gradients: Tensor
+    late: Tensor | None = None
 
 
 @dataclass(eq=False)
@@ -44,6 +47,7 @@ class Climber:
         best: the first iterate that failed, else the one of highest loss; `value` is the loss there.
         fails: whether `best` fails, bool (B,).
         broken: whether the model ever answered NaN, bool (B,).
+        marks: the best loss at the first step and where the last tenth of the steps begins, (B, 2).
     """
 
     objective: Objective
@@ -55,6 +59,17 @@ class Climber:
     value: Tensor
     fails: Tensor
     broken: Tensor
+    marks: Tensor
+
+    @property
+    def late(self) -> Tensor:
+        """See `Attempt`."""
+        first, mark = self.marks.unbind(1)
+        rise = self.value - first
+        return torch.where(rise > 0, (self.value - mark) / rise.clamp_min(torch.finfo(rise.dtype).tiny), 0.0)
+
+    def mark(self, column: int) -> None:
+        self.marks = torch.where(torch.arange(2, device=self.marks.device) >= column, self.value[:, None], self.marks)
 
     def keep(self, fails: Tensor, value: Tensor) -> Tensor:
         """Remember the present iterate if it is better; returns where it was, bool (B,)."""
@@ -69,6 +84,7 @@ class Climber:
         return Climber(
             self.objective.take(rows), self.region.take(rows), self.loss.take(rows), self.strength[rows],
             take(self.at, rows), take(self.best, rows), self.value[rows], self.fails[rows], self.broken[rows],
+            self.marks[rows],
         )  # fmt: skip
 
 
@@ -102,31 +118,36 @@ def climb(
     at = region.project(start or region.clean, limit)
     nothing = torch.zeros(len(region), dtype=torch.bool, device=device)
     lowest = torch.full((len(region),), float("-inf"), device=device)
-    climber = Climber(objective, region, loss or Named(), limit, at, at, lowest, nothing, nothing)
-    rows, attempt = torch.arange(len(region), device=device), Attempt(dict(at), nothing.clone(), torch.zeros_like(limit, dtype=torch.int64))
+    climber = Climber(objective, region, loss or Named(), limit, at, at, lowest, nothing, nothing, lowest[:, None].repeat(1, 2))
+    rows, none = torch.arange(len(region), device=device), torch.zeros_like(limit, dtype=torch.int64)
+    late = torch.zeros_like(lowest)
+    attempt = Attempt(dict(at), nothing.clone(), none, late)
+    last = steps - math.ceil(steps / 10)
     for first in range(0, steps, BLOCK):
         block = range(first, min(first + BLOCK, steps))
         for step in block:
             verdict, value, gradient = judged_gradient(climber.objective, climber.region, climber.at, climber.loss)
             better = climber.keep(verdict.fails, value)
+            if step in (0, last):
+                climber.mark(0 if step == 0 else 1)
             climber.at = mover.move(climber, value, gradient, better, step)
         attempt.gradients[rows] += len(block)
         left = (~climber.fails).nonzero().squeeze(1)
         if len(left) < len(rows):
-            _record(attempt, rows, climber)
+            _record(attempt, late, rows, climber)
             rows, climber, mover = rows[left], climber.take(left), mover.take(left)
         if not len(rows):
             return attempt
     with torch.no_grad():
         verdict = climber.objective(climber.region.complete(climber.at))
         climber.keep(verdict.fails, climber.loss(verdict))
-    _record(attempt, rows, climber)
+    _record(attempt, late, rows, climber)
     return attempt
 
 
-def _record(attempt: Attempt, rows: Tensor, climber: Climber) -> None:
-    if bool(climber.broken.any()):
-        raise ModelBroke(f"the model answers NaN on {int(climber.broken.sum())} of {len(rows)} samples under attack: mend the model")
+def _record(attempt: Attempt, late: Tensor, rows: Tensor, climber: Climber) -> None:
+    refuse_nan(climber.broken)
     for name, x in climber.best.items():
         attempt.inputs[name] = attempt.inputs[name].index_copy(0, rows, x)
     attempt.fails[rows] = climber.fails
+    late[rows] = climber.late

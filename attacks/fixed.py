@@ -92,8 +92,8 @@ class Fixed:
         """Raise BadInput if the attack cannot attack such a region; `classes` is None for what is no classifier."""
         for ball in region.scenario.edits:
             raise BadInput(
-                f"attack {self.name!r} moves inside a norm, and {ball} counts edits: "
-                f"attack the relaxation {ball.modality}@linf:0.1 in its place, or leave the attack out"
+                f"attack {self.name!r} moves inside a norm, and {ball} allows edits: "
+                f"attack {ball.modality}@linf:0.1 in its place, or leave the attack out"
             )
         if isinstance(self.attack, Choosy):
             self.attack.check(region, classes, dict(self.options))

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.errors import ModelBroke
-from attacks.objective import Loss, Named, Objective, judged_gradient
+from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
 from attacks.region import Inputs, Region, select
 
 LENGTHS = (1.0, 0.01)  # of a step, as shares of the strength, first and last
@@ -66,6 +65,5 @@ def fmn(
         outside = torch.where(nearest.isinf(), reached, allowed) * (1 + shrink)  # a little beyond, as on the boundary rounding decides
         allowed = torch.where(verdict.fails, torch.minimum(allowed, nearest) * (1 - shrink), outside).clamp(max=limit)
         at = region.step(at, gradient, (allowed * length).double(), allowed.double())
-    if bool(broken.any()):
-        raise ModelBroke(f"the model answers NaN on {int(broken.sum())} of {len(broken)} samples under attack: mend the model")
+    refuse_nan(broken)
     return Nearest(best, nearest.isfinite(), steps + 1)

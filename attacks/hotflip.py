@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.errors import ModelBroke
-from attacks.objective import Named, judged_gradient
+from attacks.edits.tokens import replacements
+from attacks.objective import Named, judged_gradient, refuse_nan
 from attacks.region import Inputs, Region, take
 from attacks.scenario import Ball
 from attacks.search import Hunt
-from attacks.tokens import replacements
 
 BEAM = 3  # texts kept after each edit
 CANDIDATES = 32  # replacements tried on each of them
@@ -117,7 +116,7 @@ def _edited_once(hunt: Hunt, rows: Tensor, beam: Beam, name: str, free: Tensor) 
     objective, region = hunt.fast.take(rows[row]), hunt.region.take(rows[row])
     here = {key: x[row, slot].reshape(len(row), *region.inputs[key].shape[1:]) for key, x in beam.texts.items()}
     _, value, gradient = judged_gradient(objective, region, here, MARGIN)
-    _refuse_nan(value)
+    refuse_nan(value.isnan())
     hunt.spend(rows, beam.alive.sum(1))
     text, slopes = _matrix(here[name]), _matrix(gradient[name])
     untouched = (text == _matrix(region.inputs[name])).all(-1, keepdim=True)
@@ -129,7 +128,7 @@ def _edited_once(hunt: Hunt, rows: Tensor, beam: Beam, name: str, free: Tensor) 
         with torch.no_grad():
             there = _replaced(text, position[:, turn], token[:, turn]).reshape(-1, *shape)
             reached = MARGIN(objective(region.complete({**here, name: there})))
-        _refuse_nan(reached)
+        refuse_nan(reached.isnan())
         value[row, slot, turn] = torch.where(gain[:, turn] > NEVER, reached.float(), NEVER)
     every = torch.zeros_like(value, dtype=torch.int64)
     return _best(beam, name, value, every.index_put((row, slot), position), every.index_put((row, slot), token))
@@ -157,9 +156,3 @@ def _replaced(text: Tensor, position: Tensor, token: Tensor) -> Tensor:
     """The text (R, positions, vocabulary) with one row of each made the one-hot vector of the token."""
     row = torch.arange(len(text), device=text.device)
     return text.index_put((row, position), F.one_hot(token, text.shape[-1]).to(text.dtype))
-
-
-def _refuse_nan(value: Tensor) -> None:
-    broken = int(value.isnan().sum())
-    if broken:
-        raise ModelBroke(f"the model answers NaN on {broken} of {len(value)} samples under attack: mend the model")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.errors import unknown
+from attacks.errors import ModelBroke, unknown
 from attacks.region import Inputs, Region
 
 DLR_CLASSES = 4  # the fewest for which DLR says more than the margin
@@ -147,6 +147,12 @@ def judged_gradient(objective: Objective, region: Region, at: Inputs, loss: Loss
         name: torch.zeros_like(x) if part is None else torch.nan_to_num(part) for (name, x), part in zip(at.items(), found, strict=True)
     }
     return verdict, value.detach(), gradient
+
+
+def refuse_nan(broken: Tensor) -> None:
+    """Raise ModelBroke where the model answered NaN, bool (B,). Waits for the device."""
+    if bool(broken.any()):
+        raise ModelBroke(f"the model answers NaN on {int(broken.sum())} of {len(broken)} samples under attack: mend the model")
 
 
 @contextmanager

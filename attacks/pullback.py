@@ -7,7 +7,7 @@ import torch
 from attacks.objective import Objective
 from attacks.region import Inputs, Region, select
 
-HALVINGS = 5  # of the line between a failure and the clean input
+HALVINGS = 4  # of the line between a failure and the clean input
 
 
 def pulled_back(objective: Objective, region: Region, failing: Inputs) -> Inputs:

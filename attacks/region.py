@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from attacks.edits import Place
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.scenario import Scenario, parse
-from attacks.tokens import EDITS
 
 Inputs = dict[str, Tensor]
 """The inputs of a model: one tensor (B, ...) for each modality."""
@@ -33,8 +34,12 @@ class Range:
         ends = (torch.as_tensor(end, dtype=x.dtype, device=x.device).expand_as(x) for end in (self.low, self.high))
         return Range(*ends)
 
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        return torch.as_tensor(self.low), torch.as_tensor(self.high)
+
     def clamp(self, x: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(x, torch.as_tensor(self.low)), torch.as_tensor(self.high))
+        return torch.clamp(x, *self.ends)
 
 
 Bounds = Mapping[str, Range]
@@ -86,8 +91,7 @@ class Region:
                     f"(they span {x.min():g} to {x.max():g}): mend the data or the range"
                 )
         for ball in scenario.edits:
-            valid = ranges[ball.modality]
-            fault = EDITS[ball.norm_name].fault(inputs[ball.modality], torch.as_tensor(valid.low), torch.as_tensor(valid.high))
+            fault = ball.edit.fault(Place(inputs[ball.modality], *ranges[ball.modality].ends))
             if fault:
                 raise BadInput(f"modality {ball.modality!r} {fault}: mend the data, or attack it in a norm, as in {ball.modality}@linf:0.1")
         return Region(inputs, ranges, scenario)
@@ -100,12 +104,16 @@ class Region:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
+    def place(self, name: str) -> Place:
+        """Where an edit of one modality works."""
+        return Place(self.inputs[name], *self.ranges[name].ends)
+
     def take(self, rows: Tensor) -> Region:
         ranges = {name: Range(torch.as_tensor(r.low)[rows], torch.as_tensor(r.high)[rows]) for name, r in self.ranges.items()}
         return Region(take(self.inputs, rows), ranges, self.scenario)
 
     def continuous(self, edited: Mapping[str, Tensor]) -> Region:
-        """The same without the discrete balls, the given edited modalities in the place of the clean ones."""
+        """The same without the balls that allow edits, the given edited modalities in the place of the clean ones."""
         scenario = self.scenario.continuous
         return Region({**self.inputs, **edited}, {name: self.ranges[name] for name in scenario.attacked_names}, scenario)
 
@@ -115,23 +123,25 @@ class Region:
 
     def gauge(self, candidate: Mapping[str, Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
         """The smallest strength that allows the candidate, max_m ‖δ_m‖ / r_m, (B,)."""
-        sizes = [
-            ball.measure.size(candidate[ball.modality].to(dtype) - self.inputs[ball.modality].to(dtype)) / ball.radius
-            for ball in self.scenario.attacked
-        ]
+        sizes = [ball.size(self.inputs[ball.modality], candidate[ball.modality], dtype) / ball.radius for ball in self.scenario.attacked]
         return torch.stack(sizes).amax(0)
 
     def slope(self, gradient: Mapping[str, Tensor]) -> Tensor:
         """How fast a loss can rise with the strength, to first order: Σ_m r_m ‖∇_m‖_dual, (B,)."""
         return torch.stack([ball.radius * ball.norm.dual(gradient[ball.modality]) for ball in self.scenario.attacked]).sum(0)
 
+    @cached_property
+    def _slack(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """How far down and up each value may go."""
+        return {name: (valid.low - self.inputs[name], valid.high - self.inputs[name]) for name, valid in self.ranges.items()}
+
     def project(self, candidate: Mapping[str, Tensor], strength: Tensor) -> Inputs:
-        """The nearest allowed inputs at strength (B,), modality by modality."""
-        projected = {}
-        for ball in self.scenario.attacked:
+        """The nearest allowed inputs at strength (B,), modality by modality; edits are left as they are."""
+        projected = {ball.modality: candidate[ball.modality] for ball in self.scenario.edits}
+        for ball in self.scenario.continuous.attacked:
             x, valid = self.inputs[ball.modality], self.ranges[ball.modality]
             radius = (strength * ball.radius).to(x.dtype)
-            delta = ball.norm.project(candidate[ball.modality] - x, radius, valid.low - x, valid.high - x)
+            delta = ball.norm.project(candidate[ball.modality] - x, radius, *self._slack[ball.modality])
             projected[ball.modality] = valid.clamp(x + delta)  # x + (high - x) may round past high
         return projected
 
@@ -139,7 +149,7 @@ class Region:
         """One steepest step in every attacked modality, `length` (B,) in units of strength, projected."""
         moved = {
             ball.modality: at[ball.modality]
-            + per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype) * ball.norm.ascent(gradient[ball.modality])
+            + ball.norm.ascent(gradient[ball.modality]) * per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype)
             for ball in self.scenario.attacked
         }
         return self.project(moved, strength)

@@ -16,14 +16,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
 
+import torch
+from torch import Tensor
+
+from attacks.edits import EDITS, Edit
 from attacks.errors import BadInput, unknown
 from attacks.norms import NORMS, Norm
-from attacks.tokens import EDITS, Edit
 
 INTACT = "intact"
 GRAMMAR = (
-    "MODALITY@NORM:RADIUS | MODALITY@tokens:COUNT | MODALITY@missing | MODALITY@intact, joined by '+'; "
-    "'intact' alone is the untouched input"
+    "MODALITY@NORM:RADIUS | MODALITY@EDIT:SIZE | MODALITY@missing | MODALITY@intact, joined by '+'; 'intact' alone is the untouched input"
 )
 MAX_CLOSED = 3  # up to this many attacked modalities, every sub-scenario is searched first
 
@@ -34,7 +36,7 @@ _TERM = re.compile(r"\s*(?P<name>[^\s@+:]+)\s*@\s*(?P<what>[^\s@+:]+)\s*(?::\s*(
 class Ball:
     """A set of allowed changes of one modality at strength 1: ‖δ‖ ≤ radius, in the modality's raw units.
 
-    A discrete ball bounds a number of edits in the place of a norm; at strength t it allows ⌊t · radius⌋.
+    In the place of a norm there may be an edit; at strength t one of size t · radius is allowed.
     """
 
     modality: str
@@ -42,24 +44,31 @@ class Ball:
     radius: float
 
     @property
-    def discrete(self) -> bool:
-        return self.norm_name in EDITS
+    def has_norm(self) -> bool:
+        """Whether a norm bounds the change; else it is an edit."""
+        return self.norm_name in NORMS
 
     @property
     def norm(self) -> Norm:
-        """The norm of a continuous ball.
+        """The norm.
 
         Raises:
-            BadInput: the ball is discrete.
+            BadInput: the ball allows edits.
         """
-        if self.discrete:
-            raise BadInput(f"{self} counts edits and has no norm: attack the relaxation {self.modality}@linf:0.1 in its place")
+        if not self.has_norm:
+            raise BadInput(f"{self} allows edits and has no norm: attack in one, as in {self.modality}@linf:0.1")
         return NORMS[self.norm_name]
 
     @property
-    def measure(self) -> Norm | Edit:
-        """What measures a change."""
-        return EDITS[self.norm_name] if self.discrete else self.norm
+    def edit(self) -> Edit:
+        """What the ball allows, where it has no norm."""
+        return EDITS[self.norm_name]
+
+    def size(self, x: Tensor, moved: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        """How large the change from `x` to `moved` (B, ...) is, (B,)."""
+        if self.has_norm:
+            return self.norm.size(moved.to(dtype) - x.to(dtype))
+        return self.edit.size(x, moved).to(dtype)
 
     def __str__(self) -> str:
         return f"{self.modality}@{self.norm_name}:{_number(self.radius)}"
@@ -96,13 +105,13 @@ class Scenario:
 
     @property
     def edits(self) -> tuple[Ball, ...]:
-        """The discrete balls."""
-        return tuple(ball for ball in self.attacked if ball.discrete)
+        """The balls that allow edits."""
+        return tuple(ball for ball in self.attacked if not ball.has_norm)
 
     @property
     def continuous(self) -> Scenario:
-        """The scenario without its discrete balls."""
-        return Scenario(tuple(ball for ball in self.attacked if not ball.discrete), self.missing)
+        """The scenario with its norm balls only."""
+        return Scenario(tuple(ball for ball in self.attacked if ball.has_norm), self.missing)
 
     def __str__(self) -> str:
         terms = [str(ball) for ball in self.attacked] + [f"{name}@missing" for name in self.missing]
@@ -163,9 +172,8 @@ def parse(text: str) -> Scenario:
             at = place + match.start("what") + 1
             raise BadInput(f"scenario {text!r}, character {at}: {unknown('norm', what, [*NORMS, *EDITS, 'missing', INTACT])}")
         elif radius is None:
-            raise _unparsed(
-                text, place + match.end("what"), "", f"{what} needs a radius, as in {name}@{what}:{1 if what in EDITS else 0.5}"
-            )
+            example = EDITS[what].example if what in EDITS else 0.5
+            raise _unparsed(text, place + match.end("what"), "", f"{what} needs a radius, as in {name}@{what}:{example}")
         else:
             balls.append(Ball(name, what, _radius(text, place + match.start("radius"), radius)))
         place += len(term) + 1

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from attacks.aims import Aims
+from attacks.draws import unit_changes
+from attacks.expectation import judged
 from attacks.objective import Objective
-from attacks.randomness import unit_changes
 from attacks.region import Bounds, Inputs, Region, take
 from attacks.scenario import Scenario, closure, parse
 from attacks.verify import verify
@@ -143,7 +144,8 @@ def search_all(
     for scenario in closure(scenarios):
         below = scenario.below()
         singles = [done[smaller] for smaller in below if len(smaller.attacked) == 1]
-        hunt = Hunt(objective, Region.of(inputs, bounds, scenario), names, seed, limit, aims, singles)
+        region = Region.of(inputs, bounds, scenario)
+        hunt = Hunt(judged(objective, region, names, seed), region, names, seed, limit, aims, singles)
         _hand_up(hunt, {smaller: done[smaller] for smaller in below})
         if scenario.attacked:
             algorithm(hunt)

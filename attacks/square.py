@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from attacks.climb import BLOCK, Attempt
-from attacks.errors import ModelBroke
+from attacks.draws import unit_changes
 from attacks.norms import per_sample
-from attacks.objective import Loss, Named, Objective
-from attacks.randomness import keyed_generator, unit_changes
+from attacks.objective import Loss, Named, Objective, refuse_nan
+from attacks.randomness import keyed_generator
 from attacks.region import Inputs, Region, select, take
 
 FIRST_SHARE = 0.3  # of a modality's values that the first window covers
@@ -85,8 +85,7 @@ def square(
     for step in range(1, steps):
         state.judge(_proposal(state, step, steps))
         if step % BLOCK == 0 or step == steps - 1:
-            if bool(state.value.isnan().any()):
-                raise ModelBroke("the model answers NaN under attack: mend the model")
+            refuse_nan(state.value.isnan())
             for name, x in state.at.items():
                 attempt.inputs[name] = attempt.inputs[name].index_copy(0, rows, x)
             attempt.fails[rows] = state.fails

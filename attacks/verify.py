@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from attacks.objective import Objective
-from attacks.region import Bounds, Inputs
+from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Ball, Scenario
 
 TOLERANCE = 1e-6  # relative: strengths are recorded as float64 of float32 differences
@@ -21,7 +22,8 @@ def verify(
 
     A witness passes when the modalities the scenario does not attack are untouched, byte for byte;
     every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured anew (of tokens: the
-    changed rows are one-hot, and counted anew); and the model fails on it, asked anew.
+    changed rows are one-hot, and counted anew; other edits alike); and the model fails on it, asked anew.
+    An edit that the world changes on its way is judged by the objective: see `attacks.expectation.judged`.
 
     Args:
         witness: full inputs, (B, ...) per modality.
@@ -35,7 +37,7 @@ def verify(
     for name, x in inputs.items():
         moved = witness[name]
         if name in balls:
-            good &= _within(balls[name], x, moved, strength)
+            good &= _within(balls[name], x, moved, strength, bounds.get(name))
             valid = bounds.get(name)
             if valid is not None:
                 outside = (moved < torch.as_tensor(valid.low)) | (moved > torch.as_tensor(valid.high)) | moved.isnan()
@@ -47,13 +49,49 @@ def verify(
     return good & fails
 
 
-def _within(ball: Ball, x: Tensor, moved: Tensor, strength: Tensor) -> Tensor:
+def _within(ball: Ball, x: Tensor, moved: Tensor, strength: Tensor, valid: Range | None) -> Tensor:
+    allowed = strength.double() * ball.radius * (1 + TOLERANCE)
+    changed = moved != x
     if ball.norm_name == "tokens":
-        changed = (moved != x).any(dim=-1)
+        rows = changed.any(dim=-1)
         one_hot = ((moved != 0).sum(dim=-1) == 1) & (moved == 1).any(dim=-1)
-        edits = changed.reshape(len(x), -1).sum(dim=1)
-        return (edits <= strength.double() * ball.radius * (1 + TOLERANCE)) & (one_hot | ~changed).reshape(len(x), -1).all(dim=1)
+        return (rows.reshape(len(x), -1).sum(dim=1) <= allowed) & (one_hot | ~rows).reshape(len(x), -1).all(dim=1)
+    if ball.norm_name == "l0":
+        return changed.reshape(len(x), -1).sum(dim=1) <= allowed
+    if ball.norm_name == "dead":
+        pixels = changed.reshape(len(x), -1, *x.shape[-2:]).any(dim=1)
+        dark = (moved == torch.as_tensor(valid.low if valid else float("-inf"))) | ~changed
+        return (pixels.flatten(1).sum(dim=1) <= allowed) & dark.flatten(1).all(dim=1)
+    if ball.norm_name == "stuck":
+        channels = changed.movedim(1 if x.ndim >= 4 else -1, 1).flatten(2) if x.ndim > 2 else changed[:, :, None]
+        return channels.any(dim=2).sum(dim=1) <= allowed
+    if ball.norm_name in ("patch", "universal"):
+        return torch.stack([_in_the_middle(each, float(area)) for each, area in zip(changed, allowed, strict=True)])
+    if ball.norm_name == "shift":
+        return torch.stack([_is_shift(*each) for each in zip(x, moved, allowed.tolist(), strict=True)])
     change = (moved.double() - x.double()).reshape(len(x), -1)
-    order = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}[ball.norm_name]
+    order = {"linf": float("inf"), "air": float("inf"), "l2": 2.0, "l1": 1.0}[ball.norm_name]
     size: Tensor = torch.linalg.vector_norm(change, ord=order, dim=1)
-    return size <= strength.double() * ball.radius * (1 + TOLERANCE)
+    return size <= allowed
+
+
+def _in_the_middle(changed: Tensor, area: float) -> Tensor:
+    """Whether all changes of an image (..., H, W) lie in a square in its middle of at most such a share of it."""
+    height, width = changed.shape[-2:]
+    side = min(math.floor(math.sqrt(area * height * width) + TOLERANCE), height, width)
+    rest = changed.clone()
+    top, left = (height - side) // 2, (width - side) // 2
+    rest[..., top : top + side, left : left + side] = False
+    return ~rest.any()
+
+
+def _is_shift(x: Tensor, moved: Tensor, most: float) -> Tensor:
+    """Whether a sequence (T, ...) is another one moved by at most so many steps, with zeros in the gap."""
+    length = len(x)
+    for steps in range(min(math.floor(most), length - 1) + 1):
+        for late, early in ((moved, x), (x, moved)):
+            kept = torch.equal(late[steps:], early[: length - steps])
+            gap = moved[:steps] if late is moved else moved[length - steps :]
+            if kept and not bool(gap.any()):
+                return torch.tensor(True, device=x.device)
+    return torch.tensor(False, device=x.device)

@@ -271,7 +271,7 @@ def bare(problem: Problem, scenario: Scenario, sizes: list[int]) -> float:
     for size in sizes:
         part, at = bound[size]
         leaves = {name: x.detach().requires_grad_() for name, x in at.clean.items()}
-        loss = nn.functional.cross_entropy(part._answered({**at.inputs, **leaves}), part.targets, reduction="sum")
+        loss = nn.functional.cross_entropy(part.answers({**at.inputs, **leaves}), part.targets, reduction="sum")
         torch.autograd.grad(loss, list(leaves.values()))
     return time.perf_counter() - started
 

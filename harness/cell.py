@@ -11,10 +11,12 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from attacks.expectation import Expectation, judged
 from attacks.objective import preserved
-from attacks.region import Inputs
+from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search import Found, search_all
+from harness.compiled import compiled
 from harness.ledger import LEDGER, found_rows, scenario_columns
 from harness.objective import TaskObjective
 from harness.plan import Cell, Work
@@ -86,25 +88,37 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
 def _search(
     work: Work, module: nn.Module, batch: Batch, everything: Tensor, parts: Parts, progress: Progress, deadline: float | None
 ) -> None:
-    task = work.task
+    task, twin = work.task, compiled(module) if work.config.compile else None
     for group in work.scenarios:
         present = everything.clone()
         for name in group[0].missing:
             present[:, task.names.index(name)] = False
-        objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision])
+        objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin)
         steps = search_all(
             work.search, objective, batch.inputs, task.bounds(batch), group,
             samples=batch.samples, seed=work.config.seed, limit=work.config.limit,
         )  # fmt: skip
         for scenario, found in steps:
             with torch.no_grad():
-                predictions = task.problem.predictions(objective.outputs(found.witness))
+                predictions = task.problem.predictions(_answers(work, objective, batch, scenario, found.witness))
             rows = found_rows(scenario, found, predictions)
             parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, rows, strict=True)]
             parts.witnesses |= _kept(work, batch, scenario, found)
             progress(len(batch), int(found.gradients.sum()))
             if deadline is not None and time.monotonic() > deadline:
                 raise OutOfTime
+
+
+def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scenario, witness: Inputs) -> Tensor:
+    """The model's outputs on the witnesses; of those judged over draws, in the first draw that fails."""
+    region = Region.of(batch.inputs, work.task.bounds(batch), scenario)
+    over = judged(objective, region, batch.samples, work.config.seed)
+    if not isinstance(over, Expectation):
+        return objective.outputs(witness)
+    outputs = torch.stack([objective.outputs(received) for received in over.received(witness)])
+    fails = torch.stack([work.task.problem.verdict(each, batch.targets).fails for each in outputs])
+    first = (fails.cumsum(0) == 0).sum(0) % len(fails)
+    return outputs[first, torch.arange(len(batch), device=first.device)]
 
 
 def _sample_rows(batch: Batch, predictions: Tensor, scores: list[float]) -> list[dict[str, Any]]:

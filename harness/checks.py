@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import mean
 from typing import Any
@@ -11,27 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attacks.climb import Attempt
-from attacks.fixed import Fixed, FixedAttack, InTurn
 from attacks.objective import Named, Objective, judged_gradient
-from attacks.randomness import unit_changes
 from attacks.region import Inputs, Region
 from attacks.search import Hunt, Search
 from harness.curves import Share
 from harness.objective import TaskObjective
-from harness.registry import resolve
 
 STRENGTH = 1.0  # the radii as written: what the table shows
 FEW = 0.1  # a share of samples that is not worth a flag
 NO_SLOPE = 1e-7  # relative to the margin: float32 would not see such a loss move
-UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
-QUERIES = 75  # of the black-box search
 TINY_CHANGE = 1e-4  # of a modality's range
 SAME_OUTPUT = 1e-5  # relative: kernels on a device may add in another order
 TOO_WIDE = 0.3
 MOST = 0.5  # a share of samples that is no accident
-BUDGETED = 12  # samples searched again
-LEAST_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -65,6 +57,7 @@ class Case:
         strengths: their critical strengths by the ledger, float64 (B,).
         ledger: all the rows of the model and scenario.
         complete: whether every modality is attacked or missing.
+        search: the run's.
     """
 
     objective: TaskObjective
@@ -74,6 +67,7 @@ class Case:
     strengths: Tensor
     ledger: Sequence[Mapping[str, Any]]
     complete: bool
+    search: Search
 
     @cached_property
     def outputs(self) -> Tensor:
@@ -103,9 +97,13 @@ class Case:
         width = float((torch.as_tensor(valid.high) - torch.as_tensor(valid.low)).max())
         return width if width < float("inf") else float(x.max() - x.min())
 
-    @torch.no_grad()
     def answers(self, inputs: Inputs) -> Tensor:
-        return self.objective.outputs(inputs)
+        return self.answers_of(self.objective, inputs)
+
+    @staticmethod
+    @torch.no_grad()
+    def answers_of(objective: TaskObjective, inputs: Inputs) -> Tensor:
+        return objective.outputs(inputs)
 
     def broken(self, rows: Tensor, search: Search) -> int:
         """How many of the given samples a search breaks at strength 1, verified."""
@@ -198,63 +196,6 @@ def _unmoved(case: Case, name: str) -> float:
     return float(same[counted].double().mean()) if bool(counted.any()) else 0.0
 
 
-def blackbox(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples that withstand strength 1 by the ledger, and fail there by a search without gradients."""
-    rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
-    attack: FixedAttack = resolve("attack", "square").target
-    count = case.broken(rows, Fixed("square", attack, {"steps": QUERIES}))
-    found = f"a search without gradients breaks {count} of {len(rows)} samples that withstood"
-    yield Flag("blackbox", count > 0, count / max(len(rows), 1), found, "the search by gradients missed them")
-
-
-def unlimited(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples that withstand an attack allowed as good as anything, on every modality present."""
-    if not case.complete:
-        return
-    rows = case.strengths.isinf().nonzero().squeeze(1)
-    for loss in ("margin", _first_loss(case)):
-        if len(rows):
-            region, reach = case.region.take(rows), 2 * case.region.gauge(case.swapped)[rows]
-            limit = reach.clamp_min(UNLIMITED_STRENGTH)
-            attack = resolve("attack", "apgd").target
-            reached = attack(case.fast.take(rows), region, limit, steps=UNLIMITED_STEPS, loss=Named(loss))
-            rows = rows[~reached.fails]
-    share = len(rows) / len(case.samples)
-    found = f"{share:.0%} of the samples withstand an unlimited change of every modality"
-    yield Flag("unlimited", share > 0, share, found, "the attack fails, the model need not be robust")
-
-
-@dataclass(frozen=True)
-class Again:
-    """APGD at strength 1 from a random start, by `steps` gradient evaluations."""
-
-    loss: str
-    steps: int
-    attack: Callable[..., Attempt] = field(default_factory=lambda: resolve("attack", "apgd").target)
-
-    def __call__(self, objective: Objective, region: Region, strength: float, /, *, samples: Sequence[str], seed: int) -> Attempt:
-        radius = torch.full((len(region),), strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device)
-        start = region.shifted(unit_changes(region.scenario, region.clean, samples, seed, f"trust, {self.loss}"), radius)
-        return self.attack(objective, region, radius, steps=self.steps, loss=Named(self.loss), start=start)
-
-
-def budget(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples that withstand strength 1 by the ledger, and fail there when as many gradients are spent again."""
-    rows = (case.strengths[:BUDGETED] > STRENGTH).nonzero().squeeze(1)
-    spent = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
-    steps = max(LEAST_STEPS, round(spent / 2))
-    losses = dict.fromkeys(("margin", _first_loss(case)))
-    count = case.broken(rows, InTurn(tuple(Fixed(loss, Again(loss, steps)) for loss in losses)))
-    share = count / min(BUDGETED, len(case.samples))
-    found = f"{share:.0%} of the samples withstood and fail when as many gradients are spent again"
-    yield Flag("budget", share > FEW, share, found, "the search had not converged")
-
-
-def _first_loss(case: Case) -> str:
-    with torch.no_grad():
-        return next(iter(case.objective(case.region.inputs).losses))
-
-
 def _margin(case: Case) -> Tensor:
     with torch.no_grad():
         return case.objective(case.region.inputs).losses["margin"].abs()
@@ -262,4 +203,3 @@ def _margin(case: Case) -> Tensor:
 
 ON_THE_LEDGER = (nothing_attacked, wide)
 ON_THE_MODEL = (unused, gradient, saturated, random)
-INSIDE_BALLS = (quantised, blackbox, unlimited, budget)  # these move values continuously: not where edits are counted

@@ -17,12 +17,14 @@ app = typer.Typer(
 )
 
 Many = list[str]
+DataRoot = Annotated[str | None, typer.Option(help="The folder of data sets, one folder each. [$ROBUSTNESS_DATA]")]
 INTERRUPTED = 130
 
 
 @app.command()
 def evaluate(
     task: Annotated[str | None, typer.Option(help="What to test on: a name or file.py:object. [digits]")] = None,
+    data_root: DataRoot = None,
     model: Annotated[Many | None, typer.Option(help="A model under test; may be repeated. [early, concat, mean, late]")] = None,
     scenario: Annotated[Many | None, typer.Option(help="An attack, as 'image@linf:8/255 + text@missing'; may be repeated.")] = None,
     frontier: Annotated[Many | None, typer.Option(help="Two modalities, image,audio: five scenarios; may be repeated.")] = None,
@@ -38,6 +40,9 @@ def evaluate(
     batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="What the search computes in, float32 or bf16; it verifies in float32.")] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Search with a compiled twin of the model; first steps take long. [no]")
+    ] = None,
     limit: Annotated[float | None, typer.Option(help="The largest strength searched. [8]")] = None,
     witnesses: Annotated[str | None, typer.Option(help="Samples whose adversarial inputs are kept: none, a count or all. [8]")] = None,
     budget: Annotated[str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h); the same command goes on.")] = None,
@@ -61,6 +66,7 @@ def evaluate(
 def train(
     model: Annotated[str, typer.Option(help="The model: a name or file.py:object.")],
     task: Annotated[str, typer.Option(help="What to train on.")] = "digits",
+    data_root: DataRoot = None,
     recipe: Annotated[str, typer.Option(help="How to train.")] = "supervised",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)] = None,
@@ -74,9 +80,11 @@ def train(
     """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
     from rich.console import Console
 
+    from harness.tasks.dataroot import use
     from harness.train import Training
     from harness.train import train as run
 
+    use(data_root)
     run(Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ())), _console(Console))
 
 
@@ -98,19 +106,23 @@ def report(
 
     from harness.report import write_report
     from harness.rundir import RunDirectory
-    from harness.summary import printed, summarise
+    from harness.summary import printed, printed_measures, summarise
 
     directory, console = RunDirectory(run), _console(Console)
-    console.print(printed(summarise(directory)))
+    summary = summarise(directory)
+    console.print(printed(summary))
+    console.print(printed_measures(directory, summary.models))
     console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
 
 
 @app.command()
-def verify(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
+def verify(run: Annotated[str, typer.Argument(help="A run directory.")], data_root: DataRoot = None) -> None:
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""
     from harness.rundir import RunDirectory
+    from harness.tasks.dataroot import use
     from harness.verify import recheck
 
+    use(data_root)
     checked = list(recheck(RunDirectory(run)))
     failed = [claim for claim, holds in checked if not holds]
     for claim in failed:

@@ -24,6 +24,9 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str = Field("digits", description="what the models are tested on")
+    data_root: str | None = Field(
+        None, description="the folder of data sets; null: as the environment's ROBUSTNESS_DATA says", min_length=1
+    )
     model: tuple[str, ...] = Field(DEFAULT_MODELS, description="the models under test", min_length=1)
     scenario: tuple[str, ...] = Field((), description="attacks; empty: each modality alone, and all together")
     frontier: tuple[str, ...] = Field((), description="pairs of modalities, image,audio: five scenarios of different ratio each")
@@ -38,6 +41,7 @@ class Evaluation(BaseModel):
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
+    compile: bool = Field(False, description="compile the model for the search; the first steps are slow")
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     trust: bool = Field(True, description="check how far each worst-case number can be trusted")
@@ -88,7 +92,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"batch_size", "device", "budget", "trust", "out"}
+RESULT_NEUTRAL = {"data_root", "batch_size", "device", "budget", "trust", "out"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput, ModelBroke
+from attacks.expectation import STORED
 from harness.cell import OutOfTime, failed_rows, out_of_memory, run_cell
 from harness.config import Evaluation
 from harness.environment import choose_device, device_name, git_commit, versions
@@ -22,6 +23,7 @@ from harness.progress import Reporter, reporting
 from harness.rundir import RunDirectory
 from harness.summary import printed, summarise
 from harness.sweep import mask_hash
+from harness.tasks.dataroot import use
 from harness.trust import check_run
 
 COMPLETE, STOPPED, RUNNING, FAILED = "complete", "stopped", "running", "finished with errors"
@@ -38,6 +40,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     """
     deadline = time.monotonic() + config.budget if config.budget else None
     device = choose_device(config.device)
+    use(config.data_root)
     task = load_task(config.task)
     models = [load_model(name, task, device, config.seed) for name in config.model]
     work = prepare(config, task, models)
@@ -103,11 +106,16 @@ class _Runner:
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
 
 
-def relaxations(work: Work) -> list[str]:
-    """What to say of a text that is attacked in a norm."""
-    balls = {ball for scenario in work.requested for ball in scenario.attacked if not ball.discrete}
-    texts = sorted(ball for ball in balls if work.task.modality(ball.modality).kind == "text")
-    return [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
+def remarks(work: Work) -> list[str]:
+    """What to say of attacks whose numbers mean something else than the reader may think."""
+    balls = sorted({ball for scenario in work.requested for ball in scenario.attacked})
+    texts = [ball for ball in balls if ball.has_norm and work.task.modality(ball.modality).kind == "text"]
+    drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
+    shared = [str(ball) for ball in balls if ball.norm_name == "universal"]
+    said = [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
+    said += [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
+    said += [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"] if shared else []
+    return said
 
 
 def describe(work: Work, device: torch.device) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def describe(work: Work, device: torch.device) -> dict[str, Any]:
         "identity": work.identity,
         "config": work.config.model_dump(mode="json"),
         "modalities": list(work.task.names),
-        "note": "; ".join(note for note in (work.task.note, *relaxations(work)) if note),
+        "note": "; ".join(note for note in (work.task.note, *remarks(work)) if note),
         "device": device_name(device),
         "versions": versions(),
         "git_commit": git_commit(),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from attacks import scenario
+from attacks.edits import EDITS
 from attacks.norms import NORMS
-from attacks.tokens import EDITS
 from harness import attack, frontier, schedules
 from harness.corruptions import corruption
 from harness.registry import KINDS, names, summary
@@ -19,8 +19,8 @@ def catalogue() -> dict[str, dict[str, str]]:
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
     kinds["attacks"]["torchattacks:CLASS"] = attack.TORCHATTACKS
     grammars = {"scenario": scenario, "frontier": frontier, "attack": attack, "schedule": schedules, "corruption": corruption}
-    grammar = {"norms": ", ".join(NORMS), "edits": ", ".join(EDITS), **{name: module.GRAMMAR for name, module in grammars.items()}}
-    return {**kinds, "grammar": grammar}
+    grammar = {"norms": ", ".join(NORMS), **{name: module.GRAMMAR for name, module in grammars.items()}}
+    return {**kinds, "edits": {name: edit.summary for name, edit in EDITS.items()}, "grammar": grammar}
 
 
 def as_object() -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from attacks.errors import BadInput
 from attacks.objective import Verdict
 from attacks.region import Inputs, take
+from harness.compiled import Compiled
 from harness.models.protocols import Factored
 from harness.tasks import Task
 
@@ -25,6 +26,7 @@ class TaskObjective:
         kept: features (B, ...) of modalities that do not move, of a factored model.
         dtype: what the model computes in; below float32 by autocast.
         search_dtype: the same for what `holding` returns, which searches but never verifies.
+        twin: what searches in the model's place; a compiled one, if any.
     """
 
     model: nn.Module
@@ -34,6 +36,7 @@ class TaskObjective:
     kept: Inputs
     dtype: torch.dtype = torch.float32
     search_dtype: torch.dtype = torch.float32
+    twin: nn.Module | None = None
 
     def outputs(self, inputs: Inputs) -> Tensor:
         """The model's outputs (B, width).
@@ -41,13 +44,13 @@ class TaskObjective:
         Raises:
             BadInput: they have the wrong shape, or hold NaN or +infinity.
         """
-        outputs = self._answered(inputs)
+        outputs = self.answers(inputs)
         broken = (outputs.isnan() | outputs.isposinf()).any(1)
         if bool(broken.any()):
             raise BadInput(f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model")
         return outputs
 
-    def _answered(self, inputs: Inputs) -> Tensor:
+    def answers(self, inputs: Inputs) -> Tensor:
         """The outputs, without a look at their values: that would wait for the device."""
         with torch.autocast(self.targets.device.type, self.dtype, enabled=self.dtype != torch.float32):
             outputs = self._called(inputs)
@@ -55,20 +58,20 @@ class TaskObjective:
 
     def _called(self, inputs: Inputs) -> Tensor:
         count = len(self.targets)
-        present = _padded(self.present)
+        present = self._padded(self.present)
         given = present.clone()  # a model may write into what it is given
         if self.kept and isinstance(self.model, Factored):
             moving = [name for name in self.model.encoded if name not in self.kept]
             filled = self._filled(inputs, present)
             features = {name: self.model.encode(name, filled[name]) for name in moving}
-            kept = {name: _padded(z) for name, z in self.kept.items()}
+            kept = {name: self._padded(z) for name, z in self.kept.items()}
             outputs = self.model.fuse({**kept, **features}, given)
         else:
             outputs = self.model(self._filled(inputs, present), given)
         return self._checked(outputs, len(present))[:count]
 
     def _filled(self, inputs: Inputs, present: Tensor) -> Inputs:
-        return self.task.with_stand_ins({name: _padded(x) for name, x in inputs.items()}, present)
+        return self.task.with_stand_ins({name: self._padded(x) for name, x in inputs.items()}, present)
 
     def _checked(self, outputs: object, count: int) -> Tensor:
         expected = (count, self.task.problem.width)
@@ -78,25 +81,28 @@ class TaskObjective:
         return outputs
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        return self.task.problem.verdict(self._answered(inputs), self.targets)
+        return self.task.problem.verdict(self.answers(inputs), self.targets)
 
     def take(self, rows: Tensor) -> TaskObjective:
         return replace(self, targets=self.targets[rows], present=self.present[rows], kept=take(self.kept, rows))
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TaskObjective:
         """Encode once what does not move, if the model is factored."""
-        searching = replace(self, dtype=self.search_dtype)
+        searching = replace(self, dtype=self.search_dtype, model=self.twin or self.model)
+        return searching._keeping(inputs, moving)
+
+    def _keeping(self, inputs: Inputs, moving: tuple[str, ...]) -> TaskObjective:
         if not isinstance(self.model, Factored):
-            return searching
-        count, present = len(self.targets), _padded(self.present)
+            return self
+        count, present = len(self.targets), self._padded(self.present)
         with torch.no_grad(), torch.autocast(self.targets.device.type, self.search_dtype, enabled=self.search_dtype != torch.float32):
             filled = self._filled(inputs, present)
             still = [name for name in self.model.encoded if name not in moving]
             kept = {name: self.model.encode(name, filled[name])[:count] for name in still}
-        return replace(searching, kept=kept)
+        return replace(self, kept=kept)
 
-
-def _padded(x: Tensor) -> Tensor:
-    """The batch with its last row repeated up to a multiple of `PAD`."""
-    missing = -len(x) % PAD
-    return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
+    def _padded(self, x: Tensor) -> Tensor:
+        """The batch with its last row repeated up to a multiple of `PAD`; of a compiled model, a power of two."""
+        size = 1 << (max(len(x), PAD) - 1).bit_length() if isinstance(self.model, Compiled) else len(x) + -len(x) % PAD
+        missing = size - len(x)
+        return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x

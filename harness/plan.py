@@ -91,7 +91,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
     schedules = [parse_schedule(text, task.names) for text in config.schedule]
     corruptions = corruption.parse_all(config.corruption, task)
     attacks = attack.parse_all(config.attack, task, [each for group in groups.values() for each in closure(group)])
-    identity = {
+    identity: dict[str, Any] = {
         "harness": harness.__version__,
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
         "data": task.data_hash,
@@ -102,6 +102,8 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
         "attacks": {text: code_hash(attack.reference(text)) for text in config.attack},
         "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
     }
+    if any(ball.norm_name == "universal" for scenario in requested for ball in scenario.attacked):
+        identity["batch size"] = config.batch_size  # such a patch is made for the whole batch
     run = _digest(identity)[:12]
     search = InTurn((search_of(config.search), *attacks))
     conditions: list[Condition] = [*each_missing(task), *schedules, *corruptions]

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attacks.scenario import parse
+from harness import measures
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
 from harness.trust import flag_lines, flagged
@@ -94,6 +95,19 @@ def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
     if states.get("error"):
         notes.append(f"{states['error']} rows are errors; the run's errors/ folder says why.")
     return [note[0].upper() + note[1:] for note in notes]
+
+
+def printed_measures(directory: RunDirectory, models: list[str]) -> RenderableType:
+    """One number per curve and game, models as columns, with bootstrap intervals."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("measure")
+    for model in models:
+        table.add_column(Text(model))
+    samples, ledger, sweep = (directory.table(name) for name in ("samples", "ledger", "sweep"))
+    found = measures.table(samples, ledger, sweep, directory.describe()["modalities"])
+    for name, values in found.items():
+        table.add_row(Text(name), *(str(values[model]) if model in values else "-" for model in models))
+    return Group(Text(), table, Text("\nIntervals are 95 % percentile bootstrap over samples.", style="dim"))
 
 
 def printed(summary: Summary) -> RenderableType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from attacks.region import Inputs
 from harness.objective import TaskObjective
 from harness.schedules import Schedule, bits
 from harness.tasks import Batch, Task
+
+MAX_SUBSETS = 4  # modalities; every set of more is too many to sweep unasked
 
 SWEEP = pa.schema(
     [
@@ -45,8 +48,10 @@ class Condition(Protocol):
 
 
 def each_missing(task: Task) -> list[Schedule]:
-    """For the summary: every modality missing in every sample, one at a time."""
-    return [Schedule("fixed", (name,), (1.0,)) for name in task.names]
+    """For the summary, every modality missing in every sample; for Shapley values, every set of up to `MAX_SUBSETS` modalities."""
+    most = len(task.names) if len(task.names) <= MAX_SUBSETS else 1
+    sets = [names for size in range(most + 1) for names in combinations(task.names, size)]
+    return [Schedule("fixed", names, (1.0,)) if names else Schedule("mcar", (), (0.0,)) for names in sets]
 
 
 def sweep_rows(

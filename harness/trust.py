@@ -16,7 +16,8 @@ from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario, closure
 from harness.cell import out_of_memory
-from harness.checks import INSIDE_BALLS, ON_THE_LEDGER, ON_THE_MODEL, Case, Flag
+from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, Case, Flag
+from harness.convergence import INSIDE_BALLS
 from harness.loading import Loaded
 from harness.objective import TaskObjective
 from harness.plan import Work
@@ -86,6 +87,7 @@ class Examiner:
             ),
             ledger=list(rows.values()),
             complete={*scenario.names} == {*task.names},
+            search=self.work.search,
         )
 
 

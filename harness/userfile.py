@@ -96,6 +96,14 @@ def _inside(folder: Path, method: Callable[..., Any], *arguments: Any, **named: 
         return method(*arguments, **named)
 
 
+def beneath(method: Callable[..., Any], change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Any]:
+    """A model's call, changed beneath what `inside` put around it."""
+    if isinstance(method, partial) and method.func is _inside:
+        folder, own = method.args
+        return partial(_inside, folder, change(own))
+    return change(method)
+
+
 def is_our_own(path: Path) -> bool:
     """Whether a file belongs to the harness."""
     return any(path.resolve().is_relative_to(Path(place).resolve()) for name in OURS for place in _packages[name].__path__)

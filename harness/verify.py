@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from attacks.errors import BadInput
-from attacks.region import Inputs
+from attacks.expectation import judged
+from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
 from harness.config import Evaluation
@@ -18,6 +19,7 @@ from harness.loading import Loaded, load_model, load_task
 from harness.objective import TaskObjective
 from harness.rundir import RunDirectory
 from harness.tasks import Task
+from harness.tasks.dataroot import data_root, use
 
 CPU = torch.device("cpu")
 
@@ -45,6 +47,8 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
     description = directory.describe()
     identity = description["identity"]
     config = Evaluation.model_validate(description["config"])
+    if data_root() is None:
+        use(config.data_root)
     task = load_task(config.task)
     if (task.data_hash, task.definition_hash) != (identity["data"], identity["task definition"]):
         raise BadInput(
@@ -58,7 +62,8 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
             scenario = parse(claim.scenario)
             keys = {name: f"{claim.scenario}|{claim.sample}|{name}" for name in scenario.attacked_names}
             if keys and all(key in tensors for key in keys.values()):
-                yield claim, _holds(task, models[claim.model], claim, scenario, {name: tensors[key] for name, key in keys.items()})
+                moved = {name: tensors[key] for name, key in keys.items()}
+                yield claim, _holds(task, models[claim.model], claim, scenario, moved, config.seed)
 
 
 def _as_it_was(directory: RunDirectory, task: Task, name: str, seed: int, weights: str) -> Loaded:
@@ -68,7 +73,7 @@ def _as_it_was(directory: RunDirectory, task: Task, name: str, seed: int, weight
     return model
 
 
-def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs) -> bool:
+def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int) -> bool:
     split = task.splits["test"]
     batch = split.take([split.samples.index(claim.sample)])
     witness = {**batch.inputs, **{name: x[None] for name, x in moved.items()}}
@@ -76,11 +81,10 @@ def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: I
     objective = TaskObjective(model.module, task, batch.targets, present, {})
     strength = torch.tensor([claim.strength], dtype=torch.float64)
     shapes = all(witness[name].shape == x.shape for name, x in batch.inputs.items())
-    return (
-        shapes
-        and _intact(witness, scenario, claim)
-        and bool(verify(objective, batch.inputs, witness, task.bounds(batch), scenario, strength))
-    )
+    if not shapes or not _intact(witness, scenario, claim):
+        return False
+    over = judged(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, seed)
+    return bool(verify(over, batch.inputs, witness, task.bounds(batch), scenario, strength))
 
 
 def _intact(witness: dict[str, Tensor], scenario: Scenario, claim: Claim) -> bool:

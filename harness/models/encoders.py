@@ -17,6 +17,7 @@ from harness.tasks import Modality
 
 MELS = 32
 WINDOW = 256
+FEATURE_DROPOUT = 0.3
 
 
 class Centred(nn.Module):
@@ -122,8 +123,10 @@ def _features(modality: Modality, width: int) -> nn.Module:
     return nn.Sequential(
         Centred(modality),
         nn.Flatten(),
+        nn.Dropout(FEATURE_DROPOUT),  # published features are many, samples few
         nn.Linear(math.prod(modality.shape), 2 * width),
         nn.ReLU(),
+        nn.Dropout(FEATURE_DROPOUT),
         nn.Linear(2 * width, width),
         nn.ReLU(),
     )

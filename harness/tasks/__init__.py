@@ -1,10 +1,21 @@
 """What a model is tested on."""
 
 from harness.tasks.batch import Batch
+from harness.tasks.heads import Heads
 from harness.tasks.modality import Modality
 from harness.tasks.problem import Classification, Problem, Regression
 from harness.tasks.task import Task
 
-__all__ = ["Batch", "Classification", "Modality", "Problem", "Regression", "Task"]
+__all__ = ["Batch", "Classification", "Heads", "Modality", "Problem", "Regression", "Task"]
 
-CATALOGUE = {"task": {"digits": "harness.tasks.digits:digits"}}
+CATALOGUE = {
+    "task": {
+        "digits": "harness.tasks.digits:digits",
+        "avmnist": "harness.tasks.avmnist:avmnist",
+        "avmnist-smil": "harness.tasks.avmnist:avmnist_smil",
+        "mosi": "harness.tasks.mosi:mosi",
+        "mosi-regression": "harness.tasks.mosei:mosi_regression",
+        "mosei": "harness.tasks.mosei:mosei",
+        "epic-kitchens": "harness.tasks.epic_kitchens:epic_kitchens",
+    }
+}

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from attacks.edits.tokens import is_one_hot
 from attacks.errors import BadInput, unknown
 from attacks.scenario import Ball
-from attacks.tokens import is_one_hot
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality, per_feature
 from harness.tasks.problem import Classification, Problem, Regression

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -82,15 +83,28 @@ class Classification:
         }
 
 
+def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    """Root mean square error, mean absolute error and Pearson's r (0 where it is not defined), both (N,)."""
+    error = (predictions - targets).double()
+    both = torch.stack([predictions.double(), targets.double()])
+    varied = bool((both.std(1) > 0).all()) if len(targets) > 1 else False
+    return {
+        "rmse": error.square().mean().sqrt().item(),
+        "mae": error.abs().mean().item(),
+        "correlation": torch.corrcoef(both)[0, 1].item() if varied else 0.0,
+    }
+
+
 @dataclass(frozen=True)
 class Regression:
     """One real value; outputs (B, 1), targets (B,).
 
     A sample fails when it is off by more than `tolerance`. Its score falls linearly from 1 at no error
-    to 0 at twice the tolerance.
+    to 0 at twice the tolerance. `measure` gives the field's metrics of predictions and targets (N,).
     """
 
     tolerance: float
+    measure: Callable[[Tensor, Tensor], dict[str, float]] = regression_metrics
 
     @property
     def width(self) -> int:
@@ -118,11 +132,4 @@ class Regression:
         return Verdict(losses, losses["margin"] > 0)
 
     def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
-        error = (predictions - targets).double()
-        both = torch.stack([predictions.double(), targets.double()])
-        varied = bool((both.std(1) > 0).all()) if len(targets) > 1 else False
-        return {
-            "rmse": error.square().mean().sqrt().item(),
-            "mae": error.abs().mean().item(),
-            "correlation": torch.corrcoef(both)[0, 1].item() if varied else 0.0,
-        }
+        return self.measure(predictions, targets)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.bracket import FAST
+from attacks.edits.tokens import is_one_hot
 from attacks.errors import BadInput
 from attacks.fixed import Fixed
 from attacks.fmn import fmn
@@ -16,7 +17,6 @@ from attacks.pgd import pgd
 from attacks.region import Inputs, Range, Region
 from attacks.scenario import parse
 from attacks.search import Found, search, search_all
-from attacks.tokens import is_one_hot
 from attacks.verify import verify
 
 POSITIONS, VOCABULARY, SAMPLES = 4, 5, 64
@@ -223,7 +223,7 @@ def test_attacks_by_gradients_name_the_relaxation() -> None:
         lambda: fmn(reader(0, x), region, 8.0),
         lambda: Fixed("pgd", pgd).check(region, 3),
     ):
-        with pytest.raises(BadInput, match="the relaxation text@linf"):
+        with pytest.raises(BadInput, match=r"text@linf:0\.1"):
             attack()
 
 

@@ -1,9 +1,12 @@
 """A run from start to end where something goes wrong: memory, NaN, damaged files; and what may not change a number."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from harness.rundir import RunDirectory
 from tests.harness.test_cli import own_folder, run
@@ -117,6 +120,22 @@ def test_a_search_in_bf16_is_verified_in_float32(toy: Path, monkeypatch: pytest.
     assert run(monkeypatch, *TOY, "--model", "my.py:build", "--out", "whole") == 0
     half, full = ([row["strength"] for row in rows(out)] for out in ("bf16", "whole"))
     assert half == pytest.approx(full, rel=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile's own look at what it traces
+def test_a_compiled_search_is_verified_by_the_model_itself(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = []
+
+    def program(function: Callable[..., object], dynamic: bool) -> Callable[..., object]:
+        programs.append(function)
+        return torch.compile(function, dynamic=dynamic, backend="eager")  # traced, without a C++ compiler's minute
+
+    monkeypatch.setattr("harness.compiled.torch", SimpleNamespace(compile=program, Tensor=torch.Tensor))
+    assert run(monkeypatch, *TOY, "--model", "my.py:build", "--compile", "--out", "compiled") == 0
+    assert run(monkeypatch, *TOY, "--model", "my.py:build", "--out", "whole") == 0
+    twin, plain = ([row["strength"] for row in rows(out)] for out in ("compiled", "whole"))
+    assert twin == pytest.approx(plain, rel=0.02)
+    assert programs
 
 
 def test_a_budget_always_gets_something_done(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from attacks.draws import unit_changes
 from attacks.objective import Classification
-from attacks.randomness import unit_changes
 from attacks.region import Inputs, Region
 from attacks.search import search
 from harness.loading import load_model

@@ -6,37 +6,37 @@ allows ⌊t · r⌋ changed rows, so that the critical strength of a sample is a
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
+import torch
 from torch import Tensor
 
-
-@runtime_checkable
-class Edit(Protocol):
-    """A way of changing an input in whole steps. It has a size, as a norm has, but no directions."""
-
-    name: str
-
-    def size(self, delta: Tensor) -> Tensor:
-        """How many edits a change of shape (B, ...) takes, per sample, (B,)."""
-
-    def fault(self, x: Tensor, low: Tensor, high: Tensor) -> str | None:
-        """Why inputs in these ranges cannot be edited; None if they can."""
+from attacks.edits.chosen import Chosen
+from attacks.edits.edit import Place
 
 
-class Tokens:
+class Tokens(Chosen):
     """The number of changed rows (the axis before the last)."""
 
     name = "tokens"
+    summary = "characters or tokens replaced, by HotFlip with a beam"
+    example = "1"
 
-    def size(self, delta: Tensor) -> Tensor:
-        return (delta != 0).any(-1).flatten(1).sum(1).to(delta.dtype)
-
-    def fault(self, x: Tensor, low: Tensor, high: Tensor) -> str | None:
+    def fault(self, place: Place) -> str | None:
+        x = place.x
         if x.ndim < 3:
             return f"has shape {tuple(x.shape[1:])} per sample, and tokens are one-hot rows (positions, vocabulary)"
-        stray = int((~is_one_hot(x) & (low < high).any(-1)).sum())
+        stray = int((~is_one_hot(x) & (place.low < place.high).any(-1)).sum())
         return f"has {stray} rows that are not one-hot, and tokens are" if stray else None
+
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        return (x.ndim - 1,)
+
+    def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Each row's best replacement, to first order."""
+        rise = gradient - (gradient * place.x).sum(-1, keepdim=True)
+        rise = rise.masked_fill(~replacements(place.x, place.low, place.high), float("-inf"))
+        gain, token = rise.max(-1, keepdim=True)
+        best = torch.zeros_like(place.x).scatter(-1, token, 1.0)
+        return best, torch.zeros_like(place.x).scatter(-1, token, gain)
 
 
 def is_one_hot(x: Tensor) -> Tensor:
@@ -52,6 +52,3 @@ def replacements(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     never_zero = (low > 0) | (high < 0)
     others = never_zero.sum(-1, keepdim=True) - never_zero.long()
     return (low <= 1) & (high >= 1) & (others == 0) & (low < high).any(-1, keepdim=True) & (x != 1)
-
-
-EDITS: dict[str, Edit] = {edit.name: edit for edit in (Tokens(),)}

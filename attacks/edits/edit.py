@@ -1,0 +1,83 @@
+"""What every edit has: a change that no norm measures, such as a replaced token, a patch, or a sound played in a room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where an edit works: one modality of a batch.
+
+    Attributes:
+        x: the untouched values, (B, ...).
+        low, high: the valid range, of the same shape; may be infinite.
+    """
+
+    x: Tensor
+    low: Tensor
+    high: Tensor
+
+    def take(self, rows: Tensor) -> Place:
+        return Place(self.x[rows], self.low[rows], self.high[rows])
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The range; where it has no end, the sample's own extremes."""
+        flat = self.x.flatten(1)
+        shape = (-1, *[1] * (self.x.ndim - 1))
+        least, most = flat.amin(1).reshape(shape), flat.amax(1).reshape(shape)
+        return torch.where(self.low.isfinite(), self.low, least), torch.where(self.high.isfinite(), self.high, most)
+
+    def clamp(self, values: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(values, self.low), self.high)
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """One step of an attack, for one modality.
+
+    Attributes:
+        at: the values now; `best` is where the loss was highest so far. Both (B, ...).
+        gradient: of the loss with respect to `at`, averaged over the steps so far.
+        fresh: below 1 where earlier steps have changed a value already, so that others get their turn.
+        step, steps: from 0.
+    """
+
+    at: Tensor
+    best: Tensor
+    gradient: Tensor
+    fresh: Tensor
+    step: int
+    steps: int
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """A way of changing an input. It has a size, as a norm has, but no directions."""
+
+    name: str
+    summary: str
+    example: str
+    """A size, as a message suggests it."""
+    draws: int
+    """How many uniform numbers one draw of the world takes; 0 where the model receives just what it is given."""
+
+    def fault(self, place: Place) -> str | None:
+        """Why such inputs cannot be edited; None if they can."""
+
+    def size(self, x: Tensor, moved: Tensor) -> Tensor:
+        """How large the edit from `x` to `moved` is, per sample, (B,) in float64; infinite where it is none."""
+
+    def start(self, place: Place, budget: Tensor, chance: Tensor) -> Tensor:
+        """Where an attack starts: an edit of a size within the budget (B,), by uniform numbers (B, ...)."""
+
+    def move(self, place: Place, budget: Tensor, turn: Turn) -> Tensor:
+        """The next edit within the budget."""
+
+    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
+        """What reaches the model in one draw of the world (B, draws): differentiable in `moved`, and `x` where nothing moved."""

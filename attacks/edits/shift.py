@@ -1,0 +1,75 @@
+"""A clock that runs late or early: one modality shifted in time against the others."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attacks.edits.edit import Place, Turn
+
+EXPLORED = 0.7  # share of the steps that try a new shift; the rest keep the best one
+
+
+class TimeShift:
+    """A waveform (T,) or a sequence (T, F) moved by whole steps along time, measured in steps; the gap holds zero.
+
+    There is one number to find and no gradient that reaches far: shifts are tried, evenly spread, and the
+    best is kept while the other modalities are attacked.
+    """
+
+    name = "shift"
+    summary = "a waveform or sequence moved in time, by so many steps"
+    example = "100"
+    draws = 0
+
+    def fault(self, place: Place) -> str | None:
+        if place.x.ndim not in (2, 3):
+            return f"has shape {tuple(place.x.shape[1:])} per sample, and a shift moves a waveform (T,) or a sequence (T, F)"
+        if not bool(((place.low <= 0) & (place.high >= 0) & (place.low < place.high)).all()):
+            return "holds padding, or a range without zero, and a shift moves every step and leaves zeros"
+        return None
+
+    def size(self, x: Tensor, moved: Tensor) -> Tensor:
+        """The shortest shift that makes `moved` of `x`."""
+        found = torch.full((len(x),), float("inf"), dtype=torch.float64, device=x.device)
+        for steps in range(x.shape[1]):
+            for signed in {steps, -steps}:
+                same = (_shifted(x, torch.full((len(x),), signed, device=x.device)) == moved).flatten(1).all(1)
+                found = torch.where(same & found.isinf(), float(steps), found)
+            if bool(found.isfinite().all()):
+                break
+        return found
+
+    def start(self, place: Place, budget: Tensor, chance: Tensor) -> Tensor:
+        return _shifted(place.x, self._steps(place, budget, chance.flatten(1)[:, 0].double()))
+
+    def move(self, place: Place, budget: Tensor, turn: Turn) -> Tensor:
+        if turn.step >= EXPLORED * turn.steps:
+            return turn.best
+        return _shifted(place.x, self._steps(place, budget, torch.full_like(budget, _spread(turn.step + 1))))
+
+    def _steps(self, place: Place, budget: Tensor, share: Tensor) -> Tensor:
+        """From -budget at a share of 0 to +budget at 1."""
+        most = budget.floor().clamp(max=place.x.shape[1] - 1)
+        return ((2 * most + 1) * share - most - 0.5).round().clamp(-most, most).long()
+
+    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
+        return moved
+
+
+def _shifted(x: Tensor, steps: Tensor) -> Tensor:
+    """Each sample moved by its own number of steps (B,), zeros in the gap."""
+    source = torch.arange(x.shape[1], device=x.device)[None] - steps[:, None]
+    inside = (source >= 0) & (source < x.shape[1])
+    source = source.clamp(0, x.shape[1] - 1)
+    if x.ndim == 3:
+        source, inside = source[:, :, None].expand_as(x), inside[:, :, None]
+    return torch.where(inside, x.gather(1, source), 0.0)
+
+
+def _spread(number: int) -> float:
+    """The van der Corput sequence: 1/2, 1/4, 3/4, 1/8, ..."""
+    share, step = 0.0, 0.5
+    while number:
+        share, step, number = share + step * (number % 2), step / 2, number // 2
+    return share

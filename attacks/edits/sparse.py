@@ -1,0 +1,84 @@
+"""A few values, pixels or channels changed: L0, and faults of a sensor."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from attacks.edits.chosen import Chosen
+from attacks.edits.edit import Place
+
+GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly
+
+
+class Features(Chosen):
+    """L0: the number of changed values; each may go to either end of its range."""
+
+    name = "l0"
+    summary = "single values moved to an end of their range"
+    example = "5"
+
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        return ()
+
+    def fault(self, place: Place) -> str | None:
+        return None if bool((place.low.isfinite() & place.high.isfinite()).all()) else "has no finite range, and L0 allows all of it"
+
+    def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        end = torch.where(gradient > 0, place.high, place.low)
+        return end, gradient * (end - place.x)
+
+
+class DeadPixels(Chosen):
+    """Pixels that stay dark: the number of image positions set to the low end of the range, in every channel."""
+
+    name = "dead"
+    summary = "pixels that stay dark, where they hurt most"
+    example = "3"
+
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        return (1,) if x.ndim == 4 else ()
+
+    def fault(self, place: Place) -> str | None:
+        if place.x.ndim not in (3, 4):
+            return f"has shape {tuple(place.x.shape[1:])} per sample, and pixels are those of an image (C, H, W) or (H, W)"
+        return None if bool(place.low.isfinite().all()) else "has no finite low end of its range, and a dead pixel holds it"
+
+    def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return place.low, gradient * (place.low - place.x)
+
+
+class StuckChannels(Chosen):
+    """Channels that hold one value whatever they should show: their number. The value is the world's, not the adversary's.
+
+    A channel is the first of three or more axes of a sample (C, H, W), the last of fewer (a feature, a column).
+    An edited channel is written as all low or all high, whichever is farther; the model receives the
+    value drawn from the range (where it has no end, from the sample's values).
+    """
+
+    name = "stuck"
+    summary = "channels that hold one value, drawn from their range"
+    example = "1"
+    draws = 1
+
+    def axes(self, x: Tensor) -> tuple[int, ...]:
+        channel = 1 if x.ndim >= 4 else x.ndim - 1
+        return tuple(axis for axis in range(1, x.ndim) if axis != channel)
+
+    def fault(self, place: Place) -> str | None:
+        return None
+
+    def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = place.ends
+        middle = (low + high) / 2
+        centre = self._grouped(place.x, place.x - middle)
+        return torch.where(centre > 0, low, high).expand_as(place.x), gradient * (middle - place.x)
+
+    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
+        """Stuck channels hold low + u (high - low), u uniform and another one for each; the gradient passes as if they moved."""
+        low, high = place.ends
+        changed = self._grouped(place.x, (moved != place.x).to(moved.dtype)) > 0
+        number = torch.arange(changed[0].numel(), device=moved.device).view(1, *changed.shape[1:])
+        share = ((world[:, 0].reshape(-1, *[1] * (moved.ndim - 1)) + GOLDEN * number) % 1).to(moved.dtype)
+        stuck = (low + share * (high - low)) + (moved - moved.detach())
+        return torch.where(changed, stuck, moved)

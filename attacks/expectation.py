@@ -1,0 +1,101 @@
+"""Expectation over transforms (Athalye et al., ICML 2018): an objective judged over stored draws of the world.
+
+Some edits do not reach the model as the adversary made them: a patch is printed somewhere, a sound echoes, a
+stuck sensor holds a value of its own. A sample fails when it fails in at least half of 32 stored draws; an
+attack raises the mean loss over the first few of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attacks.draws import worlds
+from attacks.edits import Place
+from attacks.objective import Objective, Verdict
+from attacks.region import Inputs, Region, take
+from attacks.scenario import Ball
+
+STORED = 32  # draws that decide
+SEARCHED = 4  # of them, those an attack sees
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """An objective over draws.
+
+    Attributes:
+        balls: those whose edits are received differently in every draw.
+        places: where they work.
+        worlds: per modality, the draws (B, D, numbers of a draw).
+        needed: in how many of the D draws a sample must fail.
+    """
+
+    objective: Objective
+    balls: tuple[Ball, ...]
+    places: dict[str, Place]
+    worlds: dict[str, Tensor]
+    needed: int
+
+    @property
+    def draws(self) -> int:
+        """D."""
+        return next(iter(self.worlds.values())).shape[1]
+
+    def __call__(self, inputs: Inputs) -> Verdict:
+        """Mean losses and margins; the loss ``margin`` is that of the draw that decides.
+
+        A few draws at a time go through the model as one larger batch.
+        """
+        received, count = list(self.received(inputs)), len(next(iter(inputs.values())))
+        verdicts = [self._verdict(received[first : first + SEARCHED], count) for first in range(0, self.draws, SEARCHED)]
+        losses = {name: torch.cat([_by_draw(verdict.losses[name], count) for verdict in verdicts]) for name in verdicts[0].losses}
+        means = {name: each.mean(0) for name, each in losses.items()}
+        means["margin"] = losses["margin"].sort(0, descending=True).values[self.needed - 1]
+        fails = torch.cat([_by_draw(verdict.fails, count) for verdict in verdicts]).sum(0) >= self.needed
+        margins = [_by_draw(verdict.margins, count) for verdict in verdicts if verdict.margins is not None]
+        return Verdict(means, fails, torch.cat(margins).mean(0) if margins else None)
+
+    def _verdict(self, received: Sequence[Inputs], count: int) -> Verdict:
+        rows = torch.arange(count, device=next(iter(self.worlds.values())).device).repeat(len(received))
+        return self.objective.take(rows)({name: torch.cat([each[name] for each in received]) for name in received[0]})
+
+    def received(self, inputs: Inputs) -> Iterable[Inputs]:
+        """What the model is given in each draw."""
+        for draw in range(self.draws):
+            there = {
+                name: ball.edit.received(self.places[name], inputs[name], self.worlds[name][:, draw])
+                for name, ball in ((ball.modality, ball) for ball in self.balls)
+            }
+            yield {**inputs, **there}
+
+    def take(self, rows: Tensor) -> Expectation:
+        places = {name: place.take(rows) for name, place in self.places.items()}
+        return Expectation(self.objective.take(rows), self.balls, places, take(self.worlds, rows), self.needed)
+
+    def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Expectation:
+        """For a search: the first draws only, of which more than half must fail, so that most of all do."""
+        few = {name: draws[:, :SEARCHED] for name, draws in self.worlds.items()}
+        return replace(self, objective=self.objective.holding(inputs, moving), worlds=few, needed=SEARCHED // 2 + 1)
+
+
+def _by_draw(values: Tensor, count: int) -> Tensor:
+    return values.reshape(-1, count, *values.shape[1:])
+
+
+def judged(objective: Objective, region: Region, samples: Sequence[str], seed: int) -> Objective:
+    """The objective as a scenario is judged: over the stored draws, keyed on seed and sample, where it has edits that need them."""
+    balls = tuple(ball for ball in region.scenario.edits if ball.edit.draws)
+    if not balls:
+        return objective
+    places = {ball.modality: region.place(ball.modality) for ball in balls}
+    drawn = {ball.modality: worlds(ball, samples, seed, STORED).to(region.inputs[ball.modality].device) for ball in balls}
+    return Expectation(objective, balls, places, drawn, STORED // 2)
+
+
+def draws_of(objective: Objective) -> int:
+    """How many times an objective asks the model for one verdict."""
+    return objective.draws if isinstance(objective, Expectation) else 1

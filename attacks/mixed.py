@@ -1,0 +1,110 @@
+"""Edits of any kind, alone or beside continuous changes: all modalities move in every step, each in its own way.
+
+At a strength, norm balls take projected steps and edits choose anew (`Edit.move`); strengths are found by
+bisection, sample by sample. A gradient averaged over the steps keeps choices from swinging to and fro.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from attacks.climb import Climber, climb
+from attacks.draws import chances, unit_changes
+from attacks.edits import Turn
+from attacks.expectation import draws_of
+from attacks.norms import per_sample
+from attacks.objective import Named
+from attacks.region import Inputs, Region, take
+from attacks.scenario import Scenario
+from attacks.search import Hunt
+
+MOMENTUM = 0.75
+STALE = 0.9  # how much less a value counts for each step that changed it in vain
+OPENING = 0.6  # of the best known strength
+CLOSE = 1.02
+UP = 2.5  # from a strength that was too small, while none is known to do
+
+
+@dataclass(eq=False)
+class _Mixed:
+    """What the moves remember of each sample."""
+
+    steps: int
+    averaged: Inputs
+    fresh: Inputs
+
+    @staticmethod
+    def begin(region: Region, steps: int) -> _Mixed:
+        edited = [ball.modality for ball in region.scenario.edits]
+        return _Mixed(
+            steps, {n: torch.zeros_like(region.inputs[n]) for n in edited}, {n: torch.ones_like(region.inputs[n]) for n in edited}
+        )
+
+    def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
+        region, strength, moved = climber.region, climber.strength, {}
+        for ball in region.scenario.edits:
+            name, x = ball.modality, region.inputs[ball.modality]
+            self.averaged[name] = MOMENTUM * self.averaged[name] + (1 - MOMENTUM) * gradient[name]
+            self.fresh[name] = torch.where(climber.at[name] != x, STALE * self.fresh[name], self.fresh[name])
+            turn = Turn(climber.at[name], climber.best[name], self.averaged[name], self.fresh[name], step, self.steps)
+            moved[name] = ball.edit.move(region.place(name), strength * ball.radius, turn)
+        plain = region.continuous({})
+        if plain.scenario.attacked:
+            length = strength * (1 + math.cos(math.pi * step / self.steps)) / 2
+            moved |= plain.step({name: climber.at[name] for name in plain.ranges}, gradient, length, strength)
+        return moved
+
+    def take(self, rows: Tensor) -> _Mixed:
+        return _Mixed(self.steps, take(self.averaged, rows), take(self.fresh, rows))
+
+
+def mixed(hunt: Hunt, *, steps: int, rounds: int) -> None:
+    """Attack at strengths found by bisection, below the best known one of each sample.
+
+    Args:
+        steps: gradient evaluations of one attack, times the draws where edits need them.
+        rounds: attacks on each sample.
+
+    Raises:
+        ModelBroke: the model answers NaN.
+    """
+    too_small = torch.zeros_like(hunt.best.strength)
+    for number in range(rounds):
+        best = hunt.best.strength
+        tried = _tried(best, too_small, hunt.limit)
+        rows = ((best > 0) & (best > too_small * CLOSE) & (too_small < hunt.limit)).nonzero().squeeze(1)
+        if not len(rows):
+            return
+        region, strength = hunt.region.take(rows), tried[rows]
+        start = started(hunt, region, rows, strength, number)
+        loss, mover = Named(hunt.losses[0]), _Mixed.begin(region, steps)
+        attempt = climb(hunt.fast.take(rows), region, strength, mover, steps=steps, loss=loss, start=start)
+        hunt.spend(rows, attempt.gradients * draws_of(hunt.fast))
+        met = attempt.fails.nonzero().squeeze(1)
+        hunt.offer(rows[met], take(attempt.inputs, met), f"mixed-{steps}")
+        lost = rows[hunt.best.strength[rows] > strength * (1 + 1e-9)]
+        too_small[lost] = torch.maximum(too_small[lost], tried[lost])
+
+
+def _tried(best: Tensor, too_small: Tensor, limit: float) -> Tensor:
+    """The strength that says most: between what is known, or on the way up."""
+    below = torch.where(too_small > 0, (too_small * best).sqrt(), best * OPENING)
+    above = torch.where(too_small > 0, too_small * UP, 1.0).clamp(max=limit)
+    return torch.where(best.isfinite(), below, above)
+
+
+def started(hunt: Hunt, region: Region, rows: Tensor, strength: Tensor, restart: int) -> Inputs:
+    """Where an attack starts: edits by their own rule, norm balls at random."""
+    samples, at = [hunt.samples[row] for row in rows.tolist()], {}
+    for ball in region.scenario.edits:
+        chance = chances(ball, region.inputs[ball.modality], samples, hunt.seed, restart)
+        at[ball.modality] = ball.edit.start(region.place(ball.modality), strength * ball.radius, chance)
+    plain: Scenario = region.scenario.continuous
+    for name, change in unit_changes(plain, region.inputs, samples, hunt.seed, restart).items():
+        x = region.inputs[name]
+        at[name] = region.ranges[name].clamp(x + per_sample(strength, x).to(x.dtype) * change)
+    return at

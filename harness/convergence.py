@@ -1,0 +1,155 @@
+"""The checks of trust that attack: does the run's search find what is there?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import mean
+
+import torch
+from torch import Tensor
+
+from attacks.climb import Attempt
+from attacks.draws import unit_changes
+from attacks.fixed import Fixed, FixedAttack, InTurn
+from attacks.objective import Named, Objective, Verdict, classification_verdict
+from attacks.region import Inputs, Region
+from attacks.search import Hunt
+from harness.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag, quantised
+from harness.objective import TaskObjective
+from harness.registry import resolve
+
+UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
+QUERIES = 75  # of the black-box search
+BUDGETED = 12  # samples searched again
+LEAST_STEPS = 10
+LATE = 0.05  # of the way, in the last tenth of the steps
+MANY = 0.25
+AROUND = 16  # points of half the ball that a planted failure must stand out from
+STANDS_OUT = 0.9  # where its threshold lies on the way from them
+
+
+def blackbox(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples that withstand strength 1 by the ledger, and fail there by a search without gradients."""
+    rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
+    attack: FixedAttack = resolve("attack", "square").target
+    count = case.broken(rows, Fixed("square", attack, {"steps": QUERIES}))
+    found = f"a search without gradients breaks {count} of {len(rows)} samples that withstood"
+    yield Flag("blackbox", count > 0, count / max(len(rows), 1), found, "the search by gradients missed them")
+
+
+def unlimited(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples that withstand an attack allowed as good as anything, on every modality present."""
+    if not case.complete:
+        return
+    rows = case.strengths.isinf().nonzero().squeeze(1)
+    for loss in ("margin", _first_loss(case)):
+        if len(rows):
+            region, reach = case.region.take(rows), 2 * case.region.gauge(case.swapped)[rows]
+            limit = reach.clamp_min(UNLIMITED_STRENGTH)
+            attack = resolve("attack", "apgd").target
+            reached = attack(case.fast.take(rows), region, limit, steps=UNLIMITED_STEPS, loss=Named(loss))
+            rows = rows[~reached.fails]
+    share = len(rows) / len(case.samples)
+    found = f"{share:.0%} of the samples withstand an unlimited change of every modality"
+    yield Flag("unlimited", share > 0, share, found, "the attack fails, the model need not be robust")
+
+
+@dataclass(frozen=True)
+class Again:
+    """APGD at strength 1 from a random start, by `steps` gradient evaluations."""
+
+    loss: str
+    steps: int
+    attack: Callable[..., Attempt] = field(default_factory=lambda: resolve("attack", "apgd").target)
+
+    def __call__(self, objective: Objective, region: Region, strength: float, /, *, samples: Sequence[str], seed: int) -> Attempt:
+        radius = torch.full((len(region),), strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device)
+        start = region.shifted(unit_changes(region.scenario, region.clean, samples, seed, f"trust, {self.loss}"), radius)
+        return self.attack(objective, region, radius, steps=self.steps, loss=Named(self.loss), start=start)
+
+
+def budget(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples that withstand strength 1 by the ledger, and fail there when as many gradients are spent again."""
+    rows = (case.strengths[:BUDGETED] > STRENGTH).nonzero().squeeze(1)
+    spent = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
+    steps = max(LEAST_STEPS, round(spent / 2))
+    losses = dict.fromkeys(("margin", _first_loss(case)))
+    count = case.broken(rows, InTurn(tuple(Fixed(loss, Again(loss, steps)) for loss in losses)))
+    share = count / min(BUDGETED, len(case.samples))
+    found = f"{share:.0%} of the samples withstood and fail when as many gradients are spent again"
+    yield Flag("budget", share > FEW, share, found, "the search had not converged")
+
+
+def rising(case: Case) -> Iterator[Flag]:
+    """Value: the share of withstanding samples whose loss made more than 5 % of its way in the last tenth of the steps."""
+    rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
+    if not len(rows):
+        return
+    spent = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
+    samples = [case.samples[row] for row in rows.tolist()]
+    again = Again("margin", max(LEAST_STEPS, round(spent / 2)))
+    reached = again(case.fast.take(rows), case.region.take(rows), STRENGTH, samples=samples, seed=case.seed)
+    left = torch.zeros_like(rows, dtype=torch.double) if reached.late is None else reached.late[~reached.fails]
+    share = float((left > LATE).double().mean()) if len(left) else 0.0
+    found = f"the loss of {share:.0%} of the samples that withstand still rose in the last tenth of the steps"
+    yield Flag("rising", share > MOST, share, found, "more steps may break them")
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """Two classes read off the model's outputs: wrong is beyond a threshold along a direction, per sample.
+
+    Attributes:
+        direction: (B, width) of the outputs.
+        threshold: (B,).
+    """
+
+    objective: TaskObjective
+    direction: Tensor
+    threshold: Tensor
+
+    def __call__(self, inputs: Inputs) -> Verdict:
+        beyond = (self.objective.answers(inputs) * self.direction).sum(1) - self.threshold
+        return classification_verdict(torch.stack([torch.zeros_like(beyond), beyond], 1), torch.zeros_like(beyond, dtype=torch.int64))
+
+    def take(self, rows: Tensor) -> Planted:
+        return Planted(self.objective.take(rows), self.direction[rows], self.threshold[rows])
+
+    def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Planted:
+        return Planted(self.objective.holding(inputs, moving), self.direction, self.threshold)
+
+
+def planted(case: Case) -> Iterator[Flag]:
+    """Value: the share of planted failures that the run's search misses (a binarisation test, Zimmermann et al., NeurIPS 2022).
+
+    The readout calls a corner of the ball wrong, and the clean input and random points of half the ball right.
+    """
+    region = case.region.take(torch.arange(min(BUDGETED, len(case.samples)), device=case.strengths.device))
+    objective, samples = case.objective.take(torch.arange(len(region), device=case.strengths.device)), case.samples[: len(region)]
+    corner = {name: unit.sign() for name, unit in unit_changes(region.scenario, region.clean, samples, case.seed, "corner").items()}
+    edge = torch.full_like(case.strengths[: len(region)], STRENGTH)
+    far = {name: region.inputs[name] + 1e3 * case.span(name) * each for name, each in corner.items()}
+    bad = case.answers_of(objective, region.complete(region.project(far, edge)))
+    inner = [unit_changes(region.scenario, region.clean, samples, case.seed, f"planted {turn}") for turn in range(AROUND)]
+    right = torch.stack([case.answers_of(objective, region.complete(region.shifted(each, edge / 2))) for each in inner])
+    right = torch.cat([case.answers_of(objective, region.inputs)[None], right])
+    direction = bad - right.mean(0)
+    highest, there = (right * direction).sum(2).amax(0), (bad * direction).sum(1)
+    rows = (there > highest + NO_SLOPE * there.abs()).nonzero().squeeze(1)
+    if not len(rows):
+        return
+    aim = Planted(objective, direction, highest + STANDS_OUT * (there - highest)).take(rows)
+    hunt = Hunt(aim, region.take(rows), [samples[row] for row in rows.tolist()], case.seed, 2 * STRENGTH)
+    case.search(hunt)
+    share = float((hunt.best.strength > STRENGTH).double().mean())
+    found = f"{share:.0%} of {len(rows)} failures planted at the edge of the ball are missed"
+    yield Flag("planted", share > MANY, share, found, "the search does not find what is there")
+
+
+def _first_loss(case: Case) -> str:
+    with torch.no_grad():
+        return next(iter(case.objective(case.region.inputs).losses))
+
+
+INSIDE_BALLS = (quantised, blackbox, unlimited, budget, rising, planted)  # these move values continuously: not where edits are counted

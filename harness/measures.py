@@ -1,0 +1,193 @@
+"""Measures: one number for a curve or a game, from the ledger and the sweep, with a bootstrap interval over samples.
+
+Scores are averaged over repeats within each sample first; resampling draws samples, whole, so that what
+is compared stays paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import factorial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from attacks.scenario import Scenario, parse
+from harness.curves import query
+
+RESAMPLES = 1_000
+SEED = 0  # of the resampling: the same run gives the same interval
+TINY = 1e-9
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure with its 95 % percentile-bootstrap interval (Efron, 1979)."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Degradation:
+    """Scores of one model under one schedule.
+
+    Attributes:
+        missing: the fraction missing that each level reached, rising, (L,).
+        scores: per sample and level, (N, L).
+    """
+
+    missing: Array
+    scores: Array
+
+
+def estimate(measure: Callable[[Array], float], scores: Array) -> Estimate:
+    """A measure of scores (N, ...), and its interval over resampled rows."""
+    draws = np.random.RandomState(SEED).randint(len(scores), size=(RESAMPLES, len(scores)))
+    values = [measure(scores[rows]) for rows in draws]
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Estimate(measure(scores), float(low), float(high))
+
+
+def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
+    """Per (schedule, model), where there are two levels or more; corruptions are left out."""
+    rows = query(
+        """
+        select schedule, model, level, sample, avg(score),
+            avg(1 - length(replace(present, '0', '')) / length(present))
+        from sweep where status = 'ok' and not contains(schedule, '@') group by all order by level, sample
+        """,
+        sweep=sweep,
+    )
+    cells: dict[tuple[str, str], dict[float, list[tuple[float, float]]]] = {}
+    for schedule, model, level, _, score, missing in rows:
+        cells.setdefault((schedule, model), {}).setdefault(level, []).append((score, missing))
+    whole = {key: levels for key, levels in cells.items() if len(levels) > 1 and len(set(map(len, levels.values()))) == 1}
+    return {key: _degradation(levels) for key, levels in whole.items()}
+
+
+def _degradation(levels: Mapping[float, Sequence[tuple[float, float]]]) -> Degradation:
+    table = np.array(list(levels.values()))  # (L, N, 2)
+    missing = table[:, :, 1].mean(1)
+    order = np.argsort(missing, kind="stable")
+    return Degradation(missing[order], table[order, :, 0].T)
+
+
+def area(curve: Degradation) -> Estimate:
+    """The area under the degradation curve over its span: the mean score from the first fraction missing to the last."""
+    span = max(float(curve.missing[-1] - curve.missing[0]), TINY)
+    return estimate(lambda scores: float(np.trapezoid(scores.mean(0), curve.missing)) / span, curve.scores)
+
+
+def relative_robustness(curve: Degradation) -> Estimate:
+    """The area under score over level, unnormalised (Liang et al., MultiBench, NeurIPS 2021)."""
+    return estimate(lambda scores: float(np.trapezoid(scores.mean(0), curve.missing)), curve.scores)
+
+
+def effective_robustness(curve: Degradation, late: Degradation) -> Estimate:
+    """Σ_i f_i - (LF_i + f_0 - LF_0): the score above what late fusion predicts (MultiBench), unnormalised.
+
+    Both curves are of the same samples at the same levels.
+    """
+    count = curve.scores.shape[1]
+
+    def measure(scores: Array) -> float:
+        own, base = scores[:, :count].mean(0), scores[:, count:].mean(0)
+        return float((own - (base + own[0] - base[0])).sum())
+
+    return estimate(measure, np.concatenate([curve.scores, late.scores], axis=1))
+
+
+def drop_rate(curve: Degradation) -> Estimate:
+    """Modality drop rate: the mean over the levels of baseline / score there (M3TRICS); 1 where nothing is lost."""
+    return estimate(lambda scores: float((scores.mean(0)[0] / np.maximum(scores.mean(0), TINY)).mean()), curve.scores)
+
+
+def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[str, Estimate]]:
+    """Per model, each modality's exact Shapley value: its mean contribution to the score over all orders of arrival.
+
+    They add up to the score with everything present less that with nothing. A model whose sweep lacks one of
+    the subsets is left out.
+    """
+    rows = query(
+        """
+        select model, present, sample, avg(score) from sweep
+        where status = 'ok' and not contains(schedule, '@') and not contains(schedule, 'gap') group by all order by sample
+        """,
+        sweep=sweep,
+    )
+    games: dict[str, dict[str, dict[str, float]]] = {}
+    for model, present, sample, score in rows:
+        games.setdefault(model, {}).setdefault(present, {})[sample] = score
+    found = {}
+    for model, game in games.items():
+        samples = sorted(set.intersection(*(set(scores) for scores in game.values()))) if len(game) == 2 ** len(modalities) else []
+        if samples:
+            values = {present: np.array([scores[sample] for sample in samples]) for present, scores in game.items()}
+            found[model] = {name: estimate(lambda each: float(each.mean()), _shapley(values, at)) for at, name in enumerate(modalities)}
+    return found
+
+
+def _shapley(values: Mapping[str, Array], player: int) -> Array:
+    """Per sample, Σ_S |S|! (M - |S| - 1)! / M! · (v(S with the player) - v(S)), over the subsets S of the others."""
+    count = len(next(iter(values)))
+    others = [at for at in range(count) if at != player]
+    total = np.zeros_like(next(iter(values.values())))
+    for size in range(count):
+        weight = factorial(size) * factorial(count - size - 1) / factorial(count)
+        for subset in combinations(others, size):
+            total += weight * (values[_bits(count, (*subset, player))] - values[_bits(count, subset)])
+    return total
+
+
+def _bits(count: int, present: Sequence[int]) -> str:
+    return "".join("1" if at in present else "0" for at in range(count))
+
+
+def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> dict[tuple[str, str], Estimate]:
+    """Per (scenario, model), how far the robust score lies below the oracle's clean score, where the run has that oracle.
+
+    The oracle of an attack on one modality is the leave-one-out model, which does not read it.
+    """
+    clean = {(m, s): v for m, s, v in query("select model, sample, score from samples", samples=samples)}
+    rows = query(f"select scenario, model, sample, strength > {strength} from ledger where status = 'ok' order by sample", ledger=ledger)
+    pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for scenario, model, sample, withstood in rows:
+        oracle = _oracle(parse(scenario))
+        if oracle and not model.startswith("without-") and (oracle, sample) in clean:
+            pairs.setdefault((scenario, model), []).append((clean[oracle, sample], float(withstood)))
+    return {key: estimate(lambda each: float((each[:, 0] - each[:, 1]).mean()), np.array(both)) for key, both in pairs.items()}
+
+
+def _oracle(scenario: Scenario) -> str | None:
+    alone = len(scenario.attacked) == 1 and not scenario.missing
+    return f"without-{scenario.attacked[0].modality}" if alone else None
+
+
+def table(
+    samples: pa.Table, ledger: pa.Table, sweep: pa.Table, modalities: Sequence[str], late: str = "late"
+) -> dict[str, dict[str, Estimate]]:
+    """Every measure that a run's rows allow, by its name and then by model; `late` names the late-fusion model."""
+    found: dict[str, dict[str, Estimate]] = {}
+    curves = degradations(sweep)
+    for (schedule, model), curve in sorted(curves.items()):
+        found.setdefault(f"area under {schedule}", {})[model] = area(curve)
+        found.setdefault(f"relative robustness, {schedule}", {})[model] = relative_robustness(curve)
+        base = curves.get((schedule, late))
+        if base is not None and base.scores.shape == curve.scores.shape:
+            found.setdefault(f"effective robustness over {late}, {schedule}", {})[model] = effective_robustness(curve, base)
+        found.setdefault(f"modality drop rate, {schedule}", {})[model] = drop_rate(curve)
+    for model, values in contributions(sweep, modalities).items():
+        for name, value in values.items():
+            found.setdefault(f"Shapley value of {name}", {})[model] = value
+    for (scenario, model), gap in sorted(oracle_gaps(ledger, samples).items()):
+        found.setdefault(f"gap to the oracle, {scenario}", {})[model] = gap
+    return found

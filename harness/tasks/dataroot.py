@@ -1,0 +1,55 @@
+"""Where data sets lie on the user's disk: one folder, with a folder for each data set in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from attacks.errors import BadInput
+
+VARIABLE = "ROBUSTNESS_DATA"
+
+
+class NoData(BadInput):
+    """A data set is not on this disk, or not where it is looked for."""
+
+
+def use(folder: str | None) -> None:
+    """Look for data sets in this folder from now on; None changes nothing.
+
+    The environment carries it because a task reference is called without arguments, users' own as well as
+    ours, and because the processes that a run starts inherit it.
+    """
+    if folder is not None:
+        os.environ[VARIABLE] = folder
+
+
+def data_root() -> Path | None:
+    """The folder that holds the data sets, if one was named."""
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
+def data_path(data_set: str, *names: str) -> Path:
+    """The first of the named files (or folders) that a data set has.
+
+    >>> data_path("mnist", "train-images-idx3-ubyte.gz", "train10k-images-idx3-ubyte.gz")
+
+    Raises:
+        NoData: no root was named, or it has none of the files; the message says how to get them.
+    """
+    root = data_root()
+    if root is None:
+        raise NoData(
+            f"data set {data_set!r} ({' or '.join(names)}) lies in a folder that was not named: name it with --data-root or {VARIABLE}, "
+            f"or get the data with '{mend(data_set, 'FOLDER')}'"
+        )
+    for name in names:
+        if (path := root / data_set / name).exists():
+            return path
+    raise NoData(f"data set {data_set!r} lacks {' or '.join(names)} in {root / data_set}: get it with '{mend(data_set, str(root))}'")
+
+
+def mend(data_set: str, root: str) -> str:
+    """The command that fetches a data set, or says where to ask for it."""
+    return f"python -m harness.tasks.download {data_set} --data-root {root}"

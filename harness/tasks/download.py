@@ -1,0 +1,115 @@
+"""``python -m harness.tasks.download NAME``: fetch a public data set, or say where to ask for one that is not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from attacks.errors import BadInput, unknown
+from harness.tasks.dataroot import VARIABLE, data_root, use
+from harness.tasks.fetch import fetch
+from harness.tasks.fsdd import SPEAKERS, TAKES
+
+# LeCun's own page no longer serves the files; the copies of Google's CVDF, which TensorFlow Datasets fetches, are
+# the same, and the checksums are those published with it.
+MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"  # made on demand: no checksum
+ASK = {
+    "mosi": "CMU-MOSI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, "
+    "and harness/tasks/mosi.py for the files to put into {folder}",
+    "mosi-regression": "CMU-MOSI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, "
+    "and harness/tasks/mosei.py for the arrays to put into {folder}",
+    "mosei": "CMU-MOSEI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, "
+    "and harness/tasks/mosei.py for the arrays to put into {folder}",
+    "epic-kitchens": "EPIC-Kitchens is for research only and its features are made by you or by the authors of a paper: see "
+    "https://epic-kitchens.github.io, and harness/tasks/epic_kitchens.py for the arrays to put into {folder}",
+}
+
+
+def mnist(folder: Path, console: Console) -> None:
+    """The four files of MNIST, 11 MB."""
+    for name, sha256 in MNIST_FILES.items():
+        fetch(MNIST + name, folder / name, sha256, console)
+
+
+def fsdd(folder: Path, console: Console) -> None:
+    """The 3,000 recordings of FSDD."""
+    if (folder / "recordings").exists():
+        console.print(f"{folder / 'recordings'} is there already", soft_wrap=True, markup=False, highlight=False)
+        return
+    archive = folder / "fsdd.tar.gz"
+    fetch(FSDD, archive, None, console)
+    try:
+        count = _unpack(archive, folder / "recordings")
+    finally:
+        archive.unlink()  # one that is damaged, too: the next attempt begins anew
+    console.print(f"{folder / 'recordings'}: {count} recordings", soft_wrap=True, markup=False, highlight=False)
+
+
+PUBLIC: dict[str, Callable[[Path, Console], None]] = {"mnist": mnist, "fsdd": fsdd}
+
+
+def _unpack(archive: Path, target: Path) -> int:
+    """Write the recordings, and nothing else, of an archive; the folder appears when it is complete."""
+    wanted = {f"{digit}_{speaker}_{take}.wav" for digit in range(10) for speaker in SPEAKERS for take in range(TAKES)}
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        with tarfile.open(archive) as members:
+            for member in members:
+                found = re.fullmatch(r"[^/]+/recordings/([^/]+\.wav)", member.name)
+                if found and found[1] in wanted and (content := members.extractfile(member)):
+                    (partial / found[1]).write_bytes(content.read())
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise BadInput(f"{archive} cannot be unpacked: {error}; run the same command again") from None
+    if lacking := sorted(wanted - {path.name for path in partial.iterdir()}):
+        raise BadInput(f"{FSDD} lacks {len(lacking)} of {len(wanted)} recordings, {lacking[0]} among them: put them into {target} by hand")
+    partial.replace(target)
+    return len(wanted)
+
+
+def download(
+    name: Annotated[str, typer.Argument(help=f"{', '.join((*PUBLIC, *ASK))}.")],
+    folder: Annotated[str | None, typer.Option("--data-root", help=f"The folder of data sets. [${VARIABLE}]")] = None,
+) -> None:
+    """Fetch a data set into the data root, or say where to ask for it. What was cut off is gone on with."""
+    use(folder)
+    if name not in PUBLIC and name not in ASK:
+        raise unknown("data set", name, (*PUBLIC, *ASK))
+    root = data_root()
+    if root is None:
+        raise BadInput(f"where to? name the folder of data sets with --data-root or {VARIABLE}")
+    if name in ASK:
+        raise BadInput(ASK[name].format(folder=root / name))
+    PUBLIC[name](root / name, Console())
+
+
+def main() -> None:
+    """Run the command; exit code 2 and one sentence where it cannot be done."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(download)
+    try:
+        app()
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""MNIST: handwritten digits, 28×28, raw range 0 to 255 (LeCun, Bottou, Bengio & Haffner, Proc. IEEE 1998)."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import BadInput
+from harness.tasks.dataroot import data_path
+
+SIDE = 28
+PARTS = {"train": ("train", "train10k"), "test": ("t10k",)}  # train10k: 10,000 of the 60,000, under a name of its own
+UNSIGNED_BYTES = 8  # the idx format's code for them
+
+
+def mnist(part: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Images (N, 28, 28) and labels (N,), uint8, of `train` or `test`.
+
+    Raises:
+        NoData: the files are not there.
+        BadInput: a file is damaged, or images and labels do not belong together.
+    """
+    path = data_path("mnist", *(f"{stem}-images-idx3-ubyte.gz" for stem in PARTS[part]))
+    images = read_idx(path)
+    labels = read_idx(data_path("mnist", path.name.replace("images-idx3", "labels-idx1")))
+    if images.shape != (len(labels), SIDE, SIDE) or labels.ndim != 1:
+        raise BadInput(f"{path} holds {images.shape}, its labels {labels.shape}: expected (N, {SIDE}, {SIDE}) and (N,); fetch them again")
+    return images, labels
+
+
+def read_idx(path: Path) -> NDArray[Any]:
+    """The array of bytes in a gzipped idx file, as MNIST is published.
+
+    The format: two zero bytes, the type, the number of axes, each axis as a big-endian int32, the values.
+
+    Raises:
+        BadInput: it is no such file, or is cut short.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
+    start = 4 + 4 * content[3] if content[:3] == bytes((0, 0, UNSIGNED_BYTES)) and len(content) > 3 else len(content)
+    if len(content) <= start:
+        raise BadInput(f"{path} is no idx file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}; fetch it again")
+    shape = tuple(np.frombuffer(content, ">i4", content[3], 4).tolist())
+    values = np.frombuffer(content, np.uint8, offset=start)
+    if min(shape, default=0) < 0 or values.size != math.prod(shape):
+        raise BadInput(f"{path} announces {shape} and holds {values.size} bytes: it is damaged, fetch it again")
+    return values.reshape(shape)

@@ -1,0 +1,102 @@
+"""CMU-MOSI: is an opinion in a film review positive? (Zadeh et al., IEEE Intelligent Systems 2016). Research use only.
+
+Layout of the folder, as published with utterance features: ``text/text_train0.csv``, ``audio/audio_train0.csv``,
+``video/video_train0.csv`` and the same for test: features, then the label, all quoted, rows aligned across the
+three; ``text_train.csv`` and ``text_test.csv``, whose first column counts the lines of ``transcripts.csv`` from 0;
+and that file: id (the video's, then _ and a number), sentence, and more.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.errors import BadInput
+from harness.tasks.arrayfiles import read_csv
+from harness.tasks.dataroot import data_path
+from harness.tasks.features import feature_task
+from harness.tasks.problem import Classification
+from harness.tasks.task import SPLITS, Task
+
+SIZES = {"text": 100, "audio": 73, "video": 100}
+BALLS = {"text": "linf:0.25", "audio": "linf:0.25", "video": "linf:0.25"}
+SEED = 20_26
+HELD_OUT = 10  # of the 62 training videos
+NOTE = (
+    "radii are in standard deviations of training; MOSI's features give away the labels of its training videos, "
+    "validation ones among them: validation scores are far above those of test"
+)
+
+
+def mosi() -> Task:
+    """Positive or negative opinions (CMU-MOSI) from utterance features of text (100), audio (73) and video (100).
+
+    1,233 train, 214 val and 752 test utterances of 52, 10 and 31 videos; no video is on both sides, and groups
+    are videos. Features are standardised on train; their range is that of all splits, in those units.
+
+    The published features of the training videos give their labels away, as if they came from networks trained
+    on them: logistic regression scores .99 on the validation videos, which are carved from them, and .76 on test.
+
+    Raises:
+        NoData: a file is not there.
+        BadInput: a file does not have the layout above.
+    """
+    ids, parts = {}, {}
+    for half in ("train", "test"):
+        ids[half], parts[half] = _ids(half), {name: _table(name, half) for name in SIZES}
+        _check_rows(half, ids[half], parts[half])
+    videos = {half: [_video(each) for each in ids[half]] for half in ids}
+    held_out = np.isin(videos["train"], np.random.RandomState(SEED).permutation(sorted(set(videos["train"])))[:HELD_OUT])
+    rows = {"train": np.flatnonzero(~held_out), "val": np.flatnonzero(held_out), "test": np.arange(len(ids["test"]))}
+    halves = {"train": "train", "val": "train", "test": "test"}
+    samples = [ids[halves[split]][row] for split in SPLITS for row in rows[split]]
+    return feature_task(
+        "mosi",
+        {split: {name: parts[half][name][rows[split], :-1] for name in SIZES} for split, half in halves.items()},
+        BALLS,
+        {split: parts[half]["text"][rows[split], -1].astype(np.int64) for split, half in halves.items()},
+        Classification(2),
+        samples=samples,
+        groups=[_video(each) for each in samples],
+        note=NOTE,
+    )
+
+
+def _video(utterance: str) -> str:
+    return utterance.rpartition("_")[0]
+
+
+def _table(name: str, half: str) -> NDArray[Any]:
+    """Features and label of every utterance (N, D + 1)."""
+    path = data_path("mosi", f"{name}/{name}_{half}0.csv")
+    table = read_csv(path)
+    if table.shape[1] != SIZES[name] + 1 or not np.isin(table[:, -1], (0, 1)).all():
+        raise BadInput(f"{path} must have {SIZES[name]} features and a label 0 or 1 per row, it has {table.shape[1]} columns")
+    return table
+
+
+def _ids(half: str) -> list[str]:
+    """The id of every utterance, as the transcripts have it."""
+    path, transcripts = data_path("mosi", f"text_{half}.csv"), _transcripts(data_path("mosi", "transcripts.csv"))
+    lines = read_csv(path)[:, 0].astype(np.int64)
+    if lines.min() < 0 or lines.max() >= len(transcripts):
+        raise BadInput(f"{path} names line {lines.max()} of transcripts.csv, which has {len(transcripts)}: they are not of one release")
+    return [transcripts[line] for line in lines]
+
+
+def _transcripts(path: Path) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [row[0] for row in csv.reader(file)]
+    except (UnicodeDecodeError, IndexError, csv.Error) as error:
+        raise BadInput(f"{path} cannot be read: {error}") from None
+
+
+def _check_rows(half: str, ids: list[str], tables: dict[str, NDArray[Any]]) -> None:
+    for name, table in tables.items():
+        if len(table) != len(ids) or not np.array_equal(table[:, -1], tables["text"][: len(table), -1]):
+            raise BadInput(f"the rows of {name}_{half}0.csv do not match those of text_{half}.csv and text_{half}0.csv: check the files")

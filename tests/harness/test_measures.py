@@ -1,0 +1,81 @@
+"""Measures against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from harness.ledger import LEDGER
+from harness.measures import area, contributions, degradations, drop_rate, effective_robustness, oracle_gaps, relative_robustness
+from harness.sweep import SWEEP
+
+
+def sweep(rows: list[tuple[str, str, str, float, str, float]]) -> pa.Table:
+    """Rows of (model, sample, schedule, level, present, score)."""
+    names = ("model", "sample", "schedule", "level", "present", "score")
+    shared = {**dict.fromkeys(SWEEP.names), "status": "ok", "repeat": 0}
+    return pa.Table.from_pylist([{**shared, **dict(zip(names, row, strict=True))} for row in rows], schema=SWEEP)
+
+
+def falling(model: str, scores: list[float], samples: int = 4) -> list[tuple[str, str, str, float, str, float]]:
+    """Two modalities; at level 0 both are there, at 0.5 one, at 1 none. Every second sample has the score, others one more."""
+    return [
+        (model, str(sample), "mcar", level, present, score + 0.1 * (sample % 2))
+        for (level, present), score in zip(((0.0, "11"), (0.5, "10"), (1.0, "00")), scores, strict=True)
+        for sample in range(samples)
+    ]
+
+
+def test_areas_and_rates_of_a_curve() -> None:
+    curve = degradations(sweep(falling("m", [0.85, 0.45, 0.15])))["mcar", "m"]
+    assert curve.missing.tolist() == [0.0, 0.5, 1.0] and curve.scores.shape == (4, 3)
+    assert area(curve).value == relative_robustness(curve).value == pytest.approx(0.5 * (0.9 + 0.5) / 2 + 0.5 * (0.5 + 0.2) / 2)
+    assert drop_rate(curve).value == pytest.approx((1 + 0.9 / 0.5 + 0.9 / 0.2) / 3)
+    low, value, high = area(curve).low, area(curve).value, area(curve).high
+    assert value - 0.06 < low < value < high < value + 0.06
+
+
+def test_effective_robustness_is_what_late_fusion_does_not_explain() -> None:
+    curves = degradations(sweep([*falling("m", [0.9, 0.7, 0.2]), *falling("late", [0.8, 0.4, 0.1])]))
+    own, late = curves["mcar", "m"], curves["mcar", "late"]
+    assert effective_robustness(own, late).value == pytest.approx(0 + (0.7 - (0.4 + 0.1)) + (0.2 - (0.1 + 0.1)))
+    assert effective_robustness(late, late).value == pytest.approx(0)
+
+
+def test_a_corruption_is_no_degradation_by_missing_inputs() -> None:
+    rows = [("m", str(s), "image@noise", float(level), "11", 0.5) for level in (0, 3) for s in range(3)]
+    assert degradations(sweep(rows)) == {}
+
+
+def test_shapley_values_add_up_and_follow_the_formula() -> None:
+    worth = {"00": 0.1, "10": 0.5, "01": 0.2, "11": 0.9}
+    rows = [("m", str(s), "fixed", 1.0, bits, value) for bits, value in worth.items() for s in range(5)]
+    (values,) = contributions(sweep(rows), ["image", "audio"]).values()
+    assert values["image"].value == pytest.approx(0.5 * (0.5 - 0.1) + 0.5 * (0.9 - 0.2))
+    assert values["audio"].value == pytest.approx(0.5 * (0.2 - 0.1) + 0.5 * (0.9 - 0.5))
+    assert sum(each.value for each in values.values()) == pytest.approx(worth["11"] - worth["00"])
+
+
+def test_shapley_values_of_three_where_one_does_nothing() -> None:
+    worth = {"".join(bits): 0.6 * (bits[0] == "1") + 0.3 * (bits[2] == "1") for bits in product("01", repeat=3)}
+    rows = [("m", "s", "fixed", 1.0, bits, value) for bits, value in worth.items()]
+    (values,) = contributions(sweep(rows), ["a", "b", "c"]).values()
+    assert [values[name].value for name in "abc"] == pytest.approx([0.6, 0.0, 0.3])
+
+
+def test_a_game_with_a_subset_missing_has_no_values() -> None:
+    assert contributions(sweep([("m", "s", "fixed", 1.0, bits, 0.5) for bits in ("00", "10", "11")]), ["a", "b"]) == {}
+
+
+def test_the_gap_to_the_oracle_is_paired_by_sample() -> None:
+    samples = pa.table({"model": ["without-a"] * 4, "sample": list("wxyz"), "score": [1.0, 1.0, 1.0, 0.0]})
+    shared = {**dict.fromkeys(LEDGER.names), "status": "ok", "model": "m", "scenario": "a@linf:0.1"}
+    strengths = zip("wxyz", (0.5, 2.0, float("inf"), 0.0), strict=True)
+    ledger = pa.Table.from_pylist([{**shared, "sample": sample, "strength": strength} for sample, strength in strengths], schema=LEDGER)
+    ((key, gap),) = oracle_gaps(ledger, samples).items()
+    assert key == ("a@linf:0.1", "m") and gap.value == pytest.approx(0.25)
+    assert gap.low <= gap.value <= gap.high
+    assert np.isfinite([gap.low, gap.high]).all()
