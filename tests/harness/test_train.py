@@ -9,8 +9,10 @@ from rich.console import Console
 from harness.loading import Loaded
 from harness.models import checkpoint
 from harness.models.recipe import Supervised
+from harness.registry import MODALITY, names
 from harness.tasks import Task
 from harness.train import Training, fit
+from tests.conftest import registered_models
 
 CPU = torch.device("cpu")
 
@@ -40,10 +42,16 @@ def test_cards_tell_the_truth(system: Loaded, digits: Task) -> None:
     assert path.stat().st_size < 500_000
 
 
+def test_models_without_weights_are_known() -> None:
+    """They are tested as they are built, in `models/fusion/test_every_fusion.py`."""
+    plain = {name for name in names("model") if MODALITY not in name}
+    assert plain - set(registered_models()) == {"mbt-early", "mbt-late", "attention", "attention-early"}
+
+
 def test_every_fusion_beats_every_single_modality() -> None:
     accuracy = {
         name: checkpoint.read_card(checkpoint.committed("digits", name))["metrics"]["test_accuracy"]
-        for name in ("early", "concat", "mean", "late", "only-image", "only-audio", "only-text")
+        for name in ("early", "concat", "mean", "late", "mmtm", "mbt", "perceiver", "only-image", "only-audio", "only-text")
     }
     singles = [accuracy.pop(name) for name in list(accuracy) if name.startswith("only")]
     assert max(singles) < 0.97
