@@ -10,6 +10,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+IS_GAP = "(schedule = 'gap' or starts_with(schedule, 'gap('))"
+FRACTION_MISSING = f"(case when {IS_GAP} then level else 1 - length(replace(present, '0', '')) / length(present) end)"
+"""Of a row of the sweep; a gap leaves every modality present and stands at its level."""
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution: two-sided 95 % intervals
 
 
@@ -78,15 +81,13 @@ def robust_curves(ledger: pa.Table, strengths: Sequence[float]) -> dict[tuple[st
 def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
     """Per (schedule, model), the score against the fraction missing that was reached, level by level.
 
-    Repeats are averaged within each sample first: they share the sample, and count once. A gap leaves every
-    modality present and stands at its level. Corruptions, written modality@name, are left out.
+    Repeats are averaged within each sample first: they share the sample, and count once. Corruptions, written
+    modality@name, are left out.
     """
     rows = query(
-        """
+        f"""
         with averaged as (
-            select schedule, model, level, sample, avg(score) as score,
-                avg(case when schedule = 'gap' or starts_with(schedule, 'gap(') then level
-                    else 1 - length(replace(present, '0', '')) / length(present) end) as missing
+            select schedule, model, level, sample, avg(score) as score, avg({FRACTION_MISSING}) as missing
             from sweep where status = 'ok' and not contains(schedule, '@') group by all
         )
         select schedule, model, avg(missing), avg(score), count(*)

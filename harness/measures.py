@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from attacks.scenario import Scenario, parse
-from harness.curves import query
+from harness.curves import FRACTION_MISSING, IS_GAP, query
 
 RESAMPLES = 1_000
 SEED = 0  # of the resampling: the same run gives the same interval
@@ -60,9 +60,8 @@ def estimate(measure: Callable[[Array], float], scores: Array) -> Estimate:
 def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
     """Per (schedule, model), where there are two levels or more; corruptions are left out."""
     rows = query(
-        """
-        select schedule, model, level, sample, avg(score),
-            avg(1 - length(replace(present, '0', '')) / length(present))
+        f"""
+        select schedule, model, level, sample, avg(score), avg({FRACTION_MISSING})
         from sweep where status = 'ok' and not contains(schedule, '@') group by all order by level, sample
         """,
         sweep=sweep,
@@ -118,9 +117,9 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
     the subsets is left out.
     """
     rows = query(
-        """
+        f"""
         select model, present, sample, avg(score) from sweep
-        where status = 'ok' and not contains(schedule, '@') and not contains(schedule, 'gap') group by all order by sample
+        where status = 'ok' and not contains(schedule, '@') and not {IS_GAP} group by all order by sample
         """,
         sweep=sweep,
     )

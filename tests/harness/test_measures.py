@@ -50,6 +50,13 @@ def test_a_corruption_is_no_degradation_by_missing_inputs() -> None:
     assert degradations(sweep(rows)) == {}
 
 
+def test_a_gap_degrades_over_its_levels_and_plays_no_game() -> None:
+    rows = [("m", str(s), "gap(audio)", level, "11", 1 - level) for level in (0.0, 0.5, 1.0) for s in range(3)]
+    assert area(degradations(sweep(rows))["gap(audio)", "m"]).value == pytest.approx(0.5)
+    game = [("m", str(s), "fixed", 1.0, bits, 0.5) for bits in ("00", "10", "01", "11") for s in range(3)]
+    assert contributions(sweep([*game, *rows]), ["image", "audio"]) == contributions(sweep(game), ["image", "audio"])
+
+
 def test_shapley_values_add_up_and_follow_the_formula() -> None:
     worth = {"00": 0.1, "10": 0.5, "01": 0.2, "11": 0.9}
     rows = [("m", str(s), "fixed", 1.0, bits, value) for bits, value in worth.items() for s in range(5)]
