@@ -41,9 +41,7 @@ class Mixed:
     def begin(region: Region, steps: int) -> Mixed:
         """Before the first of so many steps."""
         edited = [ball.modality for ball in region.scenario.edits]
-        return Mixed(
-            steps, {n: torch.zeros_like(region.inputs[n]) for n in edited}, {n: torch.ones_like(region.inputs[n]) for n in edited}
-        )
+        return Mixed(steps, {n: torch.zeros_like(region.inputs[n]) for n in edited}, {n: torch.ones_like(region.inputs[n]) for n in edited})
 
     def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
         region, strength, moved = climber.region, climber.strength, {}

@@ -98,6 +98,12 @@ class Adversary:
         return at
 
 
+def robust_scores(model: nn.Module, task: Task, batch: Batch, adversary: Adversary, attacks: Sequence[Sequence[str]]) -> Tensor:
+    """The task's score of each sample (B,), averaged over attacks on the named sets of modalities."""
+    variants = [{**batch.inputs, **adversary(model, task, batch, names)} for names in attacks]
+    return torch.stack([task.problem.score(model(variant, None), batch.targets) for variant in variants]).mean(0)
+
+
 def read(model: nn.Module, task: Task) -> tuple[str, ...]:
     """The modalities a model reads; all of the task's, where it does not say."""
     return model.encoded if isinstance(model, Factored) else task.names

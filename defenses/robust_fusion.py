@@ -90,7 +90,7 @@ class RobustlyFused(nn.Module):
 
     def odd(self, features: Inputs, present: Tensor | None = None) -> Tensor:
         """Probabilities (B, k + 1); see `OddOneOutNetwork`."""
-        said: Tensor = self.fused.fusion.odd(*self.fused.ordered(features, present))
+        said: Tensor = self.fused.fusion.get_submodule("odd")(*self.fused.ordered(features, present))
         return said
 
 

@@ -1,4 +1,4 @@
-"""AdamW whose learning rate falls to zero by a cosine, as short adversarial training wants it."""
+"""The two stages of adversarial training: a warm-up, then attacks; the learning rate of each falls to zero by a cosine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from harness.models.recipe import Stage
 from harness.tasks import Task
 
+WARM_UP, ADVERSARIAL = "warm-up", "adversarial"
+
 
 class Annealed:
-    """The stages of a recipe over all of a model's parameters, each with an optimiser of its own."""
+    """AdamW over all of a model's parameters, annealed stage by stage."""
 
     def __init__(self, model: nn.Module, task: Task, learning_rate: float, weight_decay: float) -> None:
         self.model, self.samples = model, len(task.splits["train"])
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.schedules: dict[str, CosineAnnealingLR] = {}
 
-    def stage(self, name: str, epochs: int) -> Stage:
-        """A stage that is run to its end: an annealed one is best there."""
+    def stages(self, warm_up: int, adversarial: int, epochs: int | None) -> list[Stage]:
+        """The stages with their epochs, which `epochs` overrules: so many with attacks, at most so many without."""
+        lengths = (warm_up, adversarial) if epochs is None else (min(warm_up, epochs), epochs)
+        return [self._stage(name, length) for name, length in zip((WARM_UP, ADVERSARIAL), lengths, strict=True)]
+
+    def _stage(self, name: str, epochs: int) -> Stage:
+        """Run to its end, where an annealed stage is best."""
         optimizer = torch.optim.AdamW(self.model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         stage = Stage(name, epochs, optimizer, patience=epochs)
         self.schedules[name] = CosineAnnealingLR(optimizer, max(1, epochs * -(-self.samples // stage.batch_size)))

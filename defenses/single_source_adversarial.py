@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from attacks.region import Inputs
-from defenses.adversary import Adversary, encoded, joined, read
+from defenses.adversary import Adversary, encoded, joined, read, robust_scores
 from defenses.protocols import OddOneOut, penalty
-from defenses.schedule import Annealed
+from defenses.schedule import WARM_UP, Annealed
 from harness.models.protocols import Factored
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
-
-WARM_UP = "warm-up"
 
 
 class SingleSourceAdversarial:
@@ -35,8 +33,8 @@ class SingleSourceAdversarial:
         self,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
-        warm_up: int = 6,
-        epochs: int = 20,
+        warm_up: int = 4,
+        epochs: int = 12,
         steps: int = 5,
         odd_weight: float = 1.0,
     ) -> None:
@@ -48,9 +46,8 @@ class SingleSourceAdversarial:
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """Two stages over all parameters; `epochs` bounds both."""
         self.model, self.task = model, task
-        lengths = [self.warm_up, self.epochs] if epochs is None else [min(self.warm_up, epochs), epochs]
         self.schedule = Annealed(model, task, self.learning_rate, self.weight_decay)
-        return [self.schedule.stage(name, length) for name, length in zip((WARM_UP, "adversarial"), lengths, strict=True)]
+        return self.schedule.stages(self.warm_up, self.epochs, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The summed mean losses of the clean batch and, after the warm-up, of every attacked one, and what the model adds."""
@@ -84,8 +81,5 @@ class SingleSourceAdversarial:
 
     def validate(self, batch: Batch) -> Tensor:
         """The task's score, averaged over the attacks on every modality alone."""
-        scores = [
-            self.task.problem.score(self.model({**batch.inputs, **self.examination(self.model, self.task, batch, [name])}, None), batch.targets)
-            for name in read(self.model, self.task)
-        ]
-        return torch.stack(scores).mean(0)
+        singles = [[name] for name in read(self.model, self.task)]
+        return robust_scores(self.model, self.task, batch, self.examination, singles)
