@@ -30,19 +30,18 @@ UP = 2.5  # from a strength that was too small, while none is known to do
 
 
 @dataclass(eq=False)
-class _Mixed:
-    """What the moves remember of each sample."""
+class Mixed:
+    """The moves of both kinds, and what they remember of each sample; without edits they are those of PGD."""
 
     steps: int
     averaged: Inputs
     fresh: Inputs
 
     @staticmethod
-    def begin(region: Region, steps: int) -> _Mixed:
+    def begin(region: Region, steps: int) -> Mixed:
+        """Before the first of so many steps."""
         edited = [ball.modality for ball in region.scenario.edits]
-        return _Mixed(
-            steps, {n: torch.zeros_like(region.inputs[n]) for n in edited}, {n: torch.ones_like(region.inputs[n]) for n in edited}
-        )
+        return Mixed(steps, {n: torch.zeros_like(region.inputs[n]) for n in edited}, {n: torch.ones_like(region.inputs[n]) for n in edited})
 
     def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
         region, strength, moved = climber.region, climber.strength, {}
@@ -58,8 +57,8 @@ class _Mixed:
             moved |= plain.step({name: climber.at[name] for name in plain.ranges}, gradient, length, strength)
         return moved
 
-    def take(self, rows: Tensor) -> _Mixed:
-        return _Mixed(self.steps, take(self.averaged, rows), take(self.fresh, rows))
+    def take(self, rows: Tensor) -> Mixed:
+        return Mixed(self.steps, take(self.averaged, rows), take(self.fresh, rows))
 
 
 def mixed(hunt: Hunt, *, steps: int, rounds: int) -> None:
@@ -81,7 +80,7 @@ def mixed(hunt: Hunt, *, steps: int, rounds: int) -> None:
             return
         region, strength = hunt.region.take(rows), tried[rows]
         start = started(hunt, region, rows, strength, number)
-        loss, mover = Named(hunt.losses[0]), _Mixed.begin(region, steps)
+        loss, mover = Named(hunt.losses[0]), Mixed.begin(region, steps)
         attempt = climb(hunt.fast.take(rows), region, strength, mover, steps=steps, loss=loss, start=start)
         hunt.spend(rows, attempt.gradients * draws_of(hunt.fast))
         met = attempt.fails.nonzero().squeeze(1)

@@ -32,5 +32,5 @@ def as_text() -> str:
     """The catalogue for reading."""
     lines = []
     for title, entries in catalogue().items():
-        lines += [title, *(f"  {name:<20} {line}" for name, line in entries.items()), ""]
+        lines += [title, *(f"  {name:<26} {line}" for name, line in entries.items()), ""]
     return "\n".join(lines).rstrip()

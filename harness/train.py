@@ -59,11 +59,21 @@ def train(training: Training, console: Console) -> list[Path]:
             trained or does not fit the task; later, a loss that is not finite.
     """
     task, device = load_task(training.task), choose_device(training.device)
+    _refuse_unheeded(training)
     combinations = grid(training.train_missing, task.names)
     paths = [writable(_place(training, task, missing, len(combinations) > 1)) for missing in combinations]
     for path, missing in zip(paths, combinations, strict=True):
         _train_one(training, task, missing, path, device, console)
     return paths
+
+
+def _refuse_unheeded(training: Training) -> None:
+    """A recipe that takes stand-ins for inputs would learn from them, and the card would not be true."""
+    if training.train_missing and not getattr(resolve("recipe", training.recipe).target, "heeds_present", False):
+        raise BadInput(
+            f"--train-missing: recipe {training.recipe!r} takes every input for present: use 'supervised', or, in a recipe of "
+            "yours that heeds batch.present, set heeds_present = True"
+        )
 
 
 def _train_one(training: Training, task: Task, missing: Missing, path: Path, device: torch.device, console: Console) -> None:

@@ -36,13 +36,15 @@ class Fused(nn.Module):
 
     def fuse(self, features: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, width); a missing modality's features have no influence."""
+        outputs: Tensor = self.fusion(*self.ordered(features, present))
+        return outputs
+
+    def ordered(self, features: Inputs, present: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """The features in the order of the encoders and present, bool (B, len(encoders)), as the fusion takes them."""
         ordered = [features[name] for name in self.encoded]
         if present is None:
-            here = torch.ones(len(ordered[0]), len(ordered), dtype=torch.bool, device=ordered[0].device)
-        else:
-            here = present[:, self.columns]
-        outputs: Tensor = self.fusion(ordered, here)
-        return outputs
+            return ordered, torch.ones(len(ordered[0]), len(ordered), dtype=torch.bool, device=ordered[0].device)
+        return ordered, present[:, self.columns]
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, width) of inputs (B, ...) per modality."""

@@ -32,7 +32,11 @@ class Stage:
 
 @runtime_checkable
 class Recipe(Protocol):
-    """One way to train. A recipe keeps what it needs between calls on itself, and is used once."""
+    """One way to train. A recipe keeps what it needs between calls on itself, and is used once.
+
+    One that heeds `Batch.present`, in every step and in validation, says so by an attribute `heeds_present` that is
+    True; the others are not given incomplete data.
+    """
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """Take hold of the model, on its device, and plan the stages; `epochs` overrules their length."""
@@ -49,6 +53,8 @@ class Recipe(Protocol):
 
 class Supervised:
     """The task's loss on clean inputs, each sample with the modalities it has; AdamW."""
+
+    heeds_present = True
 
     def __init__(self, learning_rate: float = 2e-3, weight_decay: float = 1e-2) -> None:
         self.learning_rate, self.weight_decay = learning_rate, weight_decay

@@ -93,6 +93,17 @@ def test_what_cannot_be_meant_is_refused(digits: Task, text: str, said: str) -> 
     assert said in str(refused.value)
 
 
+def test_a_recipe_that_would_learn_from_stand_ins_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["harness", "train", "--model", "concat", "--recipe", "varmat", "--train-missing", "audio:0.9"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2 and "recipe 'varmat' takes every input for present" in capsys.readouterr().err
+    assert not Path("checkpoints").exists()
+
+
 def test_one_command_trains_a_checkpoint_per_rate(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = ["harness", "train", "--model", "only-text", "--epochs", "1", "--train-missing", "text:0,0.9"]
     for extra in ([], ["--out", "mine.safetensors"]):

@@ -1,0 +1,129 @@
+"""The adversary that recipes train against: a few projected steps on the whole model, and edits chosen anew in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from attacks.climb import climb
+from attacks.draws import chances, unit_changes
+from attacks.expectation import judged
+from attacks.mixed import Mixed
+from attacks.norms import per_sample
+from attacks.objective import Named, Verdict, preserved
+from attacks.region import Inputs, Region, take
+from attacks.scenario import Scenario, parse
+from harness.models.protocols import Factored
+from harness.tasks import Batch, Problem, Task
+
+STRENGTH = 1.0  # the radii as written
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingObjective:
+    """The training loss of a model on a batch, all modalities present.
+
+    Attributes:
+        kept: features (B, ...) of the modalities that do not move, of a factored model.
+    """
+
+    model: nn.Module
+    problem: Problem
+    targets: Tensor
+    kept: Inputs
+
+    def __call__(self, inputs: Inputs) -> Verdict:
+        """The loss; nothing counts as a failure, so that an attack keeps its strongest iterate, not the first that fails."""
+        loss = self.problem.loss(self._outputs(inputs), self.targets)
+        return Verdict({"loss": loss}, torch.zeros_like(loss, dtype=torch.bool))
+
+    def _outputs(self, inputs: Inputs) -> Tensor:
+        if self.kept and isinstance(self.model, Factored):
+            moving = {name: self.model.encode(name, inputs[name]) for name in self.model.encoded if name not in self.kept}
+            return self.model.fuse({**self.kept, **moving}, None)
+        outputs: Tensor = self.model(inputs, None)
+        return outputs
+
+    def take(self, rows: Tensor) -> TrainingObjective:
+        return replace(self, targets=self.targets[rows], kept=take(self.kept, rows))
+
+    def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TrainingObjective:
+        """Encode once what does not move, if the model is factored."""
+        if not isinstance(self.model, Factored):
+            return self
+        with torch.no_grad():
+            kept = {name: self.model.encode(name, inputs[name]) for name in self.model.encoded if name not in moving}
+        return replace(self, kept=kept)
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """PGD (Madry et al., ICLR 2018) at the task's default radii; where the default attack edits, as of text, so does this.
+
+    The model is attacked in evaluation mode: batch norm by its running statistics, no dropout.
+
+    Attributes:
+        steps: gradient evaluations.
+        random_start: in each norm ball; else at the clean input.
+    """
+
+    steps: int = 5
+    random_start: bool = False
+
+    def __call__(self, model: nn.Module, task: Task, batch: Batch, names: Sequence[str], draw: int = 0) -> Inputs:
+        """The named modalities (B, ...), attacked together; no other is touched, and the model is as it was.
+
+        Args:
+            draw: what random starts are keyed on, beside the samples.
+        """
+        scenario = Scenario(tuple(ball for name in names for ball in parse(f"{name}@{task.modality(name).ball}").attacked))
+        region = Region.of(batch.inputs, task.bounds(batch), scenario)
+        with preserved(model):
+            whole = judged(TrainingObjective(model, task.problem, batch.targets, {}), region, batch.samples, draw)
+            objective = whole.holding(batch.inputs, scenario.attacked_names)
+            start, mover = self._start(region, batch, draw), Mixed.begin(region, self.steps)
+            return climb(objective, region, STRENGTH, mover, steps=self.steps, loss=Named("loss"), start=start).inputs
+
+    def _start(self, region: Region, batch: Batch, draw: int) -> Inputs:
+        at, budget = region.clean, torch.full((len(batch),), STRENGTH, device=batch.targets.device)
+        for ball in region.scenario.edits:
+            chance = chances(ball, region.inputs[ball.modality], batch.samples, 0, draw)
+            at[ball.modality] = ball.edit.start(region.place(ball.modality), budget * ball.radius, chance)
+        if self.random_start:
+            for name, change in unit_changes(region.scenario.continuous, batch.inputs, batch.samples, 0, draw).items():
+                at[name] = region.ranges[name].clamp(at[name] + per_sample(budget, change) * change)
+        return at
+
+
+def robust_scores(model: nn.Module, task: Task, batch: Batch, adversary: Adversary, attacks: Sequence[Sequence[str]]) -> Tensor:
+    """The task's score of each sample (B,), averaged over attacks on the named sets of modalities."""
+    variants = [{**batch.inputs, **adversary(model, task, batch, names)} for names in attacks]
+    return torch.stack([task.problem.score(model(variant, None), batch.targets) for variant in variants]).mean(0)
+
+
+def read(model: nn.Module, task: Task) -> tuple[str, ...]:
+    """The modalities a model reads; all of the task's, where it does not say."""
+    return model.encoded if isinstance(model, Factored) else task.names
+
+
+def encoded(model: Factored, variants: Sequence[Inputs]) -> list[Inputs]:
+    """The features of several variants of a batch, what they share encoded once, all in one call per modality.
+
+    One call, so that batch norm sees clean and attacked inputs mixed, as its running statistics do.
+    """
+    features: list[Inputs] = [{} for _ in variants]
+    for name in model.encoded:
+        distinct = list({id(variant[name]): variant[name] for variant in variants}.values())
+        parts = model.encode(name, torch.cat(distinct)).split(len(distinct[0]))
+        place = {id(x): part for x, part in zip(distinct, parts, strict=True)}
+        for each, variant in zip(features, variants, strict=True):
+            each[name] = place[id(variant[name])]
+    return features
+
+
+def joined(variants: Sequence[Inputs]) -> Inputs:
+    """Several variants of a batch as one batch, one after the other."""
+    return {name: torch.cat([variant[name] for variant in variants]) for name in variants[0]}

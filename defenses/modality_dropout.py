@@ -1,0 +1,57 @@
+"""Modality-dropout training (Neverova et al., ModDrop, TPAMI 2016): modalities go missing while a model learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from defenses.protocols import penalty
+from harness.models.recipe import Stage, Supervised
+from harness.tasks import Batch, Task
+
+
+class ModalityDropout:
+    """Supervised training in which each modality of each sample is missing at random; AdamW.
+
+    Args:
+        rate: how likely a modality is missing; where all would be, one of them, uniformly drawn, is kept.
+    """
+
+    def __init__(self, rate: float = 0.3, learning_rate: float = 2e-3, weight_decay: float = 1e-2) -> None:
+        self.rate = rate
+        self.supervised = Supervised(learning_rate, weight_decay)
+
+    def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
+        """The one stage of `Supervised`."""
+        self.model, self.task = model, task
+        return self.supervised.setup(model, task, epochs)
+
+    def step(self, batch: Batch, stage: Stage) -> Tensor:
+        """The mean loss of the batch, some of it missing, and what the model adds."""
+        present = some_present(len(batch), len(self.task.names), self.rate).to(batch.targets.device)
+        outputs = self.model(self.task.with_stand_ins(batch.inputs, present), present)
+        loss = self.task.problem.loss(outputs, batch.targets).mean()
+        return loss + penalty(self.model, loss)
+
+    def after_step(self, stage: Stage) -> None:
+        """Nothing to do."""
+
+    def validate(self, batch: Batch) -> Tensor:
+        """The task's score, averaged over complete inputs and, of several modalities, each of them missing."""
+        modalities = len(self.task.names)
+        complete = torch.ones(modalities, dtype=torch.bool, device=batch.targets.device)
+        patterns = [complete, *(~torch.eye(modalities, dtype=torch.bool, device=complete.device) if modalities > 1 else [])]
+        return torch.stack([self._score(batch, pattern.expand(len(batch), -1)) for pattern in patterns]).mean(0)
+
+    def _score(self, batch: Batch, present: Tensor) -> Tensor:
+        outputs = self.model(self.task.with_stand_ins(batch.inputs, present), present.clone())
+        return self.task.problem.score(outputs, batch.targets)
+
+
+def some_present(samples: int, modalities: int, rate: float) -> Tensor:
+    """Which modalities are present, bool (samples, modalities), never none."""
+    present = torch.rand(samples, modalities) >= rate
+    kept = torch.nn.functional.one_hot(torch.randint(modalities, (samples,)), modalities).bool()
+    return torch.where(present.any(1, keepdim=True), present, kept)
