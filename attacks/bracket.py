@@ -99,17 +99,17 @@ class Bracket:
                 too_small = self._below(hunt, move, nearby, too_small, turn, number)
 
     def _with_edits(self, hunt: Hunt) -> None:
-        edits = {ball.norm_name for ball in hunt.region.scenario.edits}
-        if "universal" in edits:
+        edits = hunt.region.scenario.edits
+        if any(ball.edit.shared for ball in edits):
             universal(hunt, steps=self.edits[0])
-        elif edits == {"tokens"}:
+        elif all(ball.norm_name == "tokens" for ball in edits):
             self._with_tokens(hunt)
         else:
             mixed(hunt, steps=self.edits[0], rounds=self.edits[1])
 
     def _with_tokens(self, hunt: Hunt) -> None:
         """Tokens in turn with the norm balls, which alone come first where no smaller scenario has had them."""
-        alone = hunt.region.continuous({})
+        alone = hunt.region.plain
         if alone.scenario.attacked and not hunt.singles:
             inner = Hunt(hunt.objective, alone, hunt.samples, hunt.seed, hunt.limit)
             self(inner)

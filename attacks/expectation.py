@@ -66,11 +66,11 @@ class Expectation:
     def received(self, inputs: Inputs) -> Iterable[Inputs]:
         """What the model is given in each draw."""
         for draw in range(self.draws):
-            there = {
-                name: ball.edit.received(self.places[name], inputs[name], self.worlds[name][:, draw])
-                for name, ball in ((ball.modality, ball) for ball in self.balls)
-            }
-            yield {**inputs, **there}
+            received = dict(inputs)
+            for ball in self.balls:
+                name = ball.modality
+                received[name] = ball.edit.received(self.places[name], inputs[name], self.worlds[name][:, draw])
+            yield received
 
     def take(self, rows: Tensor) -> Expectation:
         places = {name: place.take(rows) for name, place in self.places.items()}

@@ -7,6 +7,7 @@ bisection, sample by sample. A gradient averaged over the steps keeps choices fr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,8 @@ from attacks.climb import Climber, climb
 from attacks.draws import chances, unit_changes
 from attacks.edits import Turn
 from attacks.expectation import draws_of
-from attacks.norms import per_sample
 from attacks.objective import Named
 from attacks.region import Inputs, Region, take
-from attacks.scenario import Scenario
 from attacks.search import Hunt
 
 MOMENTUM = 0.75
@@ -51,7 +50,7 @@ class Mixed:
             self.fresh[name] = torch.where(climber.at[name] != x, STALE * self.fresh[name], self.fresh[name])
             turn = Turn(climber.at[name], climber.best[name], self.averaged[name], self.fresh[name], step, self.steps)
             moved[name] = ball.edit.move(region.place(name), strength * ball.radius, turn)
-        plain = region.continuous({})
+        plain = region.plain
         if plain.scenario.attacked:
             length = strength * (1 + math.cos(math.pi * step / self.steps)) / 2
             moved |= plain.step({name: climber.at[name] for name in plain.ranges}, gradient, length, strength)
@@ -79,7 +78,8 @@ def mixed(hunt: Hunt, *, steps: int, rounds: int) -> None:
         if not len(rows):
             return
         region, strength = hunt.region.take(rows), tried[rows]
-        start = started(hunt, region, rows, strength, number)
+        samples = [hunt.samples[row] for row in rows.tolist()]
+        start = edited(region, strength, samples, hunt.seed, number) | scattered(region, strength, samples, hunt.seed, number)
         loss, mover = Named(hunt.losses[0]), Mixed.begin(region, steps)
         attempt = climb(hunt.fast.take(rows), region, strength, mover, steps=steps, loss=loss, start=start)
         hunt.spend(rows, attempt.gradients * draws_of(hunt.fast))
@@ -96,14 +96,16 @@ def _tried(best: Tensor, too_small: Tensor, limit: float) -> Tensor:
     return torch.where(best.isfinite(), below, above)
 
 
-def started(hunt: Hunt, region: Region, rows: Tensor, strength: Tensor, restart: int) -> Inputs:
-    """Where an attack starts: edits by their own rule, norm balls at random."""
-    samples, at = [hunt.samples[row] for row in rows.tolist()], {}
+def edited(region: Region, strength: Tensor, samples: Sequence[str], seed: int, restart: object) -> Inputs:
+    """Where an attack on the edited modalities starts, each by its own rule; strength (B,)."""
+    at = {}
     for ball in region.scenario.edits:
-        chance = chances(ball, region.inputs[ball.modality], samples, hunt.seed, restart)
+        chance = chances(ball, region.inputs[ball.modality], samples, seed, restart)
         at[ball.modality] = ball.edit.start(region.place(ball.modality), strength * ball.radius, chance)
-    plain: Scenario = region.scenario.continuous
-    for name, change in unit_changes(plain, region.inputs, samples, hunt.seed, restart).items():
-        x = region.inputs[name]
-        at[name] = region.ranges[name].clamp(x + per_sample(strength, x).to(x.dtype) * change)
     return at
+
+
+def scattered(region: Region, strength: Tensor, samples: Sequence[str], seed: int, restart: object) -> Inputs:
+    """Where an attack inside norm balls starts at random; strength (B,)."""
+    plain = region.plain
+    return plain.shifted(unit_changes(plain.scenario, plain.clean, samples, seed, restart), strength)

@@ -117,6 +117,11 @@ class Region:
         scenario = self.scenario.continuous
         return Region({**self.inputs, **edited}, {name: self.ranges[name] for name in scenario.attacked_names}, scenario)
 
+    @cached_property
+    def plain(self) -> Region:
+        """The same without the balls that allow edits."""
+        return self.continuous({})
+
     def complete(self, attacked: Mapping[str, Tensor]) -> Inputs:
         """Full inputs: the given attacked modalities, the clean rest."""
         return {**self.inputs, **attacked}

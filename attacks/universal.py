@@ -10,11 +10,11 @@ import torch
 from attacks.edits import Turn
 from attacks.errors import BadInput
 from attacks.expectation import draws_of
+from attacks.mixed import MOMENTUM
 from attacks.objective import Named, judged_gradient, refuse_nan
 from attacks.randomness import keyed_generator
 from attacks.search import Hunt
 
-MOMENTUM = 0.75
 RUNGS = 6  # strengths that are tried, each a square with about the same growth of its side
 
 
@@ -33,11 +33,12 @@ def universal(hunt: Hunt, *, steps: int) -> None:
         budget = torch.full_like(hunt.best.strength, (rung / RUNGS) ** 2 * min(hunt.limit * ball.radius, 1.0))
         chance = torch.rand(place.x.shape[1:], generator=keyed_generator(hunt.seed, "universal", ball.modality, rung)).to(place.x)
         at = ball.edit.start(place, budget, chance.expand_as(place.x))
-        averaged = torch.zeros_like(at)
+        averaged, broken = torch.zeros_like(at), torch.zeros_like(rows, dtype=torch.bool)
         for step in range(steps):
             _, value, gradient = judged_gradient(hunt.fast, hunt.region, {ball.modality: at}, Named(hunt.losses[0]))
-            refuse_nan(value.isnan())
+            broken = broken | value.isnan()
             averaged = MOMENTUM * averaged + gradient[ball.modality].mean(0, keepdim=True)
             at = ball.edit.move(place, budget, Turn(at, at, averaged.expand_as(at), torch.ones_like(at), step, steps))
+        refuse_nan(broken)
         hunt.spend(rows, steps * draws_of(hunt.fast))
         hunt.offer(rows, {ball.modality: at}, f"universal-{steps}")

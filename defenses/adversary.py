@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from attacks.climb import climb
-from attacks.draws import chances, unit_changes
 from attacks.expectation import judged
-from attacks.mixed import Mixed
-from attacks.norms import per_sample
+from attacks.mixed import Mixed, edited, scattered
 from attacks.objective import Named, Verdict, preserved
 from attacks.region import Inputs, Region, take
 from attacks.scenario import Scenario, parse
+from harness.models.halves import answered, encoded_still
 from harness.models.protocols import Factored
 from harness.tasks import Batch, Problem, Task
 
@@ -37,26 +36,16 @@ class TrainingObjective:
 
     def __call__(self, inputs: Inputs) -> Verdict:
         """The loss; nothing counts as a failure, so that an attack keeps its strongest iterate, not the first that fails."""
-        loss = self.problem.loss(self._outputs(inputs), self.targets)
+        loss = self.problem.loss(answered(self.model, inputs, self.kept, None), self.targets)
         return Verdict({"loss": loss}, torch.zeros_like(loss, dtype=torch.bool))
-
-    def _outputs(self, inputs: Inputs) -> Tensor:
-        if self.kept and isinstance(self.model, Factored):
-            moving = {name: self.model.encode(name, inputs[name]) for name in self.model.encoded if name not in self.kept}
-            return self.model.fuse({**self.kept, **moving}, None)
-        outputs: Tensor = self.model(inputs, None)
-        return outputs
 
     def take(self, rows: Tensor) -> TrainingObjective:
         return replace(self, targets=self.targets[rows], kept=take(self.kept, rows))
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TrainingObjective:
         """Encode once what does not move, if the model is factored."""
-        if not isinstance(self.model, Factored):
-            return self
         with torch.no_grad():
-            kept = {name: self.model.encode(name, inputs[name]) for name in self.model.encoded if name not in moving}
-        return replace(self, kept=kept)
+            return replace(self, kept=encoded_still(self.model, inputs, moving))
 
 
 @dataclass(frozen=True)
@@ -84,18 +73,12 @@ class Adversary:
         with preserved(model):
             whole = judged(TrainingObjective(model, task.problem, batch.targets, {}), region, batch.samples, draw)
             objective = whole.holding(batch.inputs, scenario.attacked_names)
-            start, mover = self._start(region, batch, draw), Mixed.begin(region, self.steps)
+            strength = torch.full((len(batch),), STRENGTH, dtype=torch.float64, device=batch.targets.device)
+            start = region.clean | edited(region, strength, batch.samples, 0, draw)
+            if self.random_start:
+                start |= scattered(region, strength, batch.samples, 0, draw)
+            mover = Mixed.begin(region, self.steps)
             return climb(objective, region, STRENGTH, mover, steps=self.steps, loss=Named("loss"), start=start).inputs
-
-    def _start(self, region: Region, batch: Batch, draw: int) -> Inputs:
-        at, budget = region.clean, torch.full((len(batch),), STRENGTH, device=batch.targets.device)
-        for ball in region.scenario.edits:
-            chance = chances(ball, region.inputs[ball.modality], batch.samples, 0, draw)
-            at[ball.modality] = ball.edit.start(region.place(ball.modality), budget * ball.radius, chance)
-        if self.random_start:
-            for name, change in unit_changes(region.scenario.continuous, batch.inputs, batch.samples, 0, draw).items():
-                at[name] = region.ranges[name].clamp(at[name] + per_sample(budget, change) * change)
-        return at
 
 
 def robust_scores(model: nn.Module, task: Task, batch: Batch, adversary: Adversary, attacks: Sequence[Sequence[str]]) -> Tensor:

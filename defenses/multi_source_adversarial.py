@@ -25,15 +25,13 @@ class MultiSourceAdversarial:
     """
 
     def __init__(self, learning_rate: float = 2e-3, weight_decay: float = 1e-2, warm_up: int = 4, epochs: int = 12, steps: int = 5) -> None:
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.warm_up, self.epochs = warm_up, epochs
+        self.schedule = Annealed(learning_rate, weight_decay, warm_up, epochs)
         self.attack, self.examination = Adversary(steps), Adversary(2 * steps)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """Two stages over all parameters; `epochs` bounds both."""
         self.model, self.task = model, task
-        self.schedule = Annealed(model, task, self.learning_rate, self.weight_decay)
-        return self.schedule.stages(self.warm_up, self.epochs, epochs)
+        return self.schedule.stages(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The summed mean losses of the clean batch and, after the warm-up, of the attacked one, and what the model adds."""

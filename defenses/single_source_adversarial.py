@@ -38,16 +38,14 @@ class SingleSourceAdversarial:
         steps: int = 5,
         odd_weight: float = 0.05,
     ) -> None:
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.warm_up, self.epochs = warm_up, epochs
+        self.schedule = Annealed(learning_rate, weight_decay, warm_up, epochs)
         self.odd_weight = odd_weight
         self.attack, self.examination = Adversary(steps), Adversary(2 * steps)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """Two stages over all parameters; `epochs` bounds both."""
         self.model, self.task = model, task
-        self.schedule = Annealed(model, task, self.learning_rate, self.weight_decay)
-        return self.schedule.stages(self.warm_up, self.epochs, epochs)
+        return self.schedule.stages(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The summed mean losses of the clean batch and, after the warm-up, of every attacked one, and what the model adds."""

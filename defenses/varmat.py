@@ -29,8 +29,7 @@ class Varmat:
     def __init__(
         self, learning_rate: float = 2e-3, weight_decay: float = 1e-2, warm_up: int = 4, epochs: int = 12, vulnerability: float = 0.1
     ) -> None:
-        self.learning_rate, self.weight_decay = learning_rate, weight_decay
-        self.warm_up, self.epochs = warm_up, epochs
+        self.schedule = Annealed(learning_rate, weight_decay, warm_up, epochs)
         self.vulnerability = vulnerability
         self.attack, self.examination = Adversary(steps=1, random_start=True), Adversary(EXAMINED)
         self.draw = 0
@@ -47,8 +46,7 @@ class Varmat:
             )
         self.model: Factored = model
         self.module, self.task = model, task
-        self.schedule = Annealed(model, task, self.learning_rate, self.weight_decay)
-        return self.schedule.stages(self.warm_up, self.epochs, epochs)
+        return self.schedule.stages(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss on inputs where every modality was moved, and α times the vulnerability there; clean in the warm-up."""

@@ -111,6 +111,8 @@ def _search(
 
 def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scenario, witness: Inputs) -> Tensor:
     """The model's outputs on the witnesses; of those judged over draws, in the first draw that fails."""
+    if not scenario.edits:
+        return objective.outputs(witness)
     region = Region.of(batch.inputs, work.task.bounds(batch), scenario)
     over = judged(objective, region, batch.samples, work.config.seed)
     if not isinstance(over, Expectation):

@@ -72,10 +72,8 @@ class Again:
 def budget(case: Case) -> Iterator[Flag]:
     """Value: the share of samples that withstand strength 1 by the ledger, and fail there when as many gradients are spent again."""
     rows = (case.strengths[:BUDGETED] > STRENGTH).nonzero().squeeze(1)
-    spent = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
-    steps = max(LEAST_STEPS, round(spent / 2))
     losses = dict.fromkeys(("margin", _first_loss(case)))
-    count = case.broken(rows, InTurn(tuple(Fixed(loss, Again(loss, steps)) for loss in losses)))
+    count = case.broken(rows, InTurn(tuple(Fixed(loss, Again(loss, _steps(case))) for loss in losses)))
     share = count / min(BUDGETED, len(case.samples))
     found = f"{share:.0%} of the samples withstood and fail when as many gradients are spent again"
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
@@ -86,11 +84,11 @@ def rising(case: Case) -> Iterator[Flag]:
     rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
     if not len(rows):
         return
-    spent = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
     samples = [case.samples[row] for row in rows.tolist()]
-    again = Again("margin", max(LEAST_STEPS, round(spent / 2)))
+    again = Again("margin", _steps(case))
     reached = again(case.fast.take(rows), case.region.take(rows), STRENGTH, samples=samples, seed=case.seed)
-    left = torch.zeros_like(rows, dtype=torch.double) if reached.late is None else reached.late[~reached.fails]
+    assert reached.late is not None, "APGD says how its loss rose"
+    left = reached.late[~reached.fails]
     share = float((left > LATE).double().mean()) if len(left) else 0.0
     found = f"the loss of {share:.0%} of the samples that withstand still rose in the last tenth of the steps"
     yield Flag("rising", share > MOST, share, found, "more steps may break them")
@@ -145,6 +143,12 @@ def planted(case: Case) -> Iterator[Flag]:
     share = float((hunt.best.strength > STRENGTH).double().mean())
     found = f"{share:.0%} of {len(rows)} failures planted at the edge of the ball are missed"
     yield Flag("planted", share > MANY, share, found, "the search does not find what is there")
+
+
+def _steps(case: Case) -> int:
+    """Half of the gradient evaluations that the search spent on a sample."""
+    spent: float = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
+    return max(LEAST_STEPS, round(spent / 2))
 
 
 def _first_loss(case: Case) -> str:

@@ -111,7 +111,7 @@ def remarks(work: Work) -> list[str]:
     balls = sorted({ball for scenario in work.requested for ball in scenario.attacked})
     texts = [ball for ball in balls if ball.has_norm and work.task.modality(ball.modality).kind == "text"]
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
-    shared = [str(ball) for ball in balls if ball.norm_name == "universal"]
+    shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
     said = [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
     said += [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
     said += [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"] if shared else []

@@ -11,7 +11,7 @@ from attacks.errors import BadInput
 from attacks.objective import Verdict
 from attacks.region import Inputs, take
 from harness.compiled import Compiled
-from harness.models.protocols import Factored
+from harness.models.halves import answered, encoded_still
 from harness.tasks import Task
 
 PAD = 8  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
@@ -60,14 +60,8 @@ class TaskObjective:
         count = len(self.targets)
         present = self._padded(self.present)
         given = present.clone()  # a model may write into what it is given
-        if self.kept and isinstance(self.model, Factored):
-            moving = [name for name in self.model.encoded if name not in self.kept]
-            filled = self._filled(inputs, present)
-            features = {name: self.model.encode(name, filled[name]) for name in moving}
-            kept = {name: self._padded(z) for name, z in self.kept.items()}
-            outputs = self.model.fuse({**kept, **features}, given)
-        else:
-            outputs = self.model(self._filled(inputs, present), given)
+        kept = {name: self._padded(z) for name, z in self.kept.items()}
+        outputs = answered(self.model, self._filled(inputs, present), kept, given)
         return self._checked(outputs, len(present))[:count]
 
     def _filled(self, inputs: Inputs, present: Tensor) -> Inputs:
@@ -92,13 +86,10 @@ class TaskObjective:
         return searching._keeping(inputs, moving)
 
     def _keeping(self, inputs: Inputs, moving: tuple[str, ...]) -> TaskObjective:
-        if not isinstance(self.model, Factored):
-            return self
         count, present = len(self.targets), self._padded(self.present)
-        with torch.no_grad(), torch.autocast(self.targets.device.type, self.search_dtype, enabled=self.search_dtype != torch.float32):
-            filled = self._filled(inputs, present)
-            still = [name for name in self.model.encoded if name not in moving]
-            kept = {name: self.model.encode(name, filled[name])[:count] for name in still}
+        with torch.no_grad(), torch.autocast(self.targets.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            still = encoded_still(self.model, self._filled(inputs, present), moving)
+        kept = {name: z[:count] for name, z in still.items()}
         return replace(self, kept=kept)
 
     def _padded(self, x: Tensor) -> Tensor:

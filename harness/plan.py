@@ -102,8 +102,8 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
         "attacks": {text: code_hash(attack.reference(text)) for text in config.attack},
         "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
     }
-    if any(ball.norm_name == "universal" for scenario in requested for ball in scenario.attacked):
-        identity["batch size"] = config.batch_size  # such a patch is made for the whole batch
+    if any(ball.edit.shared for scenario in requested for ball in scenario.edits):
+        identity["batch size"] = config.batch_size  # such an edit is made for the whole batch
     run = _digest(identity)[:12]
     search = InTurn((search_of(config.search), *attacks))
     conditions: list[Condition] = [*each_missing(task), *schedules, *corruptions]

@@ -30,6 +30,7 @@ class OverTheAir:
     summary = "a quiet sound played in a room: echoes, gain and noise are drawn"
     example = "0.01"
     draws = 2 * ECHOES + 2
+    shared = False
 
     def fault(self, place: Place) -> str | None:
         return None if place.x.ndim == 2 else f"has shape {tuple(place.x.shape[1:])} per sample, and a sound is a waveform (T,)"
@@ -54,7 +55,7 @@ class OverTheAir:
         played, length = moved - place.x, moved.shape[1]
         world = world.to(moved.dtype)
         delays, signed = world[:, :ECHOES], 2 * world[:, ECHOES : 2 * ECHOES] - 1
-        weight = signed.sign() * torch.exp(-DECAY * delays) * signed.abs()
+        weight = signed * torch.exp(-DECAY * delays)
         place_of = 1 + (delays * LATEST * length).floor().long()
         response = torch.zeros(len(moved), int(LATEST * length) + 2, dtype=moved.dtype, device=moved.device)
         response = response.scatter_add(1, place_of, weight)

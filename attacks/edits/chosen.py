@@ -20,6 +20,7 @@ class Chosen(ABC):
     """
 
     draws = 0
+    shared = False
 
     @abstractmethod
     def axes(self, x: Tensor) -> tuple[int, ...]:
@@ -40,7 +41,9 @@ class Chosen(ABC):
         replaced, gains = self.replaced(place, turn.gradient)
         shaped = self._grouped(place.x, gains)
         gain = shaped.flatten(1)
-        gain = torch.where(gain > 0, gain * -self._grouped(place.x, -turn.fresh, largest=True).flatten(1), gain)
+        axes = self.axes(place.x)
+        fresh = (turn.fresh.amin(axes) if axes else turn.fresh).flatten(1)
+        gain = torch.where(gain > 0, gain * fresh, gain)
         share = min(1.0, FIRST_SHARE + (1 - FIRST_SHARE) * 2 * turn.step / turn.steps)
         allowed = torch.minimum(budget.floor(), (budget * share).ceil())
         rank = gain.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
@@ -50,9 +53,7 @@ class Chosen(ABC):
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
         return moved
 
-    def _grouped(self, x: Tensor, values: Tensor, largest: bool = False) -> Tensor:
-        """Sums, or largest values, over each group; the summed axes are kept with length 1."""
+    def _grouped(self, x: Tensor, values: Tensor) -> Tensor:
+        """Sums over each group; the summed axes are kept with length 1."""
         axes = self.axes(x)
-        if not axes:
-            return values
-        return values.amax(axes, keepdim=True) if largest else values.sum(axes, keepdim=True)
+        return values.sum(axes, keepdim=True) if axes else values

@@ -67,6 +67,9 @@ class Edit(Protocol):
     draws: int
     """How many uniform numbers one draw of the world takes; 0 where the model receives just what it is given."""
 
+    shared: bool
+    """Whether one edit serves all samples of a batch."""
+
     def fault(self, place: Place) -> str | None:
         """Why such inputs cannot be edited; None if they can."""
 

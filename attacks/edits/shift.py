@@ -21,6 +21,7 @@ class TimeShift:
     summary = "a waveform or sequence moved in time, by so many steps"
     example = "100"
     draws = 0
+    shared = False
 
     def fault(self, place: Place) -> str | None:
         if place.x.ndim not in (2, 3):

@@ -74,11 +74,17 @@ def _log_mel(modality: Modality) -> LogMel:
     return LogMel(modality.sample_rate or 16_000, MELS, window)
 
 
+def _centred(modality: Modality) -> nn.Sequential:
+    """Centred pixels (B, C, H, W) of an image, or else centred values (B, D)."""
+    if modality.kind != "image":
+        return nn.Sequential(Centred(modality), nn.Flatten())
+    return nn.Sequential(Centred(modality), nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity())
+
+
 def _image(modality: Modality, width: int) -> nn.Module:
     channels = modality.shape[0] if len(modality.shape) == 3 else 1
     return nn.Sequential(
-        Centred(modality),
-        nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity(),
+        *_centred(modality),
         nn.Conv2d(channels, 32, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(32, 32, 3, padding=1),
@@ -121,8 +127,7 @@ def _text(modality: Modality, width: int) -> nn.Module:
 
 def _features(modality: Modality, width: int) -> nn.Module:
     return nn.Sequential(
-        Centred(modality),
-        nn.Flatten(),
+        *_centred(modality),
         nn.Dropout(FEATURE_DROPOUT),  # published features are many, samples few
         nn.Linear(math.prod(modality.shape), 2 * width),
         nn.ReLU(),
@@ -145,13 +150,11 @@ def channels_first(modality: Modality) -> nn.Module:
 
     Features have no positions, (B, D).
     """
-    if modality.kind == "image":
-        return nn.Sequential(Centred(modality), nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity())
     if modality.kind == "audio":
         return _log_mel(modality)
     if modality.kind == "text":
         return Rearrange("batch position channel -> batch channel position")
-    return nn.Sequential(Centred(modality), nn.Flatten())
+    return _centred(modality)
 
 
 def tokenizer(modality: Modality, width: int) -> nn.Module:
@@ -159,8 +162,7 @@ def tokenizer(modality: Modality, width: int) -> nn.Module:
     if modality.kind == "image":
         channels, side = (modality.shape[0] if len(modality.shape) == 3 else 1), max(1, min(modality.shape[-2:]) // 4)
         return nn.Sequential(
-            Centred(modality),
-            nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity(),
+            *_centred(modality),
             nn.Conv2d(channels, width, side, stride=side),
             Rearrange("batch channel height width -> batch (height width) channel"),
         )
@@ -169,5 +171,5 @@ def tokenizer(modality: Modality, width: int) -> nn.Module:
         return nn.Sequential(_log_mel(modality), frames, nn.Linear(MELS, width))
     if modality.kind == "text":
         return nn.Linear(modality.shape[-1], width)
-    whole = nn.Sequential(Centred(modality), nn.Flatten(), nn.Linear(math.prod(modality.shape), width))
+    whole = nn.Sequential(*_centred(modality), nn.Linear(math.prod(modality.shape), width))
     return nn.Sequential(*whole, nn.Unflatten(1, (1, width)))
