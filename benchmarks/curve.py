@@ -130,8 +130,8 @@ def generated(samples: int, device: torch.device) -> Problem:
     labels = torch.randint(10, (count,), generator=generator)
     a, b = (torch.randn(10, width, generator=generator)[labels] for width in (784, 512))
     inputs = {
-        "a": (0.5 + 0.08 * a + 0.25 * torch.randn(count, 784, generator=generator)).clamp(0, 1),
-        "b": 0.3 * b + torch.randn(count, 512, generator=generator),
+        "a": (0.5 + 0.03 * a + 0.25 * torch.randn(count, 784, generator=generator)).clamp(0, 1),
+        "b": 0.12 * b + torch.randn(count, 512, generator=generator),
     }
     splits = ["test"] * samples + ["val"] * 500 + ["train"] * 3_500
     task = Task.from_arrays(inputs, labels, ranges={"a": (0, 1)}, balls=GENERATED, splits=splits)

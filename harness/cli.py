@@ -132,6 +132,27 @@ def verify(run: Annotated[str, typer.Argument(help="A run directory.")], data_ro
 
 
 @app.command()
+def reproduce(
+    study: Annotated[str, typer.Argument(help="fusion or missing.")],
+    small: Annotated[bool, typer.Option("--small", help="A few minutes: everything runs, its numbers mean nothing.")] = False,
+    work: Annotated[str, typer.Option(help="Where checkpoints and runs are kept; a trial found there is not done again.")] = "results",
+    page: Annotated[str | None, typer.Option(help="The page. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Trials at a time. [one per core; on a GPU 1]", min=1)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    data_root: DataRoot = None,
+) -> None:
+    """Train and evaluate what a study of the lecture needs, over seeds, and write its tables; go on where it stopped."""
+    from rich.console import Console
+
+    from harness.reproduce import Wish
+    from harness.reproduce import reproduce as run
+    from harness.tasks.dataroot import use
+
+    use(data_root)
+    run(Wish(study, small, work, page, jobs, device), _console(Console))
+
+
+@app.command()
 def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("harness.yaml")) -> None:
     """Write a commented configuration, to be run with `evaluate --config`."""
     from attacks.errors import BadInput
@@ -162,7 +183,7 @@ def main() -> None:
     except BadInput as error:
         _refuse(str(error))
     except KeyboardInterrupt:
-        resumed = "; the same command goes on where it stopped" if sys.argv[1:2] == ["evaluate"] else ""
+        resumed = "; the same command goes on where it stopped" if sys.argv[1:2] in (["evaluate"], ["reproduce"]) else ""
         print(f"interrupted{resumed}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:

@@ -57,6 +57,22 @@ def estimate(measure: Callable[[Array], float], scores: Array) -> Estimate:
     return Estimate(measure(scores), float(low), float(high))
 
 
+def difference(ours: Array, theirs: Array) -> Estimate:
+    """The mean of ours less theirs, paired scores (seeds, N): over resampled seeds and, independently, resampled samples.
+
+    Two-way bootstrap (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007): what is claimed of a way to
+    train has to hold for other seeds as well as for other samples. Theirs may have one row for all seeds.
+    """
+    gaps = ours - theirs
+    seeds, samples = gaps.shape
+    random = np.random.RandomState(SEED)
+    drawn_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
+    drawn_samples = random.multinomial(samples, np.full(samples, 1 / samples), RESAMPLES) / samples
+    values = np.einsum("rs,sn,rn->r", drawn_seeds, gaps, drawn_samples)
+    low, high = np.percentile(values, [2.5, 97.5])
+    return Estimate(float(gaps.mean()), float(low), float(high))
+
+
 def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
     """Per (schedule, model), where there are two levels or more; corruptions are left out."""
     rows = query(

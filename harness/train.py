@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,13 @@ def _refuse_unheeded(training: Training) -> None:
 
 def _train_one(training: Training, task: Task, missing: Missing, path: Path, device: torch.device, console: Console) -> None:
     recipe: Recipe = resolve("recipe", training.recipe).target()
-    learnt_from = incomplete(task, missing, training.seed)
+    learnt_from, started = incomplete(task, missing, training.seed), time.monotonic()
     model, validation = fit(training, learnt_from, recipe, device, console)
+    seconds = time.monotonic() - started
     metrics = {"validation_score": validation} | {
         f"test_{name}": value for name, value in _metrics(model, task, task.splits["test"], device).items()
     }
-    card = _card(training, task, metrics)
+    card = {**_card(training, task, metrics), "seconds": round(seconds, 1)}
     if missing:
         card["train_missing"] = described(missing, learnt_from)
     checkpoint.save(path, model, card)

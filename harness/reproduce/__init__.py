@@ -1,0 +1,5 @@
+"""`reproduce`: train and evaluate all that a study of the lecture needs, over seeds, and write its tables again."""
+
+from harness.reproduce.studies import STUDIES, Wish, reproduce
+
+__all__ = ["STUDIES", "Wish", "reproduce"]

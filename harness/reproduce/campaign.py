@@ -1,0 +1,137 @@
+"""Trials: one system on one task with one seed, trained and then evaluated. What is done is not done again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from attacks.errors import BadInput
+from harness.config import Evaluation
+from harness.evaluate import COMPLETE, evaluate
+from harness.loading import code_hash
+from harness.models import checkpoint
+from harness.progress import reporting
+from harness.registry import resolve
+from harness.reproduce.study import SMALL, Effort, Setting, System
+from harness.rundir import RUN_FILE, RunDirectory
+from harness.tasks import Task
+from harness.train import Training, train
+
+SAMPLES_SEED = 0  # of which samples are tested: the same for every system and seed, so that all are paired
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row's work with one seed. Its files carry a key of all that determines them.
+
+    Attributes:
+        folder: of the study's work.
+    """
+
+    task: str
+    system: System
+    seed: int
+    effort: Effort
+    folder: Path
+    key: str
+
+    @property
+    def name(self) -> str:
+        plain = "".join(letter if letter.isalnum() else "-" for letter in self.system.name)
+        return f"{self.task}/{plain}-{self.seed}-{self.key}"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / f"{self.name}{checkpoint.SUFFIX}"
+
+    @property
+    def directory(self) -> RunDirectory:
+        return RunDirectory(str(self.folder / "runs" / self.name))
+
+    @property
+    def trained(self) -> bool:
+        """The card is written last."""
+        return self.checkpoint.with_suffix(".json").exists()
+
+    @property
+    def done(self) -> bool:
+        directory = self.directory
+        return bool(directory.files.exists(f"{directory.root}/{RUN_FILE}")) and directory.describe()["status"] == COMPLETE
+
+    @property
+    def training(self) -> Training:
+        system = self.system
+        return Training(
+            self.task, system.model, system.recipe, self.seed, self.effort.epochs, out=str(self.checkpoint), train_missing=system.missing
+        )
+
+    @property
+    def evaluation(self) -> Evaluation:
+        return Evaluation(
+            task=self.task, model=(str(self.checkpoint),), schedule=("mcar:0",), repeats=1, seed=SAMPLES_SEED,
+            search=self.effort.search if self.system.attacked else "none", limit=self.effort.limit, samples=self.effort.samples,
+            witnesses="none", trust=False, out=self.directory.url,
+        )  # fmt: skip
+
+
+def trials(setting: Setting, task: Task, folder: Path, small: bool) -> list[Trial]:
+    """Everything that a setting needs."""
+    effort = SMALL if small else setting.effort
+    return [
+        Trial(setting.task, system, seed, effort, folder, _key(setting.task, system, effort, task))
+        for system in setting.systems
+        for seed in effort.seeds
+    ]
+
+
+def _key(name: str, system: System, effort: Effort, task: Task) -> str:
+    """Of what is trained, on what, by which code, and of how it is tested; the row's name and the seeds stand beside it."""
+    described = replace(system, name=""), replace(effort, seeds=())
+    code = [code_hash(resolve("model", system.model)), code_hash(resolve("recipe", system.recipe))]
+    parts = [name, repr(described), task.data_hash, task.definition_hash, *code]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
+
+
+def perform(trial: Trial, device: str) -> str:
+    """Train and evaluate, whatever of it is left; the name of the trial."""
+    quiet = Console(quiet=True)
+    if not trial.trained:
+        train(replace(trial.training, device=device), quiet)
+    code = evaluate(trial.evaluation.model_copy(update={"device": device}), quiet)
+    if code:
+        raise BadInput(f"{trial.name} could not be evaluated: {trial.directory.url}/errors says why")
+    return trial.name
+
+
+def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console) -> None:
+    """Every trial that is not done, so many at a time, each on its share of the cores.
+
+    Raises:
+        BadInput: a trial cannot be trained or evaluated; what others finished stays.
+    """
+    left = [trial for trial in {trial.name: trial for trial in todo}.values() if not trial.done]  # settings may share trials
+    work = partial(perform, device=device)
+    with reporting(console, "reproduce", len(left)) as reporter:
+        for name in _in_processes(work, left, jobs) if jobs > 1 and len(left) > 1 else map(work, left):
+            reporter.advance(1, f"trials, {name}")
+
+
+def _in_processes(work: Callable[[Trial], str], left: Sequence[Trial], jobs: int) -> Iterator[str]:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        futures = [pool.submit(work, trial) for trial in left]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,72 @@
+"""A page of results in Markdown: prose, tables, plotly pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from harness.measures import Array, Estimate
+
+
+@dataclass
+class Page:
+    """Built up from above; `write` puts it on the disk, pictures beside it.
+
+    Attributes:
+        path: of the page.
+        remarks: of what could not be done, such as drawing.
+    """
+
+    path: Path
+    parts: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def heading(self, text: str, level: int = 2) -> None:
+        self.parts.append(f"{'#' * level} {text}")
+
+    def say(self, *sentences: str) -> None:
+        self.parts.append(" ".join(sentence for sentence in sentences if sentence))
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        lines = [head, ["---"] * len(head), *rows]
+        self.parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+
+    def picture(self, figure: go.Figure, name: str, caption: str) -> None:
+        """As SVG where kaleido and a Chrome are there, else as a page of its own."""
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{self.path.stem}-{name}.svg"
+        try:
+            figure.write_image(file)
+        except (ValueError, ImportError, RuntimeError, OSError) as error:
+            file = file.with_suffix(".html")
+            figure.write_html(file)
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            self.remarks.append(f"{file.name} is a page, not a picture: {reason}")
+        self.parts.append(f"![{caption}]({file.name})" if file.suffix == ".svg" else f"[{caption}]({file.name})")
+
+    def write(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("\n\n".join(self.parts) + "\n")
+        return self.path
+
+
+def mean_and_spread(scores: Array) -> str:
+    """Scores (seeds, samples): the mean, and the standard deviation over seeds."""
+    return of_seeds(scores.mean(1))
+
+
+def of_seeds(values: Array) -> str:
+    """One value per seed: their mean and standard deviation."""
+    spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.3f}{spread}"
+
+
+def points(estimate: Estimate) -> str:
+    """A difference in points, bold where its interval excludes zero."""
+    text = f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+    return f"**{text}**" if estimate.low > 0 or estimate.high < 0 else text

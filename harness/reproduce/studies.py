@@ -1,0 +1,92 @@
+"""The studies by name, and the one way they are run."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from attacks.errors import BadInput, unknown
+from harness.environment import choose_device, device_name, versions
+from harness.loading import load_task
+from harness.reproduce.campaign import perform_all, trials
+from harness.reproduce.fusion import FUSION
+from harness.reproduce.missing import MISSING
+from harness.reproduce.page import Page
+from harness.reproduce.results import Results
+from harness.reproduce.study import Study
+from harness.tasks.dataroot import NoData
+
+STUDIES: Mapping[str, Study] = {study.name: study for study in (FUSION, MISSING)}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for.
+
+    Attributes:
+        small: little of everything, to see that it runs.
+        work: where checkpoints and runs are kept; resuming looks there.
+        page: where to write; None: docs/results/STUDY.md, of a small one in the folder of its work.
+        jobs: trials at a time; None: one per core, on a GPU one.
+    """
+
+    study: str
+    small: bool = False
+    work: str = "results"
+    page: str | None = None
+    jobs: int | None = None
+    device: str = "auto"
+
+
+def reproduce(wish: Wish, console: Console) -> Path:
+    """Train and evaluate what is left of a study, and write its page.
+
+    A setting whose data are not on this disk is left out, and the page says so.
+
+    Returns:
+        the path of the page.
+
+    Raises:
+        BadInput: no such study, or a trial cannot be done.
+    """
+    if wish.study not in STUDIES:
+        raise unknown("study", wish.study, STUDIES)
+    study, started = STUDIES[wish.study], time.monotonic()
+    folder = Path(wish.work) / f"{study.name}{'-small' if wish.small else ''}"
+    path = Path(wish.page) if wish.page else folder / f"{study.name}.md" if wish.small else Path("docs/results") / f"{study.name}.md"
+    if path.suffix != ".md":
+        raise BadInput(f"--page {path}: the page is Markdown, its name ends in .md")
+    device = choose_device(wish.device)
+    jobs = wish.jobs or (1 if device.type == "cuda" else os.cpu_count() or 1)
+    results, absent = {}, []
+    for name, setting in study.settings.items():
+        try:
+            task = load_task(setting.task)
+        except NoData as error:
+            absent.append(f"{name} is left out: {error}.")
+            continue
+        results[name] = Results(setting, task, trials(setting, task, folder, wish.small))
+    for line in absent:
+        console.print(line, soft_wrap=True, markup=False)
+    perform_all([trial for result in results.values() for trial in result.trials], jobs, device.type, console)
+    page = Page(path)
+    page.heading(f"The {study.name} study", 1)
+    if wish.small:
+        page.say("**A small run: one epoch, a few samples. It shows that everything works; its numbers mean nothing.**")
+    page.say(*absent)
+    study.told(results, page)
+    page.heading("How it was made")
+    page.say(
+        f"`python -m harness reproduce {study.name}{' --small' if wish.small else ''}` with torch {versions()['torch']} on {device_name(device)};",
+        "what a trial trained and found lies in the folder of `--work` and is not done again.",
+    )
+    page.write()
+    for remark in page.remarks:
+        console.print(remark, soft_wrap=True, markup=False)
+    console.print(f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False)
+    return path
