@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
+from attacks.region import Inputs
 from harness.models.fused import Fused
 from harness.models.missing.completed import Completed
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
 COMPLETE = "complete"
-BATCH = 64
+BATCH, COMPLETE_BATCH = 64, 32
 AT_ONCE = 256  # sounds whose features are computed together
 
 
@@ -24,12 +25,12 @@ def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
     return torch.optim.Adam(parameters, 1e-3, weight_decay=1e-4)
 
 
-def epochs_of(iterations: int, task: Task) -> int:
-    """How many passes over the training split make at least so many batches."""
-    return math.ceil(iterations / math.ceil(len(task.splits["train"]) / BATCH))
+def epochs_of(iterations: int, task: Task, size: int) -> int:
+    """How many passes over the training split, in batches of `size`, make at least so many batches."""
+    return math.ceil(iterations / math.ceil(len(task.splits["train"]) / size))
 
 
-def drawn(count: int, size: int = BATCH) -> Tensor:
+def drawn(count: int, size: int) -> Tensor:
     """Rows of a pool of `count`, none twice unless the pool is too small."""
     return torch.randperm(count)[:size] if count >= size else torch.randint(count, (size,))
 
@@ -72,15 +73,19 @@ class CompleteStage:
 
     def step(self) -> Tensor:
         """The loss on complete samples drawn anew: an epoch is as many batches as of all samples."""
-        batch = self.complete.take(drawn(len(self.complete)))
+        batch = self.complete.take(drawn(len(self.complete), COMPLETE_BATCH))
         features = {name: self.model.encode(name, batch.inputs[name]) for name in self.model.encoded}
         fused, alone = self.model.fuse(features, batch.present), self.head(features[self.name])
         return (self.task.problem.loss(fused, batch.targets) + self.task.problem.loss(alone, batch.targets)).mean()
 
     def validate(self, batch: Batch) -> Tensor:
         """The score (B,) by the modality alone; 0 for all samples that lack it, which so rank no epoch."""
-        scores = self.task.problem.score(self.head(self.model.encode(self.name, batch.inputs[self.name])), batch.targets)
+        scores = self.task.problem.score(self.head(self.features(batch)[self.name]), batch.targets)
         return torch.where(self.has(batch), scores, torch.zeros_like(scores))
+
+    def score(self, batch: Batch) -> Tensor:
+        """The task's score (B,), each sample with what it has."""
+        return self.task.problem.score(self.model.fuse(self.features(batch), batch.present), batch.targets)
 
     def freeze(self) -> Tensor:
         """Freeze the modality's net, and give the imputer the features (N, M) of the complete samples, which it returns."""
@@ -89,6 +94,15 @@ class CompleteStage:
             features = torch.cat([self.net(x) for x in self.complete.inputs[self.name].split(AT_ONCE)])
         self.fusion.imputer.fit(features)  # type: ignore[operator]
         return features
+
+    def features(self, batch: Batch) -> Inputs:
+        """The features of each modality; of the severely missing one, zeros for samples that lack it, which spares most of the work."""
+        has = self.has(batch)
+        features = {name: self.model.encode(name, batch.inputs[name]) for name in self.model.encoded if name != self.name}
+        known = batch.inputs[self.name].new_zeros(len(batch), self.fusion.size)
+        if bool(has.any()):
+            known[has] = self.net(batch.inputs[self.name][has])
+        return features | {self.name: known}
 
     def others(self) -> list[nn.Parameter]:
         """All parameters of the model but those of the modality's net."""

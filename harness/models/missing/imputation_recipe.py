@@ -32,10 +32,10 @@ class Imputation:
             BadInput: no training sample has the modality to be made up.
         """
         self.model, self.task = model, task
-        length = epochs_of(self.iterations, task) if epochs is None else epochs
+        length = epochs_of(self.iterations, task, BATCH) if epochs is None else epochs
         self.first, self.frozen = None, False
         if isinstance(model, Fused) and isinstance(model.fusion, Completed):
-            before = epochs_of(self.complete_iterations, task)
+            before = epochs_of(self.complete_iterations, task, BATCH)
             self.first = CompleteStage(model, model.fusion, task, before if epochs is None else min(before, epochs))
         moved = list(model.parameters()) if self.first is None else self.first.others()
         second = Stage("all", length, adam(moved), patience=length, batch_size=BATCH)
@@ -56,12 +56,13 @@ class Imputation:
     def _step(self, first: CompleteStage, batch: Batch) -> Tensor:
         first.net.eval()
         model, fusion = first.model, first.fusion
-        features = {name: model.encode(name, batch.inputs[name]) for name in model.encoded}
+        features = first.features(batch)
         loss = self.task.problem.loss(model.fuse(features, batch.present), batch.targets).mean()
         has = first.has(batch)
         if not bool(has.any()):
             return loss
-        cost: Tensor = fusion.imputer.cost(fusion.observed(*model.ordered(features, batch.present))[has], features[first.name][has])  # type: ignore[operator]
+        observed = fusion.observed(*model.ordered(features, batch.present))
+        cost: Tensor = fusion.imputer.cost(observed[has], features[first.name][has])  # type: ignore[operator]
         return loss + cost
 
     def after_step(self, stage: Stage) -> None:
@@ -69,6 +70,6 @@ class Imputation:
 
     def validate(self, batch: Batch) -> Tensor:
         """In the first stage the score by the modality alone; then the task's, each sample with what it has."""
-        if self.first is not None and self.stage.name == COMPLETE:
-            return self.first.validate(batch)
-        return self.task.problem.score(self.model(batch.inputs, batch.present), batch.targets)
+        if self.first is None:
+            return self.task.problem.score(self.model(batch.inputs, batch.present), batch.targets)
+        return self.first.validate(batch) if self.stage.name == COMPLETE else self.first.score(batch)

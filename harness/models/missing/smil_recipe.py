@@ -17,6 +17,7 @@ from harness.tasks import Batch, Problem, Task
 
 DECAY_EVERY = 1_000  # iterations, after which the inner learning rate falls to a tenth
 OUTER_DECAY_EVERY = 5_000  # the same of the outer one
+COUNTED = 16  # the size of a batch of `train`, which counts an iteration: 1,050 samples are validated every 66 of them
 
 
 class Objective(nn.Module):
@@ -103,7 +104,7 @@ class Smil:
             raise BadInput("recipe 'smil' trains models that make up a missing modality, which this one does not: train model 'smil'")
         self.model, self.task, self.iteration = model, task, 0
         self.features: Tensor | None = None
-        before, length = (epochs_of(count, task) for count in (self.complete_iterations, self.iterations))
+        before, length = epochs_of(self.complete_iterations, task, BATCH), epochs_of(self.iterations, task, COUNTED)
         if epochs is not None:
             before, length = min(before, epochs), epochs
         self.first = CompleteStage(model, model.fusion, task, before)
@@ -115,7 +116,7 @@ class Smil:
         self.objective = Objective(model, task.problem, self.complete_weight)
         optimizer = adam(self.first.others())
         self.schedule = torch.optim.lr_scheduler.StepLR(optimizer, OUTER_DECAY_EVERY)
-        return [self.first.stage, Stage("meta", length, optimizer, patience=length, batch_size=BATCH)]
+        return [self.first.stage, Stage("meta", length, optimizer, patience=length, batch_size=COUNTED)]
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The loss of batches drawn here: the one given only counts the iterations."""
@@ -125,8 +126,9 @@ class Smil:
         if self.features is None:
             self.features = self.first.freeze()
         self.first.net.eval()
-        rows = drawn(len(self.first.complete))
-        return self._step(self.first.lacking.take(drawn(len(self.first.lacking))), self.first.complete.take(rows), self.features[rows])
+        rows = drawn(len(self.first.complete), BATCH)
+        lacking = self.first.lacking.take(drawn(len(self.first.lacking), BATCH))
+        return self._step(lacking, self.first.complete.take(rows), self.features[rows])
 
     def _step(self, lacking: Batch, complete: Batch, missing: Tensor) -> Tensor:
         rate = self.inner_learning_rate * 0.1 ** (self.iteration // DECAY_EVERY)
@@ -143,6 +145,4 @@ class Smil:
 
     def validate(self, batch: Batch) -> Tensor:
         """In the first stage the score by the modality alone; then the task's, each sample with what it has."""
-        if self.stage.name == COMPLETE:
-            return self.first.validate(batch)
-        return self.task.problem.score(self.model(batch.inputs, batch.present), batch.targets)
+        return self.first.validate(batch) if self.stage.name == COMPLETE else self.first.score(batch)
