@@ -79,6 +79,8 @@ class Smil:
     Args:
         complete_iterations, iterations: of the two stages. The reference takes 8,000 of the second.
         inner_learning_rate: of the first 1,000 iterations, a tenth of it in the next 1,000, and so on.
+        validation_weight: what the meta-validation samples' loss counts beside the others'. At 1, as in the paper, few
+            complete samples count as much as all that lack the modality.
         complete_weight: what the loss of the meta-validation samples counts with the modality not hidden.
     """
 
@@ -89,10 +91,12 @@ class Smil:
         complete_iterations: int = 340,
         iterations: int = 2_000,
         inner_learning_rate: float = 1e-3,
+        validation_weight: float = 1.0,
         complete_weight: float = 0.0,
     ) -> None:
         self.complete_iterations, self.iterations = complete_iterations, iterations
-        self.inner_learning_rate, self.complete_weight = inner_learning_rate, complete_weight
+        self.inner_learning_rate = inner_learning_rate
+        self.validation_weight, self.complete_weight = validation_weight, complete_weight
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """The complete samples' stage, and meta-learning.
@@ -135,7 +139,7 @@ class Smil:
         moved = adapted(self.objective.adaptable(), self.objective(lacking, None, True), rate)
         after: Tensor = functional_call(self.objective, moved, (lacking, None, True))
         validation: Tensor = functional_call(self.objective, moved, (complete, missing, False))
-        return after + validation
+        return after + self.validation_weight * validation
 
     def after_step(self, stage: Stage) -> None:
         """Both learning rates fall."""
