@@ -138,14 +138,14 @@ def divergence(mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log
 
 def smil(
     task: Task,
-    modality: str | None = None,
+    missing: str | None = None,
     codebook: Literal["kmeans", "pca"] = "kmeans",
     noise: Literal["additive", "multiplicative"] = "additive",
 ) -> Fused:
-    """SMIL: a missing sound (or the modality named) is made up from a codebook, and an inference network corrects it."""
-    return completed(task, modality, lambda observed, size: (Codebook(observed, size, codebook), InferenceNetwork(observed, size, noise)))
+    """SMIL: a missing sound (or last modality) is made up from a codebook, and an inference network corrects it."""
+    return completed(task, missing, lambda observed, size: (Codebook(observed, size, codebook), InferenceNetwork(observed, size, noise)))
 
 
-def smil_elbo(task: Task, modality: str | None = None, codebook: Literal["kmeans", "pca"] = "kmeans") -> Fused:
-    """SMIL by its evidence lower bound: a Gaussian for a missing sound's features, held near that of the codebook."""
-    return completed(task, modality, lambda observed, size: (Codebook(observed, size, codebook), Posterior(observed, size)))
+def smil_elbo(task: Task, missing: str | None = None, codebook: Literal["kmeans", "pca"] = "kmeans") -> Fused:
+    """SMIL by its evidence lower bound: a Gaussian for the features of a missing sound (or last modality), held near the codebook's."""
+    return completed(task, missing, lambda observed, size: (Codebook(observed, size, codebook), Posterior(observed, size)))
