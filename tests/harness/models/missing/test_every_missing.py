@@ -20,6 +20,7 @@ from harness.models.missing.networks import MFCC, cosines, network
 from harness.models.missing.smil import Codebook, smil
 from harness.models.missing.smil_recipe import Smil
 from harness.models.recipe import Recipe
+from harness.objective import TaskObjective
 from harness.registry import resolve
 from harness.tasks import Modality, Task
 from harness.tasks.dataroot import NoData
@@ -73,6 +74,15 @@ def test_every_value_can_be_attacked_also_where_the_sound_is_missing(model: Fuse
         read = {name for name, gradient in zip(inputs, gradients, strict=True) if bool(gradient.any())}
         assert all(bool(gradient.isfinite().all()) for gradient in gradients)
         assert read == set(model.encoded) - (set() if present is None else {"audio"})
+
+
+def test_a_sample_is_answered_alone(model: Fused, digits: Task) -> None:
+    batch = digits.splits["test"].take(range(32))
+    present = torch.rand(32, 3, generator=torch.Generator().manual_seed(0)) < 0.7
+    objective = TaskObjective(model, digits, batch.targets, present, {})
+    whole = objective.outputs(batch.inputs)
+    for rows in (torch.arange(1), torch.arange(5, 10), torch.arange(31, -1, -1)):
+        assert torch.equal(objective.take(rows).outputs(batch.take(rows).inputs), whole[rows])
 
 
 @pytest.mark.parametrize(("name", "recipe", "modalities"), [*((*each, 2) for each in TRAINED), ("smil", "smil", 3)])
