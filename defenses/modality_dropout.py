@@ -16,8 +16,11 @@ class ModalityDropout:
     """Supervised training in which each modality of each sample is missing at random; AdamW.
 
     Args:
-        rate: how likely a modality is missing; where all would be, one of them, uniformly drawn, is kept.
+        rate: how likely a modality is missing; where all would be, one of them, uniformly drawn, is kept. A sample
+            that lacks modalities anyway keeps all it has where nothing else would be left.
     """
+
+    heeds_present = True
 
     def __init__(self, rate: float = 0.3, learning_rate: float = 2e-3, weight_decay: float = 1e-2) -> None:
         self.rate = rate
@@ -30,7 +33,7 @@ class ModalityDropout:
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, some of it missing, and what the model adds."""
-        present = some_present(len(batch), len(self.task.names), self.rate).to(batch.targets.device)
+        present = of_its_own(some_present(len(batch), len(self.task.names), self.rate).to(batch.targets.device), batch)
         outputs = self.model(self.task.with_stand_ins(batch.inputs, present), present)
         loss = self.task.problem.loss(outputs, batch.targets).mean()
         return loss + penalty(self.model, loss)
@@ -45,7 +48,8 @@ class ModalityDropout:
         patterns = [complete, *(~torch.eye(modalities, dtype=torch.bool, device=complete.device) if modalities > 1 else [])]
         return torch.stack([self._score(batch, pattern.expand(len(batch), -1)) for pattern in patterns]).mean(0)
 
-    def _score(self, batch: Batch, present: Tensor) -> Tensor:
+    def _score(self, batch: Batch, pattern: Tensor) -> Tensor:
+        present = of_its_own(pattern, batch)
         outputs = self.model(self.task.with_stand_ins(batch.inputs, present), present.clone())
         return self.task.problem.score(outputs, batch.targets)
 
@@ -55,3 +59,11 @@ def some_present(samples: int, modalities: int, rate: float) -> Tensor:
     present = torch.rand(samples, modalities) >= rate
     kept = torch.nn.functional.one_hot(torch.randint(modalities, (samples,)), modalities).bool()
     return torch.where(present.any(1, keepdim=True), present, kept)
+
+
+def of_its_own(present: Tensor, batch: Batch) -> Tensor:
+    """What is left, bool (B, M), of `present` of samples that lack modalities; all they have where nothing is."""
+    if batch.present is None:
+        return present
+    left = present & batch.present
+    return torch.where(left.any(1, keepdim=True), left, batch.present)

@@ -43,9 +43,19 @@ def test_cards_tell_the_truth(system: Loaded, digits: Task) -> None:
 
 
 def test_models_without_weights_are_known() -> None:
-    """They are tested as they are built, in `models/fusion/test_every_fusion.py`."""
+    """They are tested as they are built, in `models/fusion/test_every_fusion.py` and `models/missing/test_every_missing.py`."""
     plain = {name for name in names("model") if MODALITY not in name}
-    assert plain - set(registered_models()) == {"mbt-early", "mbt-late", "attention", "attention-early"}
+    imputations = {"zero-imputation", "mean-imputation", "autoencoder-imputation"}
+    assert plain - set(registered_models()) == {
+        "mbt-early",
+        "mbt-late",
+        "attention",
+        "attention-early",
+        "smil",
+        "smil-elbo",
+        "smil-lower",
+        *imputations,
+    }
 
 
 def test_every_fusion_beats_every_single_modality() -> None:
