@@ -37,8 +37,9 @@ def cost(model: nn.Module, task: Task, device: torch.device) -> Cost:
     """Measured on test samples; the model is left as it was."""
     test = task.splits["test"]
     batch = test.take([row % len(test) for row in range(BATCH)]).to(device)
-    with preserved(model.eval()), torch.no_grad():
-        with _countable_attention(), FlopCounterMode(display=False) as counter:
+    with preserved(model), torch.no_grad():
+        model.eval()
+        with torch.enable_grad(), _countable_attention(), FlopCounterMode(display=False) as counter:  # its tracker needs the graph
             model(batch.inputs, None)
         seconds = min(_seconds(model, batch.inputs, device) for _ in range(REPEATS))
     parameters = sum(parameter.numel() for parameter in model.parameters())

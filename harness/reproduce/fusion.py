@@ -39,12 +39,13 @@ PUBLISHED = {  # Yang et al., CVPR 2021
     "digits": (
         "EPIC-Kitchens action accuracy, clean / visual / motion / audio attack (Yang et al., CVPR 2021): concat 30.2/0.0/0.0/0.0, "
         "mean 27.6/0.0/0.0/0.0, LEL + robust 30.5/6.6/12.0/8.0, gating + robust 30.6/6.2/14.3/7.0, odd-one-out 31.4/16.8/22.1/22.1, oracle "
-        "-/21.9/23.8/25.6. Not comparable number by number: other data and modalities, larger models, an attack of fixed strength where ours "
-        "is a search. Comparable is the order of the rows."
+        "-/21.9/23.8/25.6. Not comparable number by number: other data and modalities, larger models, an attack of fixed strength "
+        "where ours is a search. Comparable is the order of the rows."
     ),
     "mosi": (
-        "CMU-MOSI, 2 classes (Yang et al., CVPR 2021), clean, then audio / video / text attacked: concat 79.82, 56.92/51.23/39.50; mean 78.09, "
-        "52.63/49.37/35.50; oracle 78.64/73.36/69.82. Not comparable number by number: they attack features of their own at radii of their own."
+        "CMU-MOSI, 2 classes (Yang et al., CVPR 2021), clean, then audio / video / text attacked: concat 79.82, 56.92/51.23/39.50; "
+        "mean 78.09, 52.63/49.37/35.50; oracle 78.64/73.36/69.82. Not comparable number by number: they attack features of their own "
+        "at radii of their own."
     ),
 }
 
@@ -57,9 +58,9 @@ def oracles(*modalities: str) -> tuple[System, ...]:
 def told(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.say(
-        "Scores are means over seeds ± their standard deviation. Robust scores are upper bounds found by the search at strength 1, the radius of",
-        "training, white-box through the whole model; differences are in points with a two-way bootstrap interval (seeds and samples), bold where",
-        "it excludes zero. Every system sees the same test samples.",
+        "Scores are means over seeds ± their standard deviation. Robust scores are upper bounds found by the search at strength 1, the",
+        "radius of training, white-box through the whole model; differences are in points with a two-way bootstrap interval (seeds and",
+        "samples), bold where it excludes zero. Every system sees the same test samples.",
     )
     for name, result in results.items():
         if name == "attention":
@@ -110,10 +111,7 @@ def _single_source(name: str, result: Results, page: Page) -> None:
         [
             [
                 system,
-                *(
-                    points(difference(result.scores(f"{ORACLE} {s.attacked_names[0]}"), result.scores(system, str(s))))
-                    for s in singles
-                ),
+                *(points(difference(result.scores(f"{ORACLE} {s.attacked_names[0]}"), result.scores(system, str(s)))) for s in singles),
             ]
             for system in named
         ],
@@ -179,8 +177,8 @@ def _several(result: Results, page: Page) -> None:
 def _bottleneck(result: Results, page: Page) -> None:
     page.heading("Bottleneck against full attention, over the fusion layer")
     page.say(
-        f"On {result.task.name}, complete inputs, {len(result.trials[0].effort.seeds)} seeds, four layers per modality. Late fusion exchanges nothing, so it",
-        "is one and the same with the bottleneck and without.",
+        f"On {result.task.name}, complete inputs, {len(result.trials[0].effort.seeds)} seeds, four layers per modality. Late fusion",
+        "exchanges nothing, so it is one and the same with the bottleneck and without.",
     )
     layers = {"mbt-early": ("0", "bottleneck"), "mbt": ("2", "bottleneck"), "attention-early": ("0", "full"), "attention": ("2", "full")}
     rows = []
@@ -209,8 +207,8 @@ def _cost(result: Results, system: str) -> Cost:
 def _costs(result: Results, page: Page) -> None:
     page.heading("Cost beside accuracy")
     page.say(
-        f"On {result.task.name}. FLOPs are of matrix products, convolutions and attention, a multiply-add as two; time is of one forward pass in a",
-        "batch of 64; training seconds are of trials that share the machine.",
+        f"On {result.task.name}. FLOPs are of matrix products, convolutions and attention, a multiply-add as two; time is of one forward",
+        "pass in a batch of 64; training seconds are of trials that share the machine.",
     )
     singles, _ = _scenarios(result)
     rows = []
@@ -254,7 +252,10 @@ def _robust(strengths: Array, grid: Array) -> Array:
     return curve
 
 
-def _of(task: str, *modalities: str, effort: Effort = Effort(), more: tuple[System, ...] = ()) -> Setting:
+USUAL = Effort()
+
+
+def _of(task: str, *modalities: str, effort: Effort = USUAL, more: tuple[System, ...] = ()) -> Setting:
     return Setting(task, (*oracles(*modalities), *PLAIN, *DEFENDED, BEYOND, *more), effort)
 
 
@@ -262,9 +263,9 @@ FUSION = Study(
     "fusion",
     {
         "digits": _of("digits", "image", "audio", "text", more=TOGETHER),
-        "avmnist": _of("avmnist", "image", "audio", effort=Effort(samples=200)),
+        "avmnist": _of("avmnist", "image", "audio", effort=Effort(epochs=5, samples=200)),
         "mosi": _of("mosi", "text", "audio", "video"),
-        "attention": Setting("digits", ATTENTION),
+        "attention": Setting("digits", ATTENTION, Effort(epochs=12)),
     },
     told,
 )

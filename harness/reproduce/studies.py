@@ -82,7 +82,8 @@ def reproduce(wish: Wish, console: Console) -> Path:
     study.told(results, page)
     page.heading("How it was made")
     page.say(
-        f"`python -m harness reproduce {study.name}{' --small' if wish.small else ''}` with torch {versions()['torch']} on {device_name(device)};",
+        f"`python -m harness reproduce {study.name}{' --small' if wish.small else ''}`,",
+        f"torch {versions()['torch']}, {device_name(device)};",
         "what a trial trained and found lies in the folder of `--work` and is not done again.",
     )
     page.write()
