@@ -9,7 +9,16 @@ import pyarrow as pa
 import pytest
 
 from harness.ledger import LEDGER
-from harness.measures import area, contributions, degradations, drop_rate, effective_robustness, oracle_gaps, relative_robustness
+from harness.measures import (
+    area,
+    contributions,
+    degradations,
+    difference,
+    drop_rate,
+    effective_robustness,
+    oracle_gaps,
+    relative_robustness,
+)
 from harness.sweep import SWEEP
 
 
@@ -86,3 +95,30 @@ def test_the_gap_to_the_oracle_is_paired_by_sample() -> None:
     assert key == ("a@linf:0.1", "m") and gap.value == pytest.approx(0.25)
     assert gap.low <= gap.value <= gap.high
     assert np.isfinite([gap.low, gap.high]).all()
+
+
+def test_a_difference_is_paired_over_seeds_and_samples() -> None:
+    easy = np.random.RandomState(0).rand(3, 400) < np.linspace(0, 1, 400)  # samples differ much more than systems
+    theirs = easy.astype(float)
+    found = difference(np.clip(theirs + 0.02, 0, 2), theirs)
+    assert found.value == pytest.approx(0.02)
+    assert (found.low, found.high) == pytest.approx((0.02, 0.02)), "what all pairs share has no spread"
+
+
+def test_a_difference_widens_with_seeds_that_disagree() -> None:
+    agreeing = np.full((3, 200), 0.1)
+    disagreeing = agreeing + np.array([[-0.2], [0.0], [0.2]])
+    zeros = np.zeros((1, 200))
+    narrow, wide = difference(agreeing, zeros), difference(disagreeing, zeros)
+    assert narrow.value == pytest.approx(wide.value)
+    assert narrow.low > 0 > wide.low
+
+
+def test_a_difference_covers_the_truth() -> None:
+    random = np.random.RandomState(1)
+    covered = 0
+    for _ in range(60):
+        gaps = 0.05 + 0.3 * random.randn(1, 100) + 0.02 * random.randn(5, 1) + 0.1 * random.randn(5, 100)
+        found = difference(gaps, np.zeros_like(gaps))
+        covered += found.low <= 0.05 <= found.high
+    assert covered >= 53  # 95 % of 60 is 57

@@ -1,0 +1,132 @@
+"""`reproduce`: trials that are done are not done again, and pages say what the runs hold."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from attacks.errors import BadInput
+from harness.curves import query
+from harness.measures import Estimate
+from harness.reproduce import campaign, fusion, missing, studies
+from harness.reproduce.page import Page, mean_and_spread, points
+from harness.reproduce.results import Results
+from harness.reproduce.study import Effort, Setting, Study, System
+
+TINY = Effort(seeds=(0, 1), epochs=1, samples=6, search="fast")
+SCENARIO = "image@linf:1.6"
+
+
+def told(results: Mapping[str, Results], page: Page) -> None:
+    for name, result in results.items():
+        page.table(["", name], [[each.name, mean_and_spread(result.scores(each.name, SCENARIO))] for each in result.setting.systems])
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> Study:
+    """One system on the embedded task, and a setting whose data are not there."""
+    monkeypatch.delenv("ROBUSTNESS_DATA", raising=False)
+    systems = (System("plain", "only-image"),)
+    made = Study("tiny", {"here": Setting("digits", systems, TINY), "absent": Setting("mosi", systems, TINY)}, told)
+    monkeypatch.setattr(studies, "STUDIES", {"tiny": made})
+    return made
+
+
+def run(**wish: object) -> tuple[Path, str]:
+    spoken = io.StringIO()
+    path = studies.reproduce(studies.Wish("tiny", jobs=1, **wish), Console(file=spoken, width=10_000))  # type: ignore[arg-type]
+    return path, spoken.getvalue()
+
+
+def test_a_page_says_what_the_runs_hold_and_what_is_left_out(study: Study) -> None:
+    path, spoken = run()
+    page = path.read_text()
+    assert path == Path("docs/results/tiny.md")
+    assert "absent is left out: data set 'mosi'" in page
+    assert "absent is left out" in spoken
+    runs = sorted(Path("results/tiny/runs/digits").iterdir())
+    assert len(runs) == 2
+    shares = []
+    for folder in runs:
+        table = campaign.RunDirectory(str(folder)).table("ledger")
+        found = query(f"select avg(case when strength > 1 then 1.0 else 0.0 end) from rows where scenario = '{SCENARIO}'", rows=table)
+        shares.append(found[0][0])
+    assert f"{np.mean(shares):.3f} ± {np.std(shares, ddof=1):.3f}" in page
+
+
+def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    trained: list[str] = []
+    train = campaign.train
+    monkeypatch.setattr(campaign, "train", lambda training, console: (trained.append(training.out or ""), train(training, console))[1])
+    run()
+    assert not trained
+    one = sorted(Path("results/tiny/checkpoints/digits").glob("*.json"))[0]
+    one.unlink()  # as if killed between weights and card
+    for part in sorted(Path(f"results/tiny/runs/digits/{one.stem}").rglob("*"), reverse=True):
+        part.unlink() if part.is_file() else part.rmdir()
+    run()
+    assert trained == [str(one.with_suffix(".safetensors"))]
+
+
+def test_a_setting_of_other_effort_has_trials_of_its_own(study: Study) -> None:
+    digits = studies.load_task("digits")
+    here = study.settings["here"]
+    keys = {trial.key for small in (False, True) for trial in campaign.trials(here, digits, Path(), small)}
+    assert len(keys) == 2, "a trial of little effort is not taken for one of much"
+
+
+def test_a_trial_that_fails_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "evaluate", lambda *_: 5)
+    with pytest.raises(BadInput, match="could not be evaluated"):
+        run()
+
+
+def test_an_unknown_study_and_a_page_of_another_kind_are_refused(study: Study) -> None:
+    with pytest.raises(BadInput, match=r"unknown study 'tny': did you mean tiny"):
+        studies.reproduce(studies.Wish("tny"), Console(quiet=True))
+    with pytest.raises(BadInput, match=r"ends in \.md"):
+        run(page="page.html")
+
+
+class Known(Results):
+    """Results with scores that are given."""
+
+    def __init__(self, setting: Setting, given: Mapping[tuple[str, str], float]) -> None:
+        super().__init__(setting, studies.load_task("digits"), [])
+        self.given = given
+
+    def scores(self, system: str, condition: str = "clean") -> np.ndarray:
+        share = self.given[system, condition]
+        return np.tile(np.arange(1000) < 1000 * share, (3, 1)).astype(float)
+
+
+def test_verdicts_follow_from_the_intervals() -> None:
+    scenarios = studies.load_task("digits").scenarios()[:3]
+    rows = {**dict.fromkeys(fusion.RIVALS, 0.5), fusion.OURS: 0.7}
+    given = {(name, str(s)): share for name, share in rows.items() for s in scenarios} | {(name, "clean"): 0.9 for name in rows}
+    given |= {(f"oracle {s.attacked_names[0]}", "clean"): 0.8 for s in scenarios}
+    given["LEL + robust", str(scenarios[0])] = 0.75
+    given[fusion.OURS, "clean"] = 0.88
+    said = " ".join(fusion._verdicts(Known(fusion.FUSION.settings["digits"], given), scenarios))
+    assert "in 6 of 6 pairs" in said
+    assert "in 11 of 12 pairs of rival and attack, in 11 by an interval" in said
+    assert "not above LEL + robust under image@linf:1.6" in said
+    assert "-2.0 points against the better of concat and mean" in said
+
+
+def test_smil_is_judged_by_the_intervals() -> None:
+    setting = missing.MISSING.settings["10 %"]
+    given = {(system.name, c): 0.9 for system in setting.systems for c in missing.CONDITIONS}
+    given[missing.LOWER, missing.SILENT] = 0.8
+    given["zero imputation", "clean"] = 0.95
+    said = missing._verdict(Known(setting, given), missing.SMIL)
+    assert "in 1 of 8 comparisons, and below zero imputation with sound present" in said
+
+
+def test_a_difference_is_bold_where_it_excludes_zero() -> None:
+    assert points(Estimate(0.021, 0.01, 0.034)) == "**+2.1 [+1.0, +3.4]**"
+    assert points(Estimate(0.021, -0.01, 0.034)) == "+2.1 [-1.0, +3.4]"
