@@ -113,6 +113,7 @@ class Posterior(nn.Module):
 
     q is a Gaussian with a head for its mean and one for its variance, p one about the codebook's ẑ with the variance
     that features have about their nearest centroid. z is drawn from q in meta-training, and q's mean is taken else.
+    The divergence counts per feature, like the reference's square errors: as a sum, that of 320 features outweighs the label.
     """
 
     def __init__(self, observed: int, size: int) -> None:
@@ -123,7 +124,8 @@ class Posterior(nn.Module):
         mean, log_variance = self.mean(observed), self.log_variance(observed)
         z = mean + (log_variance / 2).exp() * torch.randn_like(mean) if noisy else mean
         u = torch.cat([observed, z], dim=1)
-        return Hidden(u, layer(u), divergence(mean, log_variance, imputer(observed), imputer.variance.log()).mean())
+        kl = divergence(mean, log_variance, imputer(observed), imputer.variance.log())
+        return Hidden(u, layer(u), kl.mean() / mean.shape[1])
 
     def mismatch(self, inferred: Hidden, complete: Hidden) -> Tensor:
         """Nothing: the complete samples' features speak through the codebook."""
