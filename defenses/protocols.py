@@ -22,6 +22,14 @@ class OddOneOut(Protocol):
 
 
 @runtime_checkable
+class Experts(Protocol):
+    """A factored model that mixes experts, and can hear each alone."""
+
+    def alone(self, features: Inputs, present: Tensor | None = None) -> Tensor:
+        """Outputs (B, experts, width) of each expert alone."""
+
+
+@runtime_checkable
 class Penalised(Protocol):
     """A module whose weights cost something in training."""
 

@@ -43,6 +43,9 @@ class OddOneOutNetwork(nn.Module):
 class RobustFusion(nn.Module):
     """The robust fusion layer, z_out = Σ_i e_i(z) · o(z)_i with e_i = NN(⊕z_{-i}) and e_{k+1} = NN(⊕z), and a linear map of it.
 
+    Each expert ends in a layer norm, so that all speak equally loud: else an attacked modality that o has all but
+    silenced could win by making what is left of its experts large.
+
     Args:
         size: of each of the k features.
         hidden: the width of z_out, and of the odd-one-out network.
@@ -52,7 +55,7 @@ class RobustFusion(nn.Module):
         super().__init__()
         self.odd = OddOneOutNetwork(size, modalities, hidden)
         seen = [modalities - 1] * modalities + [modalities]
-        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(size * count, hidden), nn.ReLU()) for count in seen)
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(size * count, hidden), nn.ReLU(), nn.LayerNorm(hidden)) for count in seen)
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
@@ -60,10 +63,18 @@ class RobustFusion(nn.Module):
 
     def mixed(self, features: list[Tensor], here: Tensor, odd: Tensor) -> Tensor:
         """Outputs (B, width) where the odd-one-out network has said `odd` (B, k + 1)."""
+        outputs: Tensor = self.head((self.answers(features, here) * odd[:, :, None]).sum(1))
+        return outputs
+
+    def answers(self, features: list[Tensor], here: Tensor) -> Tensor:
+        """e_i(z) of every expert, (B, k + 1, hidden)."""
         seen = without_missing(features, here)
         views = [seen[:left_out] + seen[left_out + 1 :] for left_out in range(len(seen))] + [seen]
-        opinions = torch.stack([expert(torch.cat(view, dim=1)) for expert, view in zip(self.experts, views, strict=True)], dim=1)
-        outputs: Tensor = self.head((opinions * odd[:, :, None]).sum(1))
+        return torch.stack([expert(torch.cat(view, dim=1)) for expert, view in zip(self.experts, views, strict=True)], dim=1)
+
+    def alone(self, features: list[Tensor], here: Tensor) -> Tensor:
+        """Outputs (B, k + 1, width), entry i where expert i alone is heard: o = one-hot(i)."""
+        outputs: Tensor = self.head(self.answers(features, here))
         return outputs
 
 
@@ -92,6 +103,11 @@ class RobustlyFused(nn.Module):
         """Probabilities (B, k + 1); see `OddOneOutNetwork`."""
         said: Tensor = self.fused.fusion.get_submodule("odd")(*self.fused.ordered(features, present))
         return said
+
+    def alone(self, features: Inputs, present: Tensor | None = None) -> Tensor:
+        """Outputs (B, k + 1, width) of each expert alone; see `RobustFusion`."""
+        outputs: Tensor = self.fused.fusion.alone(*self.fused.ordered(features, present))  # type: ignore[operator]
+        return outputs
 
 
 def robust_fusion(task: Task) -> RobustlyFused:

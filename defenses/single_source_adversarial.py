@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from attacks.region import Inputs
 from defenses.adversary import Adversary, encoded, joined, read, robust_scores
-from defenses.protocols import OddOneOut, penalty
+from defenses.protocols import Experts, OddOneOut, penalty
 from defenses.schedule import WARM_UP, Annealed
 from harness.models.protocols import Factored
 from harness.models.recipe import Stage
@@ -21,12 +21,14 @@ class SingleSourceAdversarial:
 
     A first stage without attacks, then per batch the task's loss on clean inputs and, for every modality alone, on
     inputs where PGD against the whole model has moved it. A model with an odd-one-out network also learns to name
-    the attacked modality and, self-supervised, one whose features come from another sample, or none.
+    the attacked modality and, self-supervised, one whose features come from another sample, or none; each of a model's
+    experts also learns the task alone, on the same inputs, or it would be taught only by the samples that are sent to it.
 
     Args:
         warm_up, epochs: at most so many without and with attacks.
         steps: gradient evaluations of one attack in training; validation takes twice as many.
         odd_weight: of the odd-one-out terms, seven for three modalities: at 1 they drown the loss of the task.
+        expert_weight: of the losses of each expert alone.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class SingleSourceAdversarial:
         epochs: int = 12,
         steps: int = 5,
         odd_weight: float = 0.05,
+        expert_weight: float = 0.25,
     ) -> None:
         self.schedule = Annealed(learning_rate, weight_decay, warm_up, epochs)
-        self.odd_weight = odd_weight
+        self.odd_weight, self.expert_weight = odd_weight, expert_weight
         self.attack, self.examination = Adversary(steps), Adversary(2 * steps)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
@@ -54,12 +57,21 @@ class SingleSourceAdversarial:
         variants = [batch.inputs, *({**batch.inputs, **x} for x in moved.values())]
         if isinstance(self.model, Factored):
             features = encoded(self.model, variants)
-            outputs, odd = self.model.fuse(joined(features), None), self._odd_loss(features, list(moved))
+            outputs = self.model.fuse(joined(features), None)
+            more = self.odd_weight * self._odd_loss(features, list(moved)) + self.expert_weight * self._expert_loss(features, batch)
         else:
             outputs = self.model(joined(variants), None)
-            odd = torch.zeros_like(outputs[0, 0])
+            more = torch.zeros_like(outputs[0, 0])
         loss = self.task.problem.loss(outputs, batch.targets.repeat(len(variants))).mean() * len(variants)
-        return loss + self.odd_weight * odd + penalty(self.model, odd)
+        return loss + more + penalty(self.model, more)
+
+    def _expert_loss(self, features: list[Inputs], batch: Batch) -> Tensor:
+        """The task's loss of each expert alone on every variant's features (B, ...): means over experts, summed."""
+        if not isinstance(self.model, Experts):
+            return torch.zeros_like(next(iter(features[0].values())).sum())
+        alone = self.model.alone(joined(features))
+        targets = batch.targets.repeat(len(features)).repeat_interleave(alone.shape[1])
+        return self.task.problem.loss(alone.flatten(0, 1), targets).mean() * len(features)
 
     def _odd_loss(self, features: list[Inputs], attacked: list[str]) -> Tensor:
         """-log o of what is odd: none of the clean features, one from another sample, and the attacked one; summed means."""

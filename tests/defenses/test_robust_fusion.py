@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from attacks.errors import BadInput
-from defenses.protocols import OddOneOut
+from defenses.protocols import Experts, OddOneOut
 from defenses.robust_fusion import OddOneOutNetwork, RobustFusion, robust_fusion
 from tests.tiny import tiny
 
@@ -42,6 +42,20 @@ def test_where_none_is_odd_it_is_plain_fusion() -> None:
     torch.testing.assert_close(fusion.mixed(features, HERE, one_hot(MODALITIES)), plain)
 
 
+def test_an_expert_alone_is_what_is_heard_where_its_entry_is_one() -> None:
+    fusion, features = RobustFusion(SIZE, MODALITIES, 2), drawn()
+    alone = fusion.alone(features, HERE)
+    assert alone.shape == (SAMPLES, MODALITIES + 1, 2)
+    for entry in range(MODALITIES + 1):
+        torch.testing.assert_close(alone[:, entry], fusion.mixed(features, HERE, one_hot(entry)))
+
+
+def test_all_experts_speak_equally_loud() -> None:
+    fusion, (first, *others) = RobustFusion(SIZE, MODALITIES, 2), drawn()
+    loud = fusion.answers([100 * first, *others], HERE).norm(dim=2)
+    torch.testing.assert_close(loud, torch.full_like(loud, fusion.head.in_features**0.5), rtol=1e-2, atol=0)
+
+
 def test_a_sole_missing_one_is_odd() -> None:
     here = HERE.clone()
     here[:, 1] = False
@@ -59,7 +73,7 @@ def test_of_several_missing_ones_each_may_be_odd() -> None:
 def test_the_model_says_what_is_odd(modalities: int) -> None:
     task = tiny(modalities)
     model, batch = robust_fusion(task).eval(), task.splits["test"]
-    assert isinstance(model, OddOneOut)
+    assert isinstance(model, OddOneOut) and isinstance(model, Experts)
     said = model.odd({name: model.encode(name, batch.inputs[name]) for name in model.encoded})
     assert said.shape == (len(batch), modalities + 1)
 
