@@ -44,7 +44,7 @@ class RobustFusion(nn.Module):
     """The robust fusion layer, z_out = Σ_i e_i(z) · o(z)_i with e_i = NN(⊕z_{-i}) and e_{k+1} = NN(⊕z), and a linear map of it.
 
     Each expert ends in a layer norm, so that all speak equally loud: else an attacked modality that o has all but
-    silenced still wins by making what is left of its experts large.
+    silenced could win by making what is left of its experts large.
 
     Args:
         size: of each of the k features.

@@ -10,7 +10,6 @@ from harness.models.recipe import Stage
 from harness.tasks import Task
 
 WARM_UP, ADVERSARIAL = "warm-up", "adversarial"
-BATCH_SIZE = 128
 
 
 class Annealed:
@@ -33,7 +32,7 @@ class Annealed:
     def _stage(self, model: nn.Module, task: Task, name: str, epochs: int) -> Stage:
         """Run to its end, where an annealed stage is best."""
         optimizer = torch.optim.AdamW(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
-        stage = Stage(name, epochs, optimizer, patience=epochs, batch_size=BATCH_SIZE)
+        stage = Stage(name, epochs, optimizer, patience=epochs)
         self.schedules[name] = CosineAnnealingLR(optimizer, max(1, epochs * -(-len(task.splits["train"]) // stage.batch_size)))
         return stage
 

@@ -35,9 +35,9 @@ class SingleSourceAdversarial:
         self,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
-        warm_up: int = 3,
-        epochs: int = 8,
-        steps: int = 3,
+        warm_up: int = 4,
+        epochs: int = 12,
+        steps: int = 5,
         odd_weight: float = 0.05,
         expert_weight: float = 0.25,
     ) -> None:

@@ -80,7 +80,7 @@ class Trial:
         return Evaluation(
             task=self.task, model=(str(self.checkpoint),), schedule=("mcar:0",), repeats=1, seed=SAMPLES_SEED,
             search=self.effort.search if self.system.attacked else "none", limit=self.effort.limit, samples=self.effort.samples,
-            witnesses="none", trust=False, out=self.directory.url,
+            batch_size=128, witnesses="none", trust=False, out=self.directory.url,
         )  # fmt: skip
 
 

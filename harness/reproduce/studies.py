@@ -32,6 +32,7 @@ class Wish:
         small: little of everything, to see that it runs.
         work: where checkpoints and runs are kept; resuming looks there.
         page: where to write; None: docs/results/STUDY.md, of a small one in the folder of its work.
+        only: the settings that are done, by name; all if empty.
         jobs: trials at a time; None: one per core, on a GPU one.
     """
 
@@ -39,6 +40,7 @@ class Wish:
     small: bool = False
     work: str = "results"
     page: str | None = None
+    only: tuple[str, ...] = ()
     jobs: int | None = None
     device: str = "auto"
 
@@ -64,7 +66,12 @@ def reproduce(wish: Wish, console: Console) -> Path:
     device = choose_device(wish.device)
     jobs = wish.jobs or (1 if device.type == "cuda" else os.cpu_count() or 1)
     results, absent = {}, []
+    if strange := [name for name in wish.only if name not in study.settings]:
+        raise unknown("setting", strange[0], study.settings, where=f" of study {study.name!r}")
     for name, setting in study.settings.items():
+        if wish.only and name not in wish.only:
+            absent.append(f"{name} is left out: it was not asked for.")
+            continue
         try:
             task = load_task(setting.task)
         except NoData as error:

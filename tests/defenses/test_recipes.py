@@ -112,6 +112,19 @@ def test_the_odd_one_out_is_learnt() -> None:
     assert (odd == 0)[batch.targets != batch.targets.roll(1)].float().mean() > 0.8
 
 
+def test_each_expert_learns_the_task_alone() -> None:
+    task = tiny(3)
+    torch.manual_seed(0)
+    model, batch, losses = build_model("robust-fusion", task).eval(), task.splits["val"], []
+    for weight in (0.0, 1.0):
+        way = SingleSourceAdversarial(expert_weight=weight)
+        warm_up, _ = way.setup(model, task, None)
+        losses.append(way.step(batch, warm_up))
+    alone = model.alone({name: model.encode(name, batch.inputs[name]) for name in task.names})  # type: ignore[operator]
+    each = torch.stack([task.problem.loss(said, batch.targets).mean() for said in alone.unbind(1)])
+    torch.testing.assert_close(losses[1] - losses[0], each.mean())
+
+
 def test_varmat_needs_features(digits: Task) -> None:
     with pytest.raises(BadInput, match="factored"):
         Varmat().setup(Opaque(build_model("concat", digits)), digits, None)

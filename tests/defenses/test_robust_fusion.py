@@ -50,6 +50,12 @@ def test_an_expert_alone_is_what_is_heard_where_its_entry_is_one() -> None:
         torch.testing.assert_close(alone[:, entry], fusion.mixed(features, HERE, one_hot(entry)))
 
 
+def test_all_experts_speak_equally_loud() -> None:
+    fusion, (first, *others) = RobustFusion(SIZE, MODALITIES, 2), drawn()
+    loud = fusion.answers([100 * first, *others], HERE).norm(dim=2)
+    torch.testing.assert_close(loud, torch.full_like(loud, fusion.head.in_features**0.5), rtol=1e-2, atol=0)
+
+
 def test_a_sole_missing_one_is_odd() -> None:
     here = HERE.clone()
     here[:, 1] = False

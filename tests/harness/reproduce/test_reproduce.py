@@ -88,6 +88,8 @@ def test_a_trial_that_fails_says_so(study: Study, monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_study_and_a_page_of_another_kind_are_refused(study: Study) -> None:
     with pytest.raises(BadInput, match=r"unknown study 'tny': did you mean tiny"):
         studies.reproduce(studies.Wish("tny"), Console(quiet=True))
+    with pytest.raises(BadInput, match=r"unknown setting 'her' of study 'tiny': did you mean here"):
+        run(only=("her",))
     with pytest.raises(BadInput, match=r"ends in \.md"):
         run(page="page.html")
 
