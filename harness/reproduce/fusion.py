@@ -117,7 +117,12 @@ def _single_source(name: str, result: Results, page: Page) -> None:
         ],
     )
     page.say(*_verdicts(result, singles))
-    page.say(PUBLISHED.get(name, ""))
+    page.say(
+        "What of this is the odd-one-out network's, and what its experts', which alone learn the task with a modality left out, the",
+        "table does not separate.",
+    )
+    if name in PUBLISHED:
+        page.say(PUBLISHED[name])
     page.picture(_curves(result, named, singles), name, f"Robust score against strength on {name}, means over seeds")
 
 
@@ -137,12 +142,15 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
     above = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).value > 0]
     surely = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).low > 0]
     lost = max(difference(result.scores(rival), result.scores(OURS)).value for rival in (plain.name for plain in PLAIN))
+    over_all = [str(s) for s in singles if all((rival, s) in surely for rival in RIVALS)]
+    where = f"{len(over_all)} of {len(singles)} attacks: {', '.join(over_all) or 'none'}"
     pairs = len(RIVALS) * len(singles)
     exceptions = [f"{rival} under {s} ({points(_gain(result, rival, s))})" for rival in RIVALS for s in singles if (rival, s) not in above]
     return [
         f"Plainly trained fusion falls below the oracle, by an interval, in {len(fallen)} of {every} pairs of model and attack.",
         f"Odd-one-out robust fusion is above its rivals ({', '.join(RIVALS)}) in {len(above)} of {pairs} pairs of rival and attack,",
         f"in {len(surely)} by an interval that excludes zero{'' if not exceptions else '; not above ' + ', '.join(exceptions)}.",
+        f"Above all of them at once, by such intervals, it is under {where}.",
         f"Clean, it is {-100 * lost:+.1f} points against the better of concat and mean.",
     ]
 

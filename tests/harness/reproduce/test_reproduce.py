@@ -117,6 +117,7 @@ def test_verdicts_follow_from_the_intervals() -> None:
     assert "in 6 of 6 pairs" in said
     assert "in 11 of 12 pairs of rival and attack, in 11 by an interval" in said
     assert "not above LEL + robust under image@linf:1.6" in said
+    assert "it is under 2 of 3 attacks: audio@linf:0.005, text@tokens:1" in said
     assert "-2.0 points against the better of concat and mean" in said
 
 
