@@ -11,6 +11,7 @@ __all__ = ["Batch", "Classification", "Heads", "Modality", "Problem", "Regressio
 CATALOGUE = {
     "task": {
         "digits": "harness.tasks.digits:digits",
+        "mnist": "harness.tasks.mnist:digits_seen",
         "avmnist": "harness.tasks.avmnist:avmnist",
         "avmnist-smil": "harness.tasks.avmnist:avmnist_smil",
         "mosi": "harness.tasks.mosi:mosi",

@@ -9,14 +9,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from attacks.errors import BadInput
+from harness.tasks.batch import Batch
 from harness.tasks.dataroot import data_path
+from harness.tasks.modality import Modality
+from harness.tasks.problem import Classification
+from harness.tasks.task import Task
 
 SIDE = 28
 PARTS = {"train": ("train", "train10k"), "test": ("t10k",)}  # train10k: 10,000 of the 60,000, under a name of its own
 UNSIGNED_BYTES = 8  # the idx format's code for them
+HELD_OUT = 10  # every tenth training image is for validation
+
+
+def digits_seen() -> Task:
+    """MNIST: one modality, an image of 28 × 28; every tenth training image is for validation.
+
+    Raises:
+        NoData: the files are not in the data root.
+        BadInput: one of them is damaged.
+    """
+    images, labels = mnist("train")
+    held_out = np.arange(len(labels)) % HELD_OUT == HELD_OUT - 1
+    splits = {
+        "train": _batch("train", images, labels, np.flatnonzero(~held_out)),
+        "val": _batch("train", images, labels, np.flatnonzero(held_out)),
+        "test": _batch("test", *mnist("test")),
+    }
+    return Task("mnist", (Modality("image", (1, SIDE, SIDE), "image", 0.0, 255.0, 0.0, "linf:51"),), Classification(10), splits)
+
+
+def _batch(part: str, images: NDArray[Any], labels: NDArray[Any], rows: NDArray[Any] | None = None) -> Batch:
+    """The images in these rows of a file, all if None; named after part and row."""
+    chosen = np.arange(len(labels)) if rows is None else rows
+    inputs = {"image": torch.tensor(images[chosen], dtype=torch.float32)[:, None]}
+    return Batch(tuple(f"{part}-{row:05d}" for row in chosen), inputs, torch.tensor(labels[chosen]).long(), ("",) * len(chosen))
 
 
 def mnist(part: str) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -1,0 +1,139 @@
+"""A linear probe, and pretraining without labels before it: the frame of all recipes here."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from harness.models.contrastive.augmentations import Augmentation
+from harness.models.contrastive.probed import probe_of
+from harness.models.fused import Fused
+from harness.models.recipe import Stage
+from harness.tasks import Batch, Task
+
+PROBE, TUNE = "probe", "fine-tune"
+PROBED_EPOCHS = 30
+LEARNING_RATE, PROBE_RATE, WEIGHT_DECAY = 2e-3, 1e-2, 1e-4
+WARM_UP = 0.1  # of the steps, in which the learning rate rises
+
+
+class Probing:
+    """A linear probe on encoders as they are, which stay frozen: drawn at random, the least an encoder is worth; AdamW.
+
+    Args:
+        tuned: whether the encoders learn too.
+    """
+
+    def __init__(self, tuned: bool = False) -> None:
+        self.tuned = tuned
+
+    def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
+        """One stage.
+
+        Raises:
+            BadInput: the model has no probe.
+        """
+        probe = probe_of(model)
+        assert isinstance(model, Fused)
+        self.model, self.task = model, task
+        moved = [*model.encoders.parameters(), *probe.linear.parameters()] if self.tuned else list(probe.linear.parameters())
+        optimizer = torch.optim.AdamW(moved, LEARNING_RATE if self.tuned else PROBE_RATE, weight_decay=WEIGHT_DECAY)
+        return [Stage(TUNE if self.tuned else PROBE, PROBED_EPOCHS if epochs is None else epochs, optimizer)]
+
+    def step(self, batch: Batch, stage: Stage) -> Tensor:
+        """The mean loss of the batch."""
+        if not self.tuned:
+            self.model.encoders.eval()
+        with torch.set_grad_enabled(self.tuned):
+            features = {name: self.model.encode(name, batch.inputs[name]) for name in self.model.encoded}
+        return self.task.problem.loss(self.model.fuse(features), batch.targets).mean()
+
+    def after_step(self, stage: Stage) -> None:
+        """Nothing to do."""
+
+    def validate(self, batch: Batch) -> Tensor:
+        """The task's score."""
+        return self.task.problem.score(self.model(batch.inputs, None), batch.targets)
+
+
+class Pretraining(Probing, ABC):
+    """A stage that sees no label before the one that does; AdamW, a warm-up and a cosine, no decay of norms and biases.
+
+    The last epoch of the first stage is what the second takes up: to choose another would take labels.
+
+    Args:
+        batch_size, epochs: of the first stage.
+        tuned: whether the second stage moves the encoders too, or the probe only.
+    """
+
+    def __init__(self, batch_size: int, epochs: int, tuned: bool) -> None:
+        super().__init__(tuned)
+        self.batch_size, self.epochs = batch_size, epochs
+
+    @abstractmethod
+    def prepare(self, model: Fused, task: Task) -> list[nn.Parameter]:
+        """Take hold of what the first stage needs; the parameters that it moves."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor:
+        """Of the first stage, a scalar, of two samples or more; it may not look at the targets."""
+
+    def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
+        """The two stages; `epochs` bounds both.
+
+        Raises:
+            BadInput: the model has no probe, or is not what the first stage trains.
+        """
+        labelled = super().setup(model, task, epochs)
+        length = self.epochs if epochs is None else epochs
+        self.total, self.steps = length * math.ceil(len(task.splits["train"]) / self.batch_size), 0
+        self.learning = self.prepare(self.model, task)
+        optimizer = _adamw(self.learning)
+        self.schedule = LambdaLR(optimizer, lambda step: warmed(step / self.total))
+        self.first = Stage("pretraining", length, optimizer, patience=length, batch_size=self.batch_size)
+        self.stage = self.first
+        return [self.first, *labelled]
+
+    def step(self, batch: Batch, stage: Stage) -> Tensor:
+        """The loss of the stage; what is left over at the end of an epoch, one sample with no other, teaches nothing."""
+        self.stage = stage
+        if stage is not self.first:
+            return super().step(batch, stage)
+        return self.loss(batch) if len(batch) > 1 else torch.stack([parameter.sum() for parameter in self.learning]).sum() * 0
+
+    def after_step(self, stage: Stage) -> None:
+        """The learning rate of the first stage rises and falls."""
+        if stage is self.first:
+            self.schedule.step()
+            self.steps += 1
+
+    def validate(self, batch: Batch) -> Tensor:
+        """The task's score; in the first stage the share of it that is over, which makes the last epoch the best."""
+        if self.stage is self.first:
+            return torch.full((len(batch),), self.steps / self.total, device=batch.targets.device)
+        return super().validate(batch)
+
+    def views(self, batch: Batch, view: Augmentation) -> Tensor:
+        """Two views (2B, ...) of the one modality, the first of all samples, then the second."""
+        x = batch.inputs[self.model.encoded[0]]
+        return torch.cat([view(x), view(x)])
+
+
+def warmed(progress: float) -> float:
+    """The factor of the learning rate: linear in the warm-up, then half a cosine."""
+    if progress < WARM_UP:
+        return max(progress, 1e-3) / WARM_UP
+    return (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP)))) / 2
+
+
+def _adamw(parameters: Sequence[nn.Parameter]) -> torch.optim.AdamW:
+    """Weights decay, biases and the scales of norms do not."""
+    flat = [parameter for parameter in parameters if parameter.ndim < 2]
+    groups: list[dict[str, Any]] = [{"params": [p for p in parameters if p.ndim >= 2]}, {"params": flat, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
