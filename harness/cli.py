@@ -67,7 +67,7 @@ def train(
     model: Annotated[str, typer.Option(help="The model: a name or file.py:object.")],
     task: Annotated[str, typer.Option(help="What to train on.")] = "digits",
     data_root: DataRoot = None,
-    recipe: Annotated[str, typer.Option(help="How to train.")] = "supervised",
+    recipe: Annotated[str, typer.Option(help="How to train; options of a recipe as in 'byol?momentum=0.99'.")] = "supervised",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 import harness
 from attacks.errors import BadInput
+from harness import options
 from harness.environment import choose_device, versions
 from harness.incomplete import Missing, described, grid, incomplete, tag
 from harness.loading import build_model, load_task, probe
@@ -68,9 +70,22 @@ def train(training: Training, console: Console) -> list[Path]:
     return paths
 
 
+def recipe_of(text: str) -> Recipe:
+    """A recipe by its reference, with options as ``byol?momentum=0.99&batch_size=64``.
+
+    Raises:
+        BadInput: no such recipe or option, or a value that is not of the option's type.
+    """
+    way = resolve("recipe", options.plain(text)).target
+    parameters = inspect.signature(way).parameters
+    known = {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str))}
+    recipe: Recipe = way(**options.given("recipe", text, known))
+    return recipe
+
+
 def _refuse_unheeded(training: Training) -> None:
     """A recipe that takes stand-ins for inputs would learn from them, and the card would not be true."""
-    if training.train_missing and not getattr(resolve("recipe", training.recipe).target, "heeds_present", False):
+    if training.train_missing and not getattr(recipe_of(training.recipe), "heeds_present", False):
         raise BadInput(
             f"--train-missing: recipe {training.recipe!r} takes every input for present: use 'supervised', or, in a recipe of "
             "yours that heeds batch.present, set heeds_present = True"
@@ -78,7 +93,7 @@ def _refuse_unheeded(training: Training) -> None:
 
 
 def _train_one(training: Training, task: Task, missing: Missing, path: Path, device: torch.device, console: Console) -> None:
-    recipe: Recipe = resolve("recipe", training.recipe).target()
+    recipe = recipe_of(training.recipe)
     learnt_from, started = incomplete(task, missing, training.seed), time.monotonic()
     model, validation = fit(training, learnt_from, recipe, device, console)
     seconds = time.monotonic() - started

@@ -121,6 +121,10 @@ def test_bad_input_is_one_sentence(
 BAD_TRAINING = {
     "--model my.py:build": "model 'my.py:build' has no parameters to train",
     "--model my.py:wide_layer": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
+    "--model concat --recipe supervsed?learning_rate=1": "unknown recipe 'supervsed': did you mean supervised",
+    "--model concat --recipe supervised?learning_rat=1": "unknown option 'learning_rat' of recipe 'supervised?learning_rat=1': did you mean learning_rate",
+    "--model concat --recipe supervised?learning_rate": "write learning_rate=",
+    "--model concat --recipe supervised?learning_rate=fast": "option learning_rate takes a number, not 'fast'",
     "--model concat --seed -1": "--seed -1: give a whole number from 0",
     "--model concat --seed 9223372036854775808": "--seed 9223372036854775808",
     "--model concat --out my.py/m.safetensors": "--out my.py/m.safetensors cannot be written",

@@ -11,10 +11,16 @@ from harness.models import checkpoint
 from harness.models.recipe import Supervised
 from harness.registry import MODALITY, names
 from harness.tasks import Task
-from harness.train import Training, fit
+from harness.train import Training, fit, recipe_of
 from tests.conftest import registered_models
 
 CPU = torch.device("cpu")
+
+
+def test_a_recipe_takes_options() -> None:
+    recipe = recipe_of("supervised?learning_rate=0.5&weight_decay=0")
+    assert isinstance(recipe, Supervised)
+    assert (recipe.learning_rate, recipe.weight_decay) == (0.5, 0)
 
 
 def test_two_runs_agree(digits: Task) -> None:
@@ -43,7 +49,7 @@ def test_cards_tell_the_truth(system: Loaded, digits: Task) -> None:
 
 
 def test_models_without_weights_are_known() -> None:
-    """They are tested as they are built, in `models/fusion/test_every_fusion.py` and `models/missing/test_every_missing.py`."""
+    """They are tested as they are built, in the tests of every fusion, of every missing and of every contrastive."""
     plain = {name for name in names("model") if MODALITY not in name}
     imputations = {"zero-imputation", "mean-imputation", "autoencoder-imputation"}
     assert plain - set(registered_models()) == {
@@ -51,6 +57,7 @@ def test_models_without_weights_are_known() -> None:
         "mbt-late",
         "attention",
         "attention-early",
+        "infonce",
         "smil",
         "smil-elbo",
         "smil-lower",

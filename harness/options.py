@@ -1,0 +1,61 @@
+"""Options behind a name, ``name?key=value&key=value``: read in the type of each option's default."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from attacks.errors import BadInput, unknown
+
+GRAMMAR = "?key=value&key=value"
+TAKES = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def plain(text: str) -> str:
+    """The name, without its options."""
+    return text.partition("?")[0]
+
+
+def given(kind: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """The options that a text gives of those that are known.
+
+    Raises:
+        BadInput: one has no value, is unknown, or is of another type than its default.
+    """
+    return dict(_option(kind, text, known, each) for each in text.partition("?")[2].split("&") if each)
+
+
+def _option(kind: str, text: str, known: Mapping[str, inspect.Parameter], written: str) -> tuple[str, Any]:
+    name, equals, value = written.partition("=")
+    if not equals:
+        raise BadInput(f"{kind} {text!r}: option {written!r} has no value: write {written}=…")
+    if name not in known:
+        raise unknown("option", name, known, where=f" of {kind} {text!r}")
+    return name, _value(kind, text, known[name], value)
+
+
+def _value(kind: str, text: str, option: inspect.Parameter, value: str) -> Any:
+    """The value in the type of the option's default; a whole default takes any number, unless it is declared an int."""
+    wanted = type(option.default)
+    if wanted is str:
+        return value
+    if wanted is int and option.annotation not in (int, "int"):
+        wanted = float
+    number = _number(value)
+    if type(number) is not wanted and not (wanted is float and type(number) is int):
+        raise BadInput(f"{kind} {text!r}: option {option.name} takes {TAKES[wanted]}, not {value!r}")
+    return number
+
+
+def _number(text: str) -> bool | int | float | None:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else None
+    return None
