@@ -95,7 +95,7 @@ def apgd(
     Args:
         strength: t, shared or per sample (B,): ‖δ_m‖ ≤ t · r_m.
         steps: gradient evaluations.
-        loss: what to raise; the objective's cross-entropy if absent.
+        loss: what to raise; the objective's first loss if absent.
         start: the attacked modalities to start from; the clean inputs if absent.
     """
     limit = torch.as_tensor(strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device).expand(len(region))

@@ -140,7 +140,7 @@ def climb(
             return attempt
     with torch.no_grad():
         verdict = climber.objective(climber.region.complete(climber.at))
-        climber.keep(verdict.fails, climber.loss(verdict))
+        climber.keep(verdict.fails, climber.loss(verdict).float())
     _record(attempt, late, rows, climber)
     return attempt
 

@@ -90,6 +90,8 @@ class Fixed:
 
     def check(self, region: Region, classes: int | None) -> None:
         """Raise BadInput if the attack cannot attack such a region; `classes` is None for what is no classifier."""
+        if (steps := self.options.get("steps", 1)) < 1:
+            raise BadInput(f"attack {self.name!r}: option steps must be at least 1, not {steps}")
         for ball in region.scenario.edits:
             raise BadInput(
                 f"attack {self.name!r} moves inside a norm, and {ball} allows edits: "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.errors import ModelBroke, unknown
+from attacks.errors import BadInput, ModelBroke, unknown
 from attacks.region import Inputs, Region
 
 DLR_CLASSES = 4  # the fewest for which DLR says more than the margin
@@ -48,11 +48,13 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class Named:
-    """A loss of the objective by its name."""
+    """A loss of the objective by its name; its first, if none is named."""
 
-    name: str = "cross_entropy"
+    name: str | None = None
 
     def __call__(self, verdict: Verdict) -> Tensor:
+        if self.name is None:
+            return next(iter(verdict.losses.values()))
         if self.name not in verdict.losses:
             raise unknown("loss", self.name, verdict.losses)
         return verdict.losses[self.name]
@@ -98,7 +100,15 @@ def classification_verdict(logits: Tensor, labels: Tensor) -> Verdict:
     The margin is the largest wrong logit minus the right one; a tie counts as a failure: the right class is
     not ahead. DLR (Croce & Hein, ICML 2020) divides it by the distance of the first from the third logit;
     with fewer than four classes it is left out, as that distance then all but follows the margin.
+
+    Raises:
+        BadInput: logits or labels are of another shape or type.
     """
+    if logits.ndim != 2 or logits.shape[1] < 2 or labels.shape != logits.shape[:1] or labels.dtype != torch.int64:
+        raise BadInput(
+            f"logits of shape {tuple(logits.shape)} with labels of shape {tuple(labels.shape)}, {labels.dtype}: "
+            "a classifier answers (B, K) for two classes or more, its labels are int64 (B,)"
+        )
     right = logits.gather(1, labels[:, None])
     margins = (logits - right).scatter(1, labels[:, None], float("-inf"))
     margin = margins.amax(1)
@@ -146,7 +156,7 @@ def judged_gradient(objective: Objective, region: Region, at: Inputs, loss: Loss
     gradient = {
         name: torch.zeros_like(x) if part is None else torch.nan_to_num(part) for (name, x), part in zip(at.items(), found, strict=True)
     }
-    return verdict, value.detach(), gradient
+    return verdict, value.detach().float(), gradient
 
 
 def refuse_nan(broken: Tensor) -> None:

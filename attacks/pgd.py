@@ -43,7 +43,7 @@ def pgd(
     Args:
         strength: t, shared or per sample (B,): ‖δ_m‖ ≤ t · r_m.
         steps: gradient evaluations.
-        loss: what to raise; the objective's cross-entropy if absent.
+        loss: what to raise; the objective's first loss if absent.
         start: the attacked modalities to start from; the clean inputs if absent.
     """
     return climb(objective, region, strength, _Cosine(steps), steps=steps, loss=loss, start=start)

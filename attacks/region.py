@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attacks.edits import Place
-from attacks.errors import BadInput
+from attacks.errors import BadInput, unknown
 from attacks.norms import per_sample
 from attacks.scenario import Scenario, parse
 
@@ -30,9 +30,20 @@ class Range:
     high: Tensor | float
 
     def over(self, x: Tensor) -> Range:
-        """The range with both ends expanded (without a copy) to the shape of `x`."""
-        ends = (torch.as_tensor(end, dtype=x.dtype, device=x.device).expand_as(x) for end in (self.low, self.high))
-        return Range(*ends)
+        """The range with both ends expanded (without a copy) to the shape of `x`.
+
+        Raises:
+            BadInput: an end does not go with the shape, or low lies above high.
+        """
+        ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (self.low, self.high)]
+        try:
+            low, high = (end.expand_as(x) for end in ends)
+        except RuntimeError:
+            shapes = " and ".join(str(tuple(end.shape)) for end in ends)
+            raise BadInput(f"a range with ends of shape {shapes} does not go with values of shape {tuple(x.shape)}") from None
+        if bool((ends[0] > ends[1]).any()):
+            raise BadInput(f"a range from {ends[0].max():g} to {ends[1].min():g} is empty: low must not lie above high")
+        return Range(low, high)
 
     @property
     def ends(self) -> tuple[Tensor, Tensor]:
@@ -75,13 +86,17 @@ class Region:
         """Check and build.
 
         Raises:
-            BadInput: the scenario names a modality the inputs lack, or an attacked input holds
-                values outside its range or NaN.
+            BadInput: the scenario or the bounds name a modality the inputs lack, the inputs are of unequal length, an
+                attacked one holds whole numbers, values outside its range or NaN, or gradients are switched off for good.
         """
         scenario = parse(scenario) if isinstance(scenario, str) else scenario
+        _refuse_unusable(inputs, bounds)
         for name in scenario.names:
             if name not in inputs:
                 raise BadInput(f"modality {name!r} of scenario '{scenario}' is not among the inputs ({', '.join(inputs)})")
+        for name in scenario.attacked_names:
+            if not inputs[name].is_floating_point():
+                raise BadInput(f"modality {name!r} holds {inputs[name].dtype}, which has no gradient: convert it with .float()")
         ranges = {name: bounds.get(name, UNBOUNDED).over(inputs[name]) for name in scenario.attacked_names}
         for name, valid in ranges.items():
             x = inputs[name]
@@ -94,7 +109,7 @@ class Region:
             fault = ball.edit.fault(Place(inputs[ball.modality], *ranges[ball.modality].ends))
             if fault:
                 raise BadInput(f"modality {ball.modality!r} {fault}: mend the data, or attack it in a norm, as in {ball.modality}@linf:0.1")
-        return Region(inputs, ranges, scenario)
+        return Region({name: x.clone() if x.is_inference() else x for name, x in inputs.items()}, ranges, scenario)
 
     @property
     def clean(self) -> Inputs:
@@ -165,3 +180,15 @@ class Region:
             name: valid.clamp(self.inputs[name] + per_sample(strength, self.inputs[name]).to(self.inputs[name].dtype) * unit[name])
             for name, valid in self.ranges.items()
         }
+
+
+def _refuse_unusable(inputs: Inputs, bounds: Bounds) -> None:
+    """What would else be ignored, or end in an error of torch's."""
+    if torch.is_inference_mode_enabled():
+        raise BadInput("attacks need gradients, and torch.inference_mode() is on: leave it, or use torch.no_grad()")
+    lengths = {name: len(x) for name, x in inputs.items()}
+    if len(set(lengths.values())) > 1:
+        raise BadInput(f"modalities of unequal length: {', '.join(f'{name} has {length}' for name, length in lengths.items())}")
+    for name in bounds:
+        if name not in inputs:
+            raise unknown("modality", name, inputs, where=" in the bounds")

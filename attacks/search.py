@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attacks.aims import Aims
 from attacks.draws import unit_changes
+from attacks.errors import BadInput
 from attacks.expectation import judged
 from attacks.objective import Objective
 from attacks.region import Bounds, Inputs, Region, take
@@ -138,7 +139,12 @@ def search_all(
     Yields:
         each scenario with what was found, sub-scenarios included, every one after all below it.
     """
-    names = [str(row) for row in range(len(next(iter(inputs.values()))))] if samples is None else samples
+    count = len(next(iter(inputs.values())))
+    names = [str(row) for row in range(count)] if samples is None else samples
+    if len(names) != count:
+        raise BadInput(f"{len(names)} names of samples for {count} of them: name each, or none")
+    if not limit > 0:
+        raise BadInput(f"limit {limit}: the largest strength searched must be positive")
     done: dict[Scenario, Found] = {}
     aims = Aims()
     for scenario in closure(scenarios):

@@ -23,6 +23,7 @@ NO_SLOPE = 1e-7  # relative to the margin: float32 would not see such a loss mov
 TINY_CHANGE = 1e-4  # of a modality's range
 SAME_OUTPUT = 1e-5  # relative: kernels on a device may add in another order
 TOO_WIDE = 0.3
+SUMS_TO_ONE = 1e-4
 MOST = 0.5  # a share of samples that is no accident
 
 
@@ -84,8 +85,15 @@ class Case:
 
     @cached_property
     def used(self) -> list[str]:
-        """The attacked modalities whose swap between samples changes an output, or which have nothing to swap."""
-        return [name for name in self.region.ranges if self._matters(name)]
+        """The movable modalities whose swap between samples changes an output, or which have nothing to swap."""
+        return [name for name in self.movable if self._matters(name)]
+
+    @cached_property
+    def movable(self) -> list[str]:
+        """The attacked modalities whose range leaves something to change."""
+        return [
+            name for name, valid in self.region.ranges.items() if bool((torch.as_tensor(valid.high) > torch.as_tensor(valid.low)).any())
+        ]
 
     def _matters(self, name: str) -> bool:
         swapped, clean = self.swapped[name], self.region.inputs[name]
@@ -137,7 +145,7 @@ def wide(case: Case) -> Iterator[Flag]:
 
 def unused(case: Case) -> Iterator[Flag]:
     """Value: how many of the attacked modalities the model does not use. Says what a number means, not that it is wrong."""
-    names = [name for name in case.region.ranges if name not in case.used]
+    names = [name for name in case.movable if name not in case.used]
     found = (
         f"the output stays as it is when {' or '.join(names)} is swapped between samples" if names else "every attacked modality is used"
     )
@@ -179,7 +187,8 @@ def random(case: Case) -> Iterator[Flag]:
 
 def quantised(case: Case) -> Iterator[Flag]:
     """Value: the largest share of samples whose output a tiny change of every value of a used modality leaves as it is."""
-    shares = {name: _unmoved(case, name) for name in case.used}
+    inside = {ball.modality for ball in case.region.scenario.attacked if ball.has_norm}  # edits may change much at once
+    shares = {name: _unmoved(case, name) for name in case.used if name in inside}
     if not shares:
         return
     name, share = max(shares.items(), key=lambda each: each[1])
@@ -201,5 +210,22 @@ def _margin(case: Case) -> Tensor:
         return case.objective(case.region.inputs).losses["margin"].abs()
 
 
+def probabilities(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples whose outputs are probabilities. Says what a number means, not that it is wrong."""
+    with torch.no_grad():
+        classified = case.objective(case.region.inputs).margins is not None
+    if not classified:
+        return
+    share = float(((case.outputs >= 0).all(1) & ((case.outputs.sum(1) - 1).abs() < SUMS_TO_ONE)).double().mean())
+    found = f"the outputs of {share:.0%} of the samples are positive and add up to 1"
+    yield Flag(
+        "probabilities",
+        share == 1,
+        share,
+        found,
+        "a softmax weakens attacks by the cross-entropy, which takes outputs for logits: answer logits",
+    )
+
+
 ON_THE_LEDGER = (nothing_attacked, wide)
-ON_THE_MODEL = (unused, gradient, saturated, random)
+ON_THE_MODEL = (unused, gradient, saturated, random, quantised, probabilities)

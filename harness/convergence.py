@@ -15,7 +15,7 @@ from attacks.fixed import Fixed, FixedAttack, InTurn
 from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
 from attacks.search import Hunt
-from harness.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag, quantised
+from harness.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag
 from harness.objective import TaskObjective
 from harness.registry import resolve
 
@@ -156,4 +156,4 @@ def _first_loss(case: Case) -> str:
         return next(iter(case.objective(case.region.inputs).losses))
 
 
-INSIDE_BALLS = (quantised, blackbox, unlimited, budget, rising, planted)  # these move values continuously: not where edits are counted
+INSIDE_BALLS = (blackbox, unlimited, budget, rising, planted)  # these move values continuously: not where edits are counted

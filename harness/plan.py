@@ -52,21 +52,30 @@ class Work:
     @cached_property
     def chosen(self) -> list[int]:
         """The rows of the test split under test, picked by a keyed hash: their order does not matter."""
-        names = self.task.splits["test"].samples
-        order = sorted(range(len(names)), key=lambda row: keyed_seed("choice", self.config.seed, names[row]))
-        return order if self.config.samples == "all" else order[: self.config.samples]
+        return chosen_rows(self.config, self.task.splits["test"].samples)
 
     @cached_property
     def kept_samples(self) -> frozenset[str]:
         """The samples whose witnesses are stored."""
-        wanted = self.config.witnesses
-        count = wanted if isinstance(wanted, int) else {"none": 0, "all": len(self.chosen)}[wanted]
-        return frozenset(self.task.splits["test"].samples[row] for row in self.chosen[:count])
+        names = self.task.splits["test"].samples
+        return frozenset(names[row] for row in kept_rows(self.config, names))
 
     @property
     def scenario_count(self) -> int:
         """How many scenarios are searched, sub-scenarios included."""
         return sum(len(closure(group)) for group in self.scenarios)
+
+
+def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
+    """The rows of a split, of samples by these names, that are under test."""
+    order = sorted(range(len(names)), key=lambda row: keyed_seed("choice", config.seed, names[row]))
+    return order if config.samples == "all" else order[: config.samples]
+
+
+def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
+    """Those whose witnesses are stored."""
+    chosen, wanted = chosen_rows(config, names), config.witnesses
+    return chosen[: wanted if isinstance(wanted, int) else {"none": 0, "all": len(chosen)}[wanted]]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from plotly.colors import qualitative
 from attacks.errors import BadInput
 from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.rundir import RunDirectory
-from harness.summary import Summary, summarise
+from harness.summary import Summary, attacked, summarise
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
 PALETTE = qualitative.D3
@@ -24,10 +24,10 @@ body {{ font-family: system-ui, sans-serif; max-width: 1200px; margin: 2rem auto
 table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .9rem .25rem 0; text-align: left; }}
 th {{ border-bottom: 1px solid #999; }} .section td {{ font-weight: 600; padding-top: .8rem; }} .note {{ color: #555; }}
 .panels {{ display: flex; flex-wrap: wrap; }}
-</style></head><body><h1>{title}</h1>{table}{notes}
-<h2>Worst case: strength against robust score</h2><div class="panels">{robust}</div>
+</style></head><body><h1>{title}</h1>{table}{notes}{robust}
 <h2>Average case: fraction missing against score</h2><div class="panels">{missing}</div>{corrupted}</body></html>
 """
+ROBUST = '<h2>Worst case: strength against robust score</h2><div class="panels">{}</div>'
 CORRUPTED = '<h2>Average case: severity against score</h2><div class="panels">{}</div>'
 
 
@@ -55,7 +55,8 @@ def render(directory: RunDirectory) -> str:
     ledger, sweep = directory.table("ledger"), directory.table("sweep")
     if not ledger.num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
-    robust = figures(robust_curves(ledger, strength_grid(ledger)), summary.models, "strength", "robust score")
+    curves = robust_curves(ledger, strength_grid(ledger)) if attacked(description) else {}
+    robust = figures(curves, summary.models, "strength", "robust score")
     missing = figures(_levels(missing_curves(sweep)), summary.models, "fraction missing", "score")
     corrupted = figures(_levels(corruption_curves(sweep)), summary.models, "severity", "score")
     script = iter([True])  # the first figure brings the library
@@ -67,7 +68,7 @@ def render(directory: RunDirectory) -> str:
         title=escape(f"Run {description['run']} on {description['identity']['config']['task']}"),
         table=_table(summary),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in summary.notes),
-        robust=robust_html,
+        robust=ROBUST.format(robust_html) if robust else "",
         missing=missing_html,
         corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
     )

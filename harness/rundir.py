@@ -130,19 +130,19 @@ class RunDirectory:
             raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({type(error).__name__}); {mend}") from None
 
     def witnesses(self) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
-        """Cell by cell, the stored witnesses, and the ledger's rows of that cell.
+        """Cell by cell, the stored witnesses, none where there are none, and the ledger's rows of that cell.
 
         Raises:
             BadInput: a part is damaged.
         """
-        for part in self._parts("witnesses", ".safetensors"):
-            key = part.removesuffix(".safetensors")
-            if self._exists(f"ledger/{key}.parquet"):
-                try:
-                    tensors = from_safetensors(self._read(f"witnesses/{part}"))
-                except (SafetensorError, OSError) as error:
-                    raise BadInput(f"run {self.url} is damaged: witnesses/{part} cannot be read ({error})") from None
-                yield tensors, self._read_part(f"ledger/{key}.parquet").to_pylist()
+        stored = set(self._parts("witnesses", ".safetensors"))
+        for part in self._parts("ledger"):
+            file = part.replace(".parquet", ".safetensors")
+            try:
+                tensors = from_safetensors(self._read(f"witnesses/{file}")) if file in stored else {}
+            except (SafetensorError, OSError) as error:
+                raise BadInput(f"run {self.url} is damaged: witnesses/{file} cannot be read ({error})") from None
+            yield tensors, self._read_part(f"ledger/{part}").to_pylist()
 
     def done(self) -> set[tuple[str, str]]:
         """The (model, sample) pairs whose rows are complete."""

@@ -19,6 +19,8 @@ CAVEAT = (
     "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "
     "upper bounds found by attack, not certificates. Intervals are 95 % Wilson."
 )
+ROBUST = "robust score, strength 1"
+UNATTACKED = "Nothing was attacked: the search is none, and no attack is named."
 MARK = " !"  # behind a number that a check says may be wrong; the notes say why
 
 
@@ -37,13 +39,19 @@ class Summary:
         return [f"{shares[model]}{marks[model]}" if model in shares else "-" for model in self.models]
 
 
+def attacked(description: dict[str, Any]) -> bool:
+    """Whether a run looks for failures at all; without, all that is right would pass for robust."""
+    config = description["identity"]["config"]
+    return bool(config["search"] != "none" or config["attack"])
+
+
 def summarise(directory: RunDirectory) -> Summary:
     """Query a run for its summary."""
     description = directory.describe()
     ledger = directory.table("ledger")
     robust = robust_curves(ledger, [1.0])
     clean = clean_scores(directory.table("samples"))
-    untouched = {model: points[0].share for (_, model), points in robust_curves(ledger, [0.0]).items()}
+    untouched = {model: points[0].share for (name, model), points in robust_curves(ledger, [0.0]).items() if not parse(name).missing}
     graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
     missing = missing_curves(directory.table("sweep"))
     modalities = description["modalities"]
@@ -54,7 +62,11 @@ def summarise(directory: RunDirectory) -> Summary:
         "": {"clean": clean},
         "missing": {name: _column(missing, f"fixed({name})") for name in modalities},
         **_corrupted(corruption_curves(directory.table("sweep"))),
-        "robust score, strength 1": {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked])},
+        **(
+            {ROBUST: {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked])}}
+            if attacked(description)
+            else {}
+        ),
     }
     trust = directory.trust()
     notes = [*_notes(description, statuses(ledger)), *flag_lines(trust)]
@@ -89,7 +101,7 @@ def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, 
 
 
 def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
-    notes = [CAVEAT, *([description["note"]] if description.get("note") else [])]
+    notes = [CAVEAT if attacked(description) else UNATTACKED, *([description["note"]] if description.get("note") else [])]
     if description["status"] != "complete":
         notes.append(f"The run is {description['status']}: the same command goes on with it.")
     if states.get("error"):
@@ -104,7 +116,8 @@ def printed_measures(directory: RunDirectory, models: list[str]) -> RenderableTy
     for model in models:
         table.add_column(Text(model))
     samples, ledger, sweep = (directory.table(name) for name in ("samples", "ledger", "sweep"))
-    found = measures.table(samples, ledger, sweep, directory.describe()["modalities"])
+    description = directory.describe()
+    found = measures.table(samples, ledger if attacked(description) else ledger.slice(0, 0), sweep, description["modalities"])
     for name, values in found.items():
         table.add_row(Text(name), *(str(values[model]) if model in values else "-" for model in models))
     return Group(Text(), table, Text("\nIntervals are 95 % percentile bootstrap over samples.", style="dim"))

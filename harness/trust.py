@@ -24,8 +24,9 @@ from harness.plan import Work
 from harness.tasks import Batch
 
 SAMPLES = 32  # checked of each model and scenario, at most
-INFORMATIVE = {"unused"}  # says what a number means, not that it is wrong
+INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
 UNCHECKED = "unchecked"
+OF_THE_SEARCH = {*(check.__name__ for check in INSIDE_BALLS), "gradient", "saturated", "random", "quantised", UNCHECKED}
 
 Flags = dict[str, dict[str, Any]]
 """Per flag: whether it is raised, its value, and one line that says why."""
@@ -54,7 +55,9 @@ class Examiner:
 
     def examine(self) -> dict[str, Flags]:
         """Per scenario of the table, its flags; the model is left as it was, also after an exception."""
-        return {str(scenario): self._flags(scenario) for scenario in examined(self.work) if str(scenario) in self.ledger}
+        scenarios = [scenario for scenario in examined(self.work) if str(scenario) in self.ledger]
+        found = {scenario: self._flags(scenario) for scenario in scenarios}
+        return {str(scenario): flags | _of_parts(scenario, found) for scenario, flags in found.items()}
 
     def _flags(self, scenario: Scenario) -> Flags:
         """Fewer samples where the device cannot hold them; a check that breaks is a flag of its own."""
@@ -104,6 +107,18 @@ def _checked(case: Case) -> Iterator[Flag]:
     if bool((case.strengths > 0).any()):
         for check in (*ON_THE_MODEL, *(() if case.region.scenario.edits else INSIDE_BALLS)):
             yield from check(case)
+
+
+def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:
+    """Where edits are among the attacks the checks inside balls are not made; what they say of a part holds for the whole."""
+    if not scenario.edits or len(scenario.attacked) == 1:
+        return {}
+    parts = [single for single in found if len(single.attacked) == 1 and not single.missing and single.attacked[0] in scenario.attacked]
+    doubted = {str(single): [name for name, flag in found[single].items() if flag["raised"] and name in OF_THE_SEARCH] for single in parts}
+    share = sum(map(bool, doubted.values())) / max(1, len(parts))
+    why = "; ".join(f"{single} is flagged {', '.join(names)}" for single, names in doubted.items() if names)
+    text = f"{why}: what is doubtful of a part is doubtful of the whole" if why else "no part of it is flagged"
+    return {"part": _as_row(Flag("part", share > 0, share, text))}
 
 
 def _as_row(flag: Flag) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from harness.config import Evaluation
 from harness.ledger import witness_hashes
 from harness.loading import Loaded, load_model, load_task
 from harness.objective import TaskObjective
+from harness.plan import kept_rows
 from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, use
@@ -39,7 +40,7 @@ class Claim:
 
 
 def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
-    """Every claim whose witness is stored, and whether it holds: bytes as hashed, range, radius, failure.
+    """Every claim whose witness the run keeps, and whether it holds: there, bytes as hashed, range, radius, failure.
 
     Raises:
         BadInput: there is no run, or its task or a model is not what it was.
@@ -56,14 +57,19 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
             "its witnesses cannot be re-checked"
         )
     models = {name: _as_it_was(directory, task, name, config.seed, identity["weights"][name]) for name in config.model}
+    names = task.splits["test"].samples
+    kept = {names[row] for row in kept_rows(config, names)}
     for tensors, rows in directory.witnesses():
         for row in rows:
+            if row["sample"] not in kept or row["status"] != "ok" or row["strength"] == float("inf"):
+                continue
             claim = Claim(*(row[key] for key in ("model", "sample", "scenario", "strength", "witness")))
             scenario = parse(claim.scenario)
             keys = {name: f"{claim.scenario}|{claim.sample}|{name}" for name in scenario.attacked_names}
-            if keys and all(key in tensors for key in keys.values()):
-                moved = {name: tensors[key] for name, key in keys.items()}
-                yield claim, _holds(task, models[claim.model], claim, scenario, moved, config.seed)
+            if keys:
+                moved = {name: tensors[key] for name, key in keys.items() if key in tensors}
+                there = len(moved) == len(keys)
+                yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed)
 
 
 def _as_it_was(directory: RunDirectory, task: Task, name: str, seed: int, weights: str) -> Loaded:

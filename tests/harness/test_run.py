@@ -142,3 +142,15 @@ def test_a_budget_always_gets_something_done(toy: Path, monkeypatch: pytest.Monk
     for _ in range(3):
         assert run(monkeypatch, *TOY, "--model", "my.py:build", "--batch-size", "4", "--budget", "0.001s", "--out", "run") == 0
     assert RunDirectory("run").describe()["status"] == "complete"
+
+
+def test_where_nothing_is_attacked_nothing_is_called_robust(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--search", "none", "--no-trust", "--out", "run"]
+    assert run(monkeypatch, "evaluate", *arguments) == 0
+    assert run(monkeypatch, "report", "run") == 0
+    said = capsys.readouterr().out
+    assert "Nothing was attacked" in said
+    assert "robust score" not in said and "oracle" not in said
+    assert "robust score</" not in (toy / "run" / "report.html").read_text()

@@ -66,6 +66,7 @@ class Farthest(Linear):  # only the value farthest from its goal has a gradient:
         distance = (inputs["image"] - torch.linspace(0.7, 0.9, 200)).abs().amax(1, keepdim=True)
         return (1 + distance) * inputs["sign"] * torch.tensor([-1.0, 1.0])
 def farthest(task): return Farthest()
+def softmax(task): return Saying(lambda logits: logits.softmax(1))
 def real(task): return Saying(lambda logits: 2 * logits[:, 1:])
 def undecided(task): return Saying(lambda logits: 0 * logits)
 """
@@ -108,6 +109,7 @@ def test_a_sound_number_raises_no_flag(toy: Path, monkeypatch: pytest.MonkeyPatc
         ("quantised", SMALL_IMAGE, "quantised"),
         ("undecided", IMAGE, "nothing-attacked"),
         ("saturated", JOINT, "saturated"),
+        ("softmax", JOINT, "probabilities"),
     ],
 )
 def test_a_flag_is_raised_by_the_model_that_deserves_it(
@@ -199,3 +201,33 @@ def test_counted_edits_are_checked_where_that_has_a_meaning(elsewhere: Path, mon
     assert {"gradient", "random", "nothing-attacked"} <= set(flags)
     assert "unchecked" not in flags and "blackbox" not in flags
     assert not any(flag["raised"] for name, flag in flags.items() if name != "wide")
+
+
+def test_what_is_doubtful_of_a_part_is_doubtful_of_a_whole_with_edits(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = "image@linf:1.6 + text@tokens:1"
+    arguments = ["--samples", "24", "--model", "late", "--schedule", "mcar:0", "--scenario", whole]
+    assert run(monkeypatch, "evaluate", *arguments, "--search", "fast", "--out", "sound") == 0
+    assert not json.loads((elsewhere / "sound" / "trust.json").read_text())["late"][whole]["part"]["raised"]
+    (elsewhere / "my.py").write_text(NOTHING)
+    assert run(monkeypatch, "evaluate", *arguments[:6], "--search", "my.py:idle", "--scenario", whole, "--out", "idle") == 0
+    flags = json.loads((elsewhere / "idle" / "trust.json").read_text())["late"]
+    assert flags[whole]["part"]["raised"] and "image@linf:1.6 is flagged" in flags[whole]["part"]["why"]
+
+
+NOTHING = "def idle(hunt):\n    pass\n"
+
+
+def test_what_cannot_move_is_not_missed(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own_folder(elsewhere, MODELS + FROZEN)
+    assert evaluate(monkeypatch, "build", JOINT, flags=("--task", "my.py:Frozen")) == 0
+    assert raised("build", JOINT) == raised("build", "sensor@l2:0.5") == set()
+
+
+FROZEN = """
+def Frozen():
+    toy = MyTask()
+    inputs = {name: torch.cat([split.inputs[name] for split in toy.splits.values()]) for name in toy.names}
+    inputs["sensor"] = torch.ones_like(inputs["sensor"])
+    labels = (inputs["image"].mean(1) > 0.5).long()
+    return Task.from_arrays(inputs, labels, name="frozen", ranges={"image": (0, 1), "sensor": (1, 1)}, balls={"image": "linf:0.05"})
+"""

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.ledger import LEDGER
 from harness.rundir import RunDirectory
 from harness.verify import recheck
 from tests.harness.test_cli import own_folder, run
@@ -59,3 +62,39 @@ def test_a_false_witness_exits_3(
     save_file({**tensors, key: spoil(tensors[key])}, part)
     assert run(monkeypatch, "verify", "run") == 3
     assert f"does not hold: mean, sample {key.split('|')[1]}" in capsys.readouterr().out
+
+
+def lose_one(stored: Path) -> None:
+    part = next((stored / "witnesses").iterdir())
+    tensors = load_file(part)
+    save_file(dict(list(tensors.items())[1:]), part)
+
+
+def lose_all(stored: Path) -> None:
+    for part in (stored / "witnesses").iterdir():
+        part.unlink()
+
+
+@pytest.mark.parametrize("lose", [lose_one, lose_all])
+def test_a_lost_witness_exits_3(stored: Path, monkeypatch: pytest.MonkeyPatch, lose: Callable[[Path], None]) -> None:
+    lose(stored)
+    assert run(monkeypatch, "verify", "run") == 3
+
+
+def test_a_strength_that_nothing_proves_exits_3(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = next((stored / "ledger").iterdir())
+    rows = pq.read_table(part).to_pylist()
+    rows[-1] |= {"strength": 0.5, "witness": ""}
+    pq.write_table(pa.Table.from_pylist(rows, LEDGER), part)
+    assert run(monkeypatch, "verify", "run") == 3
+
+
+def test_samples_whose_witnesses_are_not_kept_are_not_asked_for(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--samples", "6", "--model", "mean", "--witnesses", "2", "--scenario", "image@linf:1.6", "--schedule", "mcar:0"]
+    assert run(monkeypatch, "evaluate", *arguments, "--search", "fast", "--no-trust", "--out", "run") == 0
+    assert {claim.sample for claim, _ in recheck(RunDirectory("run"))} <= set(kept_names("run"))
+    assert run(monkeypatch, "verify", "run") == 0
+
+
+def kept_names(folder: str) -> list[str]:
+    return [key.split("|")[1] for part in (Path(folder) / "witnesses").iterdir() for key in load_file(part)]
