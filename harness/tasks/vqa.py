@@ -56,7 +56,10 @@ def _how_many(row: int) -> Callable[[np.random.RandomState], Question]:
 
 def answers(each: Asked) -> list[str]:
     """The answer of every question, in words."""
-    return [_answer(question, count, attributes) for question, count, attributes in zip(each.questions, each.counts, each.scenes.attributes, strict=True)]
+    return [
+        _answer(question, count, attributes)
+        for question, count, attributes in zip(each.questions, each.counts, each.scenes.attributes, strict=True)
+    ]
 
 
 def _answer(question: Question, count: int, attributes: np.ndarray) -> str:
@@ -64,7 +67,9 @@ def _answer(question: Question, count: int, attributes: np.ndarray) -> str:
         return "yes" if count else "no"
     if question.kind != "what":
         return str(count)
-    wanted = {column: values.index(question.wanted[name]) for column, (name, values) in enumerate(ATTRIBUTES.items()) if name in question.wanted}
+    wanted = {
+        column: values.index(question.wanted[name]) for column, (name, values) in enumerate(ATTRIBUTES.items()) if name in question.wanted
+    }
     meant = next(each for each in attributes if all(each[column] == value for column, value in wanted.items()))
     sought = list(ATTRIBUTES).index(question.sought)
     return ATTRIBUTES[question.sought][int(meant[sought])]

@@ -15,7 +15,7 @@ from harness.tasks.scenes.place import SIDE
 from harness.tasks.scenes.plan import Scenes, planned
 from harness.tasks.scenes.proposals import proposals
 from harness.tasks.scenes.questions import Question
-from harness.tasks.scenes.render import backgrounds, clutter, drawn, objects
+from harness.tasks.scenes.render import clutter, objects, pictures
 from harness.tasks.scenes.vocabulary import WORDS
 
 MODALITIES = (
@@ -49,7 +49,7 @@ def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random
     """The split as a batch: pictures, questions, proposals and the answers (N,)."""
     count = len(each.words)
     marks, bits = objects(each.scenes, rng), clutter(count, rng)
-    picture = drawn(drawn(backgrounds(count, rng), bits, rng), marks, rng)
+    picture = pictures(marks.over(bits), rng)
     boxes = proposals((marks.centres, marks.radii, marks.shape >= 0), (bits.centres, bits.radii, bits.shape >= 0), SIDE, rng)
     inputs = {"image": torch.tensor(picture), "question": WORDS.one_hot(each.words), "boxes": torch.tensor(boxes)}
     samples = tuple(f"{name}-{split}-{row:04d}" for row in range(count))

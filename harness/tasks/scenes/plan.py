@@ -60,7 +60,9 @@ def planned(questions: Sequence[Question], counts: Sequence[int], rng: np.random
     small, big = (rng.uniform(*RADII[size], role.shape) for size in ("small", "big"))
     radii = np.where(attributes[:, :, 0] == 1, big, small)
     stars = rng.uniform(*STAR_BETWEEN, (len(role), 2))
-    line = np.array([star[max(along, 0)] if question.of == STAR else np.nan for question, star, along in zip(questions, stars, axis, strict=True)])
+    line = np.array(
+        [star[max(along, 0)] if question.of == STAR else np.nan for question, star, along in zip(questions, stars, axis, strict=True)]
+    )
     centres = placed(role >= 0, radii, (stars, STAR_RADIUS), axis, side, line, rng)
     return Scenes(attributes, centres, radii, stars)
 

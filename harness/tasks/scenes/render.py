@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 REACH = 7  # a patch goes so many pixels from its centre each way
 CLUTTER = 8  # the most bits of it in a scene
+AT_ONCE = 128  # scenes drawn together: what a processor's cache holds
 STRIPES = 3.3  # pixels from one to the next
 STAR, BAR = 4, 5  # shapes beside those that are asked for
 
@@ -36,6 +37,11 @@ class Marks:
     shape: Array
     colour: Array
     striped: Array
+
+    def over(self, below: Marks) -> Marks:
+        """These marks on top of others."""
+        parts = [np.concatenate(pair, 1) for pair in zip(vars(below).values(), vars(self).values(), strict=True)]
+        return Marks(*parts)
 
 
 def clutter(count: int, rng: np.random.RandomState) -> Marks:
@@ -61,20 +67,26 @@ def objects(scenes: Scenes, rng: np.random.RandomState) -> Marks:
     )
 
 
-def backgrounds(count: int, rng: np.random.RandomState) -> Array:
+def pictures(marks: Marks, rng: np.random.RandomState) -> Array:
+    """The marks on backgrounds, (S, 3, 64, 64), whole numbers from 0 to 255 as float32."""
+    parts = (slice(start, start + AT_ONCE) for start in range(0, len(marks.radii), AT_ONCE))
+    return np.concatenate([_drawn(Marks(*(each[part] for each in vars(marks).values())), rng) for part in parts])
+
+
+def _backgrounds(count: int, rng: np.random.RandomState) -> Array:
     """A dull colour that changes slowly across the picture, blotches and grain, (count, 3, 64, 64)."""
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
     tint = rng.uniform(85, 150, (count, 1, 1, 1)) + rng.uniform(-14, 14, (count, 3, 1, 1))
     slopes = rng.uniform(-20, 20, (2, count, 1, 1, 1)).astype(np.float32)
     blotches = (8 * rng.standard_normal((count, 1, SIDE // 8, SIDE // 8))).astype(np.float32).repeat(8, axis=2).repeat(8, axis=3)
-    grain = (5 * rng.standard_normal((count, 1, SIDE, SIDE))).astype(np.float32)
-    return tint.astype(np.float32) + slopes[0] * ramp[:, None] + slopes[1] * ramp + blotches + grain
+    grain = rng.randint(-8, 9, (count, 1, SIDE, SIDE), dtype=np.int8)
+    picture: Array = tint.astype(np.float32) + (slopes[0] * ramp[:, None] + slopes[1] * ramp + blotches + grain)
+    return picture
 
 
-def drawn(pictures: Array, marks: Marks, rng: np.random.RandomState) -> Array:
-    """The pictures (S, 3, 64, 64) with the marks on them, whole numbers from 0 to 255 as float32."""
+def _drawn(marks: Marks, rng: np.random.RandomState) -> Array:
     scenes, count = marks.radii.shape
-    canvas = np.pad(pictures, ((0, 0), (0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
+    canvas = np.pad(_backgrounds(scenes, rng), ((0, 0), (0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
     turn, lines = rng.uniform(-0.3, 0.3, (scenes, count)), rng.uniform(0, np.pi, (scenes, count))
     turn = np.where(marks.shape == BAR, lines, turn)
     offsets = np.arange(-REACH, REACH + 1)
@@ -89,7 +101,8 @@ def drawn(pictures: Array, marks: Marks, rng: np.random.RandomState) -> Array:
         down, right = (corner[:, 1:] + REACH + offsets)[:, :, None], (corner[:, :1] + REACH + offsets)[:, None]
         patch = canvas[rows, :, down, right].transpose(0, 3, 1, 2)
         canvas[rows, :, down, right] = (patch + covered * (colour - patch)).transpose(0, 2, 3, 1)
-    return canvas[:, :, REACH:-REACH, REACH:-REACH].round().clip(0, 255)
+    picture: Array = np.clip(np.rint(canvas[:, :, REACH:-REACH, REACH:-REACH]), 0, 255)
+    return picture
 
 
 def _turned(x: Array, y: Array, angle: Array) -> tuple[Array, Array]:
@@ -108,4 +121,5 @@ def _covered(x: Array, y: Array, radius: Array, turn: Array, shape: Array) -> Ar
     bar = np.maximum(wide - r, high - 0.6)
     edges = [far - r, np.maximum(wide, high) - 0.85 * r, triangle, arms, star, bar]
     distance = np.select([shape[:, None, None] == number for number in range(len(edges))], edges, np.float32(9))
-    return np.clip(0.5 - distance, 0, 1)
+    covered: Array = np.clip(0.5 - distance, 0, 1)
+    return covered
