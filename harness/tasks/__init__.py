@@ -20,5 +20,6 @@ CATALOGUE = {
         "epic-kitchens": "harness.tasks.epic_kitchens:epic_kitchens",
         "counting": "harness.tasks.counting:counting",
         "vqa": "harness.tasks.vqa:vqa",
+        "bccd": "harness.tasks.bccd:bccd",
     }
 }
