@@ -5,9 +5,10 @@ from harness.tasks.counts import Counting
 from harness.tasks.heads import Heads
 from harness.tasks.modality import Modality
 from harness.tasks.problem import Classification, Problem, Regression
+from harness.tasks.softcounts import SoftCounting
 from harness.tasks.task import Task
 
-__all__ = ["Batch", "Classification", "Counting", "Heads", "Modality", "Problem", "Regression", "Task"]
+__all__ = ["Batch", "Classification", "Counting", "Heads", "Modality", "Problem", "Regression", "SoftCounting", "Task"]
 
 CATALOGUE = {
     "task": {
@@ -21,5 +22,7 @@ CATALOGUE = {
         "counting": "harness.tasks.counting:counting",
         "vqa": "harness.tasks.vqa:vqa",
         "bccd": "harness.tasks.bccd:bccd",
+        "tallyqa": "harness.tasks.tallyqa:tallyqa",
+        "howmany-qa": "harness.tasks.howmany_qa:howmany_qa",
     }
 }

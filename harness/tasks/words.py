@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,3 +85,24 @@ class Words:
     def read(self, question: Tensor) -> str:
         """The words of a one-hot question (positions, vocabulary)."""
         return " ".join(word for word in (self.vocabulary[number] for number in question.argmax(1).tolist()) if word)
+
+
+UNKNOWN = "<unknown>"
+
+
+def learnt(questions: Sequence[str], most: int, positions: int) -> Words:
+    """The most frequent words of free questions, and one for all others; nothing is known of synonyms."""
+    counts = Counter(word for question in questions for word in split_words(question))
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return Words(tuple((word,) for word in (UNKNOWN, *ranked[: most - 1])), positions)
+
+
+def split_words(question: str) -> list[str]:
+    """Lower-case words of a free question, without punctuation."""
+    return re.findall(r"[a-z0-9']+", question.lower())
+
+
+def fitted(words: Words, questions: Sequence[str]) -> list[str]:
+    """Free questions cut to the positions, with words that are not in the vocabulary replaced by the one for them."""
+    known = set(words.vocabulary)
+    return [" ".join(word if word in known else UNKNOWN for word in split_words(each)[: words.positions]) for each in questions]
