@@ -51,6 +51,8 @@ class Task:
             raise BadInput(f"task name {self.name!r} must be usable as a folder's name: no '/', '\\', space or leading dot")
         if sorted(self.splits) != sorted(SPLITS):
             raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
+        if clash := sorted(set(self.given) & set(self.names)):
+            raise BadInput(f"input {clash[0]!r} of task {self.name!r} is a modality and given besides: name it once")
         for split, batch in self.splits.items():
             if not len(batch):
                 raise BadInput(f"split {split!r} of task {self.name!r} is empty: give it samples")

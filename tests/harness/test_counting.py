@@ -229,6 +229,8 @@ def test_given_inputs_are_no_modality(task: Task) -> None:
     }
     with pytest.raises(BadInput, match="has image, question, and needs image, question, boxes"):
         Task("counting", task.modalities, task.problem, without, given=("boxes",))
+    with pytest.raises(BadInput, match="input 'image' of task 'counting' is a modality and given besides"):
+        Task("counting", task.modalities, task.problem, task.splits, given=("image",))
     unfree = {split: type(each)(each.samples, each.inputs, each.targets, each.groups) for split, each in task.splits.items()}
     assert Task("counting", task.modalities, task.problem, unfree, given=("boxes",)).definition_hash != task.definition_hash
 
