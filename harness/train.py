@@ -205,7 +205,7 @@ def _validation_score(recipe: Recipe, split: Batch, device: torch.device) -> flo
 @torch.no_grad()
 def _metrics(model: nn.Module, task: Task, split: Batch, device: torch.device) -> dict[str, float]:
     outputs: list[Tensor] = [model(batch.inputs, None) for batch in _in_order(split, device)]
-    return task.problem.metrics(task.problem.predictions(torch.cat(outputs)).cpu(), split.targets)
+    return task.metrics(task.problem.predictions(torch.cat(outputs)).cpu(), split)
 
 
 def _card(training: Training, task: Task, metrics: dict[str, float]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """What a model is tested on."""
 
 from harness.tasks.batch import Batch
+from harness.tasks.counts import Counting
 from harness.tasks.heads import Heads
 from harness.tasks.modality import Modality
 from harness.tasks.problem import Classification, Problem, Regression
+from harness.tasks.softcounts import SoftCounting
 from harness.tasks.task import Task
 
-__all__ = ["Batch", "Classification", "Heads", "Modality", "Problem", "Regression", "Task"]
+__all__ = ["Batch", "Classification", "Counting", "Heads", "Modality", "Problem", "Regression", "SoftCounting", "Task"]
 
 CATALOGUE = {
     "task": {
@@ -18,5 +20,10 @@ CATALOGUE = {
         "mosi-regression": "harness.tasks.mosei:mosi_regression",
         "mosei": "harness.tasks.mosei:mosei",
         "epic-kitchens": "harness.tasks.epic_kitchens:epic_kitchens",
+        "counting": "harness.tasks.counting:counting",
+        "vqa": "harness.tasks.vqa:vqa",
+        "bccd": "harness.tasks.bccd:bccd",
+        "tallyqa": "harness.tasks.tallyqa:tallyqa",
+        "howmany-qa": "harness.tasks.howmany_qa:howmany_qa",
     }
 }

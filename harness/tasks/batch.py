@@ -17,13 +17,17 @@ class Batch:
 
     Attributes:
         samples: the id of each sample, unique in its task.
-        inputs: one tensor (B, ...) per modality.
+        inputs: one tensor (B, ...) per modality, and one for everything else that the task gives (see `Task.given`).
         targets: (B,) class indices (int64) or (B, ...) real values.
         groups: the group of each sample (a speaker, a site); one group if the data knows none.
         valid: per modality of variable length, which positions are real, bool (B, ...) broadcasting
             against the modality after trailing axes are added; all others are padding.
         present: in training on incomplete data, which modalities each sample has, bool (B, M) in the task's
             order; a missing one holds its absent value. None: all. An evaluation sets its own.
+        free: per modality that may be changed only in part, which values an attack may move, bool (B, ...) of the
+            modality's own shape. Of one-hot text, True marks the tokens that may stand at a position, its own
+            among them: synonyms, so that the question stays the question. All values if absent. Corruptions do not
+            heed it: they are accidents.
     """
 
     samples: tuple[str, ...]
@@ -32,6 +36,7 @@ class Batch:
     groups: tuple[str, ...]
     valid: Inputs = field(default_factory=dict)
     present: Tensor | None = None
+    free: Inputs = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -48,6 +53,7 @@ class Batch:
             tuple(self.groups[row] for row in numbers),
             take(self.valid, index),
             None if self.present is None else self.present[index],
+            take(self.free, index),
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -55,4 +61,5 @@ class Batch:
         inputs = {name: x.to(device) for name, x in self.inputs.items()}
         valid = {name: mask.to(device) for name, mask in self.valid.items()}
         present = None if self.present is None else self.present.to(device)
-        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present)
+        free = {name: mask.to(device) for name, mask in self.free.items()}
+        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free)

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Callable
+from functools import partial as bound
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from attacks.errors import BadInput, unknown
 from harness.tasks.dataroot import VARIABLE, data_root, use
 from harness.tasks.fetch import fetch
 from harness.tasks.fsdd import SPEAKERS, TAKES
+from harness.tasks.questionfiles import ARCHIVES, fetch_archives
 
 # LeCun's own page no longer serves the files; the copies of Google's CVDF, which TensorFlow Datasets fetches, are
 # the same, and the checksums are those published with it.
@@ -61,7 +63,11 @@ def fsdd(folder: Path, console: Console) -> None:
     console.print(f"{folder / 'recordings'}: {count} recordings", soft_wrap=True, markup=False, highlight=False)
 
 
-PUBLIC: dict[str, Callable[[Path, Console], None]] = {"mnist": mnist, "fsdd": fsdd}
+PUBLIC: dict[str, Callable[[Path, Console], None]] = {
+    "mnist": mnist,
+    "fsdd": fsdd,
+    **{name: bound(fetch_archives, name) for name in ARCHIVES},
+}
 
 
 def _unpack(archive: Path, target: Path) -> int:

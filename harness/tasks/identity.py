@@ -15,14 +15,16 @@ from harness.tasks.modality import Modality
 from harness.tasks.problem import Problem
 
 
-def definition_hash(name: str, modalities: Sequence[Modality], problem: Problem, splits: Mapping[str, Batch]) -> str:
-    """SHA-256 over ranges, absent values, shapes, kinds, default attacks, the problem, sample ids, groups and masks."""
+def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Problem, splits: Mapping[str, Batch]) -> str:
+    """SHA-256 over ranges, absent values, shapes, kinds, default attacks, the problem, sample ids, groups, masks and what is free."""
     digest = hashlib.sha256()
     samples = {split: [batch.samples, batch.groups, sorted(batch.valid)] for split, batch in sorted(splits.items())}
-    digest.update(json.dumps(_stated([name, modalities, problem, samples]), sort_keys=True).encode())
+    digest.update(json.dumps(_stated([name, inputs, problem, samples]), sort_keys=True).encode())
     for _, batch in sorted(splits.items()):
         for _, mask in sorted(batch.valid.items()):
             digest.update(f"{tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes())
+        for name, mask in sorted(batch.free.items()):
+            digest.update(f"free {name} {tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -33,6 +33,9 @@ class Task:
         problem: loss, score, verdict and metrics.
         splits: train, val and test.
         note: said under every table of the task; for example what its radii mean.
+        given: names of inputs that are no modality: never attacked, never missing, passed to the model as they are.
+            Object proposals are such: what a detector said of the untouched image.
+        apart: groups whose metrics are also told apart.
     """
 
     name: str
@@ -40,17 +43,22 @@ class Task:
     problem: Problem
     splits: Mapping[str, Batch]
     note: str = ""
+    given: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^/\\\s]+", self.name) or self.name.startswith("."):
             raise BadInput(f"task name {self.name!r} must be usable as a folder's name: no '/', '\\', space or leading dot")
         if sorted(self.splits) != sorted(SPLITS):
             raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
+        if clash := sorted(set(self.given) & set(self.names)):
+            raise BadInput(f"input {clash[0]!r} of task {self.name!r} is a modality and given besides: name it once")
         for split, batch in self.splits.items():
             if not len(batch):
                 raise BadInput(f"split {split!r} of task {self.name!r} is empty: give it samples")
-            if sorted(batch.inputs) != sorted(self.names):
-                raise BadInput(f"split {split!r} of task {self.name!r} lacks a modality of {', '.join(self.names)}")
+            if sorted(batch.inputs) != sorted((*self.names, *self.given)):
+                needed = ", ".join((*self.names, *self.given))
+                raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, and needs {needed}")
             for modality in self.modalities:
                 modality.check(batch.inputs[modality.name])
             self.problem.check_targets(batch.targets)
@@ -88,20 +96,21 @@ class Task:
         raise unknown("modality", name, self.names, where=f" in task {self.name!r}")
 
     def bounds(self, batch: Batch) -> Bounds:
-        """The valid range of each modality of a batch; padding may not move."""
+        """The valid range of each modality of a batch; what is padding, or not free, may not move."""
         bounds: dict[str, Range] = {}
         for modality in self.modalities:
-            x, real = batch.inputs[modality.name], batch.valid.get(modality.name)
-            bounds[modality.name] = valid = modality.valid.over(x)
-            if real is not None:
-                mask = real.reshape(*real.shape, *[1] * (x.ndim - real.ndim)).expand_as(x)
-                low, high = torch.as_tensor(valid.low), torch.as_tensor(valid.high)
-                bounds[modality.name] = Range(torch.where(mask, low, x), torch.where(mask, high, x))
+            x, valid = batch.inputs[modality.name], modality.valid.over(batch.inputs[modality.name])
+            for mask in (batch.valid.get(modality.name), batch.free.get(modality.name)):
+                if mask is not None:
+                    mask = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)).expand_as(x)
+                    low, high = valid.ends
+                    valid = Range(torch.where(mask, low, x), torch.where(mask, high, x))
+            bounds[modality.name] = valid
         return bounds
 
     def with_stand_ins(self, inputs: Inputs, present: Tensor) -> Inputs:
         """The inputs with the stand-in value wherever `present` (B, M) says a modality is missing."""
-        filled: Inputs = {}
+        filled: Inputs = {name: inputs[name] for name in self.given}
         for column, modality in zip(present.unbind(1), self.modalities, strict=True):
             x = inputs[modality.name]
             filled[modality.name] = torch.where(column.reshape(-1, *[1] * (x.ndim - 1)), x, modality.stand_in(x))
@@ -112,6 +121,16 @@ class Task:
         singles = [parse(f"{modality.name}@{modality.ball}") for modality in self.modalities]
         joint = Scenario(tuple(ball for single in singles for ball in single.attacked))
         return [*singles, *([joint] if len(singles) > 1 else [])]
+
+    def metrics(self, predictions: Tensor, split: Batch) -> dict[str, float]:
+        """The problem's metrics of predictions (N,) for a split (N), and of each group told apart, as in ``accuracy_simple``."""
+        said = self.problem.metrics(predictions, split.targets)
+        for group in self.apart:
+            rows = torch.tensor([row for row, each in enumerate(split.groups) if each == group], dtype=torch.int64)
+            if len(rows):
+                part = self.problem.metrics(predictions[rows], split.targets[rows])
+                said |= {f"{name}_{group}": value for name, value in part.items()}
+        return said
 
     @cached_property
     def data_hash(self) -> str:
@@ -126,7 +145,7 @@ class Task:
     @cached_property
     def definition_hash(self) -> str:
         """SHA-256 over all that the task says beside its raw data: modalities, problem, sample ids, groups, masks."""
-        return definition_hash(self.name, self.modalities, self.problem, self.splits)
+        return definition_hash(self.name, (*self.modalities, *self.given), self.problem, self.splits)
 
 
 def sample_hashes(batch: Batch) -> list[str]:

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from harness.loading import Loaded, load_task
 from harness.models.protocols import Factored
 from harness.registry import KINDS, names, summary
-from harness.tasks import Heads, Problem, Regression, Task
+from harness.tasks import Heads, Problem, Regression, SoftCounting, Task
 from harness.tasks.dataroot import VARIABLE, NoData
-from tests.featurefiles import WRITERS
+from tests import featurefiles, picturefiles
+
+WRITERS = featurefiles.WRITERS | picturefiles.WRITERS
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +45,7 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     """Outputs that are right, and outputs that are not."""
     if isinstance(problem, Regression):
         return targets[:, None], targets[:, None] + 3 * problem.tolerance
+    targets = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
     sizes, labels = (problem.sizes, problem.split(targets)) if isinstance(problem, Heads) else ([problem.width], [targets])
     perfect = torch.cat([nn.functional.one_hot(y, size) for size, y in zip(sizes, labels, strict=True)], dim=1).float()
     return perfect, -perfect

@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import re
 import sys
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.tasks import download
+from harness.tasks import download, questionfiles
+from harness.tasks.archives import unzip
 from harness.tasks.dataroot import VARIABLE
 from harness.tasks.fetch import fetch
 
@@ -164,6 +167,60 @@ def test_mnist_is_four_checked_files(server: Server, tmp_path: Path, monkeypatch
     monkeypatch.setattr(download, "MNIST_FILES", {name: hashlib.sha256(name.encode()).hexdigest() for name in download.MNIST_FILES})
     assert run(monkeypatch, "mnist") == 0
     assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(download.MNIST_FILES)
+
+
+def zipped(names: list[str]) -> bytes:
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as members:
+        for name in names:
+            members.writestr(name, name.rpartition("/")[2])
+    return memory.getvalue()
+
+
+def test_an_archive_gives_what_is_wanted_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    path.write_bytes(zipped(["a/B/one.txt", "a/B/../../evil.txt", "a/other.md", "/B/abs.txt"]))
+    assert unzip(path, r"[^/]+/(B/.+\.txt)", tmp_path / "out", 1) == 1
+    assert unzip(path, r"a/(other)\.md", tmp_path / "out", 1) == 1  # beside what is there
+    assert sorted(str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*") if each.is_file()) == [
+        "out/B/one.txt",
+        "out/other",
+        "x.zip",
+    ]
+    with pytest.raises(BadInput, match="has 1 of at least 2 files"):
+        unzip(path, r"a/(other)\.md", tmp_path / "new", 2)
+    path.write_bytes(b"no archive")
+    with pytest.raises(BadInput, match=r"cannot be unpacked: .*; run the same command again"):
+        unzip(path, r"(.*)", tmp_path / "new", 1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_question_files_are_fetched_archive_by_archive(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    real = questionfiles.ARCHIVES["howmany-qa"]
+    names = ["HowMany-QA/question_ids.json", *(f"v2_{what}.json" for what in ("a", "b", "c", "d"))]
+    local = tuple(questionfiles.Archive(f"{server.url}/{row}", each.pattern, each.least) for row, each in enumerate(real))
+    monkeypatch.setitem(questionfiles.ARCHIVES, "howmany-qa", local)
+    server.files = {f"/{row}": zipped([name, "readme"]) for row, name in enumerate(names[:-1])} | {"/4": zipped(["readme"])}
+    assert run(monkeypatch, "howmany-qa") == 2 and "has 0 of at least 1 files" in capsys.readouterr().err
+    server.files["/4"], asked = zipped([names[-1]]), len(server.asked)
+    assert run(monkeypatch, "howmany-qa") == 0 and len(server.asked) == asked + 1  # what was unpacked is not fetched again
+    assert "images: unpack train2014.zip and val2014.zip" in capsys.readouterr().out.replace("\n", " ")
+    folder = tmp_path / "howmany-qa"
+    assert sorted(str(each.relative_to(folder)) for each in folder.rglob("*.json")) == sorted(names)
+    assert [path.name for path in tmp_path.iterdir()] == ["howmany-qa"]
+
+
+def test_patterns_fit_the_published_archives() -> None:
+    published = {
+        "bccd": ["BCCD_Dataset-master/BCCD/JPEGImages/BloodImage_00000.jpg", "BCCD_Dataset-master/BCCD/ImageSets/Main/val.txt"],
+        "tallyqa": ["train.json", "test.json"],
+    }
+    for name, members in published.items():
+        for member in members:
+            assert re.fullmatch(questionfiles.ARCHIVES[name][0].pattern, member)
 
 
 @pytest.mark.parametrize(

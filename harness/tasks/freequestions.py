@@ -1,0 +1,122 @@
+"""Published questions about images: chosen, put into words, and joined with photographs or grid features."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput
+from harness.tasks.batch import Batch
+from harness.tasks.dataroot import NoData
+from harness.tasks.grids import grid_of
+from harness.tasks.modality import Modality
+from harness.tasks.pictures import read_picture
+from harness.tasks.problem import Problem
+from harness.tasks.task import SPLITS, Task
+from harness.tasks.words import fitted, learnt
+
+SIZE = (64, 64)  # height and width to which photographs are reduced
+VOCABULARY = 500
+POSITIONS = 16  # words of a question that are kept
+MOST = {"train": 10_000, "val": 1_000, "test": 4_000}  # questions of a split that are held in memory
+SEED = 20_26
+
+
+@dataclass(frozen=True)
+class FreeQuestion:
+    """A question: its id, its words, its image (a path inside the data set's folder), its target and its group."""
+
+    sample: str
+    question: str
+    image: str
+    target: int
+    group: str
+
+
+def question_task(
+    name: str, folder: Path, splits: Mapping[str, Sequence[FreeQuestion]], problem: Problem, note: str, apart: tuple[str, ...] = ()
+) -> Task:
+    """A task of free questions: `image` is a photograph (3, 64, 64), or a grid of features (C, H, W) where the folder has `features`.
+
+    `question` is up to 16 of the 500 most frequent words of training, one-hot. Of each split at most `MOST` questions
+    are kept, by a seeded choice. Words beyond a question's end are padding. Any word may take another's place: of
+    free questions nothing is known that would keep them grammatical.
+
+    Raises:
+        NoData: an image is not there.
+        BadInput: an image or a grid of features cannot be used.
+    """
+    kept = {split: _chosen(splits[split], MOST[split]) for split in SPLITS}
+    if empty := [split for split in SPLITS if not kept[split]]:
+        raise BadInput(f"{folder} has no questions for split {empty[0]!r}: complete its files")
+    words = learnt([each.question for each in kept["train"]], VOCABULARY, POSITIONS)
+    grids = (folder / "features").is_dir()
+    images = {split: _images(folder, [each.image for each in kept[split]], grids) for split in SPLITS}
+    shape = tuple(images["train"].shape[1:])
+    if grids:
+        radius = float(f"{float(images['train'].std()) / 10:.3g}") or 0.1
+        image = Modality("image", shape, "features", -math.inf, math.inf, 0.0, f"linf:{radius:g}")
+    else:
+        image = Modality("image", shape, "image", 0.0, 255.0, 127.5, "linf:8")
+    batches = {}
+    for split in SPLITS:
+        texts = fitted(words, [each.question for each in kept[split]])
+        batches[split] = Batch(
+            tuple(each.sample for each in kept[split]),
+            {"image": images[split], "question": words.one_hot(texts)},
+            torch.tensor([each.target for each in kept[split]]),
+            tuple(each.group for each in kept[split]),
+            {"question": words.numbers(texts) > 0},
+        )
+    return Task(name, (image, words.modality()), problem, batches, note, apart=apart)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        BadInput: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BadInput(f"{path} is no JSON: {error}; fetch it again") from None
+
+
+def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:
+    """At most so many, in their order."""
+    rows = np.random.RandomState(SEED).permutation(len(asked))[:most]
+    return [asked[row] for row in sorted(rows.tolist())]
+
+
+def _images(folder: Path, names: Sequence[str], grids: bool) -> Tensor:
+    """The image of every question (N, ...); each file is read once."""
+    read = {name: _image(folder, name, grids) for name in dict.fromkeys(names)}
+    _check_shapes(folder, ((name, tuple(x.shape)) for name, x in read.items()))
+    return torch.stack([read[name] for name in names]).float()
+
+
+def _image(folder: Path, name: str, grids: bool) -> Tensor:
+    if grids:
+        return grid_of(folder / "features" / name)
+    if not (path := folder / name).is_file():
+        raise NoData(f"{path} is not there: put the images that {folder.name} asks about into {folder}, as harness/tasks says")
+    return torch.tensor(read_picture(path, SIZE))
+
+
+def _check_shapes(folder: Path, shapes: Iterable[tuple[str, tuple[int, ...]]]) -> None:
+    known = dict(shapes)
+    if len(set(known.values())) > 1:
+        (one, first), (other, second) = (
+            next(iter(known.items())),
+            next(pair for pair in known.items() if pair[1] != next(iter(known.values()))),
+        )
+        raise BadInput(f"grid features of {one} in {folder} have shape {first}, those of {other} {second}: give all one")

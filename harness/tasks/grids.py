@@ -1,0 +1,48 @@
+"""Grid features of images, as NumPy arrays or safetensors. A pickle is never loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from attacks.errors import BadInput
+from harness.tasks.dataroot import NoData
+
+
+def grid_of(stem: Path) -> Tensor:
+    """Features (C, H, W) of an image, float32, from ``STEM.npy`` or ``STEM.safetensors`` (one tensor, by any name).
+
+    Args:
+        stem: the path of the image, its suffix included or not, below the folder of features.
+
+    Raises:
+        NoData: neither file is there.
+        BadInput: the file is damaged, or holds something else.
+    """
+    for path in (stem.with_suffix(".npy"), stem.with_suffix(".safetensors")):
+        if path.is_file():
+            return _checked(path, _read(path))
+    raise NoData(f"{stem.with_suffix('.npy')} is not there, nor the same as .safetensors: put the image's features there")
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        if path.suffix == ".npy":
+            return torch.tensor(np.load(path, allow_pickle=False))
+        tensors = load_file(path)
+    except (OSError, ValueError, EOFError, TypeError, SafetensorError) as error:
+        raise BadInput(f"{path} cannot be read: {error}; save plain numbers with numpy.save or safetensors") from None
+    if len(tensors) != 1:
+        raise BadInput(f"{path} holds {len(tensors)} tensors: keep the one with the image's features")
+    return next(iter(tensors.values()))
+
+
+def _checked(path: Path, grid: Tensor) -> Tensor:
+    if grid.ndim != 3 or grid.dtype not in (torch.float16, torch.float32, torch.float64) or not bool(grid.isfinite().all()):
+        raise BadInput(f"{path} is {grid.dtype} {tuple(grid.shape)}: save finite real features (channels, height, width)")
+    return grid.float()

@@ -1,0 +1,57 @@
+"""A split of scenes: questions asked of them, pictures and proposals, answers not yet known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.tasks.batch import Batch
+from harness.tasks.modality import Modality
+from harness.tasks.scenes.place import SIDE
+from harness.tasks.scenes.plan import Scenes, planned
+from harness.tasks.scenes.proposals import proposals
+from harness.tasks.scenes.questions import Question
+from harness.tasks.scenes.render import clutter, objects, pictures
+from harness.tasks.scenes.vocabulary import WORDS
+
+MODALITIES = (
+    Modality("image", (3, SIDE, SIDE), "image", 0.0, 255.0, 127.5, "linf:8"),
+    WORDS.modality("question"),
+)
+GIVEN = ("boxes",)
+NOTE = (
+    "pixels from 0 to 255; words are replaced by synonyms only, so that the answer stays; "
+    "object proposals are those of the untouched picture and are not attacked"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question about each scene: its words, what it asks for, and how many there are."""
+
+    scenes: Scenes
+    questions: Sequence[Question]
+    counts: Sequence[int]
+    words: Sequence[str]
+
+
+def asked(questions: Sequence[Question], counts: Sequence[int], rng: np.random.RandomState) -> Asked:
+    """Scenes in which the questions have the counts, and the questions in words."""
+    words = [question.words(rng) for question in questions]
+    return Asked(planned(questions, counts, rng), questions, counts, words)
+
+
+def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random.RandomState) -> Batch:
+    """The split as a batch: pictures, questions, proposals and the answers (N,)."""
+    count = len(each.words)
+    marks, bits = objects(each.scenes, rng), clutter(count, rng)
+    picture = pictures(marks.over(bits), rng)
+    boxes = proposals((marks.centres, marks.radii, marks.shape >= 0), (bits.centres, bits.radii, bits.shape >= 0), SIDE, rng)
+    inputs = {"image": torch.tensor(picture), "question": WORDS.one_hot(each.words), "boxes": torch.tensor(boxes)}
+    samples = tuple(f"{name}-{split}-{row:04d}" for row in range(count))
+    groups = tuple(question.group for question in each.questions)
+    return Batch(samples, inputs, answers, groups, free={"question": WORDS.free(each.words)})

@@ -1,0 +1,47 @@
+"""What scenes are made of, and the words for it."""
+
+from __future__ import annotations
+
+from harness.tasks.words import Words
+
+SHAPES = ("circle", "square", "triangle", "cross")
+SIZES = ("small", "big")
+COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
+TEXTURES = ("plain", "striped")
+PLACES = ("left", "right", "upper", "lower")
+ATTRIBUTES = {"size": SIZES, "texture": TEXTURES, "colour": COLOURS, "shape": SHAPES}  # in the order in which they are said
+
+RGB = {
+    "red": (215, 40, 40),
+    "green": (40, 165, 60),
+    "blue": (45, 80, 215),
+    "yellow": (235, 215, 60),
+    "purple": (150, 55, 185),
+    "orange": (240, 135, 35),
+}
+
+SAID = {  # by value: each may be said in these words
+    "small": ("small", "little"),
+    "big": ("big", "large"),
+    "plain": ("plain", "solid"),
+    "striped": ("striped", "banded"),
+    "red": ("red", "crimson"),
+    "green": ("green", "emerald"),
+    "blue": ("blue", "navy"),
+    "yellow": ("yellow", "golden"),
+    "purple": ("purple", "violet"),
+    "orange": ("orange", "amber"),
+    "circle": ("circles", "discs"),
+    "square": ("squares", "boxes"),
+    "triangle": ("triangles", "wedges"),
+    "cross": ("crosses", "pluses"),
+    "thing": ("things", "objects"),
+    "upper": ("upper", "top"),
+    "lower": ("lower", "bottom"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
+    "there": ("there", "present", "visible"),
+}
+FIXED = ("how", "many", "more", "are", "in", "the", "half", "left", "right", "of", "star", "than", "any", "what", "colour", "shape")
+
+WORDS = Words((*((word,) for word in FIXED), *SAID.values()), positions=13)

@@ -1,0 +1,84 @@
+"""Small folders of pictures and questions in the layouts of published data sets."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def picture(path: Path, seed: int, size: tuple[int, int] = (48, 64)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(path)
+
+
+def blood(folder: Path) -> None:
+    """Eight photographs; number n shows n red cells, a white one, and a platelet if n is odd."""
+    root = folder / "BCCD"
+    for name in ("ImageSets/Main", "Annotations", "JPEGImages"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for split, numbers in {"train": range(4), "val": (4, 5), "test": (6, 7)}.items():
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"Image_{number}\n" for number in numbers))
+        for number in numbers:
+            picture(root / "JPEGImages" / f"Image_{number}.jpg", number)
+            names = ["RBC"] * number + ["WBC"] + ["Platelets"] * (number % 2)
+            objects = "".join(f"<object><name>{name}</name></object>" for name in names)
+            (root / "Annotations" / f"Image_{number}.xml").write_text(f"<annotation>{objects}</annotation>")
+
+
+def grid(folder: Path, name: str, seed: int) -> None:
+    """Grid features (4, 3, 3) of an image."""
+    path = (folder / "features" / name).with_suffix(".npy")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.random.default_rng(seed).normal(size=(4, 3, 3)).astype(np.float32))
+
+
+def tally_entries(count: int, *, test: bool) -> list[dict[str, object]]:
+    """Questions in the layout of TallyQA; every third was written for it, every fifth of the others is not simple in test."""
+    return [
+        {
+            "answer": number % 16,
+            "data_source": "imported_genome" if number % 3 else "amt",
+            "image": f"VG_100K_2/{number // 2 + 1000 * test}.jpg",
+            "image_id": 92_000_000 + number,
+            "question": f"How many things, of kind {number % 4}, are there?",
+            "question_id": 30_000_000 + number + 1_000 * test,
+            **({"issimple": number % 5 != 0} if test else {}),
+        }
+        for number in range(count)
+    ]
+
+
+def tally(folder: Path, *, grids: bool = False) -> None:
+    """Eighty training questions about forty images, thirty of test about fifteen."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for half, count in {"train": 80, "test": 30}.items():
+        entries = tally_entries(count, test=half == "test")
+        (folder / f"{half}.json").write_text(json.dumps(entries))
+        for seed, name in enumerate(sorted({str(each["image"]) for each in entries})):
+            (grid if grids else _photograph)(folder, name, seed)
+
+
+def _photograph(folder: Path, name: str, seed: int) -> None:
+    picture(folder / name, seed)
+
+
+def howmany(folder: Path) -> None:
+    """Six questions of train, three of dev and three of test, in VQA's files; the last of each has no count for an answer."""
+    ids = {"train": {"vqa": list(range(6)), "visual_genome": [99]}, "dev": [10, 11, 12], "test": [20, 21, 22]}
+    (folder / "HowMany-QA").mkdir(parents=True)
+    (folder / "HowMany-QA" / "question_ids.json").write_text(json.dumps(ids))
+    for part, numbers in {"train2014": range(7), "val2014": [10, 11, 12, 20, 21, 22, 23]}.items():
+        questions, annotations = [], []
+        for number in numbers:
+            last = number in (5, 12, 22)
+            answers = ["many"] * 10 if last else [str(number % 4)] * 6 + ["two"] * 2 + ["99"] + ["yes"]
+            questions.append({"question_id": number, "image_id": number, "question": f"How many dogs in picture {number}?"})
+            annotations.append({"question_id": number, "image_id": number, "answers": [{"answer": each} for each in answers]})
+            picture(folder / part / f"COCO_{part}_{number:012d}.jpg", number)
+        (folder / f"v2_OpenEnded_mscoco_{part}_questions.json").write_text(json.dumps({"questions": questions}))
+        (folder / f"v2_mscoco_{part}_annotations.json").write_text(json.dumps({"annotations": annotations}))
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {"tallyqa": tally, "howmany-qa": howmany}
