@@ -266,7 +266,7 @@ def test_a_joint_search_of_edits_and_norms_is_never_safer() -> None:
 def test_a_universal_patch_is_one_for_all_and_comes_alone() -> None:
     x, bounds = values("universal"), {"m": Range(0.0, 1.0), "n": Range(0.0, 1.0)}
     objective = brightness(x)
-    found = search(objective, {"m": x}, bounds, "m@universal:0.2", algorithm=FAST, limit=4.0)
+    found = search(objective, {"m": x}, {"m": bounds["m"]}, "m@universal:0.2", algorithm=FAST, limit=4.0)
     sizes = {}
     for strength, witness, clean in zip(found.strength.tolist(), found.witness["m"], x, strict=True):
         if 0 < strength < float("inf"):
