@@ -89,7 +89,7 @@ def reproduce(wish: Wish, console: Console) -> Path:
     study.told(results, page)
     page.heading("How it was made")
     page.say(
-        f"`python -m harness reproduce {study.name}{' --small' if wish.small else ''}`,",
+        f"`{_command(wish)}`,",
         f"torch {versions()['torch']}, {device_name(device)};",
         "what a trial trained and found lies in the folder of `--work` and is not done again.",
     )
@@ -98,3 +98,9 @@ def reproduce(wish: Wish, console: Console) -> Path:
         console.print(remark, soft_wrap=True, markup=False)
     console.print(f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False)
     return path
+
+
+def _command(wish: Wish) -> str:
+    """What makes the page anew: the choices that decide its content."""
+    only = "".join(f" --only '{name}'" for name in wish.only)
+    return f"python -m harness reproduce {wish.study}{' --small' if wish.small else ''}{only}"
