@@ -230,7 +230,9 @@ def _costs(result: Results, page: Page) -> None:
 
 def _dominance(result: Results, page: Page) -> None:
     page.heading("Which modality mosi rests on")
-    page.say("Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to the score less chance.")
+    page.say(
+        "Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to its score less that with nothing present."
+    )
     values = result.shapley("concat")
     page.table(["", *values], [["Shapley value", *(f"{value:+.3f}" for value in values.values())]])
     metrics = {name: of_seeds(result.metric("concat", name)) for name in ("accuracy", "balanced_accuracy", "macro_f1")}

@@ -94,11 +94,14 @@ def _figure(results: Mapping[str, Results]) -> go.Figure:
             scores = [results[name].scores(system, condition).mean(1) for name in order]
             figure.add_scatter(
                 x=order, y=[each.mean() for each in scores], error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
-                name=system, legendgroup=system, line={"color": qualitative.D3[number % 10]}, showlegend=column == 1, row=1, col=column,
+                name=system, legendgroup=system, mode="markers", marker={"color": qualitative.D3[number % 10]}, showlegend=column == 1,
+                row=1, col=column,
             )  # fmt: skip
         figure.update_xaxes(title="training sound kept", row=1, col=column)
     figure.update_yaxes(title="test accuracy", col=1)
-    figure.update_layout(width=980, height=480, template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    figure.update_layout(
+        width=980, height=480, scattermode="group", scattergap=0.4, template="plotly_white", legend={"orientation": "h", "y": -0.2}
+    )
     return figure
 
 
