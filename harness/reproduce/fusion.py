@@ -231,7 +231,8 @@ def _costs(result: Results, page: Page) -> None:
 def _dominance(result: Results, page: Page) -> None:
     page.heading("Which modality mosi rests on")
     page.say(
-        "Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to its score less that with nothing present."
+        "Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to its score less that with",
+        "nothing present.",
     )
     values = result.shapley("concat")
     page.table(["", *values], [["Shapley value", *(f"{value:+.3f}" for value in values.values())]])

@@ -98,6 +98,8 @@ def _figure(results: Mapping[str, Results]) -> go.Figure:
                 row=1, col=column,
             )  # fmt: skip
         figure.update_xaxes(title="training sound kept", row=1, col=column)
+    lowest = min(float(result.scores(system, c).mean(1).min()) for result in results.values() for system in named for c in CONDITIONS)
+    figure.update_yaxes(range=[lowest - 0.02, 1.005])
     figure.update_yaxes(title="test accuracy", col=1)
     figure.update_layout(
         width=980, height=480, scattermode="group", scattergap=0.4, template="plotly_white", legend={"orientation": "h", "y": -0.2}
