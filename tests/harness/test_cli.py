@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -173,7 +174,9 @@ def test_no_verb_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_an_interrupted_run_says_so(elsewhere: Path) -> None:
     arguments = ["evaluate", "--samples", "all", "--search", "thorough", "--model", "early", "--out", "run"]
-    with subprocess.Popen([sys.executable, "-m", "harness", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what starts the tests in the background may have it ignored
+    command = [sys.executable, "-m", "harness", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding) as process:
         assert process.stdout is not None and process.stderr is not None
         assert b"cells to do" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
