@@ -46,21 +46,20 @@ class Results:
         found = [next(iter(contributions(trial.directory.table("sweep"), self.task.names).values())) for trial in self._of(system)]
         return {name: float(np.mean([each[name].value for each in found])) for name in self.task.names}
 
-    def card(self, system: str, seed: int = 0) -> dict[str, Any]:
-        """What the checkpoint of one seed says of itself."""
-        return checkpoint.read_card(self._of(system)[seed].checkpoint)
-
     def seconds(self, system: str) -> float:
         """Of training, the mean over seeds."""
-        return float(np.mean([checkpoint.read_card(trial.checkpoint)["seconds"] for trial in self._of(system)]))
+        return float(np.mean([card["seconds"] for card in self._cards(system)]))
 
     def metric(self, system: str, name: str) -> Array:
         """A metric of the whole test split, one per seed."""
-        return np.array([checkpoint.read_card(trial.checkpoint)["metrics"][f"test_{name}"] for trial in self._of(system)])
+        return np.array([card["metrics"][f"test_{name}"] for card in self._cards(system)])
 
     def checkpoint_of(self, system: str) -> Trial:
         """The trial of the first seed."""
         return self._of(system)[0]
+
+    def _cards(self, system: str) -> list[dict[str, Any]]:
+        return [checkpoint.read_card(trial.checkpoint) for trial in self._of(system)]
 
     def _of(self, system: str) -> list[Trial]:
         return [trial for trial in self.trials if trial.system.name == system]
