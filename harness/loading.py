@@ -6,7 +6,8 @@ import hashlib
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 
 from attacks.errors import BadInput
 from attacks.objective import preserved
+from harness import options
 from harness.models import checkpoint
 from harness.objective import TaskObjective
 from harness.registry import Reference, names, resolve
@@ -51,14 +53,26 @@ def load_task(text: str) -> Task:
 
 
 def build_model(text: str, task: Task) -> nn.Module:
-    """The untrained (or user-trained) module a reference builds for a task."""
-    reference = resolve("model", text)
+    """The untrained (or user-trained) module a reference builds for a task, with options as ``mmtm?gate_scale=1``."""
+    reference = model_reference(text)
     module = call(reference, "model", task)
     if not isinstance(module, nn.Module):
         raise BadInput(f"model {text!r} must build a torch.nn.Module, it built {type(module).__name__}")
     if reference.folder:
         inside(reference.folder, module)
     return module
+
+
+def model_reference(text: str) -> Reference:
+    """What a model's reference names, its options bound to it.
+
+    Raises:
+        BadInput: no such model or option.
+    """
+    reference = resolve("model", options.plain(text))
+    target: Any = reference.target
+    bound = options.chosen("model", text, target) if callable(target) else {}
+    return replace(reference, text=text, target=partial(target, **bound)) if bound else reference
 
 
 def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Loaded:
@@ -91,7 +105,7 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
         checkpoint.load(weights, module)
     module = module.to(device).eval()
     probe(text, module, task, device)
-    return Loaded(text, module, checkpoint.weight_hash(module), code_hash(resolve("model", reference)))
+    return Loaded(text, module, checkpoint.weight_hash(module), code_hash(model_reference(reference)))
 
 
 def call(reference: Reference, kind: str, *arguments: Any) -> Any:
@@ -120,7 +134,7 @@ def _committed_weights(name: str, task: Task) -> Path:
 
 def _refuse_untrained(text: str) -> None:
     """The harness's own models carry weights by their registered names only."""
-    found = resolve("model", text)
+    found = resolve("model", options.plain(text))
     module = sys.modules.get(getattr(found.target, "__module__", ""))
     defined = getattr(module, getattr(found.target, "__name__", ""), None) is found.target
     files = [found.source, getattr(module, "__file__", None) if defined else None]

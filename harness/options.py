@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attacks.errors import BadInput, unknown
@@ -25,6 +25,18 @@ def given(kind: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[
         BadInput: one has no value, is unknown, or is of another type than its default.
     """
     return dict(_option(kind, text, known, each) for each in text.partition("?")[2].split("&") if each)
+
+
+def chosen(kind: str, text: str, target: Callable[..., Any]) -> dict[str, Any]:
+    """The options that a text gives, of the parameters of what it names that have a plain default.
+
+    Raises:
+        BadInput: as `given`.
+    """
+    if plain(text) == text:
+        return {}
+    parameters = inspect.signature(target).parameters
+    return given(kind, text, {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str))})
 
 
 def _option(kind: str, text: str, known: Mapping[str, inspect.Parameter], written: str) -> tuple[str, Any]:

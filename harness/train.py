@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import sys
 import time
 from collections.abc import Iterator
@@ -77,9 +76,7 @@ def recipe_of(text: str) -> Recipe:
         BadInput: no such recipe or option, or a value that is not of the option's type.
     """
     way = resolve("recipe", options.plain(text)).target
-    parameters = inspect.signature(way).parameters
-    known = {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str))}
-    recipe: Recipe = way(**options.given("recipe", text, known))
+    recipe: Recipe = way(**options.chosen("recipe", text, way))
     return recipe
 
 

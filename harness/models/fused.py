@@ -17,7 +17,7 @@ class Fused(nn.Module):
 
     Args:
         task: gives the order of `present`.
-        encoders: per modality that is read.
+        encoders: per modality that is read, and per input that the task gives besides, which is always present.
         fusion: maps features, a list of (B, ...) in the order of the encoders, and present, bool
             (B, len(encoders)), to outputs (B, width). It may not let a missing modality through.
     """
@@ -25,7 +25,8 @@ class Fused(nn.Module):
     def __init__(self, task: Task, encoders: Mapping[str, nn.Module], fusion: nn.Module) -> None:
         super().__init__()
         self.encoded = tuple(encoders)
-        self.columns = [task.names.index(name) for name in encoders]
+        self.columns = [task.names.index(name) for name in encoders if name not in task.given]
+        self.given = [name in task.given for name in encoders]
         self.encoders = nn.ModuleDict({_key(name): encoder for name, encoder in encoders.items()})
         self.fusion = fusion
 
@@ -42,9 +43,10 @@ class Fused(nn.Module):
     def ordered(self, features: Inputs, present: Tensor | None) -> tuple[list[Tensor], Tensor]:
         """The features in the order of the encoders and present, bool (B, len(encoders)), as the fusion takes them."""
         ordered = [features[name] for name in self.encoded]
-        if present is None:
-            return ordered, torch.ones(len(ordered[0]), len(ordered), dtype=torch.bool, device=ordered[0].device)
-        return ordered, present[:, self.columns]
+        here = torch.ones(len(ordered[0]), len(ordered), dtype=torch.bool, device=ordered[0].device)
+        if present is not None:
+            here[:, [position for position, given in enumerate(self.given) if not given]] = present[:, self.columns]
+        return ordered, here
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, width) of inputs (B, ...) per modality."""

@@ -98,7 +98,7 @@ def trials(setting: Setting, task: Task, folder: Path, small: bool) -> list[Tria
 def _key(name: str, system: System, effort: Effort, task: Task) -> str:
     """Of what is trained, on what, by which code, and of how it is tested; the row's name and the seeds stand beside it."""
     described = replace(system, name=""), replace(effort, seeds=())
-    code = [code_hash(resolve("model", system.model)), code_hash(resolve("recipe", plain(system.recipe)))]
+    code = [code_hash(resolve("model", plain(system.model))), code_hash(resolve("recipe", plain(system.recipe)))]
     parts = [name, repr(described), task.data_hash, task.definition_hash, *code]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
 

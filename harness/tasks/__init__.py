@@ -6,9 +6,9 @@ from harness.tasks.heads import Heads
 from harness.tasks.modality import Modality
 from harness.tasks.problem import Classification, Problem, Regression
 from harness.tasks.softcounts import SoftCounting
-from harness.tasks.task import Task
+from harness.tasks.task import Detector, Task
 
-__all__ = ["Batch", "Classification", "Counting", "Heads", "Modality", "Problem", "Regression", "SoftCounting", "Task"]
+__all__ = ["Batch", "Classification", "Counting", "Detector", "Heads", "Modality", "Problem", "Regression", "SoftCounting", "Task"]
 
 CATALOGUE = {
     "task": {

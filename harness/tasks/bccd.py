@@ -55,7 +55,7 @@ def bccd(tolerance: int = 0) -> Task:
     """
     modalities = (Modality("image", (3, *SIZE), "image", 0.0, 255.0, 127.5, "linf:4"), WORDS.modality())
     splits = {split: _batch(split) for split in SPLITS}
-    return Task("bccd", modalities, Counting(LARGEST, tolerance), splits, NOTE, ("boxes",), tuple(NAMES))
+    return Task("bccd", modalities, Counting(LARGEST, tolerance), splits, NOTE, ("boxes",), tuple(NAMES), blobs)
 
 
 def _batch(split: str) -> Batch:

@@ -84,3 +84,8 @@ def count_logits(number: Tensor, largest: int) -> Tensor:
     in the number: its gradient is as good as that of the number itself.
     """
     return -(number[:, None] - torch.arange(largest + 1, device=number.device)).square()
+
+
+def count_of(logits: Tensor) -> Tensor:
+    """The number (B,) that `count_logits` was given, from its logits (B, largest + 1)."""
+    return (logits[:, 1] - logits[:, 0] + 1) / 2

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.errors import BadInput, unknown
@@ -21,6 +23,8 @@ from harness.tasks.modality import Modality
 from harness.tasks.problem import Problem
 
 SPLITS = ("train", "val", "test")
+Detector = Callable[[NDArray[Any]], NDArray[Any]]
+"""A picture (C, H, W) in raw units to boxes (n, 5): left, top, right, bottom as shares of it, and a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,7 @@ class Task:
         given: names of inputs that are no modality: never attacked, never missing, passed to the model as they are.
             Object proposals are such: what a detector said of the untouched image.
         apart: groups whose metrics are also told apart.
+        detect: makes the object proposals of a picture from its pixels, for models that want them to move with an attack.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Task:
     note: str = ""
     given: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
+    detect: Detector | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^/\\\s]+", self.name) or self.name.startswith("."):

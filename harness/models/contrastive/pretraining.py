@@ -15,12 +15,12 @@ from harness.models.contrastive.augmentations import Augmentation
 from harness.models.contrastive.probed import probe_of
 from harness.models.fused import Fused
 from harness.models.recipe import Stage
+from harness.models.scheduled import warmed
 from harness.tasks import Batch, Task
 
 PROBE, TUNE = "probe", "fine-tune"
 PROBED_EPOCHS = 30
 LEARNING_RATE, PROBE_RATE, WEIGHT_DECAY = 2e-3, 1e-2, 1e-4
-WARM_UP = 0.1  # of the steps, in which the learning rate rises
 
 
 class Probing:
@@ -123,13 +123,6 @@ class Pretraining(Probing, ABC):
         """Two views (2B, ...) of the one modality, the first of all samples, then the second."""
         x = batch.inputs[self.model.encoded[0]]
         return torch.cat([view(x), view(x)])
-
-
-def warmed(progress: float) -> float:
-    """The factor of the learning rate: linear in the warm-up, then half a cosine."""
-    if progress < WARM_UP:
-        return max(progress, 1e-3) / WARM_UP
-    return (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP)))) / 2
 
 
 def _adamw(parameters: Sequence[nn.Parameter]) -> torch.optim.AdamW:

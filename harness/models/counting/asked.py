@@ -1,0 +1,86 @@
+"""What all counting models stand on: an image as a grid of features, a question as a state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from attacks.errors import BadInput
+from harness.models.encoders import Centred
+from harness.tasks import Counting, Modality, SoftCounting, Task
+
+CHANNELS, STATE = 64, 64  # of the grid, of the question
+WORD = 32
+IMAGE_AXES = 3
+
+
+def image_and_question(task: Task) -> tuple[Modality, Modality]:
+    """The one image, or grid of features (C, H, W), and the one text of a task.
+
+    Raises:
+        BadInput: it has none, or several.
+    """
+    images = [each for each in task.modalities if each.kind in ("image", "features") and len(each.shape) == IMAGE_AXES]
+    texts = [each for each in task.modalities if each.kind == "text"]
+    if len(images) != 1 or len(texts) != 1:
+        raise BadInput(
+            f"a counting model answers one question about one image (C, H, W); task {task.name!r} has {len(texts)} texts and "
+            f"{len(images)} such images: take a task like counting, vqa or bccd"
+        )
+    return images[0], texts[0]
+
+
+class Grid(nn.Module):
+    """An image (B, C, H, W) in raw units to features (B, 64, h, w), a quarter of its size; a grid of features keeps its size.
+
+    Two channels of what it sees last say where: from -1 at the left and the top to 1.
+    """
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        channels = modality.shape[0]
+        if modality.kind == "image":
+            self.stem = nn.Sequential(Centred(modality), *_convolved(channels, 16, 2), *_convolved(16, 32, 2))
+        else:
+            self.stem = nn.Sequential(nn.Conv2d(channels, 32, 1), nn.BatchNorm2d(32), nn.ReLU())
+        self.last = nn.Sequential(*_convolved(32 + 2, CHANNELS, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid: Tensor = self.last(placed(self.stem(x)))
+        return grid
+
+
+def placed(grid: Tensor) -> Tensor:
+    """A grid (B, C, h, w) with the places of its cells as two more channels."""
+    height, width = grid.shape[2:]
+    rows = torch.linspace(-1, 1, height, device=grid.device, dtype=grid.dtype)[:, None].expand(height, width)
+    columns = torch.linspace(-1, 1, width, device=grid.device, dtype=grid.dtype).expand(height, width)
+    return torch.cat([grid, torch.stack([columns, rows]).expand(len(grid), -1, -1, -1)], 1)
+
+
+def _convolved(channels: int, wider: int, stride: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(channels, wider, 3, stride, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()
+
+
+class Question(nn.Module):
+    """One-hot words (B, n, vocabulary) to a state (B, 64): a word's embedding, and the last state of a GRU over all positions."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(modality.shape[-1], WORD, bias=False)
+        self.gru = nn.GRU(WORD, STATE, batch_first=True)
+
+    def forward(self, words: Tensor) -> Tensor:
+        state: Tensor = self.gru(self.embedding(words))[1][0]
+        return state
+
+
+def largest_count(task: Task) -> int:
+    """The largest count that a task asks for.
+
+    Raises:
+        BadInput: its answers are no counts.
+    """
+    if not isinstance(task.problem, Counting | SoftCounting):
+        raise BadInput(f"this model answers a count and nothing else, but task {task.name!r} is no counting task: take movie or updown")
+    return task.problem.width - 1

@@ -1,0 +1,77 @@
+"""MUTAN (Ben-younes et al., ICCV 2017): a bilinear fusion of image and question whose core has few slices."""
+
+from __future__ import annotations
+
+from einops import rearrange
+from torch import Tensor, nn
+
+from harness.models.counting.asked import CHANNELS, STATE, Grid, Question, image_and_question
+from harness.models.fused import Fused, without_missing
+from harness.tasks import Task
+
+FUSED, DROPOUT = 128, 0.2
+RANK, RANK_WITH_ATTENTION = 10, 5
+
+
+class Mutan(nn.Module):
+    """z = Σ_r (A_r x_v) ⊗ (B_r x_q), x_v = tanh(W_v v) and x_q = tanh(W_q q); `rank` slices.
+
+    With biases of 0 and no tanh, every output is bilinear in v and q, of a rank of at most `rank`.
+    """
+
+    def __init__(self, seen: int, asked: int, out: int, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+        self.seen, self.asked = nn.Sequential(nn.Linear(seen, FUSED), nn.Tanh()), nn.Sequential(nn.Linear(asked, FUSED), nn.Tanh())
+        self.seen_slices, self.asked_slices = nn.Linear(FUSED, out * rank), nn.Linear(FUSED, out * rank)
+
+    def forward(self, v: Tensor, q: Tensor) -> Tensor:
+        """(..., out) of v (..., seen) and q (..., asked), which broadcast."""
+        slices = self.seen_slices(self.seen(v)) * self.asked_slices(self.asked(q))
+        z: Tensor = slices.unflatten(-1, (self.rank, -1)).sum(-2)
+        return z
+
+
+class Glimpse(nn.Module):
+    """Where the question looks: a MUTAN fusion at every place of the grid, a softmax over places, the mean of what is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fuse = Mutan(CHANNELS, STATE, CHANNELS, RANK_WITH_ATTENTION)
+        self.weigh = nn.Linear(CHANNELS, 1)
+
+    def forward(self, grid: Tensor, question: Tensor) -> Tensor:
+        """(B, C) of a grid (B, C, h, w) and a question (B, state)."""
+        places = rearrange(grid, "batch channel height width -> batch (height width) channel")
+        weights = self.weigh(self.fuse(places, question[:, None]).relu()).softmax(1)
+        seen: Tensor = (weights * places).sum(1)
+        return seen
+
+
+class Answer(nn.Module):
+    """A fusion of a glimpse of the image, or of its mean, with the question, and a classifier; takes [grid, question]."""
+
+    def __init__(self, outputs: int, attention: bool) -> None:
+        super().__init__()
+        self.glimpse = Glimpse() if attention else None
+        self.fuse = Mutan(CHANNELS, STATE, FUSED, RANK_WITH_ATTENTION if attention else RANK)
+        self.classify = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(FUSED, outputs))
+
+    def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
+        grid, question = without_missing(features, here)
+        seen = grid.mean((2, 3)) if self.glimpse is None else self.glimpse(grid, question)
+        logits: Tensor = self.classify(self.fuse(seen, question))
+        return logits
+
+
+def mutan(task: Task, attention: bool = True) -> Fused:
+    """MUTAN: a low-rank bilinear fusion of a glimpse of the image and the question, a classifier.
+
+    Args:
+        attention: whether the question says where to look, with slices of rank 5; otherwise the image's mean, of rank 10.
+
+    Raises:
+        BadInput: the task has no image or no question.
+    """
+    image, question = image_and_question(task)
+    return Fused(task, {image.name: Grid(image), question.name: Question(question)}, Answer(task.problem.width, attention))

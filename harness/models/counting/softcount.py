@@ -1,0 +1,63 @@
+"""SoftCount (Trott, Xiong & Socher, ICLR 2018): the count is a sum of how much each region belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.models.counting.asked import largest_count
+from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
+from harness.models.recipe import Stage
+from harness.models.scheduled import Scheduled
+from harness.tasks import SoftCounting, Task
+from harness.tasks.counts import count_logits, count_of
+
+
+class SoftCount(nn.Module):
+    """Σ_i σ(W s_i) over regions, s_i = GTU([q, v_i]), as logits of counts."""
+
+    def __init__(self, largest: int) -> None:
+        super().__init__()
+        self.largest = largest
+        self.score, self.weigh = GatedTanh(), nn.Linear(REGION, 1)
+
+    def forward(self, regions: Regions, question: Tensor) -> Tensor:
+        """Logits (B, largest + 1)."""
+        return count_logits(self.counted(regions, question).sum(1), self.largest)
+
+    def counted(self, regions: Regions, question: Tensor) -> Tensor:
+        """How much each region counts, (B, n) from 0 to 1."""
+        share: Tensor = self.weigh(self.score(regions.features, question)).squeeze(2).sigmoid()
+        return share * regions.real
+
+
+def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
+    """SoftCount: each region counts between 0 and 1 by a sigmoid of its fit to the question; the count is the sum.
+
+    Args:
+        proposals: see `of_regions`.
+
+    Raises:
+        BadInput: the task asks for no counts, or has no image, question or proposals.
+    """
+    return of_regions(task, SoftCount(largest_count(task)), proposals)
+
+
+class HuberCount(Scheduled):
+    """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as softcount; AdamW, a cosine."""
+
+    def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
+        """One stage over all parameters.
+
+        Raises:
+            BadInput: the task asks for no counts.
+        """
+        largest_count(task)
+        return super().setup(model, task, epochs)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        problem = self.task.problem
+        truth = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
+        return F.huber_loss(count_of(outputs), truth.to(outputs.dtype))

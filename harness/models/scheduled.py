@@ -1,0 +1,61 @@
+"""Supervised training whose learning rate rises and falls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from harness.models.recipe import Stage
+from harness.tasks import Batch, Task
+
+WARM_UP = 0.1  # of the steps, in which the learning rate rises
+
+
+class Scheduled:
+    """The task's loss on clean inputs, each sample with the modalities it has; AdamW, a warm-up and a cosine.
+
+    Args:
+        learning_rate: at its highest.
+        epochs: how many passes, unless `--epochs` says.
+    """
+
+    heeds_present = True
+
+    def __init__(self, learning_rate: float = 3e-3, weight_decay: float = 1e-2, epochs: int = 20, batch_size: int = 64) -> None:
+        self.learning_rate, self.weight_decay, self.epochs, self.batch_size = learning_rate, weight_decay, epochs, batch_size
+
+    def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
+        """One stage over all parameters; no epoch ends it early, as the rate is lowest at the end."""
+        self.model, self.task = model, task
+        length = self.epochs if epochs is None else epochs
+        total = max(1, length * math.ceil(len(task.splits["train"]) / self.batch_size))
+        optimizer = torch.optim.AdamW(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        self.schedule = LambdaLR(optimizer, lambda step: warmed(step / total))
+        return [Stage("scheduled", length, optimizer, patience=length, batch_size=self.batch_size)]
+
+    def step(self, batch: Batch, stage: Stage) -> Tensor:
+        """The mean loss of the batch."""
+        return self.loss(self.model(batch.inputs, batch.present), batch.targets)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss, a scalar, of outputs (B, width)."""
+        return self.task.problem.loss(outputs, targets).mean()
+
+    def after_step(self, stage: Stage) -> None:
+        """The learning rate moves."""
+        self.schedule.step()
+
+    def validate(self, batch: Batch) -> Tensor:
+        """The task's score on clean inputs, with the modalities they have."""
+        return self.task.problem.score(self.model(batch.inputs, batch.present), batch.targets)
+
+
+def warmed(progress: float) -> float:
+    """The factor of the learning rate: linear in the warm-up, then half a cosine."""
+    if progress < WARM_UP:
+        return max(progress, 1e-3) / WARM_UP
+    return (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP)))) / 2

@@ -1,0 +1,175 @@
+"""Every model that counts: an attack on image and question reaches it, boxes count as a set, and each trains by its recipe."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from attacks.errors import BadInput
+from attacks.scenario import parse
+from attacks.search import search
+from harness.cost import cost
+from harness.loading import build_model
+from harness.models.counting.regions import BOXES, Redetected
+from harness.models.fused import Fused
+from harness.objective import TaskObjective
+from harness.tasks import Batch, SoftCounting, Task, bccd, counting, howmany_qa, tallyqa
+from harness.tasks.blobs import blobs
+from harness.tasks.dataroot import VARIABLE
+from harness.train import Training, fit, recipe_of
+from tests import picturefiles
+
+RECIPES = {"movie": "scheduled", "movie-vqa": "movie-vqa", "irlc": "irlc", "softcount": "softcount", "updown": "scheduled"}
+RECIPES |= {"counter": "scheduled", "mutan": "scheduled", "mutan?attention=false": "scheduled", "rcn": "scheduled"}
+BLIND = {"question-blind": "image", "image-blind": "question"}
+OF_REGIONS = ("irlc", "softcount", "updown", "counter", "rcn")
+COUNTS_ONLY = ("irlc", "softcount")
+
+
+@pytest.fixture(scope="module")
+def task() -> Iterator[Task]:
+    """Few scenes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "SIZES", {"train": 96, "val": 32, "test": 32})
+        yield counting.counting()
+
+
+@pytest.fixture(scope="module", params=[*RECIPES, *BLIND])
+def model(request: pytest.FixtureRequest, task: Task) -> Fused:
+    torch.manual_seed(0)
+    module = build_model(request.param, task).eval()
+    assert isinstance(module, Fused)
+    return module
+
+
+def built(name: str, task: Task) -> Fused:
+    torch.manual_seed(0)
+    module = build_model(name, task).eval()
+    assert isinstance(module, Fused)
+    return module
+
+
+def test_everything_it_reads_can_be_attacked_and_boxes_stay(model: Fused, task: Task) -> None:
+    batch = task.splits["test"].take(range(8))
+    inputs = {name: batch.inputs[name].clone().requires_grad_(name != BOXES) for name in model.encoded}
+    loss = task.problem.loss(model({**batch.inputs, **inputs}, None), batch.targets).sum()
+    moved = [x for name, x in inputs.items() if name != BOXES]
+    assert all(bool(gradient.isfinite().all()) and bool(gradient.any()) for gradient in torch.autograd.grad(loss, moved))
+
+
+def test_nothing_from_what_is_missing(model: Fused, task: Task) -> None:
+    rows, others = (task.splits["train"].take(range(start, start + 8)).inputs for start in (0, 8))
+    without_image = {**others, "question": rows["question"]}
+    for column, changed in enumerate((without_image, {**rows, "question": others["question"]})):
+        present = torch.ones(8, 2, dtype=torch.bool)
+        present[:, column] = False
+        assert torch.equal(model(rows, present), model(changed, present))
+    assert bool(model(rows, torch.zeros(8, 2, dtype=torch.bool)).isfinite().all())
+
+
+def test_halves_are_the_whole(model: Fused, task: Task) -> None:
+    inputs = task.splits["train"].take(range(8)).inputs
+    present = torch.rand(8, 2, generator=torch.Generator().manual_seed(0)) < 0.7
+    features = {name: model.encode(name, inputs[name]) for name in model.encoded}
+    assert torch.equal(model.fuse(features, present), model(inputs, present))
+
+
+@pytest.mark.parametrize("name", OF_REGIONS)
+def test_boxes_are_a_set_and_filling_is_none(name: str, task: Task) -> None:
+    module, inputs = built(name, task), task.splits["test"].take(range(8)).inputs
+    boxes = inputs[BOXES]
+    answer = module(inputs)
+    order = torch.randperm(boxes.shape[1], generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(module({**inputs, BOXES: boxes[:, order]}), answer, rtol=1e-4, atol=1e-4)
+    filled = torch.cat([boxes, torch.zeros(8, 3, 5)], 1)
+    torch.testing.assert_close(module({**inputs, BOXES: filled}), answer, rtol=1e-4, atol=1e-4)
+    assert bool(module({**inputs, BOXES: torch.zeros_like(boxes)}).isfinite().all())
+
+
+@pytest.mark.parametrize(("name", "recipe"), [*RECIPES.items(), *((name, "scheduled") for name in BLIND)])
+def test_it_learns(name: str, recipe: str, task: Task) -> None:
+    training = Training("counting", name, recipe, epochs=1)
+    before = built(name, task).state_dict()
+    module, score = fit(training, task, recipe_of(f"{recipe}?learning_rate=0.001"), torch.device("cpu"), Console(file=io.StringIO()))
+    assert 0 <= score <= 1
+    moved = [key for key, weight in module.state_dict().items() if not torch.equal(weight, before[key])]
+    assert len(moved) > len(before) / 2
+
+
+@pytest.mark.parametrize("name", ["movie", "irlc", "rcn"])
+def test_its_critical_strengths_are_found(name: str, task: Task) -> None:
+    module, batch = built(name, task), task.splits["test"].take(range(4))
+    with torch.no_grad():
+        said = task.problem.predictions(module(batch.inputs))
+    objective = TaskObjective(module, task, said, torch.ones(4, 2, dtype=torch.bool), {})
+    found = search(objective, batch.inputs, task.bounds(batch), parse("image@linf:8"), limit=64.0)
+    assert bool((found.strength > 0).all()) and bool(found.strength.isfinite().any())
+
+
+@pytest.mark.parametrize("name", [*RECIPES, *BLIND])
+def test_it_says_what_it_costs(name: str, task: Task) -> None:
+    spent = cost(built(name, task), task, torch.device("cpu"))
+    assert spent.parameters > 10_000 and spent.flops > 1e5
+
+
+def test_movie_takes_fewer_operations_than_rcn(task: Task) -> None:
+    movie, rcn = (cost(built(name, task), task, torch.device("cpu")) for name in ("movie", "rcn"))
+    assert movie.flops < rcn.flops
+
+
+@pytest.mark.parametrize("name", OF_REGIONS)
+def test_proposals_move_with_the_pixels_where_a_detector_is_known(
+    name: str, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadInput, match="no detector"):
+        build_model(f"{name}?proposals=recomputed", task)
+    picturefiles.blood(tmp_path / "bccd")
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    cells = bccd.bccd()
+    torch.manual_seed(0)
+    module = build_model(f"{name}?proposals=recomputed", cells).eval()
+    assert isinstance(module, Redetected)
+    inputs = cells.splits["test"].take(range(2)).inputs
+    torch.testing.assert_close(module(inputs), module.model(inputs))
+    moved = {**inputs, "image": inputs["image"].roll(9, 3)}
+    boxes = torch.tensor(blobs(moved["image"][0].numpy()))
+    assert torch.equal(module.detected(moved)[BOXES][0], boxes) and not torch.equal(boxes, inputs[BOXES][0])
+    with pytest.raises(BadInput, match="did you mean recomputed"):
+        build_model(f"{name}?proposals=recompute", cells)
+
+
+def test_what_does_not_fit_is_refused(task: Task, digits: Task) -> None:
+    cells = Task("cells", task.modalities, task.problem, {name: _without_boxes(batch) for name, batch in task.splits.items()})
+    for name in OF_REGIONS:
+        with pytest.raises(BadInput, match="no object proposals"):
+            build_model(name, cells)
+    for name in COUNTS_ONLY:
+        with pytest.raises(BadInput, match="answers a count"):
+            build_model(name, digits)
+    plain = Task.from_arrays({"a": torch.rand(30, 4), "b": torch.rand(30, 4)}, torch.arange(30) % 2)
+    for name in [*RECIPES, *BLIND]:
+        if name not in COUNTS_ONLY:
+            with pytest.raises(BadInput, match="one question about one image"):
+                build_model(name, plain)
+    for recipe, wrong in {"irlc": "movie", "movie-vqa": "movie"}.items():
+        with pytest.raises(BadInput, match=f"recipe '{recipe}'"):
+            recipe_of(recipe).setup(build_model(wrong, task), task, 1)
+
+
+def _without_boxes(batch: Batch) -> Batch:
+    return replace(batch, inputs={name: x for name, x in batch.inputs.items() if name != BOXES})
+
+
+@pytest.mark.parametrize("name", ["movie", "mutan"])
+def test_votes_and_grids_of_features_will_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picturefiles.WRITERS["howmany-qa"](tmp_path / "howmany-qa")
+    picturefiles.tally(tmp_path / "tallyqa", grids=True)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    votes, grids = howmany_qa.howmany_qa(), tallyqa.tallyqa()
+    assert isinstance(votes.problem, SoftCounting) and grids.modalities[0].kind == "features"
+    for published in (votes, grids):
+        fit(Training(published.name, name, epochs=1), published, recipe_of("scheduled"), torch.device("cpu"), Console(file=io.StringIO()))
