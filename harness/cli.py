@@ -76,6 +76,7 @@ def train(
         Many | None,
         typer.Option(help="A share of training samples lacks a modality, 'audio:0,0.9' or 'mcar:0.3'; a checkpoint per rate; repeatable."),
     ] = None,
+    train_samples: Annotated[int | None, typer.Option(help="Of the training split, chosen by the seed; all if absent.", min=1)] = None,
 ) -> None:
     """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
     from rich.console import Console
@@ -85,7 +86,7 @@ def train(
     from harness.train import train as run
 
     use(data_root)
-    run(Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ())), _console(Console))
+    run(Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ()), train_samples), _console(Console))
 
 
 @app.command("list")

@@ -6,7 +6,7 @@ import copy
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,11 @@ class Training:
     device: str = "auto"
     out: str | None = None
     train_missing: tuple[str, ...] = ()
+    train_samples: int | None = None
 
     def __post_init__(self) -> None:
+        if self.train_samples is not None and self.train_samples < 1:
+            raise BadInput(f"--train-samples {self.train_samples}: give 1 or more")
         if not 0 <= self.seed < SEEDS:
             raise BadInput(f"--seed {self.seed}: give a whole number from 0 to 2**63 - 1")
 
@@ -91,17 +94,28 @@ def _refuse_unheeded(training: Training) -> None:
 
 def _train_one(training: Training, task: Task, missing: Missing, path: Path, device: torch.device, console: Console) -> None:
     recipe = recipe_of(training.recipe)
-    learnt_from, started = incomplete(task, missing, training.seed), time.monotonic()
+    learnt_from, started = incomplete(fewer(task, training), missing, training.seed), time.monotonic()
     model, validation = fit(training, learnt_from, recipe, device, console)
     seconds = time.monotonic() - started
     metrics = {"validation_score": validation} | {
         f"test_{name}": value for name, value in _metrics(model, task, task.splits["test"], device).items()
     }
     card = {**_card(training, task, metrics), "seconds": round(seconds, 1)}
+    if training.train_samples is not None:
+        card["train_samples"] = len(learnt_from.splits["train"])
     if missing:
         card["train_missing"] = described(missing, learnt_from)
     checkpoint.save(path, model, card)
     console.print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True, markup=False)
+
+
+def fewer(task: Task, training: Training) -> Task:
+    """The task with at most so many training samples, chosen by the seed; validation and test stay whole."""
+    split, most = task.splits["train"], training.train_samples
+    if most is None or most >= len(split):
+        return task
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(training.seed))[:most]
+    return replace(task, splits={**task.splits, "train": split.take(rows)})
 
 
 def _place(training: Training, task: Task, missing: Missing, several: bool) -> str:

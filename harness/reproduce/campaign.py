@@ -73,8 +73,9 @@ class Trial:
     def training(self) -> Training:
         system = self.system
         return Training(
-            self.task, system.model, system.recipe, self.seed, self.effort.epochs, out=str(self.checkpoint), train_missing=system.missing
-        )
+            self.task, system.model, system.recipe, self.seed, self.effort.epochs, out=str(self.checkpoint), train_missing=system.missing,
+            train_samples=self.effort.learnt_from,
+        )  # fmt: skip
 
     @property
     def evaluation(self) -> Evaluation:

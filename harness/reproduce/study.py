@@ -35,6 +35,7 @@ class Effort:
     Attributes:
         epochs: at most so many per stage; the recipe's own number if None.
         samples: of the test split.
+        learnt_from: so many training samples; all if None.
         limit: the largest strength searched.
     """
 
@@ -43,9 +44,10 @@ class Effort:
     samples: int | Literal["all"] = "all"
     search: str = "standard"
     limit: float = 2.0
+    learnt_from: int | None = None
 
 
-SMALL = Effort(seeds=(0,), epochs=1, samples=24, search="fast")
+SMALL = Effort(seeds=(0,), epochs=1, samples=24, search="fast", learnt_from=256)
 """Enough to see that everything runs: its numbers mean nothing."""
 
 

@@ -6,12 +6,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from harness.loading import Loaded
+from attacks.errors import BadInput
+from harness.loading import Loaded, build_model
 from harness.models import checkpoint
+from harness.models.fused import Fused
 from harness.models.recipe import Supervised
 from harness.registry import MODALITY, names
 from harness.tasks import Task
-from harness.train import Training, fit, recipe_of
+from harness.train import Training, fewer, fit, recipe_of
 from tests.conftest import registered_models
 
 CPU = torch.device("cpu")
@@ -21,6 +23,26 @@ def test_a_recipe_takes_options() -> None:
     recipe = recipe_of("supervised?learning_rate=0.5&weight_decay=0")
     assert isinstance(recipe, Supervised)
     assert (recipe.learning_rate, recipe.weight_decay) == (0.5, 0)
+
+
+def test_a_model_takes_options(digits: Task) -> None:
+    plain, halved = (build_model(text, digits) for text in ("mmtm", "mmtm?gate_scale=1"))
+    assert [x.fusion.exchange.gate_scale for x in (plain, halved) if isinstance(x, Fused)] == [2, 1]  # type: ignore[union-attr]
+    with pytest.raises(BadInput, match="did you mean gate_scale"):
+        build_model("mmtm?gate_scal=1", digits)
+    with pytest.raises(BadInput, match="gate_scale takes a number"):
+        build_model("mmtm?gate_scale=wide", digits)
+
+
+def test_a_part_of_the_training_samples(digits: Task) -> None:
+    parts = [fewer(digits, Training("digits", "concat", seed=seed, train_samples=9)).splits for seed in (0, 0, 1)]
+    assert [len(part["train"]) for part in parts] == [9, 9, 9]
+    assert parts[0]["train"].samples == parts[1]["train"].samples != parts[2]["train"].samples
+    assert set(parts[0]["train"].samples) <= set(digits.splits["train"].samples)
+    assert parts[0]["val"] is digits.splits["val"]
+    assert fewer(digits, Training("digits", "concat", train_samples=10**6)) is digits
+    with pytest.raises(BadInput, match="--train-samples 0"):
+        Training("digits", "concat", train_samples=0)
 
 
 def test_two_runs_agree(digits: Task) -> None:
@@ -53,7 +75,7 @@ def test_all_weights_together_stay_small() -> None:
 
 
 def test_models_without_weights_are_known() -> None:
-    """They are tested as they are built, in the tests of every fusion, of every missing and of every contrastive."""
+    """They are tested as they are built, in the tests of every fusion, missing, contrastive and counting."""
     plain = {name for name in names("model") if MODALITY not in name}
     assert plain - set(registered_models()) == {
         "mbt-early",
@@ -65,6 +87,16 @@ def test_models_without_weights_are_known() -> None:
         "smil-lower",
         "mean-imputation",
         "autoencoder-imputation",
+        "movie",
+        "movie-vqa",
+        "irlc",
+        "softcount",
+        "updown",
+        "counter",
+        "mutan",
+        "rcn",
+        "question-blind",
+        "image-blind",
     }
 
 
