@@ -23,7 +23,8 @@ def blood(folder: Path) -> None:
         for number in numbers:
             picture(root / "JPEGImages" / f"Image_{number}.jpg", number)
             names = ["RBC"] * number + ["WBC"] + ["Platelets"] * (number % 2)
-            objects = "".join(f"<object><name>{name}</name></object>" for name in names)
+            box = "<bndbox><xmin>64</xmin><ymin>48</ymin><xmax>128</xmax><ymax>144</ymax></bndbox>"
+            objects = "".join(f"<object><name>{name}</name>{box}</object>" for name in names)
             (root / "Annotations" / f"Image_{number}.xml").write_text(f"<annotation>{objects}</annotation>")
 
 

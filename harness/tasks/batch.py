@@ -28,6 +28,8 @@ class Batch:
             modality's own shape. Of one-hot text, True marks the tokens that may stand at a position, its own
             among them: synonyms, so that the question stays the question. All values if absent. Corruptions do not
             heed it: they are accidents.
+        objects: what is annotated in the image, for recipes that learn to detect first, (B, n, 4 + labels): left, top, right
+            and bottom as shares of the image, then whole numbers from 0; -1 fills. No model sees it. None: nothing is.
     """
 
     samples: tuple[str, ...]
@@ -37,6 +39,7 @@ class Batch:
     valid: Inputs = field(default_factory=dict)
     present: Tensor | None = None
     free: Inputs = field(default_factory=dict)
+    objects: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -54,6 +57,7 @@ class Batch:
             take(self.valid, index),
             None if self.present is None else self.present[index],
             take(self.free, index),
+            None if self.objects is None else self.objects[index],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -62,4 +66,5 @@ class Batch:
         valid = {name: mask.to(device) for name, mask in self.valid.items()}
         present = None if self.present is None else self.present.to(device)
         free = {name: mask.to(device) for name, mask in self.free.items()}
-        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free)
+        objects = None if self.objects is None else self.objects.to(device)
+        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free, objects)

@@ -7,11 +7,13 @@ Layout of the folder `bccd`: ``BCCD/ImageSets/Main/{train,val,test}.txt`` with t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.tasks.batch import Batch
@@ -24,7 +26,10 @@ from harness.tasks.task import SPLITS, Task
 from harness.tasks.words import Words
 
 SIZE = (96, 128)  # height and width to which 480 × 640 are reduced: a red cell is about 21 pixels wide, a platelet 8
+PHOTOGRAPH = (640, 480)  # width and height, as annotated
 LARGEST = 27
+Cell = tuple[str, tuple[float, ...]]
+"""The type of a cell, and left, top, right and bottom of its box as shares of the photograph."""
 SEED = 20_26
 NAMES = {"RBC": ("erythrocytes", "rbcs"), "WBC": ("leukocytes", "wbcs"), "Platelets": ("platelets", "thrombocytes")}
 WORDS = Words((("how",), ("many",), ("are",), ("there", "present", "visible"), *NAMES.values()), positions=5)
@@ -61,7 +66,8 @@ def bccd(tolerance: int = 0) -> Task:
 def _batch(split: str) -> Batch:
     names = data_path("bccd", f"BCCD/ImageSets/Main/{split}.txt").read_text().split()
     pictures = np.stack([read_picture(data_path("bccd", f"BCCD/JPEGImages/{name}.jpg"), SIZE) for name in names])
-    counts = [_counts(data_path("bccd", f"BCCD/Annotations/{name}.xml")) for name in names]
+    cells = [_cells(data_path("bccd", f"BCCD/Annotations/{name}.xml")) for name in names]
+    counts = [Counter(kind for kind, _ in each) for each in cells]
     rng = np.random.RandomState(SEED)
     words = [" ".join(group[rng.randint(len(group))] for group in _template(cells)) for _ in names for cells in NAMES]
     inputs = {
@@ -71,26 +77,45 @@ def _batch(split: str) -> Batch:
     }
     samples = tuple(f"{name}-{cells}" for name in names for cells in NAMES)
     targets = torch.tensor([count[cells] for count in counts for cells in NAMES])
-    return Batch(samples, inputs, targets, tuple(NAMES) * len(names), free={"question": WORDS.free(words)})
+    objects = _annotated(cells).repeat_interleave(len(NAMES), 0)
+    return Batch(samples, inputs, targets, tuple(NAMES) * len(names), free={"question": WORDS.free(words)}, objects=objects)
+
+
+def _annotated(cells: Sequence[Sequence[Cell]]) -> Tensor:
+    """The cells of every photograph, (N, n, 5): corners as shares of it, and the number of the type; -1 fills."""
+    objects = torch.full((len(cells), max(map(len, cells)), 5), -1.0)
+    for row, each in enumerate(cells):
+        for number, (kind, corners) in enumerate(each):
+            objects[row, number] = torch.tensor([*corners, list(NAMES).index(kind)])
+    return objects
 
 
 def _template(cells: str) -> list[tuple[str, ...]]:
     return [("how",), ("many",), NAMES[cells], ("are",), ("there", "present", "visible")]
 
 
-def _counts(path: Path) -> Counter[str]:
-    """How many of each type an annotation names.
+def _cells(path: Path) -> list[Cell]:
+    """The cells that an annotation names.
 
     Raises:
         BadInput: it cannot be read, names other types, or more than 27 of one.
     """
     try:
-        root = ElementTree.parse(path).getroot()
+        objects = list(ElementTree.parse(path).getroot().iter("object"))
     except (ElementTree.ParseError, OSError) as error:
         raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
-    counts = Counter(each.findtext("name", "") for each in root.iter("object"))
+    counts = Counter(each.findtext("name", "") for each in objects)
     if strange := sorted(set(counts) - set(NAMES)):
         raise BadInput(f"{path} names objects {strange[0]!r}; the cells of BCCD are {', '.join(NAMES)}")
     if max(counts.values(), default=0) > LARGEST:
         raise BadInput(f"{path} has {max(counts.values())} cells of one type; BCCD has at most {LARGEST}")
-    return counts
+    try:
+        return [(each.findtext("name", ""), _corners(each)) for each in objects]
+    except ValueError:
+        raise BadInput(f"{path} has an object whose bndbox is no four numbers: fetch it again") from None
+
+
+def _corners(cell: ElementTree.Element) -> tuple[float, ...]:
+    """Left, top, right and bottom as shares of a photograph of 640 × 480."""
+    ends = zip(("xmin", "ymin", "xmax", "ymax"), (*PHOTOGRAPH, *PHOTOGRAPH), strict=True)
+    return tuple(min(1.0, float(cell.findtext(f"bndbox/{name}", "")) / size) for name, size in ends)

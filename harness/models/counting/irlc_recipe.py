@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
+from harness.models.counting.detecting import Detecting
 from harness.models.counting.irlc import IRLC, NEVER, Scene, decided, margins
 from harness.models.counting.regions import what_it_sees
 from harness.models.recipe import Stage
-from harness.models.scheduled import Scheduled
 from harness.tasks import Batch, SoftCounting, Task
 
 SAMPLES = 5  # sequences drawn per question
@@ -63,13 +63,11 @@ def policy_loss(drawn: Rollout, greedy: Tensor, truth: Tensor) -> Tensor:
     return -reward * drawn.log_probability
 
 
-class SelfCritical(Scheduled):
-    """Self-critical policy gradient on IRLC's decisions, with an entropy bonus and small interactions; AdamW, a cosine."""
+class SelfCritical(Detecting):
+    """Self-critical policy gradient on IRLC's decisions, with an entropy bonus and small interactions."""
 
-    heeds_present = True
-
-    def __init__(self, learning_rate: float = 5e-4, epochs: int = 40, batch_size: int = 64) -> None:
-        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size)
+    def __init__(self, learning_rate: float = 5e-4, epochs: int = 40, batch_size: int = 64, detect: int = 10, mirror: bool = False) -> None:
+        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.
@@ -81,7 +79,7 @@ class SelfCritical(Scheduled):
             raise BadInput("recipe 'irlc' trains the decisions of IRLC, which this model does not make: train model 'irlc'")
         return super().setup(model, task, epochs)
 
-    def step(self, batch: Batch, stage: Stage) -> Tensor:
+    def counted(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean over five drawn sequences per question."""
         head, regions, question = what_it_sees(self.model, batch.inputs, batch.present)
         assert isinstance(head, IRLC)

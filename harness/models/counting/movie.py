@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from attacks.errors import BadInput
 from harness.models.counting.asked import CHANNELS, STATE, Grid, Question, image_and_question
+from harness.models.counting.detecting import Detecting
 from harness.models.counting.mutan import FUSED, RANK_WITH_ATTENTION, Glimpse, Mutan
 from harness.models.fused import Fused, without_missing
 from harness.models.recipe import Stage
-from harness.models.scheduled import Scheduled
 from harness.tasks import Batch, Task
 
 BOTTLENECKS, NARROW = 4, 32
@@ -121,8 +121,8 @@ class ThreeBranches(nn.Module):
         return q + m + c, m, q + c
 
 
-class Branches(Scheduled):
-    """The sum of the losses of MoVie's three branches inside a question-answering model; AdamW, a warm-up and a cosine."""
+class Branches(Detecting):
+    """The sum of the losses of MoVie's three branches inside a question-answering model, after learning to detect."""
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.
@@ -135,7 +135,7 @@ class Branches(Scheduled):
         self.branched = model
         return super().setup(model, task, epochs)
 
-    def step(self, batch: Batch, stage: Stage) -> Tensor:
+    def counted(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, of each branch, summed."""
         features = {name: self.branched.encode(name, batch.inputs[name]) for name in self.branched.encoded}
         assert isinstance(self.branched.fusion, ThreeBranches)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.models.counting.asked import largest_count
+from harness.models.counting.detecting import Detecting
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
 from harness.models.recipe import Stage
-from harness.models.scheduled import Scheduled
 from harness.tasks import SoftCounting, Task
 from harness.tasks.counts import count_logits, count_of
 
@@ -45,8 +45,8 @@ def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
     return of_regions(task, SoftCount(largest_count(task)), proposals)
 
 
-class HuberCount(Scheduled):
-    """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as softcount; AdamW, a cosine."""
+class HuberCount(Detecting):
+    """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as softcount, after learning to detect."""
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.

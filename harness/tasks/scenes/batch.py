@@ -54,4 +54,12 @@ def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random
     inputs = {"image": torch.tensor(picture), "question": WORDS.one_hot(each.words), "boxes": torch.tensor(boxes)}
     samples = tuple(f"{name}-{split}-{row:04d}" for row in range(count))
     groups = tuple(question.group for question in each.questions)
-    return Batch(samples, inputs, answers, groups, free={"question": WORDS.free(each.words)})
+    return Batch(samples, inputs, answers, groups, free={"question": WORDS.free(each.words)}, objects=_annotated(each.scenes))
+
+
+def _annotated(scenes: Scenes) -> Tensor:
+    """The objects of scenes (S, 15, 8): corners, and the numbers of size, texture, colour and shape."""
+    reach = scenes.radii[:, :, None]
+    corners = np.concatenate([scenes.centres - reach, scenes.centres + reach], 2) / SIDE
+    known = np.concatenate([corners.clip(0, 1), scenes.attributes], 2)
+    return torch.tensor(np.where(scenes.there[:, :, None], known, -1.0), dtype=torch.float32)

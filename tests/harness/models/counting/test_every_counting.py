@@ -23,7 +23,7 @@ from harness.tasks.dataroot import VARIABLE
 from harness.train import Training, fit, recipe_of
 from tests import picturefiles
 
-RECIPES = {"movie": "scheduled", "movie-vqa": "movie-vqa", "irlc": "irlc", "softcount": "softcount", "updown": "scheduled"}
+RECIPES = {"movie": "counting", "movie-vqa": "movie-vqa", "irlc": "irlc", "softcount": "softcount", "updown": "scheduled"}
 RECIPES |= {"counter": "scheduled", "mutan": "scheduled", "mutan?attention=false": "scheduled", "rcn": "scheduled"}
 BLIND = {"question-blind": "image", "image-blind": "question"}
 OF_REGIONS = ("irlc", "softcount", "updown", "counter", "rcn")

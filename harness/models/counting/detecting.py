@@ -1,0 +1,167 @@
+"""Counting on features that first learnt to detect, as those of all published systems did (Anderson et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
+
+from attacks.errors import BadInput
+from harness.models.counting.asked import CHANNELS, Grid
+from harness.models.recipe import Stage
+from harness.models.scheduled import Scheduled, warmed
+from harness.tasks import Batch, Counting, SoftCounting, Task
+
+CORNERS = 4
+MIRRORED = (3, 2)  # axes of an image along which it may be mirrored: from left to right, from top to bottom
+THERE_WEIGHT = 4.0  # few cells have an object
+
+
+class Detecting(Scheduled):
+    """The task's loss after a stage that learns, where objects are annotated, to tell where they are and what; AdamW, a cosine.
+
+    Args:
+        detect: epochs of that stage; none if 0, or if the training split has no annotated objects, or the model no grid.
+        blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
+            a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
+        mirror: whether images are mirrored at random, both ways; not where a question speaks of left, right, above or below.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 1e-2,
+        epochs: int = 20,
+        batch_size: int = 64,
+        detect: int = 10,
+        blur: float = 0.0,
+        mirror: bool = False,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, epochs, batch_size)
+        self.detect, self.blur, self.mirror = detect, blur, mirror
+
+    def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
+        """One stage or two; `epochs` bounds both.
+
+        Raises:
+            BadInput: counts are to be blurred, and the task asks for none.
+        """
+        if self.blur and not isinstance(task.problem, Counting | SoftCounting):
+            raise BadInput(f"recipe option blur={self.blur:g} blurs counts, but task {task.name!r} asks for none: leave it 0")
+        counted = super().setup(model, task, epochs)
+        grids = [part for part in model.modules() if isinstance(part, Grid)]
+        objects = task.splits["train"].objects
+        length = self.detect if epochs is None else min(self.detect, epochs)
+        self.first: Stage | None = None
+        if not length or not grids or objects is None:
+            return counted
+        self.grid, self.image = grids[0], next(each.name for each in task.modalities if each.kind == "image")
+        sizes = [int(size) + 1 for size in objects[..., CORNERS:].flatten(0, 1).amax(0)]
+        self.head = Detector(sizes).to(task_device(model))
+        learning = [*self.grid.parameters(), *self.head.parameters()]
+        optimizer = torch.optim.AdamW(learning, self.learning_rate, weight_decay=self.weight_decay)
+        self.steps, self.total = 0, length * math.ceil(len(task.splits["train"]) / self.batch_size)
+        self.rising = LambdaLR(optimizer, lambda step: warmed(step / self.total))
+        self.first = Stage("detecting", length, optimizer, patience=length, batch_size=self.batch_size)
+        self.stage: Stage = self.first
+        return [self.first, *counted]
+
+    def step(self, batch: Batch, stage: Stage) -> Tensor:
+        """The mean loss of the batch, of the stage."""
+        self.stage, batch = stage, self.mirrored(batch)
+        if stage is not self.first:
+            return self.counted(batch, stage)
+        assert batch.objects is not None
+        loss: Tensor = self.head(self.grid(batch.inputs[self.image]), batch.objects)
+        return loss
+
+    def counted(self, batch: Batch, stage: Stage) -> Tensor:
+        """The mean loss of a batch in the stage that counts."""
+        return super().step(batch, stage)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss, a scalar, of outputs (B, width), the counts blurred."""
+        problem = self.task.problem
+        if not self.blur:
+            return super().loss(outputs, targets)
+        truth = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
+        counts = torch.arange(outputs.shape[1], device=outputs.device)
+        aim = (-((counts - truth[:, None]) / self.blur).square() / 2).softmax(1)
+        return F.cross_entropy(outputs, aim)
+
+    def mirrored(self, batch: Batch) -> Batch:
+        """The batch, half of its images mirrored along each axis, and all boxes with them."""
+        if not self.mirror:
+            return batch
+        inputs, objects = dict(batch.inputs), batch.objects
+        for axis, column in zip(MIRRORED, (0, 1), strict=True):
+            turned = torch.rand(len(batch), device=batch.targets.device) < 0.5
+            for modality in self.task.modalities:
+                if modality.kind == "image":
+                    x = inputs[modality.name]
+                    inputs[modality.name] = torch.where(turned[:, None, None, None], x.flip(axis), x)
+            for name in self.task.given:
+                inputs[name] = torch.where(turned[:, None, None], _mirrored(inputs[name], column), inputs[name])
+            objects = None if objects is None else torch.where(turned[:, None, None], _mirrored(objects, column), objects)
+        return replace(batch, inputs=inputs, objects=objects)
+
+    def after_step(self, stage: Stage) -> None:
+        """The learning rate of the stage moves."""
+        if stage is self.first:
+            self.rising.step()
+            self.steps += 1
+        else:
+            super().after_step(stage)
+
+    def validate(self, batch: Batch) -> Tensor:
+        """The task's score; of the first stage the share of it that is over, so that its last epoch counts."""
+        if self.first is not None and self.stage is self.first:
+            return torch.full((len(batch),), self.steps / self.total, device=batch.targets.device)
+        return super().validate(batch)
+
+
+class Detector(nn.Module):
+    """From each cell of a grid, whether the middle of an object lies in it, and the object's labels; gives the loss.
+
+    Args:
+        sizes: how many values each label has.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes = list(sizes)
+        self.read = nn.Conv2d(CHANNELS, 1 + sum(sizes), 1)
+
+    def forward(self, grid: Tensor, objects: Tensor) -> Tensor:
+        """The loss, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels): corners as shares of the image, labels or -1."""
+        height, width = grid.shape[2:]
+        middle = (objects[..., :2] + objects[..., 2:CORNERS]) / 2
+        size = torch.tensor([width, height], device=grid.device)
+        column, row = (middle * size).long().minimum(size - 1).unbind(2)
+        sample, number = (objects[..., CORNERS] >= 0).nonzero(as_tuple=True)
+        cell = sample, row[sample, number], column[sample, number]
+        answers = self.read(grid).permute(0, 2, 3, 1)
+        there = torch.zeros_like(answers[..., 0])
+        there[cell] = 1
+        loss = THERE_WEIGHT * F.binary_cross_entropy_with_logits(answers[..., 0], there)
+        labels, at = objects[sample, number, CORNERS:].long(), answers[cell][:, 1:].split(self.sizes, 1)
+        for value, logits in zip(labels.unbind(1), at, strict=True):
+            loss = loss + F.cross_entropy(logits, value) / len(self.sizes) if len(value) else loss
+        return loss
+
+
+def task_device(model: nn.Module) -> torch.device:
+    """Where a model's parameters are."""
+    return next(model.parameters()).device
+
+
+def _mirrored(boxes: Tensor, column: int) -> Tensor:
+    """Boxes (B, n, 4 or more) mirrored along an axis; filling stays."""
+    turned = boxes.clone()
+    turned[..., column], turned[..., column + 2] = 1 - boxes[..., column + 2], 1 - boxes[..., column]
+    return torch.where((boxes[..., 2] > boxes[..., 0])[..., None], turned, boxes)

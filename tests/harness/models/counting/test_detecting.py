@@ -1,0 +1,111 @@
+"""Learning to detect first: what the detector is told, mirrored images, blurred counts, and the two stages."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from attacks.errors import BadInput
+from harness.loading import build_model
+from harness.models.counting.asked import CHANNELS, Grid
+from harness.models.counting.detecting import Detecting, Detector
+from harness.tasks import Task, counting
+
+
+@pytest.fixture(scope="module")
+def task() -> Iterator[Task]:
+    """Few scenes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "SIZES", {"train": 96, "val": 32, "test": 32})
+        yield counting.counting()
+
+
+def prepared(task: Task, recipe: Detecting, name: str = "movie") -> tuple[torch.nn.Module, list[str]]:
+    torch.manual_seed(0)
+    model = build_model(name, task)
+    return model, [stage.name for stage in recipe.setup(model, task, None)]
+
+
+def test_the_annotated_objects_are_those_of_the_scene(task: Task) -> None:
+    objects = task.splits["train"].objects
+    assert objects is not None
+    there = objects[..., 4] >= 0
+    scenes = counting.scenes_of("train").scenes
+    assert torch.equal(there, torch.tensor(scenes.there))
+    assert torch.equal(objects[..., 4:][there], torch.tensor(scenes.attributes).float()[there])
+    middle = (objects[..., :2] + objects[..., 2:4])[there] / 2
+    assert (middle * counting.MODALITIES[0].shape[1] - torch.tensor(scenes.centres).float()[there]).abs().max() < 1
+
+
+def test_the_detector_reads_the_cell_of_an_objects_middle() -> None:
+    """The loss falls to nothing for a grid that says just that, and rises when the object is elsewhere."""
+    detector = Detector([2])
+    with torch.no_grad():
+        detector.read.weight.zero_()
+        detector.read.bias.copy_(torch.tensor([-20.0, 0.0, 0.0]))  # type: ignore[union-attr]
+        for output, channel in enumerate(range(3)):
+            detector.read.weight[output, channel] = 1
+    grid = torch.zeros(1, CHANNELS, 4, 4)
+    grid[0, :3, 2, 1] = torch.tensor([40.0, 0.0, 40.0])
+    objects = torch.tensor([[[0.3, 0.5, 0.4, 0.7, 1.0], [-1.0] * 5]])
+    assert detector(grid, objects) < 1e-6
+    assert detector(grid.flip(2), objects) > 1
+    assert detector(grid, objects * torch.tensor([1.0, 1, 1, 1, 0])) > 1, "the other label"
+    assert bool(detector(grid, torch.full((1, 2, 5), -1.0)).isfinite())
+
+
+def test_two_stages_of_which_the_first_moves_the_grid_only(task: Task) -> None:
+    recipe = Detecting()
+    model, stages = prepared(task, recipe)
+    assert stages == ["detecting", "scheduled"]
+    batch = task.splits["train"].take(range(8))
+    assert recipe.first is not None
+    recipe.step(batch, recipe.first).backward()
+    touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None and bool(parameter.grad.any())}
+    assert touched and all("encoders.image" in name for name in touched)
+    assert any(isinstance(part, Grid) for part in model.modules())
+
+
+def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
+    assert prepared(task, Detecting(detect=0))[1] == ["scheduled"]
+    plain = Task("plain", task.modalities, task.problem, {k: replace(v, objects=None) for k, v in task.splits.items()}, given=task.given)
+    assert prepared(plain, Detecting())[1] == ["scheduled"]
+    assert prepared(task, Detecting(), "image-blind")[1] == ["scheduled"]
+
+
+def test_mirrored_boxes_follow_the_image(task: Task) -> None:
+    recipe, batch = Detecting(mirror=True), task.splits["train"].take(range(32))
+    prepared(task, recipe)
+    torch.manual_seed(0)
+    turned = recipe.mirrored(batch)
+    assert batch.objects is not None and turned.objects is not None
+    for row in range(32):
+        axes = [
+            axes for axes in ((), (2,), (1,), (1, 2)) if torch.equal(batch.inputs["image"][row].flip(axes), turned.inputs["image"][row])
+        ]
+        assert len(axes) == 1
+        for before, after in ((batch.inputs["boxes"], turned.inputs["boxes"]), (batch.objects, turned.objects)):
+            expected = before[row].clone()
+            real = expected[:, 2] > expected[:, 0]
+            for axis, column in ((2, 0), (1, 1)):
+                if axis in axes[0]:
+                    ends = 1 - expected[:, [column + 2, column]]
+                    expected[:, [column, column + 2]] = torch.where(real[:, None], ends, expected[:, [column, column + 2]])
+            torch.testing.assert_close(after[row], expected)
+    assert len({tuple(image.flatten()[:3].tolist()) for image in turned.inputs["image"]}) > 1
+    assert recipe.mirrored(batch) is not batch and Detecting().mirrored(batch) is batch
+
+
+def test_blurred_counts(task: Task, digits: Task) -> None:
+    recipe, targets = Detecting(blur=1.0), torch.tensor([3, 0])
+    prepared(task, recipe)
+    outputs = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    aim = torch.tensor([[-((count - target) ** 2) / 2 for count in range(16)] for target in (3.0, 0.0)]).softmax(1)
+    torch.testing.assert_close(recipe.loss(outputs, targets), -(aim * outputs.log_softmax(1)).sum(1).mean())
+    sharp = Detecting()
+    prepared(task, sharp)
+    torch.testing.assert_close(sharp.loss(outputs, targets), F.cross_entropy(outputs, targets))
+    with pytest.raises(BadInput, match="blur=1 blurs counts"):
+        recipe.setup(build_model("concat", digits), digits, None)
