@@ -42,6 +42,10 @@ PUBLISHED = {  # Yang et al., CVPR 2021
         "-/21.9/23.8/25.6. Not comparable number by number: other data and modalities, larger models, an attack of fixed strength "
         "where ours is a search. Comparable is the order of the rows."
     ),
+    "avmnist": (
+        "No published number stands beside these. With two modalities no majority can say which of them is odd: only what training "
+        "against attacks taught of their traces can, and the experts of one modality each."
+    ),
     "mosi": (
         "CMU-MOSI, 2 classes (Yang et al., CVPR 2021), clean, then audio / video / text attacked: concat 79.82, 56.92/51.23/39.50; "
         "mean 78.09, 52.63/49.37/35.50; oracle 78.64/73.36/69.82. Not comparable number by number: they attack features of their own "
@@ -191,7 +195,7 @@ def _bottleneck(result: Results, page: Page) -> None:
     layers = {"mbt-early": ("0", "bottleneck"), "mbt": ("2", "bottleneck"), "attention-early": ("0", "full"), "attention": ("2", "full")}
     rows = []
     for system in result.setting.systems:
-        spent = _cost(result, system.name)
+        spent = spent_on(result, system.name)
         where, kind = layers.get(system.name, ("4 (late)", "none"))
         rows.append([system.name, where, kind, mean_and_spread(result.scores(system.name)), *_costed(spent, result, system.name)])
     page.table(["", "fusion from layer", "attention across modalities", "accuracy", *COSTS], rows)
@@ -207,7 +211,8 @@ def _costed(spent: Cost, result: Results, system: str) -> list[str]:
     return [f"{spent.parameters:,}", f"{spent.flops / 1e6:.2f}", f"{spent.milliseconds:.3f}", f"{result.seconds(system):.0f}"]
 
 
-def _cost(result: Results, system: str) -> Cost:
+def spent_on(result: Results, system: str) -> Cost:
+    """What a forward pass of a system costs, on the CPU."""
     device = torch.device("cpu")
     return cost(load_model(str(result.checkpoint_of(system).checkpoint), result.task, device).module, result.task, device)
 
@@ -224,7 +229,7 @@ def _costs(result: Results, page: Page) -> None:
         if not system.name.startswith(ORACLE):
             worst = np.min([result.scores(system.name, str(s)).mean() for s in singles])
             accuracy = [f"{result.scores(system.name).mean():.3f}", f"{worst:.3f}"]
-            rows.append([system.name, *accuracy, *_costed(_cost(result, system.name), result, system.name)])
+            rows.append([system.name, *accuracy, *_costed(spent_on(result, system.name), result, system.name)])
     page.table(["", CLEAN, "worst single source", *COSTS], rows)
 
 

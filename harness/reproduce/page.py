@@ -29,7 +29,8 @@ class Page:
         self.parts.append(f"{'#' * level} {text}")
 
     def say(self, *sentences: str) -> None:
-        self.parts.append(" ".join(sentence for sentence in sentences if sentence))
+        if said := " ".join(sentence for sentence in sentences if sentence):
+            self.parts.append(said)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         lines = [head, ["---"] * len(head), *rows]

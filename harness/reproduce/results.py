@@ -65,6 +65,13 @@ class Results:
         return [trial for trial in self.trials if trial.system.name == system]
 
     @cached_property
+    def groups(self) -> list[str]:
+        """The group of each sample, in the order of all arrays."""
+        table = self.trials[0].directory.table("samples")
+        known = dict(zip(table.column("sample").to_pylist(), table.column("group").to_pylist(), strict=True))
+        return [known[sample] for sample in self._samples]
+
+    @cached_property
     def _samples(self) -> list[str]:
         return sorted(self.trials[0].directory.table("samples").column("sample").to_pylist())
 
