@@ -10,11 +10,15 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.curves import query
+from harness.loading import model_reference
 from harness.measures import Estimate
-from harness.reproduce import campaign, fusion, missing, studies
+from harness.reproduce import campaign, counting, fusion, missing, studies
 from harness.reproduce.page import Page, mean_and_spread, points
 from harness.reproduce.results import Results
 from harness.reproduce.study import Effort, Setting, Study, System
+from harness.tasks import Task
+from harness.tasks import counting as scenes
+from harness.train import recipe_of
 
 TINY = Effort(seeds=(0, 1), epochs=1, samples=6, search="fast")
 SCENARIO = "image@linf:1.6"
@@ -133,3 +137,26 @@ def test_smil_is_judged_by_the_intervals() -> None:
 def test_a_difference_is_bold_where_it_excludes_zero() -> None:
     assert points(Estimate(0.021, 0.01, 0.034)) == "**+2.1 [+1.0, +3.4]**"
     assert points(Estimate(0.021, -0.01, 0.034)) == "+2.1 [-1.0, +3.4]"
+
+
+@pytest.mark.parametrize("study", studies.STUDIES.values(), ids=str)
+def test_every_system_of_every_study_names_what_there_is(study: Study) -> None:
+    for setting in study.settings.values():
+        assert len({system.name for system in setting.systems}) == len(setting.systems)
+        for system in setting.systems:
+            recipe_of(system.recipe)
+            assert callable(model_reference(system.model).target)
+
+
+def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> None:
+    made = Results(counting.COUNTING.settings["counting"], counting_task(), ())
+    made.__dict__["groups"] = ["simple", "complex", "simple"]
+    assert counting._of(made, "simple", np.array([[1.0, 0.0, 0.5]])).tolist() == [[1.0, 0.5]]
+    own = {system.name: system.recipe for system in counting.counters("counting?epochs=3&blur=1&mirror=true")}
+    assert own["IRLC"] == "irlc?epochs=3&mirror=true" and own["MoVie"] == "counting?epochs=3&blur=1&mirror=true"
+
+
+def counting_task() -> Task:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "SIZES", {"train": 32, "val": 32, "test": 32})
+        return scenes.counting()
