@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
-from attacks.errors import unknown
+from attacks.errors import BadInput, unknown
 from harness.registry import names
 from harness.schedules import Gap, Schedule, parse
 from harness.tasks import Batch, Task
@@ -28,7 +28,9 @@ def conditions(text: str, modalities: Sequence[str]) -> list[Schedule | Gap]:
     Raises:
         BadInput: it does not parse, or names a modality, schedule or rate there is not.
     """
-    name, _, levels = (part.strip() for part in text.rpartition(":"))
+    name, colon, levels = (part.strip() for part in text.rpartition(":"))
+    if not colon:
+        raise BadInput(f"--train-missing {text!r} has no rate: write {text}:0.9, or several as {text}:0,0.5,0.9")
     if "(" not in name and name not in (*modalities, *names("schedule")):
         raise unknown("modality or schedule", name or levels, [*modalities, *names("schedule")], where=f" in --train-missing {text!r}")
     schedule = parse(f"fixed({name}):{levels}" if name in modalities else text, modalities)

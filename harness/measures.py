@@ -121,9 +121,16 @@ def effective_robustness(curve: Degradation, late: Degradation) -> Estimate:
     return estimate(measure, np.concatenate([curve.scores, late.scores], axis=1))
 
 
-def drop_rate(curve: Degradation) -> Estimate:
-    """Modality drop rate: the mean over the levels of baseline / score there (M3TRICS); 1 where nothing is lost."""
-    return estimate(lambda scores: float((scores.mean(0)[0] / np.maximum(scores.mean(0), TINY)).mean()), curve.scores)
+def drop_rate(curve: Degradation) -> Estimate | None:
+    """Modality drop rate: the mean over the levels of baseline / score there (M3TRICS); 1 where nothing is lost.
+
+    None where the score is 0 at some level: it is not defined there. A resample of which that is true counts as half
+    a sample right.
+    """
+    if not curve.scores.mean(0).all():
+        return None
+    least = 0.5 / len(curve.scores)
+    return estimate(lambda scores: float((scores.mean(0)[0] / np.maximum(scores.mean(0), least)).mean()), curve.scores)
 
 
 def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[str, Estimate]]:
@@ -199,10 +206,29 @@ def table(
         base = curves.get((schedule, late))
         if base is not None and base.scores.shape == curve.scores.shape:
             found.setdefault(f"effective robustness over {late}, {schedule}", {})[model] = effective_robustness(curve, base)
-        found.setdefault(f"modality drop rate, {schedule}", {})[model] = drop_rate(curve)
+        if (rate := drop_rate(curve)) is not None:
+            found.setdefault(f"modality drop rate, {schedule}", {})[model] = rate
     for model, values in contributions(sweep, modalities).items():
         for name, value in values.items():
             found.setdefault(f"Shapley value of {name}", {})[model] = value
     for (scenario, model), gap in sorted(oracle_gaps(ledger, samples).items()):
         found.setdefault(f"gap to the oracle, {scenario}", {})[model] = gap
     return found
+
+
+def remarks(found: Mapping[str, object], ledger: pa.Table, sweep: pa.Table) -> list[str]:
+    """What a reader of `table`'s measures needs to know, and why some that might be looked for are not there."""
+    said = []
+    if any(name.startswith("relative robustness") for name in found):
+        said.append(
+            "Relative robustness is MultiBench's, the area not divided by the span of the levels: it compares models under one schedule, "
+            "not schedules."
+        )
+    single = query("select schedule from rows group by schedule having count(distinct level) = 1 order by schedule", rows=sweep)
+    if lone := [schedule for (schedule,) in single if "@" not in schedule and not schedule.startswith("fixed(")]:
+        said.append(f"No area under {', '.join(lone)}: one level makes no curve; give two or more, as {lone[0]}:0,0.5.")
+    if found and not any(name.startswith("effective robustness") for name in found):
+        said.append("Effective robustness is told where late fusion is evaluated beside the others (--model late).")
+    if len(ledger) and not any(name.startswith("gap to the oracle") for name in found):
+        said.append("Gaps to the oracle are told where the leave-one-out models are evaluated, too (--model without-MODALITY).")
+    return said

@@ -117,10 +117,12 @@ def printed_measures(directory: RunDirectory, models: list[str]) -> RenderableTy
         table.add_column(Text(model))
     samples, ledger, sweep = (directory.table(name) for name in ("samples", "ledger", "sweep"))
     description = directory.describe()
-    found = measures.table(samples, ledger if attacked(description) else ledger.slice(0, 0), sweep, description["modalities"])
+    ledger = ledger if attacked(description) else ledger.slice(0, 0)
+    found = measures.table(samples, ledger, sweep, description["modalities"])
     for name, values in found.items():
         table.add_row(Text(name), *(str(values[model]) if model in values else "-" for model in models))
-    return Group(Text(), table, Text("\nIntervals are 95 % percentile bootstrap over samples.", style="dim"))
+    notes = ["Intervals are 95 % percentile bootstrap over samples.", *measures.remarks(found, ledger, sweep)]
+    return Group(Text(), table, Text("\n" + "\n".join(notes), style="dim"))
 
 
 def printed(summary: Summary) -> RenderableType:

@@ -82,7 +82,7 @@ def test_the_model_is_told(digits: Task) -> None:
     ("text", "said"),
     [
         ("adio:0.5", "unknown modality or schedule 'adio' in --train-missing 'adio:0.5': did you mean audio"),
-        ("audio", "unknown modality or schedule 'audio' in --train-missing 'audio'"),
+        ("audio", "--train-missing 'audio' has no rate: write audio:0.9"),
         ("audio:1.5", "not between 0 and 1"),
         ("fixed(smell):1", "unknown modality 'smell'"),
     ],

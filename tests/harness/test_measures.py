@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from harness import measures
 from harness.ledger import LEDGER
 from harness.measures import (
     area,
@@ -18,8 +19,12 @@ from harness.measures import (
     effective_robustness,
     oracle_gaps,
     relative_robustness,
+    remarks,
 )
 from harness.sweep import SWEEP
+
+NOTHING = pa.Table.from_pylist([], schema=LEDGER)
+ATTACKED = pa.Table.from_pylist([dict.fromkeys(LEDGER.names)], schema=LEDGER)
 
 
 def sweep(rows: list[tuple[str, str, str, float, str, float]]) -> pa.Table:
@@ -42,9 +47,28 @@ def test_areas_and_rates_of_a_curve() -> None:
     curve = degradations(sweep(falling("m", [0.85, 0.45, 0.15])))["mcar", "m"]
     assert curve.missing.tolist() == [0.0, 0.5, 1.0] and curve.scores.shape == (4, 3)
     assert area(curve).value == relative_robustness(curve).value == pytest.approx(0.5 * (0.9 + 0.5) / 2 + 0.5 * (0.5 + 0.2) / 2)
-    assert drop_rate(curve).value == pytest.approx((1 + 0.9 / 0.5 + 0.9 / 0.2) / 3)
+    rate = drop_rate(curve)
+    assert rate is not None and rate.value == pytest.approx((1 + 0.9 / 0.5 + 0.9 / 0.2) / 3)
     low, value, high = area(curve).low, area(curve).value, area(curve).high
     assert value - 0.06 < low < value < high < value + 0.06
+
+
+def test_a_drop_rate_of_a_score_that_reaches_zero_is_not_told() -> None:
+    samples = pa.table({"model": [], "sample": [], "score": []})
+    for scores in ([0.0, 0.0, 0.0], [0.8, 0.4, 0.0]):
+        table = sweep(falling("m", scores, samples=1))
+        assert drop_rate(degradations(table)["mcar", "m"]) is None
+        assert "modality drop rate, mcar" not in measures.table(samples, NOTHING, table, ["a", "b"])
+
+
+def test_what_is_not_told_says_why() -> None:
+    lone = sweep([*falling("m", [0.9, 0.7, 0.2]), ("m", "0", "gap", 0.5, "11", 1.0), ("m", "0", "a@noise", 3.0, "11", 1.0)])
+    said = " ".join(remarks({"relative robustness, mcar": None}, ATTACKED, lone))
+    assert "No area under gap: one level makes no curve; give two or more, as gap:0,0.5." in said
+    assert "compares models under one schedule" in said and "--model late" in said and "--model without-MODALITY" in said
+    told = {"effective robustness over late, mcar": None, "gap to the oracle, a@linf:1": None}
+    assert "oracle" not in " ".join(remarks({"area under mcar": None}, NOTHING, lone))
+    assert remarks(told, ATTACKED, sweep(falling("m", [0.9, 0.7, 0.2]))) == []
 
 
 def test_effective_robustness_is_what_late_fusion_does_not_explain() -> None:
