@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -233,4 +234,5 @@ def _card(training: Training, task: Task, metrics: dict[str, float]) -> dict[str
 
 
 def _file_name(model: str) -> str:
-    return model.replace("/", "_").replace(":", "_")
+    """A model's reference without what folders and shells take for something else."""
+    return re.sub(r"[?&=]+", "-", re.sub(r"[/:]", "_", model)).strip("-")

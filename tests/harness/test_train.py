@@ -13,7 +13,7 @@ from harness.models.fused import Fused
 from harness.models.recipe import Supervised
 from harness.registry import MODALITY, names
 from harness.tasks import Task
-from harness.train import Training, fewer, fit, recipe_of
+from harness.train import Training, _file_name, fewer, fit, recipe_of
 from tests.conftest import registered_models
 
 CPU = torch.device("cpu")
@@ -32,6 +32,13 @@ def test_a_model_takes_options(digits: Task) -> None:
         build_model("mmtm?gate_scal=1", digits)
     with pytest.raises(BadInput, match="gate_scale takes a number"):
         build_model("mmtm?gate_scale=wide", digits)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("mutan?attention=false", "mutan-attention-false"), ("x/y.py:build", "x_y.py_build"), ("concat?", "concat")]
+)
+def test_a_checkpoint_is_named_so_that_shells_take_it_as_it_is(model: str, name: str) -> None:
+    assert _file_name(model) == name
 
 
 def test_a_part_of_the_training_samples(digits: Task) -> None:
