@@ -33,6 +33,10 @@ class Counting:
     def width(self) -> int:
         return self.largest + 1
 
+    def truth(self, targets: Tensor) -> Tensor:
+        """The counts (B,) that targets (B,) stand for: themselves."""
+        return targets
+
     def check_targets(self, targets: Tensor) -> None:
         if self.largest < 1 or not 0 <= self.tolerance < self.largest:
             raise BadInput(f"counts need a largest above 0 and a tolerance below it, got {self.largest} and {self.tolerance}")

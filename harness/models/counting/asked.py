@@ -75,12 +75,12 @@ class Question(nn.Module):
         return state
 
 
-def largest_count(task: Task) -> int:
-    """The largest count that a task asks for.
+def counts_of(task: Task) -> Counting | SoftCounting:
+    """The counts that a task asks for.
 
     Raises:
         BadInput: its answers are no counts.
     """
     if not isinstance(task.problem, Counting | SoftCounting):
-        raise BadInput(f"this model answers a count and nothing else, but task {task.name!r} is no counting task: take movie or updown")
-    return task.problem.width - 1
+        raise BadInput(f"a count is answered here and nothing else, but task {task.name!r} is no counting task: take movie or updown")
+    return task.problem

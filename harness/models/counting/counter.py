@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.models.counting.asked import STATE
-from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions, overlaps
+from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions, overlaps, shares
 from harness.models.counting.updown import HIDDEN
 from harness.tasks import Counting, SoftCounting, Task
 
@@ -61,8 +61,8 @@ class Counter(nn.Module):
         edges = single / (copies[:, :, None] * copies[:, None])
         count = (edges.sum((1, 2)) + (f[0](a.square()) / copies).sum(1) + ROOT).sqrt()
         surely = (f[5](a) - CERTAIN).abs().mean(1) + (f[6](apart) - CERTAIN).abs().mean((1, 2))
-        shares: Tensor = self.interpolated(count) * f[7](surely)[:, None]
-        return shares
+        counted: Tensor = self.interpolated(count) * f[7](surely)[:, None]
+        return counted
 
     def chosen(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Attention (B, objects) of the boxes with most of it, and their distances 1 - IoU (B, objects, objects)."""
@@ -102,8 +102,7 @@ class Counted(nn.Module):
     def forward(self, regions: Regions, question: Tensor) -> Tensor:
         """Logits (B, outputs)."""
         logits = self.attention(regions, question)
-        shares = logits.masked_fill(~regions.real, torch.finfo(logits.dtype).min).softmax(1) * regions.real
-        seen = (shares[:, :, None] * regions.features).sum(1)
+        seen = (shares(logits, regions.real)[:, :, None] * regions.features).sum(1)
         fused = self.seen(seen).relu() * self.asked(question).relu() + self.counts(self.counter(logits, regions.boxes[..., :4])).relu()
         answer: Tensor = self.classify(fused)
         return answer

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from attacks.errors import BadInput
-from harness.models.counting.asked import CHANNELS, Grid
+from harness.models.counting.asked import CHANNELS, Grid, counts_of
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
-from harness.tasks import Batch, Counting, SoftCounting, Task
+from harness.tasks import Batch, Task
 
 CORNERS = 4
 MIRRORED = (3, 2)  # axes of an image along which it may be mirrored: from left to right, from top to bottom
@@ -51,8 +50,8 @@ class Detecting(Scheduled):
         Raises:
             BadInput: counts are to be blurred, and the task asks for none.
         """
-        if self.blur and not isinstance(task.problem, Counting | SoftCounting):
-            raise BadInput(f"recipe option blur={self.blur:g} blurs counts, but task {task.name!r} asks for none: leave it 0")
+        if self.blur:
+            counts_of(task)
         counted = super().setup(model, task, epochs)
         grids = [part for part in model.modules() if isinstance(part, Grid)]
         objects = task.splits["train"].objects
@@ -62,7 +61,7 @@ class Detecting(Scheduled):
             return counted
         self.grid, self.image = grids[0], next(each.name for each in task.modalities if each.kind == "image")
         sizes = [int(size) + 1 for size in objects[..., CORNERS:].flatten(0, 1).amax(0)]
-        self.head = Detector(sizes).to(task_device(model))
+        self.head = Detector(sizes).to(next(model.parameters()).device)
         learning = [*self.grid.parameters(), *self.head.parameters()]
         optimizer = torch.optim.AdamW(learning, self.learning_rate, weight_decay=self.weight_decay)
         self.steps, self.total = 0, length * math.ceil(len(task.splits["train"]) / self.batch_size)
@@ -86,10 +85,9 @@ class Detecting(Scheduled):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss, a scalar, of outputs (B, width), the counts blurred."""
-        problem = self.task.problem
         if not self.blur:
             return super().loss(outputs, targets)
-        truth = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
+        truth = counts_of(self.task).truth(targets)
         counts = torch.arange(outputs.shape[1], device=outputs.device)
         aim = (-((counts - truth[:, None]) / self.blur).square() / 2).softmax(1)
         return F.cross_entropy(outputs, aim)
@@ -153,11 +151,6 @@ class Detector(nn.Module):
         for value, logits in zip(labels.unbind(1), at, strict=True):
             loss = loss + F.cross_entropy(logits, value) / len(self.sizes) if len(value) else loss
         return loss
-
-
-def task_device(model: nn.Module) -> torch.device:
-    """Where a model's parameters are."""
-    return next(model.parameters()).device
 
 
 def _mirrored(boxes: Tensor, column: int) -> Tensor:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
+from harness.models.counting.asked import counts_of
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.irlc import IRLC, NEVER, Scene, decided, margins
 from harness.models.counting.regions import what_it_sees
 from harness.models.recipe import Stage
-from harness.tasks import Batch, SoftCounting, Task
+from harness.tasks import Batch, Task
 
 SAMPLES = 5  # sequences drawn per question
 ENTROPY, INTERACTION = 0.005, 0.005
@@ -84,8 +85,7 @@ class SelfCritical(Detecting):
         head, regions, question = what_it_sees(self.model, batch.inputs, batch.present)
         assert isinstance(head, IRLC)
         scene = head.scene(regions, question)
-        problem = self.task.problem
-        truth = (problem.truth(batch.targets) if isinstance(problem, SoftCounting) else batch.targets).float()
+        truth = counts_of(self.task).truth(batch.targets).float()
         with torch.no_grad():
             greedy = decided(margins(scene, head.largest)[0]).argmax(1).float()
         many = Scene(scene.fit.repeat(SAMPLES, 1), scene.interaction.repeat(SAMPLES, 1, 1), scene.stop)

@@ -152,6 +152,11 @@ class GatedTanh(nn.Module):
         return gated
 
 
+def shares(fit: Tensor, real: Tensor) -> Tensor:
+    """The softmax over regions of their logits (B, n); what is no region has 0, and of a picture without regions all have."""
+    return fit.masked_fill(~real, torch.finfo(fit.dtype).min).softmax(1) * real
+
+
 def overlaps(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Of every pair of boxes (B, n, 4) and (B, m, 4): intersection over union, and over the first's area, (B, n, m)."""
     low = torch.maximum(one[:, :, None, :2], other[:, None, :, :2])

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
-from harness.models.counting.asked import largest_count
+from harness.models.counting.asked import counts_of
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
 from harness.models.recipe import Stage
-from harness.tasks import SoftCounting, Task
+from harness.tasks import Task
 from harness.tasks.counts import count_logits, count_of
 
 
@@ -44,11 +44,14 @@ def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
     Raises:
         BadInput: the task asks for no counts, or has no image, question or proposals.
     """
-    return of_regions(task, SoftCount(largest_count(task)), proposals)
+    return of_regions(task, SoftCount(counts_of(task).width - 1), proposals)
 
 
 class HuberCount(Detecting):
     """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as softcount, after learning to detect."""
+
+    def __init__(self, learning_rate: float = 3e-3, epochs: int = 20, batch_size: int = 64, detect: int = 10, mirror: bool = False) -> None:
+        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.
@@ -56,12 +59,10 @@ class HuberCount(Detecting):
         Raises:
             BadInput: the task asks for no counts.
         """
-        largest_count(task)
+        counts_of(task)
         return super().setup(model, task, epochs)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if not torch.allclose(outputs.diff(n=2), torch.full_like(outputs[:, 2:], -2.0), rtol=1e-2, atol=1e-1):
             raise BadInput("recipe 'softcount' takes a real-valued count, which this model does not answer: train model 'softcount'")
-        problem = self.task.problem
-        truth = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
-        return F.huber_loss(count_of(outputs), truth.to(outputs.dtype))
+        return F.huber_loss(count_of(outputs), counts_of(self.task).truth(targets).to(outputs.dtype))

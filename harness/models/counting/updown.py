@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from harness.models.counting.asked import STATE
-from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
+from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions, shares
 from harness.tasks import Task
 
 HIDDEN = 128
@@ -30,7 +29,7 @@ class UpDown(nn.Module):
     def attention(self, regions: Regions, question: Tensor) -> Tensor:
         """The weight of each region, (B, n); of a picture without regions all are 0."""
         fit: Tensor = self.weigh(self.score(regions.features, question)).squeeze(2)
-        return fit.masked_fill(~regions.real, torch.finfo(fit.dtype).min).softmax(1) * regions.real
+        return shares(fit, regions.real)
 
 
 def updown(task: Task, proposals: str = FIXED) -> nn.Module:

@@ -148,7 +148,7 @@ def test_what_does_not_fit_is_refused(task: Task, digits: Task) -> None:
         with pytest.raises(BadInput, match="no object proposals"):
             build_model(name, cells)
     for name in COUNTS_ONLY:
-        with pytest.raises(BadInput, match="answers a count"):
+        with pytest.raises(BadInput, match="a count is answered here"):
             build_model(name, digits)
     plain = Task.from_arrays({"a": torch.rand(30, 4), "b": torch.rand(30, 4)}, torch.arange(30) % 2)
     for name in [*RECIPES, *BLIND]:
