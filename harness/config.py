@@ -35,6 +35,9 @@ class Evaluation(BaseModel):
     repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
     search: str = Field("standard", description="how hard to search for the critical strength")
     attack: tuple[str, ...] = Field((), description="attacks at strength 1 that follow the search, name?option=value&...")
+    judge: Literal["answers", "neighbours"] = Field(
+        "answers", description="what fails a sample: a wrong answer, or, of models that embed, its nearest training samples lost"
+    )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63)

@@ -17,7 +17,7 @@ from attacks.expectation import STORED
 from harness.cell import OutOfTime, failed_rows, out_of_memory, run_cell
 from harness.config import Evaluation
 from harness.environment import choose_device, device_name, git_commit, versions
-from harness.loading import load_model, load_task
+from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, cells, halved, prepare
 from harness.progress import Reporter, reporting
 from harness.rundir import RunDirectory
@@ -41,8 +41,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     deadline = time.monotonic() + config.budget if config.budget else None
     device = choose_device(config.device)
     use(config.data_root)
-    task = load_task(config.task)
-    models = [load_model(name, task, device, config.seed) for name in config.model]
+    task, models = load_all(config, device)
     work = prepare(config, task, models)
     directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}")
     description = describe(work, device)

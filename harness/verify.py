@@ -15,7 +15,8 @@ from attacks.scenario import Scenario, parse
 from attacks.verify import verify
 from harness.config import Evaluation
 from harness.ledger import witness_hashes
-from harness.loading import Loaded, load_model, load_task
+from harness.loading import Loaded
+from harness.neighbourhood import load_all
 from harness.objective import TaskObjective
 from harness.plan import kept_rows
 from harness.rundir import RunDirectory
@@ -50,13 +51,18 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
     config = Evaluation.model_validate(description["config"])
     if data_root() is None:
         use(config.data_root)
-    task = load_task(config.task)
+    task, loaded = load_all(config, CPU)
     if (task.data_hash, task.definition_hash) != (identity["data"], identity["task definition"]):
         raise BadInput(
             f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
             "its witnesses cannot be re-checked"
         )
-    models = {name: _as_it_was(directory, task, name, config.seed, identity["weights"][name]) for name in config.model}
+    for model in loaded:
+        if model.weights != identity["weights"][model.name]:
+            raise BadInput(
+                f"model {model.name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked"
+            )
+    models = {model.name: model for model in loaded}
     names = task.splits["test"].samples
     kept = {names[row] for row in kept_rows(config, names)}
     for tensors, rows in directory.witnesses():
@@ -70,13 +76,6 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
                 moved = {name: tensors[key] for name, key in keys.items() if key in tensors}
                 there = len(moved) == len(keys)
                 yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed)
-
-
-def _as_it_was(directory: RunDirectory, task: Task, name: str, seed: int, weights: str) -> Loaded:
-    model = load_model(name, task, CPU, seed)
-    if model.weights != weights:
-        raise BadInput(f"model {name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked")
-    return model
 
 
 def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int) -> bool:

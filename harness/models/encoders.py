@@ -74,17 +74,22 @@ def _log_mel(modality: Modality) -> LogMel:
     return LogMel(modality.sample_rate or 16_000, MELS, window)
 
 
-def _centred(modality: Modality) -> nn.Sequential:
+def centred(modality: Modality) -> nn.Sequential:
     """Centred pixels (B, C, H, W) of an image, or else centred values (B, D)."""
     if modality.kind != "image":
         return nn.Sequential(Centred(modality), nn.Flatten())
     return nn.Sequential(Centred(modality), nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity())
 
 
+def convolved(channels: int, wider: int, stride: int) -> tuple[nn.Module, ...]:
+    """A 3×3 convolution of pixels (B, channels, H, W), a batch norm and a ReLU."""
+    return nn.Conv2d(channels, wider, 3, stride, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()
+
+
 def _image(modality: Modality, width: int) -> nn.Module:
     channels = modality.shape[0] if len(modality.shape) == 3 else 1
     return nn.Sequential(
-        *_centred(modality),
+        *centred(modality),
         nn.Conv2d(channels, 32, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(32, 32, 3, padding=1),
@@ -127,7 +132,7 @@ def _text(modality: Modality, width: int) -> nn.Module:
 
 def _features(modality: Modality, width: int) -> nn.Module:
     return nn.Sequential(
-        *_centred(modality),
+        *centred(modality),
         nn.Dropout(FEATURE_DROPOUT),  # published features are many, samples few
         nn.Linear(math.prod(modality.shape), 2 * width),
         nn.ReLU(),
@@ -154,7 +159,7 @@ def channels_first(modality: Modality) -> nn.Module:
         return _log_mel(modality)
     if modality.kind == "text":
         return Rearrange("batch position channel -> batch channel position")
-    return _centred(modality)
+    return centred(modality)
 
 
 def tokenizer(modality: Modality, width: int) -> nn.Module:
@@ -162,7 +167,7 @@ def tokenizer(modality: Modality, width: int) -> nn.Module:
     if modality.kind == "image":
         channels, side = (modality.shape[0] if len(modality.shape) == 3 else 1), max(1, min(modality.shape[-2:]) // 4)
         return nn.Sequential(
-            *_centred(modality),
+            *centred(modality),
             nn.Conv2d(channels, width, side, stride=side),
             Rearrange("batch channel height width -> batch (height width) channel"),
         )
@@ -171,5 +176,5 @@ def tokenizer(modality: Modality, width: int) -> nn.Module:
         return nn.Sequential(_log_mel(modality), frames, nn.Linear(MELS, width))
     if modality.kind == "text":
         return nn.Linear(modality.shape[-1], width)
-    whole = nn.Sequential(*_centred(modality), nn.Linear(math.prod(modality.shape), width))
+    whole = nn.Sequential(*centred(modality), nn.Linear(math.prod(modality.shape), width))
     return nn.Sequential(*whole, nn.Unflatten(1, (1, width)))

@@ -33,9 +33,13 @@ class Scheduled:
         self.model, self.task = model, task
         length = self.epochs if epochs is None else epochs
         total = max(1, length * math.ceil(len(task.splits["train"]) / self.batch_size))
-        optimizer = torch.optim.AdamW(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(self.learning(), self.learning_rate, weight_decay=self.weight_decay)
         self.schedule = LambdaLR(optimizer, lambda step: warmed(step / total))
         return [Stage("scheduled", length, optimizer, patience=length, batch_size=self.batch_size)]
+
+    def learning(self) -> list[nn.Parameter]:
+        """All that the stage moves."""
+        return list(self.model.parameters())
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch."""

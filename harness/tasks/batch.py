@@ -30,6 +30,7 @@ class Batch:
             heed it: they are accidents.
         objects: what is annotated in the image, for recipes that learn to detect first, (B, n, 4 + labels): left, top, right
             and bottom as shares of the image, then whole numbers from 0; -1 fills. No model sees it. None: nothing is.
+        asked: which of the objects the question speaks of, bool (B, n), for recipes that learn to ground it first. None: not known.
     """
 
     samples: tuple[str, ...]
@@ -40,6 +41,7 @@ class Batch:
     present: Tensor | None = None
     free: Inputs = field(default_factory=dict)
     objects: Tensor | None = None
+    asked: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -58,6 +60,7 @@ class Batch:
             None if self.present is None else self.present[index],
             take(self.free, index),
             None if self.objects is None else self.objects[index],
+            None if self.asked is None else self.asked[index],
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -67,4 +70,5 @@ class Batch:
         present = None if self.present is None else self.present.to(device)
         free = {name: mask.to(device) for name, mask in self.free.items()}
         objects = None if self.objects is None else self.objects.to(device)
-        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free, objects)
+        asked = None if self.asked is None else self.asked.to(device)
+        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free, objects, asked)

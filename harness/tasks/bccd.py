@@ -78,7 +78,8 @@ def _batch(split: str) -> Batch:
     samples = tuple(f"{name}-{cells}" for name in names for cells in NAMES)
     targets = torch.tensor([count[cells] for count in counts for cells in NAMES])
     objects = _annotated(cells).repeat_interleave(len(NAMES), 0)
-    return Batch(samples, inputs, targets, tuple(NAMES) * len(names), free={"question": WORDS.free(words)}, objects=objects)
+    asked = objects[..., -1] == torch.arange(len(NAMES)).repeat(len(names))[:, None]
+    return Batch(samples, inputs, targets, tuple(NAMES) * len(names), free={"question": WORDS.free(words)}, objects=objects, asked=asked)
 
 
 def _annotated(cells: Sequence[Sequence[Cell]]) -> Tensor:

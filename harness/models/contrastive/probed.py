@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from harness.models.encoders import encoder
+from attacks.region import Inputs
+from harness.models.encoders import centred, convolved, encoder
 from harness.models.fused import Fused, without_missing
-from harness.tasks import Task
+from harness.tasks import Modality, Task
 
 WIDTH, HIDDEN = 128, 256
 SIMCLR_OUT, BYOL_OUT = 128, 256
@@ -34,6 +35,15 @@ class Probe(nn.Module):
         return logits
 
 
+class Probed(Fused):
+    """Encoders under a linear probe, with an embedding: their features, which the probe reads."""
+
+    def embed(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
+        """(B, 128 per modality); a missing modality's part is zero."""
+        features, here = self.ordered({name: self.encode(name, inputs[name]) for name in self.encoded}, present)
+        return torch.cat(without_missing(features, here), dim=1)
+
+
 def projector(out: int, hidden: int = HIDDEN, last_norm: bool = False, norm: bool = True) -> nn.Sequential:
     """Two layers, batch norm and ReLU between them; SimCLR's ends in a batch norm as well."""
     between = [nn.BatchNorm1d(hidden)] if norm else []
@@ -47,10 +57,22 @@ def predictor(norm: bool = True) -> nn.Sequential:
     return nn.Sequential(nn.Linear(BYOL_OUT, HIDDEN), *between, nn.ReLU(), nn.Linear(HIDDEN, BYOL_OUT))
 
 
-def probed(task: Task, names: Sequence[str], heads: Sequence[nn.Module], predicts: nn.Module | None = None) -> Fused:
+def backbone(modality: Modality) -> nn.Module:
+    """An encoder (B, 128); of images three convolutions with batch norms, as pretraining without labels needs them.
+
+    A quarter of the picture's size after two of them, four parts of it pooled: a hundredth of a ResNet's work.
+    """
+    if modality.kind != "image":
+        return encoder(modality, WIDTH)
+    channels = modality.shape[0] if len(modality.shape) == 3 else 1
+    blocks = [part for sizes in ((channels, 16, 2), (16, 32, 2), (32, 64, 1)) for part in convolved(*sizes)]
+    return nn.Sequential(*centred(modality), *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * 64, WIDTH))
+
+
+def probed(task: Task, names: Sequence[str], heads: Sequence[nn.Module], predicts: nn.Module | None = None) -> Probed:
     """The encoders of these modalities under a linear probe."""
-    encoders = {name: encoder(task.modality(name), WIDTH) for name in names}
-    return Fused(task, encoders, Probe(len(names), task.problem.width, heads, predicts))
+    encoders = {name: backbone(task.modality(name)) for name in names}
+    return Probed(task, encoders, Probe(len(names), task.problem.width, heads, predicts))
 
 
 def probe_of(model: nn.Module) -> Probe:

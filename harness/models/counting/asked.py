@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from harness.models.encoders import Centred
+from harness.models.encoders import Centred, convolved
 from harness.tasks import Counting, Modality, SoftCounting, Task
 
 CHANNELS, STATE = 64, 64  # of the grid, of the question
@@ -40,14 +40,32 @@ class Grid(nn.Module):
         super().__init__()
         channels = modality.shape[0]
         if modality.kind == "image":
-            self.stem = nn.Sequential(Centred(modality), *_convolved(channels, 16, 2), *_convolved(16, 32, 2))
+            self.stem = nn.Sequential(Centred(modality), *convolved(channels, 16, 2), *convolved(16, 32, 2))
         else:
             self.stem = nn.Sequential(nn.Conv2d(channels, 32, 1), nn.BatchNorm2d(32), nn.ReLU())
-        self.last = nn.Sequential(*_convolved(32 + 2, CHANNELS, 1))
+        self.last = nn.Sequential(*convolved(32 + 2, CHANNELS, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         grid: Tensor = self.last(placed(self.stem(x)))
         return grid
+
+
+class Fit(nn.Linear):
+    """How well each place fits the question, a logit by which the model itself counts or looks: (B, n, width) to (B, n, 1).
+
+    Places are regions, or the cells of the grid row by row. A recipe that grounds questions teaches it.
+    """
+
+
+class Places(nn.Identity):
+    """In a model without such a logit, where its features of single places pass that have met the question, (B, n, width).
+
+    Changes nothing. A recipe that grounds questions reads here by a layer of its own.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
 
 
 def placed(grid: Tensor) -> Tensor:
@@ -58,20 +76,22 @@ def placed(grid: Tensor) -> Tensor:
     return torch.cat([grid, torch.stack([columns, rows]).expand(len(grid), -1, -1, -1)], 1)
 
 
-def _convolved(channels: int, wider: int, stride: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(channels, wider, 3, stride, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()
-
-
 class Question(nn.Module):
-    """One-hot words (B, n, vocabulary) to a state (B, 64): a word's embedding, and the last state of a GRU over all positions."""
+    """One-hot words (B, n, vocabulary) to a state (B, 64): embeddings, a GRU, and of its states over all positions the largest.
+
+    The largest, not the last, which has to carry every word across the padding; and embeddings of unit variance, as
+    nn.Embedding has: a linear layer's are so small that the words are heard late. Each was needed to learn which objects
+    a question means from a few thousand questions.
+    """
 
     def __init__(self, modality: Modality) -> None:
         super().__init__()
         self.embedding = nn.Linear(modality.shape[-1], WORD, bias=False)
+        nn.init.normal_(self.embedding.weight)
         self.gru = nn.GRU(WORD, STATE, batch_first=True)
 
     def forward(self, words: Tensor) -> Tensor:
-        state: Tensor = self.gru(self.embedding(words))[1][0]
+        state: Tensor = self.gru(self.embedding(words))[0].amax(1)
         return state
 
 

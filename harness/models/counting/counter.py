@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.models.counting.asked import STATE
+from harness.models.counting.asked import STATE, Fit
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions, overlaps, shares
 from harness.models.counting.updown import HIDDEN
 from harness.tasks import Counting, SoftCounting, Task
@@ -94,7 +94,7 @@ class Counted(nn.Module):
 
     def __init__(self, outputs: int, objects: int) -> None:
         super().__init__()
-        self.score, self.weigh = GatedTanh(), nn.Linear(REGION, 1)
+        self.score, self.weigh = GatedTanh(), Fit(REGION, 1)
         self.counter = Counter(objects)
         self.seen, self.asked, self.counts = nn.Linear(REGION, HIDDEN), nn.Linear(STATE, HIDDEN), nn.Linear(objects + 1, HIDDEN)
         self.classify = nn.Sequential(nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))

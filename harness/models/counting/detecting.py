@@ -1,10 +1,11 @@
-"""Counting on features that first learnt to detect, as those of all published systems did (Anderson et al., CVPR 2018)."""
+"""Counting after learning to detect objects, as the features of all published systems did, and to tell which a question means."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +13,24 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from harness.models.counting.asked import CHANNELS, Grid, counts_of
+from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
 from harness.tasks import Batch, Task
 
-CORNERS = 4
 MIRRORED = (3, 2)  # axes of an image along which it may be mirrored: from left to right, from top to bottom
-THERE_WEIGHT = 4.0  # few cells have an object
 
 
 class Detecting(Scheduled):
     """The task's loss after a stage that learns, where objects are annotated, to tell where they are and what; AdamW, a cosine.
 
+    The stage reads what objects are from the grid (Anderson et al., CVPR 2018). Where it is known which of them a question
+    speaks of, and the model makes something of single places, it learns to tell that as well, and goes on learning it while
+    it counts (Trott et al., ICLR 2018, who ground captions): from its counts alone, a model finds out late what words mean.
+
     Args:
         detect: epochs of that stage; none if 0, or if the training split has no annotated objects, or the model no grid.
+        ground: the weight of telling which objects a question speaks of; 0 leaves it out.
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
             a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
         mirror: whether images are mirrored at random, both ways; not where a question speaks of left, right, above or below.
@@ -40,9 +45,10 @@ class Detecting(Scheduled):
         detect: int = 10,
         blur: float = 0.0,
         mirror: bool = False,
+        ground: float = 1.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay, epochs, batch_size)
-        self.detect, self.blur, self.mirror = detect, blur, mirror
+        self.detect, self.blur, self.mirror, self.ground = detect, blur, mirror, ground
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage or two; `epochs` bounds both.
@@ -52,32 +58,49 @@ class Detecting(Scheduled):
         """
         if self.blur:
             counts_of(task)
-        counted = super().setup(model, task, epochs)
-        grids = [part for part in model.modules() if isinstance(part, Grid)]
-        objects = task.splits["train"].objects
-        length = self.detect if epochs is None else min(self.detect, epochs)
+        self.grounding: Grounding | None = None
         self.first: Stage | None = None
-        if not length or not grids or objects is None:
-            return counted
+        train, length = task.splits["train"], self.detect if epochs is None else min(self.detect, epochs)
+        grids = [part for part in model.modules() if isinstance(part, Grid)]
+        if not length or not grids or train.objects is None:
+            return super().setup(model, task, epochs)
+        device = next(model.parameters()).device
         self.grid, self.image = grids[0], next(each.name for each in task.modalities if each.kind == "image")
-        sizes = [int(size) + 1 for size in objects[..., CORNERS:].flatten(0, 1).amax(0)]
-        self.head = Detector(sizes).to(next(model.parameters()).device)
-        learning = [*self.grid.parameters(), *self.head.parameters()]
-        optimizer = torch.optim.AdamW(learning, self.learning_rate, weight_decay=self.weight_decay)
-        self.steps, self.total = 0, length * math.ceil(len(task.splits["train"]) / self.batch_size)
+        sizes = [int(size) + 1 for size in train.objects[..., CORNERS:].flatten(0, 1).amax(0)]
+        self.head = Detector(sizes).to(device)
+        grounding = Grounding(model).to(device)
+        if self.ground and train.asked is not None and len(grounding.readers):
+            self.grounding = grounding
+            self.grid.register_forward_hook(self._look)
+        counted = super().setup(model, task, epochs)
+        moved = self.learning() if self.grounding else list(self.grid.parameters())
+        optimizer = torch.optim.AdamW([*moved, *self.head.parameters()], self.learning_rate, weight_decay=self.weight_decay)
+        self.steps, self.total = 0, length * math.ceil(len(train) / self.batch_size)
         self.rising = LambdaLR(optimizer, lambda step: warmed(step / self.total))
         self.first = Stage("detecting", length, optimizer, patience=length, batch_size=self.batch_size)
         self.stage: Stage = self.first
         return [self.first, *counted]
 
+    def learning(self) -> list[nn.Parameter]:
+        """Of the model, and what grounds its questions."""
+        return [*super().learning(), *(self.grounding.parameters() if self.grounding else ())]
+
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, of the stage."""
         self.stage, batch = stage, self.mirrored(batch)
         if stage is not self.first:
-            return self.counted(batch, stage)
+            counted = self.counted(batch, stage)
+            return counted if self.grounding is None else counted + self.ground * self.grounding(batch, self.looked)
         assert batch.objects is not None
-        loss: Tensor = self.head(self.grid(batch.inputs[self.image]), batch.objects)
-        return loss
+        if self.grounding is None:
+            loss: Tensor = self.head(self.grid(batch.inputs[self.image]), batch.objects)
+            return loss
+        self.model(batch.inputs, batch.present)
+        both: Tensor = self.head(self.looked, batch.objects) + self.ground * self.grounding(batch, self.looked)
+        return both
+
+    def _look(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self.looked = output
 
     def counted(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of a batch in the stage that counts."""
@@ -137,17 +160,13 @@ class Detector(nn.Module):
 
     def forward(self, grid: Tensor, objects: Tensor) -> Tensor:
         """The loss, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels): corners as shares of the image, labels or -1."""
-        height, width = grid.shape[2:]
-        middle = (objects[..., :2] + objects[..., 2:CORNERS]) / 2
-        size = torch.tensor([width, height], device=grid.device)
-        column, row = (middle * size).long().minimum(size - 1).unbind(2)
-        sample, number = (objects[..., CORNERS] >= 0).nonzero(as_tuple=True)
-        cell = sample, row[sample, number], column[sample, number]
+        there = objects[..., CORNERS] >= 0
+        sample, row, column = cells(objects, there, grid)
         answers = self.read(grid).permute(0, 2, 3, 1)
-        there = torch.zeros_like(answers[..., 0])
-        there[cell] = 1
-        loss = THERE_WEIGHT * F.binary_cross_entropy_with_logits(answers[..., 0], there)
-        labels, at = objects[sample, number, CORNERS:].long(), answers[cell][:, 1:].split(self.sizes, 1)
+        wanted = torch.zeros_like(answers[..., 0])
+        wanted[sample, row, column] = 1
+        loss = THERE_WEIGHT * F.binary_cross_entropy_with_logits(answers[..., 0], wanted)
+        labels, at = objects[there][:, CORNERS:].long(), answers[sample, row, column][:, 1:].split(self.sizes, 1)
         for value, logits in zip(labels.unbind(1), at, strict=True):
             loss = loss + F.cross_entropy(logits, value) / len(self.sizes) if len(value) else loss
         return loss

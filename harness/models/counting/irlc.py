@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.models.counting.asked import STATE, counts_of
+from harness.models.counting.asked import STATE, Fit, counts_of
 from harness.models.counting.regions import BOX, FIXED, REGION, GatedTanh, Regions, of_regions, overlaps
 from harness.tasks import Task
 
@@ -41,7 +41,7 @@ class IRLC(nn.Module):
     def __init__(self, largest: int) -> None:
         super().__init__()
         self.largest = largest
-        self.score, self.weigh = GatedTanh(), nn.Linear(REGION, 1)
+        self.score, self.weigh = GatedTanh(), Fit(REGION, 1)
         self.asked = nn.Linear(STATE, ASKED)
         self.interact = nn.Sequential(nn.Linear(ASKED + 1 + 2 * BOX + 3, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
         self.stop = nn.Parameter(torch.zeros(()))

@@ -67,8 +67,16 @@ def policy_loss(drawn: Rollout, greedy: Tensor, truth: Tensor) -> Tensor:
 class SelfCritical(Detecting):
     """Self-critical policy gradient on IRLC's decisions, with an entropy bonus and small interactions."""
 
-    def __init__(self, learning_rate: float = 5e-4, epochs: int = 40, batch_size: int = 64, detect: int = 10, mirror: bool = False) -> None:
-        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror)
+    def __init__(
+        self,
+        learning_rate: float = 5e-4,
+        epochs: int = 40,
+        batch_size: int = 64,
+        detect: int = 10,
+        mirror: bool = False,
+        ground: float = 1.0,
+    ) -> None:
+        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror, ground=ground)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.

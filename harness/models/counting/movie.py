@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from harness.models.counting.asked import CHANNELS, STATE, Grid, Question, image_and_question
+from harness.models.counting.asked import CHANNELS, STATE, Grid, Places, Question, image_and_question
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.mutan import FUSED, RANK_WITH_ATTENTION, Glimpse, Mutan
 from harness.models.fused import Fused, without_missing
@@ -58,11 +58,13 @@ class Counter(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.bottlenecks = nn.ModuleList(Bottleneck() for _ in range(BOTTLENECKS))
+        self.places = Places(CHANNELS)
 
     def forward(self, grid: Tensor, question: Tensor) -> Tensor:
         for bottleneck in self.bottlenecks:
             grid = bottleneck(grid, question)
-        return grid.mean((2, 3))
+        pooled: Tensor = self.places(grid.flatten(2).transpose(1, 2)).mean(1)
+        return pooled
 
 
 class Movie(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from einops import rearrange
 from torch import Tensor, nn
 
-from harness.models.counting.asked import CHANNELS, STATE, Grid, Question, image_and_question
+from harness.models.counting.asked import CHANNELS, STATE, Fit, Grid, Question, image_and_question
 from harness.models.fused import Fused, without_missing
 from harness.tasks import Task
 
@@ -38,7 +38,7 @@ class Glimpse(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.fuse = Mutan(CHANNELS, STATE, CHANNELS, RANK_WITH_ATTENTION)
-        self.weigh = nn.Linear(CHANNELS, 1)
+        self.weigh = Fit(CHANNELS, 1)
 
     def forward(self, grid: Tensor, question: Tensor) -> Tensor:
         """(B, C) of a grid (B, C, h, w) and a question (B, state)."""

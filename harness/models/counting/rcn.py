@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.models.counting.asked import CHANNELS, STATE
+from harness.models.counting.asked import CHANNELS, STATE, Places
 from harness.models.counting.regions import FIXED, REGION, Regions, of_regions, overlaps
 from harness.tasks import Task
 
@@ -25,6 +25,7 @@ class Relation(nn.Module):
         super().__init__()
         widths = [first + second + STATE + GEOMETRY, *[HIDDEN] * LAYERS]
         self.pair = nn.Sequential(*(part for each in pairwise(widths) for part in (nn.Linear(*each), nn.ReLU())))
+        self.places = Places(HIDDEN)  # each first thing in all its pairs
         self.after = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU())
 
     def forward(self, one: Tensor, other: Tensor, question: Tensor, geometry: Tensor, real: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ class Relation(nn.Module):
         """
         size = (-1, one.shape[1], other.shape[1], -1)
         parts = (one[:, :, None].expand(size), other[:, None].expand(size), question[:, None, None].expand(size), geometry)
-        summed = (self.pair(torch.cat(parts, 3)) * real[..., None]).sum((1, 2))
+        summed = self.places((self.pair(torch.cat(parts, 3)) * real[..., None]).sum(2)).sum(1)
         related: Tensor = self.after(summed)
         return related
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
-from harness.models.counting.asked import counts_of
+from harness.models.counting.asked import Fit, counts_of
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
 from harness.models.recipe import Stage
@@ -23,7 +23,7 @@ class SoftCount(nn.Module):
     def __init__(self, largest: int) -> None:
         super().__init__()
         self.largest = largest
-        self.score, self.weigh = GatedTanh(), nn.Linear(REGION, 1)
+        self.score, self.weigh = GatedTanh(), Fit(REGION, 1)
 
     def forward(self, regions: Regions, question: Tensor) -> Tensor:
         """Logits (B, largest + 1)."""
@@ -50,8 +50,16 @@ def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
 class HuberCount(Detecting):
     """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as softcount, after learning to detect."""
 
-    def __init__(self, learning_rate: float = 3e-3, epochs: int = 20, batch_size: int = 64, detect: int = 10, mirror: bool = False) -> None:
-        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror)
+    def __init__(
+        self,
+        learning_rate: float = 3e-3,
+        epochs: int = 20,
+        batch_size: int = 64,
+        detect: int = 10,
+        mirror: bool = False,
+        ground: float = 1.0,
+    ) -> None:
+        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror, ground=ground)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from harness.models.counting.asked import STATE
+from harness.models.counting.asked import STATE, Fit
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions, shares
 from harness.tasks import Task
 
@@ -16,7 +16,7 @@ class UpDown(nn.Module):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.score, self.weigh = GatedTanh(), nn.Linear(REGION, 1)
+        self.score, self.weigh = GatedTanh(), Fit(REGION, 1)
         self.seen, self.asked = nn.Linear(REGION, HIDDEN), nn.Linear(STATE, HIDDEN)
         self.classify = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
 

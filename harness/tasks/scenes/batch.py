@@ -12,11 +12,11 @@ from torch import Tensor
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality
 from harness.tasks.scenes.place import SIDE
-from harness.tasks.scenes.plan import Scenes, planned
+from harness.tasks.scenes.plan import Array, Scenes, planned
 from harness.tasks.scenes.proposals import proposals
-from harness.tasks.scenes.questions import Question
+from harness.tasks.scenes.questions import STAR, Question
 from harness.tasks.scenes.render import clutter, objects, pictures
-from harness.tasks.scenes.vocabulary import WORDS
+from harness.tasks.scenes.vocabulary import ATTRIBUTES, PLACES, WORDS
 
 MODALITIES = (
     Modality("image", (3, SIDE, SIDE), "image", 0.0, 255.0, 127.5, "linf:8"),
@@ -54,7 +54,22 @@ def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random
     inputs = {"image": torch.tensor(picture), "question": WORDS.one_hot(each.words), "boxes": torch.tensor(boxes)}
     samples = tuple(f"{name}-{split}-{row:04d}" for row in range(count))
     groups = tuple(question.group for question in each.questions)
-    return Batch(samples, inputs, answers, groups, free={"question": WORDS.free(each.words)}, objects=_annotated(each.scenes))
+    free, known = {"question": WORDS.free(each.words)}, (_annotated(each.scenes), torch.tensor(meant(each)))
+    return Batch(samples, inputs, answers, groups, free=free, objects=known[0], asked=known[1])
+
+
+def meant(each: Asked) -> Array:
+    """Which objects a question speaks of, bool (S, 15): they have what is wanted and, but for `more`, stand where it looks."""
+    found = each.scenes.there.copy()
+    for row, question in enumerate(each.questions):
+        for column, (name, values) in enumerate(ATTRIBUTES.items()):
+            if name in question.wanted:
+                found[row] &= each.scenes.attributes[row, :, column] == values.index(question.wanted[name])
+        if question.place and question.kind == "count":
+            axis, behind = divmod(PLACES.index(question.place), 2)
+            line = each.scenes.stars[row, axis] if question.of == STAR else SIDE / 2
+            found[row] &= (each.scenes.centres[row, :, axis] > line) == bool(behind)
+    return found
 
 
 def _annotated(scenes: Scenes) -> Tensor:

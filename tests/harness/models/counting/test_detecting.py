@@ -56,8 +56,8 @@ def test_the_detector_reads_the_cell_of_an_objects_middle() -> None:
     assert bool(detector(grid, torch.full((1, 2, 5), -1.0)).isfinite())
 
 
-def test_two_stages_of_which_the_first_moves_the_grid_only(task: Task) -> None:
-    recipe = Detecting()
+def test_two_stages_of_which_the_first_moves_the_grid_only_unless_questions_are_grounded(task: Task) -> None:
+    recipe = Detecting(ground=0.0)
     model, stages = prepared(task, recipe)
     assert stages == ["detecting", "scheduled"]
     batch = task.splits["train"].take(range(8))
@@ -66,6 +66,12 @@ def test_two_stages_of_which_the_first_moves_the_grid_only(task: Task) -> None:
     touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None and bool(parameter.grad.any())}
     assert touched and all("encoders.image" in name for name in touched)
     assert any(isinstance(part, Grid) for part in model.modules())
+    grounded = Detecting()
+    model, _ = prepared(task, grounded)
+    assert grounded.first is not None
+    grounded.step(batch, grounded.first).backward()
+    touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None and bool(parameter.grad.any())}
+    assert any("encoders.question" in name for name in touched) and not any("classify" in name for name in touched)
 
 
 def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:

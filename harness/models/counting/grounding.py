@@ -1,0 +1,82 @@
+"""Learning which objects a question speaks of, before and while learning to count them, as Trott et al. ground captions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.models.counting.asked import Fit, Places
+from harness.models.counting.regions import Pooled, Regions, overlaps
+from harness.tasks import Batch
+
+CORNERS = 4
+THERE_WEIGHT = 4.0  # few cells have an object
+SAME = 0.4  # intersection over union from which a region shows an object: proposals of small objects are some pixels off
+
+
+class Grounding(nn.Module):
+    """From what a model makes of each place under the question, whether an object lies there of which the question speaks.
+
+    What says so is the model's own `Fit`, or one linear layer for each of its `Places`; both are read when it is called.
+
+    Args:
+        model: has one of them, or nothing is learnt here.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        places = [part for part in model.modules() if isinstance(part, Fit | Places)]
+        self.readers = nn.ModuleList(nn.Linear(part.width, 1) if isinstance(part, Places) else nn.Identity() for part in places)
+        self.seen: dict[int, Tensor] = {}
+        self.regions: Regions | None = None
+        for number, part in enumerate(places):
+            part.register_forward_hook(self._keep(number))
+        for pooled in model.modules():
+            if isinstance(pooled, Pooled):
+                pooled.register_forward_hook(self._note)
+
+    def forward(self, batch: Batch, grid: Tensor) -> Tensor:
+        """The loss, a scalar, of the model's last call.
+
+        Args:
+            batch: with `objects` and `asked`.
+            grid: (B, C, h, w), whose cells places are that are no regions.
+        """
+        losses = [self._loss(reader(self.seen[number]).squeeze(2), batch, grid) for number, reader in enumerate(self.readers)]
+        return torch.stack(losses).mean()
+
+    def _loss(self, logits: Tensor, batch: Batch, grid: Tensor) -> Tensor:
+        assert batch.objects is not None and batch.asked is not None
+        if self.regions is None:
+            meant = torch.zeros(len(grid), *grid.shape[2:], device=grid.device)
+            meant[cells(batch.objects, batch.asked, grid)] = 1
+            return THERE_WEIGHT * F.binary_cross_entropy_with_logits(logits, meant.flatten(1))
+        shared, at = overlaps(self.regions.boxes[..., :CORNERS], batch.objects[..., :CORNERS].clamp_min(0))[0].max(2)
+        shows, real = (shared >= SAME) & batch.asked.gather(1, at), self.regions.real
+        return F.binary_cross_entropy_with_logits(logits[real], shows[real].to(logits.dtype))
+
+    def _keep(self, number: int) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            self.seen[number] = output
+
+        return hook
+
+    def _note(self, module: nn.Module, inputs: Any, output: Regions) -> None:
+        self.regions = output
+
+
+def cells(objects: Tensor, chosen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sample, row and column of the cells of a grid (B, C, h, w) in which the middles of chosen objects lie; each (N,).
+
+    Args:
+        objects: (B, n, 4 + labels), as `Batch.objects`.
+        chosen: bool (B, n).
+    """
+    size = torch.tensor([grid.shape[3], grid.shape[2]], device=grid.device)
+    middle = (objects[..., :2] + objects[..., 2:CORNERS]) / 2
+    column, row = (middle * size).long().minimum(size - 1).unbind(2)
+    sample, number = chosen.nonzero(as_tuple=True)
+    return sample, row[sample, number], column[sample, number]

@@ -1,0 +1,161 @@
+"""Judging an embedding without labels: which of its neighbours among the training samples an attack drives away.
+
+A model that embeds is asked no class. What must stay is whom a sample lies beside: it fails when less than half of its
+nearest training samples, untouched, are still among its nearest. So every attack, sweep and check of the harness applies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks.errors import BadInput
+from attacks.objective import Verdict, preserved
+from attacks.randomness import keyed_seed
+from attacks.region import Inputs
+from harness.config import Evaluation
+from harness.loading import Loaded, load_model, load_task
+from harness.tasks import Batch, Task
+
+NEIGHBOURS = 10
+MOST_KEPT = 1_000  # training samples that are looked among
+AT_ONCE = 256
+ROW = "row"  # the input that says which sample it is; no modality, nothing moves it
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """A model with an embedding (B, D) of its inputs; a missing modality has no influence on it."""
+
+    def embed(self, inputs: Inputs, present: Tensor | None = None) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Whether a sample keeps its neighbours. Outputs are those of `Watched`, (B, 3); targets say nothing, all 0.
+
+    The score, and the prediction, is the share of neighbours kept.
+    """
+
+    @property
+    def width(self) -> int:
+        return 3
+
+    def check_targets(self, targets: Tensor) -> None:
+        """There is nothing that they could get wrong."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """What an attack raises; nothing trains on it."""
+        return outputs[:, 1] - outputs[:, 0]
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 2]
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs[:, 2]
+
+    def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
+        margin = outputs[:, 1] - outputs[:, 0]
+        return Verdict({"margin": margin}, margin >= 0)
+
+    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+        return {"neighbours_kept": predictions.double().mean().item()}
+
+
+class Watched(nn.Module):
+    """What is left of a sample's untouched neighbours: (B, 3) of inputs with their `row`.
+
+    With k neighbours, of which m, the half rounded up, must stay: first the similarity of the m-th nearest of them now, then
+    that of the (k - m + 1)-th nearest other sample. As long as the first is larger, m of them are among the k nearest, and
+    when it is not, they are not. Third, the share of them that are.
+
+    Args:
+        bank: embeddings of training samples, (N, D), of unit length.
+        near: the untouched neighbours of every test sample, rows of the bank, (T, k).
+    """
+
+    def __init__(self, model: Embedding, bank: Tensor, near: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("bank", bank)
+        self.register_buffer("near", near)
+
+    def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
+        similar = _unit(self.model.embed(inputs, present)) @ self.bank.T  # type: ignore[operator]
+        near: Tensor = self.near[inputs[ROW]]  # type: ignore[index]
+        count = near.shape[1]
+        must = -(-count // 2)
+        own = similar.gather(1, near)
+        others = similar.scatter(1, near, float("-inf"))
+        stays, comes = own.topk(must).values[:, -1], others.topk(count - must + 1).values[:, -1]
+        kept = (similar.topk(count).indices[:, :, None] == near[:, None]).any(2).to(own.dtype).mean(1)
+        return torch.stack([stays, comes, kept], 1)
+
+
+def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loaded]]:
+    """The task and the models of an evaluation, judged as it says.
+
+    Raises:
+        BadInput: one of them cannot be loaded, or judged so.
+    """
+    task = load_task(config.task)
+    models = [load_model(name, task, device, config.seed) for name in config.model]
+    if config.judge == "answers":
+        return task, models
+    judged = unlabelled(task)
+    return judged, [replace(each, module=watched(each, judged, device)) for each in models]
+
+
+def unlabelled(task: Task) -> Task:
+    """The task with `Neighbourhood` for its problem: the same inputs under the same names, no labels."""
+    splits = {
+        name: replace(
+            split,
+            inputs={**split.inputs, ROW: torch.arange(len(split))},
+            targets=torch.zeros(len(split), dtype=torch.int64),
+        )
+        for name, split in task.splits.items()
+    }
+    note = f"judged without labels: a sample fails when less than half of its {NEIGHBOURS} nearest training samples stay nearest"
+    said = "; ".join(each for each in (task.note, note) if each)
+    return replace(task, problem=Neighbourhood(), splits=splits, given=(*task.given, ROW), note=said, apart=())
+
+
+def watched(loaded: Loaded, task: Task, device: torch.device) -> Watched:
+    """A model with the neighbourhoods of all test samples; `task` as `unlabelled` made it.
+
+    Raises:
+        BadInput: the model has no embedding, or one of the wrong shape.
+    """
+    model = loaded.module
+    if not isinstance(model, Embedding):
+        raise BadInput(
+            f"model {loaded.name!r} has no embedding to judge by its neighbours: take simclr, byol or infonce, "
+            "or give your model a method embed(inputs, present) that returns (B, D)"
+        )
+    train = task.splits["train"]
+    order = sorted(range(len(train)), key=lambda row: keyed_seed("neighbours", 0, train.samples[row]))
+    with preserved(model), torch.no_grad():
+        bank = _embedded(loaded.name, model, train.take(sorted(order[:MOST_KEPT])), device)
+        queries = _embedded(loaded.name, model, task.splits["test"], device)
+        near = torch.cat([(part @ bank.T).topk(min(NEIGHBOURS, len(bank) - 1)).indices for part in queries.split(AT_ONCE)])
+    return Watched(model, bank, near).to(device).eval()
+
+
+def _embedded(name: str, model: Embedding, split: Batch, device: torch.device) -> Tensor:
+    parts = []
+    for rows in torch.arange(len(split)).split(AT_ONCE):
+        batch = split.take(rows).to(device)
+        z = model.embed(batch.inputs, None)
+        if z.ndim != 2 or len(z) != len(batch) or not bool(z.isfinite().all()):
+            raise BadInput(f"model {name!r} embeds {len(batch)} samples as {tuple(z.shape)}: it must be (B, D), and finite")
+        parts.append(_unit(z))
+    return torch.cat(parts)
+
+
+def _unit(z: Tensor) -> Tensor:
+    return F.normalize(z, dim=1)
