@@ -134,7 +134,7 @@ def verify(run: Annotated[str, typer.Argument(help="A run directory.")], data_ro
 
 @app.command()
 def reproduce(
-    study: Annotated[str, typer.Argument(help="fusion, missing or counting.")],
+    study: Annotated[str, typer.Argument(help="fusion, missing, counting or contrastive.")],
     small: Annotated[bool, typer.Option("--small", help="A few minutes: everything runs, its numbers mean nothing.")] = False,
     work: Annotated[str, typer.Option(help="Where checkpoints and runs are kept; a trial found there is not done again.")] = "results",
     page: Annotated[str | None, typer.Option(help="The page. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")] = None,

@@ -22,7 +22,7 @@ from harness.environment import choose_device, versions
 from harness.incomplete import Missing, described, grid, incomplete, tag
 from harness.loading import build_model, load_task, probe
 from harness.models import checkpoint
-from harness.models.recipe import Recipe, Stage
+from harness.models.recipe import Measuring, Recipe, Stage
 from harness.progress import Reporter, reporting
 from harness.registry import resolve
 from harness.tasks import Batch, Task
@@ -98,9 +98,10 @@ def _train_one(training: Training, task: Task, missing: Missing, path: Path, dev
     learnt_from, started = incomplete(fewer(task, training), missing, training.seed), time.monotonic()
     model, validation = fit(training, learnt_from, recipe, device, console)
     seconds = time.monotonic() - started
-    metrics = {"validation_score": validation} | {
-        f"test_{name}": value for name, value in _metrics(model, task, task.splits["test"], device).items()
-    }
+    with torch.no_grad():
+        known = recipe.measured(task.splits["test"]) if isinstance(recipe, Measuring) else {}
+    tested = _metrics(model, task, task.splits["test"], device) | known
+    metrics = {"validation_score": validation} | {f"test_{name}": value for name, value in tested.items()}
     card = {**_card(training, task, metrics), "seconds": round(seconds, 1)}
     if training.train_samples is not None:
         card["train_samples"] = len(learnt_from.splits["train"])

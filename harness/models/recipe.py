@@ -51,6 +51,14 @@ class Recipe(Protocol):
         """A score per sample (B,), higher is better; the best epoch is selected by its mean."""
 
 
+@runtime_checkable
+class Measuring(Protocol):
+    """A recipe that knows more of what it trained than the task's metrics say."""
+
+    def measured(self, test: Batch) -> dict[str, float]:
+        """Further numbers of a split for the card, by name; the model is in evaluation mode, without gradients."""
+
+
 class Supervised:
     """The task's loss on clean inputs, each sample with the modalities it has; AdamW."""
 

@@ -39,7 +39,7 @@ def counters(shorter: str, longer: str) -> tuple[System, ...]:
     plain, own = f"counting?{longer}", "&".join(each for each in longer.split("&") if not each.startswith(("blur", "learning_rate")))
     return (
         System(MOVIE, "movie", f"counting?{shorter}"),
-        System("IRLC", "irlc", f"irlc?{own}"),
+        System("IRLC", "irlc", f"irlc?learning_rate=0.002&{own}"),
         System("SoftCount", "softcount", f"softcount?{own}"),
         System("UpDown", "updown", plain),
         System("Counter", "counter", plain),

@@ -54,6 +54,10 @@ class Results:
         """A metric of the whole test split, one per seed."""
         return np.array([card["metrics"][f"test_{name}"] for card in self._cards(system)])
 
+    def knows(self, system: str, name: str) -> bool:
+        """Whether its trials have such a metric."""
+        return all(f"test_{name}" in card["metrics"] for card in self._cards(system))
+
     def checkpoint_of(self, system: str) -> Trial:
         """The trial of the first seed."""
         return self._of(system)[0]

@@ -14,6 +14,7 @@ from attacks.errors import BadInput, unknown
 from harness.environment import choose_device, device_name, versions
 from harness.loading import load_task
 from harness.reproduce.campaign import perform_all, trials
+from harness.reproduce.contrastive import CONTRASTIVE
 from harness.reproduce.counting import COUNTING
 from harness.reproduce.fusion import FUSION
 from harness.reproduce.missing import MISSING
@@ -22,7 +23,7 @@ from harness.reproduce.results import Results
 from harness.reproduce.study import Study
 from harness.tasks.dataroot import NoData
 
-STUDIES: Mapping[str, Study] = {study.name: study for study in (FUSION, MISSING, COUNTING)}
+STUDIES: Mapping[str, Study] = {study.name: study for study in (FUSION, MISSING, COUNTING, CONTRASTIVE)}
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import permutations
+from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from attacks.region import Inputs
 from harness.models.contrastive.augmentations import Augmentation
+from harness.models.contrastive.neighbours import AT_ONCE, agreed, recall, spread, voted
 from harness.models.contrastive.probed import probe_of
 from harness.models.fused import Fused
 from harness.models.recipe import Stage
 from harness.models.scheduled import warmed
-from harness.tasks import Batch, Task
+from harness.tasks import Batch, Classification, Task
 
 PROBE, TUNE = "probe", "fine-tune"
 PROBED_EPOCHS = 30
@@ -53,6 +57,33 @@ class Probing:
         with torch.set_grad_enabled(self.tuned):
             features = {name: self.model.encode(name, batch.inputs[name]) for name in self.model.encoded}
         return self.task.problem.loss(self.model.fuse(features), batch.targets).mean()
+
+    def measured(self, test: Batch) -> dict[str, float]:
+        """What the embedding knows of a split beside the probe's answers; of one without classes how far it is spread, and partners.
+
+        The spread of the embedding, and of the projections that the loss sees. The vote of the 20 nearest training samples
+        (`knn`). Of several modalities, how often the nearest of another, by the projections, is the partner, is among five
+        with it, or is of its class: the mean over all ordered pairs.
+        """
+        train = self.task.splits["train"]
+        device = next(self.model.parameters()).device
+        known, seen = self._encoded(train, device), self._encoded(test, device)
+        joint = torch.cat(list(seen.values()), 1)
+        projected = [project(z) for project, z in zip(probe_of(self.model).projectors, seen.values(), strict=True)]
+        said = {"spread": spread(joint), "projected_spread": fmean(map(spread, projected))}
+        labels = isinstance(self.task.problem, Classification)
+        if labels:
+            votes = voted(torch.cat(list(known.values()), 1), train.targets.to(device), joint)
+            said["knn"] = (votes == test.targets.to(device)).double().mean().item()
+        if pairs := list(permutations(projected, 2)):
+            said |= {f"recall_at_{n}": fmean(recall(one, other, n) for one, other in pairs) for n in (1, 5)}
+        if pairs and labels:
+            said["same_class_at_1"] = fmean(agreed(one, other, test.targets.to(device)) for one, other in pairs)
+        return said
+
+    def _encoded(self, split: Batch, device: torch.device) -> Inputs:
+        parts = [split.take(rows).to(device).inputs for rows in torch.arange(len(split)).split(AT_ONCE)]
+        return {name: torch.cat([self.model.encode(name, part[name]) for part in parts]) for name in self.model.encoded}
 
     def after_step(self, stage: Stage) -> None:
         """Nothing to do."""

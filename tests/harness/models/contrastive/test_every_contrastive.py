@@ -11,7 +11,7 @@ from tiny import tiny
 from attacks.errors import BadInput
 from harness.models.contrastive.byol import BYOL, byol, follow, risen
 from harness.models.contrastive.infonce import InfoNCE, infonce
-from harness.models.contrastive.neighbours import recall, voted
+from harness.models.contrastive.neighbours import agreed, recall, spread, voted
 from harness.models.contrastive.pretraining import PROBE, Pretraining, Probing, warmed
 from harness.models.contrastive.probed import Probe
 from harness.models.contrastive.simclr import SimCLR, simclr
@@ -160,3 +160,39 @@ def test_partners_are_recalled() -> None:
     near = torch.tensor([[1.0, 0.2, 0, 0], [1.0, 0.9, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]])
     assert recall(near, one) == 0.75
     assert recall(near, one, among=2) == 1
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_card_says_what_an_embedding_knows_beside_the_probe(name: str, task: Task) -> None:
+    recipe = WAYS[name][0](batch_size=64)
+    model, _ = fit(Training("tiny", WAYS[name][1], epochs=4), task, recipe, CPU, Console(file=io.StringIO()))
+    with torch.no_grad():
+        known = recipe.measured(task.splits["test"])
+    assert known["knn"] > 0.6 and known["spread"] > 0 and known["projected_spread"] > 0
+    assert ("recall_at_1" in known) == (name == "infonce")
+    if name == "infonce":
+        assert known["recall_at_1"] <= known["recall_at_5"] <= 1 and known["same_class_at_1"] > 0.5
+
+
+def test_a_collapsed_embedding_has_no_spread_and_an_isotropic_one_all() -> None:
+    torch.manual_seed(0)
+    assert spread(torch.ones(50, 8) * torch.rand(50, 1)) < 1e-3
+    assert spread(torch.randn(4000, 8)) == pytest.approx(1, abs=0.01)
+
+
+def test_byol_without_predictor_collapses_where_byol_does_not() -> None:
+    """Few steps suffice on a small task, with what the projections are spread."""
+    task, quiet = tiny(2), Console(file=io.StringIO())
+    found = {}
+    for predicts in (True, False):
+        recipe = BYOL(batch_size=64, predicts=predicts)
+        fit(Training("tiny", "byol-a", epochs=20), task, recipe, CPU, quiet)
+        with torch.no_grad():
+            found[predicts] = recipe.measured(task.splits["test"])["projected_spread"]
+    assert found[False] < 0.5 * found[True]
+
+
+def test_classes_agree_by_chance_or_better() -> None:
+    labels = torch.arange(6) % 2
+    one = torch.nn.functional.one_hot(labels, 2).float()
+    assert agreed(one, one, labels) == 1 and agreed(one, 1 - one, labels) == 0

@@ -1,0 +1,179 @@
+"""The contrastive study: SimCLR against BYOL over batch sizes, what holds BYOL up, and how robust encoders without labels are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from harness.measures import difference
+from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
+from harness.reproduce.results import CLEAN, Results
+from harness.reproduce.study import Effort, Setting, Study, System
+
+BATCHES = (32, 64, 128, 256, 512)
+EPOCHS, USUAL = 15, 256
+RANDOM, SUPERVISED = "random encoder, probed", "supervised"
+METHODS = {"SimCLR": "simclr", "BYOL": "byol"}
+HELD_UP = {  # what BYOL needs, each taken away alone
+    "BYOL without predictor": ("byol-{}", "&predicts=false"),
+    "BYOL without stop-gradient": ("byol-{}", "&stops=false"),
+    "BYOL without momentum": ("byol-{}", "&follows=false"),
+    "BYOL without batch norm in its heads": ("byol-{}?norm=false", ""),
+}
+COLLAPSED = 0.1  # of the spread of projections, which is 1 where their directions are isotropic
+
+
+def at(method: str, batch: int) -> str:
+    """The name of a row."""
+    return f"{method}, batch {batch}"
+
+
+def pretrained(method: str, modality: str, batch: int = USUAL, attacked: bool = True) -> System:
+    """One method at one batch size."""
+    short = METHODS[method]
+    return System(at(method, batch), f"{short}-{modality}", f"{short}?epochs={EPOCHS}&batch_size={batch}", attacked=attacked)
+
+
+def over_batches() -> tuple[System, ...]:
+    """All rows on MNIST: both methods over batch sizes, attacked at the usual one, what they stand against, and the collapse checks."""
+    rows = [pretrained(method, "image", batch, attacked=batch == USUAL) for method in METHODS for batch in BATCHES]
+    against = [System(RANDOM, "simclr-image", "probe"), System(SUPERVISED, "simclr-image", "probe?tuned=true")]
+    lacking = [
+        System(name, model.format("image"), f"byol?epochs={EPOCHS}&batch_size={USUAL}{lack}", attacked=False)
+        for name, (model, lack) in HELD_UP.items()
+    ]
+    return (*rows, *against, *lacking)
+
+
+def across(*modalities: str) -> tuple[System, ...]:
+    """Each modality alone without labels, all of them contrasted with each other, and the same encoders with labels."""
+    alone = [
+        System(f"{method}, {name}", f"{short}-{name}", f"{short}?epochs={EPOCHS}", attacked=False)
+        for name in modalities
+        for method, short in METHODS.items()
+    ]
+    contrasted = f"infonce?epochs={2 * EPOCHS}"
+    return (
+        *alone,
+        System("InfoNCE across modalities", "infonce", contrasted),
+        System(SUPERVISED, "infonce", "probe?tuned=true"),
+        System(RANDOM, "infonce", "probe", attacked=False),
+    )
+
+
+def told(results: Mapping[str, Results], page: Page) -> None:
+    """The whole page."""
+    page.say(
+        "Encoders that learn without labels, then a linear probe on them, frozen. Scores are test accuracies over the whole test split,",
+        "means over seeds ± their standard deviation; kNN is the vote of the 20 nearest training samples; the spread is 1 where the",
+        "directions of the embedding, or of the projections that the loss sees, are isotropic and 0 where all are one. Robust accuracy",
+        "is an upper bound found by the search at strength 1. Differences are in points with a two-way bootstrap interval (seeds and",
+        "samples), bold where it excludes zero.",
+    )
+    for name, result in results.items():
+        page.heading(name)
+        page.say(f"{len(result.trials[0].effort.seeds)} seeds.")
+        if name == "mnist":
+            _batches(result, page)
+        else:
+            _across(result, page)
+
+
+def _batches(result: Results, page: Page) -> None:
+    page.table(
+        ["linear probe, by batch size", *map(str, BATCHES)],
+        [[method, *(of_seeds(result.metric(at(method, batch), "accuracy")) for batch in BATCHES)] for method in METHODS],
+    )
+    falls = {m: result.metric(at(m, BATCHES[-1]), "accuracy").mean() - result.metric(at(m, BATCHES[0]), "accuracy").mean() for m in METHODS}
+    told = "; ".join(f"{method} {100 * -fall:+.1f} points" for method, fall in falls.items())
+    steps = BATCHES[-1] // BATCHES[0]
+    page.say(
+        f"From batch {BATCHES[-1]} to {BATCHES[0]}: {told}. The lecture's point is that BYOL loses less as batches shrink. Epochs are the",
+        f"same, {EPOCHS}, so a batch of {BATCHES[0]} takes {steps} times as many steps as one of {BATCHES[-1]}.",
+    )
+    page.picture(_figure(result), "batches", "Accuracy of a linear probe against the batch size of pretraining")
+    usual = [at(method, USUAL) for method in METHODS]
+    _known(result, [*usual, RANDOM, SUPERVISED], page)
+    chance = 1 - result.metric(RANDOM, "accuracy").mean()
+    left = {name: (1 - result.metric(name, "accuracy").mean()) / chance for name in usual}
+    page.say("Of the random encoder's error remains: " + "; ".join(f"{name} {100 * share:.0f} %" for name, share in left.items()) + ".")
+    _robust(result, [*usual, SUPERVISED, RANDOM], usual, page)
+    page.heading("What holds BYOL up", 3)
+    rows = [at("BYOL", USUAL), *HELD_UP]
+    _known(result, rows, page)
+    fallen = [each for each in HELD_UP if result.metric(each, "projected_spread").mean() < COLLAPSED]
+    worse = [f"{each} {100 * (result.metric(each, 'accuracy') - result.metric(rows[0], 'accuracy')).mean():+.1f}" for each in HELD_UP]
+    page.say(
+        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. In points of the probe: {'; '.join(worse)}."
+    )
+
+
+def _across(result: Results, page: Page) -> None:
+    named = [system.name for system in result.setting.systems]
+    _known(result, named, page)
+    contrasted = named[-3]
+    recalls = [f"{label} {of_seeds(result.metric(contrasted, name))}" for name, label in _retrieved(result, contrasted)]
+    count = len(result.task.splits["test"])
+    page.say(f"{contrasted}, among all {count} test samples, the mean over ordered pairs of modalities: {'; '.join(recalls)}.")
+    page.say(f"By chance the partner is first in {1 / count:.4f} of cases.")
+    _robust(result, [contrasted, SUPERVISED], [contrasted], page)
+
+
+def _retrieved(result: Results, name: str) -> list[tuple[str, str]]:
+    labels = {"recall_at_1": "the partner first", "recall_at_5": "among five", "same_class_at_1": "of its class"}
+    return [(metric, label) for metric, label in labels.items() if result.knows(name, metric)]
+
+
+def _known(result: Results, named: list[str], page: Page) -> None:
+    columns = {"accuracy": "linear probe", "knn": "kNN", "spread": "spread", "projected_spread": "spread of the projections"}
+    known = {metric: label for metric, label in columns.items() if result.knows(named[0], metric)}
+    page.table(["", *known.values()], [[each, *(of_seeds(result.metric(each, metric)) for metric in known)] for each in named])
+
+
+def _robust(result: Results, named: list[str], own: list[str], page: Page) -> None:
+    scenarios = [str(each) for each in result.task.scenarios()]
+    page.say(f"Attacked: {result.scores(named[0]).shape[1]} test samples, search `{result.trials[0].effort.search}`.")
+    page.table(
+        ["robust accuracy", CLEAN, *scenarios],
+        [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in named],
+    )
+    page.table(
+        ["less supervised", CLEAN, *scenarios],
+        [
+            [
+                each,
+                points(difference(result.scores(each), result.scores(SUPERVISED))),
+                *(points(difference(result.scores(each, s), result.scores(SUPERVISED, s))) for s in scenarios),
+            ]
+            for each in own
+        ],
+    )
+
+
+def _figure(result: Results) -> go.Figure:
+    """The probe's accuracy against the batch size, one line per method."""
+    figure = go.Figure()
+    for number, method in enumerate(METHODS):
+        scores = [result.metric(at(method, batch), "accuracy") for batch in BATCHES]
+        figure.add_scatter(
+            x=[str(batch) for batch in BATCHES], y=[each.mean() for each in scores], name=method, mode="lines+markers",
+            line={"color": qualitative.D3[number]}, error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
+        )  # fmt: skip
+    figure.update_xaxes(title="batch size", type="category")
+    figure.update_yaxes(title="accuracy of a linear probe")
+    figure.update_layout(width=760, height=420, template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    return figure
+
+
+CONTRASTIVE = Study(
+    "contrastive",
+    {
+        "mnist": Setting("mnist", over_batches(), Effort(samples=64)),
+        "avmnist": Setting("avmnist", across("image", "audio"), Effort(samples=48)),
+        "digits": Setting("digits", across("image", "audio", "text"), Effort(samples=48)),
+        "scenes": Setting("vqa", across("image", "question"), Effort(samples=48)),
+    },
+    told,
+)
