@@ -35,6 +35,9 @@ def evaluate(
     attack: Annotated[
         Many | None, typer.Option(help="Follows the search at strength 1, as 'torchattacks:APGD?steps=50'; may be repeated.")
     ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="What fails: answers, or neighbours (of models that embed, without labels). [answers]")
+    ] = None,
     samples: Annotated[str | None, typer.Option(help="How many test samples, or 'all'. [100]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [0]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,
@@ -48,6 +51,10 @@ def evaluate(
     budget: Annotated[str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h); the same command goes on.")] = None,
     trust: Annotated[
         bool | None, typer.Option("--trust/--no-trust", help="Check how far each worst-case number can be trusted. [trust]")
+    ] = None,
+    attributions: Annotated[
+        int | None,
+        typer.Option(help="Samples of each model of which to store what speaks for the right answer. [0]", min=0),
     ] = None,
     out: Annotated[str | None, typer.Option(help="The run directory, a path or URL. [runs/TASK-ID]")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")] = None,

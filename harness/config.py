@@ -46,6 +46,7 @@ class Evaluation(BaseModel):
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
     compile: bool = Field(False, description="compile the model for the search; the first steps are slow")
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
+    attributions: int = Field(0, ge=0, description="for how many samples of each model to store what speaks for the right answer")
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
     trust: bool = Field(True, description="check how far each worst-case number can be trusted")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
@@ -58,7 +59,7 @@ class Evaluation(BaseModel):
             raise ValueError("give one text, or a list of texts")
         return values
 
-    @field_validator("repeats", "limit", "seed", "batch_size", "budget", mode="before")
+    @field_validator("repeats", "limit", "seed", "batch_size", "attributions", "budget", mode="before")
     @classmethod
     def _no_bool(cls, value: Any) -> Any:
         if isinstance(value, bool):
@@ -95,7 +96,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"data_root", "batch_size", "device", "budget", "trust", "out"}
+RESULT_NEUTRAL = {"data_root", "batch_size", "device", "budget", "trust", "attributions", "out"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from attacks.errors import BadInput, ModelBroke
 from attacks.expectation import STORED
+from harness.attributions import attribute, key_of
 from harness.cell import OutOfTime, failed_rows, out_of_memory, run_cell
 from harness.config import Evaluation
 from harness.environment import choose_device, device_name, git_commit, versions
@@ -54,9 +55,19 @@ def evaluate(config: Evaluation, console: Console) -> int:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
     if config.trust and status != STOPPED:
         directory.note_trust(check_run(work, device, directory.table("ledger").to_pylist()))
+    if config.attributions and status != STOPPED:
+        _attribute(work, directory, device, console)
     directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})
     console.print(printed(summarise(directory)))
     return 5 if status == FAILED else 0
+
+
+def _attribute(work: Work, directory: RunDirectory, device: torch.device, console: Console) -> None:
+    ledger = directory.table("ledger").to_pylist()
+    with reporting(console, "attributions", len(work.models)) as reporter:
+        for model in work.models:
+            directory.add_attributions(key_of(model), attribute(work, model, ledger, device))
+            reporter.advance(1, f"models, {model.name}")
 
 
 @dataclass(eq=False)

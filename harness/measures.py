@@ -154,11 +154,11 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
         samples = sorted(set.intersection(*(set(scores) for scores in game.values()))) if len(game) == 2 ** len(modalities) else []
         if samples:
             values = {present: np.array([scores[sample] for sample in samples]) for present, scores in game.items()}
-            found[model] = {name: estimate(lambda each: float(each.mean()), _shapley(values, at)) for at, name in enumerate(modalities)}
+            found[model] = {name: estimate(lambda each: float(each.mean()), shapley(values, at)) for at, name in enumerate(modalities)}
     return found
 
 
-def _shapley(values: Mapping[str, Array], player: int) -> Array:
+def shapley(values: Mapping[str, Array], player: int) -> Array:
     """Per sample, Σ_S |S|! (M - |S| - 1)! / M! · (v(S with the player) - v(S)), over the subsets S of the others."""
     count = len(next(iter(values)))
     others = [at for at in range(count) if at != player]
@@ -166,11 +166,12 @@ def _shapley(values: Mapping[str, Array], player: int) -> Array:
     for size in range(count):
         weight = factorial(size) * factorial(count - size - 1) / factorial(count)
         for subset in combinations(others, size):
-            total += weight * (values[_bits(count, (*subset, player))] - values[_bits(count, subset)])
+            total += weight * (values[bits(count, (*subset, player))] - values[bits(count, subset)])
     return total
 
 
-def _bits(count: int, present: Sequence[int]) -> str:
+def bits(count: int, present: Sequence[int]) -> str:
+    """The bit string of `count` modalities of which these are present."""
     return "".join("1" if at in present else "0" for at in range(count))
 
 

@@ -21,6 +21,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from attacks.errors import BadInput
+from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
 from harness.ledger import LEDGER
 
@@ -87,6 +88,11 @@ class RunDirectory:
         """Write `trust.json`: per model, scenario and flag, what the check said."""
         self._write(TRUST_FILE, json.dumps(flags, indent=1).encode() + b"\n")
 
+    def add_attributions(self, key: str, found: Attributed) -> None:
+        """Write what is attributed to the inputs of a model; the table last."""
+        self._write(f"attributions/{key}.safetensors", to_safetensors(found.tensors))
+        self._write(f"attributions/{key}.parquet", _parquet(found.rows, ATTRIBUTIONS))
+
     def trust(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
         """What `trust.json` says; nothing where no checks were made.
 
@@ -118,9 +124,9 @@ class RunDirectory:
         self._write(f"ledger/{key}{FAILED}.parquet", _parquet(rows, LEDGER))
 
     def table(self, name: str) -> pa.Table:
-        """All parts of a table: samples, sweep or ledger."""
+        """All parts of a table: samples, sweep, ledger or attributions."""
         parts = [self._read_part(f"{name}/{part}") for part in self._parts(name)]
-        return pa.concat_tables(parts) if parts else SCHEMAS[name].empty_table()
+        return pa.concat_tables(parts) if parts else {**SCHEMAS, "attributions": ATTRIBUTIONS}[name].empty_table()
 
     def _read_part(self, name: str) -> pa.Table:
         try:

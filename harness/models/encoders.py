@@ -37,8 +37,9 @@ class Centred(nn.Module):
 class LogMel(nn.Module):
     """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel triangles."""
 
-    def __init__(self, sample_rate: int, mels: int, window: int = WINDOW, hop: int = 128, floor: float = 1e-2) -> None:
+    def __init__(self, sample_rate: int, mels: int, window: int = WINDOW, hop: int = 128, floor: float = 1e-2, of: str = "") -> None:
         super().__init__()
+        self.shows, self.of = "log-mel", of  # attributions are told of what it makes of that modality, too
         self.window_length, self.hop, self.floor = window, hop, floor
         self.register_buffer("window", torch.hann_window(window), persistent=False)
         self.register_buffer("filters", mel_filters(sample_rate, mels, window // 2 + 1), persistent=False)
@@ -71,7 +72,7 @@ def _log_mel(modality: Modality) -> LogMel:
             f"modality {modality.name!r} has shape {modality.shape}, but the audio encoder takes waveforms (T,) of at least "
             f"{shortest} values: reshape or pad it, or declare its kind as features"
         )
-    return LogMel(modality.sample_rate or 16_000, MELS, window)
+    return LogMel(modality.sample_rate or 16_000, MELS, window, of=modality.name)
 
 
 def centred(modality: Modality) -> nn.Sequential:

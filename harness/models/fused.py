@@ -48,6 +48,14 @@ class Fused(nn.Module):
             here[:, [position for position, given in enumerate(self.given) if not given]] = present[:, self.columns]
         return ordered, here
 
+    def explain(self, inputs: Inputs, present: Tensor | None = None) -> dict[str, Tensor]:
+        """What the fusion shows of how it came to its answer; see `harness.models.protocols.Explaining`."""
+        explained = getattr(self.fusion, "explained", None)
+        if explained is None:
+            return {}
+        at, shown = explained(*self.ordered({name: self.encode(name, inputs[name]) for name in self.encoded}, present))
+        return {} if shown is None else {self.encoded[at]: shown}
+
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, width) of inputs (B, ...) per modality."""
         return self.fuse({name: self.encode(name, inputs[name]) for name in self.encoded}, present)

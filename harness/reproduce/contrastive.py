@@ -106,7 +106,8 @@ def _batches(result: Results, page: Page) -> None:
     fallen = [each for each in HELD_UP if result.metric(each, "projected_spread").mean() < COLLAPSED]
     worse = [f"{each} {100 * (result.metric(each, 'accuracy') - result.metric(rows[0], 'accuracy')).mean():+.1f}" for each in HELD_UP]
     page.say(
-        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. In points of the probe: {'; '.join(worse)}."
+        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}.",
+        f"In points of the probe: {'; '.join(worse)}.",
     )
 
 

@@ -107,6 +107,14 @@ class Counted(nn.Module):
         answer: Tensor = self.classify(fused)
         return answer
 
+    def weights(self, regions: Regions, question: Tensor) -> Tensor:
+        """How much each region counts, (B, n): the attention of those looked at, shared among the copies of an object."""
+        logits = self.attention(regions, question)
+        a, apart = self.counter.chosen(logits, regions.boxes[..., :4])
+        share = a / self.counter.copies(a, apart, a[:, :, None] * a[:, None])
+        best = min(self.counter.objects, logits.shape[1])
+        return torch.zeros_like(logits).scatter(1, logits.topk(best, dim=1).indices, share[:, :best])
+
     def attention(self, regions: Regions, question: Tensor) -> Tensor:
         """The logit of each region to be counted, (B, n); -inf for what is no region."""
         fit: Tensor = self.weigh(self.score(regions.features, question)).squeeze(2)

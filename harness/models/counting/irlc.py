@@ -50,6 +50,14 @@ class IRLC(nn.Module):
         """Logits (B, largest + 1)."""
         return decided(margins(self.scene(regions, question), self.largest)[0])
 
+    def weights(self, regions: Regions, question: Tensor) -> Tensor:
+        """Which regions were counted, (B, n): 1 of the first, and the later the less, 1 / step; 0 of those that were not."""
+        found, chosen = margins(self.scene(regions, question), self.largest)
+        count = decided(found).argmax(1)
+        steps = torch.arange(chosen.shape[1], device=chosen.device)
+        marks = (steps < count[:, None]) / (steps + 1.0)
+        return torch.zeros_like(regions.boxes[..., 0]).scatter(1, chosen, marks.to(regions.boxes.dtype))
+
     def scene(self, regions: Regions, question: Tensor) -> Scene:
         """The logits that the loop starts from, and the interactions."""
         seen = self.score(regions.features, question)

@@ -48,8 +48,13 @@ class Bottleneck(nn.Module):
 
     def modulated(self, v: Tensor, question: Tensor) -> Tensor:
         """conv(v̄), (B, narrow, h, w)."""
-        reduced: Tensor = self.reduce(v) + self.modulate(v * self.gamma(question)[:, :, None, None])
+        reduced: Tensor = self.reduce(v) + self.modulation(v, question)
         return reduced
+
+    def modulation(self, v: Tensor, question: Tensor) -> Tensor:
+        """W_c(v ⊗ Δγ), (B, narrow, h, w)."""
+        added: Tensor = self.modulate(v * self.gamma(question)[:, :, None, None])
+        return added
 
 
 class Counter(nn.Module):
@@ -66,6 +71,15 @@ class Counter(nn.Module):
         pooled: Tensor = self.places(grid.flatten(2).transpose(1, 2)).mean(1)
         return pooled
 
+    def modulation(self, grid: Tensor, question: Tensor) -> Tensor:
+        """Where the question changes what is seen, (B, h, w): the norm of W_c(v ⊗ Δγ), the mean over the bottlenecks."""
+        norms = []
+        for bottleneck in self.bottlenecks:
+            assert isinstance(bottleneck, Bottleneck)
+            norms.append(bottleneck.modulation(grid, question).norm(dim=1))
+            grid = bottleneck(grid, question)
+        return torch.stack(norms).mean(0)
+
 
 class Movie(nn.Module):
     """The counter under a layer norm and a classifier; takes the features [grid, question]."""
@@ -81,6 +95,10 @@ class Movie(nn.Module):
         grid, question = without_missing(features, here)
         logits: Tensor = self.classify(self.counter(grid, question))
         return logits
+
+    def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor]:
+        """The modulation map of the image, (B, h, w)."""
+        return 0, self.counter.modulation(*without_missing(features, here))
 
 
 def movie(task: Task) -> Fused:
@@ -111,6 +129,10 @@ class ThreeBranches(nn.Module):
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
         logits: Tensor = self.heads[0](self.joined(features, here)[0])
         return logits
+
+    def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor]:
+        """The modulation map of the image, (B, h, w)."""
+        return 0, self.counter.modulation(*without_missing(features, here))
 
     def branches(self, features: list[Tensor], here: Tensor) -> list[Tensor]:
         """The logits of all three branches, each (B, outputs), as training needs them."""

@@ -42,10 +42,18 @@ class Glimpse(nn.Module):
 
     def forward(self, grid: Tensor, question: Tensor) -> Tensor:
         """(B, C) of a grid (B, C, h, w) and a question (B, state)."""
-        places = rearrange(grid, "batch channel height width -> batch (height width) channel")
-        weights = self.weigh(self.fuse(places, question[:, None]).relu()).softmax(1)
-        seen: Tensor = (weights * places).sum(1)
+        places = _places(grid)
+        seen: Tensor = (self.weights(places, question)[:, :, None] * places).sum(1)
         return seen
+
+    def weights(self, places: Tensor, question: Tensor) -> Tensor:
+        """How much of its look each place gets, (B, n), of places (B, n, C)."""
+        fit: Tensor = self.weigh(self.fuse(places, question[:, None]).relu())
+        return fit.squeeze(2).softmax(1)
+
+
+def _places(grid: Tensor) -> Tensor:
+    return rearrange(grid, "batch channel height width -> batch (height width) channel")
 
 
 class Answer(nn.Module):
@@ -62,6 +70,11 @@ class Answer(nn.Module):
         seen = grid.mean((2, 3)) if self.glimpse is None else self.glimpse(grid, question)
         logits: Tensor = self.classify(self.fuse(seen, question))
         return logits
+
+    def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor | None]:
+        """Where the question looks in the image, (B, h, w)."""
+        grid, question = without_missing(features, here)
+        return 0, None if self.glimpse is None else self.glimpse.weights(_places(grid), question).view(len(grid), *grid.shape[2:])
 
 
 def mutan(task: Task, attention: bool = True) -> Fused:

@@ -16,6 +16,7 @@ from harness.models.fused import Fused, without_missing
 from harness.tasks import Detector, Task
 
 BOXES = "boxes"
+BOXES_AT = 2  # among the features of a model of regions
 FIXED, RECOMPUTED = "fixed", "recomputed"
 POINTS = 3  # per axis of a box
 REGION = 64  # width of a region's features
@@ -73,6 +74,14 @@ class OfRegions(nn.Module):
         logits: Tensor = self.head(*self.regions(features, here))
         return logits
 
+    def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor | None]:
+        """Which input, and how much each of its boxes counted, (B, n, 5): corners and weight; None if the head does not say."""
+        weigh = getattr(self.head, "weights", None)
+        if weigh is None:
+            return BOXES_AT, None
+        regions, question = self.regions(features, here)
+        return BOXES_AT, torch.cat([regions.boxes[..., :4], weigh(regions, question)[..., None].to(regions.boxes.dtype)], 2)
+
     def regions(self, features: list[Tensor], here: Tensor) -> tuple[Regions, Tensor]:
         """The regions, and the question's state (B, 64)."""
         seen = torch.stack([here[:, 0], here[:, 1], here[:, 0]], 1)
@@ -94,6 +103,10 @@ class Redetected(nn.Module):
         """Outputs (B, width) of inputs (B, ...) per modality; the boxes among them are not read."""
         outputs: Tensor = self.model(self.detected(inputs), present)
         return outputs
+
+    def explain(self, inputs: Inputs, present: Tensor | None = None) -> dict[str, Tensor]:
+        """The boxes that it sees, and how much each counted."""
+        return self.model.explain(self.detected(inputs), present)
 
     def detected(self, inputs: Inputs) -> Inputs:
         """The inputs with the boxes that the detector sees in the image."""

@@ -27,9 +27,9 @@ class SoftCount(nn.Module):
 
     def forward(self, regions: Regions, question: Tensor) -> Tensor:
         """Logits (B, largest + 1)."""
-        return count_logits(self.counted(regions, question).sum(1), self.largest)
+        return count_logits(self.weights(regions, question).sum(1), self.largest)
 
-    def counted(self, regions: Regions, question: Tensor) -> Tensor:
+    def weights(self, regions: Regions, question: Tensor) -> Tensor:
         """How much each region counts, (B, n) from 0 to 1."""
         share: Tensor = self.weigh(self.score(regions.features, question)).squeeze(2).sigmoid()
         return share * regions.real

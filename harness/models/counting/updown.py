@@ -22,11 +22,11 @@ class UpDown(nn.Module):
 
     def forward(self, regions: Regions, question: Tensor) -> Tensor:
         """Logits (B, outputs)."""
-        seen = (self.attention(regions, question)[:, :, None] * regions.features).sum(1)
+        seen = (self.weights(regions, question)[:, :, None] * regions.features).sum(1)
         logits: Tensor = self.classify(self.seen(seen).relu() * self.asked(question).relu())
         return logits
 
-    def attention(self, regions: Regions, question: Tensor) -> Tensor:
+    def weights(self, regions: Regions, question: Tensor) -> Tensor:
         """The weight of each region, (B, n); of a picture without regions all are 0."""
         fit: Tensor = self.weigh(self.score(regions.features, question)).squeeze(2)
         return shares(fit, regions.real)

@@ -165,7 +165,7 @@ def test_partners_are_recalled() -> None:
 @pytest.mark.parametrize("name", WAYS)
 def test_the_card_says_what_an_embedding_knows_beside_the_probe(name: str, task: Task) -> None:
     recipe = WAYS[name][0](batch_size=64)
-    model, _ = fit(Training("tiny", WAYS[name][1], epochs=4), task, recipe, CPU, Console(file=io.StringIO()))
+    fit(Training("tiny", WAYS[name][1], epochs=4), task, recipe, CPU, Console(file=io.StringIO()))
     with torch.no_grad():
         known = recipe.measured(task.splits["test"])
     assert known["knn"] > 0.6 and known["spread"] > 0 and known["projected_spread"] > 0

@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
 from attacks.search import search
 from harness.cost import cost
 from harness.loading import build_model
+from harness.models.counting.movie import Bottleneck, Movie
 from harness.models.counting.regions import BOXES, Redetected
 from harness.models.fused import Fused
 from harness.objective import TaskObjective
-from harness.tasks import Batch, SoftCounting, Task, bccd, counting, howmany_qa, tallyqa
+from harness.tasks import Batch, SoftCounting, Task, bccd, counting, counts, howmany_qa, tallyqa
 from harness.tasks.blobs import blobs
 from harness.tasks.dataroot import VARIABLE
 from harness.train import Training, fit, recipe_of
@@ -177,3 +179,47 @@ def test_votes_and_grids_of_features_will_do(name: str, tmp_path: Path, monkeypa
     assert isinstance(votes.problem, SoftCounting) and grids.modalities[0].kind == "features"
     for published in (votes, grids):
         fit(Training(published.name, name, epochs=1), published, recipe_of("scheduled"), torch.device("cpu"), Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize("name", ["irlc", "softcount", "updown", "counter"])
+def test_models_of_regions_show_which_boxes_counted(name: str, task: Task) -> None:
+    model, batch = built(name, task), task.splits["test"].take(range(16))
+    shown = model.explain(batch.inputs, None)[BOXES]
+    boxes = batch.inputs[BOXES]
+    assert shown.shape == (*boxes.shape[:2], 5) and torch.equal(shown[..., :4], boxes[..., :4])
+    assert bool((shown[..., 4] >= 0).all()) and not bool(shown[..., 4][boxes[..., 2] <= boxes[..., 0]].any())
+    counted, answers = shown[..., 4], model(batch.inputs, None)
+    if name == "irlc":
+        assert torch.equal((counted > 0).sum(1), answers.argmax(1))
+        for row in counted:
+            steps = sorted((1 / row[row > 0]).round().int().tolist())
+            assert steps == list(range(1, len(steps) + 1))
+    elif name == "softcount":
+        torch.testing.assert_close(counts.count_of(answers), counted.sum(1), rtol=1e-3, atol=1e-3)
+    elif name == "updown":
+        assert bool(((counted.sum(1) - 1).abs() < 1e-5).logical_or(counted.sum(1) == 0).all())
+
+
+@pytest.mark.parametrize("name", ["movie", "movie-vqa", "mutan"])
+def test_models_of_the_grid_show_a_map_that_the_question_moves(name: str, task: Task) -> None:
+    model, batch = built(name, task), task.splits["test"].take(range(4))
+    shown = model.explain(batch.inputs, None)["image"]
+    assert shown.shape == (4, 16, 16) and bool((shown >= 0).all())
+    other = {**batch.inputs, "question": batch.inputs["question"].flip(0)}
+    assert not torch.equal(model.explain(other, None)["image"], shown)
+
+
+@pytest.mark.parametrize("name", ["rcn", "mutan?attention=false", "question-blind", "image-blind"])
+def test_models_with_nothing_to_show_say_so(name: str, task: Task) -> None:
+    assert built(name, task).explain(task.splits["test"].take(range(4)).inputs, None) == {}
+
+
+def test_without_a_question_nothing_is_modulated(task: Task) -> None:
+    """Zero maps of the question leave the grid as it was: the map is 0 everywhere."""
+    model, batch = built("movie", task), task.splits["test"].take(range(2))
+    assert isinstance(model.fusion, Movie)
+    for bottleneck in model.fusion.counter.bottlenecks:
+        assert isinstance(bottleneck, Bottleneck)
+        nn.init.zeros_(bottleneck.gamma.weight)
+        nn.init.zeros_(bottleneck.gamma.bias)
+    assert not bool(model.explain(batch.inputs, None)["image"].any())

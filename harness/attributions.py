@@ -1,0 +1,325 @@
+"""Attributions: what of an input speaks for the right answer, clean, on the smallest witness, and with a modality missing.
+
+Attributed is how far a sample is from failing, minus the margin of its verdict, which every kind of task has: of a classifier
+the logit of the right class less that of the best other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from attacks.objective import preserved
+from attacks.randomness import keyed_seed
+from attacks.region import Inputs
+from attacks.scenario import Scenario
+from attacks.search import search_all
+from harness.loading import Loaded
+from harness.measures import bits, shapley
+from harness.models.protocols import Explaining
+from harness.objective import TaskObjective
+from harness.plan import Work
+from harness.sweep import MAX_SUBSETS
+from harness.tasks import Batch, Modality, Task
+
+ATTRIBUTIONS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("why", pa.string()),
+        ("condition", pa.string()),
+        ("method", pa.string()),
+        ("modality", pa.string()),
+        ("share", pa.float64()),
+        ("shapley", pa.float64()),
+        ("output", pa.float64()),
+        ("baseline", pa.float64()),
+        ("delta", pa.float64()),
+        ("tensor", pa.string()),
+    ]
+)
+CLEAN = "clean"
+CLOSEST, FURTHEST, RANDOM = "closest", "furthest", "random"
+GRADIENTS, ABLATION, SHOWN = "integrated gradients", "feature ablation", "shown"
+STEPS, MORE_STEPS = 64, 256  # of the path from the stand-ins to the input
+TRUSTED = 0.1  # of the difference that attributions add up to: what may be missing before more steps, then ablation, take over
+AT_ONCE = 64  # inputs the model sees together
+PIECES = 64  # about so many parts of an image, or of a sound, are taken away one by one
+
+
+@dataclass(eq=False)
+class Attributed:
+    """What is stored of one model: rows of `ATTRIBUTIONS`, and tensors by the names in them."""
+
+    rows: list[dict[str, Any]]
+    tensors: Inputs
+
+    def add(self, row: dict[str, Any], tensor: Tensor) -> None:
+        """A row, with the name of its tensor."""
+        name = "|".join(row[key] for key in ("model", "sample", "condition", "method", "modality"))
+        self.tensors[name] = tensor.detach().float().cpu().contiguous()
+        self.rows.append({**row, "tensor": name})
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One condition of a few samples: the inputs (B, ...) as they are there, and which modalities are present, bool (B, M)."""
+
+    name: str
+    batch: Batch
+    present: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What one method says of a case.
+
+    Attributes:
+        parts: per modality, (B, *shape); of what a model makes of one inside, under ``modality, name``.
+        output, baseline: what is attributed, at the inputs and at the stand-ins, (B,).
+    """
+
+    method: str
+    parts: Inputs
+    output: Tensor
+    baseline: Tensor
+
+    def delta(self, names: Sequence[str]) -> Tensor:
+        """By how much the attributions of these modalities miss the difference they should add up to, (B,)."""
+        return sum((self.parts[name].flatten(1).sum(1) for name in names), torch.zeros_like(self.output)) - (self.output - self.baseline)
+
+
+def attribute(work: Work, model: Loaded, ledger: Sequence[Mapping[str, Any]], device: torch.device) -> Attributed:
+    """The attributions of one model of a run, on its ledger; the model is left as it was, also after an exception."""
+    chosen = samples(work, model, ledger)
+    task = work.task
+    found = Attributed([], {})
+    if not chosen:
+        return found
+    rows = [task.splits["test"].samples.index(sample) for sample in chosen]
+    batch = task.splits["test"].take(rows).to(device)
+    with preserved(model.module):
+        for case in cases(work, model.module, batch):
+            _store(work, model, case, chosen, found)
+    return found
+
+
+def samples(work: Work, model: Loaded, ledger: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The samples to show of a model, and why: a third each of those closest to failing, furthest from it, and drawn at random.
+
+    Closest and furthest by the smallest critical strength of the scenarios asked for; what fails untouched is neither.
+    """
+    wanted = {str(scenario) for scenario in work.requested}
+    strengths: dict[str, float] = {}
+    for row in ledger:
+        if row["model"] == model.name and row["status"] == "ok" and row["scenario"] in wanted:
+            strengths[row["sample"]] = min(row["strength"], strengths.get(row["sample"], math.inf))
+    standing = sorted((sample for sample in strengths if strengths[sample] > 0), key=lambda sample: (strengths[sample], sample))
+    drawn = sorted(strengths, key=lambda sample: keyed_seed("attributions", work.config.seed, sample))
+    third = -(-work.config.attributions // 3)
+    chosen: dict[str, str] = {}
+    for why, order, most in ((CLOSEST, standing, third), (FURTHEST, standing[::-1], 2 * third), (RANDOM, drawn, work.config.attributions)):
+        for sample in order:
+            if len(chosen) < min(most, work.config.attributions):
+                chosen.setdefault(sample, why)
+    return chosen
+
+
+def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
+    """The samples clean, with each modality missing, and on the smallest witness of every scenario asked for.
+
+    A search does not depend on what is beside a sample, so searching these again finds the witnesses of the ledger.
+    """
+    task = work.task
+    everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
+    yield Case(CLEAN, batch, everything)
+    for name in task.names if len(task.names) > 1 else ():
+        yield Case(f"missing {name}", batch, _without(everything, task, [name]))
+    for group in work.scenarios:
+        present = _without(everything, task, group[0].missing)
+        objective = TaskObjective(module, task, batch.targets, present, {})
+        steps = search_all(
+            work.search, objective, batch.inputs, task.bounds(batch), group,
+            samples=batch.samples, seed=work.config.seed, limit=work.config.limit,
+        )  # fmt: skip
+        for scenario, found in steps:
+            failed = found.strength.isfinite().nonzero().squeeze(1)
+            if scenario in work.requested and scenario.attacked and len(failed):
+                yield _witnessed(scenario, batch, found.witness, present, failed)
+
+
+def _witnessed(scenario: Scenario, batch: Batch, witness: Inputs, present: Tensor, rows: Tensor) -> Case:
+    moved = batch.take(rows)
+    moved.inputs.update({name: x[rows] for name, x in witness.items() if name in moved.inputs})
+    return Case(str(scenario), moved, present[rows])
+
+
+def _without(present: Tensor, task: Task, missing: Sequence[str]) -> Tensor:
+    left = present.clone()
+    for name in missing:
+        left[:, task.names.index(name)] = False
+    return left
+
+
+def _store(work: Work, model: Loaded, case: Case, why: Mapping[str, str], found: Attributed) -> None:
+    task = work.task
+    told = explained(model.module, task, case)
+    own = model.module.explain(case.batch.inputs, case.present) if isinstance(model.module, Explaining) else {}
+    games = _games(model.module, task, case)
+    totals = sum((told.parts[name].flatten(1).abs().sum(1) for name in task.names), torch.zeros_like(told.output))
+    delta = told.delta(task.names)
+    shared = {"run": work.run, "task": task.name, "model": model.name, "condition": case.name}
+    for row, sample in enumerate(case.batch.samples):
+        values = told.output[row].item(), told.baseline[row].item(), delta[row].item()
+        said: dict[str, float | None] = dict(zip(("output", "baseline", "delta"), values, strict=True))
+        for name, part in told.parts.items():
+            share = part[row].abs().sum().item() / max(totals[row].item(), 1e-12) if name in task.names else None
+            said |= {"share": share, "shapley": games[name][row].item() if name in games else None}
+            found.add({**shared, "sample": sample, "why": why[sample], "method": told.method, "modality": name, **said}, part[row])
+        for name, shown in own.items():
+            said |= {"share": None, "shapley": None}
+            found.add({**shared, "sample": sample, "why": why[sample], "method": SHOWN, "modality": name, **said}, shown[row])
+
+
+def explained(module: nn.Module, task: Task, case: Case) -> Told:
+    """Integrated gradients from the stand-ins to the inputs (Sundararajan et al., ICML 2017); where they do not add up, ablation.
+
+    More steps are tried before: a path with kinks needs them. A model without gradients is told by what each part, put at its
+    stand-in, takes away. Text is told per position.
+    """
+    told = _along(module, task, case, STEPS)
+    if not _adds_up(told, task):
+        told = _along(module, task, case, MORE_STEPS)
+    if not _adds_up(told, task):
+        told = _ablated(module, task, case)
+    inside = dict(_inside(module, task, case)) if told.method == GRADIENTS else {}
+    parts = {name: part.sum(-1) if task.modality(name).kind == "text" else part for name, part in told.parts.items()}
+    return Told(told.method, {**parts, **inside}, told.output, told.baseline)
+
+
+def _adds_up(told: Told, task: Task) -> bool:
+    span = (told.output - told.baseline).abs().max().clamp_min(1e-3)
+    return bool((told.delta(task.names).abs() <= TRUSTED * span).all())
+
+
+def _along(module: nn.Module, task: Task, case: Case, steps: int) -> Told:
+    from captum.attr import IntegratedGradients
+
+    stands, inputs, baselines, rest = _standing(module, task, case)
+    parts = IntegratedGradients(stands).attribute(
+        inputs, baselines, additional_forward_args=rest, n_steps=steps, method="gausslegendre", internal_batch_size=AT_ONCE
+    )
+    return _as_told(GRADIENTS, stands, task, parts, inputs, baselines, rest)
+
+
+def _ablated(module: nn.Module, task: Task, case: Case) -> Told:
+    from captum.attr import FeatureAblation
+
+    stands, inputs, baselines, rest = _standing(module, task, case)
+    masks, first = [], 0
+    for modality, x in zip(task.modalities, inputs, strict=True):
+        mask = pieces(modality, x.shape[1:]).to(x.device) + first
+        first = int(mask.max()) + 1
+        masks.append(mask[None])
+    with torch.no_grad():
+        parts = FeatureAblation(stands).attribute(inputs, baselines, additional_forward_args=rest, feature_mask=tuple(masks))
+    counted = [part / _sizes(mask[0])[None] for part, mask in zip(parts, masks, strict=True)]  # a piece's effect, shared by its values
+    return _as_told(ABLATION, stands, task, counted, inputs, baselines, rest)
+
+
+def _as_told(
+    method: str, stands: Callable[..., Tensor], task: Task, parts: Sequence[Tensor], inputs: Any, baselines: Any, rest: Any
+) -> Told:
+    with torch.no_grad():
+        output, baseline = stands(*inputs, *rest), stands(*baselines, *rest)
+    named = {name: part.detach().to(output.dtype) for name, part in zip(task.names, parts, strict=True)}
+    return Told(method, named, output.detach(), baseline.detach())
+
+
+def _standing(module: nn.Module, task: Task, case: Case) -> tuple[Callable[..., Tensor], tuple[Tensor, ...], tuple[Tensor, ...], Any]:
+    """What is attributed as a function of all modalities, the inputs, the stand-ins, and what is passed on beside them."""
+    inputs = tuple(case.batch.inputs[name] for name in task.names)
+    baselines = tuple(modality.stand_in(x).expand_as(x).clone() for modality, x in zip(task.modalities, inputs, strict=True))
+    given = tuple(case.batch.inputs[name] for name in task.given)
+    count = len(task.names)
+
+    def stands(*args: Tensor) -> Tensor:
+        xs, (*others, targets, present) = args[:count], args[count:]
+        named = {**dict(zip(task.names, xs, strict=True)), **dict(zip(task.given, others, strict=True))}
+        margin = _margin(module, task, named, targets, present)
+        unread = sum((0 * x.flatten(1).sum(1) for x in xs), torch.zeros_like(margin))  # a modality that is not read has gradient 0
+        return unread - margin
+
+    return stands, inputs, baselines, (*given, case.batch.targets, case.present)
+
+
+def _margin(module: nn.Module, task: Task, inputs: Inputs, targets: Tensor, present: Tensor) -> Tensor:
+    """The margin (B,), below 0 where a sample withstands."""
+    return task.problem.verdict(module(task.with_stand_ins(inputs, present), present), targets).losses["margin"]
+
+
+def pieces(modality: Modality, shape: Sequence[int]) -> Tensor:
+    """Which piece each value of a sample belongs to, whole numbers from 0 of the given shape: about 64 in each modality.
+
+    Squares of an image, windows of a sound, positions of a text, single features or runs of them.
+    """
+    if modality.kind == "text":
+        return torch.arange(shape[0])[:, None].expand(*shape).clone()
+    if modality.kind == "image" and len(shape) >= 2:
+        side = max(1, math.isqrt(shape[-2] * shape[-1] // PIECES))
+        rows, columns = (torch.arange(length) // side for length in shape[-2:])
+        return (rows[:, None] * (int(columns.max()) + 1) + columns).expand(*shape).clone()
+    size = math.prod(shape)
+    return (torch.arange(size) * min(PIECES, size) // size).view(*shape)
+
+
+def _sizes(mask: Tensor) -> Tensor:
+    """Of each value, how many are in its piece."""
+    low = mask - mask.min()
+    return low.flatten().bincount()[low]
+
+
+def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Tensor]]:
+    """Integrated gradients of what parts of the model show of a modality (`shows`), such as its log-mel energies."""
+    from captum.attr import LayerIntegratedGradients
+
+    showing = [part for part in module.modules() if getattr(part, "shows", "") and getattr(part, "of", "") in task.names]
+    for part in showing:
+        if sum(other.of == part.of and other.shows == part.shows for other in showing) > 1:
+            continue  # made twice, as in an ensemble: neither is what the model makes of it
+        stands, inputs, baselines, rest = _standing(module, task, case)
+        told = LayerIntegratedGradients(stands, part).attribute(
+            inputs, baselines, additional_forward_args=rest, n_steps=STEPS, method="gausslegendre", internal_batch_size=AT_ONCE
+        )
+        yield f"{part.of}, {part.shows}", told.detach()[: len(case.batch)]
+
+
+@torch.no_grad()
+def _games(module: nn.Module, task: Task, case: Case) -> Inputs:
+    """Each modality's exact Shapley value in how far a sample is from failing, (B,): over all sets of those present here."""
+    count = len(task.names)
+    if count > MAX_SUBSETS:
+        return {}
+    values = {}
+    for size in range(count + 1):
+        for members in combinations(range(count), size):
+            present = case.present.clone()
+            present[:, [at for at in range(count) if at not in members]] = False
+            margin = _margin(module, task, case.batch.inputs, case.batch.targets, present)
+            values[bits(count, members)] = -margin.double().cpu().numpy()
+    return {name: torch.from_numpy(shapley(values, at)) for at, name in enumerate(task.names)}
+
+
+def key_of(model: Loaded) -> str:
+    """The name of a model's part in the run directory."""
+    return hashlib.sha256(model.name.encode()).hexdigest()[:16]
