@@ -34,6 +34,8 @@ def task_parts(
     absent: Mapping[str, Any] | None = None,
     balls: Mapping[str, str] | None = None,
     valid: Mapping[str, Array] | None = None,
+    free: Mapping[str, Array] | None = None,
+    given: Mapping[str, Array] | None = None,
     sample_rate: int = 16_000,
     splits: Sequence[str] | Array | None = None,
     samples: Sequence[Any] | Array | None = None,
@@ -55,6 +57,8 @@ def task_parts(
             deviation of an unbounded modality.
         valid: for a modality of variable length, which positions are real, bool (N, T) or the like;
             the rest is padding: set to the absent value, whatever it holds, and never attacked.
+        free: for a modality that may be changed only in part, which values an attack may move, bool, see `Batch.free`.
+        given: inputs that are no modality, (N, ...) each, passed to models as they are, see `Task.given`.
         splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
         groups: the group of each sample (a speaker, a site), read as text.
@@ -64,15 +68,19 @@ def task_parts(
     Raises:
         BadInput: names that match no modality, lengths that differ, values out of range, NaN.
     """
-    kinds, ranges, absent, balls, valid = (dict(option or {}) for option in (kinds, ranges, absent, balls, valid))
-    for option in (kinds, ranges, absent, balls, valid):
+    kinds, ranges, absent, balls, valid, free = (dict(option or {}) for option in (kinds, ranges, absent, balls, valid, free))
+    for option in (kinds, ranges, absent, balls, valid, free):
         for key in option:
             if key not in inputs:
                 raise unknown("modality", key, inputs)
     xs, targets = {key: _tensor(f"modality {key!r}", x).float() for key, x in inputs.items()}, _tensor("the targets", targets)
     targets = targets if targets.is_floating_point() else targets.long()
-    masks = {key: _tensor(f"the mask of modality {key!r}", mask).bool() for key, mask in valid.items()}
+    masks, movable = ({key: _tensor(f"the mask of modality {key!r}", mask).bool() for key, mask in each.items()} for each in (valid, free))
+    besides = {key: _tensor(f"input {key!r}", x) for key, x in (given or {}).items()}
     count = _common_length(xs, targets)
+    for key, x in besides.items():
+        if len(x) != count:
+            raise BadInput(f"input {key!r} has {len(x)} samples but there are {count} targets: give as many")
     ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else _texts(samples)
     if len(set(ids)) != count or len(ids) != count:
         raise BadInput(f"{count} samples need {count} different ids, got {len(set(ids))}")
@@ -80,20 +88,22 @@ def task_parts(
     if len(members) != count:
         raise BadInput(f"there are {count} samples but {len(members)} groups: name a group for each")
     reals = {key: _real(key, x, masks.get(key)) for key, x in xs.items()}
+    for key, mask in movable.items():
+        _real(key, xs[key], mask)
     modalities = tuple(
         _modality(key, x, reals[key], kinds.get(key, "features"), ranges.get(key), absent.get(key), balls.get(key), sample_rate)
         for key, x in xs.items()
     )
     tensors = {m.name: torch.where(reals[m.name], xs[m.name], m.stand_in(xs[m.name])) for m in modalities}
-    whole = Batch(ids, tensors, targets, members, masks)
     problem = problem or _problem(targets)
-    if isinstance(problem, Regression):
-        whole = Batch(whole.samples, whole.inputs, targets.float(), whole.groups, whole.valid)
+    targets = targets.float() if isinstance(problem, Regression) else targets
+    whole = Batch(ids, {**besides, **tensors}, targets, members, masks, free=movable)
     return {
         "name": name,
         "modalities": modalities,
         "problem": problem,
         "splits": _split(whole, None if splits is None else _texts(splits), seed),
+        "given": tuple(besides),
     }
 
 
