@@ -1,0 +1,129 @@
+"""Hugging Face transformers: a network and its image processor as a model of a task (https://huggingface.co/docs/transformers).
+
+Networks are passed in as they are; `transformers` itself is imported by `pretrained` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from attacks.errors import BadInput, unknown
+from attacks.region import Inputs
+from harness.models.outside.adapted import Adapted, answer, checked_outputs
+from harness.models.outside.readers import Choices, Embeddings, Pixels
+from harness.tasks import Modality, Task
+from harness.tasks.tokens import ATTENTION, CANDIDATES, beside
+
+EXTRA = "pip install 'multimodal-robustness-harness[huggingface]'"
+TOLERANCE = 1e-3  # relative; between ids and their embeddings
+
+
+def pretrained(kind: str, name: str) -> nn.Module:
+    """A network with its weights in float32, from safetensors only: no pickle is loaded and no code of a repository run.
+
+    >>> pretrained("AutoModelForSequenceClassification", "path/or/name")
+
+    Raises:
+        BadInput: transformers is not installed, has no such class, or finds no such weights.
+    """
+    try:
+        transformers: Any = importlib.import_module("transformers")
+    except ImportError:
+        raise BadInput(f"network {name!r} needs transformers, which is not installed: {EXTRA}") from None
+    loader = getattr(transformers, kind, None)
+    if loader is None or not hasattr(loader, "from_pretrained"):
+        raise unknown("class", kind, [each for each in dir(transformers) if each.startswith("AutoModel")], where=" of transformers")
+    try:
+        network: nn.Module = loader.from_pretrained(name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise BadInput(f"network {name!r} cannot be loaded: {reason}; give a name or folder with weights as safetensors") from None
+    return network
+
+
+def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
+    """A network as a model of a task: texts of `token_task` or `embedding_task`, and images.
+
+    Images are rescaled and normalised as the processor says (`do_rescale`, `rescale_factor`, `do_normalize`, `image_mean`,
+    `image_std`), and not resized. The network's `.logits` answer.
+
+    Raises:
+        BadInput: a modality that the network cannot be given, logits of another number than the task's classes, or a
+            network whose answers to ids and to their embeddings differ.
+    """
+    module = Adapted(network, task, {modality.name: _reader(modality, task, processor) for modality in task.modalities})
+    split = task.splits["test"]
+    lengths = sum((mask.flatten(1).sum(1) for mask in split.valid.values()), torch.zeros(len(split)))
+    inputs = split.take([int(lengths.argmin()), int(lengths.argmax())]).inputs
+    texts = [reader for reader in module.readers if isinstance(reader, Choices)]
+    for reader in texts:
+        _refuse_beyond(network, max(int(batch.inputs[beside(reader.name, CANDIDATES)].max()) for batch in task.splits.values()))
+    outputs = checked_outputs(module, network, task, inputs)
+    for reader in texts:
+        _refuse_other_answers(module, reader, inputs, outputs)
+    return module
+
+
+def normalisation(processor: Any) -> tuple[list[float], list[float], float]:
+    """Mean, standard deviation and rescale factor of an image processor, or of any object with its attributes.
+
+    Raises:
+        BadInput: it has none, or shifts what it rescales.
+    """
+    if getattr(processor, "image_processor", None) is not None:
+        processor = processor.image_processor  # of a processor of images and texts
+    if getattr(processor, "rescale_offset", None):
+        raise BadInput(f"{type(processor).__name__} has a rescale_offset, which is not read here: normalise in a model of your own")
+    rescale = getattr(processor, "rescale_factor", None) if getattr(processor, "do_rescale", True) else 1.0
+    mean, std = (
+        ([0.0], [1.0]) if not getattr(processor, "do_normalize", True) else (_numbers(processor, f"image_{n}") for n in ("mean", "std"))
+    )
+    if not isinstance(rescale, float | int):
+        raise BadInput(f"{type(processor).__name__} has no rescale_factor: pass the network's image processor")
+    return mean, std, float(rescale)
+
+
+def _numbers(processor: Any, name: str) -> list[float]:
+    found = getattr(processor, name, None)
+    if found is None:
+        raise BadInput(f"{type(processor).__name__} has no {name}: pass the network's image processor")
+    return [float(found)] if isinstance(found, float | int) else [float(each) for each in found]
+
+
+def _reader(modality: Modality, task: Task, processor: Any) -> nn.Module:
+    if beside(modality.name, CANDIDATES) in task.given:
+        return Choices(modality)
+    if beside(modality.name, ATTENTION) in task.given:
+        return Embeddings(modality)
+    if modality.kind != "image":
+        raise BadInput(
+            f"modality {modality.name!r} of kind {modality.kind} is not read here: make texts by harness.tasks.tokens, "
+            "declare images as kinds={…: 'image'}, and wrap other inputs in a model of your own"
+        )
+    if processor is None:
+        raise BadInput(f"modality {modality.name!r} is an image: pass the network's image processor, which says how pixels are normalised")
+    return Pixels(modality, *normalisation(processor))
+
+
+def _refuse_beyond(network: Any, most: int) -> None:
+    rows = len(network.get_input_embeddings().weight)
+    if most >= rows:
+        raise BadInput(f"the task's texts hold the id {most}, and {type(network).__name__} embeds {rows}: use the network's own tokenizer")
+
+
+def _refuse_other_answers(module: Adapted, reader: Choices, inputs: Inputs, outputs: Tensor) -> None:
+    """The network must say of embeddings what it says of the ids."""
+    arguments = module.arguments(inputs)
+    del arguments["inputs_embeds"]
+    name = type(module.network).__name__
+    with torch.no_grad():
+        plain = answer(module.network(input_ids=reader.tokens(inputs), **arguments), name)
+    if float((plain - outputs).abs().max()) > TOLERANCE * max(1.0, float(plain.abs().max())):
+        raise BadInput(
+            f"{name} answers embeddings otherwise than their ids (by up to {float((plain - outputs).abs().max()):.3g}): if it reads the "
+            "last token, pad on the left; if it scales its embeddings, wrap it in a model of your own"
+        )

@@ -1,0 +1,110 @@
+"""From a modality in the task's units to the keyword arguments of a network: normalised pixels, embedded tokens, a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks.errors import BadInput
+from attacks.region import Inputs
+from harness.tasks import Modality
+from harness.tasks.tokens import ATTENTION, CANDIDATES, TYPES, beside
+
+EIGHT_BITS = 255.0
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A module that reads one modality, differentiably."""
+
+    def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
+        """Keyword arguments for the network; `here` (B,) says in which samples the modality is present, None in all."""
+
+
+class Pixels(nn.Module):
+    """Pixels (B, C, H, W) from 0 to the modality's `high`, rescaled and normalised as the network was trained.
+
+    The normalisation is part of the model, so that radii are in the task's own units. Nothing is resized: the task holds
+    pictures of the size that the network takes, and a radius is that of the pixels it sees.
+
+    Args:
+        modality: an image (C, H, W) with the range 0 to 255, or 0 to 1.
+        mean, std: per channel, or one for all.
+        rescale: what eight-bit pixels are multiplied by before; 1/255 is the field's custom.
+        keyword: what the network calls its pixels.
+
+    Raises:
+        BadInput: the range starts elsewhere or is infinite, or mean and std do not go with the channels.
+    """
+
+    def __init__(
+        self, modality: Modality, mean: Sequence[float], std: Sequence[float], rescale: float, keyword: str = "pixel_values"
+    ) -> None:
+        super().__init__()
+        self.name, self.keyword = modality.name, keyword
+        low, high = (torch.as_tensor(end, dtype=torch.float32) for end in (modality.low, modality.high))
+        top = float(high.max())
+        if bool((low != 0).any()) or bool((high != top).any()) or top not in (1.0, EIGHT_BITS):
+            raise BadInput(
+                f"modality {modality.name!r} spans {float(low.min()):g} to {top:g}: give raw pixels with "
+                f"ranges={{{modality.name!r}: (0, 255)}} or (0, 1), the adapter normalises them"
+            )
+        channels = modality.shape[0] if len(modality.shape) == 3 else 0
+        if not channels or {len(mean), len(std)} - {1, channels}:
+            raise BadInput(
+                f"modality {modality.name!r} has shape {modality.shape}, the network's pixels have {len(mean)} channels: give (C, H, W)"
+            )
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))  # persistent: part of the weights' hash
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
+        self.register_buffer("rescale", torch.tensor(rescale * EIGHT_BITS / top, dtype=torch.float32))
+
+    def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
+        return {self.keyword: (inputs[self.name] * self.rescale - self.mean) / self.std}  # type: ignore[operator]
+
+
+class Choices(nn.Module):
+    """The choices of a `token_task` (B, n, K) as embeddings Σ_k choice_k · E[candidate_k] (B, n, width); a choice of nothing is masked.
+
+    Differentiable in the choices; nothing larger than the embeddings is held. A missing text is padding throughout.
+    """
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.name = modality.name
+
+    def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
+        choice, candidates = inputs[self.name], inputs[beside(self.name, CANDIDATES)]
+        table: Tensor = network.get_input_embeddings().weight  # type: ignore[operator]
+        weights = choice.flatten(0, 1).to(table.dtype)
+        embedded = F.embedding_bag(candidates.flatten(0, 1), table, per_sample_weights=weights, mode="sum")
+        return _text(embedded.unflatten(0, choice.shape[:2]), choice[..., 0] < 0.5, inputs.get(beside(self.name, TYPES)))
+
+    def tokens(self, inputs: Inputs) -> Tensor:
+        """The ids (B, n) of what is chosen."""
+        best = inputs[self.name].argmax(-1, keepdim=True)
+        return inputs[beside(self.name, CANDIDATES)].gather(-1, best).squeeze(-1)
+
+
+class Embeddings(nn.Module):
+    """The embeddings of an `embedding_task` (B, n, width) with the attention mask that is given; a missing text is zeros."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        self.name = modality.name
+
+    def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
+        attended = inputs[beside(self.name, ATTENTION)]
+        attended = attended if here is None else attended & here[:, None]
+        return _text(inputs[self.name], attended, inputs.get(beside(self.name, TYPES)))
+
+
+def _text(embedded: Tensor, attended: Tensor, types: Tensor | None) -> Inputs:
+    """Arguments of a text; where nothing is attended its first position is, since a softmax over nothing is not defined."""
+    first = torch.arange(attended.shape[1], device=attended.device) == 0
+    mask = attended | (first & ~attended.any(1, keepdim=True))
+    said = {"inputs_embeds": embedded, "attention_mask": mask.long()}
+    return said if types is None else {**said, TYPES: torch.where(attended, types, 0)}
