@@ -70,7 +70,8 @@ def token_task(
         raise BadInput(f"replacements have shape {tuple(near.shape)}: give whole numbers {(*ids.shape, 'K')}, K ids per token")
     if bool((ids[~real] != pad).any()):
         raise BadInput(f"padding of {text!r} holds the id {int(ids[~real][ids[~real] != pad][0])}, and pad is {pad}: name that as pad")
-    candidates = torch.cat([torch.full_like(ids, pad)[..., None], ids[..., None], near.to(ids)], 2)
+    near = torch.where(_free(ids, real, special)[..., None], near.to(ids), ids[..., None])
+    candidates = torch.cat([torch.full_like(ids, pad)[..., None], ids[..., None], near], 2)
     own = torch.arange(candidates.shape[2]) == 1
     free = _free(ids, real, special)[..., None] & (own | (candidates != ids[..., None]))
     free[..., 0] = False

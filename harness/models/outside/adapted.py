@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
-from harness.models.outside.readers import Reader
 from harness.tasks import Task
 
 ANSWERS = ("logits", "logits_per_image")
@@ -25,7 +24,7 @@ class Adapted(nn.Module):
         network: takes the readers' keyword arguments; answers a tensor (B, width), or an object with `.logits` or
             `.logits_per_image`.
         task: gives the order of `present` and the stand-ins of what is missing.
-        readers: per modality.
+        readers: per modality, see `harness.models.outside.readers`.
 
     Raises:
         BadInput: two readers feed one argument, or the network does not take it.
@@ -51,10 +50,9 @@ class Adapted(nn.Module):
     def _read(self, inputs: Inputs, present: Tensor | None) -> list[Inputs]:
         said: list[Inputs] = []
         for modality, column, reader in zip(self.modalities, self.columns, self.readers, strict=True):
-            assert isinstance(reader, Reader)
             x, here = inputs[modality.name], None if present is None else present[:, column]
             x = x if here is None else torch.where(per_sample(here, x), x, modality.stand_in(x))
-            said.append(reader.forward(self.network, {**inputs, modality.name: x}, here))
+            said.append(reader(self.network, {**inputs, modality.name: x}, here))
         return said
 
     def _refuse_clashes(self, task: Task) -> None:

@@ -28,7 +28,7 @@ def pretrained(kind: str, name: str) -> nn.Module:
     >>> pretrained("AutoModelForSequenceClassification", "path/or/name")
 
     Raises:
-        BadInput: transformers is not installed, has no such class, or finds no such weights.
+        BadInput: transformers is not installed, has no such class, or finds no such weights or not all of them.
     """
     try:
         transformers: Any = importlib.import_module("transformers")
@@ -38,11 +38,16 @@ def pretrained(kind: str, name: str) -> nn.Module:
     if loader is None or not hasattr(loader, "from_pretrained"):
         raise unknown("class", kind, [each for each in dir(transformers) if each.startswith("AutoModel")], where=" of transformers")
     try:
-        network: nn.Module = loader.from_pretrained(name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
+        network, found = loader.from_pretrained(
+            name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+        )
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().split("\n")[0]
         raise BadInput(f"network {name!r} cannot be loaded: {reason}; give a name or folder with weights as safetensors") from None
-    return network
+    if missing := sorted(found["missing_keys"]):
+        raise BadInput(f"network {name!r} has no weights for {missing[0]}, which {kind} needs: train it, or name one that was")
+    module: nn.Module = network
+    return module
 
 
 def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:

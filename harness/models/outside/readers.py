@@ -1,9 +1,11 @@
-"""From a modality in the task's units to the keyword arguments of a network: normalised pixels, embedded tokens, a mask."""
+"""From a modality in the task's units to the keyword arguments of a network: normalised pixels, embedded tokens, a mask.
+
+A reader is a module of (network, inputs, here): `here` (B,) says in which samples its modality is present, None in all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +17,6 @@ from harness.tasks import Modality
 from harness.tasks.tokens import ATTENTION, CANDIDATES, TYPES, beside
 
 EIGHT_BITS = 255.0
-
-
-@runtime_checkable
-class Reader(Protocol):
-    """A module that reads one modality, differentiably."""
-
-    def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
-        """Keyword arguments for the network; `here` (B,) says in which samples the modality is present, None in all."""
 
 
 class Pixels(nn.Module):

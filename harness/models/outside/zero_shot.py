@@ -69,7 +69,8 @@ class ZeroShot(nn.Module):
         return logits if bias is None else logits + bias
 
     def _argument(self, x: Tensor) -> Inputs:
-        return self.pixels.forward(self.network, {self.modality.name: x}, None)
+        argument: Inputs = self.pixels(self.network, {self.modality.name: x}, None)
+        return argument
 
     def _refuse_other_answers(self, task: Task, tokens: Inputs) -> None:
         inputs = task.splits["test"].take([0]).inputs

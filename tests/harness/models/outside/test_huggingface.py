@@ -215,6 +215,9 @@ def test_weights_come_from_safetensors_and_no_pickle(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
     with pytest.raises(BadInput, match="weights as safetensors"):
         pretrained("AutoModelForSequenceClassification", str(tmp_path / "pickled"))
+    network.bert.save_pretrained(tmp_path / "headless")
+    with pytest.raises(BadInput, match=r"has no weights for classifier\.bias, which AutoModelForSequenceClassification needs"):
+        pretrained("AutoModelForSequenceClassification", str(tmp_path / "headless"))
     with pytest.raises(BadInput, match="did you mean AutoModelForSequenceClassification"):
         pretrained("AutoModelForSequenceClasification", str(tmp_path / "safe"))
 
