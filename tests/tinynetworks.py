@@ -19,8 +19,8 @@ PROCESSOR = SimpleNamespace(
 def bert(labels: int = LABELS) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
-    torch.manual_seed(0)
-    config = BertConfig(**SMALL, vocab_size=VOCABULARY, max_position_embeddings=16, num_labels=labels, initializer_range=1.0)
+    torch.manual_seed(5)  # of those tried, the first whose answers to `encoded` are of all classes
+    config = BertConfig(**SMALL, vocab_size=VOCABULARY, max_position_embeddings=16, num_labels=labels, initializer_range=0.3)
     return BertForSequenceClassification(config).eval()
 
 
@@ -36,8 +36,9 @@ def clip() -> nn.Module:
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(0)
-    text = {**SMALL, "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS, "bos_token_id": CLS, "eos_token_id": SEP}
-    config = CLIPConfig(text_config=text, vision_config={**SMALL, "image_size": SIDE, "patch_size": 4}, projection_dim=8)
+    small = {**SMALL, "initializer_factor": 5.0}  # else all images look alike to it
+    text = {**small, "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS, "bos_token_id": CLS, "eos_token_id": SEP}
+    config = CLIPConfig(text_config=text, vision_config={**small, "image_size": SIDE, "patch_size": 4}, projection_dim=8)
     return CLIPModel(config).eval()
 
 

@@ -1,8 +1,6 @@
 """Tokenized texts as tasks: candidates, padding that stays, and whole runs from the command line, verified."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,8 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from harness.tasks import Task
 from harness.tasks.tokens import embedding_task, nearest, token_task
-from tests.tinynetworks import PAD, POSITIONS, SPECIAL, VOCABULARY, WIDTH, encoded
+from tests.harness.test_cli import run
+from tests.tinynetworks import CLS, PAD, POSITIONS, SEP, SPECIAL, VOCABULARY, WIDTH, bert, encoded
 
 TABLE = torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(3))
 TARGETS = torch.arange(30) % 3
@@ -167,20 +166,36 @@ RUNS = {
 EXTRAS = {"tokens": ["--corruption", "text@typos:0,3"]}
 
 
-def harness(folder: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "harness", *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.mark.parametrize("name", RUNS)
-def test_a_whole_run_is_verified(name: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+def test_a_whole_run_is_verified(name: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (elsewhere / "my.py").write_text(MINE)
     task, model, scenarios = RUNS[name]
     asked = [part for scenario in scenarios for part in ("--scenario", scenario)]
     common = ["--samples", "4", "--witnesses", "all", *EXTRAS.get(name, []), "--out", "run"]
-    said = harness(elsewhere, "evaluate", "--task", f"my.py:{task}", "--model", f"my.py:{model}", *asked, *common)
-    assert re.search(r"clean +1\.000", said) and all(scenario in said for scenario in scenarios)
-    found = re.search(r"(\d+) witnesses re-checked, \1 hold", harness(elsewhere, "verify", "run"))
-    assert found is not None and int(found[1]) > 0
+    done = run(monkeypatch, "evaluate", "--task", f"my.py:{task}", "--model", f"my.py:{model}", *asked, *common)
+    said = capsys.readouterr().out
+    assert done == 0 and re.search(r"clean +1\.000", said) and all(scenario in said for scenario in scenarios)
+    done = run(monkeypatch, "verify", "run")
+    found = re.search(r"(\d+) witnesses re-checked, \1 hold", capsys.readouterr().out)
+    assert done == 0 and found is not None and int(found[1]) > 0
+
+
+def test_the_page_for_users_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(f"word{number}" for number in range(VOCABULARY - 14))]
+    words += ["a", "fine", "dull", "film", "not", "bad", "at", "all", "never", "again"]
+    plain = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    plain.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)])
+    marks = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=plain, **marks).save_pretrained(elsewhere / "mine")
+    bert(labels=2).save_pretrained(elsewhere / "mine")
+    page = (Path(__file__).parents[2] / "docs" / "bring-your-own.md").read_text()
+    snippet = next(each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "AutoTokenizer" in each)
+    (elsewhere / "hf.py").write_text(snippet.replace("folder/or/name", "mine"))
+    line = re.search(r"python -m harness (evaluate --task hf.py:.*)", page)
+    assert line is not None
+    assert run(monkeypatch, *line[1].split(), "--samples", "4", "--out", "run") == 0
+    assert "text@tokens:2" in capsys.readouterr().out

@@ -31,7 +31,7 @@ def test_clean_is_clip(high: float) -> None:
     network, images = clip(), task(high)
     model, x = ZeroShot(network, images, prompts(), PROCESSOR), images.splits["test"].inputs["image"]
     mean, std = (torch.tensor(each).reshape(-1, 1, 1) for each in (PROCESSOR.image_mean, PROCESSOR.image_std))
-    bare = network(**prompts(), pixel_values=(x / high - mean) / std).logits_per_image
+    bare = network(**prompts(), pixel_values=(x * (1 / high) - mean) / std).logits_per_image  # a processor multiplies, not divides
     torch.testing.assert_close(model({"image": x}), bare, atol=1e-5, rtol=0)
     x = x.clone().requires_grad_()
     model({"image": x}).square().sum().backward()
