@@ -24,13 +24,13 @@ from attacks.errors import BadInput, unknown
 from harness.tasks.arrays import Array
 from harness.tasks.task import Task
 
-CANDIDATES, ATTENTION, TYPES = "candidates", "attention", "token_type_ids"
+CANDIDATES, ATTENTION, IDS, TYPES = "candidates", "attention", "ids", "token_type_ids"
 KEYS = ("input_ids", "attention_mask", TYPES)
 BLOCK = 256  # tokens whose similarities to the vocabulary are held at once
 
 
 def beside(text: str, what: str) -> str:
-    """The name of an input that a text brings with it: `CANDIDATES`, `ATTENTION` or `TYPES`."""
+    """The name of an input that a text brings with it: `CANDIDATES`, `ATTENTION`, `IDS` or `TYPES`."""
     return f"{text}-{what}"
 
 
@@ -95,7 +95,8 @@ def embedding_task(
 ) -> Task:
     """Tokenized texts in, a task of their embeddings (n, width) out: features without bounds, for balls of a norm.
 
-    Padding and special tokens are not attacked. The attention mask is given as ``<name>-attention``.
+    Padding and special tokens are not attacked. The attention mask is given as ``<name>-attention``, the ids, with which a
+    model's answers are checked before a run, as ``<name>-ids``.
 
     Args:
         embedding: the model's table (vocabulary, width), as `get_input_embeddings().weight`; all texts are held embedded.
@@ -106,7 +107,7 @@ def embedding_task(
     """
     ids, real, given = _read(encoded, text)
     _refuse_beyond(ids, embedding)
-    given[beside(text, ATTENTION)] = real
+    given |= {beside(text, ATTENTION): real, beside(text, IDS): ids}
     own_options = {"kinds": "features", "valid": real, "free": _free(ids, real, special)}
     task = _task({text: embedding.detach().cpu().float()[ids], **(also or {})}, targets, text, own_options, given, options)
     return replace(task, note=f"{text}: radii in units of the embedding; what an attack reaches there need be no token's embedding")

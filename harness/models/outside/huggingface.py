@@ -18,7 +18,7 @@ from harness.models.outside.readers import Choices, Embeddings, Pixels
 from harness.tasks import Modality, Task
 from harness.tasks.tokens import ATTENTION, CANDIDATES, beside
 
-EXTRA = "pip install 'multimodal-robustness-harness[huggingface]'"
+EXTRA = "install the harness with its extra huggingface, as pip install -e '.[huggingface]'"
 TOLERANCE = 1e-3  # relative; between ids and their embeddings
 
 
@@ -64,9 +64,9 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
     split = task.splits["test"]
     lengths = sum((mask.flatten(1).sum(1) for mask in split.valid.values()), torch.zeros(len(split)))
     inputs = split.take([int(lengths.argmin()), int(lengths.argmax())]).inputs
-    texts = [reader for reader in module.readers if isinstance(reader, Choices)]
+    texts = [reader for reader in module.readers if isinstance(reader, Choices | Embeddings)]
     for reader in texts:
-        _refuse_beyond(network, max(int(batch.inputs[beside(reader.name, CANDIDATES)].max()) for batch in task.splits.values()))
+        _refuse_beyond(network, max(int(batch.inputs[reader.ids].max()) for batch in task.splits.values()))
     outputs = checked_outputs(module, network, task, inputs)
     for reader in texts:
         _refuse_other_answers(module, reader, inputs, outputs)
@@ -120,7 +120,7 @@ def _refuse_beyond(network: Any, most: int) -> None:
         raise BadInput(f"the task's texts hold the id {most}, and {type(network).__name__} embeds {rows}: use the network's own tokenizer")
 
 
-def _refuse_other_answers(module: Adapted, reader: Choices, inputs: Inputs, outputs: Tensor) -> None:
+def _refuse_other_answers(module: Adapted, reader: Choices | Embeddings, inputs: Inputs, outputs: Tensor) -> None:
     """The network must say of embeddings what it says of the ids."""
     arguments = module.arguments(inputs)
     del arguments["inputs_embeds"]
@@ -130,5 +130,5 @@ def _refuse_other_answers(module: Adapted, reader: Choices, inputs: Inputs, outp
     if float((plain - outputs).abs().max()) > TOLERANCE * max(1.0, float(plain.abs().max())):
         raise BadInput(
             f"{name} answers embeddings otherwise than their ids (by up to {float((plain - outputs).abs().max()):.3g}): if it reads the "
-            "last token, pad on the left; if it scales its embeddings, wrap it in a model of your own"
+            "last token, pad on the left; if it scales its embeddings or heeds no mask, wrap it in a model of your own"
         )

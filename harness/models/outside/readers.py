@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from harness.tasks import Modality
-from harness.tasks.tokens import ATTENTION, CANDIDATES, TYPES, beside
+from harness.tasks.tokens import ATTENTION, CANDIDATES, IDS, TYPES, beside
 
 EIGHT_BITS = 255.0
 
@@ -68,10 +68,10 @@ class Choices(nn.Module):
 
     def __init__(self, modality: Modality) -> None:
         super().__init__()
-        self.name = modality.name
+        self.name, self.ids = modality.name, beside(modality.name, CANDIDATES)
 
     def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
-        choice, candidates = inputs[self.name], inputs[beside(self.name, CANDIDATES)]
+        choice, candidates = inputs[self.name], inputs[self.ids]
         table: Tensor = network.get_input_embeddings().weight  # type: ignore[operator]
         weights = choice.flatten(0, 1).to(table.dtype)
         embedded = F.embedding_bag(candidates.flatten(0, 1), table, per_sample_weights=weights, mode="sum")
@@ -80,7 +80,7 @@ class Choices(nn.Module):
     def tokens(self, inputs: Inputs) -> Tensor:
         """The ids (B, n) of what is chosen."""
         best = inputs[self.name].argmax(-1, keepdim=True)
-        return inputs[beside(self.name, CANDIDATES)].gather(-1, best).squeeze(-1)
+        return inputs[self.ids].gather(-1, best).squeeze(-1)
 
 
 class Embeddings(nn.Module):
@@ -88,12 +88,16 @@ class Embeddings(nn.Module):
 
     def __init__(self, modality: Modality) -> None:
         super().__init__()
-        self.name = modality.name
+        self.name, self.ids = modality.name, beside(modality.name, IDS)
 
     def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
         attended = inputs[beside(self.name, ATTENTION)]
         attended = attended if here is None else attended & here[:, None]
         return _text(inputs[self.name], attended, inputs.get(beside(self.name, TYPES)))
+
+    def tokens(self, inputs: Inputs) -> Tensor:
+        """The ids (B, n) of the untouched text."""
+        return inputs[self.ids]
 
 
 def _text(embedded: Tensor, attended: Tensor, types: Tensor | None) -> Inputs:

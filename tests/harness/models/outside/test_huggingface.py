@@ -36,6 +36,12 @@ def embedded(network: nn.Module, texts: dict[str, Tensor]) -> Task:
     return embedding_task(texts, labels(network, **texts), weight, special=SPECIAL, problem=problem, splits=["train", "val", "test"] * 10)
 
 
+def leftwards(texts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The texts with their padding first."""
+    order = texts["attention_mask"].argsort(dim=1, stable=True)
+    return {key: x.gather(1, order) for key, x in texts.items()}
+
+
 def seen(network: nn.Module, high: float = 255.0) -> Task:
     targets = torch.arange(30) % LABELS
     options = {"kinds": {"image": "image"}, "ranges": {"image": (0, high)}, "splits": ["train", "val", "test"] * 10}
@@ -251,8 +257,13 @@ def test_what_does_not_fit_is_one_sentence() -> None:
     config = GPT2Config(
         n_embd=16, n_layer=1, n_head=2, vocab_size=VOCABULARY, n_positions=16, num_labels=3, pad_token_id=0, bos_token_id=1, eos_token_id=2
     )
-    with pytest.raises(BadInput, match="pad on the left"):
-        adapted(GPT2ForSequenceClassification(config).eval(), chosen(bert(), texts))
+    network = GPT2ForSequenceClassification(config).eval()
+    for make in TEXTS.values():
+        with pytest.raises(BadInput, match="pad on the left"):
+            adapted(network, make(network, texts))
+        adapted(network, make(network, leftwards(texts)))
+    with pytest.raises(BadInput, match="answers embeddings otherwise than their ids"):
+        adapted(bert(), embedded(network, texts))  # another network's embeddings
     with pytest.raises(BadInput, match="rescale_offset"):
         normalisation(SimpleNamespace(rescale_offset=True))
     with pytest.raises(BadInput, match="has no image_std"):
