@@ -58,12 +58,9 @@ class Adapted(nn.Module):
     def _refuse_clashes(self, task: Task) -> None:
         with torch.no_grad():
             said = self._read(task.splits["test"].take([0]).inputs, None)
-        taken = inspect.signature(self.network.forward).parameters
-        any_name = not any(each in taken for each in NAMED)  # many networks that name theirs take, and ignore, any other
-        kinds = [each.kind for each in taken.values()]
         names = [(modality.name, key) for modality, one in zip(self.modalities, said, strict=True) for key in one]
         for name, key in names:
-            if key not in taken and not (any_name and kinds[-1:] == [inspect.Parameter.VAR_KEYWORD]):
+            if not _takes(self.network, key):
                 raise BadInput(
                     f"modality {name!r} becomes {key}, which {type(self.network).__name__} does not take: "
                     "take a network that does, or a task without that modality"
@@ -72,6 +69,13 @@ class Adapted(nn.Module):
                 raise BadInput(
                     f"modalities {name!r} and {others[0]!r} both become {key}: a network takes one of them, join them in the task"
                 )
+
+
+def _takes(network: nn.Module, key: str) -> bool:
+    """Whether a network reads an argument; many that name theirs take any other besides, and ignore it."""
+    taken = inspect.signature(network.forward).parameters
+    any_other = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values())
+    return key in taken or (any_other and not any(name in taken for name in NAMED))
 
 
 def answer(said: object, network: str) -> Tensor:

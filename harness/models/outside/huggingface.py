@@ -60,13 +60,14 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
         BadInput: a modality that the network cannot be given, logits of another number than the task's classes, or a
             network whose answers to ids and to their embeddings differ.
     """
-    module = Adapted(network, task, {modality.name: _reader(modality, task, processor) for modality in task.modalities})
+    readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
+    texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
+    for reader in texts:
+        _refuse_beyond(network, max(int(batch.inputs[reader.ids].max()) for batch in task.splits.values()))
+    module = Adapted(network, task, readers)
     split = task.splits["test"]
     lengths = sum((mask.flatten(1).sum(1) for mask in split.valid.values()), torch.zeros(len(split)))
     inputs = split.take([int(lengths.argmin()), int(lengths.argmax())]).inputs
-    texts = [reader for reader in module.readers if isinstance(reader, Choices | Embeddings)]
-    for reader in texts:
-        _refuse_beyond(network, max(int(batch.inputs[reader.ids].max()) for batch in task.splits.values()))
     outputs = checked_outputs(module, network, task, inputs)
     for reader in texts:
         _refuse_other_answers(module, reader, inputs, outputs)

@@ -249,8 +249,14 @@ def test_what_does_not_fit_is_one_sentence() -> None:
     with pytest.raises(BadInput, match="kind features is not read here"):
         adapted(vit(), Task.from_arrays({"x": torch.rand(30, 2)}, torch.arange(30) % 3))
     with pytest.raises(BadInput, match="embeds 40: use the network's own tokenizer"):
-        task.splits["train"].inputs["text-candidates"][0, 0, 0] = VOCABULARY
+        task.splits["test"].inputs["text-candidates"][0, 0, 0] = VOCABULARY
         adapted(bert(), task)
+    two = {"left": pixels(), "right": pixels()}
+    options = {"kinds": dict.fromkeys(two, "image"), "ranges": dict.fromkeys(two, (0, 255))}
+    with pytest.raises(BadInput, match="modalities 'left' and 'right' both become pixel_values"):
+        adapted(vit(), Task.from_arrays(two, torch.arange(30) % LABELS, **options), PROCESSOR)
+    with pytest.raises(BadInput, match=r"BertModel answers BaseModelOutputWithPooling.* without logits"):
+        adapted(bert().bert, chosen(bert(), texts))
     raw = Task.from_arrays({"image": torch.randn(30, 3, SIDE, SIDE)}, torch.arange(30) % 3, kinds={"image": "image"})
     with pytest.raises(BadInput, match=r"give raw pixels with ranges=\{'image': \(0, 255\)\}"):
         adapted(vit(), raw, PROCESSOR)
@@ -261,7 +267,9 @@ def test_what_does_not_fit_is_one_sentence() -> None:
     for make in TEXTS.values():
         with pytest.raises(BadInput, match="pad on the left"):
             adapted(network, make(network, texts))
-        adapted(network, make(network, leftwards(texts)))
+        made = make(network, leftwards(texts))
+        none = adapted(network, made)(made.splits["test"].inputs, torch.zeros(10, 1, dtype=torch.bool))
+        assert bool(none.isfinite().all()) and torch.equal(none, none[:1].expand_as(none))
     with pytest.raises(BadInput, match="answers embeddings otherwise than their ids"):
         adapted(bert(), embedded(network, texts))  # another network's embeddings
     with pytest.raises(BadInput, match="rescale_offset"):
