@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from attacks.errors import BadInput
 from harness.curves import query
+from harness.environment import choose_device
+from harness.loading import load_model
 from harness.measures import Array, contributions
 from harness.models import checkpoint
 from harness.reproduce.campaign import Trial
@@ -18,6 +21,7 @@ from harness.reproduce.study import Setting
 from harness.tasks import Task
 
 CLEAN = "clean"
+AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +31,7 @@ class Results:
     setting: Setting
     task: Task
     trials: Sequence[Trial]
+    _whole: dict[str, Array] = field(default_factory=dict, init=False)
 
     def scores(self, system: str, condition: str = CLEAN) -> Array:
         """Scores with everything present, or with ``missing NAME``; of a scenario, 1 where strength 1 is withstood."""
@@ -36,6 +41,21 @@ class Results:
             name = condition.removeprefix("missing ")
             return self._stacked(system, "sweep", "score", f"schedule = 'fixed({name})' and level = 1 and repeat = 0")
         return (self.strengths(system, condition) > 1).astype(float)
+
+    def whole(self, system: str) -> Array:
+        """Scores of every sample of the test split, (seeds, samples), in the split's order: asked of the checkpoints, untouched."""
+        if system not in self._whole:
+            self._whole[system] = np.stack([self._asked(trial) for trial in self._of(system)])
+        return self._whole[system]
+
+    def _asked(self, trial: Trial) -> Array:
+        device = choose_device("auto")
+        module, split = load_model(str(trial.checkpoint), self.task, device).module, self.task.splits["test"]
+        parts = [split.take(rows).to(device) for rows in torch.arange(len(split)).split(AT_ONCE)]
+        with torch.no_grad():
+            scores = torch.cat([self.task.problem.score(module(part.inputs, None), part.targets) for part in parts])
+        asked: Array = scores.double().cpu().numpy()
+        return asked
 
     def strengths(self, system: str, scenario: str) -> Array:
         """Critical strengths, upper bounds found by attack; inf where none was found up to the limit."""
@@ -67,13 +87,6 @@ class Results:
 
     def _of(self, system: str) -> list[Trial]:
         return [trial for trial in self.trials if trial.system.name == system]
-
-    @cached_property
-    def groups(self) -> list[str]:
-        """The group of each sample, in the order of all arrays."""
-        table = self.trials[0].directory.table("samples")
-        known = dict(zip(table.column("sample").to_pylist(), table.column("group").to_pylist(), strict=True))
-        return [known[sample] for sample in self._samples]
 
     @cached_property
     def _samples(self) -> list[str]:
