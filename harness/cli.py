@@ -108,19 +108,25 @@ def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON
 def report(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     html: Annotated[str | None, typer.Option(help="Where to write the page. [RUN/report.html]")] = None,
+    markdown: Annotated[str | None, typer.Option(help="Where to write the tables for a pull request; - prints them only.")] = None,
 ) -> None:
-    """Print a run's table again, and write its curves as one self-contained HTML page."""
+    """Print a run's table again, and write its curves as one self-contained HTML page; or its tables as Markdown."""
     from rich.console import Console
 
-    from harness.report import write_report
+    from harness.report import as_markdown, write_markdown, write_report
     from harness.rundir import RunDirectory
     from harness.summary import printed, printed_measures, summarise
 
     directory, console = RunDirectory(run), _console(Console)
+    if markdown == "-":
+        print(as_markdown(directory), end="")
+        return
     summary = summarise(directory)
     console.print(printed(summary))
     console.print(printed_measures(directory, summary.models))
     console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
+    if markdown:
+        console.print(f"tables in {write_markdown(directory, markdown)}", soft_wrap=True, markup=False)
 
 
 @app.command()

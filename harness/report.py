@@ -1,8 +1,9 @@
-"""`report`: a run's curves as one self-contained page."""
+"""`report`: a run's curves as one self-contained page, or its tables as Markdown for a pull request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from plotly.colors import qualitative
 from attacks.errors import BadInput
 from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.rundir import RunDirectory
-from harness.summary import Summary, attacked, summarise
+from harness.summary import Summary, attacked, measures_of, summarise
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
 PALETTE = qualitative.D3
@@ -37,16 +38,69 @@ def write_report(directory: RunDirectory, url: str | None = None) -> str:
     Raises:
         BadInput: there is no run, it has no results yet, or the page cannot be written.
     """
-    where = url or f"{directory.url.rstrip('/')}/report.html"
+    return _written(url or f"{directory.url.rstrip('/')}/report.html", lambda: render(directory))
+
+
+def write_markdown(directory: RunDirectory, url: str) -> str:
+    """Write the tables as Markdown, and return where.
+
+    Raises:
+        BadInput: there is no run, it has no results yet, or the file cannot be written.
+    """
+    return _written(url, lambda: as_markdown(directory))
+
+
+def _written(where: str, made: Callable[[], str]) -> str:
     if "://" not in where and not Path(where).parent.is_dir():
         raise BadInput(f"the report cannot be written to {where}: there is no folder {Path(where).parent}; make it, or name another")
-    page = render(directory)
+    content = made()
     try:
         with fsspec.open(where, "w", encoding="utf-8") as file:
-            file.write(page)
+            file.write(content)
     except OSError as error:
         raise BadInput(f"the report cannot be written to {where}: {error.strerror or error}") from None
     return where
+
+
+def as_markdown(directory: RunDirectory) -> str:
+    """The summary, the notes with every raised flag, and the measures folded away; names are escaped, they may hold markup."""
+    description, summary = directory.describe(), summarise(directory)
+    if not directory.table("ledger").num_rows:
+        raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
+    rows = []
+    for section, conditions in summary.sections.items():
+        for condition, shares in conditions.items():
+            rows.append([f"{section}: {condition}" if section else condition, *summary.cells(condition, shares)])
+    measured, remarks = measures_of(directory)
+    more = [[name, *(str(values[m]) if m in values else "-" for m in summary.models)] for name, values in measured.items()]
+    parts = [
+        f"### Robustness of {', '.join(map(_code, summary.models))} on {_code(description['identity']['config']['task'])}",
+        _lines(["score", *summary.models], rows),
+        "\n".join(f"- {_marked(note)}" for note in summary.notes),
+        "<details><summary>Measures</summary>",
+        _lines(["measure", *summary.models], more),
+        "\n".join(f"- {_marked(remark)}" for remark in remarks),
+        "</details>",
+        f"Run `{description['run']}`, {description['status']}.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; what stands in its first row and column are names."""
+    lines = ["| " + " | ".join(_code(cell) for cell in head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join([_code(row[0]), *map(_marked, row[1:])]) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    """A name as code: nothing in it is markup, and no @ calls a user of GitHub."""
+    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+
+
+def _marked(text: str) -> str:
+    """Prose that Markdown shows as it is, without calling a user by an @."""
+    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(text.split())).replace("@", "<span>@</span>")
 
 
 def render(directory: RunDirectory) -> str:

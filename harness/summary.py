@@ -109,19 +109,24 @@ def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
     return [note[0].upper() + note[1:] for note in notes]
 
 
+def measures_of(directory: RunDirectory) -> tuple[dict[str, dict[str, measures.Estimate]], list[str]]:
+    """One number per curve and game, by name and model, and what to know of them."""
+    samples, ledger, sweep = (directory.table(name) for name in ("samples", "ledger", "sweep"))
+    description = directory.describe()
+    ledger = ledger if attacked(description) else ledger.slice(0, 0)
+    found = measures.table(samples, ledger, sweep, description["modalities"])
+    return found, ["Intervals are 95 % percentile bootstrap over samples.", *measures.remarks(found, ledger, sweep)]
+
+
 def printed_measures(directory: RunDirectory, models: list[str]) -> RenderableType:
     """One number per curve and game, models as columns, with bootstrap intervals."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("measure")
     for model in models:
         table.add_column(Text(model))
-    samples, ledger, sweep = (directory.table(name) for name in ("samples", "ledger", "sweep"))
-    description = directory.describe()
-    ledger = ledger if attacked(description) else ledger.slice(0, 0)
-    found = measures.table(samples, ledger, sweep, description["modalities"])
+    found, notes = measures_of(directory)
     for name, values in found.items():
         table.add_row(Text(name), *(str(values[model]) if model in values else "-" for model in models))
-    notes = ["Intervals are 95 % percentile bootstrap over samples.", *measures.remarks(found, ledger, sweep)]
     return Group(Text(), table, Text("\n" + "\n".join(notes), style="dim"))
 
 

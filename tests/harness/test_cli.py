@@ -212,6 +212,24 @@ def test_run_of_another_configuration_is_refused(
     assert "0 cells to do" in capsys.readouterr().out
 
 
+def test_report_as_markdown_escapes_what_names_hold(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of models and tasks are the user's: a bar would end a cell, a tag would be HTML, an @ would call someone."""
+    from harness.report import _code, _marked
+
+    assert _code("a|b`c") == "`a\\|b'c`" and _marked("<b>*x*</b> image@linf") == "\\<b\\>\\*x\\*\\</b\\> image<span>@</span>linf"
+    assert run(monkeypatch, "evaluate", "--model", "late", "--samples", "4", "--search", "fast", "--no-trust", "--out", "run") == 0
+    capsys.readouterr()
+    assert run(monkeypatch, "report", "run", "--markdown", "-") == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("### Robustness of `late` on `digits`") and "| `robust score, strength 1: image@linf:1.6` |" in printed
+    assert "<details>" in printed and not (elsewhere / "run" / "report.html").exists()
+    assert run(monkeypatch, "report", "run", "--markdown", "table.md") == 0
+    assert (elsewhere / "table.md").read_text() == printed
+    assert run(monkeypatch, "report", "run", "--markdown", "nowhere/table.md") == 2
+
+
 def test_init_report_and_list(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own_folder(elsewhere)
     assert run(monkeypatch, "init") == 0
