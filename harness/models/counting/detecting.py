@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from harness.models.counting.asked import CHANNELS, Grid, counts_of
-from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells
+from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
 from harness.tasks import Batch, Task
@@ -30,6 +30,7 @@ class Detecting(Scheduled):
 
     Args:
         detect: epochs of that stage; none if 0, or if the training split has no annotated objects, or the model no grid.
+        middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for objects of few cells.
         ground: the weight of telling which objects a question speaks of; 0 leaves it out.
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
             a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
@@ -46,9 +47,10 @@ class Detecting(Scheduled):
         blur: float = 0.0,
         mirror: bool = False,
         ground: float = 1.0,
+        middle: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay, epochs, batch_size)
-        self.detect, self.blur, self.mirror, self.ground = detect, blur, mirror, ground
+        self.detect, self.blur, self.mirror, self.ground, self.middle = detect, blur, mirror, ground, middle
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage or two; `epochs` bounds both.
@@ -67,8 +69,8 @@ class Detecting(Scheduled):
         device = next(model.parameters()).device
         self.grid, self.image = grids[0], next(each.name for each in task.modalities if each.kind == "image")
         sizes = [int(size) + 1 for size in train.objects[..., CORNERS:].flatten(0, 1).amax(0)]
-        self.head = Detector(sizes).to(device)
-        grounding = Grounding(model).to(device)
+        self.head = Detector(sizes, self.middle).to(device)
+        grounding = Grounding(model, self.middle).to(device)
         if self.ground and train.asked is not None and len(grounding.readers):
             self.grounding = grounding
             self.grid.register_forward_hook(self._look)
@@ -140,10 +142,17 @@ class Detecting(Scheduled):
             super().after_step(stage)
 
     def validate(self, batch: Batch) -> Tensor:
-        """The task's score; of the first stage the share of it that is over, so that its last epoch counts."""
+        """The task's score; where counts are blurred, how near the answer is in the same measure, 1 for the truth.
+
+        Of the first stage the share of it that is over, so that its last epoch counts.
+        """
         if self.first is not None and self.stage is self.first:
             return torch.full((len(batch),), self.steps / self.total, device=batch.targets.device)
-        return super().validate(batch)
+        if not self.blur:
+            return super().validate(batch)
+        problem, outputs = counts_of(self.task), self.model(batch.inputs, batch.present)
+        off = (problem.predictions(outputs) - problem.truth(batch.targets)).float()
+        return (-(off / self.blur).square() / 2).exp()
 
 
 class Detector(nn.Module):
@@ -151,11 +160,12 @@ class Detector(nn.Module):
 
     Args:
         sizes: how many values each label has.
+        middle: see `covered`.
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], middle: float = 0.0) -> None:
         super().__init__()
-        self.sizes = list(sizes)
+        self.sizes, self.middle = list(sizes), middle
         self.read = nn.Conv2d(CHANNELS, 1 + sum(sizes), 1)
 
     def forward(self, grid: Tensor, objects: Tensor) -> Tensor:
@@ -163,8 +173,7 @@ class Detector(nn.Module):
         there = objects[..., CORNERS] >= 0
         sample, row, column = cells(objects, there, grid)
         answers = self.read(grid).permute(0, 2, 3, 1)
-        wanted = torch.zeros_like(answers[..., 0])
-        wanted[sample, row, column] = 1
+        wanted = covered(objects, there, grid, self.middle)
         loss = THERE_WEIGHT * F.binary_cross_entropy_with_logits(answers[..., 0], wanted)
         labels, at = objects[there][:, CORNERS:].long(), answers[sample, row, column][:, 1:].split(self.sizes, 1)
         for value, logits in zip(labels.unbind(1), at, strict=True):

@@ -24,10 +24,12 @@ class Grounding(nn.Module):
 
     Args:
         model: has one of them, or nothing is learnt here.
+        middle: see `covered`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, middle: float = 0.0) -> None:
         super().__init__()
+        self.middle = middle
         places = [part for part in model.modules() if isinstance(part, Fit | Places)]
         self.readers = nn.ModuleList(nn.Linear(part.width, 1) if isinstance(part, Places) else nn.Identity() for part in places)
         self.seen: dict[int, Tensor] = {}
@@ -51,8 +53,7 @@ class Grounding(nn.Module):
     def _loss(self, logits: Tensor, batch: Batch, grid: Tensor) -> Tensor:
         assert batch.objects is not None and batch.asked is not None
         if self.regions is None:
-            meant = torch.zeros(len(grid), *grid.shape[2:], device=grid.device)
-            meant[cells(batch.objects, batch.asked, grid)] = 1
+            meant = covered(batch.objects, batch.asked, grid, self.middle)
             return THERE_WEIGHT * F.binary_cross_entropy_with_logits(logits, meant.flatten(1))
         shared, at = overlaps(self.regions.boxes[..., :CORNERS], batch.objects[..., :CORNERS].clamp_min(0))[0].max(2)
         shows, real = (shared >= SAME) & batch.asked.gather(1, at), self.regions.real
@@ -80,3 +81,21 @@ def cells(objects: Tensor, chosen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor
     column, row = (middle * size).long().minimum(size - 1).unbind(2)
     sample, number = chosen.nonzero(as_tuple=True)
     return sample, row[sample, number], column[sample, number]
+
+
+def covered(objects: Tensor, chosen: Tensor, grid: Tensor, middle: float) -> Tensor:
+    """Which cells of a grid (B, C, h, w) show a chosen object, 0 or 1 (B, h, w): those inside the middle of its box.
+
+    Args:
+        objects, chosen: see `cells`.
+        middle: the share of each side of the box that is its middle; of 0, and of objects smaller than a cell, the one cell
+            of their middle is left.
+    """
+    height, width = grid.shape[2:]
+    centre, half = (objects[..., :2] + objects[..., 2:CORNERS]) / 2, middle * (objects[..., 2:CORNERS] - objects[..., :2]) / 2
+    columns, rows = ((torch.arange(length, device=grid.device) + 0.5) / length for length in (width, height))
+    across = (columns - centre[..., :1]).abs() < half[..., :1]
+    down = (rows - centre[..., 1:]).abs() < half[..., 1:]
+    shown = (down[..., :, None] & across[..., None, :] & chosen[..., None, None]).any(1).to(grid.dtype)
+    shown[cells(objects, chosen, grid)] = 1
+    return shown

@@ -75,8 +75,9 @@ class SelfCritical(Detecting):
         detect: int = 10,
         mirror: bool = False,
         ground: float = 1.0,
+        middle: float = 0.0,
     ) -> None:
-        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror, ground=ground)
+        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror, ground=ground, middle=middle)
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.

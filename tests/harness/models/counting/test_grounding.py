@@ -7,7 +7,7 @@ import torch
 
 from harness.loading import build_model
 from harness.models.counting.detecting import Detecting
-from harness.models.counting.grounding import Grounding, cells
+from harness.models.counting.grounding import Grounding, cells, covered
 from harness.tasks import Task, counting, vqa
 
 GROUNDED = ("movie", "irlc", "softcount", "updown", "counter", "mutan", "rcn")
@@ -47,6 +47,18 @@ def test_cells_hold_the_middles_of_the_chosen_objects() -> None:
     objects = torch.tensor([[[0.0, 0.5, 0.2, 0.7, 1.0], [0.9, 0.9, 1.0, 1.0, 0.0]], [[0.4, 0.0, 0.6, 0.2, 0.0], [-1.0] * 5]])
     sample, row, column = cells(objects, torch.tensor([[True, True], [True, False]]), torch.zeros(2, 3, 4, 8))
     assert [sample.tolist(), row.tolist(), column.tolist()] == [[0, 0, 1], [2, 3, 0], [0, 7, 4]]
+
+
+def test_the_middle_of_a_box_is_what_shows_its_object() -> None:
+    """One object of 4 × 2 cells on a grid of 8 × 8: half of each side is 2 × 1, at share 0 and of what is small one cell."""
+    objects, grid = torch.tensor([[[0.25, 0.25, 0.75, 0.5, 1.0], [-1.0] * 5]]), torch.zeros(1, 3, 8, 8)
+    chosen = torch.tensor([[True, False]])
+    assert covered(objects, chosen, grid, 0.0).sum() == 1
+    shown = covered(objects, chosen, grid, 0.9)
+    assert shown.sum() == 8 and shown[0, 2:4, 2:6].sum() == 8
+    assert not bool(covered(objects, ~chosen & (objects[..., 4] >= 0), grid, 1.0).any())
+    small = torch.tensor([[[0.50, 0.50, 0.52, 0.52, 1.0]]])
+    assert covered(small, torch.tensor([[True]]), grid, 1.0).sum() == 1
 
 
 @pytest.mark.parametrize("name", GROUNDED)
