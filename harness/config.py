@@ -48,6 +48,9 @@ class Evaluation(BaseModel):
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
     attributions: int = Field(0, ge=0, description="for how many samples of each model to store what speaks for the right answer")
     budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
+    cell_limit: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="seconds after which a cell, a batch of samples of one model, is an error; null: never"
+    )
     trust: bool = Field(True, description="check how far each worst-case number can be trusted")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
 
@@ -59,7 +62,7 @@ class Evaluation(BaseModel):
             raise ValueError("give one text, or a list of texts")
         return values
 
-    @field_validator("repeats", "limit", "seed", "batch_size", "attributions", "budget", mode="before")
+    @field_validator("repeats", "limit", "seed", "batch_size", "attributions", "budget", "cell_limit", mode="before")
     @classmethod
     def _no_bool(cls, value: Any) -> Any:
         if isinstance(value, bool):
@@ -85,7 +88,7 @@ class Evaluation(BaseModel):
             raise ValueError(f"give a whole number from {least}, or {' or '.join(words)}")
         return number
 
-    @field_validator("budget", mode="before")
+    @field_validator("budget", "cell_limit", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -96,7 +99,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"data_root", "batch_size", "device", "budget", "trust", "attributions", "out"}
+RESULT_NEUTRAL = {"data_root", "batch_size", "device", "budget", "cell_limit", "trust", "attributions", "out"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

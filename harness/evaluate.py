@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +51,16 @@ def evaluate(config: Evaluation, console: Console) -> int:
     directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}")
     description = describe(work, device)
     directory.start(description)
+    try:
+        return _carry_out(work, directory, description, device, deadline, console)
+    finally:
+        directory.release()
+
+
+def _carry_out(
+    work: Work, directory: RunDirectory, description: dict[str, Any], device: torch.device, deadline: float | None, console: Console
+) -> int:
+    config = work.config
     directory.forget_failures()
     left = cells(work, directory.done())
     total = sum(len(cell.rows) for cell in left) * work.scenario_count
@@ -91,8 +105,8 @@ class _Runner:
                 return STOPPED
             cell = cells.popleft()
             try:
-                self.directory.add(cell.key, run_cell(self.work, cell, self.device, self._progress, self.deadline if progressed else None))
-                progressed = True
+                with limited(self.work.config.cell_limit):
+                    parts = run_cell(self.work, cell, self.device, self._progress, self.deadline if progressed else None)
             except OutOfTime:
                 return STOPPED
             except BadInput as error:
@@ -104,6 +118,9 @@ class _Runner:
                     cells.extendleft(reversed(halved(self.work, cell)))
                     continue
                 self._fail(cell)
+            else:
+                self.directory.add(cell.key, parts)
+                progressed = True
         return FAILED if self.failed else COMPLETE
 
     def _fail(self, cell: Cell) -> None:
@@ -114,6 +131,32 @@ class _Runner:
     def _progress(self, samples: int, gradients: int) -> None:
         self.gradients += gradients
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
+
+
+class TooSlow(Exception):
+    """A cell has had its time; it is an error, and the rest goes on."""
+
+
+@contextmanager
+def limited(seconds: float | None) -> Iterator[None]:
+    """Raise `TooSlow` when the block takes longer; what hangs outside Python is interrupted when it comes back.
+
+    By an alarm of the operating system, which only the main thread of a process can be given.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: object) -> None:
+        raise TooSlow(f"it took longer than --cell-limit, {seconds:g} s: the model hangs, or needs a larger limit or smaller --batch-size")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def remarks(work: Work) -> list[str]:

@@ -6,15 +6,19 @@ the last that a cell writes: a cell whose ledger part exists is done.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
@@ -29,6 +33,7 @@ FORMAT = 1  # of the directory; raised when a reader of the old one would misrea
 RUN_FILE = "run.json"
 TRUST_FILE = "trust.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
+LOCK = "lock"  # held by the process that writes here
 PARTIAL = ".partial"  # ends the name of a file that is being written
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
 
@@ -38,16 +43,18 @@ class RunDirectory:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._lock: BinaryIO | None = None
         try:
             self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).resolve()))
         except (ValueError, ImportError) as error:
             raise BadInput(f"run directory {url!r} cannot be reached: {error}") from None
 
     def start(self, description: Mapping[str, Any]) -> None:
-        """Claim the directory for a run, or take up the run that is in it.
+        """Claim the directory for a run, or take up the run that is in it; see `release`.
 
         Raises:
-            BadInput: it holds something else, or a run of another configuration, or cannot be written.
+            BadInput: it holds something else, or a run of another configuration, cannot be written, or another process
+                writes there.
         """
         if self.files.exists(self.root) and not self.files.isdir(self.root):
             raise BadInput(f"--out {self.url} is a file: name a directory")
@@ -57,11 +64,32 @@ class RunDirectory:
             raise BadInput(f"--out {self.url} holds the tables of a run but no {RUN_FILE}: put that back, or name a new directory")
         elif self._holds_something():
             raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
-        try:
-            self.note(description)
-        except OSError as error:
-            raise BadInput(f"--out {self.url} cannot be written: {error.strerror or error}") from None
+        self._claim()
+        self.note(description)
         self._drop_orphans()
+
+    def release(self) -> None:
+        """Let other processes write here again; the end of the process does the same."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _claim(self) -> None:
+        """Keep other processes off, on a local disk; other file systems know no lock that the end of a process opens.
+
+        Raises:
+            BadInput: another process writes here.
+        """
+        if not self._local:
+            return
+        with self._writing():
+            self.files.makedirs(self.root, exist_ok=True)
+            self._lock = Path(self.root, LOCK).open("ab")  # noqa: SIM115 - held until the run ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.release()
+            raise BadInput(f"run {self.url} is being written by another process: wait until that ends, or name another --out") from None
 
     def describe(self) -> dict[str, Any]:
         """What `run.json` says.
@@ -126,14 +154,18 @@ class RunDirectory:
     def table(self, name: str) -> pa.Table:
         """All parts of a table: samples, sweep, ledger or attributions."""
         parts = [self._read_part(f"{name}/{part}") for part in self._parts(name)]
-        return pa.concat_tables(parts) if parts else {**SCHEMAS, "attributions": ATTRIBUTIONS}[name].empty_table()
+        return pa.concat_tables(parts) if parts else _schema(name).empty_table()
 
     def _read_part(self, name: str) -> pa.Table:
         try:
-            return pq.read_table(io.BytesIO(self._read(name)))
-        except (pa.ArrowException, OSError) as error:
+            part = pq.read_table(io.BytesIO(self._read(name)), page_checksum_verification=True)
+            if not part.schema.equals(_schema(name.partition("/")[0])):
+                raise ValueError("other columns")
+            part.validate(full=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
             mend = "remove that file and run the same command: what it held is done again"
             raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({type(error).__name__}); {mend}") from None
+        return part
 
     def witnesses(self) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
         """Cell by cell, the stored witnesses, none where there are none, and the ledger's rows of that cell.
@@ -187,10 +219,10 @@ class RunDirectory:
         return sorted(part for part in found if part.endswith(suffix))
 
     def _holds_something(self) -> bool:
-        """Anything but what a killed run left of a file it was writing."""
+        """Anything but what a killed run left of a file it was writing, or its lock."""
         if not self.files.exists(self.root):
             return False
-        return any(not path.endswith(PARTIAL) for path in self.files.ls(self.root, detail=False))
+        return any(not path.endswith((PARTIAL, f"/{LOCK}")) for path in self.files.ls(self.root, detail=False))
 
     def _exists(self, name: str) -> bool:
         return bool(self.files.exists(f"{self.root}/{name}"))
@@ -200,16 +232,41 @@ class RunDirectory:
         return content
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write beside the place, then move there, so that a reader never sees half a file."""
+        """Write beside the place, then move there, so that a reader never sees half a file; on a local disk also after a power cut."""
         path = f"{self.root}/{name}"
-        self.files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        self.files.pipe_file(f"{path}{PARTIAL}", content)
-        self.files.mv(f"{path}{PARTIAL}", path)
+        with self._writing():
+            self.files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            if self._local:
+                with Path(f"{path}{PARTIAL}").open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(f"{path}{PARTIAL}").replace(path)
+            else:
+                self.files.pipe_file(f"{path}{PARTIAL}", content)
+                self.files.mv(f"{path}{PARTIAL}", path)
+
+    @property
+    def _local(self) -> bool:
+        return isinstance(self.files, LocalFileSystem)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say of a disk that is full, or read-only, what to do about it."""
+        try:
+            yield
+        except OSError as error:
+            mend = "mend that and run the same command: it goes on where it stopped"
+            raise BadInput(f"--out {self.url} cannot be written: {error.strerror or error}; {mend}") from None
+
+
+def _schema(table: str) -> pa.Schema:
+    return {**SCHEMAS, "attributions": ATTRIBUTIONS}[table]
 
 
 def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
+    pq.write_table(pa.Table.from_pylist(rows, schema), buffer, write_page_checksum=True)
     return buffer.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
@@ -103,6 +104,7 @@ def _robust(name: str, result: Results, page: Page) -> None:
     )
     page.say(*_verdicts(result, rivals))
     page.picture(_figure(result, systems), name, f"Accuracy on {name}, clean and attacked, means over seeds")
+    page.picture(_curves(result, systems), f"{name}-curves", f"Robust accuracy on {name} against the strength of an attack")
 
 
 def _gain(result: Results, group: str, rival: str) -> Estimate:
@@ -142,6 +144,26 @@ def _figure(result: Results, systems: list[str]) -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(title="accuracy", range=[0, 1])
     figure.update_layout(width=980, height=460, barmode="group", template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    return figure
+
+
+def _curves(result: Results, systems: list[str]) -> go.Figure:
+    """Robust accuracy of every system against the strength, one panel per attack."""
+    from plotly.subplots import make_subplots
+
+    scenarios = [str(each) for each in result.task.scenarios()]
+    figure = make_subplots(1, len(scenarios), subplot_titles=scenarios, shared_yaxes=True)
+    at = np.linspace(0, result.trials[0].effort.limit, 101)
+    for column, scenario in enumerate(scenarios, 1):
+        for number, system in enumerate(systems):
+            found = result.strengths(system, scenario)
+            figure.add_scatter(
+                x=at, y=(found[:, :, None] > at).mean((0, 1)), name=system, legendgroup=system, showlegend=column == 1, mode="lines",
+                line={"color": qualitative.D3[number % 10]}, row=1, col=column,
+            )  # fmt: skip
+        figure.update_xaxes(title="strength", row=1, col=column)
+    figure.update_yaxes(title="robust accuracy", range=[0, 1], col=1)
+    figure.update_layout(width=1100, height=420, template="plotly_white", legend={"orientation": "h", "y": -0.2})
     return figure
 
 

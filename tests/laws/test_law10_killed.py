@@ -1,5 +1,9 @@
 """Law 10: killing a run at any moment and starting it again gives the ledger of an uninterrupted run."""
 
+import multiprocessing
+import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,3 +34,82 @@ def test_resumed_equals_uninterrupted(elsewhere: Path, parts: int) -> None:
     subprocess.run([*COMMAND, "whole"], check=True, stdout=subprocess.DEVNULL)
     assert ledger("killed") == ledger("whole")
     assert RunDirectory("killed").table("samples").num_rows == 20
+
+
+KILLS = 100
+TOY = """
+import torch
+from harness.tasks import Task
+class Linear(torch.nn.Module):
+    def forward(self, inputs, present=None):
+        evidence = inputs["a"].mean(1) + 0.1 * inputs["b"].mean(1)
+        return torch.stack([-evidence, evidence], dim=1)
+def build(task):
+    return Linear()
+def task():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 2
+    side = 2.0 * labels[:, None] - 1
+    return Task.from_arrays({"a": side + torch.randn(60, 6, generator=generator), "b": torch.randn(60, 4, generator=generator)}, labels)
+"""
+
+
+def evaluated(folder: str, out: str) -> None:
+    """In a process of its own, which may be killed."""
+    import torch
+    from rich.console import Console
+
+    from harness.config import Evaluation
+    from harness.evaluate import evaluate
+
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    config = Evaluation(
+        task="toy.py:task", model=("toy.py:build",), samples=12, batch_size=2, search="fast", repeats=1, out=out, witnesses="all",
+        schedule=("mcar:0,0.5",),
+    )  # fmt: skip
+    assert evaluate(config, Console(quiet=True)) == 0
+
+
+def everything(out: Path) -> dict[str, list[dict[str, Any]]]:
+    """All rows of all tables, in one order."""
+    directory = RunDirectory(str(out))
+    tables = {name: directory.table(name).to_pylist() for name in ("samples", "ledger", "sweep")}
+    return {name: sorted(rows, key=lambda row: [str(value) for value in row.values()]) for name, rows in tables.items()}
+
+
+def test_killed_at_a_hundred_random_moments(tmp_path: Path) -> None:
+    """Each run is killed again and again until it is through; then it is as one that was left alone."""
+    (tmp_path / "toy.py").write_text(TOY)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.evaluate"])
+    draw, kills, finished = random.Random(0), 0, 0
+
+    def started(out: str) -> Any:
+        process = context.Process(target=evaluated, args=(str(tmp_path), out))
+        process.start()
+        return process
+
+    for out in ("warm", "whole"):
+        begun = time.monotonic()
+        process = started(out)
+        process.join()
+        assert process.exitcode == 0
+    lasted, expected = time.monotonic() - begun, everything(tmp_path / "whole")
+    while kills < KILLS:
+        process = started("killed")
+        process.join(draw.uniform(0.02, lasted))
+        if process.is_alive():
+            process.kill()
+            process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        if process.exitcode == 0:
+            finished += 1
+            assert everything(tmp_path / "killed") == expected
+            shutil.rmtree(tmp_path / "killed")
+        else:
+            assert process.exitcode == -signal.SIGKILL
+    process = started("killed")
+    process.join()
+    assert process.exitcode == 0 and everything(tmp_path / "killed") == expected
+    assert finished >= 1, "no run ever got through between two kills"

@@ -29,7 +29,7 @@ def _image(modality: Modality) -> Augmentation:
 
     def view(x: Tensor) -> Tensor:
         pixels = x if x.ndim == 4 else x[:, None]
-        seen = _jittered(_cropped(pixels))
+        seen = jittered(_cropped(pixels))
         blurred = F.avg_pool2d(F.pad(seen, (1, 1, 1, 1), mode="replicate"), 3, 1)
         seen = torch.where(_chosen(seen, 0.5), blurred, seen)
         if pixels.shape[1] == 3:
@@ -50,7 +50,7 @@ def _cropped(pixels: Tensor, least: float = 0.4) -> Tensor:
     return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
 
-def _jittered(pixels: Tensor, strength: float = 0.4) -> Tensor:
+def jittered(pixels: Tensor, strength: float = 0.4) -> Tensor:
     """Brightness scaled and contrast about the mean scaled, each by 1 ± strength."""
     gain, contrast = (_uniform(pixels, 1 - strength, 1 + strength)[:, None, None, None] for _ in range(2))
     mean = pixels.mean((1, 2, 3), keepdim=True)

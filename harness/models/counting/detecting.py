@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
+from harness.models.contrastive.augmentations import jittered
 from harness.models.counting.asked import CHANNELS, Grid, counts_of
 from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
 from harness.models.recipe import Stage
@@ -30,6 +31,7 @@ class Detecting(Scheduled):
 
     Args:
         detect: epochs of that stage; none if 0, or if the training split has no annotated objects, or the model no grid.
+        jitter: by how much brightness and contrast of images are changed at random, each by 1 ± this.
         middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for objects of few cells.
         ground: the weight of telling which objects a question speaks of; 0 leaves it out.
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
@@ -48,9 +50,10 @@ class Detecting(Scheduled):
         mirror: bool = False,
         ground: float = 1.0,
         middle: float = 0.0,
+        jitter: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay, epochs, batch_size)
-        self.detect, self.blur, self.mirror, self.ground, self.middle = detect, blur, mirror, ground, middle
+        self.detect, self.blur, self.mirror, self.ground, self.middle, self.jitter = detect, blur, mirror, ground, middle, jitter
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage or two; `epochs` bounds both.
@@ -89,7 +92,7 @@ class Detecting(Scheduled):
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, of the stage."""
-        self.stage, batch = stage, self.mirrored(batch)
+        self.stage, batch = stage, self.varied(batch)
         if stage is not self.first:
             counted = self.counted(batch, stage)
             return counted if self.grounding is None else counted + self.ground * self.grounding(batch, self.looked)
@@ -116,6 +119,15 @@ class Detecting(Scheduled):
         counts = torch.arange(outputs.shape[1], device=outputs.device)
         aim = (-((counts - truth[:, None]) / self.blur).square() / 2).softmax(1)
         return F.cross_entropy(outputs, aim)
+
+    def varied(self, batch: Batch) -> Batch:
+        """The batch with its images in another light, half of them mirrored along each axis, and all boxes with them."""
+        inputs = dict(batch.inputs)
+        for modality in self.task.modalities if self.jitter else ():
+            if modality.kind == "image":
+                x = jittered(inputs[modality.name], self.jitter)
+                inputs[modality.name] = modality.valid.over(x).clamp(x)
+        return self.mirrored(replace(batch, inputs=inputs)) if self.jitter else self.mirrored(batch)
 
     def mirrored(self, batch: Batch) -> Batch:
         """The batch, half of its images mirrored along each axis, and all boxes with them."""

@@ -59,8 +59,12 @@ class HuberCount(Detecting):
         mirror: bool = False,
         ground: float = 1.0,
         middle: float = 0.0,
+        jitter: float = 0.0,
     ) -> None:
-        super().__init__(learning_rate, epochs=epochs, batch_size=batch_size, detect=detect, mirror=mirror, ground=ground, middle=middle)
+        super().__init__(
+            learning_rate, epochs=epochs, batch_size=batch_size,
+            detect=detect, mirror=mirror, ground=ground, middle=middle, jitter=jitter,
+        )  # fmt: skip
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.

@@ -104,6 +104,18 @@ def test_mirrored_boxes_follow_the_image(task: Task) -> None:
     assert recipe.mirrored(batch) is not batch and Detecting().mirrored(batch) is batch
 
 
+def test_another_light_moves_images_within_their_range_and_nothing_else(task: Task) -> None:
+    recipe, batch = Detecting(jitter=0.3), task.splits["train"].take(range(16))
+    prepared(task, recipe)
+    lit = recipe.varied(batch)
+    image = lit.inputs["image"]
+    assert not torch.equal(image, batch.inputs["image"]) and image.min() >= 0 and image.max() <= 255
+    assert torch.equal(lit.inputs["boxes"], batch.inputs["boxes"]) and lit.objects is batch.objects
+    plain = Detecting()
+    prepared(task, plain)
+    assert plain.varied(batch) is batch
+
+
 def test_blurred_counts(task: Task, digits: Task) -> None:
     recipe, targets = Detecting(blur=1.0), torch.tensor([3, 0])
     prepared(task, recipe)
