@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -38,12 +38,12 @@ class Loaded:
 
 
 def load_task(text: str) -> Task:
-    """The task a reference names.
+    """The task a reference names, with options as ``counting?tolerance=1``.
 
     Raises:
         BadInput: the reference resolves to nothing, or what it names returns no task.
     """
-    reference = resolve("task", text)
+    reference = with_options("task", text)
     if isinstance(reference.target, Task):
         return reference.target
     task = call(reference, "task")
@@ -54,7 +54,7 @@ def load_task(text: str) -> Task:
 
 def build_model(text: str, task: Task) -> nn.Module:
     """The untrained (or user-trained) module a reference builds for a task, with options as ``mmtm?gate_scale=1``."""
-    reference = model_reference(text)
+    reference = with_options("model", text)
     module = call(reference, "model", task)
     if not isinstance(module, nn.Module):
         raise BadInput(f"model {text!r} must build a torch.nn.Module, it built {type(module).__name__}")
@@ -63,15 +63,15 @@ def build_model(text: str, task: Task) -> nn.Module:
     return module
 
 
-def model_reference(text: str) -> Reference:
-    """What a model's reference names, its options bound to it.
+def with_options(kind: Literal["task", "model"], text: str) -> Reference:
+    """What a reference names, its options bound to it.
 
     Raises:
-        BadInput: no such model or option.
+        BadInput: no such name or option.
     """
-    reference = resolve("model", options.plain(text))
+    reference = resolve(kind, options.plain(text))
     target: Any = reference.target
-    bound = options.chosen("model", text, target) if callable(target) else {}
+    bound = options.chosen(kind, text, target) if callable(target) else {}
     return replace(reference, text=text, target=partial(target, **bound)) if bound else reference
 
 
@@ -105,7 +105,7 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
         checkpoint.load(weights, module)
     module = module.to(device).eval()
     probe(text, module, task, device)
-    return Loaded(text, module, checkpoint.weight_hash(module), code_hash(model_reference(reference)))
+    return Loaded(text, module, checkpoint.weight_hash(module), code_hash(with_options("model", reference)))
 
 
 def call(reference: Reference, kind: str, *arguments: Any) -> Any:

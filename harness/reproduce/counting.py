@@ -89,6 +89,8 @@ def _robust(name: str, result: Results, page: Page) -> None:
         ["ACC", CLEAN, *scenarios],
         [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in systems],
     )
+    page.say("Median critical strengths, over all attacked samples and seeds; 0 where half of the answers are wrong untouched:")
+    page.table(["", *scenarios], [[each, *(f"{np.median(result.strengths(each, s)):.3f}" for s in scenarios)] for each in systems])
     rivals = [each for each in systems if each != MOVIE]
     groups = result.task.apart
     page.table(

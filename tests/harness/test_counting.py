@@ -15,6 +15,7 @@ from attacks.errors import BadInput
 from attacks.objective import classification_verdict
 from attacks.scenario import parse
 from attacks.search import search
+from harness.loading import load_task
 from harness.objective import TaskObjective
 from harness.tasks import Counting, Task, counting, vqa
 from harness.tasks.counts import count_logits
@@ -303,3 +304,13 @@ def test_vqa_answers_are_balanced_and_true() -> None:
             assert answer == ("yes" if met else "no")
         else:
             assert answer == str(each.counts[row])
+
+
+def test_a_task_takes_options_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "SIZES", {"train": 32, "val": 32, "test": 32})
+    strict, lenient = load_task("counting"), load_task("counting?tolerance=2")
+    assert strict.name == lenient.name and strict.data_hash == lenient.data_hash
+    assert isinstance(lenient.problem, Counting) and lenient.problem.tolerance == 2
+    assert strict.definition_hash != lenient.definition_hash
+    with pytest.raises(BadInput, match="unknown option 'tol' of task 'counting\\?tol=1'"):
+        load_task("counting?tol=1")

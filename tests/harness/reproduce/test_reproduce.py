@@ -10,7 +10,7 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.curves import query
-from harness.loading import model_reference
+from harness.loading import with_options
 from harness.measures import Estimate
 from harness.reproduce import campaign, counting, fusion, missing, studies
 from harness.reproduce.page import Page, mean_and_spread, points
@@ -145,15 +145,18 @@ def test_every_system_of_every_study_names_what_there_is(name: str) -> None:
         assert len({system.name for system in setting.systems}) == len(setting.systems)
         for system in setting.systems:
             recipe_of(system.recipe)
-            assert callable(model_reference(system.model).target)
+            assert callable(with_options("model", system.model).target)
 
 
 def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> None:
+    """MoVie is right of all that is simple and nothing else, its rival the other way round."""
     made = Results(counting.COUNTING.settings["counting"], counting_task(), ())
-    made.__dict__["groups"] = ["simple", "complex", "simple"]
-    assert counting._of(made, "simple", np.array([[1.0, 0.0, 0.5]])).tolist() == [[1.0, 0.5]]
-    own = {system.name: system.recipe for system in counting.counters("counting?epochs=3&blur=1&mirror=true")}
-    assert own["IRLC"] == "irlc?epochs=3&mirror=true" and own["MoVie"] == "counting?epochs=3&blur=1&mirror=true"
+    simple = np.array([[group == "simple" for group in made.task.splits["test"].groups]] * 2, float)
+    made._whole.update({counting.MOVIE: simple, "RCN": 1 - simple})
+    assert counting._gain(made, "simple", "RCN").value == 1 and counting._gain(made, "complex", "RCN").value == -1
+    own = {system.name: system.recipe for system in counting.counters("epochs=2", "epochs=3&blur=1&mirror=true")}
+    assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=3&mirror=true" and own["MoVie"] == "counting?epochs=2"
+    assert own["Counter"] == "counting?epochs=3&blur=1&mirror=true"
 
 
 def counting_task() -> Task:
