@@ -42,6 +42,7 @@ class Evaluation(BaseModel):
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63)
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
+    workers: int = Field(1, ge=1, description="batches of samples done at a time, each in a process with its share of the cores")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
     compile: bool = Field(False, description="compile the model for the search; the first steps are slow")
@@ -62,7 +63,7 @@ class Evaluation(BaseModel):
             raise ValueError("give one text, or a list of texts")
         return values
 
-    @field_validator("repeats", "limit", "seed", "batch_size", "attributions", "budget", "cell_limit", mode="before")
+    @field_validator("repeats", "limit", "seed", "batch_size", "workers", "attributions", "budget", "cell_limit", mode="before")
     @classmethod
     def _no_bool(cls, value: Any) -> Any:
         if isinstance(value, bool):
@@ -99,7 +100,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"data_root", "batch_size", "device", "budget", "cell_limit", "trust", "attributions", "out"}
+RESULT_NEUTRAL = {"data_root", "batch_size", "workers", "device", "budget", "cell_limit", "trust", "attributions", "out"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from attacks.errors import BadInput, ModelBroke
 from attacks.expectation import STORED
 from harness.attributions import attribute, key_of
-from harness.cell import OutOfTime, failed_rows, out_of_memory, run_cell
+from harness.cell import Parts, failed_rows
 from harness.config import Evaluation
+from harness.engine import Outcome, in_processes, serially
 from harness.environment import choose_device, device_name, git_commit, versions
 from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, cells, halved, prepare
@@ -95,68 +91,29 @@ class _Runner:
     failed: bool = field(default=False)
 
     def run(self, left: list[Cell]) -> str:
-        """Do the cells in turn; a crash costs its own cell only, and a cell too large for the device is halved.
-
-        The first cell is finished whatever the budget, so that a run called again and again comes to an end.
-        """
-        cells, progressed = deque(left), False
-        while cells:
-            if progressed and self.deadline is not None and time.monotonic() > self.deadline:
+        """Do the cells; a crash costs its own cell only, and a cell too large for the device is halved."""
+        waiting = deque(left)
+        for cell, outcome in self._outcomes(waiting):
+            if isinstance(outcome, Parts):
+                self.directory.add(cell.key, outcome)
+            elif outcome.time:
                 return STOPPED
-            cell = cells.popleft()
-            try:
-                with limited(self.work.config.cell_limit):
-                    parts = run_cell(self.work, cell, self.device, self._progress, self.deadline if progressed else None)
-            except OutOfTime:
-                return STOPPED
-            except BadInput as error:
-                if not isinstance(error, ModelBroke):
-                    raise BadInput(f"model {cell.model.name!r}: {error}") from None
-                self._fail(cell)
-            except Exception as error:
-                if out_of_memory(error) and len(cell.rows) > 1:
-                    cells.extendleft(reversed(halved(self.work, cell)))
-                    continue
-                self._fail(cell)
+            elif outcome.memory and len(cell.rows) > 1:
+                waiting.extendleft(reversed(halved(self.work, cell)))
             else:
-                self.directory.add(cell.key, parts)
-                progressed = True
+                self.failed = True
+                self.directory.add_failure(cell.key, failed_rows(self.work, cell), outcome.traceback)
         return FAILED if self.failed else COMPLETE
 
-    def _fail(self, cell: Cell) -> None:
-        """Called while the exception is handled."""
-        self.failed = True
-        self.directory.add_failure(cell.key, failed_rows(self.work, cell), traceback.format_exc())
+    def _outcomes(self, waiting: deque[Cell]) -> Iterator[tuple[Cell, Outcome]]:
+        workers = min(self.work.config.workers, max(1, len(waiting)))
+        if workers == 1:
+            return serially(self.work, waiting, self.device, self._progress, self.deadline)
+        return in_processes(self.work, waiting, workers, self._progress, self.deadline)
 
     def _progress(self, samples: int, gradients: int) -> None:
         self.gradients += gradients
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
-
-
-class TooSlow(Exception):
-    """A cell has had its time; it is an error, and the rest goes on."""
-
-
-@contextmanager
-def limited(seconds: float | None) -> Iterator[None]:
-    """Raise `TooSlow` when the block takes longer; what hangs outside Python is interrupted when it comes back.
-
-    By an alarm of the operating system, which only the main thread of a process can be given.
-    """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(number: int, frame: object) -> None:
-        raise TooSlow(f"it took longer than --cell-limit, {seconds:g} s: the model hangs, or needs a larger limit or smaller --batch-size")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def remarks(work: Work) -> list[str]:

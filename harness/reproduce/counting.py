@@ -17,7 +17,7 @@ from harness.reproduce.study import Effort, Setting, Study, System
 MOVIE = "MoVie"
 SCENES = "batch_size=32&detect=8&epochs=12"  # MoVie, MUTAN and RCN take the longest for an epoch
 LONGER = "batch_size=32&detect=12&epochs=24"  # what only looks at regions is cheap, and learns from more epochs in the same time
-CELLS = "learning_rate=0.001&epochs=40&batch_size=16&detect=24&blur=1&mirror=true"
+CELLS = "learning_rate=0.003&epochs=30&batch_size=16&detect=60&blur=1&mirror=true&middle=0.5&jitter=0.2"
 SAYS = {  # what a model shows of how it came to its count
     "MoVie": "a map of what it modulates",
     "IRLC": "which boxes it counted, one by one",
