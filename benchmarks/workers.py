@@ -40,9 +40,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, two = (timed(workers, samples, Path(folder, str(workers))) for workers in (1, 2))
         same = rows(Path(folder, "1")) == rows(Path(folder, "2"))
-    print(
-        f"{samples} samples: one worker {one:.1f} s, two workers {two:.1f} s, ratio {one / two:.2f}; the ledgers {'agree' if same else 'DIFFER'}"
-    )
+    agree = "agree" if same else "DIFFER"
+    print(f"{samples} samples: one worker {one:.1f} s, two workers {two:.1f} s, ratio {one / two:.2f}; the ledgers {agree}")
 
 
 if __name__ == "__main__":
