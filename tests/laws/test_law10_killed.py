@@ -65,8 +65,8 @@ def evaluated(folder: str, out: str) -> None:
     torch.set_num_threads(1)
     os.chdir(folder)
     config = Evaluation(
-        task="toy.py:task", model=("toy.py:build",), samples=12, batch_size=2, search="fast", repeats=1, out=out, witnesses="all",
-        schedule=("mcar:0,0.5",),
+        task="toy.py:task", model=("toy.py:build",), scenario=("a@linf:0.5",), samples=10, batch_size=2, search="fast", repeats=1,
+        schedule=("mcar:0,0.5",), witnesses="all", trust=False, out=out,
     )  # fmt: skip
     assert evaluate(config, Console(quiet=True)) == 0
 
@@ -82,7 +82,7 @@ def test_killed_at_a_hundred_random_moments(tmp_path: Path) -> None:
     """Each run is killed again and again until it is through; then it is as one that was left alone."""
     (tmp_path / "toy.py").write_text(TOY)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.evaluate"])
+    context.set_forkserver_preload(["harness.evaluate", "attacks.bracket", "attacks.apgd", "attacks.fmn", "pyarrow.dataset", "pandas"])
     draw, kills, finished = random.Random(0), 0, 0
 
     def started(out: str) -> Any:
