@@ -25,8 +25,10 @@ SAYS = {  # what a model shows of how it came to its count
     "UpDown": "where it looked",
     "Counter": "how much each box counts, copies removed",
     "MUTAN": "where it looked",
+    "MUTAN, no attention": "nothing",
     "RCN": "nothing",
 }
+AVERAGING = ("UpDown", "MUTAN")
 BLIND = ("question-blind", "image-blind")
 PUBLISHED = (
     "Published (HowMany-QA accuracy / RMSE; the lecture's table): MUTAN 45.5 / 2.93, MoVie R-50 61.2 / 2.36; TallyQA simple 70.8 / 1.09, "
@@ -45,6 +47,7 @@ def counters(shorter: str, longer: str) -> tuple[System, ...]:
         System("UpDown", "updown", plain),
         System("Counter", "counter", plain),
         System("MUTAN", "mutan", f"counting?{shorter}"),
+        System("MUTAN, no attention", "mutan?attention=false", f"counting?{shorter}"),
         System("RCN", "rcn", f"counting?{shorter}"),
         *(System(name, name, f"counting?{shorter}") for name in BLIND),
     )
@@ -131,6 +134,11 @@ def _verdicts(result: Results, rivals: list[str]) -> list[str]:
     best = max(float(result.metric(blind, f"accuracy_{first}").mean()) for blind in BLIND)
     near = [each for each in (MOVIE, *rivals) if each not in BLIND and float(result.metric(each, f"accuracy_{first}").mean()) < best + 0.15]
     said.append(f"Less than 15 points above the better blind baseline on {first}: {', '.join(near) or 'none'}.")
+    if set(near) & set(AVERAGING):
+        said.append(
+            f"{' and '.join(AVERAGING)} look by a softmax and see the average of what they look at, which is the same of one object and of "
+            "many like it (Zhang et al., ICLR 2018, section 3)."
+        )
     return said
 
 
