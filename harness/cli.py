@@ -176,7 +176,9 @@ def bless(
     from harness.rundir import RunDirectory
 
     frozen = freeze(RunDirectory(run), out)
-    doubted = f"; {len(frozen.doubted)} of its worst-case numbers are flagged, and gates on them stay inconclusive" if frozen.doubted else ""
+    doubted = (
+        f"; {len(frozen.doubted)} of its worst-case numbers are flagged, and gates on them stay inconclusive" if frozen.doubted else ""
+    )
     print(f"{out} written, {len(frozen.expected)} samples of {', '.join(frozen.models)}{doubted}")
 
 

@@ -8,7 +8,9 @@ Pytest loads this file in every project where the harness is installed: nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 SAMPLES = 100  # that an evaluation of the plugin's own looks at
 ASKED: pytest.StashKey[Report] = pytest.StashKey()
+RUNS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 RobustnessGate = Callable[..., None]
 
 
@@ -129,18 +132,18 @@ def _hold(report: Report, at: int) -> None:
         pytest.fail(f"{verdict.verdict}: {verdict.gate}, but it is {numbers(verdict)}: {verdict.why}", pytrace=False)
 
 
-class _one_sentence:
+@contextmanager
+def _one_sentence() -> Iterator[None]:
     """Inside, input that cannot be used fails the test with its one sentence."""
+    from attacks.errors import BadInput
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and type(error).__name__ in ("BadInput", "ModelBroke"):
-            pytest.fail(str(error), pytrace=False)
-
-
-RUNS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+    said = None
+    try:
+        yield
+    except BadInput as error:
+        said = str(error)
+    if said is not None:  # outside, so that the failure does not show what it was raised from
+        pytest.fail(said, pytrace=False)
 
 
 def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> str:
@@ -155,8 +158,9 @@ def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> st
     runs = config.stash.setdefault(RUNS, {})
     key = dump(wanted)
     if key not in runs:
-        factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
-        out = str(factory.mktemp("robustness") / "run")
+        folder = TemporaryDirectory(prefix="robustness-")
+        config.add_cleanup(folder.cleanup)
+        out = f"{folder.name}/run"
         evaluate(wanted.model_copy(update={"out": out}), Console(quiet=True))
         runs[key] = out
     return runs[key]

@@ -16,7 +16,10 @@ from harness.gates.evidence import Evidence, refuse_other_data
 from harness.gates.file import MEDIAN, Gate, gate_of, plain
 from harness.gates.measured import measure
 
-NOTE = "Changes are B less A over the samples of both, with 95 % intervals: Tango's of yes or no, Student's of graded scores, bootstrap of medians."
+NOTE = (
+    "Changes are B less A over the samples of both, with 95 % intervals: Tango's of yes or no, Student's of graded scores, "
+    "bootstrap of medians."
+)
 
 
 @dataclass(frozen=True)

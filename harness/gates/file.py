@@ -1,16 +1,16 @@
 """The gates file: which number of a run has which limit.
 
-    inconclusive: fail
-    gates:
-      - {model: concat, scenario: "image@linf:1.6", min: 0.60}
-      - {model: concat, schedule: mcar, rate: 0.4, max_drop: 0.02, min_effect: 0.05}
+inconclusive: fail
+gates:
+  - {model: concat, scenario: "image@linf:1.6", min: 0.60}
+  - {model: concat, schedule: mcar, rate: 0.4, max_drop: 0.02, min_effect: 0.05}
 """
 
 from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import fsspec
 import yaml
@@ -20,9 +20,12 @@ from attacks.errors import BadInput, unknown
 from attacks.scenario import parse
 
 MAX_BYTES, MAX_GATES = 65_536, 500
-SCORE, ROBUST, MEDIAN, AREA, WORST, GAP = (
-    "score", "robust score", "median critical strength", "area", "worst modality", "gap to the oracle",
-)  # fmt: skip
+SCORE: Final = "score"
+ROBUST: Final = "robust score"
+MEDIAN: Final = "median critical strength"
+AREA: Final = "area"
+WORST: Final = "worst modality"
+GAP: Final = "gap to the oracle"
 Measure = Literal["score", "robust score", "median critical strength", "area", "worst modality", "gap to the oracle"]
 SELECTIONS = ("scenario", "schedule", "corruption")
 FITS = {
@@ -229,7 +232,9 @@ def _lines(node: yaml.Node | None) -> list[int]:
 
 def _keys(found: dict[Any, Any]) -> list[tuple[list[Any], list[str], str]]:
     """The keys of the file and of each gate, those there are, and where they stand."""
-    entries = [(list(entry), list(Gate.model_fields), f", gate {at}") for at, entry in enumerate(found["gates"], 1) if isinstance(entry, dict)]
+    entries = [
+        (list(entry), list(Gate.model_fields), f", gate {at}") for at, entry in enumerate(found["gates"], 1) if isinstance(entry, dict)
+    ]
     return [(list(found), list(GatesFile.model_fields), ""), *entries]
 
 

@@ -114,8 +114,8 @@ def as_junit(report: Report) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname="robustness", name=_xml(str(verdict.gate)))
         if verdict.verdict != PASS:
             kind = "failure" if verdict.verdict == FAIL else "skipped" if lenient else "error"
-            said = {"type": verdict.verdict} if kind != "skipped" else {}
-            ElementTree.SubElement(case, kind, message=_xml(f"{verdict.why}; {numbers(verdict)}"), **said)
+            said = {"message": _xml(f"{verdict.why}; {numbers(verdict)}")}
+            ElementTree.SubElement(case, kind, said if kind == "skipped" else {**said, "type": verdict.verdict})
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -161,7 +161,13 @@ def _uri(url: str) -> str:
 def as_json(report: Report) -> str:
     """Every verdict with its numbers, and the exit code."""
     rows = [
-        {**verdict.as_row(), "model": plain(verdict.gate.model), "measure": verdict.gate.measure, "samples": verdict.samples, "needed": verdict.needed}
+        {
+            **verdict.as_row(),
+            "model": plain(verdict.gate.model),
+            "measure": verdict.gate.measure,
+            "samples": verdict.samples,
+            "needed": verdict.needed,
+        }
         for verdict in report.verdicts
     ]
     return json.dumps({"exit": report.code, "gates": rows}, indent=1, allow_nan=False) + "\n"

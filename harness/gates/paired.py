@@ -132,9 +132,7 @@ def mean_drop(before: Array, after: Array, allowed: float, effect: float) -> Dro
     return Drop(mean, mean - half, mean + half, p, needed, LEAST)
 
 
-def bootstrap_drop(
-    measure: Callable[[Array], float], before: Array, after: Array, allowed: float, effect: float, share: float
-) -> Drop:
+def bootstrap_drop(measure: Callable[[Array], float], before: Array, after: Array, allowed: float, effect: float, share: float) -> Drop:
     """The paired bootstrap of a measure of rows (N, ...): samples are drawn whole, the same ones before and after.
 
     p is the share of draws in which the drop is not beyond what is allowed (Efron & Tibshirani, An Introduction to the
