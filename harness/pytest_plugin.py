@@ -137,13 +137,12 @@ def _one_sentence() -> Iterator[None]:
     """Inside, input that cannot be used fails the test with its one sentence."""
     from attacks.errors import BadInput
 
-    said = None
     try:
         yield
     except BadInput as error:
-        said = str(error)
-    if said is not None:  # outside, so that the failure does not show what it was raised from
-        pytest.fail(said, pytrace=False)
+        said = pytest.fail.Exception(str(error), pytrace=False)
+        said.__suppress_context__ = True
+        raise said from None
 
 
 def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> str:

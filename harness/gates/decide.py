@@ -176,7 +176,7 @@ def paired_drop(measured: Measured, before: Array, after: Array, limit: float, a
     measure = measured.gate.measure
     if measure in (MEDIAN, WORST):
         share = _crossing(np.minimum(before[:, 0], limit), allowed + effect) if measure == MEDIAN else allowed + effect
-        return bootstrap_drop(lambda rows: measured.value(rows, limit), before, after, allowed, effect, share)
+        return bootstrap_drop(lambda rows: measured.values(rows, limit), before, after, allowed, effect, share)
     sign = -1.0 if measured.gate.lower_is_better else 1.0
     was, now = sign * measured.outcomes(before), sign * measured.outcomes(after)
     test = binary_drop if np.isin([was, now], (0, 1)).all() else mean_drop

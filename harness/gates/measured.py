@@ -38,16 +38,20 @@ class Measured:
     doubts: Sequence[str] = field(default=())
 
     def value(self, rows: Array, limit: float = inf) -> float:
-        """The measure of some rows, strengths clipped at a limit."""
+        """The measure of some rows (N, K), strengths clipped at a limit."""
+        return float(self.values(rows[None], limit)[0])
+
+    def values(self, rows: Array, limit: float = inf) -> Array:
+        """The measure of each of several resamples (R, N, K), (R,)."""
         if self.gate.measure == MEDIAN:
-            return float(np.median(np.minimum(rows[:, 0], limit)))
+            return np.asarray(np.median(np.minimum(rows[..., 0], limit), axis=-1))
         if self.gate.measure == WORST:
-            return float(rows.mean(0).min())
-        return float(self.outcomes(rows).mean())
+            return np.asarray(rows.mean(1).min(-1))
+        return np.asarray(self.outcomes(rows).mean(-1))
 
     def outcomes(self, rows: Array) -> Array:
-        """Per sample the number, (N,), whose mean is the measure; not of medians and minima."""
-        return rows[:, 0] - rows[:, 1] if self.gate.measure == GAP else rows[:, 0]
+        """Per sample (..., N, K) the number (..., N) whose mean is the measure; not of medians and minima."""
+        return rows[..., 0] - rows[..., 1] if self.gate.measure == GAP else rows[..., 0]
 
     def interval(self, limit: float) -> tuple[float, float]:
         """The two-sided 95 % interval of the measure; what the search limit hides is infinite."""
@@ -190,8 +194,8 @@ def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
         if flags is None and parse(scenario).attacked:
             said.append(f"trust of {scenario} was not checked: evaluate with it as a --scenario, and without --no-trust")
         elif (scenario, gate.model) in evidence.doubted and flags is not None:
-            raised = ", ".join(name for name, flag in flags.items() if flag["raised"])
-            said.append(f"trust of {scenario} is flagged ({raised}) in {evidence.where}")
+            raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
+            said.append(f"trust of {scenario} is flagged, {raised}")
     return said
 
 

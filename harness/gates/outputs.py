@@ -75,7 +75,7 @@ def suggestion(verdict: Verdict) -> str:
     """How many samples would decide, if the numbers stay as they are."""
     if verdict.verdict != INCONCLUSIVE:
         return "-"
-    return "no count would" if verdict.needed is None else f"{verdict.needed}, there are {verdict.samples}"
+    return "count alone does not" if verdict.needed is None else f"{verdict.needed}, there are {verdict.samples}"
 
 
 def as_markdown(report: Report) -> str:

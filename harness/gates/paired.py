@@ -22,6 +22,7 @@ from harness.measures import RESAMPLES, SEED
 ALPHA = 0.05  # the share of falsely failed gates that Benjamini-Hochberg keeps to
 POWER = 0.80
 LEAST = 30  # pairs, below which a mean is not yet normal and a bootstrap says too little
+MOST_DRAWN = 2_000_000  # values that resamples hold at a time
 STEPS = 60  # of the bisection for an interval's end
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -132,25 +133,27 @@ def mean_drop(before: Array, after: Array, allowed: float, effect: float) -> Dro
     return Drop(mean, mean - half, mean + half, p, needed, LEAST)
 
 
-def bootstrap_drop(measure: Callable[[Array], float], before: Array, after: Array, allowed: float, effect: float, share: float) -> Drop:
-    """The paired bootstrap of a measure of rows (N, ...): samples are drawn whole, the same ones before and after.
+def bootstrap_drop(measure: Callable[[Array], Array], before: Array, after: Array, allowed: float, effect: float, share: float) -> Drop:
+    """The paired bootstrap of a measure of rows (N, K): samples are drawn whole, the same ones before and after.
 
     p is the share of draws in which the drop is not beyond what is allowed (Efron & Tibshirani, An Introduction to the
     Bootstrap, 1993, chapters 13 and 16).
 
     Args:
+        measure: of each of several resamples (R, N, K), (R,).
         share: of the samples that have to change if the measure drops by allowed + effect. Where none has changed the
             draws do not differ, and what could have been noticed is that share, by the score test.
     """
     pairs, random = len(before), np.random.RandomState(SEED)
-    drops = np.empty(RESAMPLES)
-    for draw in range(RESAMPLES):
-        rows = random.randint(pairs, size=pairs)
-        drops[draw] = measure(before[rows]) - measure(after[rows])
+    at_once = min(RESAMPLES, max(1, MOST_DRAWN // before.size))
+    drops = np.empty(0)
+    while len(drops) < RESAMPLES:
+        rows = random.randint(pairs, size=(min(at_once, RESAMPLES - len(drops)), pairs))
+        drops = np.append(drops, measure(before[rows]) - measure(after[rows]))
     low, high = np.percentile(drops, [2.5, 97.5])
     p = (1 + int((drops <= allowed + 1e-12).sum())) / (1 + RESAMPLES)
     spread = float(drops.std()) * sqrt(pairs)
-    value = measure(before) - measure(after)
+    value = float((measure(before[None]) - measure(after[None]))[0])
 
     def needed(level: float) -> int:
         return max(LEAST, _pairs(spread, effect, level), score_pairs(share, 0.0, share, level))
