@@ -50,6 +50,9 @@ class Verdict:
     samples: int = 0
     needed: int | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "why", plain(self.why))  # it may quote a model or a check
+
     def as_row(self) -> dict[str, Any]:
         """As a run's `gates.json` and `--json` have it."""
         numbers = {"limit": self.gate.limit, "value": self.value, "low": self.low, "high": self.high}
@@ -85,11 +88,11 @@ def decide(gates: Sequence[Gate], run: Evidence, baseline: Evidence | None = Non
 def _absolute(measured: Measured, run: Evidence) -> Verdict:
     gate, count = measured.gate, len(measured.samples)
     if not count:
-        return Verdict(gate, INCONCLUSIVE, _sentence(measured.doubts))
+        return Verdict(gate, INCONCLUSIVE, "; ".join(measured.doubts))
     value, (low, high) = measured.value(measured.rows, run.limit), measured.interval(run.limit)
     found = Verdict(gate, INCONCLUSIVE, "", value, low, min(high, run.limit) if gate.measure == MEDIAN else high, count)
     if measured.doubts:
-        return replace(found, why=_sentence(measured.doubts))
+        return replace(found, why="; ".join(measured.doubts))
     above, below = low >= gate.limit, high < gate.limit
     if gate.max is not None:
         above, below = high <= gate.limit, low > gate.limit
@@ -151,16 +154,16 @@ def _compared(gate: Gate, run: Evidence, baseline: Evidence | None) -> _Pair | V
     try:
         theirs = measure(gate, baseline)
     except BadInput as error:
-        return Verdict(gate, INCONCLUSIVE, plain(f"the baseline does not tell: {error}"))
+        return Verdict(gate, INCONCLUSIVE, f"the baseline does not tell: {error}")
     samples, before, after = paired_rows(theirs, ours)
     doubts = [*ours.doubts, *(f"baseline: {doubt}" for doubt in theirs.doubts), *unlike(gate, run, baseline)]
     if len(samples) < len(theirs.samples) and not ours.doubts:
         doubts.append(f"the run has {len(samples)} of the baseline's {len(theirs.samples)} samples")
     if not samples:
-        return Verdict(gate, INCONCLUSIVE, _sentence(doubts))
+        return Verdict(gate, INCONCLUSIVE, "; ".join(doubts))
     if doubts:
         found = paired_drop(ours, before, after, min(run.limit, baseline.limit), gate.limit, gate.min_effect)
-        return Verdict(gate, INCONCLUSIVE, _sentence(doubts), found.value, found.low, found.high, len(samples))
+        return Verdict(gate, INCONCLUSIVE, "; ".join(doubts), found.value, found.low, found.high, len(samples))
     return _Pair(gate, len(samples), paired_drop(ours, before, after, min(run.limit, baseline.limit), gate.limit, gate.min_effect))
 
 
@@ -219,7 +222,3 @@ def _dropped(pair: _Pair, fell: bool, level: float) -> Verdict:
         noticed = gate.limit + gate.min_effect
         return replace(found, why=f"too few samples to notice a {change} of {noticed:g}: {pair.samples} of {needed}", needed=needed)
     return replace(found, verdict=PASS, why=f"no {change} beyond what is allowed (p = {drop.p:.2g}), and samples enough to notice one")
-
-
-def _sentence(doubts: Sequence[str]) -> str:
-    return plain("; ".join(doubts))

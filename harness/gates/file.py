@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from attacks.errors import BadInput, unknown
 from attacks.scenario import parse
 
-MAX_BYTES, MAX_GATES = 65_536, 500
+MAX_BYTES, MAX_GATES, MAX_DEPTH = 65_536, 500, 8
 SCORE: Final = "score"
 ROBUST: Final = "robust score"
 MEDIAN: Final = "median critical strength"
@@ -212,16 +212,26 @@ def gate_of(**keys: Any) -> Gate:
 
 
 def _loaded(content: bytes, where: str) -> tuple[Any, list[int]]:
-    """What the YAML says, and the line of each gate. Aliases are refused: a few of them stand for billions of entries."""
+    """What the YAML says, and the line of each gate."""
     try:
         text = content.decode()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise BadInput(f"{where} has an alias (*name): write it out")
+        _refuse_bombs(text, where)
         return yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
     except BadInput:
         raise
     except Exception as error:  # beside YAMLError the constructors raise whatever they meet: IndexError on `!!int ''`
         raise BadInput(f"{where} is not YAML: {plain(str(error))[:300] or type(error).__name__}") from None
+
+
+def _refuse_bombs(text: str, where: str) -> None:
+    """A few aliases stand for billions of entries, and the time to read nested brackets grows with their square."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise BadInput(f"{where} has an alias (*name): write it out")
+        if depth > MAX_DEPTH:
+            raise BadInput(f"{where} is nested more than {MAX_DEPTH} deep: a gates file is a list of gates")
 
 
 def _lines(node: yaml.Node | None) -> list[int]:
