@@ -156,11 +156,11 @@ def gate(
     from rich.console import Console
 
     from harness.gates.file import read_gates
-    from harness.gates.gating import judge
+    from harness.gates.gating import judge_and_keep
     from harness.gates.outputs import printed, write
     from harness.rundir import RunDirectory
 
-    found = judge(RunDirectory(run), read_gates(gates), gates, baseline)
+    found = judge_and_keep(RunDirectory(run), read_gates(gates), gates, baseline)
     write(found, {"junit": junit, "sarif": sarif, "markdown": markdown, "json": json})
     _console(Console).print(printed(found, suggest))
     sys.exit(found.code)

@@ -21,7 +21,7 @@ from harness.environment import choose_device, device_name, git_commit, versions
 from harness.gates.baseline import evidence_at
 from harness.gates.decide import FAILED as GATE_FAILED
 from harness.gates.file import GatesFile, read_gates
-from harness.gates.gating import judge
+from harness.gates.gating import judge_and_keep
 from harness.gates.outputs import printed as verdicts
 from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, cells, halved, prepare
@@ -82,7 +82,7 @@ def _gates(config: Evaluation) -> GatesFile | None:
 
 
 def _gated(config: Evaluation, gates: GatesFile, directory: RunDirectory, console: Console, code: int) -> int:
-    report = judge(directory, gates, str(config.gates), config.baseline)
+    report = judge_and_keep(directory, gates, str(config.gates), config.baseline)
     console.print()
     console.print(verdicts(report, suggest=False))
     return report.code if report.code == GATE_FAILED else code or report.code

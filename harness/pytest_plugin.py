@@ -33,11 +33,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--robustness-samples", metavar="N", default=str(SAMPLES), help=f"samples to evaluate without a run [{SAMPLES}]")
 
 
-@pytest.hookimpl(tryfirst=True)  # before -k and -m choose
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect the gates file beside whatever else is asked for."""
     url = config.getoption("--robustness")
-    if url is not None:
-        items.extend(_GatesNode.from_parent(session, path=Path(url).resolve()).collect())
+    if url is not None and _path(url) not in config.args:  # xdist's workers are given the arguments that we made
+        config.args.append(_path(url))
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    url = parent.config.getoption("--robustness")
+    return _GatesNode.from_parent(parent, path=file_path) if url is not None and str(file_path) == _path(url) else None
+
+
+def _path(url: str) -> str:
+    return str(Path(url).resolve())
 
 
 class _GatesNode(pytest.File):
@@ -50,7 +59,7 @@ class _GatesNode(pytest.File):
         try:
             gates = read_gates(str(self.path)).gates
         except BadInput as error:
-            raise pytest.UsageError(str(error)) from None
+            raise self.CollectError(str(error)) from None
         return [_GateItem.from_parent(self, name=str(gate), at=at) for at, gate in enumerate(gates)]
 
     def report(self) -> Report:
@@ -88,7 +97,7 @@ class _GateItem(pytest.Item):
         _hold(report, self.at)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.path, None, self.name
+        return self.path, None, f"gate {self.name}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         return str(excinfo.value) if excinfo.errisinstance(pytest.fail.Exception) else super().repr_failure(excinfo, style)

@@ -11,12 +11,21 @@ from harness.rundir import RunDirectory
 
 
 def judge(directory: RunDirectory, file: GatesFile, url: str, baseline: str | None) -> Report:
-    """Decide every gate, and write the verdicts into the run directory.
+    """Decide every gate of a file that lies at `url`.
+
+    Raises:
+        BadInput: there is no run, or the gates do not fit it.
+    """
+    against = None if baseline is None else evidence_at(baseline)
+    return Report(url, file, decide(file.gates, Evidence.of_run(directory), against))
+
+
+def judge_and_keep(directory: RunDirectory, file: GatesFile, url: str, baseline: str | None) -> Report:
+    """The same, and write the verdicts into the run directory.
 
     Raises:
         BadInput: there is no run, the gates do not fit it, or the verdicts cannot be written.
     """
-    against = None if baseline is None else evidence_at(baseline)
-    verdicts = decide(file.gates, Evidence.of_run(directory), against)
-    directory.note_gates([verdict.as_row() for verdict in verdicts])
-    return Report(url, file, verdicts)
+    report = judge(directory, file, url, baseline)
+    directory.note_gates([verdict.as_row() for verdict in report.verdicts])
+    return report

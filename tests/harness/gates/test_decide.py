@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attacks.errors import BadInput
 from harness.gates.baseline import bless, evidence_at, frozen
@@ -292,6 +295,39 @@ def test_run_directories_decide_as_the_simulations_do(tmp_path: Path) -> None:
     for change in (swapped, broken):
         found = [file_fails(seed, change, lambda outcomes: evidence(next(folders), {"m": outcomes})) for seed in range(5)]
         assert found == [file_fails(seed, change, partial(held, "m")) for seed in range(5)]
+
+
+EVERY_MEASURE: list[dict[str, Any]] = [
+    {},
+    {"scenario": IMAGE},
+    {"scenario": IMAGE, "measure": "median critical strength"},
+    {"schedule": "mcar", "rate": 1},
+    {"schedule": "mcar", "measure": "area"},
+    {"measure": "worst modality"},
+    {"measure": "worst modality", "strength": 1},
+]
+ODD = st.sampled_from([0.0, 1e-300, 0.5, 1.0, 1.0 + 1e-12, LIMIT, INF])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40), st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40), st.integers(0, 3))
+def test_no_outcomes_end_in_a_traceback(ours: list[tuple[float, float]], theirs: list[tuple[float, float]], errors: int) -> None:
+    """No sample, one, all alike, infinite, other counts on either side, a few errors: a verdict, or one sentence."""
+    keys = [("fixed(image)", 1.0), ("fixed(audio)", 1.0), ("mcar", 0.0), ("mcar", 1.0)]
+    both = []
+    for rows in (ours, theirs):
+        scores, strengths = [score for score, _ in rows], [strength for _, strength in rows]
+        both.append(held("m", Outcomes(scores, {IMAGE: strengths}, dict.fromkeys(keys, scores), errors=min(errors, len(rows)))))
+    limits: list[dict[str, Any]] = [{"min": 0.5}, {"max": 0.5}, {"max_drop": 0.0}]
+    for gate in (gate_of(model="m", **select, **limit) for select in EVERY_MEASURE for limit in limits):
+        try:
+            (found,) = decide([gate], both[0], both[1])
+        except BadInput:
+            continue
+        assert found.verdict in ("pass", "fail", "inconclusive") and found.why
+        json.dumps(found.as_row(), allow_nan=False)
+        if gate.max_drop is None and found.value is not None and found.low is not None and found.high is not None:
+            assert found.low <= found.value + 1e-9 and found.value <= found.high + 1e-9
 
 
 def test_a_run_can_be_its_own_baseline(tmp_path: Path) -> None:
