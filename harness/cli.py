@@ -59,6 +59,8 @@ def evaluate(
         typer.Option(help="Samples of each model of which to store what speaks for the right answer. [0]", min=0),
     ] = None,
     out: Annotated[str | None, typer.Option(help="The run directory, a path or URL. [runs/TASK-ID]")] = None,
+    gates: Annotated[str | None, typer.Option(help="Then hold the run against this gates file; exit 3 if a gate fails.")] = None,
+    baseline: Annotated[str | None, typer.Option(help="For gates of drops: a run, or a file that bless wrote.")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")] = None,
 ) -> None:
     """Find each sample's critical strength under every scenario, and the score as modalities go missing or get corrupted."""
@@ -145,6 +147,62 @@ def verify(run: Annotated[str, typer.Argument(help="A run directory.")], data_ro
         print(f"does not hold: {claim}")
     print(f"{len(checked)} witnesses re-checked, {len(checked) - len(failed)} hold")
     sys.exit(3 if failed else 0)
+
+
+@app.command()
+def gate(
+    run: Annotated[str, typer.Argument(help="A run directory.")],
+    gates: Annotated[str, typer.Option(help="The gates file (docs/gates.md).")] = "gates.yaml",
+    baseline: Annotated[str | None, typer.Option(help="For gates of drops: a run, or a file that bless wrote.")] = None,
+    junit: Annotated[str | None, typer.Option(help="Also write the verdicts here, as JUnit XML.")] = None,
+    sarif: Annotated[str | None, typer.Option(help="The same as SARIF.")] = None,
+    markdown: Annotated[str | None, typer.Option(help="The same as Markdown, changes first, for a pull request.")] = None,
+    json: Annotated[str | None, typer.Option(help="The same as JSON.")] = None,
+    suggest: Annotated[bool, typer.Option("--suggest", help="Say how many samples would decide an inconclusive gate.")] = False,
+) -> None:
+    """Hold a run against limits; exit 3 if a gate fails, 4 if one cannot be told (or what the file says instead)."""
+    from rich.console import Console
+
+    from harness.gates.file import read_gates
+    from harness.gates.gating import judge_and_keep
+    from harness.gates.outputs import printed, write
+    from harness.rundir import RunDirectory
+
+    found = judge_and_keep(RunDirectory(run), read_gates(gates), gates, baseline)
+    write(found, {"junit": junit, "sarif": sarif, "markdown": markdown, "json": json})
+    _console(Console).print(printed(found, suggest))
+    sys.exit(found.code)
+
+
+@app.command()
+def bless(
+    run: Annotated[str, typer.Argument(help="A run directory.")],
+    out: Annotated[str, typer.Option(help="The file to write, to be committed.")] = "baseline.parquet",
+) -> None:
+    """Freeze a complete run into one small file, the baseline that gates of drops are against."""
+    from harness.gates.baseline import bless as freeze
+    from harness.rundir import RunDirectory
+
+    frozen = freeze(RunDirectory(run), out)
+    doubted = (
+        f"; {len(frozen.doubted)} of its worst-case numbers are flagged, and gates on them stay inconclusive" if frozen.doubted else ""
+    )
+    print(f"{out} written, {len(frozen.expected)} samples of {', '.join(frozen.models)}{doubted}")
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A run directory, or a file that bless wrote.")],
+    b: Annotated[str, typer.Argument(help="Another, of the same samples.")],
+) -> None:
+    """Print what changed from A to B on the same samples, with intervals."""
+    from rich.console import Console
+
+    from harness.gates.baseline import evidence_at
+    from harness.gates.compare import compare as differences
+    from harness.gates.compare import printed
+
+    _console(Console).print(printed(differences(evidence_at(a), evidence_at(b))))
 
 
 @app.command()

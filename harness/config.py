@@ -54,6 +54,8 @@ class Evaluation(BaseModel):
     )
     trust: bool = Field(True, description="check how far each worst-case number can be trusted")
     out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
+    gates: str | None = Field(None, description="a gates file to hold the run against", min_length=1)
+    baseline: str | None = Field(None, description="what its gates of drops are against: a run, or a file that bless wrote", min_length=1)
 
     @field_validator("model", "scenario", "frontier", "schedule", "corruption", "attack", mode="before")
     @classmethod
@@ -100,7 +102,7 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"data_root", "batch_size", "workers", "device", "budget", "cell_limit", "trust", "attributions", "out"}
+RESULT_NEUTRAL = {"data_root", "batch_size", "workers", "device", "budget", "cell_limit", "trust", "attributions", "out", "gates", "baseline"}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

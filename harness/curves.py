@@ -30,11 +30,15 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson, JASA 1927."""
+        return self.within(Z)
+
+    def within(self, z: float) -> tuple[float, float]:
+        """The Wilson interval that a normal variable leaves on each side with the chance of exceeding `z`."""
         n, p = self.samples, self.value
         if n == 0:
             return 0.0, 1.0
-        centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z / (1 + Z**2 / n) * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
         return max(0.0, centre - half), min(1.0, centre + half)
 
     def __str__(self) -> str:

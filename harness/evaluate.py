@@ -18,6 +18,11 @@ from harness.cell import Parts, failed_rows
 from harness.config import Evaluation
 from harness.engine import Outcome, in_processes, serially
 from harness.environment import choose_device, device_name, git_commit, versions
+from harness.gates.baseline import evidence_at
+from harness.gates.decide import FAILED as GATE_FAILED
+from harness.gates.file import GatesFile, read_gates
+from harness.gates.gating import judge_and_keep
+from harness.gates.outputs import printed as verdicts
 from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, cells, halved, prepare
 from harness.progress import Reporter, reporting
@@ -34,12 +39,14 @@ def evaluate(config: Evaluation, console: Console) -> int:
     """Run or resume an evaluation and print its summary.
 
     Returns:
-        the exit code: 0 done (or cleanly stopped by the budget), 5 some cells are errors.
+        the exit code: 0 done (or cleanly stopped by the budget), 5 some cells are errors; with gates 3 where one
+        failed, and else, where no cell is an error, what they say.
 
     Raises:
         BadInput: before any work is done, whatever cannot be used.
     """
     deadline = time.monotonic() + config.budget if config.budget else None
+    gates = _gates(config)
     device = choose_device(config.device)
     use(config.data_root)
     task, models = load_all(config, device)
@@ -69,7 +76,26 @@ def _carry_out(
         _attribute(work, directory, device, console)
     directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})
     console.print(printed(summarise(directory)))
-    return 5 if status == FAILED else 0
+    code = 5 if status == FAILED else 0
+    return code if gates is None else _gated(config, gates, directory, console, code)
+
+
+def _gates(config: Evaluation) -> GatesFile | None:
+    """Read before any work, as is the baseline: what cannot be used is said at once."""
+    if config.gates is None:
+        if config.baseline is not None:
+            raise BadInput(f"--baseline {config.baseline} is for gates: name a file of them with --gates")
+        return None
+    if config.baseline is not None:
+        evidence_at(config.baseline)
+    return read_gates(config.gates)
+
+
+def _gated(config: Evaluation, gates: GatesFile, directory: RunDirectory, console: Console, code: int) -> int:
+    report = judge_and_keep(directory, gates, str(config.gates), config.baseline)
+    console.print()
+    console.print(verdicts(report, suggest=False))
+    return report.code if report.code == GATE_FAILED else code or report.code
 
 
 def _attribute(work: Work, directory: RunDirectory, device: torch.device, console: Console) -> None:

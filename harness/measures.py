@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from attacks.scenario import Scenario, parse
+from attacks.scenario import parse
 from harness.curves import FRACTION_MISSING, IS_GAP, query
 
 RESAMPLES = 1_000
@@ -102,6 +102,12 @@ def area(curve: Degradation) -> Estimate:
     return estimate(lambda scores: float(np.trapezoid(scores.mean(0), curve.missing)) / span, curve.scores)
 
 
+def sample_areas(curve: Degradation) -> Array:
+    """The area under each sample's own curve, (N,); their mean is the `area`."""
+    span = max(float(curve.missing[-1] - curve.missing[0]), TINY)
+    return np.asarray(np.trapezoid(curve.scores, curve.missing, axis=1) / span)
+
+
 def relative_robustness(curve: Degradation) -> Estimate:
     """The area under score over level, unnormalised (Liang et al., MultiBench, NeurIPS 2021)."""
     return estimate(lambda scores: float(np.trapezoid(scores.mean(0), curve.missing)), curve.scores)
@@ -184,15 +190,17 @@ def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> d
     rows = query(f"select scenario, model, sample, strength > {strength} from ledger where status = 'ok' order by sample", ledger=ledger)
     pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for scenario, model, sample, withstood in rows:
-        oracle = _oracle(parse(scenario))
+        oracle = oracle_of(scenario)
         if oracle and not model.startswith("without-") and (oracle, sample) in clean:
             pairs.setdefault((scenario, model), []).append((clean[oracle, sample], float(withstood)))
     return {key: estimate(lambda each: float((each[:, 0] - each[:, 1]).mean()), np.array(both)) for key, both in pairs.items()}
 
 
-def _oracle(scenario: Scenario) -> str | None:
-    alone = len(scenario.attacked) == 1 and not scenario.missing
-    return f"without-{scenario.attacked[0].modality}" if alone else None
+def oracle_of(scenario: str) -> str | None:
+    """The model that cannot be fooled by an attack on one modality alone, as it does not read it; None of other scenarios."""
+    parsed = parse(scenario)
+    alone = len(parsed.attacked) == 1 and not parsed.missing
+    return f"without-{parsed.attacked[0].modality}" if alone else None
 
 
 def table(

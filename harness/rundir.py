@@ -32,6 +32,7 @@ from harness.ledger import LEDGER
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
 TRUST_FILE = "trust.json"
+GATES_FILE = "gates.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
 LOCK = "lock"  # held by the process that writes here
 PARTIAL = ".partial"  # ends the name of a file that is being written
@@ -115,6 +116,17 @@ class RunDirectory:
     def note_trust(self, flags: Mapping[str, Any]) -> None:
         """Write `trust.json`: per model, scenario and flag, what the check said."""
         self._write(TRUST_FILE, json.dumps(flags, indent=1).encode() + b"\n")
+
+    def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
+        """Write `gates.json`: what was decided of each gate.
+
+        Raises:
+            BadInput: it cannot be written.
+        """
+        try:
+            self._write(GATES_FILE, json.dumps(verdicts, indent=1, allow_nan=False).encode() + b"\n")
+        except OSError as error:
+            raise BadInput(f"run {self.url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
 
     def add_attributions(self, key: str, found: Attributed) -> None:
         """Write what is attributed to the inputs of a model; the table last."""

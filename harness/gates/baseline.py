@@ -1,0 +1,111 @@
+"""A baseline: what gates need of a run, frozen into one small file to commit.
+
+One Parquet file: the rows of samples, ledger and sweep one below the other, told apart by the column `table`, and in its
+metadata, as JSON, what `run.json` and the raised flags say. Nothing writes it but `bless`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from attacks.errors import BadInput
+from harness.cell import SCHEMAS
+from harness.gates.evidence import Evidence
+from harness.gates.file import plain
+from harness.rundir import FORMAT, RunDirectory
+
+KEY = b"robustness baseline"
+KEPT = {
+    "samples": ("task", "model", "sample", "hash", "score"),
+    "ledger": ("model", "sample", "scenario", "strength", "status"),
+    "sweep": ("model", "sample", "schedule", "level", "present", "score", "status"),
+}
+FIELDS = {name: SCHEMAS[table].field(name).type for table, names in KEPT.items() for name in names}
+SCHEMA = pa.schema([("table", pa.string()), *FIELDS.items()])
+DESCRIBED = ("run", "status", "modalities", "identity", "versions", "git_commit")
+IDENTITY = ("config", "weights", "task definition")
+
+
+def bless(directory: RunDirectory, url: str) -> Evidence:
+    """Freeze a run, and return what was frozen.
+
+    Raises:
+        BadInput: the run is not whole, the file exists, or it cannot be written.
+    """
+    evidence = Evidence.of_run(directory)
+    if evidence.description["status"] != "complete":
+        raise BadInput(f"{evidence.where} is {evidence.description['status']}: only a complete run can be a baseline")
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        if files.exists(path):
+            raise BadInput(f"{url} exists already: name another file, or remove it")
+        with files.open(path, "wb") as file:
+            file.write(frozen(evidence))
+    except (OSError, ImportError) as error:
+        raise BadInput(f"{url} cannot be written: {plain(str(error))}") from None
+    return evidence
+
+
+def frozen(evidence: Evidence) -> bytes:
+    """The file's content; the same run gives the same bytes."""
+    parts = [_part(name, evidence.tables[name]) for name in KEPT]
+    raised = {
+        model: {scenario: {name: flag for name, flag in flags.items() if flag["raised"]} for scenario, flags in scenarios.items()}
+        for model, scenarios in evidence.trust.items()
+    }
+    described = {"format": FORMAT, **{key: evidence.description.get(key) for key in DESCRIBED}, "trust": raised}
+    table = pa.concat_tables(parts).replace_schema_metadata({KEY: json.dumps(described, sort_keys=True).encode()})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _part(name: str, rows: pa.Table) -> pa.Table:
+    rows = rows.select(list(KEPT[name])).sort_by([(column, "ascending") for column in KEPT[name]])
+    given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in KEPT[name]}}
+    columns = [given[field.name] if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def read_baseline(url: str) -> Evidence:
+    """What `bless` wrote, at a path or URL.
+
+    Raises:
+        BadInput: it is something else, or of another version.
+    """
+    try:
+        with fsspec.open(url, "rb") as file:
+            table = pq.read_table(io.BytesIO(file.read()))
+        described = json.loads((table.schema.metadata or {})[KEY])
+        whole = table.schema.remove_metadata().equals(SCHEMA) and _whole(described)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, RecursionError, pa.ArrowException) as error:
+        raise BadInput(f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`") from None
+    if not whole or described["format"] != FORMAT:
+        raise BadInput(f"baseline {url} is damaged, or of another version of the harness: bless a new one")
+    tables = {name: table.filter(pc.field("table") == name).select(list(KEPT[name])) for name in KEPT}
+    return Evidence(f"baseline {url}", described, tables, described["trust"])
+
+
+def _whole(described: Any) -> bool:
+    keys = {"format", "status", "modalities", "identity", "trust"}
+    return isinstance(described, dict) and keys <= set(described) and set(IDENTITY) <= set(described["identity"])
+
+
+def evidence_at(url: str) -> Evidence:
+    """A run or a baseline, at a path or URL.
+
+    Raises:
+        BadInput: there is neither.
+    """
+    directory = RunDirectory(url)
+    is_folder = bool(directory.files.isdir(directory.root))
+    if not is_folder and directory.files.exists(directory.root):
+        return read_baseline(url)
+    return Evidence.of_run(directory)

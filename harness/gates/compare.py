@@ -1,0 +1,97 @@
+"""`compare`: what changed between two runs, sample by sample, with intervals; no limit and no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from attacks.errors import BadInput
+from attacks.scenario import parse
+from harness.gates.decide import paired_drop, paired_rows, unlike
+from harness.gates.evidence import Evidence, refuse_other_data
+from harness.gates.file import MEDIAN, Gate, gate_of, plain
+from harness.gates.measured import measure
+
+NOTE = (
+    "Changes are B less A over the samples of both, with 95 % intervals: Tango's of yes or no, Student's of graded scores, "
+    "bootstrap of medians."
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What became of one number: B less A, and its 95 % interval."""
+
+    model: str
+    what: str
+    samples: int
+    before: float
+    after: float
+    value: float
+    low: float
+    high: float
+    doubt: str = ""
+
+    def __str__(self) -> str:
+        value, low, high = (round(each, 4) + 0.0 for each in (self.value, self.low, self.high))  # no negative zero
+        return f"{value:+.3f} [{low:+.2f}, {high:+.2f}]"
+
+
+def compare(first: Evidence, second: Evidence) -> list[Change]:
+    """Every number that both runs have: clean and swept scores, robust scores at strength 1, median critical strengths.
+
+    Raises:
+        BadInput: the runs have no sample or no model in common, or are of other data.
+    """
+    refuse_other_data(second, first)
+    models = [model for model in first.models if model in second.models]
+    if not models:
+        raise BadInput(f"{first.where} has {', '.join(first.models)}, {second.where} {', '.join(second.models)}: no model is in both")
+    gates = [gate for model in models for gate in _gates(model, first, second)]
+    return [change for change in (_change(gate, first, second) for gate in gates) if change is not None]
+
+
+def _gates(model: str, first: Evidence, second: Evidence) -> Iterator[Gate]:
+    """What can be asked of both, written as gates that any drop would keep to."""
+    allowed = {"model": model, "max_drop": 0.0}
+    yield gate_of(**allowed)
+    for name, levels in first.levels.items():
+        both = [level for level in levels if level in second.levels.get(name, [])]
+        for level in both:
+            if "@" in name:
+                yield gate_of(**allowed, corruption=name, severity=int(level))
+            elif not (name == "mcar" and level == 0 and len(levels) == 1):
+                yield gate_of(**allowed, schedule=name, rate=level)
+    if first.attacked and second.attacked:
+        for scenario in first.scenarios:
+            if scenario in second.scenarios and parse(scenario).attacked:
+                yield gate_of(**allowed, scenario=scenario)
+                yield gate_of(**allowed, scenario=scenario, measure=MEDIAN)
+
+
+def _change(gate: Gate, first: Evidence, second: Evidence) -> Change | None:
+    theirs, ours = measure(gate, first), measure(gate, second)
+    samples, before, after = paired_rows(theirs, ours)
+    if not samples:
+        return None
+    limit = min(first.limit, second.limit)
+    drop = paired_drop(ours, before, after, limit, 0.0, gate.min_effect)
+    doubts = [*(f"A: {doubt}" for doubt in theirs.doubts), *(f"B: {doubt}" for doubt in ours.doubts), *unlike(gate, second, first)]
+    what = f"{gate.selection or 'clean'}{', ' + MEDIAN if gate.measure == MEDIAN else ''}"
+    values = ours.value(before, limit), ours.value(after, limit)
+    return Change(gate.model, what, len(samples), *values, -drop.value, -drop.high, -drop.low, "; ".join(doubts))
+
+
+def printed(changes: list[Change]) -> RenderableType:
+    """The changes as a table; one that may not be believed says why."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("model", "number", "samples", "A", "B", "change", "doubt"):
+        table.add_column(column)
+    for change in changes:
+        said = (change.model, change.what, str(change.samples), f"{change.before:.3f}", f"{change.after:.3f}", str(change), change.doubt)
+        table.add_row(*(Text(plain(each)) for each in said))
+    return Group(table, Text(f"\n{NOTE}", style="dim"))

@@ -1,0 +1,175 @@
+"""What gates are decided on: the tables of a run, or of a baseline that was frozen from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from attacks.errors import BadInput, unknown
+from harness.rundir import RunDirectory
+from harness.summary import attacked
+from harness.trust import Trust, flagged
+
+FINISHED = ("complete", "finished with errors")
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The tables of one run, by `where` it was read from.
+
+    Attributes:
+        description: what `run.json` says; of a baseline, its run, status, modalities and identity.
+        tables: samples, ledger and sweep.
+        trust: the flags, per model and scenario.
+    """
+
+    where: str
+    description: Mapping[str, Any]
+    tables: Mapping[str, pa.Table]
+    trust: Trust
+
+    @staticmethod
+    def of_run(directory: RunDirectory) -> Evidence:
+        """What a run holds.
+
+        Raises:
+            BadInput: there is no run, or it is damaged.
+        """
+        description = directory.describe()
+        tables = {name: directory.table(name) for name in ("samples", "ledger", "sweep")}
+        return Evidence(f"run {directory.url}", description, tables, directory.trust())
+
+    @property
+    def models(self) -> list[str]:
+        """The models of the run, those that crashed among them."""
+        return list(self.description["identity"]["weights"])
+
+    @property
+    def modalities(self) -> list[str]:
+        return list(self.description["modalities"])
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The part of the configuration that decides the results."""
+        config: Mapping[str, Any] = self.description["identity"]["config"]
+        return config
+
+    @property
+    def attacked(self) -> bool:
+        """Whether the run looked for failures at all."""
+        return attacked(dict(self.description))
+
+    @property
+    def limit(self) -> float:
+        """The largest strength searched."""
+        return float(self.config["limit"])
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """The hash of each sample."""
+        table = self.tables["samples"]
+        return dict(zip(table.column("sample").to_pylist(), table.column("hash").to_pylist(), strict=True))
+
+    @cached_property
+    def expected(self) -> frozenset[str]:
+        """Every sample that any model was asked about."""
+        return frozenset(each for name in ("samples", "ledger") for each in self.tables[name].column("sample").unique().to_pylist())
+
+    @cached_property
+    def tasks(self) -> frozenset[str]:
+        """How the task may be called: as the configuration names it, or as the rows do."""
+        return frozenset({self.config["task"], *self.tables["samples"].column("task").unique().to_pylist()})
+
+    @cached_property
+    def doubted(self) -> frozenset[tuple[str, str]]:
+        """The (scenario, model) pairs whose number may be wrong."""
+        return flagged(self.trust)
+
+    @cached_property
+    def scenarios(self) -> list[str]:
+        return [str(each) for each in self.tables["ledger"].column("scenario").unique().to_pylist()]
+
+    @cached_property
+    def levels(self) -> dict[str, list[float]]:
+        """Per schedule or corruption, the levels it was run at."""
+        pairs = self.tables["sweep"].group_by(["schedule", "level"]).aggregate([])
+        found: dict[str, list[float]] = {}
+        for name, level in sorted(zip(pairs.column("schedule").to_pylist(), pairs.column("level").to_pylist(), strict=True)):
+            found.setdefault(name, []).append(level)
+        return found
+
+    def clean(self, model: str) -> dict[str, float]:
+        """The score of each sample, untouched."""
+        return _by_sample(self._rows("samples", model=model), "score")
+
+    def strengths(self, model: str, scenario: str) -> dict[str, float]:
+        """The critical strength of each sample; rows that are errors are left out."""
+        return _by_sample(self._rows("ledger", model=model, scenario=scenario, status="ok"), "strength")
+
+    def sweep(self, model: str, schedule: str, level: float | None = None) -> pa.Table:
+        """The rows of a schedule or corruption, at one level or at all."""
+        wanted = {} if level is None else {"level": level}
+        return self._rows("sweep", model=model, schedule=schedule, status="ok", **wanted)
+
+    def at(self, model: str, schedule: str, level: float) -> dict[str, float]:
+        """The score of each sample at a level, its repeats averaged."""
+        rows = self.sweep(model, schedule, level).group_by("sample").aggregate([("score", "mean")])
+        return _by_sample(rows, "score_mean")
+
+    def errors(self, model: str) -> int:
+        """How many samples of a model are errors in the ledger."""
+        rows = self._rows("ledger", model=model)
+        return len(rows.filter(pc.field("status") != "ok").column("sample").unique())
+
+    def _rows(self, table: str, **wanted: Any) -> pa.Table:
+        rows = self.tables[table]
+        for name, value in wanted.items():
+            rows = rows.filter(pc.field(name) == value)
+        return rows
+
+
+def _by_sample(rows: pa.Table, column: str) -> dict[str, float]:
+    return dict(zip(rows.column("sample").to_pylist(), rows.column(column).to_pylist(), strict=True))
+
+
+def known(kind: str, name: str, there: Sequence[str], evidence: Evidence) -> None:
+    """Refuse a name that the run does not have.
+
+    Raises:
+        BadInput: with the close matches.
+    """
+    if name not in there:
+        raise unknown(kind, name, there, where=f" in {evidence.where}")
+
+
+def refuse_other_data(ours: Evidence, theirs: Evidence) -> None:
+    """Two runs are compared on the same samples, which have to be the same data.
+
+    Raises:
+        BadInput: a sample has other inputs or another target, the tasks differ, or no sample is in both.
+    """
+    if not ours.expected or not theirs.expected:
+        return
+    both = sorted(ours.hashes.keys() & theirs.hashes.keys())
+    if not ours.expected & theirs.expected:
+        raise BadInput(f"{ours.where} and {theirs.where} have no sample in common: evaluate with the same --seed, or bless a new baseline")
+    changed = next((sample for sample in both if ours.hashes[sample] != theirs.hashes[sample]), None)
+    if changed is not None:
+        raise BadInput(f"sample {changed!r} is other data in {ours.where} than in {theirs.where}: bless a new baseline")
+    if ours.description["identity"]["task definition"] != theirs.description["identity"]["task definition"]:
+        raise BadInput(
+            f"the task of {ours.where} is defined otherwise than that of {theirs.where} (samples, ranges, masks or scoring): "
+            "bless a new baseline"
+        )
+
+
+def columns(found: Sequence[Mapping[str, float]]) -> tuple[list[str], np.ndarray[Any, np.dtype[np.float64]]]:
+    """The samples that all have, sorted, and their values (N, K)."""
+    samples = sorted(set.intersection(*(set(each) for each in found))) if found else []
+    return samples, np.array([[each[sample] for each in found] for sample in samples], dtype=float).reshape(len(samples), len(found))

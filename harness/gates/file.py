@@ -1,0 +1,259 @@
+"""The gates file: which number of a run has which limit.
+
+inconclusive: fail
+gates:
+  - {model: concat, scenario: "image@linf:1.6", min: 0.60}
+  - {model: concat, schedule: mcar, rate: 0.4, max_drop: 0.02, min_effect: 0.05}
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal
+
+import fsspec
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from attacks.errors import BadInput, unknown
+from attacks.scenario import parse
+
+MAX_BYTES, MAX_GATES, MAX_DEPTH = 65_536, 500, 8
+SCORE: Final = "score"
+ROBUST: Final = "robust score"
+MEDIAN: Final = "median critical strength"
+AREA: Final = "area"
+WORST: Final = "worst modality"
+GAP: Final = "gap to the oracle"
+Measure = Literal["score", "robust score", "median critical strength", "area", "worst modality", "gap to the oracle"]
+SELECTIONS = ("scenario", "schedule", "corruption")
+FITS = {
+    SCORE: ((), ("schedule", "rate"), ("corruption", "severity")),
+    ROBUST: (("scenario",), ("scenario", "strength")),
+    MEDIAN: (("scenario",),),
+    AREA: (("schedule",),),
+    WORST: ((), ("strength",)),
+    GAP: (("scenario",), ("scenario", "strength")),
+}
+"""The sets of selecting keys that each measure takes."""
+WRITTEN = {
+    SCORE: "nothing (the untouched input), schedule and rate, or corruption and severity",
+    ROBUST: "scenario and, unless it is 1, strength",
+    MEDIAN: "scenario",
+    AREA: "schedule, without rate",
+    WORST: "nothing (each modality missing), or strength (each modality attacked alone)",
+    GAP: "scenario and, unless it is 1, strength",
+}
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class Gate(BaseModel):
+    """One limit on one number of a run; all keys but `model` and one of `min`, `max` and `max_drop` may be left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: Name = Field(description="the model, as the run names it")
+    task: Name | None = Field(None, description="the task the run must be of")
+    scenario: Name | None = Field(None, description="an attack, as 'image@linf:1.6'")
+    strength: Annotated[Number, Field(ge=0)] | None = Field(None, description="of the attack; 1 if left out")
+    schedule: Name | None = Field(None, description="a missing-modality schedule without its rates, as 'mcar' or 'fixed(audio)'")
+    rate: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="the fraction missing")
+    corruption: Name | None = Field(None, description="a corruption without its severities, as 'image@noise'")
+    severity: Annotated[int, Field(strict=True, ge=0, le=5)] | None = Field(None, description="of the corruption")
+    measure: Measure = Field(SCORE, description="what is limited; left out, 'robust score' of a scenario and 'score' of anything else")
+    min: Number | None = Field(None, description="the measure is at least this")
+    max: Number | None = Field(None, description="the measure is at most this")
+    max_drop: Annotated[Number, Field(ge=0)] | None = Field(None, description="it is worse than the baseline's by at most this")
+    min_effect: Annotated[Number, Field(gt=0)] = Field(0.05, description="beyond max_drop, what must be noticed with 80 % power to pass")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _measure_of_a_scenario(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("measure") is None and given.get("scenario") is not None:
+            return {**given, "measure": ROBUST}
+        return given
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Gate:
+        given = tuple(key for key in (*SELECTIONS, "strength", "rate", "severity") if getattr(self, key) is not None)
+        if set(given) not in [set(keys) for keys in FITS[self.measure]]:
+            raise ValueError(f"measure {self.measure!r} takes {WRITTEN[self.measure]}, not {' and '.join(given) or 'nothing'}")
+        limits = [key for key in ("min", "max", "max_drop") if getattr(self, key) is not None]
+        if len(limits) != 1:
+            raise ValueError(f"a gate has one of min, max and max_drop, not {' and '.join(limits) or 'none'}")
+        if self.max_drop is None and "min_effect" in self.model_fields_set:
+            raise ValueError(f"min_effect goes with max_drop, not with {limits[0]}")
+        self._check_limit(limits[0])
+        if self.scenario is not None:
+            parse(self.scenario)
+        return self
+
+    def _check_limit(self, key: str) -> None:
+        """A limit that no number can lie beside is a slip, such as 60 for 0.60."""
+        least = -1.0 if self.measure == GAP else 0.0
+        most = {MEDIAN: math.inf, GAP: 2.0 if key == "max_drop" else 1.0}.get(self.measure, 1.0)
+        reached = self.limit + (self.min_effect if key == "max_drop" else 0.0)
+        if not least <= self.limit <= most:
+            raise ValueError(f"{key} = {self.limit:g}: {self.measure} lies between {least:g} and {most:g}")
+        if reached > most:
+            raise ValueError(f"{key} + min_effect = {reached:g}: {self.measure} cannot drop by more than {most:g}")
+
+    @property
+    def limit(self) -> float:
+        """The one of `min`, `max` and `max_drop` that is given."""
+        return next(value for value in (self.min, self.max, self.max_drop) if value is not None)
+
+    @property
+    def at(self) -> float:
+        """The strength of the attack."""
+        return 1.0 if self.strength is None else self.strength
+
+    @property
+    def attacks(self) -> bool:
+        """Whether the measure is of the worst case, a query on the ledger."""
+        return self.measure in (ROBUST, MEDIAN, GAP) or (self.measure == WORST and self.strength is not None)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Of a gap, which worsens as it rises."""
+        return self.measure == GAP
+
+    @cached_property
+    def selection(self) -> str:
+        """What is done to the inputs, as one text; empty where nothing is."""
+        place = self.scenario or self.schedule or self.corruption or ""
+        if self.scenario is not None:
+            place = str(parse(self.scenario))
+        if self.rate is not None:
+            return f"{place} at {self.rate:g}"
+        return place if self.severity is None else f"{place} at severity {self.severity}"
+
+    def __str__(self) -> str:
+        strength = f" at strength {self.at:g}" if self.measure in (ROBUST, GAP) or self.strength is not None else ""
+        sides = {"min": "≥", "max": "≤"}
+        limit = next((f"{sign} {self.limit:g}" for key, sign in sides.items() if getattr(self, key) is not None), None)
+        worse = "rises" if self.lower_is_better else "drops"
+        text = f"{self.model}{', ' if self.selection else ''}{self.selection}: {self.measure}{strength}"
+        return plain(f"{text} {limit or f'{worse} by ≤ {self.limit:g}'}")
+
+
+class GatesFile(BaseModel):
+    """All gates that decide one merge, and what an inconclusive one means for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    gates: tuple[Gate, ...] = Field(min_length=1, max_length=MAX_GATES)
+    inconclusive: Literal["fail", "pass", 4] = Field(4, description="exit as if it failed, as if it passed, or with code 4")
+    _lines: tuple[int, ...] = ()
+
+    @property
+    def lines(self) -> tuple[int, ...]:
+        """The line of the file on which each gate begins, from 1."""
+        return self._lines or (1,) * len(self.gates)
+
+
+def plain(text: str) -> str:
+    """A text on one line, without what a terminal, XML or a page would take for more than text."""
+    return "".join(each if each.isprintable() else "�" for each in " ".join(text.split()))
+
+
+def read_gates(url: str) -> GatesFile:
+    """Read a gates file, at a path or URL.
+
+    Raises:
+        BadInput: it cannot be read, is no YAML, or holds what a gates file does not (the message names it).
+    """
+    try:
+        with fsspec.open(url, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError, ImportError) as error:
+        raise BadInput(f"gates file {url} cannot be read: {plain(str(error))}") from None
+    if len(content) > MAX_BYTES:
+        raise BadInput(f"gates file {url} is larger than {MAX_BYTES} bytes: split it")
+    return parse_gates(content, f"gates file {url}")
+
+
+def parse_gates(content: bytes, where: str) -> GatesFile:
+    """The gates of a YAML text; `where` begins the error's sentence.
+
+    Raises:
+        BadInput: it is no YAML, or holds what a gates file does not.
+    """
+    found, lines = _loaded(content, where)
+    if not isinstance(found, dict) or not isinstance(found.get("gates"), list):
+        raise BadInput(f"{where} must hold a list, 'gates: [{{model: NAME, min: 0.6}}, ...]'")
+    for keys, known, place in _keys(found):
+        for key in keys:
+            if key not in known:
+                raise BadInput(f"{where}{place}: {unknown('key', plain(str(key))[:80], known)}")
+    try:
+        gates = GatesFile.model_validate(found)
+    except ValidationError as error:
+        raise BadInput(f"{where}{_said(error)}") from None
+    gates._lines = tuple(lines)
+    return gates
+
+
+def gate_of(**keys: Any) -> Gate:
+    """A gate from its keys, for callers in Python.
+
+    Raises:
+        BadInput: a key or value that a gate does not have.
+    """
+    for key in keys:
+        if key not in Gate.model_fields:
+            raise unknown("key", key, Gate.model_fields, where=" of a gate")
+    try:
+        return Gate.model_validate(keys)
+    except ValidationError as error:
+        raise BadInput(f"gate{_said(error)}") from None
+
+
+def _loaded(content: bytes, where: str) -> tuple[Any, list[int]]:
+    """What the YAML says, and the line of each gate."""
+    try:
+        text = content.decode()
+        _refuse_bombs(text, where)
+        return yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+    except BadInput:
+        raise
+    except Exception as error:  # beside YAMLError the constructors raise whatever they meet: IndexError on `!!int ''`
+        raise BadInput(f"{where} is not YAML: {plain(str(error))[:300] or type(error).__name__}") from None
+
+
+def _refuse_bombs(text: str, where: str) -> None:
+    """A few aliases stand for billions of entries, and the time to read nested brackets grows with their square."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            raise BadInput(f"{where} has an alias (*name): write it out")
+        if depth > MAX_DEPTH:
+            raise BadInput(f"{where} is nested more than {MAX_DEPTH} deep: a gates file is a list of gates")
+
+
+def _lines(node: yaml.Node | None) -> list[int]:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    entries = next((value for key, value in pairs if key.value == "gates" and isinstance(value, yaml.SequenceNode)), None)
+    return [entry.start_mark.line + 1 for entry in entries.value] if entries else []
+
+
+def _keys(found: dict[Any, Any]) -> list[tuple[list[Any], list[str], str]]:
+    """The keys of the file and of each gate, those there are, and where they stand."""
+    entries = [
+        (list(entry), list(Gate.model_fields), f", gate {at}") for at, entry in enumerate(found["gates"], 1) if isinstance(entry, dict)
+    ]
+    return [(list(found), list(GatesFile.model_fields), ""), *entries]
+
+
+def _said(error: ValidationError) -> str:
+    """The first complaint, behind the place it is about."""
+    first = error.errors(include_url=False)[0]
+    place = [part for part in first["loc"] if part != "gates"]
+    number = f", gate {place[0] + 1}" if place and isinstance(place[0], int) else ""
+    key = next((part for part in place if isinstance(part, str)), None)
+    value = plain(repr(first["input"])[:80]) if not isinstance(first["input"], dict) else ""
+    named = f", {key}{f' = {value}' if value and first['type'] != 'missing' else ''}" if key else ""
+    return f"{number}{named}: {plain(first['msg'].removeprefix('Value error, '))[:500]}"

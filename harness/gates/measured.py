@@ -1,0 +1,231 @@
+"""What a gate's measure is, sample by sample, and what stands in the way of believing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf, isclose, sqrt
+from typing import Any
+
+import numpy as np
+
+from attacks.errors import BadInput
+from attacks.scenario import parse
+from harness.curves import Share, Z
+from harness.gates.evidence import FINISHED, Evidence, columns, known
+from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
+from harness.gates.paired import LEAST, normal_point, tango_interval
+from harness.measures import degradations, oracle_of, sample_areas
+from harness.schedules import parse as parse_schedule
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+FEWEST = 6  # samples from which the least and the largest enclose the median with 95 %
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A gate's measure on one run.
+
+    Attributes:
+        samples: the ids, sorted, (N).
+        rows: what the measure is made of, (N, K): scores; strengths; or, of the gap, the oracle's score and the model's.
+        doubts: why the number may not be believed, or is not whole; empty where nothing is wrong.
+    """
+
+    gate: Gate
+    samples: Sequence[str]
+    rows: Array
+    doubts: Sequence[str] = field(default=())
+
+    def value(self, rows: Array, limit: float = inf) -> float:
+        """The measure of some rows (N, K), strengths clipped at a limit."""
+        return float(self.values(rows[None], limit)[0])
+
+    def values(self, rows: Array, limit: float = inf) -> Array:
+        """The measure of each of several resamples (R, N, K), (R,)."""
+        if self.gate.measure == MEDIAN:
+            return np.asarray(np.median(np.minimum(rows[..., 0], limit), axis=-1))
+        if self.gate.measure == WORST:
+            return np.asarray(rows.mean(1).min(-1))
+        return np.asarray(self.outcomes(rows).mean(-1))
+
+    def outcomes(self, rows: Array) -> Array:
+        """Per sample (..., N, K) the number (..., N) whose mean is the measure; not of medians and minima."""
+        return rows[..., 0] - rows[..., 1] if self.gate.measure == GAP else rows[..., 0]
+
+    def interval(self, limit: float) -> tuple[float, float]:
+        """The two-sided 95 % interval of the measure; what the search limit hides is infinite."""
+        if self.gate.measure == MEDIAN:
+            return _median_interval(np.minimum(self.rows[:, 0], limit), limit)
+        if self.gate.measure == WORST:
+            return _least_interval(self.rows)
+        if self.gate.measure == GAP:
+            return _gap_interval(self.rows)
+        return Share(self.value(self.rows), len(self.rows)).interval
+
+
+def measure(gate: Gate, evidence: Evidence) -> Measured:
+    """The measure of a gate on a run.
+
+    Raises:
+        BadInput: the gate names a task, model, scenario, schedule, corruption or level that the run does not have.
+    """
+    if gate.task is not None:
+        known("task", gate.task, sorted(evidence.tasks), evidence)
+    known("model", gate.model, evidence.models, evidence)
+    found = _found(gate, evidence)
+    samples, rows = columns(found)
+    return Measured(gate, samples, rows, _doubts(gate, evidence, len(samples)))
+
+
+def _found(gate: Gate, evidence: Evidence) -> list[Mapping[str, float]]:
+    """Per column of the rows, the value of each sample."""
+    if gate.measure == SCORE:
+        return [_score(gate, evidence)]
+    if gate.measure == AREA:
+        return [_areas(gate, evidence)]
+    if gate.measure == WORST:
+        return _each_modality(gate, evidence)
+    strengths = evidence.strengths(gate.model, scenario_of(gate, evidence))
+    if gate.measure == MEDIAN:
+        return [strengths]
+    withstood = _withstood(strengths, gate.at)
+    return [withstood] if gate.measure == ROBUST else [evidence.clean(_oracle(gate, evidence)), withstood]
+
+
+def _withstood(strengths: Mapping[str, float], strength: float) -> dict[str, float]:
+    return {sample: float(critical > strength) for sample, critical in strengths.items()}
+
+
+def scenario_of(gate: Gate, evidence: Evidence) -> str:
+    """The gate's scenario, as the ledger writes it."""
+    scenario = str(parse(gate.scenario or ""))
+    if evidence.scenarios:  # else nothing was finished, which is told apart
+        known("scenario", scenario, evidence.scenarios, evidence)
+    return scenario
+
+
+def _oracle(gate: Gate, evidence: Evidence) -> str:
+    oracle = oracle_of(gate.scenario or "")
+    if oracle is None:
+        raise BadInput(f"gate '{gate}': there is an oracle of an attack on one modality alone, the model that does not read it")
+    if oracle not in evidence.models:
+        raise BadInput(f"gate '{gate}': {evidence.where} lacks the oracle: evaluate it too, with --model {oracle}")
+    return oracle
+
+
+def _score(gate: Gate, evidence: Evidence) -> dict[str, float]:
+    if gate.schedule is None and gate.corruption is None:
+        return evidence.clean(gate.model)
+    level = gate.severity if gate.rate is None else gate.rate
+    assert level is not None  # the file's reader saw to it
+    name = schedule_of(gate, evidence, level) if gate.schedule else str(gate.corruption).strip()
+    if not evidence.levels:
+        return {}
+    known("schedule" if gate.schedule else "corruption", name, list(evidence.levels), evidence)
+    there = next((each for each in evidence.levels[name] if isclose(each, level)), None)
+    if there is None:
+        levels = ", ".join(f"{each:g}" for each in evidence.levels[name])
+        raise BadInput(f"gate '{gate}': {evidence.where} has {name} at {levels}, and not at {level:g}: evaluate with it")
+    return evidence.at(gate.model, name, there)
+
+
+def schedule_of(gate: Gate, evidence: Evidence, level: float = 0.0) -> str:
+    """The gate's schedule, as the sweep writes it."""
+    return str(parse_schedule(f"{gate.schedule}:{level:g}", evidence.modalities))
+
+
+def _areas(gate: Gate, evidence: Evidence) -> dict[str, float]:
+    name = schedule_of(gate, evidence)
+    if not evidence.levels:
+        return {}
+    known("schedule", name, list(evidence.levels), evidence)
+    if len(evidence.levels[name]) < 2:
+        raise BadInput(f"gate '{gate}': one level makes no curve: evaluate with two or more, as {name}:0,0.5")
+    sweep = evidence.sweep(gate.model, name)
+    curve = degradations(sweep).get((name, gate.model))
+    if curve is None:  # no rows, or not every level has every sample
+        return {}
+    return dict(zip(sorted(sweep.column("sample").unique().to_pylist()), sample_areas(curve).tolist(), strict=True))
+
+
+def _each_modality(gate: Gate, evidence: Evidence) -> list[Mapping[str, float]]:
+    """Per modality the score with it missing, or whether it withstands its attack alone."""
+    if gate.strength is None:
+        return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in evidence.modalities]
+    return [_withstood(evidence.strengths(gate.model, single), gate.strength) for single in singles(gate, evidence)]
+
+
+def singles(gate: Gate, evidence: Evidence) -> list[str]:
+    """The run's attacks on one modality alone."""
+    found = sorted(each for each in evidence.scenarios if oracle_of(each))
+    if not found and evidence.scenarios:
+        raise BadInput(f"gate '{gate}': {evidence.where} attacks no modality alone: evaluate with such a --scenario")
+    return found
+
+
+def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
+    """Why the number may not be believed, the gravest first."""
+    models = [gate.model, *([_oracle(gate, evidence)] if gate.measure == GAP else [])]
+    status = evidence.description["status"]
+    said = [] if status in FINISHED else [f"{evidence.where} is {status}: the same evaluate command goes on with it"]
+    said += [f"{errors} samples of {model} are errors" for model in models if (errors := evidence.errors(model))]
+    if not said and count < len(evidence.expected):
+        said.append(f"{len(evidence.expected) - count} of {len(evidence.expected)} samples are missing")
+    if not count and not said:
+        said.append("there are no samples")
+    if gate.attacks:
+        said += _doubtful_attacks(gate, evidence)
+    return said
+
+
+def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
+    """What trust says of a worst-case number, and where no search was made at all."""
+    if not evidence.attacked:
+        return [f"nothing was attacked in {evidence.where}: the search is none, and no attack is named"]
+    if gate.measure != MEDIAN and gate.at > evidence.limit:
+        return [f"the search went up to strength {evidence.limit:g} only: evaluate with a larger --limit"]
+    if gate.measure == MEDIAN and gate.max_drop is None and gate.limit > evidence.limit:
+        return [f"the limit lies beyond the search, which went up to strength {evidence.limit:g}: evaluate with a larger --limit"]
+    scenarios = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
+    said = []
+    for scenario in scenarios:
+        flags = evidence.trust.get(gate.model, {}).get(scenario)
+        if flags is None and parse(scenario).attacked:
+            said.append(f"trust of {scenario} was not checked: evaluate with it as a --scenario, and without --no-trust")
+        elif (scenario, gate.model) in evidence.doubted and flags is not None:
+            raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
+            said.append(f"trust of {scenario} is flagged, {raised}")
+    return said
+
+
+def _median_interval(strengths: Array, limit: float) -> tuple[float, float]:
+    """The order statistics that enclose the median with 95 % whatever the distribution (David & Nagaraja, Order Statistics, 2003)."""
+    from scipy.stats import binom
+
+    count = len(strengths)
+    if count < FEWEST:
+        return 0.0, inf
+    rank = int(binom.ppf(0.025, count, 0.5))
+    ordered = np.sort(strengths)
+    low, high = float(ordered[rank - 1]) if rank else 0.0, float(ordered[count - rank]) if rank else inf
+    return low, inf if high >= limit else high
+
+
+def _least_interval(rows: Array) -> tuple[float, float]:
+    """Of the least of several means: the least of their lower ends, and, each with a part of the error, of their upper ends."""
+    shares = [Share(float(column.mean()), len(column)) for column in rows.T]
+    z = normal_point(1 - 0.025 / len(shares))
+    return min(share.interval[0] for share in shares), min(share.within(z)[1] for share in shares)
+
+
+def _gap_interval(rows: Array) -> tuple[float, float]:
+    """Tango's of two outcomes of yes or no; of graded ones Student's, from the fewest samples it holds for."""
+    if np.isin(rows, (0, 1)).all():
+        lost, won = int((rows[:, 0] > rows[:, 1]).sum()), int((rows[:, 0] < rows[:, 1]).sum())
+        return tango_interval(lost, won, len(rows))
+    gaps = rows[:, 0] - rows[:, 1]
+    if len(gaps) < LEAST:
+        return -1.0, 1.0
+    half = Z * sqrt((float(gaps.var()) * len(gaps) + 1) / len(gaps)) / sqrt(len(gaps))
+    return float(gaps.mean()) - half, float(gaps.mean()) + half

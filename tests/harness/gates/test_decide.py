@@ -1,0 +1,336 @@
+"""Decisions on made-up runs: pass, fail and inconclusive, each for its reason; the error rates of whole gate files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attacks.errors import BadInput
+from harness.gates.baseline import bless, evidence_at, frozen
+from harness.gates.compare import compare
+from harness.gates.decide import Verdict, decide, exit_code
+from harness.gates.evidence import Evidence
+from harness.gates.file import Gate, GatesFile, gate_of
+from harness.rundir import RunDirectory
+from tests.rows import BOTH, FINE, IMAGE, LIMIT, Outcomes, evidence, held, make_run
+
+INF = float("inf")
+
+
+def shares(right: int, count: int = 100) -> list[float]:
+    return [1.0] * right + [0.0] * (count - right)
+
+
+def verdict(evidence: Evidence, baseline: Evidence | None = None, **keys: Any) -> Verdict:
+    (found,) = decide([gate_of(model="m", **keys)], evidence, baseline)
+    return found
+
+
+def test_an_absolute_limit_is_held_against_the_interval(tmp_path: Path) -> None:
+    run = evidence(tmp_path, {"m": Outcomes(shares(80))})  # 0.80 [0.71, 0.87]
+    assert [verdict(run, min=limit).verdict for limit in (0.7, 0.75, 0.85, 0.9)] == ["pass", "inconclusive", "inconclusive", "fail"]
+    assert [verdict(run, max=limit).verdict for limit in (0.7, 0.75, 0.9)] == ["fail", "inconclusive", "pass"]
+    found = verdict(run, min=0.75)
+    assert found.needed is not None and 200 < found.needed < 300
+    more = evidence(tmp_path / "more", {"m": Outcomes(shares(int(0.8 * found.needed) + 1, found.needed))})
+    assert verdict(more, min=0.75).verdict == "pass", "the count it proposes decides"
+    assert verdict(run, min=0.8).needed is None
+
+
+def test_worst_case_measures(tmp_path: Path) -> None:
+    strengths = [0.5] * 20 + [1.5] * 40 + [INF] * 40
+    swept = {("fixed(image)", 1.0): shares(90), ("fixed(audio)", 1.0): shares(40), ("mcar", 0.0): shares(100), ("mcar", 1.0): shares(0)}
+    models = {"m": Outcomes(shares(100), {IMAGE: strengths}, swept), "without-image": Outcomes(shares(95), {IMAGE: [INF] * 100})}
+    run = evidence(tmp_path, models)
+    expected: dict[float, dict[str, Any]] = {
+        0.8: {"scenario": IMAGE},
+        0.4: {"scenario": "image@linf:0.1 + audio@intact", "strength": 1.5},
+        1.5: {"scenario": IMAGE, "measure": "median critical strength"},
+        0.5: {"schedule": "mcar", "measure": "area"},
+        0.15: {"scenario": IMAGE, "measure": "gap to the oracle"},
+    }
+    for value, keys in expected.items():
+        found = verdict(run, **keys, min=0.1)
+        assert found.value == pytest.approx(value) and found.low is not None and found.high is not None
+        assert found.low <= found.value <= found.high
+    assert verdict(run, measure="worst modality", min=0.3).value == 0.4
+    assert verdict(run, measure="worst modality", strength=1, min=0.3).value == 0.8
+
+
+def test_a_median_beyond_the_search_is_not_told(tmp_path: Path) -> None:
+    run = evidence(tmp_path, {"m": Outcomes(shares(100), {IMAGE: [INF] * 100})})
+    median = {"scenario": IMAGE, "measure": "median critical strength"}
+    assert verdict(run, **median, min=LIMIT).verdict == "pass"
+    assert "lies beyond the search" in verdict(run, **median, min=LIMIT + 1).why
+    assert verdict(run, **median, max=2).verdict == "fail" and verdict(run, **median, max=LIMIT).verdict == "inconclusive"
+    assert "went up to strength 8 only" in verdict(run, scenario=IMAGE, strength=9, min=0.5).why
+
+
+def test_few_samples_prove_nothing_however_well_they_do(tmp_path: Path) -> None:
+    run = evidence(tmp_path, {"m": Outcomes(shares(5, 5), {IMAGE: [2.0] * 5})})
+    for keys in ({"min": 0.9}, {"scenario": IMAGE, "min": 0.9}, {"scenario": IMAGE, "measure": "median critical strength", "min": 1}):
+        assert verdict(run, **keys).verdict == "inconclusive"
+    assert verdict(run, run, max_drop=0.02).verdict == "inconclusive"
+
+
+DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
+    "errors": ({"errors": 3}, "3 samples of m are errors"),
+    "stopped": ({"status": "stopped"}, "is stopped"),
+    "running": ({"status": "running"}, "is running"),
+    "flagged": ({"trust": {"m": {IMAGE: {**FINE, "gradient": {"raised": True, "value": 1, "why": "there is none"}}}}}, "there is none"),
+    "unchecked": ({"trust": {"m": {}}}, "was not checked"),
+    "unattacked": ({"config": {"search": "none"}}, "nothing was attacked"),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTS)
+def test_what_may_not_be_believed_is_inconclusive_whichever_way_it_points(tmp_path: Path, name: str) -> None:
+    changed, why = DOUBTS[name]
+    changed = dict(changed)
+    outcomes = Outcomes(shares(50), {IMAGE: [2.0] * 50 + [0.0] * 50}, errors=changed.pop("errors", 0))
+    run = evidence(tmp_path / "run", {"m": outcomes}, **changed)
+    fine = evidence(tmp_path / "fine", {"m": Outcomes(shares(100), {IMAGE: [2.0] * 100})})
+    for keys in ({"min": 0.01}, {"min": 0.99}):
+        found = verdict(run, scenario=IMAGE, **keys)
+        assert found.verdict == "inconclusive" and why in found.why
+    for ours, theirs in ((run, fine), (fine, run)):
+        found = verdict(ours, theirs, scenario=IMAGE, max_drop=0.1)
+        assert found.verdict == "inconclusive" and why in found.why
+
+
+def test_flags_that_only_inform_and_gates_of_the_average_case_are_decided(tmp_path: Path) -> None:
+    flags = {"m": {IMAGE: {"unused": {"raised": True, "value": 1, "why": "it is not used"}}}}
+    run = evidence(tmp_path, {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, {("mcar", 0.5): shares(90)})}, trust=flags)
+    assert verdict(run, scenario=IMAGE, min=0.5).verdict == "pass"
+    untrusted = evidence(tmp_path / "2", {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, {("mcar", 0.5): shares(90)})}, trust={"m": {}})
+    assert verdict(untrusted, schedule="mcar", rate=0.5, min=0.5).verdict == "pass" and verdict(untrusted, min=0.5).verdict == "pass"
+
+
+UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
+    "model": ({"model": "mm", "min": 0.5}, "unknown model 'mm'"),
+    "task": ({"task": "toys", "min": 0.5}, "unknown task 'toys'"),
+    "scenario": ({"scenario": "image@linf:0.2", "min": 0.5}, "did you mean image@linf:0.1"),
+    "schedule": ({"schedule": "exclusive", "rate": 0.5, "min": 0.5}, "unknown schedule 'exclusive'"),
+    "no schedule": ({"schedule": "mcr", "rate": 0.5, "min": 0.5}, "did you mean mcar"),
+    "modality": ({"schedule": "fixed(smell)", "rate": 1, "min": 0.5}, "unknown modality 'smell'"),
+    "rate": ({"schedule": "mcar", "rate": 0.3, "min": 0.5}, "has mcar at 0.5, and not at 0.3"),
+    "one level": ({"schedule": "mcar", "measure": "area", "min": 0.5}, "one level makes no curve"),
+    "corruption": ({"corruption": "image@noise", "severity": 3, "min": 0.5}, "unknown corruption 'image@noise'"),
+    "oracle": ({"scenario": IMAGE, "measure": "gap to the oracle", "max": 0.1}, "--model without-image"),
+    "oracle of two": ({"scenario": BOTH, "measure": "gap to the oracle", "max": 0.1}, "one modality alone"),
+    "baseline": ({"max_drop": 0.1}, "name one with --baseline"),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_gate_on_what_the_run_does_not_have_is_refused(tmp_path: Path, name: str) -> None:
+    """It could never be decided: a slip must not pass as inconclusive."""
+    keys, said = UNKNOWN[name]
+    run = evidence(tmp_path, {"m": Outcomes(shares(9), {IMAGE: [2.0] * 100, BOTH: [1.0] * 100}, {("mcar", 0.5): shares(9)})})
+    with pytest.raises(BadInput) as error:
+        decide([gate_of(**{"model": "m", **keys})], run)
+    assert said in str(error.value)
+
+
+def test_a_drop_is_tested_and_passes_only_with_power(tmp_path: Path) -> None:
+    before = evidence(tmp_path / "a", {"m": Outcomes(shares(90, 300), {IMAGE: [2.0] * 270 + [0.0] * 30})})
+    worse = evidence(tmp_path / "b", {"m": Outcomes(shares(90, 300), {IMAGE: [2.0] * 230 + [0.5] * 40 + [0.0] * 30})})
+    robust = {"scenario": IMAGE, "max_drop": 0.02}
+    found = verdict(worse, before, **robust)
+    assert found.verdict == "fail" and found.value == pytest.approx(40 / 300) and found.low is not None and found.low > 0.02
+    assert verdict(before, worse, **robust, min_effect=0.06).verdict == "pass", "better is no drop"
+    assert verdict(before, before, **robust, min_effect=0.05).verdict == "pass"
+    close = verdict(before, before, **robust, min_effect=0.01)
+    assert close.verdict == "inconclusive" and close.needed is not None and close.needed > 300
+    assert verdict(worse, before, scenario=IMAGE, max_drop=0.2, min_effect=0.1).verdict == "pass"
+    median = {"scenario": IMAGE, "measure": "median critical strength", "max_drop": 0.1, "min_effect": 0.5}
+    assert verdict(before, before, **median).verdict == "pass"
+
+
+def test_a_median_that_fell_is_found_and_strengths_are_clipped_at_the_smaller_limit(tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    strengths = random.uniform(1, 3, 200)
+    before = evidence(tmp_path / "a", {"m": Outcomes(shares(200, 200), {IMAGE: strengths.tolist()})})
+    after = evidence(tmp_path / "b", {"m": Outcomes(shares(200, 200), {IMAGE: (strengths - 0.6).tolist()})})
+    median = {"scenario": IMAGE, "measure": "median critical strength"}
+    found = verdict(after, before, **median, max_drop=0.2)
+    assert found.verdict == "fail" and found.value == pytest.approx(0.6)
+    clipped = evidence(tmp_path / "c", {"m": Outcomes(shares(200, 200), {IMAGE: [INF] * 200})})
+    low = evidence(tmp_path / "d", {"m": Outcomes(shares(200, 200), {IMAGE: [INF] * 200})}, config={"limit": 2.0})
+    assert verdict(low, clipped, **median, max_drop=0.2).value == 0, "beyond 2 nothing is known of both"
+
+
+def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
+    run = {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100})}
+    ours = evidence(tmp_path / "a", run)
+    for name, changed, said in (
+        ("b", {"hashes": {"00007": "other"}}, "sample '00007' is other data"),
+        ("c", {"names": [f"x{at}" for at in range(100)]}, "no sample in common"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            verdict(ours, evidence(tmp_path / name, run, **changed), max_drop=0.1)
+    other = evidence(tmp_path / "d", {"n": Outcomes(shares(90))})
+    assert "baseline does not tell" in verdict(ours, other, max_drop=0.1).why
+    harder = evidence(tmp_path / "e", run, config={"search": "thorough"})
+    assert "differs in search" in verdict(ours, harder, scenario=IMAGE, max_drop=0.1).why
+    fewer = evidence(tmp_path / "f", {"m": Outcomes(shares(50, 50), {IMAGE: [2.0] * 50})})
+    assert "50 of the baseline's 100 samples" in verdict(fewer, ours, max_drop=0.1).why
+    assert verdict(ours, fewer, max_drop=0.1, min_effect=0.4).verdict == "pass", "more than the baseline pinned is no harm"
+
+
+def test_a_frozen_baseline_decides_as_its_run_does(tmp_path: Path) -> None:
+    swept = {("mcar", 0.0): shares(95), ("mcar", 1.0): shares(10)}
+    flags = {"m": {IMAGE: FINE, BOTH: {"gradient": {"raised": True, "value": 1, "why": "none"}}}}
+    models = {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100, BOTH: [1.0] * 100}, swept)}
+    directory = make_run(tmp_path / "run", models, trust=flags)
+    run = bless(directory, str(tmp_path / "frozen"))
+    again = evidence_at(str(tmp_path / "frozen"))
+    gates = [
+        gate_of(model="m", max_drop=0.05, **keys)
+        for keys in ({}, {"scenario": IMAGE}, {"scenario": BOTH}, {"schedule": "mcar", "measure": "area"})
+    ]
+    assert decide(gates, run, again) == decide(gates, run, run)
+    assert decide(gates, run, again)[2].verdict == "inconclusive"
+    assert frozen(run) == frozen(Evidence.of_run(directory)), "the same run gives the same bytes"
+    with pytest.raises(BadInput, match="exists already"):
+        bless(directory, str(tmp_path / "frozen"))
+    for content in (b"", b"PAR1", b"gates: []", frozen(run)[:-9]):
+        (tmp_path / "bad").write_bytes(content)
+        with pytest.raises(BadInput, match="neither a run nor a baseline"):
+            evidence_at(str(tmp_path / "bad"))
+    with pytest.raises(BadInput, match="only a complete run"):
+        bless(make_run(tmp_path / "half", models, status="stopped"), str(tmp_path / "other"))
+    with pytest.raises(BadInput, match="not a run"):
+        evidence_at(str(tmp_path / "nowhere"))
+
+
+def test_compare_shows_each_change_and_its_doubts(tmp_path: Path) -> None:
+    swept = {("mcar", 0.5): shares(50), ("image@noise", 3.0): shares(60)}
+    first = evidence(tmp_path / "a", {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, swept)})
+    second = evidence(tmp_path / "b", {"m": Outcomes(shares(80), {IMAGE: [1.0] * 100}, swept)}, trust={"m": {}})
+    found = {change.what: change for change in compare(first, second)}
+    assert found["clean"].value == pytest.approx(-0.1) and found["clean"].high < 0 and not found["clean"].doubt
+    assert found["image@linf:0.1, median critical strength"].value == pytest.approx(-1.0)
+    assert "was not checked" in found[IMAGE].doubt
+    assert set(found) == {"clean", "mcar at 0.5", "image@noise at severity 3", IMAGE, f"{IMAGE}, median critical strength"}
+    with pytest.raises(BadInput, match="no model is in both"):
+        compare(first, evidence(tmp_path / "c", {"n": Outcomes(shares(90))}))
+
+
+def test_the_file_says_what_inconclusive_means() -> None:
+    gate = gate_of(model="m", min=0.5)
+    found = {kind: Verdict(gate, kind, "") for kind in ("pass", "fail", "inconclusive")}
+    for setting, code in ((4, 4), ("fail", 3), ("pass", 0)):
+        file = GatesFile(gates=(gate,), inconclusive=setting)
+        assert exit_code(file, [found["pass"], found["inconclusive"]]) == code
+        assert exit_code(file, [found["inconclusive"], found["fail"]]) == 3 and exit_code(file, [found["pass"]]) == 0
+
+
+def pair_of_models(random: np.random.RandomState, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Critical strengths of the same samples for two systems: a third is wrong untouched, the others are correlated."""
+    base = random.exponential(1.2, count)
+    wrong = random.rand(count) < 0.2
+    both = [np.where(wrong | (random.rand(count) < 0.05), 0.0, base * random.lognormal(0, 0.3, count)) for _ in range(2)]
+    return both[0], both[1]
+
+
+GATES: list[Gate] = [
+    gate_of(model="m", max_drop=0, min_effect=0.1),
+    gate_of(model="m", scenario=IMAGE, strength=0.5, max_drop=0, min_effect=0.1),
+    gate_of(model="m", scenario=IMAGE, max_drop=0, min_effect=0.1),
+    gate_of(model="m", scenario=IMAGE, measure="median critical strength", max_drop=0, min_effect=0.3),
+    gate_of(model="m", schedule="mcar", rate=1, max_drop=0, min_effect=0.1),
+]
+Change = Callable[[np.random.RandomState, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Held = Callable[[Outcomes], Evidence]
+
+
+def outcomes_of(strengths: np.ndarray, random: np.random.RandomState) -> Outcomes:
+    scores = (strengths > 0).astype(float)
+    dropped = np.where(random.rand(len(scores)) < 0.5, scores, 0.0)
+    return Outcomes(scores.tolist(), {IMAGE: strengths.tolist()}, {("mcar", 1.0): dropped.tolist()})
+
+
+def file_fails(seed: int, change: Change, held: Held) -> bool:
+    """Whether a simulated gates file fails, of 300 samples and five gates."""
+    random = np.random.RandomState(seed)
+    ours, theirs = change(random, *pair_of_models(random, 300))
+    baseline, run = (held(outcomes_of(each, random)) for each in (theirs, ours))
+    return any(each.verdict == "fail" for each in decide(GATES, run, baseline))
+
+
+def swapped(random: np.random.RandomState, ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A/A: of each sample, which of the two it is, is drawn."""
+    coin = random.rand(len(ours)) < 0.5
+    return np.where(coin, ours, theirs), np.where(coin, theirs, ours)
+
+
+def broken(random: np.random.RandomState, ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A true drop of 10 points at a discordance of .15: 12.5 % of the samples are lost and 2.5 % won."""
+    draw = random.rand(len(theirs))
+    before = np.where(draw < 0.025, 0.0, np.where(draw < 0.15, np.maximum(theirs, 2.0), theirs))
+    return np.where(draw < 0.025, 2.0, np.where(draw < 0.15, 0.0, before)), before
+
+
+def test_at_most_18_of_200_files_fail_where_nothing_happened() -> None:
+    """The 99 % bound of 5 %."""
+    assert sum(file_fails(seed, swapped, partial(held, "m")) for seed in range(200)) <= 18
+
+
+def test_a_drop_of_ten_points_is_caught_in_190_of_200_files() -> None:
+    assert sum(file_fails(seed, broken, partial(held, "m")) for seed in range(200)) >= 190
+
+
+def test_run_directories_decide_as_the_simulations_do(tmp_path: Path) -> None:
+    folders = (tmp_path / str(number) for number in count())
+    for change in (swapped, broken):
+        found = [file_fails(seed, change, lambda outcomes: evidence(next(folders), {"m": outcomes})) for seed in range(5)]
+        assert found == [file_fails(seed, change, partial(held, "m")) for seed in range(5)]
+
+
+EVERY_MEASURE: list[dict[str, Any]] = [
+    {},
+    {"scenario": IMAGE},
+    {"scenario": IMAGE, "measure": "median critical strength"},
+    {"schedule": "mcar", "rate": 1},
+    {"schedule": "mcar", "measure": "area"},
+    {"measure": "worst modality"},
+    {"measure": "worst modality", "strength": 1},
+]
+ODD = st.sampled_from([0.0, 1e-300, 0.5, 1.0, 1.0 + 1e-12, LIMIT, INF])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40), st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40), st.integers(0, 3))
+def test_no_outcomes_end_in_a_traceback(ours: list[tuple[float, float]], theirs: list[tuple[float, float]], errors: int) -> None:
+    """No sample, one, all alike, infinite, other counts on either side, a few errors: a verdict, or one sentence."""
+    keys = [("fixed(image)", 1.0), ("fixed(audio)", 1.0), ("mcar", 0.0), ("mcar", 1.0)]
+    both = []
+    for rows in (ours, theirs):
+        scores, strengths = [score for score, _ in rows], [strength for _, strength in rows]
+        both.append(held("m", Outcomes(scores, {IMAGE: strengths}, dict.fromkeys(keys, scores), errors=min(errors, len(rows)))))
+    limits: list[dict[str, Any]] = [{"min": 0.5}, {"max": 0.5}, {"max_drop": 0.0}]
+    for gate in (gate_of(model="m", **select, **limit) for select in EVERY_MEASURE for limit in limits):
+        try:
+            (found,) = decide([gate], both[0], both[1])
+        except BadInput:
+            continue
+        assert found.verdict in ("pass", "fail", "inconclusive") and found.why
+        json.dumps(found.as_row(), allow_nan=False)
+        if gate.max_drop is None and found.value is not None and found.low is not None and found.high is not None:
+            assert found.low <= found.value + 1e-9 and found.value <= found.high + 1e-9
+
+
+def test_a_run_can_be_its_own_baseline(tmp_path: Path) -> None:
+    directory = make_run(tmp_path, {"m": Outcomes(shares(270, 300))})
+    run = Evidence.of_run(RunDirectory(directory.url))
+    assert verdict(run, evidence_at(directory.url), max_drop=0.02).verdict == "pass"
