@@ -64,7 +64,7 @@ def _gates(model: str, first: Evidence, second: Evidence) -> Iterator[Gate]:
         for level in both:
             if "@" in name:
                 yield gate_of(**allowed, corruption=name, severity=int(level))
-            elif not (name == "mcar" and level == 0 and len(levels) == 1):
+            elif levels != [0.0]:  # else nothing is ever missing: the clean score once more
                 yield gate_of(**allowed, schedule=name, rate=level)
     if first.attacked and second.attacked:
         for scenario in first.scenarios:
