@@ -102,7 +102,19 @@ class Evaluation(BaseModel):
         return float(match[1]) * UNITS[match[2]]
 
 
-RESULT_NEUTRAL = {"data_root", "batch_size", "workers", "device", "budget", "cell_limit", "trust", "attributions", "out", "gates", "baseline"}
+RESULT_NEUTRAL = {
+    "data_root",
+    "batch_size",
+    "workers",
+    "device",
+    "budget",
+    "cell_limit",
+    "trust",
+    "attributions",
+    "out",
+    "gates",
+    "baseline",
+}
 """What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
 
 

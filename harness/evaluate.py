@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from attacks.errors import BadInput
 from attacks.expectation import STORED
 from harness.attributions import attribute, key_of
 from harness.cell import Parts, failed_rows
@@ -55,7 +56,8 @@ def evaluate(config: Evaluation, console: Console) -> int:
     description = describe(work, device)
     directory.start(description)
     try:
-        return _carry_out(work, directory, description, device, deadline, console)
+        code = _carry_out(work, directory, description, device, deadline, console)
+        return code if gates is None else _gated(config, gates, directory, console, code)
     finally:
         directory.release()
 
@@ -63,6 +65,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
 def _carry_out(
     work: Work, directory: RunDirectory, description: dict[str, Any], device: torch.device, deadline: float | None, console: Console
 ) -> int:
+    """Do what is left of a run, and print its summary; 0, or 5 where cells are errors."""
     config = work.config
     directory.forget_failures()
     left = cells(work, directory.done())
@@ -76,8 +79,7 @@ def _carry_out(
         _attribute(work, directory, device, console)
     directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})
     console.print(printed(summarise(directory)))
-    code = 5 if status == FAILED else 0
-    return code if gates is None else _gated(config, gates, directory, console, code)
+    return 5 if status == FAILED else 0
 
 
 def _gates(config: Evaluation) -> GatesFile | None:

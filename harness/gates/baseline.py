@@ -68,7 +68,8 @@ def frozen(evidence: Evidence) -> bytes:
 
 
 def _part(name: str, rows: pa.Table) -> pa.Table:
-    rows = rows.select(list(KEPT[name])).sort_by([(column, "ascending") for column in KEPT[name]])
+    rows = rows.select(list(KEPT[name]))  # sorted without Arrow's threads, which a process that ends at once may abort on
+    rows = rows.take(pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in KEPT[name]]))
     given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in KEPT[name]}}
     columns = [given[field.name] if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
@@ -89,7 +90,7 @@ def read_baseline(url: str) -> Evidence:
         raise BadInput(f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`") from None
     if not whole or described["format"] != FORMAT:
         raise BadInput(f"baseline {url} is damaged, or of another version of the harness: bless a new one")
-    tables = {name: table.filter(pc.field("table") == name).select(list(KEPT[name])) for name in KEPT}
+    tables = {name: table.filter(pc.equal(table.column("table"), name)).select(list(KEPT[name])) for name in KEPT}
     return Evidence(f"baseline {url}", described, tables, described["trust"])
 
 
