@@ -98,7 +98,7 @@ class Evidence:
     @cached_property
     def levels(self) -> dict[str, list[float]]:
         """Per schedule or corruption, the levels it was run at."""
-        pairs = self.tables["sweep"].group_by(["schedule", "level"]).aggregate([])
+        pairs = self.tables["sweep"].group_by(["schedule", "level"], use_threads=False).aggregate([])
         found: dict[str, list[float]] = {}
         for name, level in sorted(zip(pairs.column("schedule").to_pylist(), pairs.column("level").to_pylist(), strict=True)):
             found.setdefault(name, []).append(level)
@@ -119,18 +119,18 @@ class Evidence:
 
     def at(self, model: str, schedule: str, level: float) -> dict[str, float]:
         """The score of each sample at a level, its repeats averaged."""
-        rows = self.sweep(model, schedule, level).group_by("sample").aggregate([("score", "mean")])
+        rows = self.sweep(model, schedule, level).group_by("sample", use_threads=False).aggregate([("score", "mean")])
         return _by_sample(rows, "score_mean")
 
     def errors(self, model: str) -> int:
         """How many samples of a model are errors in the ledger."""
         rows = self._rows("ledger", model=model)
-        return len(rows.filter(pc.field("status") != "ok").column("sample").unique())
+        return len(rows.filter(pc.not_equal(rows.column("status"), "ok")).column("sample").unique())
 
     def _rows(self, table: str, **wanted: Any) -> pa.Table:
         rows = self.tables[table]
         for name, value in wanted.items():
-            rows = rows.filter(pc.field(name) == value)
+            rows = rows.filter(pc.equal(rows.column(name), value))  # an expression would start Arrow's threads
         return rows
 
 
