@@ -183,13 +183,13 @@ def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> d
     rows = query(f"select scenario, model, sample, strength > {strength} from ledger where status = 'ok' order by sample", ledger=ledger)
     pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for scenario, model, sample, withstood in rows:
-        oracle = _oracle(parse(scenario))
+        oracle = oracle(parse(scenario))
         if oracle and not model.startswith("without-") and (oracle, sample) in clean:
             pairs.setdefault((scenario, model), []).append((clean[oracle, sample], float(withstood)))
     return {key: estimate(lambda each: float((each[:, 0] - each[:, 1]).mean()), np.array(both)) for key, both in pairs.items()}
 
 
-def _oracle(scenario: Scenario) -> str | None:
+def oracle(scenario: Scenario) -> str | None:
     alone = len(scenario.attacked) == 1 and not scenario.missing
     return f"without-{scenario.attacked[0].modality}" if alone else None
 
