@@ -39,7 +39,7 @@ def follow(stamps: list[str]) -> None:
         st.rerun()
 
 
-st.set_page_config("Robustness", ":material/shield:", layout="wide")
+st.set_page_config("Robustness", layout="wide")  # no icon: the browser would fetch it from elsewhere
 chosen = st.navigation(
     [
         st.Page(HERE / f"pages_{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")

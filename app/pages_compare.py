@@ -55,8 +55,9 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
     number = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "B - A", "low", "high"), number))
     said(
-        "Paired by sample: B less A, with 95 % intervals by bootstrap over samples (above 5,000 samples, the normal ones). An attack's score "
-        "is the share that withstood every attack tried at this strength. Only A, only B: samples on which the one is right and the other wrong."
+        "Paired by sample: B less A, with 95 % intervals by bootstrap over samples (above 5,000 samples, the normal ones). "
+        "An attack's score is the share that withstood every attack tried at this strength. "
+        "Only A, only B: samples on which the one is right and the other wrong."
     )
     taken_away("compare", found, {"Differences": figure})
 
@@ -65,7 +66,8 @@ def differences_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
     """A dot with its interval per condition, right of zero where B is better."""
     figure = go.Figure()
     figure.add_scatter(
-        x=[row["B - A"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers", marker={"size": 9}, showlegend=False,
+        x=[row["B - A"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers", marker={"size": 9},
+        showlegend=False,
         error_x={
             "type": "data",
             "array": [row["high"] - row["B - A"] for row in found],

@@ -27,7 +27,7 @@ SAMPLES = """
            ledger.prediction as "prediction attacked", finder, witness, ledger.scenario as scenario, ledger.file as file
     from ledger join samples on samples.model = ledger.model and samples.sample = ledger.sample
     where ledger.status = 'ok' and ledger.model = ? and ledger.scenario = ? and contains(ledger.sample, ?)
-    order by strength {}, ledger.sample limit {}
+    order by strength = 0, strength {}, ledger.sample limit {}
 """
 HIDDEN = {"file", "witness", "scenario"}
 
@@ -64,7 +64,10 @@ def _table(found: Sequence[dict[str, Any]]) -> None:
     table = [{name: value for name, value in row.items() if name not in HIDDEN} for row in found]
     st.dataframe(table, hide_index=True, height=230, column_config={"strength": st.column_config.NumberColumn("critical strength")})
     more = f" The first {LISTED} are listed: narrow them down by name." if len(found) == LISTED else ""
-    said(f"A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search limit.{more}")
+    said(
+        f"A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search limit; "
+        f"0: it fails untouched, listed last.{more}"
+    )
     taken_away("samples", table, {})
 
 

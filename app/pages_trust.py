@@ -125,15 +125,16 @@ def gates_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
         rows = [row for row in found if row["verdict"] == verdict and row["value"] is not None]
         low, high = ([abs((row[end] if row[end] is not None else row["value"]) - row["value"]) for row in rows] for end in ("low", "high"))
         figure.add_scatter(
-            x=[row["value"] for row in rows], y=[figured(row["gate"]) for row in rows], name=verdict, mode="markers",
+            x=[row["value"] for row in rows], y=[figured(str(row["gate"])) for row in rows], name=verdict, mode="markers",
             marker={"color": colour, "size": 10}, error_x={"type": "data", "array": high, "arrayminus": low},
         )  # fmt: skip
     figure.add_scatter(
-        x=[row["limit"] for row in found], y=[figured(row["gate"]) for row in found], name="limit", mode="markers",
+        x=[row["limit"] for row in found], y=[figured(str(row["gate"])) for row in found], name="limit", mode="markers",
         marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "grey"}},
     )  # fmt: skip
     return figure.update_layout(
-        height=150 + 44 * len(found), template="plotly_white", yaxis={"autorange": "reversed", "automargin": True}, xaxis={"title": "value"},
+        height=150 + 44 * len(found), template="plotly_white", yaxis={"autorange": "reversed", "automargin": True},
+        xaxis={"title": "value"},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
     )  # fmt: skip
 

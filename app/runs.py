@@ -57,7 +57,7 @@ class Run:
 
     @property
     def root(self) -> str:
-        return RunDirectory(self.url).root
+        return str(RunDirectory(self.url).root)
 
     @property
     def local(self) -> bool:

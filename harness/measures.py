@@ -183,13 +183,14 @@ def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> d
     rows = query(f"select scenario, model, sample, strength > {strength} from ledger where status = 'ok' order by sample", ledger=ledger)
     pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for scenario, model, sample, withstood in rows:
-        oracle = oracle(parse(scenario))
-        if oracle and not model.startswith("without-") and (oracle, sample) in clean:
-            pairs.setdefault((scenario, model), []).append((clean[oracle, sample], float(withstood)))
+        without = oracle(parse(scenario))
+        if without and not model.startswith("without-") and (without, sample) in clean:
+            pairs.setdefault((scenario, model), []).append((clean[without, sample], float(withstood)))
     return {key: estimate(lambda each: float((each[:, 0] - each[:, 1]).mean()), np.array(both)) for key, both in pairs.items()}
 
 
 def oracle(scenario: Scenario) -> str | None:
+    """The leave-one-out model that an attack on one modality does not reach; None for other scenarios."""
     alone = len(scenario.attacked) == 1 and not scenario.missing
     return f"without-{scenario.attacked[0].modality}" if alone else None
 
