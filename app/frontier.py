@@ -63,7 +63,7 @@ def radii(run: Run, rays: Sequence[str], withstanding: float) -> list[dict[str, 
     return found
 
 
-def drawn(run: Run, found: Sequence[Mapping[str, object]], models: Sequence[str], withstanding: float) -> go.Figure:
+def drawn(run: Run, found: Sequence[Mapping[str, object]], models: Sequence[str]) -> go.Figure:
     """One line per model through its rays; rays that never lower the score so far are left out."""
     names = [name for name in found[0] if name.endswith(" radius")]
     figure = go.Figure()
@@ -71,7 +71,7 @@ def drawn(run: Run, found: Sequence[Mapping[str, object]], models: Sequence[str]
         points = [row for row in found if row["model"] == model and math.isfinite(float(str(row["strength"])))]
         figure.add_scatter(
             x=[row[names[0]] for row in points], y=[row[names[1]] for row in points], name=figured(model), mode="lines+markers",
-            line={"color": colour(model, run.models)}, text=[figured(str(row["scenario"])) for row in points],
+            line={"color": colour(model, run.models)}, text=[figured(str(row["scenario"])) for row in points], cliponaxis=False,
         )  # fmt: skip
     return figure.update_layout(
         height=HEIGHT, xaxis={"title": figured(names[0]), "rangemode": "tozero"}, yaxis={"title": figured(names[1]), "rangemode": "tozero"},

@@ -13,20 +13,19 @@ HERE = Path(__file__).parent
 if str(Path.cwd()) not in sys.path:
     sys.path.append(str(Path.cwd()))  # a run may name a task in the folder one stands in; at the end, it hides nothing of ours
 PAGES = {
-    "overview": ("Overview", ":material/leaderboard:"),
-    "worst": ("Worst case", ":material/trending_down:"),
-    "average": ("Average case", ":material/grid_on:"),
-    "samples": ("Samples", ":material/image_search:"),
-    "compare": ("Compare", ":material/compare_arrows:"),
-    "trust": ("Trust and gates", ":material/verified_user:"),
-}
+    "overview": "Overview",
+    "worst": "Worst case",
+    "average": "Average case",
+    "samples": "Samples",
+    "compare": "Compare",
+    "trust": "Trust and gates",
+}  # without icons: the browser would fetch them from elsewhere, for the page's tab
 AGAIN = 10  # seconds between two looks at a run that is being written
 
 
 def skipped() -> None:
     """Name the directories that could not be read, and why."""
-    broken = [run for run in looked_up(addresses()) if run.problem]
-    if broken:
+    if broken := [run for run in looked_up(addresses()) if run.problem]:
         with st.sidebar.expander(f"{len(broken)} skipped", icon=":material/warning:", expanded=True):
             for run in broken:
                 st.warning(f"**{plain(run.label)}**: {plain(run.problem)}")
@@ -39,12 +38,9 @@ def follow(stamps: list[str]) -> None:
         st.rerun()
 
 
-st.set_page_config("Robustness", layout="wide")  # no icon: the browser would fetch it from elsewhere
+st.set_page_config("Robustness", layout="wide")
 chosen = st.navigation(
-    [
-        st.Page(HERE / f"pages_{name}.py", title=title, icon=icon, url_path=name, default=name == "overview")
-        for name, (title, icon) in PAGES.items()
-    ]
+    [st.Page(HERE / f"pages_{name}.py", title=title, url_path=name, default=name == "overview") for name, title in PAGES.items()]
 )
 chosen.run()
 skipped()

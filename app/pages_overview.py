@@ -13,7 +13,7 @@ from app.view import EVALUATE, addresses, empty, figured, no_runs, page, readabl
 from harness.report import PALETTE
 
 MOST_DRAWN = 30  # models in the figure
-COLUMNS = ("run", "status", "task", "model", "seed", "samples", *SCORES, "flags", "weakest to", "joint attack", "missing by")
+COLUMNS = ("run", "model", *SCORES, "flags", "task", "samples", "status", "seed", "weakest to", "joint attack", "missing by")
 
 
 def draw() -> None:
@@ -49,7 +49,7 @@ def _sorted(found: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, An
 
 
 def _table(found: Sequence[Mapping[str, Any]]) -> None:
-    score = st.column_config.ProgressColumn(format="%.3f", min_value=0.0, max_value=1.0, color="auto")
+    score = st.column_config.ProgressColumn(format="%.3f", min_value=0.0, max_value=1.0, width=120, color="blue")
     st.dataframe(
         [{name: row[name] for name in COLUMNS} for row in found],
         hide_index=True,

@@ -44,7 +44,7 @@ def draw(run: Run) -> None:
     scenarios = sorted(there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each))
     scenario = middle.selectbox("Scenario", scenarios, key="scenario", bind="query-params")
     by = order.selectbox("Order", list(ORDERS), key="order", bind="query-params")
-    text = finding.text_input("Samples", key="find", bind="query-params", placeholder="part of a name")
+    text = finding.text_input("Samples", key="name", bind="query-params", placeholder="part of a name")
     found = rows(run, SAMPLES.format(ORDERS[by], LISTED), (model, scenario, text))
     if not found:
         return said("No sample's name holds this text: change it.")

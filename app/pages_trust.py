@@ -76,17 +76,14 @@ def flag_rows(run: Run) -> list[dict[str, Any]]:
 
 
 def flags_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Models and attacks down, checks across: what each check measured, raised ones dark."""
-    across = sorted({row["flag"] for row in found})
-    down = sorted({(row["model"], row["scenario"]) for row in found}, key=lambda each: (each[0], each[1].count("+"), each[1]))
-    raised = {(row["model"], row["scenario"], row["flag"]): float(row["raised"]) for row in found}
-    values = [[raised.get((model, scenario, flag)) for flag in across] for model, scenario in down]
-    scale = [[0.0, "#d9ead3"], [0.5, "#d9ead3"], [0.5, "#d62728"], [1.0, "#d62728"]]
-    figure = heat(
-        values, across, [f"{model}: {scenario}" for model, scenario in down], "", zmin=0, zmax=1, colorscale=scale, showscale=False
-    )
-    figure.update_traces(texttemplate="", hovertemplate="%{y}, %{x}<extra></extra>")
-    return figure.update_layout(title="Raised checks (red)", height=170 + 24 * len(down))
+    """Models down, checks across: how many attacks each check raised its flag for; empty where it was not made."""
+    across, down = (sorted({row[key] for row in found}) for key in ("flag", "model"))
+    counts: dict[tuple[str, str], int] = {}
+    for row in found:
+        counts[row["model"], row["flag"]] = counts.get((row["model"], row["flag"]), 0) + row["raised"]
+    values = [[counts.get((model, flag)) for flag in across] for model in down]
+    figure = heat(values, across, down, "attacks", zmin=0, zmax=max(1, *counts.values()), colorscale="Reds")
+    return figure.update_traces(texttemplate="%{z}").update_xaxes(title="attacks that each check doubts")
 
 
 def _gates(run: Run) -> None:

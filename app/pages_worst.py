@@ -156,7 +156,7 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
     found = [row for row in frontier.radii(run, [str(ray) for ray in pairs[pair]], share) if row["model"] in models]
     if not found:
         return said("None of these models has rows for this pair.")
-    figure = frontier.drawn(run, found, models, share)
+    figure = frontier.drawn(run, found, models)
     shown(figure, "frontier")
     said(
         "Along each ray both radii grow together; a point is where no more than this share withstands. Below a line, more of them do. "

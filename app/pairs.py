@@ -20,8 +20,8 @@ SCORES = """
         select scenario as condition, sample, case when strength > ?::double then 1.0 else 0.0 end as score, strength
         from ledger where model = ? and status = 'ok'
     ), swept as (
-        select case when starts_with(schedule, 'fixed(') and level = 1 then 'missing ' || schedule[7:-2]
-                    else schedule || ', level ' || level end as condition,
+        select case when starts_with(schedule, 'fixed(') and level = 1 then 'missing ' || replace(schedule[7:-2], '+', ' + ')
+                    else schedule || ', level ' || format('{:g}', level) end as condition,
                sample, avg(score) as score, null::double as strength
         from sweep where model = ? and status = 'ok' and (level > 0 or schedule = 'fixed') group by all
     ), every as (
@@ -85,7 +85,8 @@ def changed(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float, con
     sql = CHANGED.format(condition.replace("'", "''"))
     found = query(sql, ours=scores(*ours, strength), theirs=scores(*theirs, strength))
     rows_of = [dict(zip(names, row, strict=True)) for row in found]
-    return [{"right": "A" if row["score A"] > row["score B"] else "B", **row} for row in rows_of]
+    told = [key for key in names if any(row[key] is not None for row in rows_of)]
+    return [{"right": "A" if row["score A"] > row["score B"] else "B"} | {key: row[key] for key in told} for row in rows_of]
 
 
 def apart(ours: tuple[Run, str], theirs: tuple[Run, str]) -> int:

@@ -98,17 +98,16 @@ def _bars(panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
 
 
 def waves(modality: Modality, panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
-    """Waveforms above their spectrograms, in decibels below the loudest of the first."""
+    """Waveforms above their spectrograms, in decibels below the loudest; the change, which is quieter, below its own."""
     rate = modality.sample_rate or 1
     unit = "seconds" if modality.sample_rate else "samples"
-    spectra = [spectrogram(x) for x in panels]
-    loudest = float(spectra[0].max())
     figure = make_subplots(
         rows=2, cols=len(panels), subplot_titles=titles, row_heights=[0.35, 0.65], horizontal_spacing=0.05, vertical_spacing=0.08,
         shared_xaxes=True,
     )  # fmt: skip
-    for number, (x, spectrum) in enumerate(zip(panels, spectra, strict=True), 1):
-        seconds, hop = np.arange(len(x)) / rate, WINDOW // 4
+    for number, x in enumerate(panels, 1):
+        seconds, hop, spectrum = np.arange(len(x)) / rate, WINDOW // 4, spectrogram(x)
+        loudest = float((spectrum if number == 3 else spectrogram(panels[0])).max())
         figure.add_scatter(x=seconds, y=_plain(x), mode="lines", line={"width": 1, "color": "#1f77b4"}, showlegend=False, row=1, col=number)
         figure.add_heatmap(
             z=_plain(spectrum), x=np.arange(spectrum.shape[1]) * hop / rate, y=np.linspace(0, rate / 2, len(spectrum)), showscale=False,

@@ -35,7 +35,7 @@ def answer(run: Run, sql: str, values: tuple[Any, ...] = ()) -> pa.Table:
                 if name in sql:
                     _register(connection, run, name)
             return connection.sql(sql, params=list(values)).to_arrow_table()
-        except (duckdb.IOException, duckdb.InvalidInputException, pa.ArrowException, OSError) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             mend = "reload if it is being written; else remove that file and run the same command"
             raise BadInput(f"run {run.url} is damaged, its tables cannot be read: {_first_line(error)}; {mend}") from None
 
