@@ -55,7 +55,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
     number = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "B - A", "low", "high"), number))
     said(
-        "Paired by sample: B less A, with 95 % intervals by bootstrap over samples (above 5,000 samples, the normal ones). "
+        "Paired by sample: B less A, with 95 % intervals by bootstrap over samples. "
         "An attack's score is the share that withstood every attack tried at this strength. "
         "Only A, only B: samples on which the one is right and the other wrong."
     )

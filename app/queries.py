@@ -1,7 +1,7 @@
 """What the pages ask of runs: SQL over their tables, answered by DuckDB and kept until a file of the run changes.
 
-Files on this machine are read by DuckDB itself, and only the columns a question needs; those on other file systems
-are fetched once as Arrow tables.
+Files on this machine are read by DuckDB itself: small ones once, of large ones only the columns and rows that a question
+needs. Those on other file systems are fetched once as Arrow tables.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from attacks.errors import BadInput
 from harness.cell import SCHEMAS
 
 KEPT = 200  # answers
+HELD = 64 * 2**20  # bytes of a table's files, up to which it is read once and held; of larger ones only what a query needs is read
 kept = st.cache_data(max_entries=KEPT, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
 """Keeps what a function of runs returns, until one of them changes."""
 
@@ -29,15 +30,12 @@ def answer(run: Run, sql: str, values: tuple[Any, ...] = ()) -> pa.Table:
     Raises:
         BadInput: a file of the run cannot be read.
     """
-    with duckdb.connect() as connection:
-        try:
-            for name in TABLES:
-                if name in sql:
-                    _register(connection, run, name)
-            return connection.sql(sql, params=list(values)).to_arrow_table()
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            mend = "reload if it is being written; else remove that file and run the same command"
-            raise BadInput(f"run {run.url} is damaged, its tables cannot be read: {_first_line(error)}; {mend}") from None
+    try:
+        with _opened(run).cursor() as cursor:
+            return cursor.sql(sql, params=list(values)).to_arrow_table()
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        mend = "reload if it is being written; else remove that file and run the same command"
+        raise BadInput(f"run {run.url} is damaged, its tables cannot be read: {_first_line(error)}; {mend}") from None
 
 
 def rows(run: Run, sql: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any]]:
@@ -46,21 +44,26 @@ def rows(run: Run, sql: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any
     return found
 
 
-def _register(connection: Any, run: Run, name: str) -> None:
-    """Let a connection know a table; its column `file` says which part, and so which cell, a row is of."""
-    if not run.parts[name]:
-        connection.register(name, SCHEMAS[name].empty_table() if name in SCHEMAS else pa.table({"sample": pa.array([], pa.string())}))
-    elif run.local:
-        paths = ", ".join("'" + path.replace("'", "''") + "'" for path in run.parts[name])
-        connection.execute(f"create view {name} as from read_parquet([{paths}], union_by_name = true, filename = 'file')")
-    else:
-        connection.register(name, _fetched(run, name))
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
+def _opened(run: Run) -> duckdb.DuckDBPyConnection:
+    """A database that knows the tables of a run; their column `file` says which part, and so which cell, a row is of."""
+    connection = duckdb.connect()
+    for name in TABLES:
+        if run.local and run.parts[name]:
+            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in run.parts[name])
+            kind = "table" if sum(run.files.size(path) for path in run.parts[name]) <= HELD else "view"
+            connection.execute(f"create {kind} {name} as from read_parquet([{paths}], union_by_name = true, filename = 'file')")
+        else:
+            connection.register("fetched", _fetched(run, name))
+            connection.execute(f"create table {name} as from fetched")
+    return connection
 
 
-@st.cache_resource(max_entries=12, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
 def _fetched(run: Run, name: str) -> pa.Table:
-    """A table of another file system; held once for all, not copied for each who asks."""
-    tables = []
+    """A table of another file system, or one without files."""
+    tables = (
+        [] if run.parts[name] else [SCHEMAS[name].empty_table() if name in SCHEMAS else pa.table({"sample": pa.array([], pa.string())})]
+    )
     for path in run.parts[name]:
         with run.files.open(path, "rb") as file:
             table = pq.read_table(file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import sys
@@ -14,6 +13,8 @@ from harness.rundir import RunDirectory
 from harness.tasks.dataroot import use
 
 HOST = "localhost"
+HOME = Path(__file__).parents[1]  # where our packages stand side by side
+MAIN = HOME / "app" / "main.py"  # run, not imported: `app` stands above the command line
 OPTIONS = {
     "server.address": HOST,
     "server.fileWatcherType": "none",
@@ -35,7 +36,7 @@ def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str |
         _check_port(port)
     use(data_root)
     # The server has to find the packages that we are, wherever it is started.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_main().parents[1]), os.environ.get("PYTHONPATH"))))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
     sys.stdout.flush()
     os.execv(sys.executable, command(runs, port, browser))
 
@@ -44,14 +45,7 @@ def command(runs: Sequence[str], port: int | None, browser: bool) -> list[str]:
     """What is executed; -P keeps the folder one stands in, which may have an `app` of its own, off the front of the path."""
     options = {**OPTIONS, "server.headless": str(not browser).lower()} | ({"server.port": str(port)} if port is not None else {})
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-    return [sys.executable, "-P", "-m", "streamlit", "run", str(_main()), *flags, "--", *runs]
-
-
-def _main() -> Path:
-    """The script that Streamlit runs; it is found, not imported: `app` stands above the command line."""
-    found = importlib.util.find_spec("app.main")
-    assert found is not None and found.origin is not None
-    return Path(found.origin)
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(MAIN), *flags, "--", *runs]
 
 
 def _check(address: str) -> None:

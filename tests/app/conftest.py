@@ -31,8 +31,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one finished run of two models, `first`."""
     folder = tmp_path_factory.mktemp("runs")
     config = Evaluation(
-        model=("concat", "without-image"), samples=6, search="fast", repeats=1, scenario=("image@linf:1.6", JOINT), frontier=("image,audio",),
-        corruption=("image@noise:0,5",), witnesses="all", out=str(folder / "first"), device="cpu",
+        model=("concat", "without-image"), samples=6, search="fast", repeats=1, scenario=("image@linf:1.6", JOINT),
+        frontier=("image,audio",), corruption=("image@noise:0,5",), witnesses="all", out=str(folder / "first"), device="cpu",
     )  # fmt: skip
     assert evaluate(config, Console(quiet=True)) == 0
     explain(folder / "first")
