@@ -228,6 +228,19 @@ def reproduce(
 
 
 @app.command()
+def dashboard(
+    runs: Annotated[Many | None, typer.Argument(help="Folders of runs, or runs; paths or URLs. [runs]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port of localhost to serve on. [the first free one from 8501]")] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser. [browser]")] = True,
+    data_root: DataRoot = None,
+) -> None:
+    """Look at runs in a browser, also while they are being written; nothing is changed, and only this machine is served."""
+    from harness.dashboard import serve
+
+    serve(runs or [], port, browser, data_root)
+
+
+@app.command()
 def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("harness.yaml")) -> None:
     """Write a commented configuration, to be run with `evaluate --config`."""
     from attacks.errors import BadInput

@@ -29,7 +29,10 @@ def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Proble
 
 
 def _stated(value: Any) -> Any:
-    """A value as JSON that is the same in every process; an object is its class and what it holds."""
+    """A value as JSON that is the same in every process; an object is its class and what it holds.
+
+    A field that does not take part in comparisons is for display only, and no part of what a task is.
+    """
     if isinstance(value, Tensor):
         return value.detach().cpu().tolist()
     if value is None or isinstance(value, str | bool | int | float):
@@ -39,5 +42,6 @@ def _stated(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [_stated(each) for each in value]
     kind = value if hasattr(value, "__qualname__") else type(value)
-    held = {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else getattr(value, "__dict__", {})
+    own = {field.name: getattr(value, field.name) for field in fields(value) if field.compare} if is_dataclass(value) else None
+    held = getattr(value, "__dict__", {}) if own is None else own
     return [kind.__qualname__, {} if kind is value else _stated(held)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import torch
@@ -27,6 +27,7 @@ class Modality:
         absent: the value that stands in when the modality is missing; broadcasts to `shape`.
         ball: the attack at strength 1 where the user names none, as in ``linf:1.6``.
         sample_rate: of audio, in Hz.
+        tokens: of one-hot text, what each column of the vocabulary reads as; for display only, none if it is not known.
     """
 
     name: str
@@ -37,12 +38,15 @@ class Modality:
     absent: Tensor | float = 0.0
     ball: str = "linf:0.1"
     sample_rate: int | None = None
+    tokens: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise unknown("kind", self.kind, get_args(Kind), where=f" of modality {self.name!r}")
         if not self.name or any(character in "@+: \t" for character in self.name):
             raise BadInput(f"modality name {self.name!r} must be non-empty, without spaces, '@', '+' or ':'")
+        if self.tokens and len(self.tokens) != self.shape[-1]:
+            raise BadInput(f"modality {self.name!r} has {len(self.tokens)} tokens for {self.shape[-1]} columns: name one for each")
         low, high, absent = (per_feature(self.name, what, getattr(self, what), self.shape) for what in ("low", "high", "absent"))
         if bool((low.isnan() | high.isnan()).any()):
             raise BadInput(f"modality {self.name!r}: the range {self._written} holds NaN: give numbers, or ±inf where there is no end")

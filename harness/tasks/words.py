@@ -53,7 +53,7 @@ class Words:
     def modality(self, name: str = "question") -> Modality:
         """Questions as a modality; an absent one is blank, and an attack at strength 1 replaces one word."""
         absent = F.one_hot(torch.zeros(self.positions, dtype=torch.int64), len(self.vocabulary)).float()
-        return Modality(name, self.shape, "text", 0.0, 1.0, absent, "tokens:1")
+        return Modality(name, self.shape, "text", 0.0, 1.0, absent, "tokens:1", tokens=self.vocabulary)
 
     def numbers(self, questions: Sequence[str]) -> Tensor:
         """The words' numbers (N, positions), padded with blanks.

@@ -33,7 +33,7 @@ def digits() -> Task:
     modalities = (
         Modality("image", (1, 8, 8), "image", 0.0, PIXELS, 0.0, "linf:1.6"),
         Modality("audio", (int(CLIP_SECONDS * SAMPLE_RATE),), "audio", -1.0, 1.0, 0.0, "linf:0.005", SAMPLE_RATE),
-        Modality("text", (LETTERS, len(ALPHABET)), "text", 0.0, 1.0, one_hot([""])[0], "tokens:1"),
+        Modality("text", (LETTERS, len(ALPHABET)), "text", 0.0, 1.0, one_hot([""])[0], "tokens:1", tokens=tuple(ALPHABET)),
     )
     rng = np.random.RandomState(SEED)  # the one generator of NumPy whose stream is promised never to change
     images, words = _images(rng), _words(rng)

@@ -1,0 +1,73 @@
+"""What a model was shown: a sample of a run's task as it was, and as a stored witness has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app.queries import rows
+from app.runs import Run
+from app.tensors import read
+from attacks.errors import BadInput
+from attacks.region import Inputs
+from harness.loading import load_task
+from harness.neighbourhood import unlabelled
+from harness.tasks import Task
+from harness.tasks.dataroot import data_root, use
+from harness.tasks.task import sample_hashes
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One sample of a task: its inputs, each without the batch's axis."""
+
+    task: Task
+    inputs: Inputs
+
+
+def sample_of(run: Run, name: str) -> Sample:
+    """A sample as the run saw it.
+
+    Raises:
+        BadInput: its task cannot be loaded here, or has other data now.
+    """
+    if data_root() is None:
+        use(run.config.get("data_root") or run.description["config"].get("data_root"))
+    task = _task(run.config["task"], run.config.get("judge", "answers"), str(data_root()))
+    split = task.splits["test"]
+    if name not in split.samples:
+        raise BadInput(f"task {task.name!r} has no sample {name!r} here: its data are not those that the run was made on")
+    batch = split.take([split.samples.index(name)])
+    stored = rows(run, "select hash from samples where sample = ? limit 1", (name,))
+    if stored and stored[0]["hash"] != sample_hashes(batch)[0]:
+        raise BadInput(f"sample {name!r} of task {task.name!r} holds other data here than when the run was made")
+    return Sample(task, {key: x[0] for key, x in batch.inputs.items()})
+
+
+def runs_code(run: Run) -> bool:
+    """Whether showing the run's inputs means running a file or module that the run names, and not a task of ours."""
+    return ":" in run.config["task"]
+
+
+def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
+    """The attacked modalities of the witness behind a row of the ledger; none where it was not kept.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    start = f"{row['scenario']}|{row['sample']}|"
+    path = f"{run.root}/witnesses/{_cell(row['file'])}.safetensors"
+    return {key.removeprefix(start): x for key, x in read(run.files, path, lambda key: key.startswith(start)).items()}
+
+
+def _cell(file: str) -> str:
+    return file.rsplit("/", 1)[-1].removesuffix(".parquet")
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the task's data")
+def _task(text: str, judge: str, root: str) -> Task:
+    """A task with its data; `root`, where they lie, only tells one from another."""
+    task = load_task(text)
+    return unlabelled(task) if judge == "neighbours" else task

@@ -1,0 +1,110 @@
+"""The leaderboard: one row per run and model, from a few queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from app.queries import answer, kept, rows
+from app.runs import Run
+from attacks.scenario import parse
+from harness.curves import Point, Share, missing_curves
+from harness.rundir import RunDirectory
+from harness.summary import attacked
+from harness.trust import flagged
+
+SCORES = ("clean", "worst single", "joint", "missing area")
+
+
+@kept
+def leaders(run: Run) -> list[dict[str, Any]]:
+    """Per model of a run, its scores with their intervals; what the run does not tell is None."""
+    clean = {row["model"]: Share(row["score"], row["samples"]) for row in rows(run, CLEAN)}
+    worst, joint = _robust(run)
+    areas = _areas(run)
+    flags = flagged(RunDirectory(run.url).trust())
+    found = []
+    for model in run.models:
+        if model not in clean and model not in worst:
+            continue
+        row = {
+            "run": run.label,
+            "status": run.description["status"],
+            "task": run.config["task"],
+            "model": model,
+            "seed": run.config["seed"],
+        }
+        row |= {"samples": clean[model].samples if model in clean else 0}
+        row |= _columns("clean", clean.get(model)) | _columns("worst single", worst.get(model, ("", None))[1])
+        row |= {"weakest to": worst.get(model, (None, None))[0]} | _columns("joint", joint.get(model, ("", None))[1])
+        row |= {"joint attack": joint.get(model, (None, None))[0]}
+        row |= {"missing area": areas.get(model, (None, None))[1], "missing by": areas.get(model, (None, None))[0]}
+        found.append(row | {"flags": sum(name == model for _, name in flags)})
+    return found
+
+
+CLEAN = "select model, avg(score) as score, count(*) as samples from samples group by model"
+ROBUST = """
+    select model, scenario, avg(case when strength > 1 then 1.0 else 0.0 end) as score, count(*) as samples
+    from ledger where status = 'ok' group by all order by scenario
+"""
+SEVERAL = """
+    select schedule, model, level, sample, score, present, status from sweep
+    where status = 'ok' and schedule in (
+        select schedule from sweep where not contains(schedule, '@') group by schedule having count(distinct level) > 1
+    )
+"""
+
+
+def _columns(name: str, share: Share | None) -> dict[str, float | None]:
+    low, high = share.interval if share else (None, None)
+    return {name: share.value if share else None, f"{name} low": low, f"{name} high": high}
+
+
+def _robust(run: Run) -> tuple[dict[str, tuple[str, Share]], dict[str, tuple[str, Share]]]:
+    """Per model the attack on one modality that lowers the score most, and that on most modalities, at strength 1."""
+    if not attacked(run.description):
+        return {}, {}
+    singles: dict[str, tuple[str, Share]] = {}
+    joints: dict[str, tuple[str, Share]] = {}
+    for row in rows(run, ROBUST):
+        scenario, found = parse(row["scenario"]), (row["scenario"], Share(row["score"], row["samples"]))
+        if scenario.missing:
+            continue
+        if len(scenario.attacked) == 1:
+            singles[row["model"]] = min(singles.get(row["model"], found), found, key=lambda each: each[1].value)
+        elif scenario.attacked:
+            joints[row["model"]] = min(joints.get(row["model"], found), found, key=_widest)
+    return singles, joints
+
+
+def _widest(found: tuple[str, Share]) -> tuple[int, float]:
+    return -len(parse(found[0]).attacked), found[1].value
+
+
+def _areas(run: Run) -> dict[str, tuple[str, float]]:
+    """Per model the mean score over the fractions missing, under the first schedule that the run was asked for at several levels."""
+    curves = missing_curves(answer(run, SEVERAL))
+    order = [text.rsplit(":", 1)[0] for text in run.config.get("schedule", ())]
+    schedules = sorted({schedule for schedule, _ in curves}, key=lambda name: (order.index(name) if name in order else len(order), name))
+    return {model: (schedules[0], _area(points)) for (schedule, model), points in curves.items() if schedule == schedules[0]}
+
+
+def _area(points: Sequence[Point]) -> float:
+    at, values = np.array([(point.at, point.share.value) for point in points]).T
+    span = float(at[-1] - at[0])
+    return float(np.trapezoid(values, at)) / span if span else float(values.mean())
+
+
+def matching(found: Sequence[Mapping[str, Any]], words: str, tasks: Sequence[str], sound: bool) -> list[Mapping[str, Any]]:
+    """The rows whose run, task or model holds every word; of these tasks, if any are named; without flags, if so wished."""
+    wanted = words.lower().split()
+    return [
+        row
+        for row in found
+        if all(word in f"{row['run']} {row['task']} {row['model']}".lower() for word in wanted)
+        and (not tasks or row["task"] in tasks)
+        and not (sound and row["flags"])
+    ]

@@ -1,0 +1,130 @@
+"""Average case: how the score falls as modalities go missing or get noisy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from app.figures import curve, heat
+from app.queries import answer, kept, rows
+from app.runs import Run
+from app.view import EVALUATE, empty, of_a_run, page, said, shown, taken_away
+from harness.curves import IS_GAP, Point, corruption_curves, missing_curves
+from harness.measures import area, degradations
+
+SCHEDULES = """
+    select schedule, contains(schedule, '@') as corrupts from sweep where status = 'ok'
+    group by schedule having count(distinct level) > 1 order by schedule
+"""
+ROWS = "select schedule, model, level, sample, score, present, status from sweep where schedule = ? and status = 'ok'"
+SETS = f"""
+    with averaged as (
+        select model, present, sample, avg(score) as score from sweep
+        where status = 'ok' and not contains(schedule, '@') and not {IS_GAP} and (starts_with(schedule, 'fixed(') or level = 0)
+        group by all
+    )
+    select model, present, avg(score) as score, count(*) as samples from averaged group by all
+"""
+MOST_RESAMPLED = 5_000  # samples; beyond, a bootstrap takes longer than a page should
+
+
+@of_a_run
+def draw(run: Run) -> None:
+    if not rows(run, "select 1 from sweep where status = 'ok' limit 1"):
+        return empty("This run swept nothing.", f"{EVALUATE} --task {run.config['task']}")
+    models = st.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
+    schedules = rows(run, SCHEDULES)
+    left, right = st.columns(2)
+    with left:
+        _missing(run, [row["schedule"] for row in schedules if not row["corrupts"]], models)
+    with right:
+        _corrupted(run, [row["schedule"] for row in schedules if row["corrupts"]], models)
+    _sets(run, models)
+    return None
+
+
+def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
+    st.subheader("Fraction missing", anchor=False)
+    if not schedules:
+        return empty("No schedule was run at two levels or more.", f"{EVALUATE} --task {run.config['task']} --schedule mcar:0,0.5")
+    schedule = st.selectbox("Schedule", schedules, key="schedule", bind="query-params")
+    curves = _of(missing_curves(answer(run, ROWS, (schedule,))), models)
+    figure = curve(curves, run.models, "fraction missing", "score")
+    shown(figure, "missing")
+    areas = {model: text for model, text in under(run, schedule).items() if model in models}
+    if areas:
+        st.dataframe([{"model": model, "area under the curve": text} for model, text in areas.items()], hide_index=True)
+    said("Bands are 95 % Wilson; areas are the mean score over the span of fractions, with 95 % bootstrap intervals over samples.")
+    return taken_away("missing", _points(schedule, "fraction missing", curves), {"Curves": figure})
+
+
+def _corrupted(run: Run, corruptions: Sequence[str], models: Sequence[str]) -> None:
+    st.subheader("Severity of a corruption", anchor=False)
+    if not corruptions:
+        name = run.description["modalities"][0]
+        return empty("No corruption was run.", f"{EVALUATE} --task {run.config['task']} --corruption {name}@noise")
+    corruption = st.selectbox("Corruption", corruptions, key="corruption", bind="query-params")
+    curves = _of(corruption_curves(answer(run, ROWS, (corruption,))), models)
+    figure = curve(curves, run.models, "severity", "score")
+    shown(figure, "corrupted")
+    said("Bands are 95 % Wilson. Severity 0 is the untouched input, 5 the worst.")
+    return taken_away("corrupted", _points(corruption, "severity", curves), {"Curves": figure})
+
+
+def _of(curves: dict[tuple[str, str], list[Point]], models: Sequence[str]) -> dict[str, list[Point]]:
+    return {model: points for (_, model), points in curves.items() if model in models}
+
+
+@kept
+def under(run: Run, schedule: str) -> dict[str, str]:
+    """Per model the area under its curve with an interval, as text; nothing where there are too many samples to resample."""
+    found = degradations(answer(run, ROWS, (schedule,))) if _samples(run) <= MOST_RESAMPLED else {}
+    return {model: str(area(curve)) for (_, model), curve in sorted(found.items(), key=lambda each: run.models.index(each[0][1]))}
+
+
+def _samples(run: Run) -> int:
+    return int(rows(run, "select count(distinct sample) as n from samples")[0]["n"])
+
+
+def _points(name: str, across: str, curves: dict[str, list[Point]]) -> list[dict[str, Any]]:
+    return [
+        {"condition": name, "model": model, across: point.at, "score": point.share.value}
+        | dict(zip(("low", "high"), point.share.interval, strict=True))
+        | {"samples": point.share.samples}
+        for model, points in curves.items()
+        for point in points
+    ]
+
+
+def _sets(run: Run, models: Sequence[str]) -> None:
+    st.subheader("Which modalities are missing", anchor=False)
+    names = run.description["modalities"]
+    found = [{**row, "missing": absent(row["present"], names)} for row in rows(run, SETS) if row["model"] in models]
+    if not found:
+        return empty("No set of modalities was left out.", f"{EVALUATE} --task {run.config['task']} --schedule 'fixed({names[0]}):0,1'")
+    figure = sets_figure(found, models)
+    shown(figure, "sets")
+    said("The mean score with exactly these modalities missing in every sample.")
+    table = [{"model": row["model"], "missing": row["missing"], "score": row["score"], "samples": row["samples"]} for row in found]
+    return taken_away("sets", table, {"Heat map": figure})
+
+
+def absent(present: str, names: Sequence[str]) -> str:
+    """A bit string in words."""
+    return " + ".join(name for name, bit in zip(names, present, strict=True) if bit == "0") or "nothing"
+
+
+def sets_figure(found: Sequence[dict[str, Any]], models: Sequence[str]) -> go.Figure:
+    """Models down, sets of missing modalities across, fewest first."""
+    sets = sorted({row["missing"] for row in found}, key=lambda text: (text != "nothing", text.count("+"), text))
+    scores = {(row["model"], row["missing"]): row["score"] for row in found}
+    drawn = [model for model in models if any(row["model"] == model for row in found)]
+    values = [[scores.get((model, each)) for each in sets] for model in drawn]
+    return heat(values, sets, drawn, "score", zmin=0, zmax=1, colorscale="Viridis").update_xaxes(title="missing")
+
+
+if __name__ == "__main__":
+    page("Average case", "How the score falls as modalities go missing or get noisy.", draw)

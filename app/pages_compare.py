@@ -1,0 +1,97 @@
+"""Compare: two runs or models on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from app.pairs import apart, changed, differences
+from app.runs import Run
+from app.view import EVALUATE, addresses, empty, figured, no_runs, note_of, page, readable, said, shown, taken_away
+
+SIDES = ("A", "B")
+
+
+def draw() -> None:
+    runs = {run.label: run for run in readable()}
+    if not runs:
+        return no_runs()
+    ours, theirs = (_side(name, number, runs) for number, name in enumerate(SIDES))
+    for run in {ours[0].label: ours[0], theirs[0].label: theirs[0]}.values():
+        note_of(run)
+    if ours == theirs:
+        again = f"{EVALUATE} --seed 1 --out {addresses()[0].rstrip('/')}/second"
+        return empty("A and B are the same: choose another model or run above, or make one.", again)
+    strength = st.slider("Strength of the attacks", 0.0, 4.0, 1.0, 0.05, key="strength", bind="query-params")
+    found = differences(ours, theirs, strength)
+    if other := apart(ours, theirs):
+        said(f"{other} samples have the same name in both and other data: they are left out.")
+    if not found:
+        task = ours[0].config["task"]
+        return empty(
+            "A and B share no sample under a common condition.", f"{EVALUATE} --task {task} --out {addresses()[0].rstrip('/')}/second"
+        )
+    _differences(found)
+    _changed(ours, theirs, strength, [row["condition"] for row in found])
+    return None
+
+
+def _side(name: str, number: int, runs: Mapping[str, Run]) -> tuple[Run, str]:
+    """A run and one of its models; the second side starts at the second model."""
+    left, right = st.columns(2)
+    key = name.lower()
+    run = runs[left.selectbox(f"Run {name}", list(runs), key=f"{key}_run", bind="query-params")]
+    first = min(number, len(run.models) - 1)
+    return run, right.selectbox(f"Model {name}", run.models, index=first, key=f"{key}_model", bind="query-params")
+
+
+def _differences(found: Sequence[Mapping[str, Any]]) -> None:
+    st.subheader("Differences", anchor=False)
+    figure = differences_figure(found)
+    shown(figure, "differences")
+    number = st.column_config.NumberColumn(format="%.3f")
+    st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "B - A", "low", "high"), number))
+    said(
+        "Paired by sample: B less A, with 95 % intervals by bootstrap over samples. "
+        "An attack's score is the share that withstood every attack tried at this strength. "
+        "Only A, only B: samples on which the one is right and the other wrong."
+    )
+    taken_away("compare", found, {"Differences": figure})
+
+
+def differences_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """A dot with its interval per condition, right of zero where B is better."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[row["B - A"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers", marker={"size": 9},
+        showlegend=False,
+        error_x={
+            "type": "data",
+            "array": [row["high"] - row["B - A"] for row in found],
+            "arrayminus": [row["B - A"] - row["low"] for row in found],
+        },
+    )  # fmt: skip
+    figure.add_vline(0, line={"dash": "dash", "color": "grey"})
+    return figure.update_layout(
+        height=120 + 26 * len(found),
+        template="plotly_white",
+        xaxis={"title": "B less A"},
+        yaxis={"autorange": "reversed", "automargin": True},
+    )
+
+
+def _changed(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float, conditions: Sequence[str]) -> None:
+    st.subheader("Samples that changed sides", anchor=False)
+    condition = st.selectbox("Condition", conditions, key="condition", bind="query-params")
+    found = changed(ours, theirs, strength, condition)
+    if not found:
+        return said("No sample did under this condition.")
+    st.dataframe(found, hide_index=True)
+    return taken_away("changed", found, {})
+
+
+if __name__ == "__main__":
+    page("Compare", "Two runs or models, paired sample by sample.", draw)

@@ -1,0 +1,214 @@
+"""Samples: what a model was shown, untouched and attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+from torch import Tensor
+
+from app import attributions, pictures
+from app.inputs import Sample, runs_code, sample_of, witness_of
+from app.queries import rows
+from app.runs import Run
+from app.view import EVALUATE, empty, figured, of_a_run, page, plain, said, shown, taken_away
+from attacks.errors import BadInput
+from attacks.region import Inputs
+from attacks.scenario import Scenario, parse
+from harness.tasks.modality import Modality
+
+LISTED = 300  # samples of the table
+ORDERS = {"closest to failing": "asc", "furthest from failing": "desc"}
+SCENARIOS = "select distinct scenario from ledger where status = 'ok' and model = ?"
+SAMPLES = """
+    select ledger.sample as sample, target, "group", samples.prediction as "clean prediction", score as "clean score", strength,
+           ledger.prediction as "prediction attacked", finder, witness, ledger.scenario as scenario, ledger.file as file
+    from ledger join samples on samples.model = ledger.model and samples.sample = ledger.sample
+    where ledger.status = 'ok' and ledger.model = ? and ledger.scenario = ? and contains(ledger.sample, ?)
+    order by strength = 0, strength {}, ledger.sample limit {}
+"""
+HIDDEN = {"file", "witness", "scenario"}
+
+
+@of_a_run
+def draw(run: Run) -> None:
+    models = [row["model"] for row in rows(run, "select distinct model from ledger where status = 'ok'")]
+    if not models:
+        return empty("This run has no samples yet.", f"{EVALUATE} --task {run.config['task']} --out {run.url}")
+    left, middle, order, finding = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
+    model = left.selectbox("Model", [each for each in run.models if each in models], key="model", bind="query-params")
+    asked = run.description["identity"]["scenarios"]
+    there = [row["scenario"] for row in rows(run, SCENARIOS, (model,))]
+    scenarios = sorted(there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each))
+    scenario = middle.selectbox("Scenario", scenarios, key="scenario", bind="query-params")
+    by = order.selectbox("Order", list(ORDERS), key="order", bind="query-params")
+    text = finding.text_input("Samples", key="name", bind="query-params", placeholder="part of a name")
+    found = rows(run, SAMPLES.format(ORDERS[by], LISTED), (model, scenario, text))
+    if not found:
+        return said("No sample's name holds this text: change it.")
+    _table(found)
+    explained = set(attributions.attributed(run, model))
+    names = [row["sample"] for row in found]
+    chosen = st.selectbox("Sample", names, key="sample", bind="query-params")
+    row = found[names.index(chosen)]
+    _numbers(row)
+    sample = _loaded(run, chosen)
+    _inputs(run, row, sample)
+    _attributions(run, model, row, sample, explained)
+    return None
+
+
+def _table(found: Sequence[dict[str, Any]]) -> None:
+    table = [{name: value for name, value in row.items() if name not in HIDDEN} for row in found]
+    st.dataframe(table, hide_index=True, height=230, column_config={"strength": st.column_config.NumberColumn("critical strength")})
+    more = f" The first {LISTED} are listed: narrow them down by name." if len(found) == LISTED else ""
+    said(
+        f"A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search limit; "
+        f"0: it fails untouched, listed last.{more}"
+    )
+    taken_away("samples", table, {})
+
+
+def _numbers(row: dict[str, Any]) -> None:
+    target, clean, attacked, strength = st.columns(4)
+    target.metric("Target", _number(row["target"]))
+    clean.metric("Prediction untouched", _number(row["clean prediction"]))
+    attacked.metric("Prediction attacked", _number(row["prediction attacked"]))
+    strength.metric("Critical strength", _number(row["strength"]), help="an upper bound found by attack")
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4g}"
+
+
+def _loaded(run: Run, name: str) -> Sample | None:
+    """The sample's inputs; None, and one sentence that says why, where they cannot be had here."""
+    if runs_code(run):
+        task = run.config["task"]
+        st.info(plain(f"The inputs come from {task}, code that the run names and that would be run here: only do so if you trust it."))
+        if not st.toggle("Run it and show the inputs", key="trusted"):
+            return None
+    try:
+        return sample_of(run, name)
+    except BadInput as error:
+        st.warning(plain(f"The inputs cannot be shown: {error}"))
+        return None
+
+
+def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
+    if sample is None:
+        return
+    st.subheader("Inputs", anchor=False)
+    scenario, witness = parse(row["scenario"]), witness_of(run, row)
+    if scenario.attacked and not witness:
+        why = "No attack succeeded on it" if row["strength"] == float("inf") else "Its witness was not kept"
+        empty(f"{why}: only the untouched inputs can be shown.", f"{EVALUATE} --task {run.config['task']} --witnesses all")
+    times = st.select_slider("The change is shown enlarged", [1, 2, 5, 10, 20, 50, 100], 5, key="times", bind="query-params")
+    for modality in sample.task.modalities:
+        name = modality.name
+        st.markdown(f"**{plain(name)}**: {plain(_state(modality, scenario, witness))}")
+        if name not in scenario.missing:
+            _input(modality, sample.inputs[name], witness.get(name), times)
+
+
+def _state(modality: Modality, scenario: Scenario, witness: Inputs) -> str:
+    name = modality.name
+    if name in scenario.missing:
+        return "missing; the model is given its stand-in"
+    return f"attacked, {next(ball for ball in scenario.attacked if ball.modality == name)}" if name in witness else "untouched"
+
+
+def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> None:
+    if moved is not None and moved.shape != clean.shape:
+        return said("The stored witness has another shape than the sample: the task has changed.")
+    if pictures.is_tokens(modality, clean):
+        for title, x in (("untouched", None), ("attacked", moved)):
+            if x is not None or title == "untouched":
+                said(title)
+                st.html(pictures.text(modality, clean, x))
+        if moved is not None and not bool((moved.max(1).values > 1 - 1e-3).all()):
+            said("The attack mixes tokens as no text can; of each mixture the largest part is shown.")
+        return None
+    figure = pictures.side_by_side(modality, clean, moved, times)
+    shown(figure, f"input-{modality.name}")
+    if pictures.is_wave(modality):
+        sounds = {"untouched": clean} | ({} if moved is None else {"attacked": moved, f"change × {times:g}": (moved - clean) * times})
+        for column, (title, x) in zip(st.columns(3), sounds.items(), strict=False):
+            column.audio(pictures.playable(modality, x), format="audio/wav")
+            column.caption(title)
+    return taken_away(f"input-{modality.name}", _values(clean, moved), {"Picture": figure})
+
+
+def _values(clean: Tensor, moved: Tensor | None) -> list[dict[str, float]]:
+    flat = clean.flatten().tolist()
+    other = flat if moved is None else moved.flatten().tolist()
+    return [{"untouched": a, "attacked": b} for a, b in zip(flat, other, strict=True)]
+
+
+def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | None, explained: set[str]) -> None:
+    st.subheader("Attributions", anchor=False)
+    if not explained:
+        return empty("This run has no attributions of this model.", f"{EVALUATE} --task {run.config['task']} --attributions 8")
+    found = attributions.of_sample(run, model, row["sample"])
+    if not found:
+        return said(f"This sample has none; these have: {', '.join(sorted(explained))}.")
+    said(f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. What is attributed is how far the sample is from failing.")
+    figure = attributions.shares(found)
+    shown(figure, "shares")
+    table = [{key: each[key] for key in attributions.COLUMNS} for each in found]
+    st.dataframe(table, hide_index=True)
+    taken_away("attributions", table, {"Shares": figure})
+    for name, method in dict.fromkeys((each["modality"], each["method"]) for each in found):
+        own = [each for each in found if (each["modality"], each["method"]) == (name, method)]
+        _before_and_after(run, name, method, own, row["scenario"], sample)
+    return None
+
+
+def _before_and_after(run: Run, name: str, method: str, found: Sequence[attributions.Row], scenario: str, sample: Sample | None) -> None:
+    """What one method attributes to one modality on the untouched input and under the scenario."""
+    wanted = [each for each in found if each["condition"] in (attributions.CLEAN, scenario)]
+    read = [(each, attributions.tensor_of(run, each)) for each in sorted(wanted, key=lambda each: each["condition"] != attributions.CLEAN)]
+    pairs = [(f"{each['condition']}, {each['method']}", x) for each, x in read if x is not None]
+    if not pairs:
+        return
+    st.markdown(f"**{plain(name)}**, {plain(method)}")
+    modality = next((each for each in sample.task.modalities if each.name == name), None) if sample else None
+    if sample and modality and pictures.is_tokens(modality, sample.inputs[name]) and all(x.ndim == 1 for _, x in pairs):
+        for each, x in read:
+            if x is not None:
+                moved = _moved(run, each, name)
+                words = pictures.tokens(modality, sample.inputs[name] if moved is None else moved)
+                said(f"{each['condition']}, {each['method']}; red keeps the sample from failing, blue pushes it there")
+                st.html(pictures.coloured(modality, words, pictures.weight_colours(x)))
+        return
+    figure = _boxed(sample, pairs) if name == attributions.BOXES else None
+    figure = figure or attributions.maps(pairs)
+    shown(figure, f"attribution-{name}-{method}")
+    taken_away(
+        f"attribution-{name}-{method}",
+        [{"condition": title, "value": v} for title, x in pairs for v in x.flatten().tolist()],
+        {"Map": figure},
+    )
+
+
+def _moved(run: Run, row: attributions.Row, name: str) -> Tensor | None:
+    """The text that an attribution under an attack is about, where its witness is kept."""
+    sql = "select sample, scenario, file from ledger where model = ? and sample = ? and scenario = ? and status = 'ok'"
+    found = rows(run, sql, (row["model"], row["sample"], row["condition"]))
+    return witness_of(run, found[0]).get(name) if found else None
+
+
+def _boxed(sample: Sample | None, pairs: Sequence[tuple[str, Tensor]]) -> go.Figure | None:
+    """The boxes on the picture, of the first pair; None where there is no picture."""
+    image = next((each for each in sample.task.modalities if pictures.is_picture(each)), None) if sample else None
+    if sample is None or image is None:
+        return None
+    picture = pictures.side_by_side(image, sample.inputs[image.name], None, 1.0)
+    picture.layout.annotations[0].text = figured(pairs[0][0])
+    return attributions.outlined(picture, pairs[0][1])
+
+
+if __name__ == "__main__":
+    page("Samples", "What a model was shown: untouched, attacked, and what it looked at.", draw)

@@ -1,0 +1,140 @@
+"""Trust and gates: which numbers may be believed, and what a merge was held to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from app.figures import heat
+from app.runs import GATES_FILE, Run
+from app.view import EVALUATE, empty, figured, of_a_run, page, said, shown, taken_away
+from attacks.errors import BadInput
+from harness.rundir import RunDirectory
+from harness.trust import INFORMATIVE
+
+COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}
+GATE = ("gate", "limit", "value", "low", "high", "verdict", "why")
+SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️"}
+
+
+@of_a_run
+def draw(run: Run) -> None:
+    _flags(run)
+    _gates(run)
+
+
+def _flags(run: Run) -> None:
+    st.subheader("Flags", anchor=False)
+    found = flag_rows(run)
+    if not found:
+        return empty(
+            "No check was made of this run's numbers: it is not finished, or was told not to.", f"{EVALUATE} --trust --out {run.url}"
+        )
+    left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
+    models = left.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
+    flags = sorted({row["flag"] for row in found})
+    wanted = middle.multiselect("Flags", flags, key="flags", bind="query-params", placeholder="all") or flags
+    raised = right.toggle("Raised only", key="raised", bind="query-params")
+    kept = [row for row in found if row["model"] in models and row["flag"] in wanted and (row["raised"] or not raised)]
+    doubted = sum(row["raised"] for row in found)
+    said(f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number: it says how far the number can be believed.")
+    if not kept:
+        return said("No check matches these filters: take one away.")
+    st.dataframe(
+        kept,
+        hide_index=True,
+        column_config={"why": st.column_config.TextColumn(width="large"), "value": st.column_config.NumberColumn(format="%.3g")},
+    )
+    figure = flags_figure(kept)
+    shown(figure, "flags")
+    return taken_away("flags", kept, {"Flags": figure})
+
+
+def flag_rows(run: Run) -> list[dict[str, Any]]:
+    """Every check of a run, raised or not, those raised first.
+
+    Raises:
+        BadInput: the file of flags is not what this version writes.
+    """
+    try:
+        found = [
+            {
+                "raised": bool(flag["raised"]), "flag": name, "model": model, "scenario": scenario, "value": float(flag["value"]),
+                "why": str(flag["why"]), "kind": "what it means" if name in INFORMATIVE else "whether it holds",
+            }
+            for model, scenarios in RunDirectory(run.url).trust().items()
+            for scenario, flags in scenarios.items()
+            for name, flag in flags.items()
+        ]  # fmt: skip
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BadInput(f"run {run.url} is damaged: its flags cannot be read; remove trust.json and run the same command") from None
+    return sorted(found, key=lambda row: not row["raised"])
+
+
+def flags_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Models down, checks across: how many attacks each check raised its flag for; empty where it was not made."""
+    across, down = (sorted({row[key] for row in found}) for key in ("flag", "model"))
+    counts: dict[tuple[str, str], int] = {}
+    for row in found:
+        counts[row["model"], row["flag"]] = counts.get((row["model"], row["flag"]), 0) + row["raised"]
+    values = [[counts.get((model, flag)) for flag in across] for model in down]
+    figure = heat(values, across, down, "attacks", zmin=0, zmax=max(1, *counts.values()), colorscale="Reds")
+    return figure.update_traces(texttemplate="%{z}").update_xaxes(title="attacks that each check doubts")
+
+
+def _gates(run: Run) -> None:
+    st.subheader("Gates", anchor=False)
+    found = gates(run)
+    if not found:
+        return empty("This run was held to no gates.", f"python -m harness gate {run.url} --gates gates.yaml")
+    st.dataframe(
+        [{"": SIGNS.get(row["verdict"], ""), **row} for row in found],
+        hide_index=True, column_config={"why": st.column_config.TextColumn(width="large")},
+    )  # fmt: skip
+    figure = gates_figure(found)
+    shown(figure, "gates")
+    return taken_away("gates", found, {"Gates": figure})
+
+
+def gates(run: Run) -> list[dict[str, Any]]:
+    """What `gate` wrote of a run; nothing where it was not called.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    path = f"{run.root}/{GATES_FILE}"
+    if not run.files.exists(path):
+        return []
+    try:
+        return [{key: row.get(key) for key in GATE} for row in json.loads(run.files.cat_file(path))]
+    except (ValueError, AttributeError, TypeError, OSError):
+        raise BadInput(f"run {run.url} is damaged: {GATES_FILE} cannot be read; run 'python -m harness gate' on it again") from None
+
+
+def gates_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Per gate its value with the interval, and the limit as a bar across."""
+    figure = go.Figure()
+    for verdict, colour in COLOURS.items():
+        rows = [row for row in found if row["verdict"] == verdict and row["value"] is not None]
+        low, high = ([abs((row[end] if row[end] is not None else row["value"]) - row["value"]) for row in rows] for end in ("low", "high"))
+        figure.add_scatter(
+            x=[row["value"] for row in rows], y=[figured(str(row["gate"])) for row in rows], name=verdict, mode="markers",
+            marker={"color": colour, "size": 10}, error_x={"type": "data", "array": high, "arrayminus": low},
+        )  # fmt: skip
+    figure.add_scatter(
+        x=[row["limit"] for row in found], y=[figured(str(row["gate"])) for row in found], name="limit", mode="markers",
+        marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "grey"}},
+    )  # fmt: skip
+    return figure.update_layout(
+        height=150 + 44 * len(found), template="plotly_white", yaxis={"autorange": "reversed", "automargin": True},
+        xaxis={"title": "value"},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    page("Trust and gates", "Which numbers may be believed, and what a merge was held to.", draw)

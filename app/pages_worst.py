@@ -1,0 +1,169 @@
+"""Worst case: how the score falls with the strength of an attack, and where samples fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pyarrow as pa
+import streamlit as st
+from plotly.subplots import make_subplots
+
+from app import frontier
+from app.figures import colour, curve
+from app.queries import answer, kept, rows
+from app.runs import Run
+from app.view import EVALUATE, empty, figured, of_a_run, page, plain, said, shown, taken_away
+from attacks.scenario import parse
+from harness.curves import Point, robust_curves, strength_grid
+from harness.measures import oracle_of
+from harness.rundir import RunDirectory
+from harness.summary import attacked
+from harness.trust import flag_lines
+
+BINS = 24
+POINTS = 81
+ROWS = "select scenario, model, strength, \"limit\", status from ledger where scenario = ? and status = 'ok'"
+SCENARIOS = "select scenario, count(*) as samples from ledger where status = 'ok' group by scenario"
+
+
+@of_a_run
+def draw(run: Run) -> None:
+    scenarios = _scenarios(run)
+    if not attacked(run.description) or not scenarios:
+        return empty("This run has no attacked samples.", f"{EVALUATE} --task {run.config['task']}")
+    left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom")
+    scenario = left.selectbox("Scenario", scenarios, key="scenario", bind="query-params")
+    models = middle.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
+    log = right.selectbox("Strength axis", ["linear", "log"], key="axis", bind="query-params") == "log"
+    found = answer(run, ROWS, (scenario,))
+    _curves(run, scenario, models, log, found)
+    _distribution(run, scenario, models, log, found)
+    _frontier(run, scenarios, models)
+    return None
+
+
+def _scenarios(run: Run) -> list[str]:
+    """Those asked for first, then what was searched on the way; none that attacks nothing."""
+    there = {row["scenario"] for row in rows(run, SCENARIOS)}
+    asked = [each for each in run.description["identity"]["scenarios"] if each in there]
+    others = sorted(there - set(asked), key=lambda each: (each.count("+"), each))
+    return [each for each in (*asked, *others) if parse(each).attacked]
+
+
+def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa.Table) -> None:
+    st.subheader("Robust score against strength", anchor=False)
+    curves = {model: points for (_, model), points in robust_curves(found, grid(found, log)).items() if model in models}
+    figure = curve(curves, run.models, "strength", "robust score")
+    for name, score in oracles(run, scenario).items():
+        figure.add_hline(score, line={"dash": "dash", "color": "grey"}, annotation_text=f"oracle {figured(name)}")
+    shown(_on(figure, log), "robust")
+    for line in flag_lines({m: {scenario: flags.get(scenario, {})} for m, flags in RunDirectory(run.url).trust().items() if m in models}):
+        st.warning(plain(line))
+    said(
+        "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 % Wilson. "
+        "At strength 1 the radii are as the scenario writes them. An oracle does not read the attacked modality."
+    )
+    taken_away("worst", _points(scenario, curves), {"Curves": figure})
+
+
+def _points(scenario: str, curves: dict[str, list[Point]]) -> list[dict[str, Any]]:
+    return [
+        {"scenario": scenario, "model": model, "strength": point.at, "robust score": point.share.value}
+        | dict(zip(("low", "high"), point.share.interval, strict=True))
+        | {"samples": point.share.samples}
+        for model, points in curves.items()
+        for point in points
+    ]
+
+
+def grid(found: pa.Table, log: bool, points: int = POINTS) -> list[float]:
+    """Strengths at which a curve is drawn; on a log axis from where the first sample falls, strength 0 not among them."""
+    linear = strength_grid(found, points)
+    if not log:
+        return linear
+    strengths = found.column("strength").to_numpy()
+    moving = strengths[(strengths > 0) & np.isfinite(strengths)]
+    low = max(float(moving.min()) * 0.9, linear[-1] * 1e-4) if len(moving) else linear[-1] / 100
+    return list(np.geomspace(low, linear[-1], points).tolist())
+
+
+def oracles(run: Run, scenario: str) -> dict[str, float]:
+    """The clean score of the run's model that does not read the one attacked modality."""
+    name = oracle_of(scenario)
+    scores = rows(run, "select avg(score) as score from samples where model = ? having count(*) > 0", (name,)) if name else []
+    return {str(name): scores[0]["score"]} if scores else {}
+
+
+def _on(figure: go.Figure, log: bool) -> go.Figure:
+    return figure.update_xaxes(type="log") if log else figure
+
+
+def _distribution(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa.Table) -> None:
+    st.subheader("Critical strengths", anchor=False)
+    counts = histogram(run, scenario, sorted({0.0, *grid(found, log, BINS + 1)}))
+    drawn = [model for model in models if model in counts]
+    if not drawn:
+        return said("None of these models has rows for this scenario.")
+    figure = distribution(counts, drawn, run.models)
+    shown(figure, "distribution")
+    said(
+        "How many samples first fail at which strength: 0 for those that fail untouched, right for those that withstood all that was tried."
+    )
+    table = [{"scenario": scenario, "model": model, "up to": up, "samples": n} for model in drawn for up, n in counts[model]]
+    return taken_away("critical", table, {"Critical strengths": figure})
+
+
+@kept
+def histogram(run: Run, scenario: str, edges: Sequence[float]) -> dict[str, list[tuple[float, int]]]:
+    """Per model, how many critical strengths lie above the edge before and not above each edge; the last edge is infinite."""
+    sql = "select model, histogram(strength, ?::double[]) as counts from ledger where status = 'ok' and scenario = ? group by model"
+    found = {row["model"]: dict(row["counts"]) for row in rows(run, sql, (list(edges), scenario))}
+    return {model: [(edge, counts.get(edge, 0)) for edge in (*edges, float("inf"))] for model, counts in found.items()}
+
+
+def distribution(counts: dict[str, list[tuple[float, int]]], drawn: Sequence[str], models: Sequence[str]) -> go.Figure:
+    """A row of bars per model, on the same bins; what fails untouched and what never failed stand apart."""
+    figure = make_subplots(rows=len(drawn), shared_xaxes=True, vertical_spacing=0.15 / len(drawn))
+    for number, model in enumerate(drawn):
+        edges = [edge for edge, _ in counts[model]]
+        labels = ["fails untouched", *(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges[:-1])), "none found"]
+        bars = go.Bar(
+            x=labels, y=[n for _, n in counts[model]], name=figured(model), marker={"color": colour(model, models)},
+            hovertemplate="%{x}: %{y} samples",
+        )  # fmt: skip
+        figure.add_trace(bars, number + 1, 1)
+    figure.update_layout(
+        height=130 + 110 * len(drawn), template="plotly_white", bargap=0.05, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
+    )
+    figure.update_yaxes(nticks=4)
+    return figure.update_xaxes(tickangle=-45, automargin=True)
+
+
+def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None:
+    st.subheader("Frontier between two modalities", anchor=False)
+    pairs = frontier.frontiers(scenarios)
+    if not pairs:
+        names = run.description["modalities"]
+        pair = ",".join(names[:2]) if len(names) > 1 else "FIRST,SECOND"
+        return empty("This run searched no frontier.", f"{EVALUATE} --task {run.config['task']} --frontier {pair}")
+    left, right = st.columns([4, 4])
+    pair = left.selectbox("Pair", list(pairs), key="pair", bind="query-params")
+    share = right.slider("Share of samples that still withstands", 0.05, 0.95, 0.5, 0.05, key="share", bind="query-params")
+    found = [row for row in frontier.radii(run, [str(ray) for ray in pairs[pair]], share) if row["model"] in models]
+    if not found:
+        return said("None of these models has rows for this pair.")
+    figure = frontier.drawn(run, found, models)
+    shown(figure, "frontier")
+    said(
+        "Along each ray both radii grow together; a point is where no more than this share withstands. Below a line, more of them do. "
+        "A ray that never brought the score so low is left out; 0, 0 means that the share is not reached untouched."
+    )
+    return taken_away("frontier", found, {"Frontier": figure})
+
+
+if __name__ == "__main__":
+    page("Worst case", "How little an adversary must change before samples fail.", draw)

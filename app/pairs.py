@@ -1,0 +1,105 @@
+"""Two models side by side: their scores on the same samples under the same conditions."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from app.queries import answer, kept, rows
+from app.runs import Run
+from harness.curves import Z, query
+from harness.measures import RESAMPLES, SEED, Estimate
+
+CLEAN = "clean"
+MOST_RESAMPLED = 5_000  # different gaps; beyond, the normal interval is as good and takes no time
+SCORES = """
+    with attacked as (
+        select scenario as condition, sample, case when strength > ?::double then 1.0 else 0.0 end as score, strength
+        from ledger where model = ? and status = 'ok'
+    ), swept as (
+        select case when starts_with(schedule, 'fixed(') and level = 1 then 'missing ' || replace(schedule[7:-2], '+', ' + ')
+                    else schedule || ', level ' || format('{:g}', level) end as condition,
+               sample, avg(score) as score, null::double as strength
+        from sweep where model = ? and status = 'ok' and (level > 0 or schedule = 'fixed') group by all
+    ), every as (
+        select 'clean' as condition, sample, score, null::double as strength from samples where model = ?
+        union all from attacked union all from swept
+    )
+    select condition, every.sample, every.score, strength, hash, target, "group"
+    from every join (select sample, hash, target, "group" from samples where model = ?) using (sample)
+"""
+PAIRED = """
+    select ours.condition as condition, list(ours.score) as ours, list(theirs.score) as theirs
+    from ours join theirs on ours.condition = theirs.condition and ours.sample = theirs.sample and ours.hash = theirs.hash
+    group by ours.condition
+"""
+CHANGED = """
+    select ours.sample, ours.target, ours."group", ours.score, theirs.score, ours.strength, theirs.strength
+    from ours join theirs on ours.condition = theirs.condition and ours.sample = theirs.sample and ours.hash = theirs.hash
+    where ours.condition = '{}' and abs(ours.score - theirs.score) > 0.5 order by ours.score - theirs.score, ours.sample
+"""
+
+
+@kept
+def scores(run: Run, model: str, strength: float) -> pa.Table:
+    """The score of a model on every sample under every condition; an attack's is whether the sample withstands this strength."""
+    return answer(run, SCORES, (strength, model, model, model, model))
+
+
+@kept
+def differences(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float) -> list[dict[str, Any]]:
+    """Per condition that both have, the mean scores and their paired difference with its 95 % interval."""
+    found = []
+    for condition, first, second in query(PAIRED, ours=scores(*ours, strength), theirs=scores(*theirs, strength)):
+        a, b = np.array(first), np.array(second)
+        gap = paired(a, b)
+        found.append(
+            {
+                "condition": condition, "A": float(a.mean()), "B": float(b.mean()), "B - A": gap.value, "low": gap.low, "high": gap.high,
+                "samples": len(a), "only A": int((a - b > 0.5).sum()), "only B": int((b - a > 0.5).sum()),
+            }
+        )  # fmt: skip
+    return sorted(found, key=lambda row: _order(row["condition"]))
+
+
+def paired(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> Estimate:
+    """The mean of b less a over the same samples, with its 95 % percentile-bootstrap interval.
+
+    What `measures.difference` draws for one seed: samples of the same gap are alike, so how many of each gap are drawn is enough,
+    and few numbers stand for many samples.
+    """
+    gaps, counts = np.unique(b - a, return_counts=True)
+    total = int(counts.sum())
+    value = float((b - a).mean())
+    if len(gaps) > MOST_RESAMPLED:
+        half = Z * float((b - a).std()) / sqrt(total)
+        return Estimate(value, value - half, value + half)
+    draws = np.random.RandomState(SEED).multinomial(total, counts / total, RESAMPLES)
+    low, high = np.percentile(draws @ gaps / total, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
+
+
+def _order(condition: str) -> tuple[int, int, str]:
+    kind = 0 if condition == CLEAN else 1 if condition.startswith("missing ") else 3 if ", level " in condition else 2
+    return kind, condition.count("+"), condition
+
+
+@kept
+def changed(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float, condition: str) -> list[dict[str, Any]]:
+    """The samples on which the two differ by more than half a score."""
+    names = ("sample", "target", "group", "score A", "score B", "critical strength A", "critical strength B")
+    sql = CHANGED.format(condition.replace("'", "''"))
+    found = query(sql, ours=scores(*ours, strength), theirs=scores(*theirs, strength))
+    rows_of = [dict(zip(names, row, strict=True)) for row in found]
+    told = [key for key in names if any(row[key] is not None for row in rows_of)]
+    return [{"right": "A" if row["score A"] > row["score B"] else "B"} | {key: row[key] for key in told} for row in rows_of]
+
+
+def apart(ours: tuple[Run, str], theirs: tuple[Run, str]) -> int:
+    """How many samples of the same name hold other data in the two runs."""
+    sql = "select sample, hash from samples where model = ?"
+    first, second = ({row["sample"]: row["hash"] for row in rows(run, sql, (model,))} for run, model in (ours, theirs))
+    return sum(second.get(sample, digest) != digest for sample, digest in first.items())

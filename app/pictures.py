@@ -1,0 +1,167 @@
+"""Inputs of each kind drawn: untouched, attacked, and the change made large enough to be seen."""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import soundfile
+import torch
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from harness.tasks.modality import Modality
+
+TITLES = ("untouched", "attacked", "change")
+SIZE = 330  # height of a picture, in pixels
+WINDOW = 256  # samples of a spectrogram's window
+QUIET = 80.0  # decibels below the loudest that are drawn
+BARS = 64  # features that are drawn as bars; more are a line
+DIVERGING = "RdBu_r"
+
+
+def is_picture(modality: Modality) -> bool:
+    return modality.kind == "image" and len(modality.shape) in (2, 3)
+
+
+def is_wave(modality: Modality) -> bool:
+    return modality.kind == "audio" and len(modality.shape) == 1
+
+
+def is_tokens(modality: Modality, x: Tensor) -> bool:
+    """Whether it is one-hot text: rows that are tokens, or were before an attack mixed them."""
+    return modality.kind == "text" and x.ndim == 2 and bool((x >= 0).all()) and bool((x.sum(1) - 1).abs().max() < 1e-3)
+
+
+def side_by_side(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> go.Figure:
+    """An input beside what became of it and the change, so many times enlarged; alone, where nothing did."""
+    panels = [clean] if moved is None else [clean, moved, (moved - clean) * times]
+    titles = [TITLES[0]] if moved is None else [*TITLES[:2], f"{TITLES[2]} × {times:g}"]
+    if is_picture(modality):
+        return _panels([_picture(x, modality, at == 2) for at, x in enumerate(panels)], titles, square=True)
+    if is_wave(modality):
+        return waves(modality, panels, titles)
+    if clean.ndim == 1:
+        return _bars(panels[:2], titles[:2])
+    low, high = float(clean.min()), float(clean.max())
+    flat = [x.reshape(len(x), -1) for x in panels]
+    return _panels([_table(x, low, high, at == 2) for at, x in enumerate(flat)], titles)
+
+
+def _panels(traces: Sequence[go.Heatmap | go.Image], titles: Sequence[str], square: bool = False) -> go.Figure:
+    figure = make_subplots(cols=len(traces), subplot_titles=titles, horizontal_spacing=0.03)
+    for number, trace in enumerate(traces, 1):
+        figure.add_trace(trace, 1, number)
+        if square:
+            figure.update_yaxes(scaleanchor=f"x{number if number > 1 else ''}", col=number)
+            figure.update_xaxes(constrain="domain", col=number)
+    figure.update_yaxes(autorange="reversed", showticklabels=False, showgrid=False, zeroline=False, constrain="domain")
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    return figure.update_layout(height=SIZE, margin={"l": 10, "r": 10, "b": 10, "t": 40})
+
+
+def _picture(x: Tensor, modality: Modality, change: bool) -> go.Heatmap | go.Image:
+    """Grey, in the modality's range, or in colour; a change is drawn around the middle."""
+    channels = x if x.ndim == 3 else x[None]
+    low, high = _range(modality, channels)
+    if len(channels) == 3:
+        shown = channels / (high - low) + 0.5 if change else (channels - low) / (high - low)
+        return go.Image(z=(shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
+    grey, span = channels.float().mean(0), high - low
+    scale = {"colorscale": DIVERGING, "zmin": -span / 2, "zmax": span / 2} if change else {"colorscale": "gray", "zmin": low, "zmax": high}
+    return go.Heatmap(z=_plain(grey), showscale=False, **scale)
+
+
+def _range(modality: Modality, x: Tensor) -> tuple[float, float]:
+    """The valid range; where it has no end, that of the values."""
+    low, high = float(torch.as_tensor(modality.low).min()), float(torch.as_tensor(modality.high).max())
+    low, high = (low if math.isfinite(low) else float(x.min())), (high if math.isfinite(high) else float(x.max()))
+    return low, high if high > low else low + 1.0
+
+
+def _table(x: Tensor, low: float, high: float, change: bool) -> go.Heatmap:
+    most = max(float(x.abs().max()), 1e-12)
+    scale = {"colorscale": DIVERGING, "zmin": -most, "zmax": most} if change else {"colorscale": "Viridis", "zmin": low, "zmax": high}
+    return go.Heatmap(z=_plain(x), showscale=False, **scale)
+
+
+def _bars(panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
+    figure = go.Figure()
+    for x, title in zip(panels, titles, strict=True):
+        values = _plain(x)
+        figure.add_trace(go.Bar(y=values, name=title) if len(values) <= BARS else go.Scatter(y=values, name=title, mode="lines"))
+    return figure.update_layout(height=SIZE, barmode="group", xaxis={"title": "feature"}, template="plotly_white")
+
+
+def waves(modality: Modality, panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
+    """Waveforms above their spectrograms, in decibels below the loudest; the change, which is quieter, below its own."""
+    rate = modality.sample_rate or 1
+    unit = "seconds" if modality.sample_rate else "samples"
+    figure = make_subplots(
+        rows=2, cols=len(panels), subplot_titles=titles, row_heights=[0.35, 0.65], horizontal_spacing=0.05, vertical_spacing=0.08,
+        shared_xaxes=True,
+    )  # fmt: skip
+    for number, x in enumerate(panels, 1):
+        seconds, hop, spectrum = np.arange(len(x)) / rate, WINDOW // 4, spectrogram(x)
+        loudest = float((spectrum if number == 3 else spectrogram(panels[0])).max())
+        figure.add_scatter(x=seconds, y=_plain(x), mode="lines", line={"width": 1, "color": "#1f77b4"}, showlegend=False, row=1, col=number)
+        figure.add_heatmap(
+            z=_plain(spectrum), x=np.arange(spectrum.shape[1]) * hop / rate, y=np.linspace(0, rate / 2, len(spectrum)), showscale=False,
+            zmin=loudest - QUIET, zmax=loudest, colorscale="Magma", row=2, col=number,
+        )  # fmt: skip
+    figure.update_yaxes(title_text="Hz" if modality.sample_rate else "cycles per sample", row=2, col=1)
+    figure.update_xaxes(title_text=unit, row=2)
+    return figure.update_layout(height=SIZE + 90, template="plotly_white", margin={"l": 10, "r": 10, "b": 10, "t": 40})
+
+
+def spectrogram(x: Tensor) -> Tensor:
+    """Power in decibels of a wave (T,), (bins, frames): Hann window, a quarter's hop."""
+    wave = torch.nn.functional.pad(x.float(), (0, max(0, WINDOW - len(x))))
+    power = torch.stft(wave, WINDOW, WINDOW // 4, window=torch.hann_window(WINDOW), return_complex=True).abs().square()
+    return 10 * (power + 1e-10).log10()
+
+
+def playable(modality: Modality, x: Tensor) -> bytes:
+    """A wave as a WAV file of 16 bits; values at the ends of its range are full scale, so that loudness stays comparable."""
+    low, high = _range(modality, x)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, (x / max(abs(low), abs(high))).clamp(-1, 1).numpy(), modality.sample_rate or 8_000, "PCM_16", format="WAV")
+    return buffer.getvalue()
+
+
+def tokens(modality: Modality, x: Tensor) -> list[str]:
+    """What one-hot text reads as, position by position; numbers, where the task does not say."""
+    numbers = x.argmax(1).tolist()
+    return [modality.tokens[number] if modality.tokens else str(number) for number in numbers]
+
+
+def text(modality: Modality, clean: Tensor, moved: Tensor | None) -> str:
+    """Text as HTML, the changed tokens marked."""
+    now, before = tokens(modality, clean if moved is None else moved), tokens(modality, clean)
+    return coloured(modality, now, ["rgba(214, 39, 40, 0.35)" if new != old else "" for new, old in zip(now, before, strict=True)])
+
+
+def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -> str:
+    """Tokens as HTML, each before its colour; letters stand close, a blank is a dot."""
+    letters = bool(modality.tokens) and all(len(token) <= 1 for token in modality.tokens)
+    style = "padding:.15em .1em; border-radius:.2em;"
+    spans = [
+        f'<span style="{style}{f" background:{colour};" if colour else ""}">{html.escape(word.strip() or "·")}</span>'
+        for word, colour in zip(words, colours, strict=True)
+    ]
+    return f'<div style="font-size:1.35rem; font-family:monospace; line-height:2;">{("" if letters else " ").join(spans)}</div>'
+
+
+def weight_colours(weights: Tensor) -> list[str]:
+    """Red for what speaks for failing less, blue for the opposite, by the largest weight."""
+    most = max(float(weights.abs().max()), 1e-12)
+    return [f"rgba({'178, 24, 43' if w > 0 else '33, 102, 172'}, {abs(w) / most * 0.7:.2f})" for w in weights.tolist()]
+
+
+def _plain(x: Tensor) -> np.ndarray:
+    array: np.ndarray = x.detach().float().numpy()
+    return array

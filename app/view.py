@@ -1,0 +1,138 @@
+"""What every page is made of: its run, its words, its figures, and what can be taken away from it."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import plotly.graph_objects as go
+import pyarrow as pa
+import pyarrow.csv
+import streamlit as st
+
+from app.runs import Run, found
+from attacks.errors import BadInput
+
+DEFAULT = "runs"  # where `evaluate` writes unless told otherwise
+FRESH = 2.0  # seconds for which the list of runs is not looked up again
+EVALUATE = "python -m harness evaluate"
+
+
+def addresses() -> list[str]:
+    """The folders and runs the dashboard was opened on."""
+    return sys.argv[1:] or [DEFAULT]
+
+
+@st.cache_data(ttl=FRESH, show_spinner=False)
+def looked_up(named: Sequence[str]) -> list[Run]:
+    """All runs there, also those that are skipped."""
+    return found(named)
+
+
+def readable() -> list[Run]:
+    """The runs that can be shown."""
+    return [run for run in looked_up(addresses()) if not run.problem]
+
+
+def page(title: str, about: str, draw: Callable[[], None]) -> None:
+    """A page under its title; what cannot be read is one sentence."""
+    st.title(title, anchor=False)
+    st.caption(about)
+    try:
+        draw()
+    except BadInput as error:
+        st.error(plain(str(error)))
+
+
+def of_a_run(draw: Callable[[Run], None]) -> Callable[[], None]:
+    """A page's body that shows one run, chosen at its side."""
+
+    def drawn() -> None:
+        runs = readable()
+        if not runs:
+            return no_runs()
+        labels = {run.label: run for run in runs}
+        label = st.sidebar.selectbox("Run", list(labels), key="run", bind="query-params")
+        note_of(labels[label])
+        return draw(labels[label])
+
+    return drawn
+
+
+def note_of(run: Run) -> None:
+    """What must be said beside every number of a run that is not complete."""
+    status = run.description["status"]
+    if status != "complete":
+        st.info(plain(f"This run is {status}: what is here so far is shown; its command, given again, goes on with it."))
+
+
+def no_runs() -> None:
+    """What to do where there is nothing to show."""
+    empty(f"There are no runs to show in {', '.join(addresses())}.", f"{EVALUATE} --out {addresses()[0].rstrip('/')}/first")
+
+
+def empty(why: str, command: str) -> None:
+    """The state of a view without data: why, and what to run."""
+    st.info(plain(f"{why} To fill this view, run:"))
+    st.code(command, language="bash")
+
+
+def said(text: str) -> None:
+    """A remark that may hold words of a run."""
+    st.caption(plain(text))
+
+
+def plain(text: str) -> str:
+    """Text from outside for Markdown: every sign that could mean something stands for itself, on one line.
+
+    A zero-width space keeps addresses from becoming links and colons from becoming emoji.
+    """
+    signed = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    return signed.replace("\\:", "\\:\u200b").replace("\\@", "\\@\u200b").replace("www\\.", "www\u200b\\.")
+
+
+def figured(text: str) -> str:
+    """Text from outside for a figure, which reads some HTML."""
+    return html.escape(text, quote=False)
+
+
+def shown(figure: go.Figure, key: str) -> None:
+    """Draw a figure as wide as its place."""
+    figure.update_layout(width=None, margin_t=60 if figure.layout.title.text else 30)
+    st.plotly_chart(figure, key=f"figure-{key}", config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]})
+
+
+def taken_away(name: str, data: pa.Table | Sequence[Mapping[str, Any]], figures: Mapping[str, go.Figure]) -> None:
+    """The view's data as CSV and its figures as pages that need no network, made when they are asked for."""
+    table = data if isinstance(data, pa.Table) else pa.Table.from_pylist([dict(row) for row in data])
+    with st.container(horizontal=True):
+        st.download_button(
+            "Data (CSV)", partial(as_csv, table), f"{name}.csv", "text/csv", key=f"{name}-csv", icon=":material/table:", on_click="ignore"
+        )
+        for title, figure in figures.items():
+            st.download_button(
+                f"{title} (HTML)", partial(as_page, figure), f"{name}-{_file_name(title)}.html", "text/html",
+                key=f"{name}-{title}-html", icon=":material/show_chart:", on_click="ignore",
+            )  # fmt: skip
+
+
+def as_csv(table: pa.Table) -> bytes:
+    """A table as CSV, with its header."""
+    buffer = io.BytesIO()
+    pyarrow.csv.write_csv(table, buffer)
+    return buffer.getvalue()
+
+
+def as_page(figure: go.Figure) -> str:
+    """A figure as a page of its own, its library included."""
+    page: str = figure.to_html(include_plotlyjs=True)
+    return page
+
+
+def _file_name(title: str) -> str:
+    return re.sub(r"\W+", "-", title.lower()).strip("-")
