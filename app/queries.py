@@ -6,6 +6,10 @@ needs. Those on other file systems are fetched once as Arrow tables.
 
 from __future__ import annotations
 
+import atexit
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import duckdb
@@ -31,7 +35,7 @@ def answer(run: Run, sql: str, values: tuple[Any, ...] = ()) -> pa.Table:
         BadInput: a file of the run cannot be read.
     """
     try:
-        with _opened(run).cursor() as cursor:
+        with _opened(run).knowing([name for name in TABLES if name in sql]) as cursor:
             return cursor.sql(sql, params=list(values)).to_arrow_table()
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         mend = "reload if it is being written; else remove that file and run the same command"
@@ -44,19 +48,40 @@ def rows(run: Run, sql: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any
     return found
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
-def _opened(run: Run) -> duckdb.DuckDBPyConnection:
-    """A database that knows the tables of a run; their column `file` says which part, and so which cell, a row is of."""
-    connection = duckdb.connect()
-    for name in TABLES:
-        if run.local and run.parts[name]:
-            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in run.parts[name])
-            kind = "table" if sum(run.files.size(path) for path in run.parts[name]) <= HELD else "view"
-            connection.execute(f"create {kind} {name} as from read_parquet([{paths}], union_by_name = true, filename = 'file')")
+@dataclass
+class Database:
+    """What is known of a run; a table is looked up when it is first asked for."""
+
+    run: Run
+    connection: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
+    known: set[str] = field(default_factory=set)
+    lock: Lock = field(default_factory=Lock)
+
+    def knowing(self, names: Sequence[str]) -> duckdb.DuckDBPyConnection:
+        """A cursor for one thread; the column `file` of every table says which part, and so which cell, a row is of."""
+        with self.lock:
+            for name in names:
+                if name not in self.known:
+                    self._learn(name)
+                    self.known.add(name)
+            return self.connection.cursor()
+
+    def _learn(self, name: str) -> None:
+        if self.run.local and self.run.parts[name]:
+            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in self.run.parts[name])
+            kind = "table" if sum(self.run.files.size(path) for path in self.run.parts[name]) <= HELD else "view"
+            self.connection.execute(f"create {kind} {name} as from read_parquet([{paths}], filename = 'file')")
         else:
-            connection.register("fetched", _fetched(run, name))
-            connection.execute(f"create table {name} as from fetched")
-    return connection
+            self.connection.register("fetched", _fetched(self.run, name))
+            self.connection.execute(f"create table {name} as from fetched")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
+def _opened(run: Run) -> Database:
+    return Database(run)
+
+
+atexit.register(_opened.clear)  # open databases complain when the process ends
 
 
 def _fetched(run: Run, name: str) -> pa.Table:
