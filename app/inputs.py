@@ -34,7 +34,7 @@ def sample_of(run: Run, name: str) -> Sample:
         BadInput: its task cannot be loaded here, or has other data now.
     """
     if data_root() is None:
-        use(run.config.get("data_root") or run.description["config"].get("data_root"))
+        use(run.description.get("config", {}).get("data_root"))
     task = _task(run.config["task"], run.config.get("judge", "answers"), str(data_root()))
     split = task.splits["test"]
     if name not in split.samples:

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from app.queries import answer, kept, rows
+from app.queries import answer, kept, rows, trust
 from app.runs import Run
 from attacks.scenario import parse
 from harness.curves import Point, Share, missing_curves
-from harness.rundir import RunDirectory
 from harness.summary import attacked
 from harness.trust import flagged
 
@@ -24,7 +23,7 @@ def leaders(run: Run) -> list[dict[str, Any]]:
     clean = {row["model"]: Share(row["score"], row["samples"]) for row in rows(run, CLEAN)}
     worst, joint = _robust(run)
     areas = _areas(run)
-    flags = flagged(RunDirectory(run.url).trust())
+    flags = flagged(trust(run))
     found = []
     for model in run.models:
         if model not in clean and model not in worst:

@@ -82,7 +82,7 @@ def _of(curves: dict[tuple[str, str], list[Point]], models: Sequence[str]) -> di
 def under(run: Run, schedule: str) -> dict[str, str]:
     """Per model the area under its curve with an interval, as text; nothing where there are too many samples to resample."""
     found = degradations(answer(run, ROWS, (schedule,))) if _samples(run) <= MOST_RESAMPLED else {}
-    return {model: str(area(curve)) for (_, model), curve in sorted(found.items(), key=lambda each: run.models.index(each[0][1]))}
+    return {model: str(area(curve)) for (_, model), curve in sorted(found.items())}
 
 
 def _samples(run: Run) -> int:
@@ -114,7 +114,7 @@ def _sets(run: Run, models: Sequence[str]) -> None:
 
 def absent(present: str, names: Sequence[str]) -> str:
     """A bit string in words."""
-    return " + ".join(name for name, bit in zip(names, present, strict=True) if bit == "0") or "nothing"
+    return " + ".join(name for name, bit in zip(names, present, strict=False) if bit == "0") or "nothing"
 
 
 def sets_figure(found: Sequence[dict[str, Any]], models: Sequence[str]) -> go.Figure:

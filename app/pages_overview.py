@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.leaderboard import SCORES, leaders, matching
-from app.view import EVALUATE, addresses, empty, figured, no_runs, page, readable, said, shown, taken_away
+from app.runs import Run
+from app.view import EVALUATE, addresses, empty, figured, no_runs, page, plain, readable, said, shown, taken_away
+from attacks.errors import BadInput
 from harness.report import PALETTE
 
 MOST_DRAWN = 30  # models in the figure
@@ -20,7 +22,7 @@ def draw() -> None:
     runs = readable()
     if not runs:
         return no_runs()
-    found = [row for run in runs for row in leaders(run)]
+    found = [row for run in runs for row in _of(run)]
     if not found:
         return empty("No run has results yet.", f"{EVALUATE} --out {addresses()[0].rstrip('/')}/first")
     words, kinds, order, soundness = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
@@ -38,6 +40,15 @@ def draw() -> None:
         said(f"The figure shows the first {MOST_DRAWN} of {len(kept)} models.")
     taken_away("overview", kept, {"Scores": figure})
     return None
+
+
+def _of(run: Run) -> list[dict[str, Any]]:
+    """A run's rows; a run whose files turn out to be damaged is named, and leaves the others be."""
+    try:
+        return leaders(run)
+    except BadInput as error:
+        st.warning(plain(str(error)))
+        return []
 
 
 def _sorted(found: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.figures import heat
+from app.queries import trust
 from app.runs import GATES_FILE, Run
 from app.view import EVALUATE, empty, figured, of_a_run, page, said, shown, taken_away
 from attacks.errors import BadInput
-from harness.rundir import RunDirectory
 from harness.trust import INFORMATIVE
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}
@@ -55,23 +55,16 @@ def _flags(run: Run) -> None:
 
 
 def flag_rows(run: Run) -> list[dict[str, Any]]:
-    """Every check of a run, raised or not, those raised first.
-
-    Raises:
-        BadInput: the file of flags is not what this version writes.
-    """
-    try:
-        found = [
-            {
-                "raised": bool(flag["raised"]), "flag": name, "model": model, "scenario": scenario, "value": float(flag["value"]),
-                "why": str(flag["why"]), "kind": "what it means" if name in INFORMATIVE else "whether it holds",
-            }
-            for model, scenarios in RunDirectory(run.url).trust().items()
-            for scenario, flags in scenarios.items()
-            for name, flag in flags.items()
-        ]  # fmt: skip
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise BadInput(f"run {run.url} is damaged: its flags cannot be read; remove trust.json and run the same command") from None
+    """Every check of a run, raised or not, those raised first."""
+    found = [
+        {
+            "raised": flag["raised"], "flag": name, "model": model, "scenario": scenario, "value": flag["value"], "why": flag["why"],
+            "kind": "what it means" if name in INFORMATIVE else "whether it holds",
+        }
+        for model, scenarios in trust(run).items()
+        for scenario, flags in scenarios.items()
+        for name, flag in flags.items()
+    ]  # fmt: skip
     return sorted(found, key=lambda row: not row["raised"])
 
 

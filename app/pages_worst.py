@@ -14,13 +14,12 @@ from plotly.subplots import make_subplots
 
 from app import frontier
 from app.figures import colour, curve
-from app.queries import answer, kept, rows
+from app.queries import answer, kept, rows, trust
 from app.runs import Run
 from app.view import EVALUATE, empty, figured, of_a_run, page, plain, said, shown, taken_away
 from attacks.scenario import parse
 from harness.curves import Point, robust_curves, strength_grid
 from harness.measures import oracle_of
-from harness.rundir import RunDirectory
 from harness.summary import attacked
 from harness.trust import flag_lines
 
@@ -61,7 +60,7 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
     for name, score in oracles(run, scenario).items():
         figure.add_hline(score, line={"dash": "dash", "color": "grey"}, annotation_text=f"oracle {figured(name)}")
     shown(_on(figure, log), "robust")
-    for line in flag_lines({m: {scenario: flags.get(scenario, {})} for m, flags in RunDirectory(run.url).trust().items() if m in models}):
+    for line in flag_lines({m: {scenario: flags.get(scenario, {})} for m, flags in trust(run).items() if m in models}):
         st.warning(plain(line))
     said(
         "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 % Wilson. "

@@ -20,6 +20,7 @@ import streamlit as st
 from app.runs import TABLES, Run
 from attacks.errors import BadInput
 from harness.cell import SCHEMAS
+from harness.rundir import TRUST_FILE, RunDirectory
 
 KEPT = 200  # answers
 HELD = 64 * 2**20  # bytes of a table's files, up to which it is read once and held; of larger ones only what a query needs is read
@@ -94,6 +95,28 @@ def _fetched(run: Run, name: str) -> pa.Table:
             table = pq.read_table(file)
         tables.append(table.append_column("file", pa.array([path] * len(table), pa.string())))
     return pa.concat_tables(tables, promote_options="default")
+
+
+def trust(run: Run) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """Per model, scenario and flag, what the checks of a run said.
+
+    Raises:
+        BadInput: the file is not what this version writes.
+    """
+    found = RunDirectory(run.url).trust()
+    try:
+        return {
+            model: {
+                scenario: {
+                    name: {"raised": bool(flag["raised"]), "value": float(flag["value"]), "why": str(flag["why"])}
+                    for name, flag in flags.items()
+                }
+                for scenario, flags in scenarios.items()
+            }
+            for model, scenarios in found.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise BadInput(f"run {run.url} is damaged: {TRUST_FILE} cannot be read; remove that file and run the same command") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -89,7 +89,7 @@ def test_damaged_data_are_one_sentence(copied: Path, opened: Opened, page: str) 
             content = bytearray(path.read_bytes())
             content[4 : len(content) // 3] = b"\xff" * (len(content) // 3 - 4)
             path.write_bytes(content)
-    (copied / "first" / "trust.json").write_text("{")
+    (copied / "first" / "trust.json").write_text('{"concat": [1]}')
     test = opened(copied, page)
     assert not test.exception and "damaged" in words(test)
 

@@ -1,5 +1,7 @@
 """`Task.from_arrays`: tensors of any shape in, a task out; padding never moves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -197,3 +199,11 @@ def test_one_hot_text_is_attacked_token_by_token() -> None:
     batch = task.splits["test"]
     region = Region.of(batch.inputs, task.bounds(batch), "padded@tokens:1 + text@tokens:1")
     assert len(region) == len(batch)
+
+
+def test_what_tokens_read_as_is_for_display_only() -> None:
+    task = Task.from_arrays({"x": torch.eye(4).repeat(20, 1, 1)}, torch.arange(20) % 2, kinds={"x": "text"})
+    named = replace(task, modalities=(replace(task.modalities[0], tokens=("", "a", "b", "c")),))
+    assert named.definition_hash == task.definition_hash
+    with pytest.raises(BadInput, match="1 tokens for 4 columns"):
+        replace(task.modalities[0], tokens=("a",))
