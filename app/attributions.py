@@ -70,7 +70,7 @@ def maps(pairs: Sequence[tuple[str, Tensor]]) -> go.Figure:
     for number, (_, x) in enumerate(pairs, 1):
         flat = x.float().sum(0) if x.ndim == 3 else x.float()
         if flat.ndim == 1:
-            figure.add_scatter(y=flat.numpy(), mode="lines", line={"width": 1}, showlegend=False, row=1, col=number)
+            figure.add_scatter(y=flat.numpy(), mode="lines", line={"width": 1, "color": PALETTE[0]}, showlegend=False, row=1, col=number)
             figure.update_yaxes(range=[-most * 1.05, most * 1.05], col=number)
         else:
             end = max(most, float(flat.abs().max()))

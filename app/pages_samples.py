@@ -170,7 +170,7 @@ def _before_and_after(run: Run, name: str, method: str, found: Sequence[attribut
     """What one method attributes to one modality on the untouched input and under the scenario."""
     wanted = [each for each in found if each["condition"] in (attributions.CLEAN, scenario)]
     read = [(each, attributions.tensor_of(run, each)) for each in sorted(wanted, key=lambda each: each["condition"] != attributions.CLEAN)]
-    pairs = [(f"{each['condition']}, {each['method']}", x) for each, x in read if x is not None]
+    pairs = [(_title(each), x) for each, x in read if x is not None]
     if not pairs:
         return
     st.markdown(f"**{plain(name)}**, {plain(method)}")
@@ -180,7 +180,7 @@ def _before_and_after(run: Run, name: str, method: str, found: Sequence[attribut
             if x is not None:
                 moved = _moved(run, each, name)
                 words = pictures.tokens(modality, sample.inputs[name] if moved is None else moved)
-                said(f"{each['condition']}, {each['method']}; red keeps the sample from failing, blue pushes it there")
+                said(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
                 st.html(pictures.coloured(modality, words, pictures.weight_colours(x)))
         return
     figure = _boxed(sample, pairs) if name == attributions.BOXES else None
@@ -191,6 +191,10 @@ def _before_and_after(run: Run, name: str, method: str, found: Sequence[attribut
         [{"condition": title, "value": v} for title, x in pairs for v in x.flatten().tolist()],
         {"Map": figure},
     )
+
+
+def _title(row: attributions.Row) -> str:
+    return f"{'untouched' if row['condition'] == attributions.CLEAN else 'attacked'}, {row['method']}"
 
 
 def _moved(run: Run, row: attributions.Row, name: str) -> Tensor | None:

@@ -36,7 +36,7 @@ def answer(run: Run, sql: str, values: tuple[Any, ...] = ()) -> pa.Table:
         BadInput: a file of the run cannot be read.
     """
     try:
-        with _opened(run).knowing([name for name in TABLES if name in sql]) as cursor:
+        with opened(run).knowing([name for name in TABLES if name in sql]) as cursor:
             return cursor.sql(sql, params=list(values)).to_arrow_table()
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         mend = "reload if it is being written; else remove that file and run the same command"
@@ -78,11 +78,11 @@ class Database:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
-def _opened(run: Run) -> Database:
+def opened(run: Run) -> Database:
     return Database(run)
 
 
-atexit.register(_opened.clear)  # open databases complain when the process ends
+atexit.register(opened.clear)  # open databases complain when the process ends
 
 
 def _fetched(run: Run, name: str) -> pa.Table:

@@ -5,7 +5,8 @@
 A made-up run of four models and ten scenarios, its samples as many as the rows of the ledger ask for, with a sweep of five
 levels and every set of three modalities, in files as `evaluate` writes them: a cell holds 64 samples of one model, or
 1,024 in a run of more than a million rows. Opening: nothing is remembered, the page's script runs from start to end, until
-all that it shows is made (drawing in the browser comes on top). Filtering: one control is moved to a value not asked for before.
+all that it shows is made (drawing in the browser comes on top, and, once per server, loading the data of the run's task for the
+page of samples, which is told apart). Filtering: one control is moved to a value not asked for before.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import app
+from app.queries import opened
 from attacks.scenario import closure, parse
 from harness.cell import SCHEMAS
 from harness.frontier import RATIOS
+from harness.loading import load_task
 from harness.rundir import RunDirectory
 
 MAIN = Path(app.__file__).with_name("main.py")
@@ -153,7 +156,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
             test.run()
             test.switch_page(f"pages_{page}.py")
         st.cache_data.clear()
-        st.cache_resource.clear()
+        opened.clear()
         found[page] = {"open": timed(test.run), "filter": timed(lambda moved=moved, test=test: moved(test).run())}  # type: ignore[misc]
     return found
 
@@ -163,7 +166,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append", help="of the ledger; may be repeated [100000, 5000000]")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    results = {}
+    results, start = {}, time.perf_counter()
+    load_task("digits")
+    print(f"loading the task's data {time.perf_counter() - start:.2f} s")
     for rows in arguments.rows or [100_000, 5_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             count = make(Path(folder) / "run", rows)
