@@ -74,17 +74,20 @@ def in_processes(work: Work, left: deque[Cell], workers: int, progress: Progress
     pool, under_way, finished = _pool(work, workers), dict[Future[Sent], Cell](), False
     try:
         while left or under_way:
-            while left and len(under_way) < workers:
-                cell = left.popleft()
-                under_way[_submitted(pool, cell, deadline if finished else None)] = cell
-            ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
             broken = False
+            while left and len(under_way) < workers and not broken:
+                try:
+                    under_way[_submitted(pool, left[0], deadline if finished else None)] = left[0]
+                    left.popleft()
+                except BrokenProcessPool:  # what is under way broke it; this cell has not begun
+                    broken = True
+            ready, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for future in ready:
                 try:
                     outcome = _received(future.result())
                 except BrokenProcessPool:
                     broken = True
-                    break
+                    continue
                 cell = under_way.pop(future)
                 finished = finished or isinstance(outcome, Parts)
                 progress(len(cell.rows) * work.scenario_count, _gradients(outcome))
