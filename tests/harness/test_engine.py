@@ -1,15 +1,14 @@
 """Cells in processes: the ledger of one process, whatever happens to a worker."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.cli import main
 from harness.rundir import RunDirectory
+from tests.harness.test_cli import run as run_command
 
 MINE = """
 import os
@@ -66,12 +65,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["harness", *COMMAND, *arguments])
-    try:
-        main()
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
-    return 0
+    return run_command(monkeypatch, *COMMAND, *arguments)
 
 
 def rows(out: str) -> list[dict[str, Any]]:

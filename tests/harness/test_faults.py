@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.cli import main
 from harness.rundir import PARTIAL, RunDirectory
+from tests.harness.test_cli import run
 
 MINE = """
 import time
@@ -48,15 +48,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-    try:
-        main()
-    except SystemExit as stopped:
-        return int(stopped.code or 0)
-    return 0
 
 
 def rows(out: str = "run") -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def predictor(norm: bool = True) -> nn.Sequential:
 def backbone(modality: Modality) -> nn.Module:
     """An encoder (B, 128); of images three convolutions with batch norms, as pretraining without labels needs them.
 
-    A quarter of the picture's size after two of them, four parts of it pooled: a hundredth of a ResNet's work.
+    A quarter of the picture's size after two of them, four parts of it pooled: on MNIST 2.4 MFLOPs, where `encoder` takes 15.
     """
     if modality.kind != "image":
         return encoder(modality, WIDTH)

@@ -122,12 +122,18 @@ class Detecting(Scheduled):
 
     def varied(self, batch: Batch) -> Batch:
         """The batch with its images in another light, half of them mirrored along each axis, and all boxes with them."""
+        return self.mirrored(self.lit(batch))
+
+    def lit(self, batch: Batch) -> Batch:
+        """The batch with its images in another light, within their range."""
+        if not self.jitter:
+            return batch
         inputs = dict(batch.inputs)
-        for modality in self.task.modalities if self.jitter else ():
+        for modality in self.task.modalities:
             if modality.kind == "image":
                 x = jittered(inputs[modality.name], self.jitter)
                 inputs[modality.name] = modality.valid.over(x).clamp(x)
-        return self.mirrored(replace(batch, inputs=inputs)) if self.jitter else self.mirrored(batch)
+        return replace(batch, inputs=inputs)
 
     def mirrored(self, batch: Batch) -> Batch:
         """The batch, half of its images mirrored along each axis, and all boxes with them."""
