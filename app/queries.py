@@ -14,12 +14,12 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 import streamlit as st
 
 from app.runs import TABLES, Run
 from attacks.errors import BadInput
 from harness.cell import SCHEMAS
+from harness.parquet import decoded
 from harness.rundir import TRUST_FILE, RunDirectory
 
 KEPT = 200  # answers
@@ -92,7 +92,7 @@ def _fetched(run: Run, name: str) -> pa.Table:
     )
     for path in run.parts[name]:
         with run.files.open(path, "rb") as file:
-            table = pq.read_table(file)
+            table = decoded(file.read())
         tables.append(table.append_column("file", pa.array([path] * len(table), pa.string())))
     return pa.concat_tables(tables, promote_options="default")
 

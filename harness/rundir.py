@@ -7,7 +7,6 @@ the last that a cell writes: a cell whose ledger part exists is done.
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,6 @@ from typing import Any, BinaryIO
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
@@ -28,6 +26,7 @@ from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
 from harness.ledger import LEDGER
+from harness.parquet import decoded, encoded
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
@@ -170,7 +169,7 @@ class RunDirectory:
 
     def _read_part(self, name: str) -> pa.Table:
         try:
-            part = pq.read_table(io.BytesIO(self._read(name)), page_checksum_verification=True)
+            part = decoded(self._read(name))
             if not part.schema.equals(_schema(name.partition("/")[0])):
                 raise ValueError("other columns")
             part.validate(full=True)
@@ -277,9 +276,7 @@ def _schema(table: str) -> pa.Schema:
 
 
 def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema), buffer, write_page_checksum=True)
-    return buffer.getvalue()
+    return encoded(pa.Table.from_pylist(rows, schema))
 
 
 def _differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -6,19 +6,18 @@ metadata, as JSON, what `run.json` and the raised flags say. Nothing writes it b
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
 import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from attacks.errors import BadInput
 from harness.cell import SCHEMAS
 from harness.gates.evidence import Evidence
 from harness.gates.file import plain
+from harness.parquet import decoded, encoded
 from harness.rundir import FORMAT, RunDirectory
 
 KEY = b"robustness baseline"
@@ -62,13 +61,11 @@ def frozen(evidence: Evidence) -> bytes:
     }
     described = {"format": FORMAT, **{key: evidence.description.get(key) for key in DESCRIBED}, "trust": raised}
     table = pa.concat_tables(parts).replace_schema_metadata({KEY: json.dumps(described, sort_keys=True).encode()})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    return encoded(table, compression="zstd")
 
 
 def _part(name: str, rows: pa.Table) -> pa.Table:
-    rows = rows.select(list(KEPT[name]))  # sorted without Arrow's threads, which a process that ends at once may abort on
+    rows = rows.select(list(KEPT[name]))  # sorted without Arrow's threads, see harness.parquet
     rows = rows.take(pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in KEPT[name]]))
     given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in KEPT[name]}}
     columns = [given[field.name] if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]
@@ -83,7 +80,7 @@ def read_baseline(url: str) -> Evidence:
     """
     try:
         with fsspec.open(url, "rb") as file:
-            table = pq.read_table(io.BytesIO(file.read()))
+            table = decoded(file.read())
         described = json.loads((table.schema.metadata or {})[KEY])
         whole = table.schema.remove_metadata().equals(SCHEMA) and _whole(described)
     except (OSError, ValueError, KeyError, TypeError, ImportError, RecursionError, pa.ArrowException) as error:
