@@ -209,9 +209,10 @@ def compare(
 def reproduce(
     study: Annotated[str, typer.Argument(help="fusion, missing, counting or contrastive.")],
     small: Annotated[bool, typer.Option("--small", help="A few minutes: everything runs, its numbers mean nothing.")] = False,
-    work: Annotated[str, typer.Option(help="Where checkpoints and runs are kept; a trial found there is not done again.")] = "results",
+    work: Annotated[str, typer.Option(help="Where checkpoints and runs are kept while a study is made.")] = "results",
     page: Annotated[str | None, typer.Option(help="The page. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")] = None,
     only: Annotated[Many | None, typer.Option(help="One of the study's settings, as digits or '10 %'; may be repeated. [all]")] = None,
+    recorded: Annotated[bool, typer.Option("--recorded", help="Train nothing: the page of the seeds that are recorded whole.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Trials at a time. [one per core; on a GPU 1]", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     data_root: DataRoot = None,
@@ -224,7 +225,7 @@ def reproduce(
     from harness.tasks.dataroot import use
 
     use(data_root)
-    run(Wish(study, small, work, page, tuple(only or ()), jobs, device), _console(Console))
+    run(Wish(study, small, work, page, tuple(only or ()), recorded, jobs, device), _console(Console))
 
 
 @app.command()

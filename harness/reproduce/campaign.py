@@ -12,22 +12,27 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.config import Evaluation
-from harness.evaluate import COMPLETE, evaluate
-from harness.loading import code_hash
+from harness.cost import cost
+from harness.environment import choose_device, device_name
+from harness.evaluate import evaluate
+from harness.loading import code_hash, load_model, load_task
 from harness.models import checkpoint
 from harness.options import plain
 from harness.progress import reporting
 from harness.registry import resolve
+from harness.reproduce.record import SPLIT, Record
 from harness.reproduce.study import SMALL, Effort, Setting, System
-from harness.rundir import RUN_FILE, RunDirectory
+from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.train import Training, train
 
+AT_ONCE = 256
 SAMPLES_SEED = 0  # of which samples are tested: the same for every system and seed, so that all are paired
 
 
@@ -36,7 +41,8 @@ class Trial:
     """One row's work with one seed. Its files carry a key of all that determines them.
 
     Attributes:
-        folder: of the study's work.
+        folder: of the study's work: checkpoints and runs.
+        records: of the study: what its pages are written from.
     """
 
     task: str
@@ -44,6 +50,7 @@ class Trial:
     seed: int
     effort: Effort
     folder: Path
+    records: Path
     key: str
 
     @property
@@ -65,9 +72,12 @@ class Trial:
         return self.checkpoint.with_suffix(".json").exists()
 
     @property
+    def record(self) -> Path:
+        return self.records / f"{self.name}.parquet"
+
+    @property
     def done(self) -> bool:
-        directory = self.directory
-        return bool(directory.files.exists(f"{directory.root}/{RUN_FILE}")) and directory.describe()["status"] == COMPLETE
+        return self.record.exists()
 
     @property
     def training(self) -> Training:
@@ -86,14 +96,17 @@ class Trial:
         )  # fmt: skip
 
 
-def trials(setting: Setting, task: Task, folder: Path, small: bool) -> list[Trial]:
-    """Everything that a setting needs."""
+def trials(setting: Setting, task: Task, folder: Path, records: Path, small: bool) -> list[Trial]:
+    """Everything that a setting needs, seed by seed: of a study that is stopped, the first seeds are whole."""
     effort = SMALL if small else setting.effort
-    return [
-        Trial(setting.task, system, seed, effort, folder, _key(setting.task, system, effort, task))
-        for system in setting.systems
-        for seed in effort.seeds
-    ]
+    keyed = [(system, _key(setting.task, system, effort, task)) for system in setting.systems]
+    return [Trial(setting.task, system, seed, effort, folder, records, key) for seed in effort.seeds for system, key in keyed]
+
+
+def recorded(planned: Sequence[Trial]) -> list[Trial]:
+    """Those of the seeds of which every trial is done."""
+    lacking = {trial.seed for trial in planned if not trial.done}
+    return [trial for trial in planned if trial.seed not in lacking]
 
 
 def _key(name: str, system: System, effort: Effort, task: Task) -> str:
@@ -105,14 +118,28 @@ def _key(name: str, system: System, effort: Effort, task: Task) -> str:
 
 
 def perform(trial: Trial, device: str) -> str:
-    """Train and evaluate, whatever of it is left; the name of the trial."""
+    """Train, evaluate and record, whatever of it is left; the name of the trial."""
     quiet = Console(quiet=True)
     if not trial.trained:
         train(replace(trial.training, device=device), quiet)
     code = evaluate(trial.evaluation.model_copy(update={"device": device}), quiet)
     if code:
         raise BadInput(f"{trial.name} could not be evaluated: {trial.directory.url}/errors says why")
+    found(trial, choose_device(device)).write(trial.record)
     return trial.name
+
+
+def found(trial: Trial, device: torch.device) -> Record:
+    """What a trial that is trained and evaluated has to say; its checkpoint is asked for every test sample."""
+    task = load_task(trial.task)
+    module, split = load_model(str(trial.checkpoint), task, device).module, task.splits["test"]
+    parts = [split.take(rows).to(device) for rows in torch.arange(len(split)).split(AT_ONCE)]
+    with torch.no_grad():
+        scores = torch.cat([task.problem.score(module(part.inputs, None), part.targets) for part in parts])
+    tables = {name: trial.directory.table(name) for name in ("samples", "sweep", "ledger")}
+    tables[SPLIT] = pa.table({"score": scores.double().cpu().numpy()})
+    card, spent = checkpoint.read_card(trial.checkpoint), cost(module.to("cpu"), task, torch.device("cpu"))
+    return Record(tables, {key: card[key] for key in ("metrics", "seconds", "versions")}, spent, device_name(device))
 
 
 def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console) -> None:

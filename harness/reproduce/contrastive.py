@@ -74,7 +74,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
     )
     for name, result in results.items():
         page.heading(name)
-        page.say(f"{len(result.trials[0].effort.seeds)} seeds.")
+        page.say(f"{result.seeds}.")
         if name == "mnist":
             _batches(result, page)
         else:
@@ -134,7 +134,7 @@ def _known(result: Results, named: list[str], page: Page) -> None:
 
 def _robust(result: Results, named: list[str], own: list[str], page: Page) -> None:
     scenarios = [str(each) for each in result.task.scenarios()]
-    page.say(f"Attacked: {result.scores(named[0]).shape[1]} test samples, search `{result.trials[0].effort.search}`.")
+    page.say(f"Attacked: {result.scores(named[0]).shape[1]} test samples, search `{result.effort.search}`.")
     page.table(
         ["robust accuracy", CLEAN, *scenarios],
         [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in named],

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from harness.measures import Array, Estimate, difference
-from harness.reproduce.fusion import spent_on
 from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
@@ -70,10 +69,10 @@ def told(results: Mapping[str, Results], page: Page) -> None:
 def _accuracy(name: str, result: Results, page: Page) -> None:
     groups = result.task.apart
     page.heading(name)
-    page.say(f"{len(result.trials[0].effort.seeds)} seeds; the whole test split.")
+    page.say(f"{result.seeds}; the whole test split.")
     rows = []
     for system in result.setting.systems:
-        cost = spent_on(result, system.name)
+        cost = result.cost(system.name)
         numbers = [of_seeds(result.metric(system.name, f"{metric}_{group}")) for group in groups for metric in ("accuracy", "rmse")]
         rows.append([system.name, f"{cost.parameters:,}", f"{cost.flops / 1e6:.1f}", *numbers, SAYS.get(system.name, "-")])
     head = [f"{metric} {group}" for group in groups for metric in ("ACC", "RMSE")]
@@ -86,7 +85,7 @@ def _accuracy(name: str, result: Results, page: Page) -> None:
 def _robust(name: str, result: Results, page: Page) -> None:
     scenarios = [str(each) for each in result.task.scenarios()]
     systems = [system.name for system in result.setting.systems]
-    effort = result.trials[0].effort
+    effort = result.effort
     page.say(f"Attacked: {result.scores(MOVIE).shape[1]} test samples, search `{effort.search}`.")
     page.table(
         ["ACC", CLEAN, *scenarios],
@@ -170,7 +169,7 @@ def _curves(result: Results, systems: list[str]) -> go.Figure:
 
     scenarios = [str(each) for each in result.task.scenarios()]
     figure = make_subplots(1, len(scenarios), subplot_titles=scenarios, shared_yaxes=True)
-    at = np.linspace(0, result.trials[0].effort.limit, 101)
+    at = np.linspace(0, result.effort.limit, 101)
     for column, scenario in enumerate(scenarios, 1):
         for number, system in enumerate(systems):
             found = result.strengths(system, scenario)

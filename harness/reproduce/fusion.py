@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 from plotly.colors import qualitative
 
 from attacks.scenario import Scenario
-from harness.cost import Cost, cost
-from harness.loading import load_model
+from harness.cost import Cost
 from harness.measures import Array, Estimate, difference
 from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
@@ -131,9 +129,9 @@ def _single_source(name: str, result: Results, page: Page) -> None:
 
 
 def _counted(result: Results) -> str:
-    effort = result.trials[0].effort
+    effort = result.effort
     balls = ", ".join(map(str, _scenarios(result)[0]))
-    return f"{len(effort.seeds)} seeds, {result.scores(RIVALS[0]).shape[1]} test samples, search `{effort.search}`; {balls}."
+    return f"{result.seeds}, {result.scores(RIVALS[0]).shape[1]} test samples, search `{effort.search}`; {balls}."
 
 
 def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
@@ -189,13 +187,13 @@ def _several(result: Results, page: Page) -> None:
 def _bottleneck(result: Results, page: Page) -> None:
     page.heading("Bottleneck against full attention, over the fusion layer")
     page.say(
-        f"On {result.task.name}, complete inputs, {len(result.trials[0].effort.seeds)} seeds, four layers per modality. Late fusion",
+        f"On {result.task.name}, complete inputs, {result.seeds}, four layers per modality. Late fusion",
         "exchanges nothing, so it is one and the same with the bottleneck and without.",
     )
     layers = {"mbt-early": ("0", "bottleneck"), "mbt": ("2", "bottleneck"), "attention-early": ("0", "full"), "attention": ("2", "full")}
     rows = []
     for system in result.setting.systems:
-        spent = spent_on(result, system.name)
+        spent = result.cost(system.name)
         where, kind = layers.get(system.name, ("4 (late)", "none"))
         rows.append([system.name, where, kind, mean_and_spread(result.scores(system.name)), *_costed(spent, result, system.name)])
     page.table(["", "fusion from layer", "attention across modalities", "accuracy", *COSTS], rows)
@@ -211,17 +209,11 @@ def _costed(spent: Cost, result: Results, system: str) -> list[str]:
     return [f"{spent.parameters:,}", f"{spent.flops / 1e6:.2f}", f"{spent.milliseconds:.3f}", f"{result.seconds(system):.0f}"]
 
 
-def spent_on(result: Results, system: str) -> Cost:
-    """What a forward pass of a system costs, on the CPU."""
-    device = torch.device("cpu")
-    return cost(load_model(str(result.checkpoint_of(system).checkpoint), result.task, device).module, result.task, device)
-
-
 def _costs(result: Results, page: Page) -> None:
     page.heading("Cost beside accuracy")
     page.say(
         f"On {result.task.name}. FLOPs are of matrix products, convolutions and attention, a multiply-add as two; time is of one forward",
-        "pass in a batch of 64; training seconds are of trials that share the machine.",
+        "pass in a batch of 64; it and the seconds of training are of trials that share the machine.",
     )
     singles, _ = _scenarios(result)
     rows = []
@@ -229,7 +221,7 @@ def _costs(result: Results, page: Page) -> None:
         if not system.name.startswith(ORACLE):
             worst = np.min([result.scores(system.name, str(s)).mean() for s in singles])
             accuracy = [f"{result.scores(system.name).mean():.3f}", f"{worst:.3f}"]
-            rows.append([system.name, *accuracy, *_costed(spent_on(result, system.name), result, system.name)])
+            rows.append([system.name, *accuracy, *_costed(result.cost(system.name), result, system.name)])
     page.table(["", CLEAN, "worst single source", *COSTS], rows)
 
 
@@ -250,7 +242,7 @@ def _curves(result: Results, systems: Sequence[str], scenarios: Sequence[Scenari
     from plotly.subplots import make_subplots
 
     figure = make_subplots(1, len(scenarios), subplot_titles=[str(s) for s in scenarios], shared_yaxes=True)
-    grid = np.linspace(0, result.trials[0].effort.limit, 81, endpoint=False)
+    grid = np.linspace(0, result.effort.limit, 81, endpoint=False)
     for column, scenario in enumerate(scenarios, 1):
         for number, system in enumerate(systems):
             figure.add_scatter(

@@ -56,7 +56,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
 def _kept(name: str, result: Results, page: Page) -> None:
     named = [system.name for system in result.setting.systems]
     page.heading(f"{name} of the training sound kept")
-    page.say(f"{len(result.trials[0].effort.seeds)} seeds.")
+    page.say(f"{result.seeds}.")
     page.table(
         ["", *CONDITIONS.values(), "s of training"],
         [[each, *(mean_and_spread(result.scores(each, c)) for c in CONDITIONS), f"{result.seconds(each):.0f}"] for each in named],

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import pyarrow as pa
 
 from attacks.errors import BadInput
+from harness.cost import Cost
 from harness.curves import query
-from harness.environment import choose_device
-from harness.loading import load_model
 from harness.measures import Array, contributions
-from harness.models import checkpoint
 from harness.reproduce.campaign import Trial
-from harness.reproduce.study import Setting
+from harness.reproduce.record import SPLIT, Record, read_record
+from harness.reproduce.study import Effort, Setting
 from harness.tasks import Task
 
 CLEAN = "clean"
-AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,24 @@ class Results:
     setting: Setting
     task: Task
     trials: Sequence[Trial]
-    _whole: dict[str, Array] = field(default_factory=dict, init=False)
+    _records: dict[Path, Record] = field(default_factory=dict, init=False)
+
+    @property
+    def effort(self) -> Effort:
+        """That the trials were made with."""
+        return self.trials[0].effort
+
+    @property
+    def seeds(self) -> str:
+        """How many there are, for a reader."""
+        here, planned = len({trial.seed for trial in self.trials}), len(self.effort.seeds)
+        return f"{here} seed{'s' * (here > 1)}" if here == planned else f"**{here} of {planned} seeds: the others are not done**"
+
+    @property
+    def made_with(self) -> tuple[set[str], set[str]]:
+        """The versions of torch and the devices."""
+        records = [self._record(trial) for trial in self.trials]
+        return {record.card["versions"]["torch"] for record in records}, {record.device for record in records}
 
     def scores(self, system: str, condition: str = CLEAN) -> Array:
         """Scores with everything present, or with ``missing NAME``; of a scenario, 1 where strength 1 is withstood."""
@@ -43,19 +59,8 @@ class Results:
         return (self.strengths(system, condition) > 1).astype(float)
 
     def whole(self, system: str) -> Array:
-        """Scores of every sample of the test split, (seeds, samples), in the split's order: asked of the checkpoints, untouched."""
-        if system not in self._whole:
-            self._whole[system] = np.stack([self._asked(trial) for trial in self._of(system)])
-        return self._whole[system]
-
-    def _asked(self, trial: Trial) -> Array:
-        device = choose_device("auto")
-        module, split = load_model(str(trial.checkpoint), self.task, device).module, self.task.splits["test"]
-        parts = [split.take(rows).to(device) for rows in torch.arange(len(split)).split(AT_ONCE)]
-        with torch.no_grad():
-            scores = torch.cat([self.task.problem.score(module(part.inputs, None), part.targets) for part in parts])
-        asked: Array = scores.double().cpu().numpy()
-        return asked
+        """Scores of every sample of the test split, (seeds, samples), in the split's order, untouched."""
+        return np.stack([self._record(trial).tables[SPLIT].column("score").to_numpy() for trial in self._of(system)])
 
     def strengths(self, system: str, scenario: str) -> Array:
         """Critical strengths, upper bounds found by attack; inf where none was found up to the limit."""
@@ -63,8 +68,10 @@ class Results:
 
     def shapley(self, system: str) -> dict[str, float]:
         """Each modality's contribution to the score, the mean over seeds."""
-        found = [next(iter(contributions(trial.directory.table("sweep"), self.task.names).values())) for trial in self._of(system)]
-        return {name: float(np.mean([each[name].value for each in found])) for name in self.task.names}
+        sweeps = [self._record(trial).tables["sweep"] for trial in self._of(system)]
+        named = [sweep.append_column("model", pa.array([system] * len(sweep), pa.string())) for sweep in sweeps]
+        values = [contributions(sweep, self.task.names)[system] for sweep in named]
+        return {name: float(np.mean([each[name].value for each in values])) for name in self.task.names}
 
     def seconds(self, system: str) -> float:
         """Of training, the mean over seeds."""
@@ -78,26 +85,31 @@ class Results:
         """Whether its trials have such a metric."""
         return all(f"test_{name}" in card["metrics"] for card in self._cards(system))
 
-    def checkpoint_of(self, system: str) -> Trial:
-        """The trial of the first seed."""
-        return self._of(system)[0]
+    def cost(self, system: str) -> Cost:
+        """Of a forward pass, as the trial of the first seed found it."""
+        return self._record(self._of(system)[0]).cost
 
-    def _cards(self, system: str) -> list[dict[str, Any]]:
-        return [checkpoint.read_card(trial.checkpoint) for trial in self._of(system)]
+    def _cards(self, system: str) -> list[Mapping[str, Any]]:
+        return [self._record(trial).card for trial in self._of(system)]
+
+    def _record(self, trial: Trial) -> Record:
+        if trial.record not in self._records:
+            self._records[trial.record] = read_record(trial.record)
+        return self._records[trial.record]
 
     def _of(self, system: str) -> list[Trial]:
         return [trial for trial in self.trials if trial.system.name == system]
 
     @cached_property
     def _samples(self) -> list[str]:
-        return sorted(self.trials[0].directory.table("samples").column("sample").to_pylist())
+        return sorted(self._record(self.trials[0]).tables["samples"].column("sample").to_pylist())
 
     def _stacked(self, system: str, table: str, column: str, where: str) -> Array:
         rows = [self._row(trial, table, column, where) for trial in self._of(system)]
         return np.array(rows, dtype=float)
 
     def _row(self, trial: Trial, table: str, column: str, where: str) -> list[float]:
-        found = dict(query(f"select sample, {column} from rows where {where}", rows=trial.directory.table(table)))
+        found = dict(query(f"select sample, {column} from rows where {where}", rows=self._record(trial).tables[table]))
         if missing := [sample for sample in self._samples if sample not in found]:
-            raise BadInput(f"run {trial.directory.url} lacks {len(missing)} samples where {where}: remove that folder and run this again")
+            raise BadInput(f"record {trial.record} lacks {len(missing)} samples where {where}: remove that file and run this again")
         return [found[sample] for sample in self._samples]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from attacks.errors import BadInput, unknown
-from harness.environment import choose_device, device_name, versions
+from harness.environment import choose_device
 from harness.loading import load_task
-from harness.reproduce.campaign import perform_all, trials
+from harness.reproduce.campaign import perform_all, recorded, trials
 from harness.reproduce.contrastive import CONTRASTIVE
 from harness.reproduce.counting import COUNTING
 from harness.reproduce.fusion import FUSION
@@ -35,6 +35,7 @@ class Wish:
         work: where checkpoints and runs are kept; resuming looks there.
         page: where to write; None: docs/results/STUDY.md, of a small one in the folder of its work.
         only: the settings that are done, by name; all if empty.
+        recorded: nothing is trained; the page tells of the seeds whose records are there.
         jobs: trials at a time; None: one per core, on a GPU one.
     """
 
@@ -43,6 +44,7 @@ class Wish:
     work: str = "results"
     page: str | None = None
     only: tuple[str, ...] = ()
+    recorded: bool = False
     jobs: int | None = None
     device: str = "auto"
 
@@ -56,7 +58,7 @@ def reproduce(wish: Wish, console: Console) -> Path:
         the path of the page.
 
     Raises:
-        BadInput: no such study, or a trial cannot be done.
+        BadInput: no such study, nothing in it that can be told, or a trial cannot be done.
     """
     if wish.study not in STUDIES:
         raise unknown("study", wish.study, STUDIES)
@@ -67,9 +69,24 @@ def reproduce(wish: Wish, console: Console) -> Path:
         raise BadInput(f"--page {path}: the page is Markdown, its name ends in .md")
     device = choose_device(wish.device)
     jobs = wish.jobs or (1 if device.type == "cuda" else os.cpu_count() or 1)
-    results, absent = {}, []
+    results, absent = _planned(study, wish, folder, path.parent / "records" / study.name)
+    for line in absent:
+        console.print(line, soft_wrap=True, markup=False)
+    if not results:
+        raise BadInput(f"study {study.name!r} has nothing to tell: {' '.join(absent)}")
+    perform_all([trial for result in results.values() for trial in result.trials], jobs, device.type, console)
+    page = _told(study, wish, results, absent, Page(path))
+    for remark in page.remarks:
+        console.print(remark, soft_wrap=True, markup=False)
+    console.print(f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False)
+    return path
+
+
+def _planned(study: Study, wish: Wish, folder: Path, records: Path) -> tuple[dict[str, Results], list[str]]:
+    """The trials of each setting, and why some settings are left out."""
     if strange := [name for name in wish.only if name not in study.settings]:
         raise unknown("setting", strange[0], study.settings, where=f" of study {study.name!r}")
+    results, absent = {}, []
     for name, setting in study.settings.items():
         if wish.only and name not in wish.only:
             absent.append(f"{name} is left out: it was not asked for.")
@@ -79,30 +96,32 @@ def reproduce(wish: Wish, console: Console) -> Path:
         except NoData as error:
             absent.append(f"{name} is left out: {error}.")
             continue
-        results[name] = Results(setting, task, trials(setting, task, folder, wish.small))
-    for line in absent:
-        console.print(line, soft_wrap=True, markup=False)
-    perform_all([trial for result in results.values() for trial in result.trials], jobs, device.type, console)
-    page = Page(path)
+        planned = trials(setting, task, folder, records, wish.small)
+        if wish.recorded and not (planned := recorded(planned)):
+            absent.append(f"{name} is left out: no seed of it is recorded whole.")
+            continue
+        results[name] = Results(setting, task, planned)
+    return results, absent
+
+
+def _told(study: Study, wish: Wish, results: Mapping[str, Results], absent: Sequence[str], page: Page) -> Page:
     page.heading(f"The {study.name} study", 1)
     if wish.small:
         page.say("**A small run: one epoch, a few samples. It shows that everything works; its numbers mean nothing.**")
     page.say(*absent)
     study.told(results, page)
+    torches, devices = (set[str]().union(*each) for each in zip(*(result.made_with for result in results.values()), strict=True))
     page.heading("How it was made")
     page.say(
-        f"`{_command(wish)}`,",
-        f"torch {versions()['torch']}, {device_name(device)};",
-        "what a trial trained and found lies in the folder of `--work` and is not done again.",
+        f"`{_command(wish)}`, torch {', '.join(sorted(torches))}, {', '.join(sorted(devices))}.",
+        f"What each trial found lies in `records/{study.name}` beside this page: the page is written from that, and what is there is not",
+        "done again. What was trained lies in the folder of `--work`.",
     )
     page.write()
-    for remark in page.remarks:
-        console.print(remark, soft_wrap=True, markup=False)
-    console.print(f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False)
-    return path
+    return page
 
 
 def _command(wish: Wish) -> str:
     """What makes the page anew: the choices that decide its content."""
     only = "".join(f" --only '{name}'" for name in wish.only)
-    return f"python -m harness reproduce {wish.study}{' --small' if wish.small else ''}{only}"
+    return f"python -m harness reproduce {wish.study}{' --small' if wish.small else ''}{' --recorded' if wish.recorded else ''}{only}"

@@ -1,6 +1,7 @@
 """`reproduce`: trials that are done are not done again, and pages say what the runs hold."""
 
 import io
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.loading import with_options
 from harness.measures import Estimate
 from harness.reproduce import campaign, counting, fusion, missing, studies
 from harness.reproduce.page import Page, mean_and_spread, points
+from harness.reproduce.record import read_record
 from harness.reproduce.results import Results
 from harness.reproduce.study import Effort, Setting, Study, System
 from harness.tasks import Task
@@ -66,20 +68,48 @@ def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.Monkey
     trained: list[str] = []
     train = campaign.train
     monkeypatch.setattr(campaign, "train", lambda training, console: (trained.append(training.out or ""), train(training, console))[1])
-    run()
+    page = run()[0].read_text()
     assert not trained
     one = sorted(Path("results/tiny/checkpoints/digits").glob("*.json"))[0]
+    record = Path(f"docs/results/records/tiny/digits/{one.stem}.parquet")
+    before = read_record(record)
+    record.unlink()
+    run()
+    assert not trained and read_record(record).tables["ledger"].equals(before.tables["ledger"]), "taken from the run that is there"
+    record.unlink()
     one.unlink()  # as if killed between weights and card
-    for part in sorted(Path(f"results/tiny/runs/digits/{one.stem}").rglob("*"), reverse=True):
-        part.unlink() if part.is_file() else part.rmdir()
+    shutil.rmtree(f"results/tiny/runs/digits/{one.stem}")
     run()
     assert trained == [str(one.with_suffix(".safetensors"))]
+    shutil.rmtree("results")
+    assert run()[0].read_text() == page and len(trained) == 1, "a page takes no more than its records"
+
+
+def test_a_page_of_what_is_recorded_tells_of_whole_seeds(study: Study) -> None:
+    with pytest.raises(BadInput, match="nothing to tell: here is left out: no seed of it is recorded whole"):
+        run(recorded=True)
+    first = campaign.trials(study.settings["here"], studies.load_task("digits"), Path("results"), Path("docs/results/records/tiny"), False)[
+        0
+    ]
+    campaign.perform(first, "cpu")
+    page = run(recorded=True)[0].read_text()
+    assert "`python -m harness reproduce tiny --recorded`" in page
+    assert Results(study.settings["here"], studies.load_task("digits"), [first]).seeds == "**1 of 2 seeds: the others are not done**"
+    assert mean_and_spread(Results(study.settings["here"], studies.load_task("digits"), [first]).scores("plain", SCENARIO)) in page
+
+
+def test_a_damaged_record_is_named(study: Study) -> None:
+    run()
+    record = next(Path("docs/results/records/tiny/digits").iterdir())
+    record.write_bytes(record.read_bytes()[:-9])
+    with pytest.raises(BadInput, match=rf"record {record} cannot be read .* remove that file"):
+        run()
 
 
 def test_a_setting_of_other_effort_has_trials_of_its_own(study: Study) -> None:
     digits = studies.load_task("digits")
     here = study.settings["here"]
-    keys = {trial.key for small in (False, True) for trial in campaign.trials(here, digits, Path(), small)}
+    keys = {trial.key for small in (False, True) for trial in campaign.trials(here, digits, Path(), Path(), small)}
     assert len(keys) == 2, "a trial of little effort is not taken for one of much"
 
 
@@ -108,6 +138,17 @@ class Known(Results):
     def scores(self, system: str, condition: str = "clean") -> np.ndarray:
         share = self.given[system, condition]
         return np.tile(np.arange(1000) < 1000 * share, (3, 1)).astype(float)
+
+
+class Whole(Results):
+    """Results with scores of the whole test split that are given."""
+
+    def __init__(self, setting: Setting, task: Task, given: Mapping[str, np.ndarray]) -> None:
+        super().__init__(setting, task, [])
+        self.given = given
+
+    def whole(self, system: str) -> np.ndarray:
+        return self.given[system]
 
 
 def test_verdicts_follow_from_the_intervals() -> None:
@@ -150,9 +191,9 @@ def test_every_system_of_every_study_names_what_there_is(name: str) -> None:
 
 def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> None:
     """MoVie is right of all that is simple and nothing else, its rival the other way round."""
-    made = Results(counting.COUNTING.settings["counting"], counting_task(), ())
-    simple = np.array([[group == "simple" for group in made.task.splits["test"].groups]] * 2, float)
-    made._whole.update({counting.MOVIE: simple, "RCN": 1 - simple})
+    setting, task = counting.COUNTING.settings["counting"], counting_task()
+    simple = np.array([[group == "simple" for group in task.splits["test"].groups]] * 2, float)
+    made = Whole(setting, task, {counting.MOVIE: simple, "RCN": 1 - simple})
     assert counting._gain(made, "simple", "RCN").value == 1 and counting._gain(made, "complex", "RCN").value == -1
     own = {system.name: system.recipe for system in counting.counters("epochs=2", "epochs=3&blur=1&mirror=true")}
     assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=3&mirror=true" and own["MoVie"] == "counting?epochs=2"

@@ -1,0 +1,86 @@
+"""Records: what a trial found, in one small file beside the page, committed with it.
+
+A page is written from records alone, and a trial that is recorded is not done again: a study goes on on another day or
+another machine, where its checkpoints and runs are not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from attacks.errors import BadInput
+from harness.cost import Cost
+from harness.parquet import decoded, encoded
+
+KEY = b"record of a trial"
+FORMAT = 1
+SPLIT = "split"  # the table of every sample of the test split, in its order, untouched
+COLUMNS = {
+    "samples": ("sample", "score"),
+    "sweep": ("sample", "schedule", "level", "repeat", "present", "score", "status"),
+    "ledger": ("sample", "scenario", "strength"),
+    SPLIT: ("score",),
+}
+TYPES = {
+    "sample": pa.string(), "score": pa.float64(), "schedule": pa.string(), "level": pa.float64(),
+    "repeat": pa.int64(), "present": pa.string(), "status": pa.string(), "scenario": pa.string(), "strength": pa.float64(),
+}  # fmt: skip
+SCHEMA = pa.schema([("table", pa.string()), *TYPES.items()])
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Of one trial.
+
+    Attributes:
+        tables: `samples`, `sweep` and `ledger` as the run has them, the columns that pages need; `split`: the scores of every
+            test sample, in the split's order, untouched.
+        card: of the checkpoint: its metrics, the seconds of training, the versions.
+        cost: of a forward pass, where the trial was made.
+        device: that it was made on.
+    """
+
+    tables: Mapping[str, pa.Table]
+    card: Mapping[str, Any]
+    cost: Cost
+    device: str
+
+    def write(self, path: Path) -> None:
+        """Whole or not at all."""
+        told = {"format": FORMAT, "card": self.card, "cost": asdict(self.cost), "device": self.device}
+        below = pa.concat_tables([_part(name, self.tables[name]) for name in COLUMNS])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(encoded(below.replace_schema_metadata({KEY: json.dumps(told)}), compression="zstd"))
+        partial.replace(path)
+
+
+def read_record(path: Path) -> Record:
+    """What `Record.write` wrote.
+
+    Raises:
+        BadInput: it is damaged, or of another version.
+    """
+    try:
+        table = decoded(path.read_bytes())
+        told = json.loads((table.schema.metadata or {})[KEY])
+        if not table.schema.remove_metadata().equals(SCHEMA) or told["format"] != FORMAT:
+            raise ValueError("another version")
+        names = table.column("table").to_pylist()
+        rows = {name: [at for at, each in enumerate(names) if each == name] for name in COLUMNS}
+        tables = {name: table.take(rows[name]).select(list(columns)) for name, columns in COLUMNS.items()}
+        return Record(tables, told["card"], Cost(**told["cost"]), told["device"])
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise BadInput(f"record {path} cannot be read ({type(error).__name__}): remove that file, and its trial is done again") from None
+
+
+def _part(name: str, rows: pa.Table) -> pa.Table:
+    given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in COLUMNS[name]}}
+    columns = [given[field.name].cast(field.type) if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]
+    return pa.table(columns, schema=SCHEMA)
