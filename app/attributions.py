@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from app.pictures import DIVERGING, SIZE
 from app.queries import answer
 from app.runs import Run
 from app.tensors import read
 from app.view import figured
+from harness.pictures import DIVERGING, SIZE
 from harness.report import PALETTE
 
 CLEAN, SHOWN = "clean", "shown"

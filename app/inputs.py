@@ -10,13 +10,12 @@ import streamlit as st
 from app.queries import rows
 from app.runs import Run
 from app.tensors import read
-from attacks.errors import BadInput
 from attacks.region import Inputs
+from harness.exhibits import untouched
 from harness.loading import load_task
 from harness.neighbourhood import unlabelled
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, use
-from harness.tasks.task import sample_hashes
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +35,8 @@ def sample_of(run: Run, name: str) -> Sample:
     if data_root() is None:
         use(run.description.get("config", {}).get("data_root"))
     task = _task(run.config["task"], run.config.get("judge", "answers"), str(data_root()))
-    split = task.splits["test"]
-    if name not in split.samples:
-        raise BadInput(f"task {task.name!r} has no sample {name!r} here: its data are not those that the run was made on")
-    batch = split.take([split.samples.index(name)])
     stored = rows(run, "select hash from samples where sample = ? limit 1", (name,))
-    if stored and stored[0]["hash"] != sample_hashes(batch)[0]:
-        raise BadInput(f"sample {name!r} of task {task.name!r} holds other data here than when the run was made")
-    return Sample(task, {key: x[0] for key, x in batch.inputs.items()})
+    return Sample(task, untouched(task, name, stored[0]["hash"] if stored else None))
 
 
 def runs_code(run: Run) -> bool:

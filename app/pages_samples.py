@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from torch import Tensor
 
-from app import attributions, pictures
+from app import attributions
 from app.inputs import Sample, runs_code, sample_of, witness_of
 from app.queries import rows
 from app.runs import Run
@@ -17,6 +17,7 @@ from app.view import EVALUATE, empty, figured, of_a_run, page, plain, said, show
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
+from harness import pictures
 from harness.tasks.modality import Modality
 
 LISTED = 300  # samples of the table

@@ -14,6 +14,7 @@ from plotly.colors import qualitative
 
 from attacks.errors import BadInput
 from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
+from harness.exhibits import shown
 from harness.rundir import RunDirectory
 from harness.summary import Summary, attacked, measures_of, summarise
 
@@ -26,7 +27,8 @@ table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .9rem .25rem 0;
 th {{ border-bottom: 1px solid #999; }} .section td {{ font-weight: 600; padding-top: .8rem; }} .note {{ color: #555; }}
 .panels {{ display: flex; flex-wrap: wrap; }}
 </style></head><body><h1>{title}</h1>{table}{notes}{robust}
-<h2>Average case: fraction missing against score</h2><div class="panels">{missing}</div>{corrupted}</body></html>
+<h2>Average case: fraction missing against score</h2><div class="panels">{missing}</div>{corrupted}
+<h2>Some samples, untouched and attacked</h2>{samples}</body></html>
 """
 ROBUST = '<h2>Worst case: strength against robust score</h2><div class="panels">{}</div>'
 CORRUPTED = '<h2>Average case: severity against score</h2><div class="panels">{}</div>'
@@ -114,10 +116,13 @@ def render(directory: RunDirectory) -> str:
     missing = figures(_levels(missing_curves(sweep)), summary.models, "fraction missing", "score")
     corrupted = figures(_levels(corruption_curves(sweep)), summary.models, "severity", "score")
     script = iter([True])  # the first figure brings the library
-    robust_html, missing_html, corrupted_html = (
-        "".join(plotly.io.to_html(figure, full_html=False, include_plotlyjs=next(script, False)) for figure in panels)
-        for panels in (robust, missing, corrupted)
-    )
+
+    def drawn(figure: go.Figure) -> str:
+        html: str = plotly.io.to_html(figure, full_html=False, include_plotlyjs=next(script, False))
+        return html
+
+    robust_html, missing_html, corrupted_html = ("".join(map(drawn, panels)) for panels in (robust, missing, corrupted))
+    samples_html = "".join(each if isinstance(each, str) else drawn(each) for each in shown(directory))
     return PAGE.format(
         title=escape(f"Run {description['run']} on {description['identity']['config']['task']}"),
         table=_table(summary),
@@ -125,6 +130,7 @@ def render(directory: RunDirectory) -> str:
         robust=ROBUST.format(robust_html) if robust else "",
         missing=missing_html,
         corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
+        samples=samples_html,
     )
 
 

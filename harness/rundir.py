@@ -178,17 +178,22 @@ class RunDirectory:
             raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({type(error).__name__}); {mend}") from None
         return part
 
-    def witnesses(self) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
+    def witnesses(self, stored: bool = False) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
         """Cell by cell, the stored witnesses, none where there are none, and the ledger's rows of that cell.
+
+        Args:
+            stored: leave out the cells that have none.
 
         Raises:
             BadInput: a part is damaged.
         """
-        stored = set(self._parts("witnesses", ".safetensors"))
+        there = set(self._parts("witnesses", ".safetensors"))
         for part in self._parts("ledger"):
             file = part.replace(".parquet", ".safetensors")
+            if stored and file not in there:
+                continue
             try:
-                tensors = from_safetensors(self._read(f"witnesses/{file}")) if file in stored else {}
+                tensors = from_safetensors(self._read(f"witnesses/{file}")) if file in there else {}
             except (SafetensorError, OSError) as error:
                 raise BadInput(f"run {self.url} is damaged: witnesses/{file} cannot be read ({error})") from None
             yield tensors, self._read_part(f"ledger/{part}").to_pylist()

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from app.pictures import coloured, text
 from app.view import figured, plain
+from harness.pictures import coloured, text
 from harness.tasks import Modality
 from tests.app.conftest import PAGES, Opened
 

@@ -1,0 +1,145 @@
+"""Exhibits: samples of a run as a model was shown them, untouched and attacked, for a page that opens without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, TypeAlias
+
+import plotly.graph_objects as go
+from torch import Tensor
+
+from attacks.errors import BadInput
+from attacks.region import Inputs
+from attacks.scenario import parse
+from harness import pictures
+from harness.curves import query
+from harness.loading import load_task
+from harness.rundir import RunDirectory
+from harness.tasks import Task
+from harness.tasks.dataroot import data_root, use
+from harness.tasks.modality import Modality
+from harness.tasks.task import sample_hashes
+
+ENLARGED = 5.0  # the change, beside what it changed
+MODELS = 4  # at most so many samples, each of another model
+
+Drawing: TypeAlias = str | go.Figure
+"""HTML, or a figure that a page draws in its own way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """One sample of one model, as it failed.
+
+    Attributes:
+        row: of the ledger.
+        witness: the attacked modalities, each without the batch's axis.
+    """
+
+    row: Mapping[str, Any]
+    witness: Inputs
+
+
+def untouched(task: Task, name: str, known: str | None) -> Inputs:
+    """The inputs of a test sample, each without the batch's axis.
+
+    Args:
+        known: its hash when the run was made; None where nothing is known.
+
+    Raises:
+        BadInput: the task has no such sample here, or it holds other data than the run saw.
+    """
+    split = task.splits["test"]
+    if name not in split.samples:
+        raise BadInput(f"task {task.name!r} has no sample {name!r} here: its data are not those that the run was made on")
+    batch = split.take([split.samples.index(name)])
+    if known is not None and known != sample_hashes(batch)[0]:
+        raise BadInput(f"sample {name!r} of task {task.name!r} holds other data here than when the run was made")
+    return {key: x[0] for key, x in batch.inputs.items()}
+
+
+def exhibits(directory: RunDirectory) -> list[Exhibit]:
+    """Of each of the first models, the sample with a stored witness that failed soonest under the largest scenario asked for."""
+    asked = directory.describe()["identity"]["scenarios"]
+    largest = max(asked, key=lambda each: len(parse(each).attacked), default="")
+    found: dict[str, Exhibit] = {}
+    for tensors, rows in directory.witnesses(stored=True):
+        kept = {key.split("|")[1] for key in tensors if key.startswith(f"{largest}|")}
+        failed = [row for row in rows if row["scenario"] == largest and row["sample"] in kept and row["strength"] > 0]
+        for row in sorted(failed, key=lambda each: (each["strength"], each["sample"]))[:1]:
+            before = found.get(row["model"])
+            if before is None or row["strength"] < before.row["strength"]:
+                start = f"{largest}|{row['sample']}|"
+                found[row["model"]] = Exhibit(row, {key.removeprefix(start): x for key, x in tensors.items() if key.startswith(start)})
+    models = directory.describe()["identity"]["config"]["model"]
+    return [found[model] for model in models if model in found][:MODELS]
+
+
+def shown(directory: RunDirectory) -> Iterator[Drawing]:
+    """The exhibits of a run, drawn; one sentence where they cannot be: code that only the run names is not run for a page."""
+    chosen = exhibits(directory)
+    if not chosen:
+        yield _note("None: no witness of the largest scenario is stored (--witnesses).")
+        return
+    config = directory.describe()["config"]
+    if ":" in config["task"]:
+        yield _note(f"Not shown: the inputs come from {config['task']}, code that this run names; `dashboard` runs it when it is asked to.")
+        return
+    if data_root() is None:
+        use(config.get("data_root"))
+    try:
+        task = load_task(config["task"])
+        hashes = dict(query("select sample, any_value(hash) from samples group by sample", samples=directory.table("samples")))
+        clean = [untouched(task, each.row["sample"], hashes.get(each.row["sample"])) for each in chosen]
+    except BadInput as error:
+        yield _note(f"Not shown: {error}")
+        return
+    samples = directory.table("samples")
+    for exhibit, inputs in zip(chosen, clean, strict=True):
+        yield from _drawn(exhibit, inputs, task, _said(exhibit, samples))
+
+
+def _said(exhibit: Exhibit, samples: Any) -> str:
+    row = exhibit.row
+    sql = f"select target, prediction from samples where model = '{_quoted(row['model'])}' and sample = '{_quoted(row['sample'])}'"
+    ((target, clean),) = query(sql, samples=samples)
+    return (
+        f"{row['model']}, sample {row['sample']}: the target is {target:.4g}, untouched it answers {clean:.4g}, attacked "
+        f"{row['prediction']:.4g}. Critical strength {row['strength']:.4g} under {row['scenario']}, found by attack."
+    )
+
+
+def _quoted(name: str) -> str:
+    return name.replace("'", "''")
+
+
+def _drawn(exhibit: Exhibit, inputs: Inputs, task: Task, said: str) -> Iterator[Drawing]:
+    yield f"<h3>{escape(exhibit.row['model'])}, {escape(exhibit.row['sample'])}</h3>{_note(said)}"
+    for modality in task.modalities:
+        moved = exhibit.witness.get(modality.name)
+        yield f"<h4>{escape(modality.name)}{'' if moved is None else ', attacked'}</h4>"
+        yield from _input(modality, inputs[modality.name], moved)
+
+
+def _input(modality: Modality, clean: Tensor, moved: Tensor | None) -> Iterator[Drawing]:
+    if pictures.is_tokens(modality, clean):
+        yield "".join(pictures.text(modality, clean, x) for x in _both(clean, moved))
+        return
+    yield pictures.side_by_side(modality, clean, moved, ENLARGED)
+    if pictures.is_wave(modality):
+        yield "".join(_sound(modality, x) for x in _both(clean, moved))
+
+
+def _both(clean: Tensor, moved: Tensor | None) -> Sequence[Tensor]:
+    return [clean] if moved is None else [clean, moved]
+
+
+def _sound(modality: Modality, x: Tensor) -> str:
+    return f'<audio controls src="data:audio/wav;base64,{base64.b64encode(pictures.playable(modality, x)).decode()}"></audio>'
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'

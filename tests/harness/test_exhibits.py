@@ -1,0 +1,90 @@
+"""The report shows some samples as they failed, and runs no code that only a run names."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+import soundfile
+import torch
+from rich.console import Console
+
+from attacks.errors import BadInput
+from harness.config import Evaluation
+from harness.evaluate import evaluate
+from harness.exhibits import exhibits, shown, untouched
+from harness.report import render
+from harness.rundir import RunDirectory
+from harness.tasks import Task
+
+JOINT = "audio@linf:0.005 + image@linf:1.6 + text@tokens:1"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("exhibits") / "run"
+    config = Evaluation(
+        model=("concat", "late"), samples=6, batch_size=3, search="fast", schedule=("mcar:0",), repeats=1, witnesses="all", trust=False,
+        out=str(run),
+    )  # fmt: skip
+    assert evaluate(config, Console(quiet=True)) == 0
+    return run
+
+
+@pytest.fixture
+def copied(made: Path, tmp_path: Path) -> RunDirectory:
+    return RunDirectory(shutil.copytree(made, tmp_path / "run").as_posix())
+
+
+def test_each_model_shows_what_failed_soonest_under_the_largest_scenario(made: Path) -> None:
+    directory = RunDirectory(str(made))
+    found = exhibits(directory)
+    ledger = [row for row in directory.table("ledger").to_pylist() if row["scenario"] == JOINT and row["strength"] > 0]
+    assert [each.row["model"] for each in found] == ["concat", "late"]
+    for each in found:
+        assert each.row["strength"] == min(row["strength"] for row in ledger if row["model"] == each.row["model"])
+        assert each.row["scenario"] == JOINT and set(each.witness) == {"image", "audio", "text"}
+
+
+def test_what_is_drawn_is_the_sample_and_its_witness(made: Path, digits: Task) -> None:
+    directory = RunDirectory(str(made))
+    drawn, first = list(shown(directory)), exhibits(directory)[0]
+    clean = untouched(digits, first.row["sample"], None)
+    picture = next(each for each in drawn if isinstance(each, go.Figure))
+    for trace, x in zip(picture.data[:2], (clean["image"], first.witness["image"]), strict=True):
+        assert torch.equal(torch.tensor(trace.z).reshape(x.shape), x)
+    waves = re.findall(r"data:audio/wav;base64,([^\"]+)", "".join(each for each in drawn if isinstance(each, str)))
+    heard = [torch.tensor(soundfile.read(io.BytesIO(base64.b64decode(wave)), dtype="float32")[0]) for wave in waves[:2]]
+    assert torch.allclose(heard[0], clean["audio"], atol=1e-4) and torch.allclose(heard[1], first.witness["audio"], atol=1e-4)
+    page = render(directory)
+    assert all(wave in page for wave in waves) and f"{first.row['strength']:.4g} under {JOINT}" in page
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"?http", page) and page.count("plotly.js v") == 1, "one copy of the library, and none from a network"
+
+
+def test_a_run_without_witnesses_says_how_to_have_samples(copied: RunDirectory) -> None:
+    shutil.rmtree(f"{copied.root}/witnesses")
+    assert [each for each in shown(copied) if "no witness" in str(each) and "--witnesses" in str(each)]
+
+
+@pytest.mark.parametrize("task", ["evil.py:task", "evil:task", "evil.py:task?x=1"])
+def test_code_that_only_the_run_names_is_not_run(copied: RunDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str) -> None:
+    (tmp_path / "evil.py").write_text("raise SystemExit('run')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    described = json.loads(Path(copied.root, "run.json").read_text())
+    described["config"]["task"] = task
+    Path(copied.root, "run.json").write_text(json.dumps(described))
+    (said,) = shown(copied)
+    assert "code that this run names" in str(said) and "run</" not in str(said)
+
+
+def test_other_data_under_the_same_name_are_not_shown(digits: Task, copied: RunDirectory) -> None:
+    name = digits.splits["test"].samples[0]
+    with pytest.raises(BadInput, match="holds other data here"):
+        untouched(digits, name, "another")
+    with pytest.raises(BadInput, match="has no sample 'nobody' here"):
+        untouched(digits, "nobody", None)
