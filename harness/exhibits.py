@@ -120,7 +120,9 @@ def _drawn(exhibit: Exhibit, inputs: Inputs, task: Task, said: str) -> Iterator[
     yield f"<h3>{escape(exhibit.row['model'])}, {escape(exhibit.row['sample'])}</h3>{_note(said)}"
     for modality in task.modalities:
         moved = exhibit.witness.get(modality.name)
-        yield f"<h4>{escape(modality.name)}{'' if moved is None else ', attacked'}</h4>"
+        if moved is not None and moved.equal(inputs[modality.name]):
+            moved = None  # the attack could do without it
+        yield f"<h4>{escape(modality.name)}, {'untouched' if moved is None else 'attacked'}</h4>"
         yield from _input(modality, inputs[modality.name], moved)
 
 

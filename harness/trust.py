@@ -144,8 +144,16 @@ def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
 
 
 def flag_lines(trust: Trust) -> list[str]:
-    """One line per raised flag."""
-    return [f"{model}, {scenario}: {name} — {why}" for model, scenario, name, why in _raised(trust)]
+    """One line per raised flag; where several scenarios of a model raise it for the same reason, one for all of them."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for model, scenario, name, why in _raised(trust):
+        alike.setdefault((model, name, why), []).append(scenario)
+    return [f"{model}, {_named(scenarios)}: {name} — {why}" for (model, name, why), scenarios in alike.items()]
+
+
+def _named(scenarios: Sequence[str]) -> str:
+    first, *others = sorted(scenarios, key=lambda each: (each.count("+"), each))
+    return f"{first} and {len(others)} other scenario{'s' * (len(others) > 1)}" if others else first
 
 
 def _raised(trust: Trust) -> Iterator[tuple[str, str, str, str]]:
