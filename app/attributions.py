@@ -13,8 +13,7 @@ from app.pictures import DIVERGING, SIZE
 from app.queries import answer
 from app.runs import Run
 from app.tensors import read
-from app.view import figured
-from harness.report import PALETTE
+from harness.report import PALETTE, figured
 
 CLEAN, SHOWN = "clean", "shown"
 BOXES = "boxes"

@@ -17,6 +17,11 @@ class ModelBroke(BadInput):
     """The model answers NaN on inputs that an attack made; other models of the same run are none the worse."""
 
 
+def plain(text: str) -> str:
+    """A text on one line, without what a terminal, XML or a page would take for more than text."""
+    return "".join(each if each.isprintable() else "�" for each in " ".join(text.split()))
+
+
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BadInput:
     """The error for a name that is not among `known`, with the close matches.
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from attacks.errors import BadInput, unknown
 from attacks.search import DEFAULT_LIMIT
+from harness.yamlfile import MAX_BYTES, loaded
 
 DEFAULT_MODELS = ("early", "concat", "mean", "late")
 DEFAULT_SCHEDULES = ("mcar:0,0.2,0.4,0.6,0.8",)
@@ -139,11 +140,10 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> Evaluation:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text()) or {}
-    except (OSError, UnicodeDecodeError) as error:
+        with file.open("rb") as opened:
+            content = loaded(opened.read(MAX_BYTES + 1), f"configuration {file}") or {}
+    except OSError as error:
         raise BadInput(f"configuration {file} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"configuration {file} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise BadInput(f"configuration {file} must hold keys and values, such as 'task: digits'")
     return content

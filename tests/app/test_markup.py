@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from app.pictures import coloured, text
-from app.view import figured, plain
+from app.view import plain
+from harness.report import figured
 from harness.tasks import Modality
 from tests.app.conftest import PAGES, Opened
 
