@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -90,11 +91,17 @@ def _config(directory: RunDirectory, description: Mapping[str, Any], code: Colle
     except ValueError as error:
         said = str(error).splitlines()[0]
         raise BadInput(f"run {directory.url} cannot be re-checked: its run.json has no whole configuration ({said})") from None
-    unnamed = sorted({place for text in (config.task, *config.model) if (place := code_of(text)) is not None} - set(code))
+    named = set(map(_resolved, code))
+    asked = {place for text in (config.task, *config.model) if (place := code_of(text)) is not None}
+    unnamed = sorted(place for place in asked if _resolved(place) not in named)
     if unnamed:
         flags = " ".join(f"--code {place!r}" for place in unnamed)
         raise BadInput(f"run {directory.url} names code that would be run here: if you trust that, name it, too, {flags}")
     return config
+
+
+def _resolved(place: str) -> str:
+    return str(Path(place).resolve()) if place.endswith(".py") else place
 
 
 def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int) -> bool:

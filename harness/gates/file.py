@@ -16,7 +16,7 @@ import fsspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from attacks.errors import BadInput, plain, unknown
+from attacks.errors import BadInput, plain, shown, unknown
 from attacks.scenario import parse
 from harness.yamlfile import MAX_BYTES, loaded
 
@@ -181,7 +181,7 @@ def parse_gates(content: bytes, where: str) -> GatesFile:
     for keys, known, place in _keys(found):
         for key in keys:
             if key not in known:
-                raise BadInput(f"{where}{place}: {unknown('key', plain(str(key))[:80], known)}")
+                raise BadInput(f"{where}{place}: {unknown('key', key if isinstance(key, str) else shown(key), known)}")
     try:
         gates = GatesFile.model_validate(found)
     except ValidationError as error:
@@ -225,6 +225,6 @@ def _said(error: ValidationError) -> str:
     place = [part for part in first["loc"] if part != "gates"]
     number = f", gate {place[0] + 1}" if place and isinstance(place[0], int) else ""
     key = next((part for part in place if isinstance(part, str)), None)
-    value = plain(repr(first["input"])[:80]) if not isinstance(first["input"], dict) else ""
+    value = shown(first["input"]) if not isinstance(first["input"], dict) else ""
     named = f", {key}{f' = {value}' if value and first['type'] != 'missing' else ''}" if key else ""
     return f"{number}{named}: {plain(first['msg'].removeprefix('Value error, '))[:500]}"
