@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import plotly.io
 from plotly.colors import qualitative
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.files import write_url
 from harness.rundir import RunDirectory
@@ -94,12 +94,12 @@ def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _code(text: str) -> str:
     """A name as code: nothing in it is markup, and no @ calls a user of GitHub."""
-    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _marked(text: str) -> str:
     """Prose that Markdown shows as it is, without calling a user by an @."""
-    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(text.split())).replace("@", "<span>@</span>")
+    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", plain(text)).replace("@", "<span>@</span>")
 
 
 def render(directory: RunDirectory) -> str:

@@ -155,7 +155,9 @@ def _reference(modality: Modality, name: str) -> Reference:
 
 
 def _corrupted(rule: Rule, x: Tensor, real: Tensor | None, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
-    """One sample; its padding stays. Of a sequence, the rule sees the real positions only."""
+    """One sample; its padding stays. Of a sequence, the rule sees the real positions only; of nothing, nothing is left."""
+    if not x.numel():
+        return x
     if real is None or real.ndim > 1:
         result = _checked(rule(x.clone(), severity, modality, generator), x, modality)
         return result if real is None else torch.where(real.reshape(*real.shape, *[1] * (x.ndim - real.ndim)), result, x)

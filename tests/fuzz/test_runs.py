@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +23,7 @@ from harness.gates.baseline import evidence_at, frozen
 from harness.gates.compare import compare
 from harness.gates.decide import decide
 from harness.gates.evidence import Evidence
-from harness.gates.file import Gate, gate_of
+from harness.gates.file import gate_of
 from harness.parquet import encoded
 from harness.report import as_markdown, render
 from harness.summary import measures_of, summarise
@@ -37,6 +40,9 @@ JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
     lambda each: st.one_of(st.lists(each, max_size=3), st.dictionaries(st.text(max_size=5), each, max_size=3)), max_leaves=6,
 )  # fmt: skip
+FLAGS = st.fixed_dictionaries({"raised": st.booleans(), "value": st.floats(), "why": st.text(max_size=5)}, optional={"more": JSON})
+ALMOST = st.fixed_dictionaries({"m": st.fixed_dictionaries({IMAGE: st.one_of(JSON, st.fixed_dictionaries({"random": FLAGS}))})})
+TRUST = st.one_of(JSON, ALMOST).map(lambda value: json.dumps(value).encode())
 WHOLE = description(["m"])
 PATHS = [(key,) for key in WHOLE] + [("identity", key) for key in WHOLE["identity"]] + [("config", key) for key in WHOLE["config"]]
 PATHS += [("identity", "config", key) for key in WHOLE["identity"]["config"]]
@@ -62,16 +68,13 @@ def test_any_description_is_read_or_refused(path: tuple[str, ...], value: Any, g
     result_or_refusal(lambda: list(recheck(SMALL)))
 
 
-@fuzzed("trust files", value=st.one_of(JSON, st.fixed_dictionaries({"m": st.fixed_dictionaries({IMAGE: JSON})})), raw=st.binary(max_size=9))
-def test_any_trust_is_read_or_refused(value: Any, raw: bytes) -> None:
+@fuzzed("trust files", content=st.one_of(TRUST, st.binary(max_size=9), st.just(b"[" * 50_000)))
+def test_any_trust_is_read_or_refused(content: bytes) -> None:
+    (HERE / "small" / "trust.json").write_bytes(content)
     SMALL.note(WHOLE)
-    for content in (json.dumps(value).encode(), raw, b"[" * 100_000):
-        (HERE / "small" / "trust.json").write_bytes(content)
-        result_or_refusal(decide, [gate_of(model="m", scenario=IMAGE, min=0.5)], result_or_refusal(Evidence.of_run, SMALL) or held_one())
-
-
-def held_one() -> Evidence:
-    return held("m", Outcomes([1.0] * 5, {IMAGE: [1.0] * 5}))
+    evidence = result_or_refusal(Evidence.of_run, SMALL)
+    if evidence is not None:
+        result_or_refusal(decide, [gate_of(model="m", scenario=IMAGE, min=0.5)], evidence)
 
 
 PART = next((HERE / "small" / "ledger").glob("*.parquet"))
@@ -145,11 +148,12 @@ def runs(draw: st.DrawFn) -> dict[str, Outcomes]:
     return {name: draw(outcomes(samples)) for name in sorted(names)}
 
 
+MEDIANS, WORST = {"measure": "median critical strength"}, {"measure": "worst modality"}
 GATES = st.sampled_from(
     [
-        {"min": 0.5}, {"scenario": IMAGE, "min": 0.5}, {"scenario": IMAGE, "strength": 0.0, "max": 0.5}, {"max_drop": 0.1},
-        {"scenario": IMAGE, "measure": "median critical strength", "min": 1.0}, {"measure": "worst modality", "min": 0.1},
-        {"scenario": BOTH, "measure": "median critical strength", "max_drop": 0.5}, {"measure": "worst modality", "strength": 1.0, "min": 0.1},
+        {"min": 0.5}, {"max_drop": 0.1}, {"scenario": IMAGE, "min": 0.5}, {"scenario": IMAGE, "strength": 0.0, "max": 0.5},
+        {**MEDIANS, "scenario": IMAGE, "min": 1.0}, {**MEDIANS, "scenario": BOTH, "max_drop": 0.5},
+        {**WORST, "min": 0.1}, {**WORST, "strength": 1.0, "min": 0.1}, {**WORST, "max_drop": 0.1},
         {"schedule": "mcar", "rate": 0.5, "min": 0.5}, {"schedule": "mcar", "measure": "area", "max_drop": 0.1},
         {"corruption": "image@noise", "severity": 1, "max": 0.9}, {"scenario": IMAGE, "measure": "gap to the oracle", "max": 0.5},
     ]
@@ -159,21 +163,18 @@ GATES = st.sampled_from(
 @fuzzed("tables of runs", models=runs(), gates=st.lists(GATES, min_size=1, max_size=3))
 def test_any_tables_are_shown_and_decided(models: dict[str, Outcomes], gates: list[dict[str, Any]]) -> None:
     """Rows that can be are never refused by a view; a gate may ask for what the run does not have."""
+    shutil.rmtree(HERE / "run", ignore_errors=True)
     directory = make_run(HERE / "run", models)
-    summary = summarise(directory)
-    assert summary.models == list(models)
-    measures_of(directory)
-    shown = as_markdown(directory)
-    assert "<b>" not in shown and "\x1b" not in shown
-    evidence = Evidence.of_run(directory)
-    (HERE / "frozen.parquet").write_bytes(frozen(evidence))
-    again = evidence_at(str(HERE / "frozen.parquet"))
-    compare(again, evidence)
-    for model in models:
-        wanted = [gate_of(model=model, **gate) for gate in gates]
-        assert result_or_refusal(decide, wanted, evidence, again) is None or True
-    for part in directory.root and Path(directory.root).rglob("*.parquet"):
-        part.unlink()
+    with patch("harness.measures.RESAMPLES", 20), patch("harness.gates.paired.RESAMPLES", 20):  # how many is not what is tested
+        assert summarise(directory).models == list(models)
+        shown = re.sub(r"`[^`]*`", "", as_markdown(directory))
+        assert "<b>" not in shown and "\x1b" not in shown
+        evidence = Evidence.of_run(directory)
+        (HERE / "frozen.parquet").write_bytes(frozen(evidence))
+        again = evidence_at(str(HERE / "frozen.parquet"))
+        compare(again, evidence)
+        for model in models:
+            result_or_refusal(decide, [gate_of(model=model, **gate) for gate in gates], evidence, again)
 
 
 @fuzzed("rows that cannot be", oddity=ODDITIES)
@@ -186,8 +187,8 @@ def test_odd_rows_are_shown_or_refused(oddity: tuple[str, str, Any]) -> None:
     SMALL.note(WHOLE)
     SMALL.note_trust({})
     try:
-        result_or_refusal(summarise, SMALL)
-        result_or_refusal(measures_of, SMALL)
+        with patch("harness.measures.RESAMPLES", 20):
+            result_or_refusal(measures_of, SMALL)
         result_or_refusal(render, SMALL)
         evidence = result_or_refusal(Evidence.of_run, SMALL)
         if evidence is not None:
@@ -217,14 +218,10 @@ def _holds(point: Point) -> bool:
 
 @fuzzed("gates on rows", outcome=st.integers(1, 40).flatmap(outcomes), gate=GATES, seed=st.integers(0, 9))
 def test_verdicts_do_not_depend_on_the_order_of_rows(outcome: Outcomes, gate: dict[str, Any], seed: int) -> None:
-    evidence, asked = held("m", outcome), [_gate(gate)]
+    evidence, asked = held("m", outcome), [gate_of(model="m", **gate)]
     order = {name: np.random.default_rng(seed).permutation(len(table)) for name, table in evidence.tables.items()}
     mixed = Evidence(
         "run", evidence.description, {name: table.take(order[name]) for name, table in evidence.tables.items()}, evidence.trust
     )
     found = [result_or_refusal(decide, asked, each, evidence) for each in (evidence, mixed)]
     assert found[0] == found[1]
-
-
-def _gate(keys: dict[str, Any]) -> Gate:
-    return gate_of(model="m", **keys)
