@@ -66,8 +66,12 @@ class RunDirectory:
         elif self._holds_something():
             raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
         self._claim()
-        self.note(description)
-        self._drop_orphans()
+        try:
+            self.note(description)
+            self._drop_orphans()
+        except BadInput:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let other processes write here again; the end of the process does the same."""
