@@ -9,6 +9,8 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from attacks.errors import BadInput
+
 PARTIAL = ".partial"  # ends the name of a file that is being written
 DEVICES = Path("/dev")
 
@@ -61,13 +63,22 @@ def write_url(url: str, content: bytes) -> None:
     write_to(files, path, content)
 
 
-def ways_out(folder: Path, root: Path | None = None) -> Iterator[Path]:
-    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies outside `root`, pipes, devices.
+def refuse_ways_out(folder: Path, what: str) -> None:
+    """Refuse a folder that leads out of itself, or holds what is never read to its end; `what` begins the sentence.
 
     Raises:
-        OSError: a folder cannot be read.
+        BadInput: it does, or cannot be read.
     """
-    root = root or folder
+    try:
+        way = next(_ways_out(folder, folder), None)
+    except OSError as error:
+        raise BadInput(f"{what} cannot be read: {error.strerror or error}") from None
+    if way is not None:
+        raise BadInput(f"{what}: {way.relative_to(folder)} is no file of its own but a link or a pipe: remove it")
+
+
+def _ways_out(folder: Path, root: Path) -> Iterator[Path]:
+    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies outside `root`, pipes, devices."""
     with os.scandir(folder) as entries:
         for entry in entries:
             place = Path(entry.path)
@@ -75,7 +86,7 @@ def ways_out(folder: Path, root: Path | None = None) -> Iterator[Path]:
                 if not _ends_in(place, root):
                     yield place
             elif entry.is_dir():
-                yield from ways_out(place, root)
+                yield from _ways_out(place, root)
             elif not entry.is_file():
                 yield place
 

@@ -24,10 +24,10 @@ from torch import Tensor
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
-from harness.files import PARTIAL, ways_out, write_to
+from harness.files import PARTIAL, refuse_ways_out, write_to
 from harness.ledger import LEDGER
 from harness.parquet import decoded, encoded
-from harness.sound import description_faults, row_faults, trusted
+from harness.sound import description_faults, differences, row_faults, trusted
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
@@ -229,7 +229,7 @@ class RunDirectory:
     def _refuse_another(self, here: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         if here.get("run") == wanted["run"]:
             return
-        differing = _differences(here.get("identity", {}), wanted["identity"])
+        differing = differences(here.get("identity", {}), wanted["identity"])
         raise BadInput(
             f"--out {self.url} holds a run of another configuration (it differs in {', '.join(differing)}): name a new directory"
         )
@@ -267,20 +267,9 @@ class RunDirectory:
             self.files.rm(f"{self.root}/{name}")
 
     def _refuse_ways_out(self) -> None:
-        """A run from elsewhere may hold links to files that are not its own, and pipes that are never read to their end.
-
-        Raises:
-            BadInput: it does, on a local disk.
-        """
-        if not self._local or not self.files.isdir(self.root):
-            return
-        root = Path(self.root).resolve()
-        try:
-            way = next(ways_out(root), None)
-        except OSError as error:
-            raise BadInput(f"run {self.url} cannot be read: {error.strerror or error}") from None
-        if way is not None:
-            raise BadInput(f"run {self.url}: {way.relative_to(root)} is no file of its own but a link or a pipe: remove it")
+        """A run from elsewhere may hold links to files that are not its own; other file systems than local ones know none."""
+        if self._local and self.files.isdir(self.root):
+            refuse_ways_out(Path(self.root).resolve(), f"run {self.url}")
 
     @property
     def _local(self) -> bool:
@@ -306,10 +295,3 @@ def _schema(table: str) -> pa.Schema:
 
 def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
     return encoded(pa.Table.from_pylist(rows, schema))
-
-
-def _differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The keys whose values differ, those of the configuration by their own names."""
-    flat = [{**side, **side.get("config", {}), "config": None} for side in (here, wanted)]
-    keys = {key for side in flat for key in side}
-    return sorted(key for key in keys if flat[0].get(key) != flat[1].get(key)) or ["its identity"]

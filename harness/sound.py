@@ -130,3 +130,10 @@ def _within(name: str, values: pa.ChunkedArray, low: float, high: float, infinit
     ends = pc.min_max(values).as_py()
     fits = not values.null_count and not pc.any(pc.is_nan(values)).as_py() and low <= ends["min"] and ends["max"] <= high
     return "" if fits and (infinite or ends["max"] < math.inf) else f"a {name} that is none"
+
+
+def differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ, those of the configuration by their own names."""
+    flat = [{**side, **side.get("config", {}), "config": None} for side in (here, wanted)]
+    keys = {key for side in flat for key in side}
+    return sorted(key for key in keys if flat[0].get(key) != flat[1].get(key)) or ["its identity"]
