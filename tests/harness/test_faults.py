@@ -2,9 +2,11 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,12 @@ class Raises(Linear):
             raise ZeroDivisionError("a fault of the model")
         return super().forward(inputs, present)
 
+class Slow(Linear):
+    def forward(self, inputs, present=None):
+        time.sleep(0.005)
+        return super().forward(inputs, present)
+
+def slow(task): return Slow()
 def nan(task): return Nan()
 def raises(task): return Raises()
 def build(task): return Linear()
@@ -151,6 +159,23 @@ def test_a_model_that_breaks_on_one_sample_costs_its_cell_and_the_rest_goes_on(h
     assert why in next((here / "run" / "errors").iterdir()).read_text()
     sound = subprocess.run([*command[:-1], "sound", "--model", "mine.py:build"], capture_output=True, check=False)
     assert sound.returncode == 0
+
+
+def test_an_interrupted_run_goes_on_to_the_same_ledger(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what starts the tests in the background may have it ignored
+    command = [sys.executable, "-m", "harness", *COMMAND, "--model", "mine.py:slow"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeding) as process:
+        assert process.stderr is not None
+        while not list(here.glob("run/ledger/*.parquet")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130 and said == "interrupted; the same command goes on where it stopped\n"
+    assert 0 < len({row["sample"] for row in rows()}) < 12, "it was interrupted on its way"
+    assert run(monkeypatch, *COMMAND, "--model", "mine.py:slow") == 0
+    assert run(monkeypatch, *COMMAND[:-1], "whole", "--model", "mine.py:slow") == 0
+    strip = [[{**row, "run": ""} for row in rows(out)] for out in ("run", "whole")]
+    assert strip[0] == strip[1]
 
 
 def test_a_cell_done_twice_leaves_the_same_bytes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
