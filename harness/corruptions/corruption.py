@@ -155,9 +155,7 @@ def _reference(modality: Modality, name: str) -> Reference:
 
 
 def _corrupted(rule: Rule, x: Tensor, real: Tensor | None, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
-    """One sample; its padding stays. Of a sequence, the rule sees the real positions only; of nothing, nothing is left."""
-    if not x.numel():
-        return x
+    """One sample; its padding stays. Of a sequence, the rule sees the real positions only."""
     if real is None or real.ndim > 1:
         result = _checked(rule(x.clone(), severity, modality, generator), x, modality)
         return result if real is None else torch.where(real.reshape(*real.shape, *[1] * (x.ndim - real.ndim)), result, x)
@@ -178,8 +176,8 @@ def _checked(result: object, x: Tensor, modality: Modality) -> Tensor:
     if not isinstance(result, Tensor) or result.shape != x.shape:
         shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         raise BadInput(f"a sample of shape {tuple(x.shape)} must come back in that shape, not as {shape}")
-    if bool(result.isnan().any()):
-        raise BadInput(f"{int(result.isnan().sum())} values came back as NaN")
+    if not bool(result.isfinite().all()):
+        raise BadInput(f"{int((~result.isfinite()).sum())} values came back as NaN or infinite")
     low, high = ends(x, modality)
     return result.to(x).clamp(low, high)
 

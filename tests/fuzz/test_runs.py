@@ -133,11 +133,13 @@ def outcomes(draw: st.DrawFn, samples: int) -> Outcomes:
     """What one model did on so many samples."""
     many = st.lists(SCORES, min_size=samples, max_size=samples)
     strengths = st.lists(STRENGTHS, min_size=samples, max_size=samples)
-    swept = {(name, level): draw(many) for name in ("mcar", "fixed(image)", "image@noise") for level in draw(LEVELS)}
+    swept = {(name, level): draw(many) for name in ("mcar", "fixed(image)") for level in draw(LEVELS)}
+    swept |= {("image@noise", level): draw(many) for level in draw(SEVERITIES)}
     return Outcomes(draw(many), {scenario: draw(strengths) for scenario in (IMAGE, BOTH)}, swept, draw(st.integers(0, samples)))
 
 
 LEVELS = st.sets(st.sampled_from([0.0, 0.5, 1.0]), max_size=3).map(sorted)
+SEVERITIES = st.sets(st.sampled_from([0.0, 1.0, 5.0]), max_size=3).map(sorted)
 
 
 @st.composite
