@@ -12,9 +12,8 @@ from torch import Tensor
 from app.queries import answer
 from app.runs import Run
 from app.tensors import read
-from app.view import figured
 from harness.pictures import DIVERGING, SIZE
-from harness.report import PALETTE
+from harness.report import PALETTE, figured
 
 CLEAN, SHOWN = "clean", "shown"
 BOXES = "boxes"

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from app.view import figured
 from harness.curves import Point
-from harness.report import PALETTE, figures
+from harness.report import PALETTE, figured, figures
 
 HEIGHT = 440
 

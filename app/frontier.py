@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from app.figures import HEIGHT, colour
 from app.queries import kept, rows
 from app.runs import Run
-from app.view import figured
 from attacks.scenario import Scenario, parse
+from harness.report import figured
 
 FEWEST = 3  # rays that make a frontier
 Kind = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]

@@ -14,6 +14,7 @@ from attacks.region import Inputs
 from harness.exhibits import untouched
 from harness.loading import load_task
 from harness.neighbourhood import unlabelled
+from harness.registry import code_of
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, use
 
@@ -41,7 +42,7 @@ def sample_of(run: Run, name: str) -> Sample:
 
 def runs_code(run: Run) -> bool:
     """Whether showing the run's inputs means running a file or module that the run names, and not a task of ours."""
-    return ":" in run.config["task"]
+    return code_of(run.config["task"]) is not None
 
 
 def witness_of(run: Run, row: dict[str, Any]) -> Inputs:

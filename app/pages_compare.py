@@ -10,7 +10,8 @@ import streamlit as st
 
 from app.pairs import apart, changed, differences
 from app.runs import Run
-from app.view import EVALUATE, addresses, empty, figured, no_runs, note_of, page, readable, said, shown, taken_away
+from app.view import EVALUATE, addresses, empty, no_runs, note_of, page, readable, said, shown, taken_away
+from harness.report import figured
 
 SIDES = ("A", "B")
 

@@ -13,11 +13,12 @@ from app import attributions
 from app.inputs import Sample, runs_code, sample_of, witness_of
 from app.queries import rows
 from app.runs import Run
-from app.view import EVALUATE, empty, figured, of_a_run, page, plain, said, shown, taken_away
+from app.view import EVALUATE, empty, of_a_run, page, plain, said, shown, taken_away
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
 from harness import pictures
+from harness.report import figured
 from harness.tasks.modality import Modality
 
 LISTED = 300  # samples of the table

@@ -12,8 +12,9 @@ import streamlit as st
 from app.figures import heat
 from app.queries import trust
 from app.runs import GATES_FILE, Run
-from app.view import EVALUATE, empty, figured, of_a_run, page, said, shown, taken_away
+from app.view import EVALUATE, empty, of_a_run, page, said, shown, taken_away
 from attacks.errors import BadInput
+from harness.report import figured
 from harness.trust import INFORMATIVE
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}

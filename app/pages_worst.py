@@ -16,10 +16,11 @@ from app import frontier
 from app.figures import colour, curve
 from app.queries import answer, kept, rows, trust
 from app.runs import Run
-from app.view import EVALUATE, empty, figured, of_a_run, page, plain, said, shown, taken_away
+from app.view import EVALUATE, empty, of_a_run, page, plain, said, shown, taken_away
 from attacks.scenario import parse
 from harness.curves import Point, robust_curves, strength_grid
 from harness.measures import oracle_of
+from harness.report import figured
 from harness.summary import attacked
 from harness.trust import flag_lines
 

@@ -20,7 +20,7 @@ from app.runs import TABLES, Run
 from attacks.errors import BadInput
 from harness.cell import SCHEMAS
 from harness.parquet import decoded
-from harness.rundir import TRUST_FILE, RunDirectory
+from harness.rundir import RunDirectory
 
 KEPT = 200  # answers
 HELD = 64 * 2**20  # bytes of a table's files, up to which it is read once and held; of larger ones only what a query needs is read
@@ -103,20 +103,7 @@ def trust(run: Run) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     Raises:
         BadInput: the file is not what this version writes.
     """
-    found = RunDirectory(run.url).trust()
-    try:
-        return {
-            model: {
-                scenario: {
-                    name: {"raised": bool(flag["raised"]), "value": float(flag["value"]), "why": str(flag["why"])}
-                    for name, flag in flags.items()
-                }
-                for scenario, flags in scenarios.items()
-            }
-            for model, scenarios in found.items()
-        }
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise BadInput(f"run {run.url} is damaged: {TRUST_FILE} cannot be read; remove that file and run the same command") from None
+    return RunDirectory(run.url).trust()
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import sys
@@ -94,11 +93,6 @@ def plain(text: str) -> str:
     """
     signed = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
     return signed.replace("\\:", "\\:\u200b").replace("\\@", "\\@\u200b").replace("www\\.", "www\u200b\\.")
-
-
-def figured(text: str) -> str:
-    """Text from outside for a figure, which reads some HTML."""
-    return html.escape(text, quote=False)
 
 
 def shown(figure: go.Figure, key: str) -> None:

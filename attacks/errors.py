@@ -5,16 +5,40 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+QUOTED = 200  # signs of a value that a message quotes
+
 
 class BadInput(ValueError):
     """What the caller gave cannot be used; the message names the value and the mend.
 
-    The command line prints the message as one sentence and exits with code 2.
+    The command line prints the message as one sentence and exits with code 2. What it quotes may come from anywhere: line
+    breaks become spaces, and signs that a terminal would obey are replaced.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(each if each.isprintable() else " " if each.isspace() else "�" for each in message))
 
 
 class ModelBroke(BadInput):
     """The model answers NaN on inputs that an attack made; other models of the same run are none the worse."""
+
+
+def plain(text: str) -> str:
+    """A text on one line, without what a terminal, XML or a page would take for more than text."""
+    return "".join(each if each.isprintable() else "�" for each in " ".join(text.split()))
+
+
+def shown(value: object) -> str:
+    """How a message quotes a value: on one line, and not at length.
+
+    >>> shown("a" * 1000)[-3:]
+    'aa…'
+    """
+    try:
+        text = plain(repr(value))
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of too many digits"
+    return text if len(text) <= QUOTED else f"{text[: QUOTED - 1]}…"
 
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BadInput:
@@ -28,4 +52,4 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BadI
     names = list(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return BadInput(f"unknown {kind} {name!r}{where}: {hint}(known: {', '.join(names) or 'none'})")
+    return BadInput(f"unknown {kind} {shown(name)}{where}: {hint}(known: {', '.join(names) or 'none'})")

@@ -134,17 +134,22 @@ def report(
 
 
 @app.command()
-def verify(run: Annotated[str, typer.Argument(help="A run directory.")], data_root: DataRoot = None) -> None:
+def verify(
+    run: Annotated[str, typer.Argument(help="A run directory.")],
+    code: Annotated[Many | None, typer.Option(help="A file or module of yours that the run names and that may be run; repeatable.")] = None,
+    data_root: DataRoot = None,
+) -> None:
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""
+    from attacks.errors import plain
     from harness.rundir import RunDirectory
     from harness.tasks.dataroot import use
     from harness.verify import recheck
 
     use(data_root)
-    checked = list(recheck(RunDirectory(run)))
+    checked = list(recheck(RunDirectory(run), code or ()))
     failed = [claim for claim, holds in checked if not holds]
     for claim in failed:
-        print(f"does not hold: {claim}")
+        print(plain(f"does not hold: {claim}"))
     print(f"{len(checked)} witnesses re-checked, {len(checked) - len(failed)} hold")
     sys.exit(3 if failed else 0)
 
@@ -246,11 +251,12 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path
     """Write a commented configuration, to be run with `evaluate --config`."""
     from attacks.errors import BadInput
     from harness.config import Evaluation, dump
+    from harness.files import write_whole
 
     if path.exists():
         raise BadInput(f"{path} exists already: name another file, or remove it")
     try:
-        path.write_text(dump(Evaluation()))
+        write_whole(path, dump(Evaluation()).encode())
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror}") from None
     print(f"{path} written; run it with: python -m harness evaluate --config {path}")
@@ -285,5 +291,7 @@ def main() -> None:
 
 
 def _refuse(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    from attacks.errors import plain
+
+    print(f"error: {plain(message)}", file=sys.stderr)
     sys.exit(2)

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from attacks.errors import BadInput, unknown
+from attacks.errors import BadInput, shown, unknown
 from attacks.search import DEFAULT_LIMIT
+from harness.yamlfile import MAX_BYTES, loaded
 
 DEFAULT_MODELS = ("early", "concat", "mean", "late")
 DEFAULT_SCHEDULES = ("mcar:0,0.2,0.4,0.6,0.8",)
@@ -128,22 +129,21 @@ def resolve(file: Path | None, flags: dict[str, Any]) -> Evaluation:
     given |= {key: value for key, value in flags.items() if value not in (None, [], ())}
     for key in given:
         if key not in Evaluation.model_fields:
-            raise unknown("configuration key", str(key), Evaluation.model_fields)
+            raise unknown("configuration key", key if isinstance(key, str) else shown(key), Evaluation.model_fields)
     try:
         return Evaluation.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if str(part) in Evaluation.model_fields)
-        raise BadInput(f"{place} = {given.get(place)!r}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise BadInput(f"{place} = {shown(given.get(place))}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text()) or {}
-    except (OSError, UnicodeDecodeError) as error:
+        with file.open("rb") as opened:
+            content = loaded(opened.read(MAX_BYTES + 1), f"configuration {file}") or {}
+    except OSError as error:
         raise BadInput(f"configuration {file} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise BadInput(f"configuration {file} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise BadInput(f"configuration {file} must hold keys and values, such as 'task: digits'")
     return content

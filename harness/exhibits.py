@@ -17,6 +17,7 @@ from attacks.scenario import parse
 from harness import pictures
 from harness.curves import query
 from harness.loading import load_task
+from harness.registry import code_of
 from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, use
@@ -85,7 +86,7 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
         yield _note("None: no witness of the largest scenario is stored (--witnesses).")
         return
     config = directory.describe()["config"]
-    if ":" in config["task"]:
+    if code_of(config["task"]):
         yield _note(f"Not shown: the inputs come from {config['task']}, code that this run names; `dashboard` runs it when it is asked to.")
         return
     if data_root() is None:

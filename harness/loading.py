@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,11 +20,12 @@ from attacks.objective import preserved
 from harness import options
 from harness.models import checkpoint
 from harness.objective import TaskObjective
-from harness.registry import Reference, names, resolve
+from harness.registry import Reference, code_of, names, resolve
 from harness.sources import reached
 from harness.tasks import Task
 from harness.userfile import inside, is_our_own, own_packages
 
+_WITH_CODE = re.compile(r"(?P<code>[^@]+:[^@:/]+)@(?P<weights>.+)")
 PROBED = 4  # samples a model is tried on before the work begins
 
 
@@ -80,7 +82,8 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
 
     Args:
         text: a registered name (weights travel with the package), a user's reference (it brings its own
-            weights), or the path of a checkpoint that `train` wrote.
+            weights), the path of a checkpoint that `train` wrote, or, where its card names code, both as
+            ``file.py:object@path.safetensors``: a card alone runs nothing.
         seed: of what a model draws as it is built; the global random state is left as it was.
 
     Raises:
@@ -89,11 +92,7 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     reference, weights = text, None
     by_name = not text.endswith(checkpoint.SUFFIX) and ":" not in text
     if text.endswith(checkpoint.SUFFIX):
-        weights = Path(text)
-        card = checkpoint.read_card(weights)
-        reference = card["model"]
-        if card["task"] != task.name:
-            raise BadInput(f"checkpoint {text} was trained on task {card['task']!r}, not on {task.name!r}: train one on it")
+        reference, weights = _of_checkpoint(text, task)
     elif not by_name:
         _refuse_untrained(text)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -106,6 +105,23 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     module = module.to(device).eval()
     probe(text, module, task, device)
     return Loaded(text, module, checkpoint.weight_hash(module), code_hash(with_options("model", reference)))
+
+
+def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
+    """What builds the model of a checkpoint, named with it or by its card, and where the weights lie.
+
+    Raises:
+        BadInput: the card cannot be read, names code, or is of another task.
+    """
+    match = _WITH_CODE.fullmatch(text)
+    weights = Path(match["weights"] if match else text)
+    card = checkpoint.read_card(weights)
+    if card["task"] != task.name:
+        raise BadInput(f"checkpoint {weights} was trained on task {card['task']!r}, not on {task.name!r}: train one on it")
+    if match is None and code_of(card["model"]) is not None:
+        named = f"{card['model']}@{weights}"
+        raise BadInput(f"checkpoint {weights} is of a model that its card says is code: if you trust that, name both, --model {named!r}")
+    return (match["code"] if match else card["model"]), weights
 
 
 def call(reference: Reference, kind: str, *arguments: Any) -> Any:

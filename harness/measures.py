@@ -157,7 +157,8 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
         games.setdefault(model, {}).setdefault(present, {})[sample] = score
     found = {}
     for model, game in games.items():
-        samples = sorted(set.intersection(*(set(scores) for scores in game.values()))) if len(game) == 2 ** len(modalities) else []
+        whole = len(game) == 2 ** len(modalities) and all(len(present) == len(modalities) for present in game)
+        samples = sorted(set.intersection(*(set(scores) for scores in game.values()))) if whole else []
         if samples:
             values = {present: np.array([scores[sample] for sample in samples]) for present, scores in game.items()}
             found[model] = {name: estimate(lambda each: float(each.mean()), shapley(values, at)) for at, name in enumerate(modalities)}

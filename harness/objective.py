@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.errors import BadInput
+from attacks.errors import ModelBroke
 from attacks.objective import Verdict
 from attacks.region import Inputs, take
 from harness.compiled import Compiled
@@ -42,12 +42,12 @@ class TaskObjective:
         """The model's outputs (B, width).
 
         Raises:
-            BadInput: they have the wrong shape, or hold NaN or +infinity.
+            ModelBroke: they have the wrong shape, or hold NaN or +infinity.
         """
         outputs = self.answers(inputs)
         broken = (outputs.isnan() | outputs.isposinf()).any(1)
         if bool(broken.any()):
-            raise BadInput(f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model")
+            raise ModelBroke(f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model")
         return outputs
 
     def answers(self, inputs: Inputs) -> Tensor:
@@ -71,7 +71,7 @@ class TaskObjective:
         expected = (count, self.task.problem.width)
         if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise BadInput(f"the model answers {shape}, but task {self.task.name!r} needs outputs of shape {expected}")
+            raise ModelBroke(f"the model answers {shape}, but task {self.task.name!r} needs outputs of shape {expected}")
         return outputs
 
     def __call__(self, inputs: Inputs) -> Verdict:

@@ -75,6 +75,12 @@ def resolve(kind: Kind, text: str) -> Reference:
     return Reference(text, target, _source(target))
 
 
+def code_of(text: str) -> str | None:
+    """The file or module that a reference would run; None of a registered name or a checkpoint."""
+    place, colon, _ = text.partition("?")[0].rpartition(":")
+    return place if colon else None
+
+
 def summary(kind: Kind, name: str) -> str:
     """What a registered name says of itself: its `summary`, or the first line of its docstring."""
     target = _imported(names(kind)[name])

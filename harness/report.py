@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-import fsspec
 import plotly.graph_objects as go
 import plotly.io
 from plotly.colors import qualitative
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.exhibits import shown
+from harness.files import write_url
 from harness.rundir import RunDirectory
 from harness.summary import Summary, attacked, measures_of, summarise
 
@@ -57,10 +57,9 @@ def _written(where: str, made: Callable[[], str]) -> str:
         raise BadInput(f"the report cannot be written to {where}: there is no folder {Path(where).parent}; make it, or name another")
     content = made()
     try:
-        with fsspec.open(where, "w", encoding="utf-8") as file:
-            file.write(content)
-    except OSError as error:
-        raise BadInput(f"the report cannot be written to {where}: {error.strerror or error}") from None
+        write_url(where, content.encode())
+    except (OSError, ValueError, ImportError) as error:
+        raise BadInput(f"the report cannot be written to {where}: {getattr(error, 'strerror', None) or error}") from None
     return where
 
 
@@ -83,7 +82,7 @@ def as_markdown(directory: RunDirectory) -> str:
         _lines(["measure", *summary.models], more),
         "\n".join(f"- {_marked(remark)}" for remark in remarks),
         "</details>",
-        f"Run `{description['run']}`, {description['status']}.",
+        f"Run {_code(description['run'])}, {_marked(description['status'])}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -97,12 +96,12 @@ def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _code(text: str) -> str:
     """A name as code: nothing in it is markup, and no @ calls a user of GitHub."""
-    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _marked(text: str) -> str:
     """Prose that Markdown shows as it is, without calling a user by an @."""
-    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(text.split())).replace("@", "<span>@</span>")
+    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", plain(text)).replace("@", "<span>@</span>")
 
 
 def render(directory: RunDirectory) -> str:
@@ -112,9 +111,10 @@ def render(directory: RunDirectory) -> str:
     if not ledger.num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
     curves = robust_curves(ledger, strength_grid(ledger)) if attacked(description) else {}
-    robust = figures(curves, summary.models, "strength", "robust score")
-    missing = figures(_levels(missing_curves(sweep)), summary.models, "fraction missing", "score")
-    corrupted = figures(_levels(corruption_curves(sweep)), summary.models, "severity", "score")
+    models = [figured(model) for model in summary.models]
+    robust = figures(_figured(curves), models, "strength", "robust score")
+    missing = figures(_figured(_levels(missing_curves(sweep))), models, "fraction missing", "score")
+    corrupted = figures(_figured(_levels(corruption_curves(sweep))), models, "severity", "score")
     script = iter([True])  # the first figure brings the library
 
     def drawn(figure: go.Figure) -> str:
@@ -132,6 +132,15 @@ def render(directory: RunDirectory) -> str:
         corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
         samples=samples_html,
     )
+
+
+def figured(text: str) -> str:
+    """Text from outside for a figure, which reads some HTML."""
+    return escape(text, quote=False)
+
+
+def _figured(curves: Curves) -> Curves:
+    return {(figured(panel), figured(model)): points for (panel, model), points in curves.items()}
 
 
 def figures(curves: Curves, models: Sequence[str], across: str, up: str) -> list[go.Figure]:

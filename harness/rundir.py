@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +24,10 @@ from torch import Tensor
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
+from harness.files import PARTIAL, refuse_ways_out, write_to
 from harness.ledger import LEDGER
 from harness.parquet import decoded, encoded
+from harness.sound import description_faults, differences, row_faults, trusted
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
@@ -34,7 +35,6 @@ TRUST_FILE = "trust.json"
 GATES_FILE = "gates.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
 LOCK = "lock"  # held by the process that writes here
-PARTIAL = ".partial"  # ends the name of a file that is being written
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
 
 
@@ -58,6 +58,7 @@ class RunDirectory:
         """
         if self.files.exists(self.root) and not self.files.isdir(self.root):
             raise BadInput(f"--out {self.url} is a file: name a directory")
+        self._refuse_ways_out()
         if self._exists(RUN_FILE):
             self._refuse_another(self.describe(), description)
         elif self._exists("ledger"):
@@ -65,8 +66,12 @@ class RunDirectory:
         elif self._holds_something():
             raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
         self._claim()
-        self.note(description)
-        self._drop_orphans()
+        try:
+            self.note(description)
+            self._drop_orphans()
+        except BadInput:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Let other processes write here again; the end of the process does the same."""
@@ -95,17 +100,20 @@ class RunDirectory:
         """What `run.json` says.
 
         Raises:
-            BadInput: there is no run here, or one of a later version.
+            BadInput: there is no run here, or one of a later version, or one that leads out of its directory.
         """
+        self._refuse_ways_out()
         try:
             described: dict[str, Any] = json.loads(self._read(RUN_FILE))
             complete = set(described) >= ESSENTIAL
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             raise BadInput(f"{self.url} is not a run: it has no readable {RUN_FILE}") from None
         if not complete or not isinstance(described, dict):
             raise BadInput(f"{self.url} is not a run: its {RUN_FILE} lacks {', '.join(sorted(ESSENTIAL - set(described)))}")
         if described.get("format") != FORMAT:
             raise BadInput(f"run {self.url} has format {described.get('format')}, this version reads {FORMAT}")
+        if fault := description_faults(described):
+            raise BadInput(f"run {self.url} cannot be read: its {RUN_FILE} has no usable {fault}; run its command again")
         return described
 
     def note(self, description: Mapping[str, Any]) -> None:
@@ -142,9 +150,12 @@ class RunDirectory:
             return {}
         try:
             flags: dict[str, Any] = json.loads(self._read(TRUST_FILE))
-        except ValueError:
+            sound = trusted(flags)
+        except (OSError, ValueError, RecursionError):
+            sound = False
+        if not sound:
             mend = "remove that file and run the same command: the checks are done again"
-            raise BadInput(f"run {self.url} is damaged: {TRUST_FILE} cannot be read; {mend}") from None
+            raise BadInput(f"run {self.url} is damaged: {TRUST_FILE} cannot be read; {mend}")
         return flags
 
     def add(self, key: str, parts: Parts) -> None:
@@ -155,7 +166,7 @@ class RunDirectory:
             self._write(f"{name}/{key}.parquet", _parquet(parts.rows[name], SCHEMAS[name]))
         for stale in (f"ledger/{key}{FAILED}.parquet", f"errors/{key}.txt"):
             if self._exists(stale):
-                self.files.rm(f"{self.root}/{stale}")
+                self._remove(stale)
 
     def add_failure(self, key: str, rows: list[dict[str, Any]], traceback: str) -> None:
         """Write that a cell crashed; it is done again when the run is resumed."""
@@ -173,9 +184,11 @@ class RunDirectory:
             if not part.schema.equals(_schema(name.partition("/")[0])):
                 raise ValueError("other columns")
             part.validate(full=True)
+            if fault := row_faults(name.partition("/")[0], part):
+                raise ValueError(fault)
         except (pa.ArrowException, OSError, ValueError) as error:
             mend = "remove that file and run the same command: what it held is done again"
-            raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({type(error).__name__}); {mend}") from None
+            raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({_said(error)}); {mend}") from None
         return part
 
     def witnesses(self, stored: bool = False) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
@@ -208,7 +221,7 @@ class RunDirectory:
         """Drop the rows of cells that crashed, before they are done again."""
         for part in self._parts("ledger"):
             if part.endswith(f"{FAILED}.parquet"):
-                self.files.rm(f"{self.root}/ledger/{part}")
+                self._remove(f"ledger/{part}")
 
     def _drop_orphans(self) -> None:
         """Parts of a cell that was killed before its ledger part was written, or that has lost a part since."""
@@ -216,12 +229,12 @@ class RunDirectory:
         whole = set.intersection(*(set(self._parts(name)) for name in tables))
         for name in tables:
             for part in set(self._parts(name)) - whole:
-                self.files.rm(f"{self.root}/{name}/{part}")
+                self._remove(f"{name}/{part}")
 
     def _refuse_another(self, here: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         if here.get("run") == wanted["run"]:
             return
-        differing = _differences(here.get("identity", {}), wanted["identity"])
+        differing = differences(here.get("identity", {}), wanted["identity"])
         raise BadInput(
             f"--out {self.url} holds a run of another configuration (it differs in {', '.join(differing)}): name a new directory"
         )
@@ -248,19 +261,20 @@ class RunDirectory:
         return content
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write beside the place, then move there, so that a reader never sees half a file; on a local disk also after a power cut."""
+        """Write so that a reader never sees half a file; on a local disk also after a power cut."""
         path = f"{self.root}/{name}"
         with self._writing():
             self.files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            if self._local:
-                with Path(f"{path}{PARTIAL}").open("wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(f"{path}{PARTIAL}").replace(path)
-            else:
-                self.files.pipe_file(f"{path}{PARTIAL}", content)
-                self.files.mv(f"{path}{PARTIAL}", path)
+            write_to(self.files, path, content)
+
+    def _remove(self, name: str) -> None:
+        with self._writing():
+            self.files.rm(f"{self.root}/{name}")
+
+    def _refuse_ways_out(self) -> None:
+        """A run from elsewhere may hold links to files that are not its own; other file systems than local ones know none."""
+        if self._local and self.files.isdir(self.root):
+            refuse_ways_out(Path(self.root).resolve(), f"run {self.url}")
 
     @property
     def _local(self) -> bool:
@@ -276,16 +290,13 @@ class RunDirectory:
             raise BadInput(f"--out {self.url} cannot be written: {error.strerror or error}; {mend}") from None
 
 
+def _said(error: Exception) -> str:
+    return str(error) if type(error) is ValueError else type(error).__name__
+
+
 def _schema(table: str) -> pa.Schema:
     return {**SCHEMAS, "attributions": ATTRIBUTIONS}[table]
 
 
 def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
     return encoded(pa.Table.from_pylist(rows, schema))
-
-
-def _differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """The keys whose values differ, those of the configuration by their own names."""
-    flat = [{**side, **side.get("config", {}), "config": None} for side in (here, wanted)]
-    keys = {key for side in flat for key in side}
-    return sorted(key for key in keys if flat[0].get(key) != flat[1].get(key)) or ["its identity"]

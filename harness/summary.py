@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from attacks.errors import plain
 from attacks.scenario import parse
 from harness import measures
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
@@ -123,11 +124,11 @@ def printed_measures(directory: RunDirectory, models: list[str]) -> RenderableTy
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("measure")
     for model in models:
-        table.add_column(Text(model))
+        table.add_column(Text(plain(model)))
     found, notes = measures_of(directory)
     for name, values in found.items():
-        table.add_row(Text(name), *(str(values[model]) if model in values else "-" for model in models))
-    return Group(Text(), table, Text("\n" + "\n".join(notes), style="dim"))
+        table.add_row(Text(plain(name)), *(str(values[model]) if model in values else "-" for model in models))
+    return Group(Text(), table, Text("\n" + "\n".join(map(plain, notes)), style="dim"))
 
 
 def printed(summary: Summary) -> RenderableType:
@@ -135,11 +136,11 @@ def printed(summary: Summary) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("score")
     for model in summary.models:
-        table.add_column(Text(model))
+        table.add_column(Text(plain(model)))
     for section, conditions in summary.sections.items():
         if section:
             table.add_section()
             table.add_row(Text(section, style="bold"))
         for condition, shares in conditions.items():
-            table.add_row(Text(condition if not section else f"  {condition}"), *summary.cells(condition, shares))
-    return Group(table, Text("\n" + "\n".join(summary.notes), style="dim"))
+            table.add_row(Text(plain(condition) if not section else f"  {plain(condition)}"), *summary.cells(condition, shares))
+    return Group(table, Text("\n" + "\n".join(map(plain, summary.notes)), style="dim"))

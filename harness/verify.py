@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from harness.loading import Loaded
 from harness.neighbourhood import load_all
 from harness.objective import TaskObjective
 from harness.plan import kept_rows
+from harness.registry import code_of
 from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, use
@@ -40,25 +43,28 @@ class Claim:
         return f"{self.model}, sample {self.sample}, {self.scenario} at strength {self.strength:.4g}"
 
 
-def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
+def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
     """Every claim whose witness the run keeps, and whether it holds: there, bytes as hashed, range, radius, failure.
 
+    Args:
+        code: the files and modules that the run names and that may be run.
+
     Raises:
-        BadInput: there is no run, or its task or a model is not what it was.
+        BadInput: there is no run, it names other code, or its task or a model is not what it was.
     """
     description = directory.describe()
     identity = description["identity"]
-    config = Evaluation.model_validate(description["config"])
+    config = _config(directory, description, code)
     if data_root() is None:
         use(config.data_root)
     task, loaded = load_all(config, CPU)
-    if (task.data_hash, task.definition_hash) != (identity["data"], identity["task definition"]):
+    if (task.data_hash, task.definition_hash) != (identity.get("data"), identity.get("task definition")):
         raise BadInput(
             f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
             "its witnesses cannot be re-checked"
         )
     for model in loaded:
-        if model.weights != identity["weights"][model.name]:
+        if model.weights != identity["weights"].get(model.name):
             raise BadInput(
                 f"model {model.name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked"
             )
@@ -72,10 +78,30 @@ def recheck(directory: RunDirectory) -> Iterator[tuple[Claim, bool]]:
             claim = Claim(*(row[key] for key in ("model", "sample", "scenario", "strength", "witness")))
             scenario = parse(claim.scenario)
             keys = {name: f"{claim.scenario}|{claim.sample}|{name}" for name in scenario.attacked_names}
-            if keys:
+            if keys and claim.model in models:
                 moved = {name: tensors[key] for name, key in keys.items() if key in tensors}
                 there = len(moved) == len(keys)
                 yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed)
+
+
+def _config(directory: RunDirectory, description: Mapping[str, Any], code: Collection[str]) -> Evaluation:
+    """What the run was asked; it may come from elsewhere, so that what it names is not run unless it is named here, too."""
+    try:
+        config = Evaluation.model_validate(description.get("config"))
+    except ValueError as error:
+        said = str(error).splitlines()[0]
+        raise BadInput(f"run {directory.url} cannot be re-checked: its run.json has no whole configuration ({said})") from None
+    named = set(map(_resolved, code))
+    asked = {place for text in (config.task, *config.model) if (place := code_of(text)) is not None}
+    unnamed = sorted(place for place in asked if _resolved(place) not in named)
+    if unnamed:
+        flags = " ".join(f"--code {place!r}" for place in unnamed)
+        raise BadInput(f"run {directory.url} names code that would be run here: if you trust that, name it, too, {flags}")
+    return config
+
+
+def _resolved(place: str) -> str:
+    return str(Path(place).resolve()) if place.endswith(".py") else place
 
 
 def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int) -> bool:

@@ -176,8 +176,8 @@ def _checked(result: object, x: Tensor, modality: Modality) -> Tensor:
     if not isinstance(result, Tensor) or result.shape != x.shape:
         shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         raise BadInput(f"a sample of shape {tuple(x.shape)} must come back in that shape, not as {shape}")
-    if bool(result.isnan().any()):
-        raise BadInput(f"{int(result.isnan().sum())} values came back as NaN")
+    if not bool(result.isfinite().all()):
+        raise BadInput(f"{int((~result.isfinite()).sum())} values came back as NaN or infinite")
     low, high = ends(x, modality)
     return result.to(x).clamp(low, high)
 

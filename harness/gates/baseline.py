@@ -7,18 +7,18 @@ metadata, as JSON, what `run.json` and the raised flags say. Nothing writes it b
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from harness.cell import SCHEMAS
+from harness.files import write_to
 from harness.gates.evidence import Evidence
-from harness.gates.file import plain
 from harness.parquet import decoded, encoded
 from harness.rundir import FORMAT, RunDirectory
+from harness.sound import description_faults, row_faults, trusted
 
 KEY = b"robustness baseline"
 KEPT = {
@@ -29,7 +29,6 @@ KEPT = {
 FIELDS = {name: SCHEMAS[table].field(name).type for table, names in KEPT.items() for name in names}
 SCHEMA = pa.schema([("table", pa.string()), *FIELDS.items()])
 DESCRIBED = ("run", "status", "modalities", "identity", "versions", "git_commit")
-IDENTITY = ("config", "weights", "task definition")
 
 
 def bless(directory: RunDirectory, url: str) -> Evidence:
@@ -45,8 +44,7 @@ def bless(directory: RunDirectory, url: str) -> Evidence:
         files, path = fsspec.core.url_to_fs(url)
         if files.exists(path):
             raise BadInput(f"{url} exists already: name another file, or remove it")
-        with files.open(path, "wb") as file:
-            file.write(frozen(evidence))
+        write_to(files, path, frozen(evidence))
     except (OSError, ImportError) as error:
         raise BadInput(f"{url} cannot be written: {plain(str(error))}") from None
     return evidence
@@ -82,18 +80,15 @@ def read_baseline(url: str) -> Evidence:
         with fsspec.open(url, "rb") as file:
             table = decoded(file.read())
         described = json.loads((table.schema.metadata or {})[KEY])
-        whole = table.schema.remove_metadata().equals(SCHEMA) and _whole(described)
+        whole = table.schema.remove_metadata().equals(SCHEMA) and isinstance(described, dict) and not description_faults(described)
     except (OSError, ValueError, KeyError, TypeError, ImportError, RecursionError, pa.ArrowException) as error:
         raise BadInput(f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`") from None
-    if not whole or described["format"] != FORMAT:
+    if not whole or described.get("format") != FORMAT or not trusted(described.get("trust")):
         raise BadInput(f"baseline {url} is damaged, or of another version of the harness: bless a new one")
     tables = {name: table.filter(pc.equal(table.column("table"), name)).select(list(KEPT[name])) for name in KEPT}
+    if fault := next((fault for name, part in tables.items() if (fault := row_faults(name, part))), ""):
+        raise BadInput(f"baseline {url} is damaged: it holds {fault}; bless a new one")
     return Evidence(f"baseline {url}", described, tables, described["trust"])
-
-
-def _whole(described: Any) -> bool:
-    keys = {"format", "status", "modalities", "identity", "trust"}
-    return isinstance(described, dict) and keys <= set(described) and set(IDENTITY) <= set(described["identity"])
 
 
 def evidence_at(url: str) -> Evidence:

@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from attacks.scenario import parse
 from harness.gates.decide import paired_drop, paired_rows, unlike
 from harness.gates.evidence import Evidence, refuse_other_data
-from harness.gates.file import MEDIAN, Gate, gate_of, plain
+from harness.gates.file import MEDIAN, Gate, gate_of
 from harness.gates.measured import measure
 
 NOTE = (

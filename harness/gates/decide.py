@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from harness.curves import Share
 from harness.gates.evidence import Evidence, refuse_other_data
-from harness.gates.file import GAP, MEDIAN, WORST, Gate, GatesFile, plain
+from harness.gates.file import GAP, MEDIAN, WORST, Gate, GatesFile
 from harness.gates.measured import Measured, measure
 from harness.gates.paired import ALPHA, Drop, binary_drop, bootstrap_drop, mean_drop, rejected
 

@@ -16,10 +16,11 @@ import fsspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from attacks.errors import BadInput, unknown
+from attacks.errors import BadInput, plain, shown, unknown
 from attacks.scenario import parse
+from harness.yamlfile import MAX_BYTES, loaded
 
-MAX_BYTES, MAX_GATES, MAX_DEPTH = 65_536, 500, 8
+MAX_GATES = 500
 SCORE: Final = "score"
 ROBUST: Final = "robust score"
 MEDIAN: Final = "median critical strength"
@@ -154,11 +155,6 @@ class GatesFile(BaseModel):
         return self._lines or (1,) * len(self.gates)
 
 
-def plain(text: str) -> str:
-    """A text on one line, without what a terminal, XML or a page would take for more than text."""
-    return "".join(each if each.isprintable() else "�" for each in " ".join(text.split()))
-
-
 def read_gates(url: str) -> GatesFile:
     """Read a gates file, at a path or URL.
 
@@ -170,8 +166,6 @@ def read_gates(url: str) -> GatesFile:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError, ImportError) as error:
         raise BadInput(f"gates file {url} cannot be read: {plain(str(error))}") from None
-    if len(content) > MAX_BYTES:
-        raise BadInput(f"gates file {url} is larger than {MAX_BYTES} bytes: split it")
     return parse_gates(content, f"gates file {url}")
 
 
@@ -181,18 +175,18 @@ def parse_gates(content: bytes, where: str) -> GatesFile:
     Raises:
         BadInput: it is no YAML, or holds what a gates file does not.
     """
-    found, lines = _loaded(content, where)
+    found = loaded(content, where)
     if not isinstance(found, dict) or not isinstance(found.get("gates"), list):
         raise BadInput(f"{where} must hold a list, 'gates: [{{model: NAME, min: 0.6}}, ...]'")
     for keys, known, place in _keys(found):
         for key in keys:
             if key not in known:
-                raise BadInput(f"{where}{place}: {unknown('key', plain(str(key))[:80], known)}")
+                raise BadInput(f"{where}{place}: {unknown('key', key if isinstance(key, str) else shown(key), known)}")
     try:
         gates = GatesFile.model_validate(found)
     except ValidationError as error:
         raise BadInput(f"{where}{_said(error)}") from None
-    gates._lines = tuple(lines)
+    gates._lines = tuple(_lines(yaml.compose(content.decode(), Loader=yaml.SafeLoader)))
     return gates
 
 
@@ -209,29 +203,6 @@ def gate_of(**keys: Any) -> Gate:
         return Gate.model_validate(keys)
     except ValidationError as error:
         raise BadInput(f"gate{_said(error)}") from None
-
-
-def _loaded(content: bytes, where: str) -> tuple[Any, list[int]]:
-    """What the YAML says, and the line of each gate."""
-    try:
-        text = content.decode()
-        _refuse_bombs(text, where)
-        return yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except BadInput:
-        raise
-    except Exception as error:  # beside YAMLError the constructors raise whatever they meet: IndexError on `!!int ''`
-        raise BadInput(f"{where} is not YAML: {plain(str(error))[:300] or type(error).__name__}") from None
-
-
-def _refuse_bombs(text: str, where: str) -> None:
-    """A few aliases stand for billions of entries, and the time to read nested brackets grows with their square."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
-            raise BadInput(f"{where} has an alias (*name): write it out")
-        if depth > MAX_DEPTH:
-            raise BadInput(f"{where} is nested more than {MAX_DEPTH} deep: a gates file is a list of gates")
 
 
 def _lines(node: yaml.Node | None) -> list[int]:
@@ -254,6 +225,6 @@ def _said(error: ValidationError) -> str:
     place = [part for part in first["loc"] if part != "gates"]
     number = f", gate {place[0] + 1}" if place and isinstance(place[0], int) else ""
     key = next((part for part in place if isinstance(part, str)), None)
-    value = plain(repr(first["input"])[:80]) if not isinstance(first["input"], dict) else ""
+    value = shown(first["input"]) if not isinstance(first["input"], dict) else ""
     named = f", {key}{f' = {value}' if value and first['type'] != 'missing' else ''}" if key else ""
     return f"{number}{named}: {plain(first['msg'].removeprefix('Value error, '))[:500]}"

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-import fsspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 import harness
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
+from harness.files import write_url
 from harness.gates.decide import FAIL, INCONCLUSIVE, PASS, Verdict, exit_code
-from harness.gates.file import GatesFile, plain
+from harness.gates.file import GatesFile
 
 CAVEAT = "Worst-case numbers are upper bounds found by attack, not certificates. Intervals are 95 %."
 STYLES = {PASS: "green", FAIL: "bold red", INCONCLUSIVE: "yellow"}
@@ -180,7 +180,6 @@ def write(report: Report, wanted: dict[str, str | None]) -> None:
     for form, url in wanted.items():
         if url is not None:
             try:
-                with fsspec.open(url, "w", encoding="utf-8") as file:
-                    file.write(WRITERS[form](report))
+                write_url(url, WRITERS[form](report).encode())
             except (OSError, ValueError, ImportError) as error:
                 raise BadInput(f"--{form} {url} cannot be written: {plain(str(error))}") from None

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import nn
 
 from attacks.errors import BadInput
+from harness.files import write_whole
 
 SUFFIX = ".safetensors"
 COMMITTED = Path(__file__).parent / "weights"
@@ -24,10 +26,18 @@ def committed(task: str, model: str) -> Path:
 
 
 def save(path: Path, model: nn.Module, card: dict[str, Any]) -> None:
-    """Write the weights and, beside them as JSON, the card."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}, path)
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+    """Write the weights and, beside them as JSON, the card; each appears whole or not at all.
+
+    Raises:
+        BadInput: they cannot be written.
+    """
+    weights = to_safetensors({name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, weights)
+        write_whole(path.with_suffix(".json"), json.dumps(card, indent=1).encode() + b"\n")
+    except OSError as error:
+        raise BadInput(f"checkpoint {path} cannot be written: {error.strerror or error}; mend that and train again") from None
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -36,11 +46,14 @@ def read_card(path: Path) -> dict[str, Any]:
     Raises:
         BadInput: there is none, or it cannot be read.
     """
+    name = path.with_suffix(".json").name
     try:
         card: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-        return {"model": card["model"], "task": card["task"], **card}
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"checkpoint {path} has no readable card {path.with_suffix('.json').name}: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"checkpoint {path} has no readable card {name}: {error}") from None
+    if not isinstance(card, dict) or not all(isinstance(card.get(key), str) for key in ("model", "task")):
+        raise BadInput(f"checkpoint {path} has no readable card {name}: it must say its 'model' and its 'task', as `train` writes it")
+    return card
 
 
 def load(path: Path, model: nn.Module) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
+from harness.files import write_whole
 from harness.measures import Array, Estimate
 
 
@@ -52,7 +53,7 @@ class Page:
 
     def write(self) -> Path:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("\n\n".join(self.parts) + "\n")
+        write_whole(self.path, ("\n\n".join(self.parts) + "\n").encode())
         return self.path
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from attacks.errors import BadInput
 from harness.cost import Cost
+from harness.files import write_whole
 from harness.parquet import decoded, encoded
 
 KEY = b"record of a trial"
@@ -56,9 +57,7 @@ class Record:
         told = {"format": FORMAT, "card": self.card, "cost": asdict(self.cost), "device": self.device}
         below = pa.concat_tables([_part(name, self.tables[name]) for name in COLUMNS])
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(encoded(below.replace_schema_metadata({KEY: json.dumps(told)}), compression="zstd"))
-        partial.replace(path)
+        write_whole(path, encoded(below.replace_schema_metadata({KEY: json.dumps(told)}), compression="zstd"))
 
 
 def read_record(path: Path) -> Record:

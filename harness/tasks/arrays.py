@@ -178,7 +178,8 @@ def _real(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
 
 def _problem(targets: Tensor) -> Problem:
     if targets.is_floating_point():
-        return Regression(tolerance=float(targets.std()) / 2 or 1.0)
+        spread = float(targets.double().std()) if len(targets) > 1 else 0.0  # in float32 the squares of large targets are infinite
+        return Regression(tolerance=spread / 2 if 0 < spread < math.inf else 1.0)
     return Classification(classes=int(targets.max()) + 1)
 
 

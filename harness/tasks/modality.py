@@ -71,6 +71,10 @@ class Modality:
 
     def check(self, x: Tensor) -> None:
         """Raise BadInput unless `x` (B, ...) has the declared shape, real and finite values, and lies in the range."""
+        if x.ndim < 2:
+            raise BadInput(f"modality {self.name!r} holds one number per sample without an axis of its own: reshape it to (N, 1)")
+        if 0 in x.shape[1:]:
+            raise BadInput(f"modality {self.name!r} has no values, its shape is {tuple(x.shape[1:])} per sample: leave it out")
         if tuple(x.shape[1:]) != self.shape:
             raise BadInput(f"modality {self.name!r} has shape {tuple(x.shape[1:])} per sample, declared {self.shape}")
         if not x.is_floating_point():

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from app.view import figured, plain
+from app.view import plain
 from harness.pictures import coloured, text
+from harness.report import figured
 from harness.tasks import Modality
 from tests.app.conftest import PAGES, Opened
 

@@ -86,7 +86,7 @@ def test_the_flag_reaches_every_verb_that_loads_a_task(
     assert run(monkeypatch, *EVALUATE, "--data-root", "data") == 0
     assert json.loads((elsewhere / "run" / "run.json").read_text())["config"]["data_root"] == "data"
     monkeypatch.setenv(VARIABLE, "")
-    assert run(monkeypatch, "verify", "run") == 0  # the run says where its data lay
-    assert run(monkeypatch, "verify", "run", "--data-root", "nowhere") == 2
+    assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0  # the run says where its data lay
+    assert run(monkeypatch, "verify", "run", "--code", "my.py", "--data-root", "nowhere") == 2
     (elsewhere / "data").rename(elsewhere / "moved")
     assert run(monkeypatch, *EVALUATE, "--data-root", "moved") == 0  # it is the same run

@@ -62,7 +62,9 @@ def test_what_is_drawn_is_the_sample_and_its_witness(made: Path, digits: Task) -
     assert torch.allclose(heard[0], clean["audio"], atol=1e-4) and torch.allclose(heard[1], first.witness["audio"], atol=1e-4)
     page = render(directory)
     assert all(wave in page for wave in waves) and f"{first.row['strength']:.4g} under {JOINT}" in page
-    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"?http", page) and page.count("plotly.js v") == 1, "one copy of the library, and none from a network"
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"?http", page) and page.count("plotly.js v") == 1, (
+        "one copy of the library, and none from a network"
+    )
 
 
 def test_a_run_without_witnesses_says_how_to_have_samples(copied: RunDirectory) -> None:

@@ -2,15 +2,21 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from harness.rundir import PARTIAL, RunDirectory
+from attacks.errors import BadInput
+from harness.files import PARTIAL, write_whole
+from harness.models import checkpoint
+from harness.rundir import RunDirectory
 from tests.harness.test_cli import run
 
 MINE = """
@@ -31,6 +37,25 @@ class Hangs(Linear):
                 time.sleep(0.01)
         return super().forward(inputs, present)
 
+class Nan(Linear):
+    def forward(self, inputs, present=None):
+        outputs = super().forward(inputs, present)
+        return torch.where((inputs["a"] > 90).any(1, keepdim=True), float("nan"), outputs)
+
+class Raises(Linear):
+    def forward(self, inputs, present=None):
+        if bool((inputs["a"] > 90).any()):
+            raise ZeroDivisionError("a fault of the model")
+        return super().forward(inputs, present)
+
+class Slow(Linear):
+    def forward(self, inputs, present=None):
+        time.sleep(0.005)
+        return super().forward(inputs, present)
+
+def slow(task): return Slow()
+def nan(task): return Nan()
+def raises(task): return Raises()
 def build(task): return Linear()
 def hangs(task): return Hangs()
 
@@ -117,6 +142,105 @@ def test_a_flipped_bit_is_found_wherever_it_is(
             assert RunDirectory("run").table(table).to_pylist() == before, f"byte {at} of {len(sound)}"
         except Exception as error:
             assert type(error).__name__ == "BadInput" and part.name in str(error), f"byte {at}: {error!r}"
+
+
+@pytest.mark.parametrize(("model", "why"), [("nan", "answers NaN or infinity on 1 of 4 samples"), ("raises", "ZeroDivisionError: a fault")])
+def test_a_model_that_breaks_on_one_sample_costs_its_cell_and_the_rest_goes_on(here: Path, model: str, why: str) -> None:
+    """As a process: it exits with 5, and without the faulty model with 0."""
+    command = [sys.executable, "-m", "harness", *COMMAND]
+    done = subprocess.run(
+        [*command, "--model", f"mine.py:{model}", "--model", "mine.py:build"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 5 and "Traceback" not in done.stderr, done.stderr
+    states = {(row["model"], row["status"]) for row in rows()}
+    assert states == {(f"mine.py:{model}", "ok"), (f"mine.py:{model}", "error"), ("mine.py:build", "ok")}
+    failed = [row for row in rows() if row["status"] == "error"]
+    assert 0 < len({row["sample"] for row in failed}) <= 4 and {row["strength"] for row in failed} == {None}
+    assert why in next((here / "run" / "errors").iterdir()).read_text()
+    sound = subprocess.run([*command[:-1], "sound", "--model", "mine.py:build"], capture_output=True, check=False)
+    assert sound.returncode == 0
+
+
+def test_an_interrupted_run_goes_on_to_the_same_ledger(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what starts the tests in the background may have it ignored
+    command = [sys.executable, "-m", "harness", *COMMAND, "--model", "mine.py:slow"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeding) as process:
+        assert process.stderr is not None
+        while not list(here.glob("run/ledger/*.parquet")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130 and said == "interrupted; the same command goes on where it stopped\n"
+    assert 0 < len({row["sample"] for row in rows()}) < 12, "it was interrupted on its way"
+    assert run(monkeypatch, *COMMAND, "--model", "mine.py:slow") == 0
+    assert run(monkeypatch, *COMMAND[:-1], "whole", "--model", "mine.py:slow") == 0
+    strip = [[{**row, "run": ""} for row in rows(out)] for out in ("run", "whole")]
+    assert strip[0] == strip[1]
+
+
+def test_a_cell_done_twice_leaves_the_same_bytes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    again = [*COMMAND, "--model", "mine.py:build", "--witnesses", "all"]
+    assert run(monkeypatch, *again) == 0
+    tables = [path for path in (here / "run").rglob("*") if path.suffix in (".parquet", ".safetensors")]
+    before = {path: path.read_bytes() for path in tables}
+    for part in (here / "run" / "ledger").iterdir():
+        part.unlink()
+    assert run(monkeypatch, *again) == 0
+    assert {path: path.read_bytes() for path in tables} == before and len(before) > 6
+
+
+@pytest.mark.parametrize("table", ["samples", "sweep", "ledger"])
+def test_a_part_cut_off_anywhere_is_named(here: Path, monkeypatch: pytest.MonkeyPatch, table: str) -> None:
+    assert run(monkeypatch, *COMMAND, "--model", "mine.py:build") == 0
+    part = next((here / "run" / table).glob("*.parquet"))
+    sound = part.read_bytes()
+    for step in range(100):
+        part.write_bytes(sound[: step * len(sound) // 100])
+        with pytest.raises(BadInput, match=f"{table}/{part.name} cannot be read .* remove that file and run the same command"):
+            RunDirectory("run").table(table)
+
+
+def test_a_folder_in_which_nothing_can_be_removed_is_one_sentence(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run is taken up by removing what a killed cell left; the disk has become read-only since."""
+    assert run(monkeypatch, *COMMAND, "--model", "mine.py:build") == 0
+    next((here / "run" / "ledger").iterdir()).unlink()
+
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fsspec.implementations.local.LocalFileSystem.rm", refuse)
+        assert run(monkeypatch, *COMMAND, "--model", "mine.py:build") == 2
+    assert "--out run cannot be written: Read-only file system; mend that and run" in capsys.readouterr().err
+    assert run(monkeypatch, *COMMAND, "--model", "mine.py:build") == 0
+
+
+def test_what_was_there_stays_where_a_write_fails(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports, checkpoints, verdicts, baselines: half of one never takes the place of a whole one."""
+    place = here / "precious"
+    place.write_text("whole")
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(place, b"half")
+    assert place.read_text() == "whole" and [each.name for each in here.iterdir() if "precious" in each.name] == ["precious"]
+    model = torch.nn.Linear(2, 2)
+    with pytest.raises(BadInput, match=r"checkpoint .* cannot be written: No space left on device; mend that"):
+        checkpoint.save(here / "x.safetensors", model, {})
+    assert not list(here.glob("x.*"))
+
+
+def test_a_device_is_written_to_as_it_is_and_a_link_stays_one(here: Path) -> None:
+    (here / "there").write_text("old")
+    (here / "link").symlink_to("there")
+    write_whole(here / "link", b"new")
+    write_whole(Path("/dev/null"), b"new")
+    assert (here / "link").is_symlink() and (here / "there").read_text() == "new" and Path("/dev/null").is_char_device()
 
 
 def test_nothing_half_written_is_left_to_be_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

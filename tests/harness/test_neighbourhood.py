@@ -101,6 +101,6 @@ def test_evaluate_judges_embeddings_and_verify_holds(tmp_path: Path) -> None:
     assert found and all(0 < row["strength"] <= 4 and row["prediction"] < (NEIGHBOURS + 1) // 2 / NEIGHBOURS for row in found)
     unread = [row for row in rows if row["scenario"] == "y@l2:1" and row["model"].endswith("other")]
     assert all(row["strength"] == float("inf") for row in unread)
-    claims = list(recheck(directory))
+    claims = list(recheck(directory, [str(user)]))
     assert claims and all(holds for _, holds in claims)
     assert "without labels" in json.loads((tmp_path / "run" / "run.json").read_text())["note"]

@@ -175,7 +175,7 @@ def test_a_whole_run_is_verified(name: str, elsewhere: Path, monkeypatch: pytest
     done = run(monkeypatch, "evaluate", "--task", f"my.py:{task}", "--model", f"my.py:{model}", *asked, *common)
     said = capsys.readouterr().out
     assert done == 0 and re.search(r"clean +1\.000", said) and all(scenario in said for scenario in scenarios)
-    done = run(monkeypatch, "verify", "run")
+    done = run(monkeypatch, "verify", "run", "--code", "my.py")
     found = re.search(r"(\d+) witnesses re-checked, \1 hold", capsys.readouterr().out)
     assert done == 0 and found is not None and int(found[1]) > 0
 

@@ -45,7 +45,7 @@ def test_a_build_is_seeded_as_it_was(elsewhere: Path, monkeypatch: pytest.Monkey
     own_folder(elsewhere, DRAWN)
     toy = ["--task", "my.py:MyTask", "--model", "my.py:drawn", "--seed", "3", "--samples", "6", "--search", "fast", "--out", "run"]
     assert run(monkeypatch, "evaluate", *toy) == 0
-    assert run(monkeypatch, "verify", "run") == 0
+    assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0
 
 
 def moved(x: torch.Tensor) -> torch.Tensor:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from attacks.errors import BadInput
-from harness.gates.file import MAX_BYTES, Gate, gate_of, parse_gates, read_gates
+from harness.gates.file import gate_of, read_gates
 from harness.gates.needs import evaluation_for
+from harness.yamlfile import MAX_BYTES
 
 SLIPS = {
     "gates: [{model: m, mn: 0.5}]": "gate 1: unknown key 'mn': did you mean min",
@@ -93,34 +90,3 @@ def test_what_some_gates_need() -> None:
     assert evaluation_for([gate_of(model="m", min=0.5)], "20").search == "none", "nothing asks for an attack"
     with pytest.raises(BadInput, match="several tasks"):
         evaluation_for([gate_of(model="m", task=task, min=0.5) for task in ("a", "b")], "20")
-
-
-VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.integers(), max_size=3),
-    st.dictionaries(st.text(max_size=5), st.integers(), max_size=2), st.sampled_from(["image@linf:1", "mcar", "area", "score", 0.5, 1]),
-)  # fmt: skip
-KEYS = st.one_of(st.sampled_from([*Gate.model_fields, "gates", "inconclusive"]), st.text(max_size=8), st.integers(), st.none())
-ENTRIES = st.one_of(VALUES, st.dictionaries(KEYS, VALUES, max_size=6))
-
-
-def read(content: bytes) -> None:
-    """Read a text as a gates file: it is one, or is refused in a sentence."""
-    try:
-        file = parse_gates(content, "gates file g")
-    except BadInput as error:
-        assert str(error).startswith("gates file g") and "\n" not in str(error)
-    else:
-        assert len(file.lines) == len(file.gates) and all(str(gate).isprintable() for gate in file.gates)
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.one_of(st.dictionaries(KEYS, VALUES), st.fixed_dictionaries({"gates": st.lists(ENTRIES, max_size=4)}), ENTRIES))
-def test_no_yaml_ends_in_a_traceback(content: Any) -> None:
-    read(yaml.safe_dump(content, allow_unicode=True).encode())
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.one_of(st.binary(max_size=100), st.text(alphabet="gates:[]{}!&*'\"\n -?|>%@`0.5,#~mindropx_", max_size=80).map(str.encode)))
-def test_no_bytes_end_in_a_traceback(content: bytes) -> None:
-    read(content)
-    read(b"gates: [{model: m, min: " + content + b"}]")

@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all: written beside their place, synced, and moved there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from attacks.errors import BadInput
+
+PARTIAL = ".partial"  # ends the name of a file that is being written
+DEVICES = Path("/dev")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of this machine, so that a reader never sees half of it, also after a power cut; links are followed.
+
+    A device or a pipe, such as /dev/stdout, is written to as it is.
+
+    Raises:
+        OSError: it cannot be written; what was there before is there still.
+    """
+    if path.exists() and (not path.is_file() or path.is_relative_to(DEVICES)):
+        path.write_bytes(content)
+        return
+    place = path.resolve()
+    partial = place.with_name(f"{place.name}{PARTIAL}")
+    partial.unlink(missing_ok=True)
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(place)
+    except OSError:
+        partial.unlink(missing_ok=True)  # a full disk needs the room
+        raise
+
+
+def write_to(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
+    """The same on any file system; how whole a file appears on others than this machine's is theirs to say.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if isinstance(files, LocalFileSystem):
+        write_whole(Path(path), content)
+    else:
+        files.pipe_file(f"{path}{PARTIAL}", content)
+        files.mv(f"{path}{PARTIAL}", path)
+
+
+def write_url(url: str, content: bytes) -> None:
+    """The same at a path or URL.
+
+    Raises:
+        OSError, ValueError, ImportError: it cannot be written, or is of a kind that is not known here.
+    """
+    files, path = fsspec.core.url_to_fs(url)
+    write_to(files, path, content)
+
+
+def refuse_ways_out(folder: Path, what: str) -> None:
+    """Refuse a folder that leads out of itself, or holds what is never read to its end; `what` begins the sentence.
+
+    Raises:
+        BadInput: it does, or cannot be read.
+    """
+    try:
+        way = next(_ways_out(folder, folder), None)
+    except OSError as error:
+        raise BadInput(f"{what} cannot be read: {error.strerror or error}") from None
+    if way is not None:
+        raise BadInput(f"{what}: {way.relative_to(folder)} is no file of its own but a link or a pipe: remove it")
+
+
+def _ways_out(folder: Path, root: Path) -> Iterator[Path]:
+    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies outside `root`, pipes, devices."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            place = Path(entry.path)
+            if entry.is_symlink():
+                if not _ends_in(place, root):
+                    yield place
+            elif entry.is_dir():
+                yield from _ways_out(place, root)
+            elif not entry.is_file():
+                yield place
+
+
+def _ends_in(link: Path, root: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a link to itself
+        return False

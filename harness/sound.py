@@ -1,0 +1,139 @@
+"""Whether what a run's files hold can be meant: they may come from elsewhere, or from a disk that lost some of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from attacks.errors import BadInput
+from attacks.scenario import parse
+
+NAMED = {
+    "samples": ("task", "model", "sample", "hash"),
+    "sweep": ("task", "model", "sample", "schedule", "present", "status"),
+    "ledger": ("task", "model", "sample", "scenario", "status"),
+}
+"""The texts that every row has."""
+STATUSES = pa.array(["ok", "error", "skipped"])
+BITS = "^[01]+$"
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(strict=True)
+    task: str
+    model: list[str]
+    search: str
+    attack: list[str]
+    seed: int
+    limit: float = Field(gt=0, allow_inf_nan=False)
+
+
+class _Identity(BaseModel):
+    model_config = ConfigDict(strict=True)
+    config: _Config
+    weights: dict[str, str]
+    task_definition: str = Field(alias="task definition")
+    scenarios: list[str]
+    attacks: dict[str, str] = Field(default_factory=dict)
+    corruptions: dict[str, str] = Field(default_factory=dict)
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(strict=True)
+    run: str
+    status: str
+    modalities: list[str]
+    identity: _Identity
+    note: str = ""
+
+
+class _Flag(BaseModel):
+    model_config = ConfigDict(strict=True)
+    raised: bool
+    value: float
+    why: str
+
+
+class _Trust(BaseModel):
+    models: dict[str, dict[str, dict[str, _Flag]]]
+
+
+def description_faults(described: Mapping[str, Any]) -> str:
+    """What readers of a run rely on and its description lacks; empty where nothing is wrong."""
+    try:
+        _Description.model_validate(described)
+        for text in described["identity"]["scenarios"]:
+            parse(text)
+    except ValidationError as error:
+        return ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def trusted(flags: Any) -> bool:
+    """Whether these are flags per model, scenario and check."""
+    try:
+        _Trust.model_validate({"models": flags})
+    except ValidationError:
+        return False
+    return True
+
+
+def row_faults(table: str, part: pa.Table) -> str:
+    """What rows of a table (samples, sweep or ledger; all columns or some) cannot hold and these do; empty where nothing is wrong."""
+    for name in NAMED.get(table, ()):
+        if name in part.column_names and part.column(name).null_count:
+            return f"no {name}"
+    if table == "samples":
+        return _within("score", part.column("score"), 0.0, 1.0)
+    if table not in NAMED:
+        return ""
+    if not pc.all(pc.is_in(part.column("status"), STATUSES), min_count=0).as_py():
+        return "another status"
+    right = part.filter(pc.equal(part.column("status"), "ok"))
+    return _swept(right) if table == "sweep" else _searched(part, right)
+
+
+def _swept(rows: pa.Table) -> str:
+    if not pc.all(pc.match_substring_regex(rows.column("present"), BITS), min_count=0).as_py():
+        return "no bits in present"
+    return _within("score", rows.column("score"), 0.0, 1.0) or _within("level", rows.column("level"), 0.0, math.inf)
+
+
+def _searched(part: pa.Table, rows: pa.Table) -> str:
+    for text in part.column("scenario").unique().to_pylist():
+        if not _parses(text):
+            return f"scenario {text!r}"
+    limits = _within("limit", rows.column("limit"), 0.0, math.inf) if "limit" in rows.column_names else ""
+    return limits or _within("strength", rows.column("strength"), 0.0, math.inf, infinite=True)
+
+
+@lru_cache(maxsize=10_000)
+def _parses(text: str) -> bool:
+    try:
+        return str(parse(text)) == text
+    except BadInput:
+        return False
+
+
+def _within(name: str, values: pa.ChunkedArray, low: float, high: float, infinite: bool = False) -> str:
+    """Whether all values are numbers between two ends; in words, why not."""
+    if not len(values):
+        return ""
+    ends = pc.min_max(values).as_py()
+    fits = not values.null_count and not pc.any(pc.is_nan(values)).as_py() and low <= ends["min"] and ends["max"] <= high
+    return "" if fits and (infinite or ends["max"] < math.inf) else f"a {name} that is none"
+
+
+def differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ, those of the configuration by their own names."""
+    flat = [{**side, **side.get("config", {}), "config": None} for side in (here, wanted)]
+    keys = {key for side in flat for key in side}
+    return sorted(key for key in keys if flat[0].get(key) != flat[1].get(key)) or ["its identity"]
