@@ -41,6 +41,8 @@ def evaluate(
     samples: Annotated[str | None, typer.Option(help="How many test samples, or 'all'. [100]")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [0]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where batches are done: local, or ray. [local]")] = None,
+    address: Annotated[str | None, typer.Option(help="The Ray cluster, as HOST:6379 or auto. [one of this machine]")] = None,
     workers: Annotated[int | None, typer.Option(help="Batches done at a time, each in a process of its own. [1]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="What the search computes in, float32 or bf16; it verifies in float32.")] = None,

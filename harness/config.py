@@ -42,6 +42,8 @@ class Evaluation(BaseModel):
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63)
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
+    engine: Literal["local", "ray"] = Field("local", description="where batches are done: on this machine, or on Ray (extra ray)")
+    address: str | None = Field(None, description="the Ray cluster; null: one of this machine, for as long as the run takes", min_length=1)
     workers: int = Field(1, ge=1, description="batches of samples done at a time, each in a process with its share of the cores")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
@@ -105,6 +107,8 @@ class Evaluation(BaseModel):
 RESULT_NEUTRAL = {
     "data_root",
     "batch_size",
+    "engine",
+    "address",
     "workers",
     "device",
     "budget",

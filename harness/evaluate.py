@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from attacks.expectation import STORED
 from harness.attributions import attribute, key_of
 from harness.cell import Parts, failed_rows
 from harness.config import Evaluation
-from harness.engine import Outcome, in_processes, serially
+from harness.engines import check_engine, outcomes
 from harness.environment import choose_device, device_name, git_commit, versions
 from harness.gates.baseline import evidence_at
 from harness.gates.decide import FAILED as GATE_FAILED
@@ -47,6 +46,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
         BadInput: before any work is done, whatever cannot be used.
     """
     deadline = time.monotonic() + config.budget if config.budget else None
+    check_engine(config)
     gates = _gates(config)
     device = choose_device(config.device)
     use(config.data_root)
@@ -121,7 +121,7 @@ class _Runner:
     def run(self, left: list[Cell]) -> str:
         """Do the cells; a crash costs its own cell only, and a cell too large for the device is halved."""
         waiting = deque(left)
-        for cell, outcome in self._outcomes(waiting):
+        for cell, outcome in outcomes(self.work, waiting, self.device, self._progress, self.deadline):
             if isinstance(outcome, Parts):
                 self.directory.add(cell.key, outcome)
             elif outcome.time:
@@ -132,12 +132,6 @@ class _Runner:
                 self.failed = True
                 self.directory.add_failure(cell.key, failed_rows(self.work, cell), outcome.traceback)
         return FAILED if self.failed else COMPLETE
-
-    def _outcomes(self, waiting: deque[Cell]) -> Iterator[tuple[Cell, Outcome]]:
-        workers = min(self.work.config.workers, max(1, len(waiting)))
-        if workers == 1:
-            return serially(self.work, waiting, self.device, self._progress, self.deadline)
-        return in_processes(self.work, waiting, workers, self._progress, self.deadline)
 
     def _progress(self, samples: int, gradients: int) -> None:
         self.gradients += gradients
