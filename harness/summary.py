@@ -13,6 +13,7 @@ from attacks.scenario import parse
 from harness import measures
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
+from harness.status import COMPLETE, onwards
 from harness.trust import flag_lines, flagged
 
 CAVEAT = (
@@ -102,8 +103,8 @@ def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, 
 
 def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
     notes = [CAVEAT if attacked(description) else UNATTACKED, *([description["note"]] if description.get("note") else [])]
-    if description["status"] != "complete":
-        notes.append(f"The run is {description['status']}: the same command goes on with it.")
+    if description["status"] != COMPLETE:
+        notes.append(f"The run is {description['status']}: {onwards(description['status'])}.")
     if states.get("error"):
         notes.append(f"{states['error']} rows are errors; the run's errors/ folder says why.")
     return [note[0].upper() + note[1:] for note in notes]

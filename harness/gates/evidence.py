@@ -16,8 +16,6 @@ from harness.rundir import RunDirectory
 from harness.summary import attacked
 from harness.trust import Trust, flagged
 
-FINISHED = ("complete", "finished with errors")
-
 
 @dataclass(frozen=True, eq=False)
 class Evidence:

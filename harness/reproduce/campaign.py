@@ -17,7 +17,7 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.config import Evaluation
-from harness.evaluate import COMPLETE, evaluate
+from harness.evaluate import evaluate
 from harness.loading import code_hash
 from harness.models import checkpoint
 from harness.options import plain
@@ -25,6 +25,7 @@ from harness.progress import reporting
 from harness.registry import resolve
 from harness.reproduce.study import SMALL, Effort, Setting, System
 from harness.rundir import RUN_FILE, RunDirectory
+from harness.status import COMPLETE
 from harness.tasks import Task
 from harness.train import Training, train
 
