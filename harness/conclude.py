@@ -16,24 +16,24 @@ from harness.progress import reporting
 from harness.rundir import RunDirectory
 from harness.status import FAILED, FINISHED, RUNNING
 from harness.summary import printed, summarise
-from harness.sweep import mask_hash
-from harness.trust import check_run
+from harness.sweep import MASKS, mask_hash
+from harness.trust import READ, check_run
 
 
 def conclude(work: Work, directory: RunDirectory, description: dict[str, Any], device: torch.device, console: Console, status: str) -> int:
     """Check and attribute where the run is whole, note its status, and print its summary; 0, or 5 where cells are errors."""
     config = work.config
     if config.trust and status in FINISHED:
-        directory.note_trust(check_run(work, device, directory.table("ledger").to_pylist()))
+        directory.note_trust(check_run(work, device, directory.table("ledger", READ)))
     if config.attributions and status in FINISHED:
         _attribute(work, directory, device, console)
-    directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})
+    directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep", MASKS))})
     console.print(printed(summarise(directory)))
     return 5 if status.endswith(FAILED) else 0
 
 
 def _attribute(work: Work, directory: RunDirectory, device: torch.device, console: Console) -> None:
-    ledger = directory.table("ledger").to_pylist()
+    ledger = directory.table("ledger", READ)
     with reporting(console, "attributions", len(work.models)) as reporter:
         for model in work.models:
             directory.add_attributions(key_of(model), attribute(work, model, ledger, device))

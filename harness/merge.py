@@ -77,7 +77,7 @@ def _gather(into: RunDirectory, sources: Sequence[RunDirectory]) -> bool:
     """Put there what is not there yet; whether some of it are errors."""
     done, failed = into.done(), False
     for source in sources:
-        for key in source.keys():
+        for key in source.cells_done():
             tables, witnesses = source.cell(key)
             kept = {name: _without(table, done) for name, table in tables.items()}
             if len(kept["ledger"]):

@@ -171,7 +171,7 @@ class RunDirectory:
         except (SafetensorError, OSError) as error:
             raise BadInput(f"run {self.url} is damaged: {file} cannot be read ({error})") from None
 
-    def keys(self) -> list[str]:
+    def cells_done(self) -> list[str]:
         """The cells that are done."""
         return [part.removesuffix(".parquet") for part in self._parts("ledger") if not part.endswith(f"{FAILED}.parquet")]
 
@@ -193,7 +193,7 @@ class RunDirectory:
     def done(self) -> dict[str, set[str]]:
         """Per model, the samples whose rows are complete; read part by part, for it may be millions."""
         found: dict[str, set[str]] = {}
-        for key in self.keys():
+        for key in self.cells_done():
             part = self._read_part(f"ledger/{key}.parquet", ("model", "sample"))
             pairs = part.group_by(["model", "sample"], use_threads=False).aggregate([])
             for model, sample in zip(*(pairs.column(each).to_pylist() for each in ("model", "sample")), strict=True):
