@@ -6,7 +6,7 @@ is compared stays paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -19,6 +19,7 @@ from attacks.scenario import parse
 from harness.curves import FRACTION_MISSING, IS_GAP, columns_of, query
 
 RESAMPLES = 1_000
+MANY = 10_000  # samples
 SEED = 0  # of the resampling: the same run gives the same interval
 TINY = 1e-9
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -50,11 +51,21 @@ class Degradation:
 
 
 def estimate(measure: Callable[[Array], float], scores: Array) -> Estimate:
-    """A measure of scores (N, ...), and its interval over resampled rows."""
-    random = np.random.RandomState(SEED)
-    values = [measure(scores[random.randint(len(scores), size=len(scores))]) for _ in range(RESAMPLES)]
+    """A measure of scores (N, ...) that depends on their means over samples alone, and its interval over resampled samples."""
+    values = [measure(rows) for rows in _resampled(scores)]
     low, high = np.percentile(values, [2.5, 97.5])
     return Estimate(measure(scores), float(low), float(high))
+
+
+def _resampled(scores: Array) -> Iterator[Array]:
+    """Of few samples, the drawn rows; of many, one row that has their means, by how often each row that there is was drawn."""
+    random, count = np.random.RandomState(SEED), len(scores)
+    if count <= MANY:
+        yield from (scores[random.randint(count, size=count)] for _ in range(RESAMPLES))
+        return
+    rows, times = np.unique(scores, axis=0, return_counts=True)
+    for _ in range(RESAMPLES):
+        yield np.asarray(random.multinomial(count, times / count) @ rows / count)[None]
 
 
 def difference(ours: Array, theirs: Array) -> Estimate:
