@@ -16,6 +16,7 @@ import streamlit as st
 
 from app.runs import Run, found
 from attacks.errors import BadInput
+from harness.status import onwards
 
 DEFAULT = "runs"  # where `evaluate` writes unless told otherwise
 FRESH = 2.0  # seconds for which the list of runs is not looked up again
@@ -67,7 +68,7 @@ def note_of(run: Run) -> None:
     """What must be said beside every number of a run that is not complete."""
     status = run.description["status"]
     if status != "complete":
-        st.info(plain(f"This run is {status}: what is here so far is shown; its command, given again, goes on with it."))
+        st.info(plain(f"This run is {status}: what is here so far is shown; {onwards(status)}."))
 
 
 def no_runs() -> None:

@@ -1,6 +1,6 @@
-"""How much two workers of one thread each gain over one of one thread, on the embedded task.
+"""How much two workers of one thread each gain over one of one thread, on the embedded task; and what Ray costs beside them.
 
-    python benchmarks/workers.py [--samples 400]
+    python benchmarks/workers.py [--samples 400] [--ray]
 
 Both runs start as processes of their own, so that starting and loading are counted; the ledgers must agree.
 """
@@ -13,13 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+ENGINES = {
+    False: (("--workers", "1"), ("--workers", "2")),
+    True: (("--workers", "2"), ("--engine", "ray")),
+}
 
-def timed(workers: int, samples: int, out: Path) -> float:
+
+def timed(engine: Sequence[str], samples: int, out: Path) -> float:
     """Seconds of one evaluation."""
     command = [sys.executable, "-m", "harness", "evaluate", "--model", "concat", "--samples", str(samples), "--batch-size", "32"]
-    command += ["--no-trust", "--workers", str(workers), "--out", str(out)]
+    command += ["--no-trust", *engine, "--out", str(out)]
     begun = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     return time.monotonic() - begun
@@ -36,12 +42,15 @@ def rows(out: Path) -> list[tuple[object, ...]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=400)
-    samples = parser.parse_args().samples
+    parser.add_argument("--ray", action="store_true", help="two workers against Ray on all cores of this machine, which should be two")
+    given = parser.parse_args()
+    one, two = ENGINES[given.ray]
     with tempfile.TemporaryDirectory() as folder:
-        one, two = (timed(workers, samples, Path(folder, str(workers))) for workers in (1, 2))
-        same = rows(Path(folder, "1")) == rows(Path(folder, "2"))
+        seconds = [timed(engine, given.samples, Path(folder, str(place))) for place, engine in enumerate((one, two))]
+        same = rows(Path(folder, "0")) == rows(Path(folder, "1"))
     agree = "agree" if same else "DIFFER"
-    print(f"{samples} samples: one worker {one:.1f} s, two workers {two:.1f} s, ratio {one / two:.2f}; the ledgers {agree}")
+    said = ", ".join(f"{' '.join(engine)} {each:.1f} s" for engine, each in zip((one, two), seconds, strict=True))
+    print(f"{given.samples} samples: {said}, ratio {seconds[0] / seconds[1]:.2f}; the ledgers {agree}")
 
 
 if __name__ == "__main__":

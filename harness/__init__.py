@@ -3,8 +3,8 @@
 import os
 
 # MKL rounds by where a row lies in memory unless told not to, and a ledger may not depend on the batch (law 6).
-# It reads this at its first product; where a program has made one before, that program decides.
-os.environ.setdefault("MKL_CBWR", "AUTO")
+# AUTO alone does not hold on every CPU. It reads this at its first product; where a program has made one before, that program decides.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 __version__ = "0.1.0"
 

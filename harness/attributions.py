@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import combinations
 from typing import Any
 
@@ -22,6 +23,7 @@ from attacks.randomness import keyed_seed
 from attacks.region import Inputs
 from attacks.scenario import Scenario
 from attacks.search import search_all
+from harness.curves import query
 from harness.loading import Loaded
 from harness.measures import bits, shapley
 from harness.models.protocols import Explaining
@@ -99,7 +101,7 @@ class Told:
         return sum((self.parts[name].flatten(1).sum(1) for name in names), torch.zeros_like(self.output)) - (self.output - self.baseline)
 
 
-def attribute(work: Work, model: Loaded, ledger: Sequence[Mapping[str, Any]], device: torch.device) -> Attributed:
+def attribute(work: Work, model: Loaded, ledger: pa.Table, device: torch.device) -> Attributed:
     """The attributions of one model of a run, on its ledger; the model is left as it was, also after an exception."""
     chosen = samples(work, model, ledger)
     task = work.task
@@ -114,23 +116,28 @@ def attribute(work: Work, model: Loaded, ledger: Sequence[Mapping[str, Any]], de
     return found
 
 
-def samples(work: Work, model: Loaded, ledger: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def samples(work: Work, model: Loaded, ledger: pa.Table) -> dict[str, str]:
     """The samples to show of a model, and why: a third each of those closest to failing, furthest from it, and drawn at random.
 
     Closest and furthest by the smallest critical strength of the scenarios asked for; what fails untouched is neither.
     """
-    wanted = {str(scenario) for scenario in work.requested}
-    strengths: dict[str, float] = {}
-    for row in ledger:
-        if row["model"] == model.name and row["status"] == "ok" and row["scenario"] in wanted:
-            strengths[row["sample"]] = min(row["strength"], strengths.get(row["sample"], math.inf))
-    standing = sorted((sample for sample in strengths if strengths[sample] > 0), key=lambda sample: (strengths[sample], sample))
-    drawn = sorted(strengths, key=lambda sample: keyed_seed("attributions", work.config.seed, sample))
-    third = -(-work.config.attributions // 3)
+    count, third = work.config.attributions, -(-work.config.attributions // 3)
+    sql = """
+        select sample, min(strength) as least from ledger
+        where status = 'ok' and model = $model and list_contains($wanted, scenario) group by sample
+    """
+    given = {"model": model.name, "wanted": [str(scenario) for scenario in work.requested]}
+
+    def standing(order: str) -> list[str]:
+        ordered = f"{sql} having least > 0 order by least {order}, sample {order} limit {count}"
+        return [sample for sample, _ in query(ordered, given, ledger=ledger)]
+
+    everyone = (sample for sample, _ in query(sql, given, ledger=ledger))
+    drawn = nsmallest(count, everyone, key=lambda sample: keyed_seed("attributions", work.config.seed, sample))
     chosen: dict[str, str] = {}
-    for why, order, most in ((CLOSEST, standing, third), (FURTHEST, standing[::-1], 2 * third), (RANDOM, drawn, work.config.attributions)):
+    for why, order, most in ((CLOSEST, standing("asc"), third), (FURTHEST, standing("desc"), 2 * third), (RANDOM, drawn, count)):
         for sample in order:
-            if len(chosen) < min(most, work.config.attributions):
+            if len(chosen) < min(most, count):
                 chosen.setdefault(sample, why)
     return chosen
 

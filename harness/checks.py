@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import mean
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +47,22 @@ class Flag:
         return f"{self.found}: {self.so}" if self.raised and self.so else self.found
 
 
+@dataclass(frozen=True)
+class Tally:
+    """All rows of one model under one scenario.
+
+    Attributes:
+        samples: how many.
+        wrong, withstood: the shares of them that are wrong untouched, and that withstand strength 1.
+        spent: gradient evaluations of a sample that is right untouched, on average.
+    """
+
+    samples: int
+    wrong: float
+    withstood: float
+    spent: float
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A model under one scenario, on the samples that are checked.
@@ -56,7 +70,7 @@ class Case:
     Attributes:
         region: around the checked samples, B of them.
         strengths: their critical strengths by the ledger, float64 (B,).
-        ledger: all the rows of the model and scenario.
+        ledger: what all the rows of the model and scenario say.
         complete: whether every modality is attacked or missing.
         search: the run's.
     """
@@ -66,7 +80,7 @@ class Case:
     samples: Sequence[str]
     seed: int
     strengths: Tensor
-    ledger: Sequence[Mapping[str, Any]]
+    ledger: Tally
     complete: bool
     search: Search
 
@@ -130,7 +144,7 @@ class Case:
 
 def nothing_attacked(case: Case) -> Iterator[Flag]:
     """Value: the share of all samples that are wrong untouched."""
-    wrong = mean(row["strength"] <= 0 for row in case.ledger)
+    wrong = case.ledger.wrong
     yield Flag(
         "nothing-attacked", wrong == 1, wrong, f"{wrong:.0%} of the samples are wrong untouched", "no attack was withstood or needed"
     )
@@ -138,8 +152,8 @@ def nothing_attacked(case: Case) -> Iterator[Flag]:
 
 def wide(case: Case) -> Iterator[Flag]:
     """Value: the width of the 95 % interval at strength 1."""
-    low, high = Share(mean(row["strength"] > STRENGTH for row in case.ledger), len(case.ledger)).interval
-    found = f"with {len(case.ledger)} samples the 95 % interval spans {high - low:.2f}"
+    low, high = Share(case.ledger.withstood, case.ledger.samples).interval
+    found = f"with {case.ledger.samples} samples the 95 % interval spans {high - low:.2f}"
     yield Flag("wide", high - low > TOO_WIDE, high - low, found, "more samples narrow it")
 
 

@@ -39,8 +39,11 @@ def evaluate(
         str | None, typer.Option(help="What fails: answers, or neighbours (of models that embed, without labels). [answers]")
     ] = None,
     samples: Annotated[str | None, typer.Option(help="How many test samples, or 'all'. [100]")] = None,
+    shard: Annotated[str | None, typer.Option(help="Of the samples only part i/n, into an --out of its own; see `merge`.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random. [0]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where batches are done: local, or ray. [local]")] = None,
+    address: Annotated[str | None, typer.Option(help="The Ray cluster, as HOST:6379 or auto. [one of this machine]")] = None,
     workers: Annotated[int | None, typer.Option(help="Batches done at a time, each in a process of its own. [1]")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="What the search computes in, float32 or bf16; it verifies in float32.")] = None,
@@ -71,6 +74,22 @@ def evaluate(
     from harness.evaluate import evaluate as run
 
     sys.exit(run(resolve(config, flags), _console(Console)))
+
+
+@app.command()
+def merge(
+    out: Annotated[str, typer.Argument(help="The run directory to make.")],
+    runs: Annotated[Many, typer.Argument(help="The run directories of the shards of one run.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Put the shards of a run together; check and summarise the whole as `evaluate` would have."""
+    from rich.console import Console
+
+    from harness.merge import merge as run
+    from harness.tasks.dataroot import use
+
+    use(data_root)
+    sys.exit(run(out, runs, _console(Console)))
 
 
 @app.command()
@@ -278,7 +297,7 @@ def main() -> None:
     except BadInput as error:
         _refuse(str(error))
     except KeyboardInterrupt:
-        resumed = "; the same command goes on where it stopped" if sys.argv[1:2] in (["evaluate"], ["reproduce"]) else ""
+        resumed = "; the same command goes on where it stopped" if sys.argv[1:2] in (["evaluate"], ["merge"], ["reproduce"]) else ""
         print(f"interrupted{resumed}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:

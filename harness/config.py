@@ -40,9 +40,12 @@ class Evaluation(BaseModel):
         "answers", description="what fails a sample: a wrong answer, or, of models that embed, its nearest training samples lost"
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="largest strength searched")
+    shard: str | None = Field(None, description="of the samples only the i-th of n parts, i/n; `merge` puts the run directories together")
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63)
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
+    engine: Literal["local", "ray"] = Field("local", description="where batches are done: on this machine, or on Ray (extra ray)")
+    address: str | None = Field(None, description="the Ray cluster; null: one of this machine, for as long as the run takes", min_length=1)
     workers: int = Field(1, ge=1, description="batches of samples done at a time, each in a process with its share of the cores")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bf16"] = Field("float32", description="what the search computes in; witnesses are verified in float32")
@@ -92,6 +95,14 @@ class Evaluation(BaseModel):
             raise ValueError(f"give a whole number from {least}, or {' or '.join(words)}")
         return number
 
+    @field_validator("shard")
+    @classmethod
+    def _part(cls, value: str | None) -> str | None:
+        numbers = None if value is None else re.fullmatch(r"(\d{1,9})/(\d{1,9})", value)
+        if value is not None and (numbers is None or not 1 <= int(numbers[1]) <= int(numbers[2])):
+            raise ValueError("give a part and how many there are, from 1/4 to 4/4")
+        return value
+
     @field_validator("budget", "cell_limit", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
@@ -105,7 +116,10 @@ class Evaluation(BaseModel):
 
 RESULT_NEUTRAL = {
     "data_root",
+    "shard",
     "batch_size",
+    "engine",
+    "address",
     "workers",
     "device",
     "budget",

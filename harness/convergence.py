@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import mean
 
 import torch
 from torch import Tensor
@@ -147,8 +146,7 @@ def planted(case: Case) -> Iterator[Flag]:
 
 def _steps(case: Case) -> int:
     """Half of the gradient evaluations that the search spent on a sample."""
-    spent: float = mean(row["gradients"] for row in case.ledger if row["strength"] > 0)
-    return max(LEAST_STEPS, round(spent / 2))
+    return max(LEAST_STEPS, round(case.ledger.spent / 2))
 
 
 def _first_loss(case: Case) -> str:

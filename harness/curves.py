@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 IS_GAP = "(schedule = 'gap' or starts_with(schedule, 'gap('))"
 FRACTION_MISSING = f"(case when {IS_GAP} then level else 1 - length(replace(present, '0', '')) / length(present) end)"
 """Of a row of the sweep; a gap leaves every modality present and stands at its level."""
+BOUNDED = {"memory_limit": "400MB", "threads": 2}  # of a query: each thread wants its share
+AT_ONCE = 10_000  # rows
 Z = 1.959963984540054  # the 97.5 % point of the normal distribution: two-sided 95 % intervals
 
 
@@ -54,13 +59,33 @@ class Point:
     share: Share
 
 
-def query(sql: str, **tables: pa.Table) -> list[tuple[Any, ...]]:
-    """The rows of an SQL query on tables of a run, by name."""
-    with duckdb.connect() as connection:
+def query(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) -> list[tuple[Any, ...]]:
+    """The rows of an SQL query on tables of a run, by name; `$name` in it stands for what is given by that name."""
+    with _answer(sql, given, tables) as answer:
+        rows: list[tuple[Any, ...]] = answer.fetchall()
+        return rows
+
+
+def rows_of(sql: str, **tables: pa.Table) -> Iterator[tuple[Any, ...]]:
+    """The same, a few thousand rows in memory at a time."""
+    with _answer(sql, None, tables) as answer:
+        while rows := answer.fetchmany(AT_ONCE):
+            yield from rows
+
+
+def columns_of(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    """The columns of an SQL query whose values are all numbers, as arrays; NaN where there is none."""
+    with _answer(sql, given, tables) as answer:
+        return [np.ma.filled(np.ma.asarray(column, dtype=float), np.nan) for column in answer.fetchnumpy().values()]
+
+
+@contextmanager
+def _answer(sql: str, given: Mapping[str, Any] | None, tables: Mapping[str, pa.Table]) -> Iterator[Any]:
+    """In bounded memory: what does not fit is put on the disk meanwhile."""
+    with TemporaryDirectory() as folder, duckdb.connect(config={**BOUNDED, "temp_directory": folder}) as connection:
         for name, table in tables.items():
             connection.register(name, table)
-        rows: list[tuple[Any, ...]] = connection.sql(sql).fetchall()
-        return rows
+        yield connection.execute(sql, given)
 
 
 def clean_scores(samples: pa.Table) -> dict[str, Share]:

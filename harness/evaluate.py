@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +11,11 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
-from attacks.expectation import STORED
-from harness.attributions import attribute, key_of
 from harness.cell import Parts, failed_rows
+from harness.conclude import conclude, describe
 from harness.config import Evaluation
-from harness.engine import Outcome, in_processes, serially
-from harness.environment import choose_device, device_name, git_commit, versions
+from harness.engines import check_engine, outcomes
+from harness.environment import choose_device
 from harness.gates.baseline import evidence_at
 from harness.gates.decide import FAILED as GATE_FAILED
 from harness.gates.file import GatesFile, read_gates
@@ -28,12 +25,8 @@ from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, cells, halved, prepare
 from harness.progress import Reporter, reporting
 from harness.rundir import RunDirectory
-from harness.summary import printed, summarise
-from harness.sweep import mask_hash
+from harness.status import COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.dataroot import use
-from harness.trust import check_run
-
-COMPLETE, STOPPED, RUNNING, FAILED = "complete", "stopped", "running", "finished with errors"
 
 
 def evaluate(config: Evaluation, console: Console) -> int:
@@ -47,12 +40,13 @@ def evaluate(config: Evaluation, console: Console) -> int:
         BadInput: before any work is done, whatever cannot be used.
     """
     deadline = time.monotonic() + config.budget if config.budget else None
+    check_engine(config)
     gates = _gates(config)
     device = choose_device(config.device)
     use(config.data_root)
     task, models = load_all(config, device)
     work = prepare(config, task, models)
-    directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}")
+    directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}{_part(config)}")
     description = describe(work, device)
     directory.start(description)
     try:
@@ -73,17 +67,20 @@ def _carry_out(
     console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False)
     with reporting(console, "evaluate", total) as reporter:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
-    if config.trust and status != STOPPED:
-        directory.note_trust(check_run(work, device, directory.table("ledger").to_pylist()))
-    if config.attributions and status != STOPPED:
-        _attribute(work, directory, device, console)
-    directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep"))})
-    console.print(printed(summarise(directory)))
-    return 5 if status == FAILED else 0
+    if config.shard is not None and status != STOPPED:
+        status = of_shard(config.shard, status == FAILED)
+    return conclude(work, directory, description, device, console, status)
+
+
+def _part(config: Evaluation) -> str:
+    """What ends the name of a shard's directory."""
+    return "" if config.shard is None else f"-{config.shard.replace('/', 'of')}"
 
 
 def _gates(config: Evaluation) -> GatesFile | None:
     """Read before any work, as is the baseline: what cannot be used is said at once."""
+    if config.gates is not None and config.shard is not None:
+        raise BadInput(f"--gates {config.gates} is for the whole run: merge its shards, then gate that")
     if config.gates is None:
         if config.baseline is not None:
             raise BadInput(f"--baseline {config.baseline} is for gates: name a file of them with --gates")
@@ -100,14 +97,6 @@ def _gated(config: Evaluation, gates: GatesFile, directory: RunDirectory, consol
     return report.code if report.code == GATE_FAILED else code or report.code
 
 
-def _attribute(work: Work, directory: RunDirectory, device: torch.device, console: Console) -> None:
-    ledger = directory.table("ledger").to_pylist()
-    with reporting(console, "attributions", len(work.models)) as reporter:
-        for model in work.models:
-            directory.add_attributions(key_of(model), attribute(work, model, ledger, device))
-            reporter.advance(1, f"models, {model.name}")
-
-
 @dataclass(eq=False)
 class _Runner:
     work: Work
@@ -121,7 +110,7 @@ class _Runner:
     def run(self, left: list[Cell]) -> str:
         """Do the cells; a crash costs its own cell only, and a cell too large for the device is halved."""
         waiting = deque(left)
-        for cell, outcome in self._outcomes(waiting):
+        for cell, outcome in outcomes(self.work, waiting, self.device, self._progress, self.deadline):
             if isinstance(outcome, Parts):
                 self.directory.add(cell.key, outcome)
             elif outcome.time:
@@ -133,40 +122,6 @@ class _Runner:
                 self.directory.add_failure(cell.key, failed_rows(self.work, cell), outcome.traceback)
         return FAILED if self.failed else COMPLETE
 
-    def _outcomes(self, waiting: deque[Cell]) -> Iterator[tuple[Cell, Outcome]]:
-        workers = min(self.work.config.workers, max(1, len(waiting)))
-        if workers == 1:
-            return serially(self.work, waiting, self.device, self._progress, self.deadline)
-        return in_processes(self.work, waiting, workers, self._progress, self.deadline)
-
     def _progress(self, samples: int, gradients: int) -> None:
         self.gradients += gradients
         self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
-
-
-def remarks(work: Work) -> list[str]:
-    """What to say of attacks whose numbers mean something else than the reader may think."""
-    balls = sorted({ball for scenario in work.requested for ball in scenario.attacked})
-    texts = [ball for ball in balls if ball.has_norm and work.task.modality(ball.modality).kind == "text"]
-    drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
-    shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
-    said = [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
-    said += [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
-    said += [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"] if shared else []
-    return said
-
-
-def describe(work: Work, device: torch.device) -> dict[str, Any]:
-    """What `run.json` says of a run that begins."""
-    return {
-        "run": work.run,
-        "status": RUNNING,
-        "identity": work.identity,
-        "config": work.config.model_dump(mode="json"),
-        "modalities": list(work.task.names),
-        "note": "; ".join(note for note in (work.task.note, *remarks(work)) if note),
-        "device": device_name(device),
-        "versions": versions(),
-        "git_commit": git_commit(),
-        "command": sys.argv[1:],
-    }

@@ -6,7 +6,7 @@ is compared stays paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from attacks.scenario import parse
-from harness.curves import FRACTION_MISSING, IS_GAP, query
+from harness.curves import FRACTION_MISSING, IS_GAP, columns_of, query
 
 RESAMPLES = 1_000
+MANY = 10_000  # samples
 SEED = 0  # of the resampling: the same run gives the same interval
 TINY = 1e-9
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -50,11 +51,21 @@ class Degradation:
 
 
 def estimate(measure: Callable[[Array], float], scores: Array) -> Estimate:
-    """A measure of scores (N, ...), and its interval over resampled rows."""
-    draws = np.random.RandomState(SEED).randint(len(scores), size=(RESAMPLES, len(scores)))
-    values = [measure(scores[rows]) for rows in draws]
+    """A measure of scores (N, ...) that depends on their means over samples alone, and its interval over resampled samples."""
+    values = [measure(rows) for rows in _resampled(scores)]
     low, high = np.percentile(values, [2.5, 97.5])
     return Estimate(measure(scores), float(low), float(high))
+
+
+def _resampled(scores: Array) -> Iterator[Array]:
+    """Of few samples, the drawn rows; of many, one row that has their means, by how often each row that there is was drawn."""
+    random, count = np.random.RandomState(SEED), len(scores)
+    if count <= MANY:
+        yield from (scores[random.randint(count, size=count)] for _ in range(RESAMPLES))
+        return
+    rows, times = np.unique(scores, axis=0, return_counts=True)
+    for _ in range(RESAMPLES):
+        yield np.asarray(random.multinomial(count, times / count) @ rows / count)[None]
 
 
 def difference(ours: Array, theirs: Array) -> Estimate:
@@ -75,25 +86,27 @@ def difference(ours: Array, theirs: Array) -> Estimate:
 
 def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
     """Per (schedule, model), where there are two levels or more; corruptions are left out."""
-    rows = query(
-        f"""
-        select schedule, model, level, sample, avg(score), avg({FRACTION_MISSING})
-        from sweep where status = 'ok' and not contains(schedule, '@') group by all order by level, sample
-        """,
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    where = "status = 'ok' and not contains(schedule, '@')"
+    for schedule, model, level, missing in query(
+        f"select schedule, model, level, avg({FRACTION_MISSING}) as missing from sweep where {where} group by all order by missing, level",
         sweep=sweep,
-    )
-    cells: dict[tuple[str, str], dict[float, list[tuple[float, float]]]] = {}
-    for schedule, model, level, _, score, missing in rows:
-        cells.setdefault((schedule, model), {}).setdefault(level, []).append((score, missing))
-    whole = {key: levels for key, levels in cells.items() if len(levels) > 1 and len(set(map(len, levels.values()))) == 1}
-    return {key: _degradation(levels) for key, levels in whole.items()}
+    ):
+        found.setdefault((schedule, model), []).append((level, missing))
+    whole = {}
+    for (schedule, model), levels in found.items():
+        scores = _by_sample("level", [level for level, _ in levels], {"schedule": schedule, "model": model}, where, sweep)
+        if len(levels) > 1 and not np.isnan(scores).any():
+            whole[schedule, model] = Degradation(np.array([missing for _, missing in levels]), scores)
+    return whole
 
 
-def _degradation(levels: Mapping[float, Sequence[tuple[float, float]]]) -> Degradation:
-    table = np.array(list(levels.values()))  # (L, N, 2)
-    missing = table[:, :, 1].mean(1)
-    order = np.argsort(missing, kind="stable")
-    return Degradation(missing[order], table[order, :, 0].T)
+def _by_sample(column: str, values: Sequence[float | str], of: Mapping[str, str], where: str, sweep: pa.Table) -> Array:
+    """Per sample, and each value of a column, the mean score, (N, len(values)); NaN where there is none."""
+    each = ", ".join(f"avg(score) filter ({column} = $at{place})" for place in range(len(values)))
+    only = " and ".join(f"{name} = ${name}" for name in of)
+    given = {**of, **{f"at{place}": value for place, value in enumerate(values)}}
+    return np.stack(columns_of(f"select {each} from sweep where {where} and {only} group by sample order by sample", given, sweep=sweep), 1)
 
 
 def area(curve: Degradation) -> Estimate:
@@ -145,23 +158,19 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
     They add up to the score with everything present less that with nothing. A model whose sweep lacks one of
     the subsets is left out.
     """
-    rows = query(
-        f"""
-        select model, present, sample, avg(score) from sweep
-        where status = 'ok' and not contains(schedule, '@') and not {IS_GAP} group by all order by sample
-        """,
-        sweep=sweep,
-    )
-    games: dict[str, dict[str, dict[str, float]]] = {}
-    for model, present, sample, score in rows:
-        games.setdefault(model, {}).setdefault(present, {})[sample] = score
+    where = f"status = 'ok' and not contains(schedule, '@') and not {IS_GAP}"
+    games: dict[str, list[str]] = {}
+    for model, present in query(f"select distinct model, present from sweep where {where} order by all", sweep=sweep):
+        games.setdefault(model, []).append(present)
     found = {}
-    for model, game in games.items():
-        whole = len(game) == 2 ** len(modalities) and all(len(present) == len(modalities) for present in game)
-        samples = sorted(set.intersection(*(set(scores) for scores in game.values()))) if whole else []
-        if samples:
-            values = {present: np.array([scores[sample] for sample in samples]) for present, scores in game.items()}
-            found[model] = {name: estimate(lambda each: float(each.mean()), shapley(values, at)) for at, name in enumerate(modalities)}
+    for model, sets in games.items():
+        if len(sets) == 2 ** len(modalities) and all(len(present) == len(modalities) for present in sets):
+            scores = _by_sample("present", sets, {"model": model}, where, sweep)
+            scores = scores[~np.isnan(scores).any(1)]
+            if len(scores):
+                values = dict(zip(sets, scores.T, strict=True))
+                shares = {name: shapley(values, at) for at, name in enumerate(modalities)}
+                found[model] = {name: estimate(lambda each: float(each.mean()), share) for name, share in shares.items()}
     return found
 
 
@@ -187,14 +196,23 @@ def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> d
 
     The oracle of an attack on one modality is the leave-one-out model, which does not read it.
     """
-    clean = {(m, s): v for m, s, v in query("select model, sample, score from samples", samples=samples)}
-    rows = query(f"select scenario, model, sample, strength > {strength} from ledger where status = 'ok' order by sample", ledger=ledger)
-    pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for scenario, model, sample, withstood in rows:
+    found = {}
+    there = {model for (model,) in query("select distinct model from samples", samples=samples)}
+    for scenario, model in query("select distinct scenario, model from ledger where status = 'ok' order by all", ledger=ledger):
         oracle = oracle_of(scenario)
-        if oracle and not model.startswith("without-") and (oracle, sample) in clean:
-            pairs.setdefault((scenario, model), []).append((clean[oracle, sample], float(withstood)))
-    return {key: estimate(lambda each: float((each[:, 0] - each[:, 1]).mean()), np.array(both)) for key, both in pairs.items()}
+        if oracle in there and not model.startswith("without-"):
+            both = columns_of(
+                """
+                select samples.score, (strength > $strength)::double from ledger join samples using (sample)
+                where status = 'ok' and scenario = $scenario and ledger.model = $model and samples.model = $oracle order by sample
+                """,
+                {"strength": strength, "scenario": scenario, "model": model, "oracle": oracle},
+                ledger=ledger,
+                samples=samples,
+            )
+            if len(both[0]):
+                found[scenario, model] = estimate(lambda each: float((each[:, 0] - each[:, 1]).mean()), np.stack(both, 1))
+    return found
 
 
 def oracle_of(scenario: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,8 +51,9 @@ class Work:
 
     @cached_property
     def chosen(self) -> list[int]:
-        """The rows of the test split under test, picked by a keyed hash: their order does not matter."""
-        return chosen_rows(self.config, self.task.splits["test"].samples)
+        """The rows of the test split under test, of a shard its part, picked by a keyed hash: their order does not matter."""
+        number, count = map(int, (self.config.shard or "1/1").split("/"))
+        return chosen_rows(self.config, self.task.splits["test"].samples)[number - 1 :: count]
 
     @cached_property
     def kept_samples(self) -> frozenset[str]:
@@ -113,6 +114,8 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
     }
     if any(ball.edit.shared for scenario in requested for ball in scenario.edits):
         identity["batch size"] = config.batch_size  # such an edit is made for the whole batch
+        if config.shard is not None:
+            raise BadInput(f"--shard {config.shard}: an edit that a whole batch shares depends on which samples are in it: run it whole")
     run = _digest(identity)[:12]
     search = InTurn((search_of(config.search), *attacks))
     conditions: list[Condition] = [*each_missing(task), *schedules, *corruptions]
@@ -146,12 +149,13 @@ def search_of(text: str) -> Search:
     return target
 
 
-def cells(work: Work, done: Collection[tuple[str, str]] = ()) -> list[Cell]:
-    """The cells that are left when some (model, sample) pairs are done, model by model."""
+def cells(work: Work, done: Mapping[str, Collection[str]] | None = None) -> list[Cell]:
+    """The cells that are left when of some models some samples are done, model by model."""
     names, size = work.task.splits["test"].samples, work.config.batch_size
     planned: list[Cell] = []
     for model in work.models:
-        left = [row for row in work.chosen if (model.name, names[row]) not in done]
+        there = (done or {}).get(model.name, ())
+        left = [row for row in work.chosen if names[row] not in there]
         planned += [_cell(work, model, left[start : start + size]) for start in range(0, len(left), size)]
     return planned
 

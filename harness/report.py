@@ -16,7 +16,7 @@ from harness.curves import Point, corruption_curves, missing_curves, robust_curv
 from harness.exhibits import shown
 from harness.files import write_url
 from harness.rundir import RunDirectory
-from harness.summary import Summary, attacked, measures_of, summarise
+from harness.summary import SWEPT, Summary, attacked, measures_of, summarise
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
 PALETTE = qualitative.D3
@@ -66,7 +66,7 @@ def _written(where: str, made: Callable[[], str]) -> str:
 def as_markdown(directory: RunDirectory) -> str:
     """The summary, the notes with every raised flag, and the measures folded away; names are escaped, they may hold markup."""
     description, summary = directory.describe(), summarise(directory)
-    if not directory.table("ledger").num_rows:
+    if not directory.table("ledger", ("status",)).num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
     rows = []
     for section, conditions in summary.sections.items():
@@ -107,7 +107,8 @@ def _marked(text: str) -> str:
 def render(directory: RunDirectory) -> str:
     """The page as text; it needs no network to be read."""
     description, summary = directory.describe(), summarise(directory)
-    ledger, sweep = directory.table("ledger"), directory.table("sweep")
+    ledger = directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
+    sweep = directory.table("sweep", SWEPT)
     if not ledger.num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
     curves = robust_curves(ledger, strength_grid(ledger)) if attacked(description) else {}

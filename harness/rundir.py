@@ -6,16 +6,11 @@ the last that a cell writes: a cell whose ledger part exists is done.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-import fsspec
 import pyarrow as pa
-from fsspec.implementations.local import LocalFileSystem
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
@@ -24,17 +19,16 @@ from torch import Tensor
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
-from harness.files import PARTIAL, refuse_ways_out, write_to
 from harness.ledger import LEDGER
 from harness.parquet import decoded, encoded
 from harness.sound import description_faults, differences, row_faults, trusted
+from harness.storage import Storage
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
 TRUST_FILE = "trust.json"
 GATES_FILE = "gates.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
-LOCK = "lock"  # held by the process that writes here
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
 
 
@@ -43,11 +37,8 @@ class RunDirectory:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._lock: BinaryIO | None = None
-        try:
-            self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).resolve()))
-        except (ValueError, ImportError) as error:
-            raise BadInput(f"run directory {url!r} cannot be reached: {error}") from None
+        self._storage = Storage(url)
+        self.files, self.root = self._storage.files, self._storage.root
 
     def start(self, description: Mapping[str, Any]) -> None:
         """Claim the directory for a run, or take up the run that is in it; see `release`.
@@ -58,14 +49,14 @@ class RunDirectory:
         """
         if self.files.exists(self.root) and not self.files.isdir(self.root):
             raise BadInput(f"--out {self.url} is a file: name a directory")
-        self._refuse_ways_out()
-        if self._exists(RUN_FILE):
+        self._storage.refuse_ways_out()
+        if self._storage.exists(RUN_FILE):
             self._refuse_another(self.describe(), description)
-        elif self._exists("ledger"):
+        elif self._storage.exists("ledger"):
             raise BadInput(f"--out {self.url} holds the tables of a run but no {RUN_FILE}: put that back, or name a new directory")
-        elif self._holds_something():
+        elif self._storage.holds_something():
             raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
-        self._claim()
+        self._storage.claim()
         try:
             self.note(description)
             self._drop_orphans()
@@ -75,26 +66,7 @@ class RunDirectory:
 
     def release(self) -> None:
         """Let other processes write here again; the end of the process does the same."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def _claim(self) -> None:
-        """Keep other processes off, on a local disk; other file systems know no lock that the end of a process opens.
-
-        Raises:
-            BadInput: another process writes here.
-        """
-        if not self._local:
-            return
-        with self._writing():
-            self.files.makedirs(self.root, exist_ok=True)
-            self._lock = Path(self.root, LOCK).open("ab")  # noqa: SIM115 - held until the run ends
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.release()
-            raise BadInput(f"run {self.url} is being written by another process: wait until that ends, or name another --out") from None
+        self._storage.release()
 
     def describe(self) -> dict[str, Any]:
         """What `run.json` says.
@@ -102,9 +74,9 @@ class RunDirectory:
         Raises:
             BadInput: there is no run here, or one of a later version, or one that leads out of its directory.
         """
-        self._refuse_ways_out()
+        self._storage.refuse_ways_out()
         try:
-            described: dict[str, Any] = json.loads(self._read(RUN_FILE))
+            described: dict[str, Any] = json.loads(self._storage.read(RUN_FILE))
             complete = set(described) >= ESSENTIAL
         except (OSError, ValueError, TypeError, RecursionError):
             raise BadInput(f"{self.url} is not a run: it has no readable {RUN_FILE}") from None
@@ -118,11 +90,11 @@ class RunDirectory:
 
     def note(self, description: Mapping[str, Any]) -> None:
         """Write `run.json`."""
-        self._write(RUN_FILE, json.dumps({"format": FORMAT, **description}, indent=1).encode() + b"\n")
+        self._storage.write(RUN_FILE, json.dumps({"format": FORMAT, **description}, indent=1).encode() + b"\n")
 
     def note_trust(self, flags: Mapping[str, Any]) -> None:
         """Write `trust.json`: per model, scenario and flag, what the check said."""
-        self._write(TRUST_FILE, json.dumps(flags, indent=1).encode() + b"\n")
+        self._storage.write(TRUST_FILE, json.dumps(flags, indent=1).encode() + b"\n")
 
     def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
         """Write `gates.json`: what was decided of each gate.
@@ -131,14 +103,14 @@ class RunDirectory:
             BadInput: it cannot be written.
         """
         try:
-            self._write(GATES_FILE, json.dumps(verdicts, indent=1, allow_nan=False).encode() + b"\n")
+            self._storage.write(GATES_FILE, json.dumps(verdicts, indent=1, allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise BadInput(f"run {self.url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
 
     def add_attributions(self, key: str, found: Attributed) -> None:
         """Write what is attributed to the inputs of a model; the table last."""
-        self._write(f"attributions/{key}.safetensors", to_safetensors(found.tensors))
-        self._write(f"attributions/{key}.parquet", _parquet(found.rows, ATTRIBUTIONS))
+        self._storage.write(f"attributions/{key}.safetensors", to_safetensors(found.tensors))
+        self._storage.write(f"attributions/{key}.parquet", encoded(pa.Table.from_pylist(found.rows, ATTRIBUTIONS)))
 
     def trust(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
         """What `trust.json` says; nothing where no checks were made.
@@ -146,10 +118,10 @@ class RunDirectory:
         Raises:
             BadInput: it is damaged.
         """
-        if not self._exists(TRUST_FILE):
+        if not self._storage.exists(TRUST_FILE):
             return {}
         try:
-            flags: dict[str, Any] = json.loads(self._read(TRUST_FILE))
+            flags: dict[str, Any] = json.loads(self._storage.read(TRUST_FILE))
             sound = trusted(flags)
         except (OSError, ValueError, RecursionError):
             sound = False
@@ -159,32 +131,40 @@ class RunDirectory:
         return flags
 
     def add(self, key: str, parts: Parts) -> None:
-        """Write what a cell found; the ledger last."""
-        if parts.witnesses:
-            self._write(f"witnesses/{key}.safetensors", to_safetensors(parts.witnesses))
+        """Write what a cell found."""
+        self.put(key, {name: pa.Table.from_pylist(parts.rows[name], SCHEMAS[name]) for name in SCHEMAS}, parts.witnesses)
+
+    def put(self, key: str, tables: Mapping[str, pa.Table], witnesses: Mapping[str, Tensor]) -> None:
+        """Write a cell, the ledger last."""
+        if witnesses:
+            self._storage.write(f"witnesses/{key}.safetensors", to_safetensors(dict(witnesses)))
         for name in ("samples", "sweep", "ledger"):
-            self._write(f"{name}/{key}.parquet", _parquet(parts.rows[name], SCHEMAS[name]))
+            self._storage.write(f"{name}/{key}.parquet", encoded(tables[name]))
         for stale in (f"ledger/{key}{FAILED}.parquet", f"errors/{key}.txt"):
-            if self._exists(stale):
-                self._remove(stale)
+            self._storage.remove(stale)
 
     def add_failure(self, key: str, rows: list[dict[str, Any]], traceback: str) -> None:
         """Write that a cell crashed; it is done again when the run is resumed."""
-        self._write(f"errors/{key}.txt", traceback.encode())
-        self._write(f"ledger/{key}{FAILED}.parquet", _parquet(rows, LEDGER))
+        self._storage.write(f"errors/{key}.txt", traceback.encode())
+        self._storage.write(f"ledger/{key}{FAILED}.parquet", encoded(pa.Table.from_pylist(rows, LEDGER)))
 
-    def table(self, name: str) -> pa.Table:
-        """All parts of a table: samples, sweep, ledger or attributions."""
-        parts = [self._read_part(f"{name}/{part}") for part in self._parts(name)]
-        return pa.concat_tables(parts) if parts else _schema(name).empty_table()
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All parts of a table: samples, sweep, ledger or attributions.
 
-    def _read_part(self, name: str) -> pa.Table:
+        Args:
+            columns: these alone, for tables of millions of rows: texts that recur are held once (as dictionaries).
+        """
+        parts = [self._read_part(f"{name}/{part}", columns) for part in self._parts(name)]
+        if not parts:
+            return _schema(name).empty_table().select(columns or _schema(name).names)
+        whole = pa.concat_tables(parts)
+        return whole if columns is None else whole.unify_dictionaries()
+
+    def _read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         try:
-            part = decoded(self._read(name))
-            if not part.schema.equals(_schema(name.partition("/")[0])):
-                raise ValueError("other columns")
-            part.validate(full=True)
-            if fault := row_faults(name.partition("/")[0], part):
+            table = name.partition("/")[0]
+            part = decoded(self._storage.read(name), _schema(table), columns)
+            if fault := row_faults(table, part):
                 raise ValueError(fault)
         except (pa.ArrowException, OSError, ValueError) as error:
             mend = "remove that file and run the same command: what it held is done again"
@@ -200,28 +180,53 @@ class RunDirectory:
         Raises:
             BadInput: a part is damaged.
         """
-        there = set(self._parts("witnesses", ".safetensors"))
+        there = set(self._storage.names("witnesses", ".safetensors"))
         for part in self._parts("ledger"):
-            file = part.replace(".parquet", ".safetensors")
-            if stored and file not in there:
+            if stored and part.replace(".parquet", ".safetensors") not in there:
                 continue
-            try:
-                tensors = from_safetensors(self._read(f"witnesses/{file}")) if file in there else {}
-            except (SafetensorError, OSError) as error:
-                raise BadInput(f"run {self.url} is damaged: witnesses/{file} cannot be read ({error})") from None
-            yield tensors, self._read_part(f"ledger/{part}").to_pylist()
+            yield self._witnesses_of(part.removesuffix(".parquet")), self._read_part(f"ledger/{part}").to_pylist()
 
-    def done(self) -> set[tuple[str, str]]:
-        """The (model, sample) pairs whose rows are complete."""
-        ledger = self.table("ledger")
-        columns = (ledger.column(name).to_pylist() for name in ("model", "sample", "status"))
-        return {(model, sample) for model, sample, status in zip(*columns, strict=True) if status == "ok"}
+    def _witnesses_of(self, key: str) -> dict[str, Tensor]:
+        file = f"witnesses/{key}.safetensors"
+        try:
+            return from_safetensors(self._storage.read(file)) if self._storage.exists(file) else {}
+        except (SafetensorError, OSError) as error:
+            raise BadInput(f"run {self.url} is damaged: {file} cannot be read ({error})") from None
+
+    def cells_done(self) -> list[str]:
+        """The cells that are done."""
+        return [part.removesuffix(".parquet") for part in self._parts("ledger") if not part.endswith(f"{FAILED}.parquet")]
+
+    def cell(self, key: str) -> tuple[dict[str, pa.Table], dict[str, Tensor]]:
+        """The tables of a cell that is done, and the witnesses stored with it.
+
+        Raises:
+            BadInput: a part is damaged, or gone.
+        """
+        return {name: self._read_part(f"{name}/{key}.parquet") for name in SCHEMAS}, self._witnesses_of(key)
+
+    def failures(self) -> Iterator[tuple[str, list[dict[str, Any]], str]]:
+        """The cells that crashed: key, rows of the ledger, and why."""
+        for part in self._parts("ledger"):
+            if part.endswith(f"{FAILED}.parquet"):
+                key = part.removesuffix(f"{FAILED}.parquet")
+                yield key, self._read_part(f"ledger/{part}").to_pylist(), self._storage.read(f"errors/{key}.txt").decode()
+
+    def done(self) -> dict[str, set[str]]:
+        """Per model, the samples whose rows are complete; read part by part, for it may be millions."""
+        found: dict[str, set[str]] = {}
+        for key in self.cells_done():
+            part = self._read_part(f"ledger/{key}.parquet", ("model", "sample"))
+            pairs = part.group_by(["model", "sample"], use_threads=False).aggregate([])
+            for model, sample in zip(*(pairs.column(each).to_pylist() for each in ("model", "sample")), strict=True):
+                found.setdefault(model, set()).add(sample)
+        return found
 
     def forget_failures(self) -> None:
         """Drop the rows of cells that crashed, before they are done again."""
         for part in self._parts("ledger"):
             if part.endswith(f"{FAILED}.parquet"):
-                self._remove(f"ledger/{part}")
+                self._storage.remove(f"ledger/{part}")
 
     def _drop_orphans(self) -> None:
         """Parts of a cell that was killed before its ledger part was written, or that has lost a part since."""
@@ -229,74 +234,21 @@ class RunDirectory:
         whole = set.intersection(*(set(self._parts(name)) for name in tables))
         for name in tables:
             for part in set(self._parts(name)) - whole:
-                self._remove(f"{name}/{part}")
+                self._storage.remove(f"{name}/{part}")
 
     def _refuse_another(self, here: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         if here.get("run") == wanted["run"]:
             return
-        differing = differences(here.get("identity", {}), wanted["identity"])
-        raise BadInput(
-            f"--out {self.url} holds a run of another configuration (it differs in {', '.join(differing)}): name a new directory"
-        )
+        differing = ", ".join(differences(here.get("identity", {}), wanted["identity"]))
+        raise BadInput(f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory")
 
-    def _parts(self, name: str, suffix: str = ".parquet") -> list[str]:
-        folder = f"{self.root}/{name}"
-        if not self.files.exists(folder):
-            return []
-        self.files.invalidate_cache(folder)
-        found = (path.rsplit("/", 1)[-1] for path in self.files.ls(folder, detail=False))
-        return sorted(part for part in found if part.endswith(suffix))
-
-    def _holds_something(self) -> bool:
-        """Anything but what a killed run left of a file it was writing, or its lock."""
-        if not self.files.exists(self.root):
-            return False
-        return any(not path.endswith((PARTIAL, f"/{LOCK}")) for path in self.files.ls(self.root, detail=False))
-
-    def _exists(self, name: str) -> bool:
-        return bool(self.files.exists(f"{self.root}/{name}"))
-
-    def _read(self, name: str) -> bytes:
-        content: bytes = self.files.cat_file(f"{self.root}/{name}")
-        return content
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Write so that a reader never sees half a file; on a local disk also after a power cut."""
-        path = f"{self.root}/{name}"
-        with self._writing():
-            self.files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            write_to(self.files, path, content)
-
-    def _remove(self, name: str) -> None:
-        with self._writing():
-            self.files.rm(f"{self.root}/{name}")
-
-    def _refuse_ways_out(self) -> None:
-        """A run from elsewhere may hold links to files that are not its own; other file systems than local ones know none."""
-        if self._local and self.files.isdir(self.root):
-            refuse_ways_out(Path(self.root).resolve(), f"run {self.url}")
-
-    @property
-    def _local(self) -> bool:
-        return isinstance(self.files, LocalFileSystem)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Say of a disk that is full, or read-only, what to do about it."""
-        try:
-            yield
-        except OSError as error:
-            mend = "mend that and run the same command: it goes on where it stopped"
-            raise BadInput(f"--out {self.url} cannot be written: {error.strerror or error}; {mend}") from None
-
-
-def _said(error: Exception) -> str:
-    return str(error) if type(error) is ValueError else type(error).__name__
+    def _parts(self, name: str) -> list[str]:
+        return self._storage.names(name, ".parquet")
 
 
 def _schema(table: str) -> pa.Schema:
     return {**SCHEMAS, "attributions": ATTRIBUTIONS}[table]
 
 
-def _parquet(rows: list[dict[str, Any]], schema: pa.Schema) -> bytes:
-    return encoded(pa.Table.from_pylist(rows, schema))
+def _said(error: Exception) -> str:
+    return str(error) if type(error) is ValueError else type(error).__name__

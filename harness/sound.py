@@ -92,27 +92,31 @@ def row_faults(table: str, part: pa.Table) -> str:
         if name in part.column_names and part.column(name).null_count:
             return f"no {name}"
     if table == "samples":
-        return _within("score", part.column("score"), 0.0, 1.0)
-    if table not in NAMED:
+        return _within("score", part, 0.0, 1.0)
+    if table not in NAMED or "status" not in part.column_names:
         return ""
-    if not pc.all(pc.is_in(part.column("status"), STATUSES), min_count=0).as_py():
+    if not pc.all(pc.is_in(_texts(part, "status"), STATUSES), min_count=0).as_py():
         return "another status"
-    right = part.filter(pc.equal(part.column("status"), "ok"))
+    right = part.filter(pc.equal(_texts(part, "status"), "ok"))
     return _swept(right) if table == "sweep" else _searched(part, right)
 
 
+def _texts(part: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of texts, also where they are held as a dictionary."""
+    return part.column(name).cast(pa.string())
+
+
 def _swept(rows: pa.Table) -> str:
-    if not pc.all(pc.match_substring_regex(rows.column("present"), BITS), min_count=0).as_py():
+    if "present" in rows.column_names and not pc.all(pc.match_substring_regex(_texts(rows, "present"), BITS), min_count=0).as_py():
         return "no bits in present"
-    return _within("score", rows.column("score"), 0.0, 1.0) or _within("level", rows.column("level"), 0.0, math.inf)
+    return _within("score", rows, 0.0, 1.0) or _within("level", rows, 0.0, math.inf)
 
 
 def _searched(part: pa.Table, rows: pa.Table) -> str:
-    for text in part.column("scenario").unique().to_pylist():
+    for text in _texts(part, "scenario").unique().to_pylist() if "scenario" in part.column_names else ():
         if not _parses(text):
             return f"scenario {text!r}"
-    limits = _within("limit", rows.column("limit"), 0.0, math.inf) if "limit" in rows.column_names else ""
-    return limits or _within("strength", rows.column("strength"), 0.0, math.inf, infinite=True)
+    return _within("limit", rows, 0.0, math.inf) or _within("strength", rows, 0.0, math.inf, infinite=True)
 
 
 @lru_cache(maxsize=10_000)
@@ -123,10 +127,11 @@ def _parses(text: str) -> bool:
         return False
 
 
-def _within(name: str, values: pa.ChunkedArray, low: float, high: float, infinite: bool = False) -> str:
-    """Whether all values are numbers between two ends; in words, why not."""
-    if not len(values):
+def _within(name: str, rows: pa.Table, low: float, high: float, infinite: bool = False) -> str:
+    """Whether all values of a column, if it is there, are numbers between two ends; in words, why not."""
+    if name not in rows.column_names or not len(rows):
         return ""
+    values = rows.column(name)
     ends = pc.min_max(values).as_py()
     fits = not values.null_count and not pc.any(pc.is_nan(values)).as_py() and low <= ends["min"] and ends["max"] <= high
     return "" if fits and (infinite or ends["max"] < math.inf) else f"a {name} that is none"

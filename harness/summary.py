@@ -14,6 +14,7 @@ from attacks.scenario import parse
 from harness import measures
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
+from harness.status import COMPLETE, onwards
 from harness.trust import flag_lines, flagged
 
 CAVEAT = (
@@ -22,6 +23,13 @@ CAVEAT = (
 )
 ROBUST = "robust score, strength 1"
 UNATTACKED = "Nothing was attacked: the search is none, and no attack is named."
+SWEPT = ("schedule", "model", "level", "sample", "present", "score", "status")
+MEASURED = {
+    "samples": ("model", "sample", "score"),
+    "ledger": ("model", "scenario", "sample", "strength", "status"),
+    "sweep": SWEPT,
+}
+"""The columns that the summary and the measures read; no others are held."""
 MARK = " !"  # behind a number that a check says may be wrong; the notes say why
 
 
@@ -49,12 +57,13 @@ def attacked(description: dict[str, Any]) -> bool:
 def summarise(directory: RunDirectory) -> Summary:
     """Query a run for its summary."""
     description = directory.describe()
-    ledger = directory.table("ledger")
+    ledger = directory.table("ledger", ("scenario", "model", "strength", "status"))
+    sweep = directory.table("sweep", SWEPT)
     robust = robust_curves(ledger, [1.0])
-    clean = clean_scores(directory.table("samples"))
+    clean = clean_scores(directory.table("samples", ("model", "score")))
     untouched = {model: points[0].share for (name, model), points in robust_curves(ledger, [0.0]).items() if not parse(name).missing}
     graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
-    missing = missing_curves(directory.table("sweep"))
+    missing = missing_curves(sweep)
     modalities = description["modalities"]
     scenarios = description["identity"]["scenarios"]
     singles = [name for name in dict.fromkeys(s for s, _ in robust) if _single(name) and name not in scenarios]
@@ -62,7 +71,7 @@ def summarise(directory: RunDirectory) -> Summary:
     sections = {
         "": {"clean": clean},
         "missing": {name: _column(missing, f"fixed({name})") for name in modalities},
-        **_corrupted(corruption_curves(directory.table("sweep"))),
+        **_corrupted(corruption_curves(sweep)),
         **(
             {ROBUST: {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked])}}
             if attacked(description)
@@ -103,8 +112,8 @@ def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, 
 
 def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
     notes = [CAVEAT if attacked(description) else UNATTACKED, *([description["note"]] if description.get("note") else [])]
-    if description["status"] != "complete":
-        notes.append(f"The run is {description['status']}: the same command goes on with it.")
+    if description["status"] != COMPLETE:
+        notes.append(f"The run is {description['status']}: {onwards(description['status'])}.")
     if states.get("error"):
         notes.append(f"{states['error']} rows are errors; the run's errors/ folder says why.")
     return [note[0].upper() + note[1:] for note in notes]
@@ -112,7 +121,7 @@ def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
 
 def measures_of(directory: RunDirectory) -> tuple[dict[str, dict[str, measures.Estimate]], list[str]]:
     """One number per curve and game, by name and model, and what to know of them."""
-    samples, ledger, sweep = (directory.table(name) for name in ("samples", "ledger", "sweep"))
+    samples, ledger, sweep = (directory.table(name, columns) for name, columns in MEASURED.items())
     description = directory.describe()
     ledger = ledger if attacked(description) else ledger.slice(0, 0)
     found = measures.table(samples, ledger, sweep, description["modalities"])

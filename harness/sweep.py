@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.region import Inputs
+from harness.curves import rows_of
 from harness.objective import TaskObjective
 from harness.schedules import Schedule, bits
 from harness.tasks import Batch, Task
@@ -82,8 +83,14 @@ def sweep_rows(
                     }
 
 
+MASKS = ("schedule", "level", "repeat", "sample", "present")  # the columns that say what was missing
+
+
 def mask_hash(sweep: pa.Table) -> str:
     """SHA-256 over every mask of a sweep, whatever the order of its rows."""
-    columns = (sweep.column(name).to_pylist() for name in ("schedule", "level", "repeat", "sample", "present"))
-    masks = sorted(set(zip(*columns, strict=True)))
-    return hashlib.sha256(repr(masks).encode()).hexdigest()
+    digest, separator = hashlib.sha256(b"["), b""
+    for mask in rows_of(f"select distinct {', '.join(MASKS)} from sweep order by all", sweep=sweep):
+        digest.update(separator + repr(mask).encode())
+        separator = b", "
+    digest.update(b"]")
+    return digest.hexdigest()

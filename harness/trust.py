@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario, closure
 from harness.cell import out_of_memory
-from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, Case, Flag
+from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
 from harness.convergence import INSIDE_BALLS
+from harness.curves import query
 from harness.loading import Loaded
 from harness.objective import TaskObjective
 from harness.plan import Work
 from harness.tasks import Batch
 
+READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger
 SAMPLES = 32  # checked of each model and scenario, at most
 INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
 UNCHECKED = "unchecked"
@@ -42,21 +46,17 @@ class Examiner:
     work: Work
     model: Loaded
     device: torch.device
-    ledger: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    ledger: pa.Table
 
-    @staticmethod
-    def of(work: Work, model: Loaded, device: torch.device, ledger: Sequence[Mapping[str, Any]]) -> Examiner:
-        """Of all rows of the ledger, those of one model, by scenario and sample."""
-        rows: dict[str, dict[str, Mapping[str, Any]]] = {}
-        for row in ledger:
-            if row["model"] == model.name and row["status"] == "ok":
-                rows.setdefault(row["scenario"], {})[row["sample"]] = row
-        return Examiner(work, model, device, rows)
+    @cached_property
+    def scenarios(self) -> list[Scenario]:
+        """Those of the table that the model has rows of."""
+        there = {name for (name,) in self._query("select distinct scenario from ledger")}
+        return [scenario for scenario in examined(self.work) if str(scenario) in there]
 
     def examine(self) -> dict[str, Flags]:
         """Per scenario of the table, its flags; the model is left as it was, also after an exception."""
-        scenarios = [scenario for scenario in examined(self.work) if str(scenario) in self.ledger]
-        found = {scenario: self._flags(scenario) for scenario in scenarios}
+        found = {scenario: self._flags(scenario) for scenario in self.scenarios}
         return {str(scenario): flags | _of_parts(scenario, found) for scenario, flags in found.items()}
 
     def _flags(self, scenario: Scenario) -> Flags:
@@ -75,23 +75,42 @@ class Examiner:
 
     def _case(self, scenario: Scenario, count: int) -> Case:
         """The first samples of the run's choice that are right untouched; any, where none is."""
-        task, rows = self.work.task, self.ledger[str(scenario)]
-        names = task.splits["test"].samples
-        known = [row for row in self.work.chosen if names[row] in rows]
-        standing = [row for row in known if rows[names[row]]["strength"] > 0]
-        batch = task.splits["test"].take((standing or known)[:count]).to(self.device)
+        task, drawn = self.work.task, self._checked(scenario, count)
+        batch = task.splits["test"].take([row for row, _ in drawn]).to(self.device)
         return Case(
             objective=_objective(self.work, self.model.module, batch, scenario),
             region=Region.of(batch.inputs, task.bounds(batch), scenario),
             samples=batch.samples,
             seed=self.work.config.seed,
-            strengths=torch.tensor(
-                [rows[sample]["strength"] for sample in batch.samples], dtype=torch.float64, device=batch.targets.device
-            ),
-            ledger=list(rows.values()),
+            strengths=torch.tensor([strength for _, strength in drawn], dtype=torch.float64, device=batch.targets.device),
+            ledger=self._tally(scenario),
             complete={*scenario.names} == {*task.names},
             search=self.work.search,
         )
+
+    def _checked(self, scenario: Scenario, count: int) -> list[tuple[int, float]]:
+        """Rows of the test split and their strengths."""
+        sql = "select number, strength from ledger join chosen using (sample) where scenario = $scenario and {} order by place limit $count"
+        given = {"scenario": str(scenario), "count": count}
+        return self._query(sql.format("strength > 0"), given) or self._query(sql.format("true"), given)
+
+    def _tally(self, scenario: Scenario) -> Tally:
+        sql = """
+            select count(*), count(*) filter (strength <= 0), count(*) filter (strength > $strength),
+            sum(gradients) filter (strength > 0) from ledger where scenario = $scenario
+        """
+        ((samples, wrong, withstood, spent),) = self._query(sql, {"scenario": str(scenario), "strength": STRENGTH})
+        return Tally(samples, wrong / samples, withstood / samples, (spent or 0) / max(1, samples - wrong))
+
+    def _query(self, sql: str, given: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """On the rows of the model that are no errors, and the samples under test in the order of their choice."""
+        mine = "with ledger as (select * from every where status = 'ok' and model = $model)"
+        return query(f"{mine} {sql}", {**(given or {}), "model": self.model.name}, every=self.ledger, chosen=self._chosen)
+
+    @cached_property
+    def _chosen(self) -> pa.Table:
+        names, chosen = self.work.task.splits["test"].samples, self.work.chosen
+        return pa.table({"sample": [names[row] for row in chosen], "number": chosen, "place": range(len(chosen))})
 
 
 def examined(work: Work) -> list[Scenario]:
@@ -132,10 +151,14 @@ def _objective(work: Work, module: torch.nn.Module, batch: Batch, scenario: Scen
     return TaskObjective(module, work.task, batch.targets, present, {})
 
 
-def check_run(work: Work, device: torch.device, ledger: Sequence[Mapping[str, Any]]) -> Trust:
-    """Per model and scenario of a run's table, the flags; a model without rows is left out."""
-    examiners = (Examiner.of(work, model, device, ledger) for model in work.models)
-    return {examiner.model.name: examiner.examine() for examiner in examiners if examiner.ledger}
+def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:
+    """Per model and scenario of a run's table, the flags; a model without rows is left out.
+
+    Args:
+        ledger: the columns `READ`, of all models.
+    """
+    examiners = (Examiner(work, model, device, ledger) for model in work.models)
+    return {examiner.model.name: examiner.examine() for examiner in examiners if examiner.scenarios}
 
 
 def flagged(trust: Trust) -> frozenset[tuple[str, str]]:

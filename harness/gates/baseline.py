@@ -15,17 +15,12 @@ import pyarrow.compute as pc
 from attacks.errors import BadInput, plain
 from harness.cell import SCHEMAS
 from harness.files import write_to
-from harness.gates.evidence import Evidence
+from harness.gates.evidence import KEPT, Evidence
 from harness.parquet import decoded, encoded
 from harness.rundir import FORMAT, RunDirectory
 from harness.sound import description_faults, row_faults, trusted
 
 KEY = b"robustness baseline"
-KEPT = {
-    "samples": ("task", "model", "sample", "hash", "score"),
-    "ledger": ("model", "sample", "scenario", "strength", "status"),
-    "sweep": ("model", "sample", "schedule", "level", "present", "score", "status"),
-}
 FIELDS = {name: SCHEMAS[table].field(name).type for table, names in KEPT.items() for name in names}
 SCHEMA = pa.schema([("table", pa.string()), *FIELDS.items()])
 DESCRIBED = ("run", "status", "modalities", "identity", "versions", "git_commit")
@@ -63,7 +58,8 @@ def frozen(evidence: Evidence) -> bytes:
 
 
 def _part(name: str, rows: pa.Table) -> pa.Table:
-    rows = rows.select(list(KEPT[name]))  # sorted without Arrow's threads, see harness.parquet
+    plain = pa.schema([(column, FIELDS[column]) for column in KEPT[name]])
+    rows = rows.select(list(KEPT[name])).cast(plain)  # sorted without Arrow's threads, see harness.parquet
     rows = rows.take(pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in KEPT[name]]))
     given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in KEPT[name]}}
     columns = [given[field.name] if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]

@@ -16,7 +16,12 @@ from harness.rundir import RunDirectory
 from harness.summary import attacked
 from harness.trust import Trust, flagged
 
-FINISHED = ("complete", "finished with errors")
+KEPT = {
+    "samples": ("task", "model", "sample", "hash", "score"),
+    "ledger": ("model", "sample", "scenario", "strength", "status"),
+    "sweep": ("model", "sample", "schedule", "level", "present", "score", "status"),
+}
+"""The columns that gates read, and that a baseline keeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,7 @@ class Evidence:
             BadInput: there is no run, or it is damaged.
         """
         description = directory.describe()
-        tables = {name: directory.table(name) for name in ("samples", "ledger", "sweep")}
+        tables = {name: directory.table(name, columns) for name, columns in KEPT.items()}
         return Evidence(f"run {directory.url}", description, tables, directory.trust())
 
     @property

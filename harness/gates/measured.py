@@ -12,11 +12,12 @@ import numpy as np
 from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.curves import Share, Z
-from harness.gates.evidence import FINISHED, Evidence, columns, known
+from harness.gates.evidence import Evidence, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
 from harness.gates.paired import LEAST, normal_point, tango_interval
 from harness.measures import degradations, oracle_of, sample_areas
 from harness.schedules import parse as parse_schedule
+from harness.status import FINISHED, onwards
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 FEWEST = 6  # samples from which the least and the largest enclose the median with 95 %
@@ -168,7 +169,7 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     """Why the number may not be believed, the gravest first."""
     models = [gate.model, *([_oracle(gate, evidence)] if gate.measure == GAP else [])]
     status = evidence.description["status"]
-    said = [] if status in FINISHED else [f"{evidence.where} is {status}: the same evaluate command goes on with it"]
+    said = [] if status in FINISHED else [f"{evidence.where} is {status}: {onwards(status)}"]
     said += [f"{errors} samples of {model} are errors" for model in models if (errors := evidence.errors(model))]
     if not said and count < len(evidence.expected):
         said.append(f"{len(evidence.expected) - count} of {len(evidence.expected)} samples are missing")

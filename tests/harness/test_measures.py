@@ -146,3 +146,17 @@ def test_a_difference_covers_the_truth() -> None:
         found = difference(gaps, np.zeros_like(gaps))
         covered += found.low <= 0.05 <= found.high
     assert covered >= 53  # 95 % of 60 is 57
+
+
+def test_the_interval_of_many_samples_is_that_of_drawing_them_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.RandomState(1).randint(3, size=(9_000, 2)) / 2.0
+
+    def estimated() -> measures.Estimate:
+        return measures.estimate(lambda rows: float(np.trapezoid(rows.mean(0), [0.0, 1.0])), scores)
+
+    drawn = estimated()
+    monkeypatch.setattr(measures, "MANY", 8_999)
+    counted = estimated()
+    assert counted.value == drawn.value
+    width = drawn.high - drawn.low
+    assert abs(counted.low - drawn.low) < 0.1 * width and abs(counted.high - drawn.high) < 0.1 * width

@@ -1,6 +1,8 @@
-"""Law 6: on the CPU the ledger does not depend on batch size, sample order or units; randomness is keyed."""
+"""Law 6: on the CPU the ledger does not depend on batch size, sample order, engine, workers, shards or units; randomness is keyed."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from attacks.search import search
 from harness.config import resolve
 from harness.evaluate import evaluate
 from harness.loading import Loaded
+from harness.merge import merge
 from harness.objective import TaskObjective
 from harness.rundir import RunDirectory
 from harness.tasks import Task
@@ -22,6 +25,10 @@ from tests.linear import Linear, random_linear
 
 def ledger(out: Path, **flags: Any) -> list[dict[str, Any]]:
     assert evaluate(resolve(None, {"out": str(out), "samples": 9, "model": ("late",), **flags}), Console(file=io.StringIO())) == 0
+    return rows(out)
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
     return sorted(RunDirectory(str(out)).table("ledger").to_pylist(), key=lambda row: (row["sample"], row["scenario"]))
 
 
@@ -29,6 +36,36 @@ def test_batch_size_changes_nothing(elsewhere: Path) -> None:
     whole = ledger(elsewhere / "whole", batch_size=9)
     assert len(whole) == 9 * 7
     assert ledger(elsewhere / "shards", batch_size=2) == whole
+
+
+SPREAD: dict[str, Any] = {"samples": 6, "search": "fast", "batch_size": 2, "trust": False}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What one process finds."""
+    return ledger(tmp_path_factory.mktemp("alone") / "run", **SPREAD)
+
+
+def test_workers_change_nothing(elsewhere: Path, alone: list[dict[str, Any]]) -> None:
+    assert ledger(elsewhere / "two", **SPREAD, workers=2) == alone
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_shards_change_nothing(elsewhere: Path, alone: list[dict[str, Any]], count: int) -> None:
+    parts = [str(elsewhere / str(number)) for number in range(1, count + 1)]
+    lengths = [len(ledger(Path(part), **SPREAD, shard=f"{Path(part).name}/{count}")) for part in parts]
+    assert sum(lengths) == len(alone) and all(lengths)
+    assert merge(str(elsewhere / "whole"), parts, Console(file=io.StringIO())) == 0
+    assert rows(elsewhere / "whole") == alone
+
+
+def test_ray_changes_nothing(elsewhere: Path, alone: list[dict[str, Any]]) -> None:
+    """In a process of its own, which starts a Ray of its own."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in SPREAD.items() if name != "trust"]
+    command = [sys.executable, "-m", "harness", "evaluate", "--model", "late", *flags, "--no-trust", "--engine", "ray", "--out", "run"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert rows(elsewhere / "run") == alone
 
 
 def test_outputs_do_not_depend_on_the_batch(system: Loaded, digits: Task) -> None:

@@ -1,0 +1,66 @@
+"""Cells several at a time, in processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+from harness.cell import Parts, Progress
+from harness.engines.outcome import Failed, Outcome
+from harness.engines.worker import Sent, asked, gradients, ready, received, worked
+from harness.plan import Cell, Work
+
+
+def in_processes(work: Work, left: deque[Cell], workers: int, progress: Progress, deadline: float | None) -> Iterator[tuple[Cell, Outcome]]:
+    """Do so many cells at a time, each in a process with its share of the cores; see `serially`.
+
+    A process that dies takes its cell with it once: what was under way is done again alone, and what kills its process
+    again is an error.
+    """
+    pool, under_way, finished = _pool(work, workers), dict[Future[Sent], Cell](), False
+    try:
+        while left or under_way:
+            broken = False
+            while left and len(under_way) < workers and not broken:
+                try:
+                    under_way[pool.submit(worked, *asked(left[0], deadline if finished else None))] = left[0]
+                    left.popleft()
+                except BrokenProcessPool:  # what is under way broke it; this cell has not begun
+                    broken = True
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                try:
+                    outcome = received(future.result())
+                except BrokenProcessPool:
+                    broken = True
+                    continue
+                cell = under_way.pop(future)
+                finished = finished or isinstance(outcome, Parts)
+                progress(len(cell.rows) * work.scenario_count, gradients(outcome))
+                yield cell, outcome
+            if broken:
+                suspects, under_way = list(under_way.values()), {}
+                for cell in suspects:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    pool = _pool(work, 1)
+                    yield cell, _alone(pool, cell)
+                pool.shutdown(wait=False, cancel_futures=True)
+                pool = _pool(work, workers)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _pool(work: Work, workers: int) -> ProcessPoolExecutor:
+    start = work.config.model_dump(mode="json"), work.run, max(1, (os.cpu_count() or 1) // workers)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=ready, initargs=start)
+
+
+def _alone(pool: ProcessPoolExecutor, cell: Cell) -> Outcome:
+    try:
+        return received(pool.submit(worked, *asked(cell, None)).result())
+    except BrokenProcessPool:
+        return Failed("its process was killed, twice: by the system for want of memory, or by a fault of a library's\n")

@@ -1,0 +1,154 @@
+"""Cells as tasks of Ray: on the cores or GPUs of this machine, or of the cluster at an address.
+
+Each core (of a GPU run, each GPU) has a worker, an actor that loads the task and the models once. A worker that dies, with
+its node or alone, gives its cell back, and another takes its place as soon as the cluster has room for it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attacks.errors import BadInput
+from harness.cell import Parts, Progress
+from harness.engines.outcome import Failed, Outcome
+from harness.engines.worker import Sent, asked, gradients, ready, received, worked
+from harness.plan import Cell, Work
+from harness.tasks.dataroot import VARIABLE
+
+ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error
+STORE = 256 * 2**20  # bytes of Ray's memory on this machine: what a cell finds is fetched at once
+QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # without, Ray warns, and reports to its makers
+
+
+def library() -> Any:
+    """Ray, where it is installed.
+
+    Raises:
+        BadInput: it is not.
+    """
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    try:
+        import ray
+    except ImportError:
+        raise BadInput("--engine ray needs Ray: pip install 'multimodal-robustness-harness[ray]', or leave it at local") from None
+    return ray
+
+
+class Worker:
+    """In a process of Ray: stands where the driver stands, and does one cell after the other."""
+
+    def load(self, folder: str, path: list[str], data_root: str | None, config: dict[str, object], run: str) -> None:
+        """Load what is tested, as the driver did.
+
+        Raises:
+            BadInput: the driver's folder is not on this machine.
+        """
+        if not Path(folder).is_dir():
+            mend = "run from a folder that every node has, with the same files"
+            raise BadInput(f"node {socket.gethostname()} of the Ray cluster has no folder {folder}, in which this command runs: {mend}")
+        os.chdir(folder)
+        sys.path += [entry for entry in path if entry not in sys.path]
+        os.environ.update({} if data_root is None else {VARIABLE: data_root})
+        ready(config, run, 1)
+
+    def work(self, model: str, key: str, rows: tuple[int, ...], seconds: float | None) -> Sent:
+        return worked(model, key, rows, seconds)
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A worker, the cell it is at (none while it loads, or waits), and how often its place lost one that loaded."""
+
+    actor: Any
+    cell: Cell | None = None
+    deaths: int = 0
+
+
+def on_ray(
+    work: Work, left: deque[Cell], device: torch.device, progress: Progress, deadline: float | None
+) -> Iterator[tuple[Cell, Outcome]]:
+    """Do as many cells at a time as the cluster has cores, or GPUs, for; see `serially`."""
+    ray, finished, killed = library(), False, Counter[str]()
+    with _connected(ray, work.config.address):
+        wanted = "GPU" if device.type == "cuda" else "CPU"
+        actors = ray.remote(num_cpus=0, num_gpus=1)(Worker) if wanted == "GPU" else ray.remote(num_cpus=1)(Worker)
+        calls, idle = dict[Any, _Slot](), list[_Slot]()
+
+        def begin(deaths: int = 0) -> None:
+            slot = _Slot(actors.remote(), deaths=deaths)
+            calls[slot.actor.load.remote(*_standing(work))] = slot
+
+        for _ in range(min(_room(ray, wanted), len(left))):
+            begin()
+        while left or any(slot.cell for slot in calls.values()):
+            while left and idle:
+                slot = idle.pop()
+                slot.cell = left.popleft()
+                calls[slot.actor.work.remote(*asked(slot.cell, deadline if finished else None))] = slot
+            if not calls:
+                raise BadInput(f"every Ray worker was killed {ATTEMPTS} times while it loaded the task and the models: is there memory?")
+            (done, *_), _ = ray.wait(list(calls), num_returns=1)
+            slot = calls.pop(done)
+            cell, slot.cell = slot.cell, None
+            try:
+                sent = ray.get(done)
+            except ray.exceptions.RayTaskError as error:  # not of the cell, whose faults are its outcome
+                raise error.cause from None
+            except ray.exceptions.RayError:
+                ray.kill(slot.actor)
+                deaths = slot.deaths + (cell is None)
+                if deaths < ATTEMPTS:
+                    begin(deaths)
+                if cell is not None:
+                    killed[cell.key] += 1
+                    if killed[cell.key] == ATTEMPTS:
+                        yield cell, Failed(f"its worker was killed {ATTEMPTS} times: by its node, for want of memory, or by a library\n")
+                    else:
+                        left.append(cell)
+                continue
+            idle.append(slot)
+            if cell is not None:
+                outcome = received(sent)
+                finished = finished or isinstance(outcome, Parts)
+                progress(len(cell.rows) * work.scenario_count, gradients(outcome))
+                yield cell, outcome
+
+
+def _standing(work: Work) -> tuple[str, list[str], str | None, dict[str, Any], str]:
+    return str(Path.cwd()), sys.path, os.environ.get(VARIABLE), work.config.model_dump(mode="json"), work.run
+
+
+def _room(ray: Any, wanted: str) -> int:
+    room = int(ray.cluster_resources().get(wanted, 0))
+    if not room:
+        raise BadInput(f"the Ray cluster has no {wanted}: start its nodes with some, or choose another --device")
+    return room
+
+
+@contextmanager
+def _connected(ray: Any, address: str | None) -> Iterator[None]:
+    """Ray on this machine for as long as the block lasts, or the cluster at an address.
+
+    Raises:
+        BadInput: no cluster answers there.
+    """
+    here = {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
+    try:
+        ray.init(**(here if address is None else {"address": address}), log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise BadInput(f"--address {address}: no Ray cluster can be joined there: {said}" if address else f"Ray: {said}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,27 @@
+"""Cells one after the other, in the process of the driver."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import torch
+
+from harness.cell import Parts, Progress
+from harness.engines.outcome import Outcome, carried_out
+from harness.plan import Cell, Work
+
+
+def serially(
+    work: Work, left: deque[Cell], device: torch.device, progress: Progress, deadline: float | None
+) -> Iterator[tuple[Cell, Outcome]]:
+    """Do the cells in turn, in this process; more may be put on the left meanwhile.
+
+    The first is finished whatever the deadline, so that a run called again and again comes to an end.
+    """
+    finished = False
+    while left:
+        cell = left.popleft()
+        outcome = carried_out(work, cell, device, progress, deadline if finished else None)
+        finished = finished or isinstance(outcome, Parts)
+        yield cell, outcome

@@ -1,0 +1,124 @@
+"""`merge`: the shards of one run put together, and ended as the whole would have been."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from attacks.errors import BadInput
+from harness.conclude import conclude, describe
+from harness.config import Evaluation
+from harness.environment import choose_device
+from harness.ledger import LEDGER
+from harness.neighbourhood import load_all
+from harness.plan import Work, prepare
+from harness.rundir import RunDirectory
+from harness.sound import differences
+from harness.status import of_merged
+from harness.tasks.dataroot import data_root, use
+
+OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseline")
+"""Keys of a shard's configuration that the whole does not inherit."""
+Done = dict[str, set[str]]
+
+
+def merge(out: str, runs: Sequence[str], console: Console) -> int:
+    """Gather run directories of one run in `out`, new or itself such a merge; check, attribute and summarise the whole.
+
+    Killed, the same command goes on. A sample that several runs have is taken from the first.
+
+    Returns:
+        0, or 5 where cells are errors.
+
+    Raises:
+        BadInput: the runs are not one, `out` is one of them or holds something else, or the task or a model is not what it was.
+    """
+    sources = [RunDirectory(url) for url in runs]
+    described = _one_run(sources)
+    if any(source.root == RunDirectory(out).root for source in sources):
+        raise BadInput(f"merge into {out}: that is one of the runs to merge; name a new directory")
+    kept = {key: value for key, value in described["config"].items() if key not in OF_A_PART}
+    config = Evaluation.model_validate({**kept, "out": out})
+    device = choose_device(config.device)
+    if data_root() is None:
+        use(config.data_root)
+    work = prepare(config, *load_all(config, device))
+    if work.run != described["run"]:
+        differing = ", ".join(differences(described["identity"], work.identity))
+        raise BadInput(f"run {sources[0].url} was made otherwise than it would be now (it differs in {differing}): go back to what it was")
+    directory, description = RunDirectory(out), describe(work, device)
+    directory.start(description)
+    try:
+        failed = _gather(directory, sources)
+        missing = _missing(work, directory)
+        console.print(f"run {work.run} in {directory.url}: merged {', '.join(runs)}", highlight=False, soft_wrap=True, markup=False)
+        return conclude(work, directory, description, device, console, of_merged(missing, len(work.chosen), failed))
+    finally:
+        directory.release()
+
+
+def _one_run(sources: Sequence[RunDirectory]) -> dict[str, Any]:
+    """What the first says, if the others are of the same run."""
+    first, *others = (source.describe() for source in sources)
+    for source, other in zip(sources[1:], others, strict=True):
+        if other["run"] != first["run"]:
+            differing = ", ".join(differences(first["identity"], other["identity"]))
+            raise BadInput(
+                f"{source.url} is another run than {sources[0].url} (it differs in {differing}): only parts of one run are merged"
+            )
+    return first
+
+
+def _gather(into: RunDirectory, sources: Sequence[RunDirectory]) -> bool:
+    """Put there what is not there yet; whether some of it are errors."""
+    done, failed = into.done(), False
+    for source in sources:
+        for key in source.cells_done():
+            tables, witnesses = source.cell(key)
+            kept = {name: _without(table, done) for name, table in tables.items()}
+            if len(kept["ledger"]):
+                whole = len(kept["ledger"]) == len(tables["ledger"])
+                into.put(key if whole else _key(key, kept["ledger"]), kept, witnesses)
+                _add(done, kept["ledger"])
+    for source in sources:  # what crashed in one run may be done in another
+        for key, rows, why in source.failures():
+            left = _without(pa.Table.from_pylist(rows, LEDGER), done)
+            if len(left):
+                into.add_failure(key, left.to_pylist(), why)
+                _add(done, left)
+                failed = True
+    return failed
+
+
+def _pairs(table: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(table.column("model").to_pylist(), table.column("sample").to_pylist(), strict=True))
+
+
+def _without(table: pa.Table, done: Done) -> pa.Table:
+    new = [sample not in done.get(model, ()) for model, sample in _pairs(table)]
+    return table if all(new) else table.filter(pa.array(new, pa.bool_()))
+
+
+def _add(done: Done, table: pa.Table) -> None:
+    for model, sample in _pairs(table):
+        done.setdefault(model, set()).add(sample)
+
+
+def _key(key: str, ledger: pa.Table) -> str:
+    """Of a part of a cell, whose other samples came from elsewhere."""
+    return hashlib.sha256(json.dumps([key, sorted(set(_pairs(ledger)))]).encode()).hexdigest()[:16]
+
+
+def _missing(work: Work, directory: RunDirectory) -> int:
+    """How many samples some model lacks, errors not counted among them."""
+    there = directory.done()
+    for _, rows, _ in directory.failures():
+        for row in rows:
+            there.setdefault(row["model"], set()).add(row["sample"])
+    names = work.task.splits["test"].samples
+    return sum(any(names[row] not in there.get(model.name, ()) for model in work.models) for row in work.chosen)

@@ -1,0 +1,27 @@
+"""What a run's `status` says, and how to go on from there."""
+
+from __future__ import annotations
+
+RUNNING, STOPPED, COMPLETE, FAILED = "running", "stopped", "complete", "finished with errors"
+FINISHED = (COMPLETE, FAILED)
+
+
+def of_shard(shard: str, failed: bool) -> str:
+    """Of a run that has done its part of the samples."""
+    return f"shard {shard}{f', {FAILED}' if failed else ''}"
+
+
+def of_merged(missing: int, total: int, failed: bool) -> str:
+    """Of shards put together, of whose samples some may be missing."""
+    if missing:
+        return f"lacking {missing} of {total} samples"
+    return FAILED if failed else COMPLETE
+
+
+def onwards(status: str) -> str:
+    """How to go on with a run that is not complete."""
+    if status.startswith("shard "):
+        return f"`merge` puts the shards together{'; the same command does the errors again' if status.endswith(FAILED) else ''}"
+    if status.startswith("lacking "):
+        return "merge the missing shards into it, or evaluate with its configuration and --out"
+    return "the same command goes on with it"
