@@ -18,6 +18,7 @@ app = typer.Typer(
 
 Many = list[str]
 DataRoot = Annotated[str | None, typer.Option(help="The folder of data sets, one folder each. [$ROBUSTNESS_DATA]")]
+Code = Annotated[Many | None, typer.Option(help="A file or module of yours that the run names and that may be run; repeatable.")]
 INTERRUPTED = 130
 
 
@@ -80,6 +81,7 @@ def evaluate(
 def merge(
     out: Annotated[str, typer.Argument(help="The run directory to make.")],
     runs: Annotated[Many, typer.Argument(help="The run directories of the shards of one run.")],
+    code: Code = None,
     data_root: DataRoot = None,
 ) -> None:
     """Put the shards of a run together; check and summarise the whole as `evaluate` would have."""
@@ -89,7 +91,7 @@ def merge(
     from harness.tasks.dataroot import use
 
     use(data_root)
-    sys.exit(run(out, runs, _console(Console)))
+    sys.exit(run(out, runs, _console(Console), code or ()))
 
 
 @app.command()
@@ -155,7 +157,7 @@ def report(
 @app.command()
 def verify(
     run: Annotated[str, typer.Argument(help="A run directory.")],
-    code: Annotated[Many | None, typer.Option(help="A file or module of yours that the run names and that may be run; repeatable.")] = None,
+    code: Code = None,
     data_root: DataRoot = None,
 ) -> None:
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""

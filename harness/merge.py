@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from harness.config import Evaluation
 from harness.environment import choose_device
 from harness.ledger import LEDGER
 from harness.neighbourhood import load_all
+from harness.permission import permitted
 from harness.plan import Work, prepare
 from harness.rundir import RunDirectory
 from harness.sound import differences
@@ -27,23 +28,26 @@ OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseli
 Done = dict[str, set[str]]
 
 
-def merge(out: str, runs: Sequence[str], console: Console) -> int:
+def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str] = ()) -> int:
     """Gather run directories of one run in `out`, new or itself such a merge; check, attribute and summarise the whole.
 
     Killed, the same command goes on. A sample that several runs have is taken from the first.
+
+    Args:
+        code: the files and modules that the runs name and that may be run.
 
     Returns:
         0, or 5 where cells are errors.
 
     Raises:
-        BadInput: the runs are not one, `out` is one of them or holds something else, or the task or a model is not what it was.
+        BadInput: they name other code, the runs are not one, `out` is one of them or holds something else, or the task or a model is not what it was.
     """
     sources = [RunDirectory(url) for url in runs]
     described = _one_run(sources)
     if any(source.root == RunDirectory(out).root for source in sources):
         raise BadInput(f"merge into {out}: that is one of the runs to merge; name a new directory")
-    kept = {key: value for key, value in described["config"].items() if key not in OF_A_PART}
-    config = Evaluation.model_validate({**kept, "out": out})
+    config = permitted(sources[0].url, described, code)
+    config = config.model_copy(update={"out": out, **{key: Evaluation.model_fields[key].default for key in OF_A_PART}})
     device = choose_device(config.device)
     if data_root() is None:
         use(config.data_root)

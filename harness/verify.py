@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,13 +13,12 @@ from attacks.expectation import judged
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
-from harness.config import Evaluation
 from harness.ledger import witness_hashes
 from harness.loading import Loaded
 from harness.neighbourhood import load_all
 from harness.objective import TaskObjective
+from harness.permission import permitted
 from harness.plan import kept_rows
-from harness.registry import code_of
 from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, use
@@ -54,7 +51,7 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
     """
     description = directory.describe()
     identity = description["identity"]
-    config = _config(directory, description, code)
+    config = permitted(directory.url, description, code)
     if data_root() is None:
         use(config.data_root)
     task, loaded = load_all(config, CPU)
@@ -82,26 +79,6 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
                 moved = {name: tensors[key] for name, key in keys.items() if key in tensors}
                 there = len(moved) == len(keys)
                 yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed)
-
-
-def _config(directory: RunDirectory, description: Mapping[str, Any], code: Collection[str]) -> Evaluation:
-    """What the run was asked; it may come from elsewhere, so that what it names is not run unless it is named here, too."""
-    try:
-        config = Evaluation.model_validate(description.get("config"))
-    except ValueError as error:
-        said = str(error).splitlines()[0]
-        raise BadInput(f"run {directory.url} cannot be re-checked: its run.json has no whole configuration ({said})") from None
-    named = set(map(_resolved, code))
-    asked = {place for text in (config.task, *config.model) if (place := code_of(text)) is not None}
-    unnamed = sorted(place for place in asked if _resolved(place) not in named)
-    if unnamed:
-        flags = " ".join(f"--code {place!r}" for place in unnamed)
-        raise BadInput(f"run {directory.url} names code that would be run here: if you trust that, name it, too, {flags}")
-    return config
-
-
-def _resolved(place: str) -> str:
-    return str(Path(place).resolve()) if place.endswith(".py") else place
 
 
 def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int) -> bool:

@@ -21,7 +21,7 @@ def everything(out: str) -> dict[str, Any]:
 
 
 def merged(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    return run_command(monkeypatch, "merge", *arguments)
+    return run_command(monkeypatch, "merge", *arguments, "--code", "mine.py")
 
 
 @pytest.mark.usefixtures("here")
@@ -40,7 +40,7 @@ def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert everything("whole") == everything("memory://whole")
     assert merged(monkeypatch, "memory://again", "part1", "part2", "part3", "whole") == 0
     assert everything("memory://again") == everything("whole")
-    assert run_command(monkeypatch, "verify", "whole") == 0
+    assert run_command(monkeypatch, "verify", "whole", "--code", "mine.py") == 0
 
 
 @pytest.mark.usefixtures("here")

@@ -8,14 +8,16 @@ import os
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from attacks.errors import BadInput
-from harness.config import resolve
+from harness.config import Evaluation, resolve
 from harness.loading import load_model
 from harness.models import checkpoint
+from harness.permission import permitted
 from harness.report import as_markdown, render
 from harness.rundir import RunDirectory
 from harness.tasks import Task
@@ -172,3 +174,24 @@ def test_names_of_a_run_are_only_names(elsewhere: Path, monkeypatch: pytest.Monk
     (elsewhere / "gates.yaml").write_text('gates: [{model: "\\e[31mno", min: 0.1}]')
     assert run(monkeypatch, "gate", "run") == 2
     assert "\x1b" not in capsys.readouterr().err and json.loads((elsewhere / "run" / "run.json").read_text())["status"] == MARKUP
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"task": "evil.py:task"}, "evil.py"),
+        ({"model": ["concat", "evil:build?width=3"]}, "evil"),
+        ({"search": "evil.py:search"}, "evil.py"),
+        ({"attack": ["torchattacks:APGD?steps=5", "evil.py:attack"]}, "evil.py"),
+        ({"corruption": ["image@noise:0,1", "image@evil.py:fog:0,3"]}, "evil.py"),
+        ({"schedule": ["fixed(audio+text):0.5,1", "mcar:0,0.2"], "frontier": ["image,audio"], "model": ["checkpoints/a.safetensors"]}, ""),
+    ],
+)
+def test_wherever_a_run_names_code_it_asks(changed: dict[str, Any], named: str) -> None:
+    described = {"config": Evaluation().model_dump(mode="json") | changed}
+    if not named:
+        assert permitted("run", described, ()).model == ("checkpoints/a.safetensors",)
+        return
+    with pytest.raises(BadInput, match=rf"run names code that would be run here: .* --code '{named}'$"):
+        permitted("run", described, ["other.py"])
+    assert permitted("run", described, [named])
