@@ -27,7 +27,11 @@ from harness.tasks.dataroot import VARIABLE
 
 ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error
 STORE = 256 * 2**20  # bytes of Ray's memory on this machine: what a cell finds is fetched at once
-QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}  # without, Ray warns, and reports to its makers
+SETTINGS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of what it will do one day
+    "RAY_USAGE_STATS_ENABLED": "0",  # else it reports to its makers
+    "RAY_worker_niceness": "0",  # else workers yield to all else on this machine, as those of --engine local do not
+}
 
 
 def library() -> Any:
@@ -36,7 +40,7 @@ def library() -> Any:
     Raises:
         BadInput: it is not.
     """
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
     try:
         import ray
     except ImportError:

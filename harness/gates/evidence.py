@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,10 @@ from attacks.errors import BadInput, unknown
 from harness.rundir import RunDirectory
 from harness.summary import attacked
 from harness.trust import Trust, flagged
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Values = tuple[pa.Array, Array]
+"""A number of each of some samples: their ids, sorted, and the numbers, (N,)."""
 
 KEPT = {
     "samples": ("task", "model", "sample", "hash", "score"),
@@ -84,7 +88,8 @@ class Evidence:
     @cached_property
     def expected(self) -> frozenset[str]:
         """Every sample that any model was asked about."""
-        return frozenset(each for name in ("samples", "ledger") for each in self.tables[name].column("sample").unique().to_pylist())
+        columns = [chunk for name in ("samples", "ledger") for chunk in self.tables[name].column("sample").chunks]
+        return frozenset(pa.chunked_array(columns, pa.string()).unique().to_pylist())
 
     @cached_property
     def tasks(self) -> frozenset[str]:
@@ -109,38 +114,39 @@ class Evidence:
             found.setdefault(name, []).append(level)
         return found
 
-    def clean(self, model: str) -> dict[str, float]:
+    def clean(self, model: str) -> Values:
         """The score of each sample, untouched."""
-        return _by_sample(self._rows("samples", model=model), "score")
+        return _by_sample(self._rows("samples", ("sample", "score"), model=model), "score")
 
-    def strengths(self, model: str, scenario: str) -> dict[str, float]:
+    def strengths(self, model: str, scenario: str) -> Values:
         """The critical strength of each sample; rows that are errors are left out."""
-        return _by_sample(self._rows("ledger", model=model, scenario=scenario, status="ok"), "strength")
+        return _by_sample(self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok"), "strength")
 
     def sweep(self, model: str, schedule: str, level: float | None = None) -> pa.Table:
         """The rows of a schedule or corruption, at one level or at all."""
         wanted = {} if level is None else {"level": level}
-        return self._rows("sweep", model=model, schedule=schedule, status="ok", **wanted)
+        return self._rows("sweep", KEPT["sweep"], model=model, schedule=schedule, status="ok", **wanted)
 
-    def at(self, model: str, schedule: str, level: float) -> dict[str, float]:
+    def at(self, model: str, schedule: str, level: float) -> Values:
         """The score of each sample at a level, its repeats averaged."""
         rows = self.sweep(model, schedule, level).group_by("sample", use_threads=False).aggregate([("score", "mean")])
         return _by_sample(rows, "score_mean")
 
     def errors(self, model: str) -> int:
         """How many samples of a model are errors in the ledger."""
-        rows = self._rows("ledger", model=model)
+        rows = self._rows("ledger", ("sample", "status"), model=model)
         return len(rows.filter(pc.not_equal(rows.column("status"), "ok")).column("sample").unique())
 
-    def _rows(self, table: str, **wanted: Any) -> pa.Table:
+    def _rows(self, table: str, columns: Sequence[str], **wanted: Any) -> pa.Table:
         rows = self.tables[table]
-        for name, value in wanted.items():
-            rows = rows.filter(pc.equal(rows.column(name), value))  # an expression would start Arrow's threads
-        return rows
+        masks = [pc.equal(rows.column(name), value) for name, value in wanted.items()]  # an expression would start Arrow's threads
+        return rows.select(list(columns)).filter(reduce(pc.and_, masks))
 
 
-def _by_sample(rows: pa.Table, column: str) -> dict[str, float]:
-    return dict(zip(rows.column("sample").to_pylist(), rows.column(column).to_pylist(), strict=True))
+def _by_sample(rows: pa.Table, column: str) -> Values:
+    samples = rows.column("sample").combine_chunks()
+    order = pc.array_sort_indices(samples)
+    return samples.take(order), rows.column(column).combine_chunks().take(order).to_numpy(False)
 
 
 def known(kind: str, name: str, there: Sequence[str], evidence: Evidence) -> None:
@@ -174,7 +180,12 @@ def refuse_other_data(ours: Evidence, theirs: Evidence) -> None:
         )
 
 
-def columns(found: Sequence[Mapping[str, float]]) -> tuple[list[str], np.ndarray[Any, np.dtype[np.float64]]]:
+def columns(found: Sequence[Values]) -> tuple[list[str], Array]:
     """The samples that all have, sorted, and their values (N, K)."""
-    samples = sorted(set.intersection(*(set(each) for each in found))) if found else []
-    return samples, np.array([[each[sample] for each in found] for sample in samples], dtype=float).reshape(len(samples), len(found))
+    if not found:
+        return [], np.empty((0, 0))
+    samples = found[0][0]
+    for each, _ in found[1:]:
+        samples = samples if each.equals(samples) else samples.filter(pc.is_in(samples, value_set=each))
+    kept = [values if each.equals(samples) else values[pc.is_in(each, value_set=samples).to_numpy(False)] for each, values in found]
+    return samples.to_pylist(), np.stack(kept, 1)

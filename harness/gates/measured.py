@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf, isclose, sqrt
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.curves import Share, Z
-from harness.gates.evidence import Evidence, columns, known
+from harness.gates.evidence import Array, Evidence, Values, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
 from harness.gates.paired import LEAST, normal_point, tango_interval
 from harness.measures import degradations, oracle_of, sample_areas
 from harness.schedules import parse as parse_schedule
 from harness.status import FINISHED, onwards
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+NOTHING: Values = (pa.array([], pa.string()), np.empty(0))
 FEWEST = 6  # samples from which the least and the largest enclose the median with 95 %
 
 
@@ -79,7 +80,7 @@ def measure(gate: Gate, evidence: Evidence) -> Measured:
     return Measured(gate, samples, rows, _doubts(gate, evidence, len(samples)))
 
 
-def _found(gate: Gate, evidence: Evidence) -> list[Mapping[str, float]]:
+def _found(gate: Gate, evidence: Evidence) -> list[Values]:
     """Per column of the rows, the value of each sample."""
     if gate.measure == SCORE:
         return [_score(gate, evidence)]
@@ -94,8 +95,8 @@ def _found(gate: Gate, evidence: Evidence) -> list[Mapping[str, float]]:
     return [withstood] if gate.measure == ROBUST else [evidence.clean(_oracle(gate, evidence)), withstood]
 
 
-def _withstood(strengths: Mapping[str, float], strength: float) -> dict[str, float]:
-    return {sample: float(critical > strength) for sample, critical in strengths.items()}
+def _withstood(strengths: Values, strength: float) -> Values:
+    return strengths[0], (strengths[1] > strength).astype(float)
 
 
 def scenario_of(gate: Gate, evidence: Evidence) -> str:
@@ -115,14 +116,14 @@ def _oracle(gate: Gate, evidence: Evidence) -> str:
     return oracle
 
 
-def _score(gate: Gate, evidence: Evidence) -> dict[str, float]:
+def _score(gate: Gate, evidence: Evidence) -> Values:
     if gate.schedule is None and gate.corruption is None:
         return evidence.clean(gate.model)
     level = gate.severity if gate.rate is None else gate.rate
     assert level is not None  # the file's reader saw to it
     name = schedule_of(gate, evidence, level) if gate.schedule else str(gate.corruption).strip()
     if not evidence.levels:
-        return {}
+        return NOTHING
     known("schedule" if gate.schedule else "corruption", name, list(evidence.levels), evidence)
     there = next((each for each in evidence.levels[name] if isclose(each, level)), None)
     if there is None:
@@ -136,21 +137,22 @@ def schedule_of(gate: Gate, evidence: Evidence, level: float = 0.0) -> str:
     return str(parse_schedule(f"{gate.schedule}:{level:g}", evidence.modalities))
 
 
-def _areas(gate: Gate, evidence: Evidence) -> dict[str, float]:
+def _areas(gate: Gate, evidence: Evidence) -> Values:
     name = schedule_of(gate, evidence)
     if not evidence.levels:
-        return {}
+        return NOTHING
     known("schedule", name, list(evidence.levels), evidence)
     if len(evidence.levels[name]) < 2:
         raise BadInput(f"gate '{gate}': one level makes no curve: evaluate with two or more, as {name}:0,0.5")
     sweep = evidence.sweep(gate.model, name)
     curve = degradations(sweep).get((name, gate.model))
     if curve is None:  # no rows, or not every level has every sample
-        return {}
-    return dict(zip(sorted(sweep.column("sample").unique().to_pylist()), sample_areas(curve).tolist(), strict=True))
+        return NOTHING
+    samples = sweep.column("sample").unique()
+    return samples.take(pc.array_sort_indices(samples)), sample_areas(curve)
 
 
-def _each_modality(gate: Gate, evidence: Evidence) -> list[Mapping[str, float]]:
+def _each_modality(gate: Gate, evidence: Evidence) -> list[Values]:
     """Per modality the score with it missing, or whether it withstands its attack alone."""
     if gate.strength is None:
         return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in evidence.modalities]
