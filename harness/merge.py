@@ -40,7 +40,8 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
         0, or 5 where cells are errors.
 
     Raises:
-        BadInput: they name other code, the runs are not one, `out` is one of them or holds something else, or the task or a model is not what it was.
+        BadInput: they name other code, the runs are not one, `out` is one of them or holds something else, or the task or a
+            model is not what it was.
     """
     sources = [RunDirectory(url) for url in runs]
     described = _one_run(sources)
