@@ -11,7 +11,7 @@ import streamlit as st
 from app.figures import curve, heat
 from app.queries import answer, kept, rows
 from app.runs import Run
-from app.view import EVALUATE, empty, of_a_run, page, said, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, said, shown, taken_away
 from harness.curves import IS_GAP, Point, corruption_curves, missing_curves
 from harness.measures import area, degradations
 
@@ -50,7 +50,7 @@ def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
     st.subheader("Fraction missing", anchor=False)
     if not schedules:
         return empty("No schedule was run at two levels or more.", f"{EVALUATE} --task {run.config['task']} --schedule mcar:0,0.5")
-    schedule = st.selectbox("Schedule", schedules, key="schedule", bind="query-params")
+    schedule = chosen(st, "Schedule", schedules, "schedule")
     curves = _of(missing_curves(answer(run, ROWS, (schedule,))), models)
     figure = curve(curves, run.models, "fraction missing", "score")
     shown(figure, "missing")
@@ -66,7 +66,7 @@ def _corrupted(run: Run, corruptions: Sequence[str], models: Sequence[str]) -> N
     if not corruptions:
         name = run.description["modalities"][0]
         return empty("No corruption was run.", f"{EVALUATE} --task {run.config['task']} --corruption {name}@noise")
-    corruption = st.selectbox("Corruption", corruptions, key="corruption", bind="query-params")
+    corruption = chosen(st, "Corruption", corruptions, "corruption")
     curves = _of(corruption_curves(answer(run, ROWS, (corruption,))), models)
     figure = curve(curves, run.models, "severity", "score")
     shown(figure, "corrupted")

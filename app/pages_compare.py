@@ -10,17 +10,16 @@ import streamlit as st
 
 from app.pairs import apart, changed, differences
 from app.runs import Run
-from app.view import EVALUATE, addresses, empty, no_runs, note_of, page, readable, said, shown, taken_away
+from app.view import EVALUATE, addresses, chosen, chosen_run, empty, no_runs, note_of, page, readable, said, shown, taken_away
 from harness.report import figured
 
 SIDES = ("A", "B")
 
 
 def draw() -> None:
-    runs = {run.label: run for run in readable()}
-    if not runs:
+    if not readable():
         return no_runs()
-    ours, theirs = (_side(name, number, runs) for number, name in enumerate(SIDES))
+    ours, theirs = (_side(name, number) for number, name in enumerate(SIDES))
     for run in {ours[0].label: ours[0], theirs[0].label: theirs[0]}.values():
         note_of(run)
     if ours == theirs:
@@ -40,13 +39,13 @@ def draw() -> None:
     return None
 
 
-def _side(name: str, number: int, runs: Mapping[str, Run]) -> tuple[Run, str]:
+def _side(name: str, number: int) -> tuple[Run, str]:
     """A run and one of its models; the second side starts at the second model."""
     left, right = st.columns(2)
     key = name.lower()
-    run = runs[left.selectbox(f"Run {name}", list(runs), key=f"{key}_run", bind="query-params")]
-    first = min(number, len(run.models) - 1)
-    return run, right.selectbox(f"Model {name}", run.models, index=first, key=f"{key}_model", bind="query-params")
+    run = chosen_run(left, f"Run {name}", f"{key}_run")
+    first = run.models[min(number, len(run.models) - 1)]
+    return run, chosen(right, f"Model {name}", run.models, f"{key}_model", first)
 
 
 def _differences(found: Sequence[Mapping[str, Any]]) -> None:
@@ -86,7 +85,7 @@ def differences_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 def _changed(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float, conditions: Sequence[str]) -> None:
     st.subheader("Samples that changed sides", anchor=False)
-    condition = st.selectbox("Condition", conditions, key="condition", bind="query-params")
+    condition = chosen(st, "Condition", conditions, "condition")
     found = changed(ours, theirs, strength, condition)
     if not found:
         return said("No sample did under this condition.")

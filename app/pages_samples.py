@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +14,7 @@ from app import attributions
 from app.inputs import Sample, runs_code, sample_of, witness_of
 from app.queries import rows
 from app.runs import Run
-from app.view import EVALUATE, empty, of_a_run, page, plain, said, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, sections, shown, taken_away
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
@@ -40,26 +41,32 @@ def draw(run: Run) -> None:
     if not models:
         return empty("This run has no samples yet.", f"{EVALUATE} --task {run.config['task']} --out {run.url}")
     left, middle, order, finding = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
-    model = left.selectbox("Model", [each for each in run.models if each in models], key="model", bind="query-params")
+    model = chosen(left, "Model", [each for each in run.models if each in models], "model")
     asked = run.description["identity"]["scenarios"]
     there = [row["scenario"] for row in rows(run, SCENARIOS, (model,))]
     scenarios = sorted(there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each))
-    scenario = middle.selectbox("Scenario", scenarios, key="scenario", bind="query-params")
+    scenario = chosen(middle, "Scenario", scenarios, "scenario")
     by = order.selectbox("Order", list(ORDERS), key="order", bind="query-params")
     text = finding.text_input("Samples", key="name", bind="query-params", placeholder="part of a name")
     found = rows(run, SAMPLES.format(ORDERS[by], LISTED), (model, scenario, text))
     if not found:
         return said("No sample's name holds this text: change it.")
-    _table(found)
-    explained = set(attributions.attributed(run, model))
+    explained = _explained(run, model)
+    _table([{**row, "attributions": row["sample"] in explained} for row in found])
     names = [row["sample"] for row in found]
-    chosen = st.selectbox("Sample", names, key="sample", bind="query-params")
-    row = found[names.index(chosen)]
+    name = chosen(st, "Sample", names, "sample", next((each for each in names if each in explained), None))
+    row = found[names.index(name)]
     _numbers(row)
-    sample = _loaded(run, chosen)
-    _inputs(run, row, sample)
-    _attributions(run, model, row, sample, explained)
-    return None
+    sample = _loaded(run, name)
+    return sections(partial(_inputs, run, row, sample), partial(_attributions, run, model, row, sample))
+
+
+def _explained(run: Run, model: str) -> set[str]:
+    """The samples that have attributions, as far as these can be read."""
+    try:
+        return set(attributions.attributed(run, model))
+    except BadInput:
+        return set()
 
 
 def _table(found: Sequence[dict[str, Any]]) -> None:
@@ -103,8 +110,9 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
     if sample is None:
         return
     st.subheader("Inputs", anchor=False)
-    scenario, witness = parse(row["scenario"]), witness_of(run, row)
-    if scenario.attacked and not witness:
+    scenario, kept = parse(row["scenario"]), _kept(run, row)
+    witness = kept or {}
+    if scenario.attacked and kept == {}:
         why = "No attack succeeded on it" if row["strength"] == float("inf") else "Its witness was not kept"
         empty(f"{why}: only the untouched inputs can be shown.", f"{EVALUATE} --task {run.config['task']} --witnesses all")
     times = st.select_slider("The change is shown enlarged", [1, 2, 5, 10, 20, 50, 100], 5, key="times", bind="query-params")
@@ -113,6 +121,15 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
         st.markdown(f"**{plain(name)}**: {plain(_state(modality, scenario, witness))}")
         if name not in scenario.missing:
             _input(modality, sample.inputs[name], witness.get(name), times)
+
+
+def _kept(run: Run, row: dict[str, Any]) -> Inputs | None:
+    """The stored witness; None, and one sentence that says why, where it cannot be read."""
+    try:
+        return witness_of(run, row)
+    except BadInput as error:
+        st.warning(plain(f"Only the untouched inputs can be shown: {error}"))
+        return None
 
 
 def _state(modality: Modality, scenario: Scenario, witness: Inputs) -> str:
@@ -149,8 +166,9 @@ def _values(clean: Tensor, moved: Tensor | None) -> list[dict[str, float]]:
     return [{"untouched": a, "attacked": b} for a, b in zip(flat, other, strict=True)]
 
 
-def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | None, explained: set[str]) -> None:
+def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | None) -> None:
     st.subheader("Attributions", anchor=False)
+    explained = set(attributions.attributed(run, model))
     if not explained:
         return empty("This run has no attributions of this model.", f"{EVALUATE} --task {run.config['task']} --attributions 8")
     found = attributions.of_sample(run, model, row["sample"])
@@ -203,7 +221,7 @@ def _moved(run: Run, row: attributions.Row, name: str) -> Tensor | None:
     """The text that an attribution under an attack is about, where its witness is kept."""
     sql = "select sample, scenario, file from ledger where model = ? and sample = ? and scenario = ? and status = 'ok'"
     found = rows(run, sql, (row["model"], row["sample"], row["condition"]))
-    return witness_of(run, found[0]).get(name) if found else None
+    return (_kept(run, found[0]) or {}).get(name) if found else None
 
 
 def _boxed(sample: Sample | None, pairs: Sequence[tuple[str, Tensor]]) -> go.Figure | None:

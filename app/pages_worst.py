@@ -16,7 +16,7 @@ from app import frontier
 from app.figures import colour, curve
 from app.queries import answer, kept, rows, trust
 from app.runs import Run
-from app.view import EVALUATE, empty, of_a_run, page, plain, said, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, shown, taken_away
 from attacks.scenario import parse
 from harness.curves import Point, robust_curves, strength_grid
 from harness.measures import oracle_of
@@ -36,7 +36,7 @@ def draw(run: Run) -> None:
     if not attacked(run.description) or not scenarios:
         return empty("This run has no attacked samples.", f"{EVALUATE} --task {run.config['task']}")
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom")
-    scenario = left.selectbox("Scenario", scenarios, key="scenario", bind="query-params")
+    scenario = chosen(left, "Scenario", scenarios, "scenario")
     models = middle.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
     log = right.selectbox("Strength axis", ["linear", "log"], key="axis", bind="query-params") == "log"
     found = answer(run, ROWS, (scenario,))
@@ -151,7 +151,7 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
         pair = ",".join(names[:2]) if len(names) > 1 else "FIRST,SECOND"
         return empty("This run searched no frontier.", f"{EVALUATE} --task {run.config['task']} --frontier {pair}")
     left, right = st.columns([4, 4])
-    pair = left.selectbox("Pair", list(pairs), key="pair", bind="query-params")
+    pair = chosen(left, "Pair", list(pairs), "pair")
     share = right.slider("Share of samples that still withstands", 0.05, 0.95, 0.5, 0.05, key="share", bind="query-params")
     found = [row for row in frontier.radii(run, [str(ray) for ray in pairs[pair]], share) if row["model"] in models]
     if not found:

@@ -134,7 +134,7 @@ def _time(entry: dict[str, Any]) -> Any:
 
 
 def _check(directory: RunDirectory, description: dict[str, Any], listing: dict[str, list[tuple[str, int, str]]]) -> None:
-    """What the pages rely on: the configuration, and tables of the columns this version knows.
+    """What the pages rely on: the configuration, flags, and tables of the columns this version knows.
 
     Raises:
         BadInput: something is not there, or of another version.
@@ -143,6 +143,7 @@ def _check(directory: RunDirectory, description: dict[str, Any], listing: dict[s
     config = identity.get("config") if isinstance(identity, dict) else None
     if not isinstance(config, dict) or not {"task", "model", "search", "attack", "seed"} <= config.keys() or "scenarios" not in identity:
         raise BadInput(f"run {directory.url} cannot be read: its {RUN_FILE} lacks parts of the configuration; run its command again")
+    directory.trust()
     for name, schema in SCHEMAS.items():
         for path, size, time in listing[name]:
             if lacking := sorted(set(schema.names) - set(_columns(directory, name, path, size, time))):

@@ -43,10 +43,7 @@ def page(title: str, about: str, draw: Callable[[], None]) -> None:
     """A page under its title; what cannot be read is one sentence."""
     st.title(title, anchor=False)
     st.caption(about)
-    try:
-        draw()
-    except BadInput as error:
-        st.error(plain(str(error)))
+    sections(draw)
 
 
 def of_a_run(draw: Callable[[Run], None]) -> Callable[[], None]:
@@ -56,12 +53,57 @@ def of_a_run(draw: Callable[[Run], None]) -> Callable[[], None]:
         runs = readable()
         if not runs:
             return no_runs()
-        labels = {run.label: run for run in runs}
-        label = st.sidebar.selectbox("Run", list(labels), key="run", bind="query-params")
-        note_of(labels[label])
-        return draw(labels[label])
+        run = chosen_run(st.sidebar, "Run", "run")
+        note_of(run)
+        return draw(run)
 
     return drawn
+
+
+def chosen(place: Any, label: str, options: Sequence[str], key: str, first: str | None = None) -> str:
+    """A choice among what runs hold. It always stands in the address: what is first today may not be tomorrow.
+
+    Args:
+        place: where it is drawn.
+        first: what is chosen where the address says nothing; else the first option.
+
+    Raises:
+        BadInput: the address asks for what is not here.
+    """
+    wanted = st.query_params.get(key)
+    if key not in st.session_state or st.session_state[key] not in (*options, None):
+        st.session_state[key] = wanted if wanted in options else None if wanted else first or options[0]
+    value = place.selectbox(label, options, key=key, placeholder="choose another")
+    if value is None:
+        raise BadInput(f"{label} {wanted!r}, which this address asks for, is not here: choose another")
+    if wanted != value:
+        st.query_params[key] = value
+    return str(value)
+
+
+def chosen_run(place: Any, label: str, key: str) -> Run:
+    """A run among those that can be read.
+
+    Raises:
+        BadInput: the address asks for one that cannot, or that is not here.
+    """
+    runs = {run.label: run for run in looked_up(addresses())}
+    try:
+        return runs[chosen(place, label, [name for name, run in runs.items() if not run.problem], key)]
+    except BadInput:
+        skipped = runs.get(st.query_params.get(key, ""))
+        if skipped is None or not skipped.problem:
+            raise
+        raise BadInput(f"{label} {skipped.label!r} is skipped: {skipped.problem}") from None
+
+
+def sections(*parts: Callable[[], None]) -> None:
+    """Parts of a page, one below the other: what keeps one from being drawn is a sentence in its place."""
+    for part in parts:
+        try:
+            part()
+        except BadInput as error:
+            st.error(plain(str(error)))
 
 
 def note_of(run: Run) -> None:

@@ -53,7 +53,9 @@ def evaluate(
     ] = None,
     limit: Annotated[float | None, typer.Option(help="The largest strength searched. [8]")] = None,
     witnesses: Annotated[str | None, typer.Option(help="Samples whose adversarial inputs are kept: none, a count or all. [8]")] = None,
-    budget: Annotated[str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h); the same command goes on.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h), after one batch at least; the same command goes on.")
+    ] = None,
     cell_limit: Annotated[str | None, typer.Option(help="A batch of samples of one model that takes longer (10m) is an error.")] = None,
     trust: Annotated[
         bool | None, typer.Option("--trust/--no-trust", help="Check how far each worst-case number can be trusted. [trust]")

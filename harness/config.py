@@ -29,7 +29,9 @@ class Evaluation(BaseModel):
         None, description="the folder of data sets; null: as the environment's ROBUSTNESS_DATA says", min_length=1
     )
     model: tuple[str, ...] = Field(DEFAULT_MODELS, description="the models under test", min_length=1)
-    scenario: tuple[str, ...] = Field((), description="attacks; empty: each modality alone, and all together")
+    scenario: tuple[str, ...] = Field(
+        (), description="attacks; empty: each modality alone, and all together, or, with a frontier, only that"
+    )
     frontier: tuple[str, ...] = Field((), description="pairs of modalities, image,audio: five scenarios of different ratio each")
     schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,...")
     corruption: tuple[str, ...] = Field((), description="corrupted inputs, modality@name:severity,... (0 clean to 5)")
@@ -52,12 +54,14 @@ class Evaluation(BaseModel):
     compile: bool = Field(False, description="compile the model for the search; the first steps are slow")
     witnesses: int | Literal["none", "all"] = Field(8, description="for how many samples to keep the witnesses")
     attributions: int = Field(0, ge=0, description="for how many samples of each model to store what speaks for the right answer")
-    budget: float | None = Field(None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly; null: never")
+    budget: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="seconds after which to stop cleanly, after one batch at least; null: never"
+    )
     cell_limit: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="seconds after which a cell, a batch of samples of one model, is an error; null: never"
     )
     trust: bool = Field(True, description="check how far each worst-case number can be trusted")
-    out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/")
+    out: str | None = Field(None, description="the run directory; null: named after the configuration under runs/", min_length=1)
     gates: str | None = Field(None, description="a gates file to hold the run against", min_length=1)
     baseline: str | None = Field(None, description="what its gates of drops are against: a run, or a file that bless wrote", min_length=1)
 

@@ -162,6 +162,8 @@ def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[st
             x=at, y=[point.share.value for point in points], name=model, legendgroup=model,
             mode="lines" if len(at) > 20 else "lines+markers", line={"color": colour},
         )  # fmt: skip
+    standing = [point.at for points in lines.values() for point in points if point.share.value > 0]
+    figure.update_xaxes(range=[0, max(standing, default=1.0) * 1.03])  # beyond, every line is at 0
     figure.update_layout(
         title=title, width=560, height=380, template="plotly_white", margin={"t": 50, "b": 45, "l": 55, "r": 15},
         xaxis_title=across, yaxis={"title": up, "range": [0, 1.02]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ def summarise(directory: RunDirectory) -> Summary:
         "missing": {name: _column(missing, f"fixed({name})") for name in modalities},
         **_corrupted(corruption_curves(sweep)),
         **(
-            {ROBUST: {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked])}}
+            {ROBUST: {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked], modalities)}}
             if attacked(description)
             else {}
         ),
@@ -83,17 +84,22 @@ def summarise(directory: RunDirectory) -> Summary:
     return Summary(description["identity"]["config"]["model"], sections, notes, flagged(trust))
 
 
-def _withstood(curves: dict[tuple[str, str], list[Any]], scenarios: list[str]) -> dict[str, dict[str, Share]]:
-    return {name: _column(curves, name) for name in sorted(scenarios, key=_size)}
+def _withstood(curves: dict[tuple[str, str], list[Any]], scenarios: list[str], modalities: Sequence[str]) -> dict[str, dict[str, Share]]:
+    """Few modalities first, these in the order of the task, and of what differs in its radii the smallest first."""
+
+    ranks = {name: rank for rank, name in enumerate(modalities)}
+
+    def place(name: str) -> tuple[int, list[tuple[int, str]], list[tuple[str, float]], str]:
+        scenario = parse(name)
+        balls = sorted((ranks.get(ball.modality, len(ranks)), ball.modality, ball.norm_name, ball.radius) for ball in scenario.attacked)
+        return len(scenario.names), [ball[:2] for ball in balls], [ball[2:] for ball in balls], name
+
+    return {name: _column(curves, name) for name in sorted(scenarios, key=place)}
 
 
 def _single(scenario: str) -> bool:
     parsed = parse(scenario)
     return len(parsed.attacked) == 1 and not parsed.missing
-
-
-def _size(scenario: str) -> int:
-    return len(parse(scenario).names)
 
 
 def _column(curves: dict[tuple[str, str], list[Any]], panel: str) -> dict[str, Share]:

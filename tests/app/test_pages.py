@@ -130,9 +130,70 @@ def test_a_view_is_opened_again_by_its_address(real: Path, opened: Opened) -> No
     assert well(test).selectbox(key="axis").value == "log"
 
 
-def test_an_address_of_what_is_not_there_opens_the_first(real: Path, opened: Opened) -> None:
-    test = well(opened(real, "worst", run="gone", scenario="nonsense", axis="cubic"))
-    assert test.selectbox(key="run").value == "first"
+@pytest.mark.parametrize(("page", "key"), [("worst", "run"), ("samples", "run"), ("compare", "a_run"), ("compare", "b_run")])
+def test_an_address_of_a_run_that_is_not_shown_says_so_and_shows_no_other(copied: Path, opened: Opened, page: str, key: str) -> None:
+    shutil.copytree(copied / "first", copied / "broken")
+    cut_off(copied / "broken")
+    for name, why in (("gone", "'gone', which this address asks for, is not here"), ("broken", "'broken' is skipped: run")):
+        test = opened(copied, page, **{key: name})
+        assert why in words(test) and len(test.error) == 1 and not test.get("plotly_chart")
+        test.selectbox(key=key).select("first").run()
+        assert well(test).get("plotly_chart")
+
+
+@pytest.mark.parametrize(("page", "asked"), [("worst", "scenario"), ("samples", "sample"), ("samples", "model"), ("compare", "a_model")])
+def test_an_address_of_what_a_run_lacks_says_so(real: Path, opened: Opened, page: str, asked: str) -> None:
+    test = opened(real, page, **{asked: "nonsense"})
+    assert "'nonsense', which this address asks for, is not here" in words(test) and len(test.error) == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "keys"),
+    [
+        ("worst", {"run", "scenario"}),
+        ("average", {"run", "schedule"}),
+        ("samples", {"run", "model", "scenario", "sample"}),
+        ("compare", {"a_run", "a_model", "b_run", "b_model", "condition"}),
+    ],
+)
+def test_what_is_chosen_stands_in_the_address_also_where_it_is_the_first(real: Path, opened: Opened, page: str, keys: set[str]) -> None:
+    """The first of today is another when there are more runs."""
+    test = well(opened(real, page))
+    assert keys <= set(test.query_params)
+    assert all(test.query_params[key] in (test.selectbox(key=key).value, [test.selectbox(key=key).value]) for key in keys)
+
+
+def overwritten(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:200] + b"\0" * 400 + content[600:])
+
+
+def test_what_is_damaged_takes_nothing_else_with_it(copied: Path, opened: Opened) -> None:
+    """Attributions, witnesses, flags and the middle of a table: each is named, what is sound is shown."""
+    run = copied / "first"
+    attributed, witness = (
+        next((run / name).glob(f"*.{ending}")) for name, ending in (("attributions", "parquet"), ("witnesses", "safetensors"))
+    )
+    explained = pq.read_table(attributed)["sample"][0].as_py()
+    kept, held = attributed.read_bytes(), {path: path.read_bytes() for path in (run / "witnesses").iterdir()}
+    attributed.write_bytes(b"no table")
+    test = opened(copied, "samples", model="concat", scenario=JOINT, sample=explained)
+    assert len(test.error) == 1 and attributed.name in words(test) and test.get("plotly_chart"), "the inputs are there"
+    attributed.write_bytes(kept)
+    for path in held:
+        path.write_bytes(b"no tensors at all")
+    test = well(opened(copied, "samples", model="concat", scenario=JOINT, sample=explained))
+    assert "Only the untouched inputs can be shown" in words(test) and "integrated gradients" in words(test)
+    for path, content in held.items():
+        path.write_bytes(content)
+    assert witness.exists()
+    part = next((run / "ledger").iterdir())
+    sound = part.read_bytes()
+    overwritten(part)
+    assert f"ledger/{part.name} cannot be read" in words(opened(copied, "worst"))
+    part.write_bytes(sound)
+    (run / "trust.json").write_text('{"flags": 3}')
+    assert "trust.json cannot be read" in words(opened(copied, "overview"))
 
 
 def test_the_leaderboard_is_filtered_and_sorted(real: Path, opened: Opened) -> None:
