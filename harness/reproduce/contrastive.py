@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from harness.measures import difference
-from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
+from harness.reproduce.page import Page, mean_and_spread, median_strength, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
 
@@ -16,10 +16,10 @@ BATCHES = (32, 64, 128, 256, 512)
 EPOCHS, USUAL = 15, 256
 RANDOM, SUPERVISED, CONTRASTED = "random encoder, probed", "supervised", "InfoNCE across modalities"
 METHODS = {"SimCLR": "simclr", "BYOL": "byol"}
-HELD_UP = {  # what BYOL needs, each taken away alone
+HELD_UP = {  # what BYOL needs, each taken away alone; a target that follows by momentum receives no gradient in any case
     "BYOL without predictor": ("byol-{}", "&predicts=false"),
-    "BYOL without stop-gradient": ("byol-{}", "&stops=false"),
     "BYOL without momentum": ("byol-{}", "&follows=false"),
+    "BYOL without momentum and stop-gradient": ("byol-{}", "&follows=false&stops=false"),
     "BYOL without batch norm in its heads": ("byol-{}?norm=false", ""),
 }
 COLLAPSED = 0.1  # of the spread of projections, which is 1 where their directions are isotropic
@@ -107,7 +107,8 @@ def _batches(result: Results, page: Page) -> None:
     worse = [f"{each} {100 * (result.metric(each, 'accuracy') - result.metric(rows[0], 'accuracy')).mean():+.1f}" for each in HELD_UP]
     page.say(
         f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}.",
-        f"In points of the probe: {'; '.join(worse)}.",
+        f"In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no gradient, so the stop-gradient is taken",
+        "away together with the momentum.",
     )
 
 
@@ -139,6 +140,9 @@ def _robust(result: Results, named: list[str], own: list[str], page: Page) -> No
         ["robust accuracy", CLEAN, *scenarios],
         [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in named],
     )
+    page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
+    limit = result.effort.limit
+    page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in named])
     page.table(
         ["less supervised", CLEAN, *scenarios],
         [

@@ -8,8 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from harness.measures import Array, Estimate, difference
-from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
+from harness.measures import Estimate, difference
+from harness.reproduce.page import Page, mean_and_spread, median_strength, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
 
@@ -92,7 +92,9 @@ def _robust(name: str, result: Results, page: Page) -> None:
         [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in systems],
     )
     page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
-    page.table(["", *scenarios], [[each, *(_median(result.strengths(each, s), effort.limit) for s in scenarios)] for each in systems])
+    page.table(
+        ["", *scenarios], [[each, *(median_strength(result.strengths(each, s), effort.limit) for s in scenarios)] for each in systems]
+    )
     rivals = [each for each in systems if each != MOVIE]
     groups = result.task.apart
     page.table(
@@ -109,13 +111,6 @@ def _robust(name: str, result: Results, page: Page) -> None:
     page.say(*_verdicts(result, rivals))
     page.picture(_figure(result, systems), name, f"Accuracy on {name}, clean and attacked, means over seeds")
     page.picture(_curves(result, systems), f"{name}-curves", f"Robust accuracy on {name} against the strength of an attack")
-
-
-def _median(strengths: Array, limit: float) -> str:
-    """Of those above 0, which are right untouched; strengths beyond the search's limit were not found."""
-    standing = strengths[strengths > 0]
-    median = np.median(standing) if len(standing) else np.nan
-    return "-" if np.isnan(median) else f"> {limit:g}" if np.isinf(median) else f"{median:.3f}"
 
 
 def _gain(result: Results, group: str, rival: str) -> Estimate:

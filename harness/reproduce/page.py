@@ -72,3 +72,10 @@ def points(estimate: Estimate) -> str:
     """A difference in points, bold where its interval excludes zero."""
     text = f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
     return f"**{text}**" if estimate.low > 0 or estimate.high < 0 else text
+
+
+def median_strength(strengths: Array, limit: float) -> str:
+    """Of those above 0, which are right untouched; strengths beyond the search's limit were not found."""
+    standing = strengths[strengths > 0]
+    median = np.median(standing) if len(standing) else np.nan
+    return "-" if np.isnan(median) else f"> {limit:g}" if np.isinf(median) else f"{median:.3f}"
