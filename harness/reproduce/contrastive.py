@@ -107,8 +107,8 @@ def _batches(result: Results, page: Page) -> None:
     worse = [f"{each} {100 * (result.metric(each, 'accuracy') - result.metric(rows[0], 'accuracy')).mean():+.1f}" for each in HELD_UP]
     page.say(
         f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}.",
-        f"In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no gradient, so the stop-gradient is taken",
-        "away together with the momentum.",
+        f"In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no gradient,",
+        "so the stop-gradient is taken away together with the momentum.",
     )
 
 
