@@ -51,5 +51,5 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BadI
     """
     names = list(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return BadInput(f"unknown {kind} {shown(name)}{where}: {hint}(known: {', '.join(names) or 'none'})")
+    hint = f": did you mean {' or '.join(close)}?" if close else ""
+    return BadInput(f"unknown {kind} {shown(name)}{where}{hint} (known: {', '.join(names) or 'none'})")

@@ -97,6 +97,8 @@ def _of_family(kind: Kind, text: str) -> Callable[..., Any]:
         pattern = re.escape(name).replace(re.escape(MODALITY), "(?P<modality>.+)")
         if MODALITY in name and (match := re.fullmatch(pattern, text)):
             return partial(_imported(reference), modality=match["modality"])
+    if text.endswith(".py"):
+        raise BadInput(f"{kind} {text!r} is a file: name what in it, as {text}:NAME")
     raise unknown(kind, text, names(kind))
 
 
