@@ -154,6 +154,6 @@ def failed_rows(work: Work, cell: Cell) -> list[dict[str, Any]]:
     ]
 
 
-def out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """On a device, or on the CPU, where torch raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

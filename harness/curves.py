@@ -44,7 +44,8 @@ class Share:
             return 0.0, 1.0
         centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        low, high = max(0.0, centre - half), min(1.0, centre + half)
+        return 0.0 if p == 0 else low, 1.0 if p == 1 else high  # exactly, whatever sums round to: limits are held against the ends
 
     def __str__(self) -> str:
         low, high = self.interval

@@ -134,7 +134,7 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
             return target(*arguments)
     except BadInput:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{kind} {reference.text!r} cannot be built: {type(error).__name__}: {error}") from error
 
 
@@ -180,7 +180,7 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
             task.problem.score(outputs, batch.targets)
     except BadInput as error:
         raise BadInput(f"model {text!r}: {error}") from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(
             f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: {error}; "
             "it must take forward(inputs, present)"

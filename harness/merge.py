@@ -18,9 +18,9 @@ from harness.ledger import LEDGER
 from harness.neighbourhood import load_all
 from harness.permission import permitted
 from harness.plan import Work, prepare
-from harness.rundir import RunDirectory
+from harness.rundir import RUN_FILE, RunDirectory
 from harness.sound import differences
-from harness.status import of_merged
+from harness.status import is_shard, of_merged
 from harness.tasks.dataroot import data_root, use
 
 OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseline")
@@ -45,8 +45,12 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     """
     sources = [RunDirectory(url) for url in runs]
     described = _one_run(sources)
-    if any(source.root == RunDirectory(out).root for source in sources):
+    target = RunDirectory(out)
+    if any(source.root == target.root for source in sources):
         raise BadInput(f"merge into {out}: that is one of the runs to merge; name a new directory")
+    there = target.describe() if target.files.exists(f"{target.root}/{RUN_FILE}") else {}
+    if there.get("run") == described["run"] and is_shard(str(there["status"])):
+        raise BadInput(f"merge into {out}: that is a shard of a run, which would be one no more; name a new directory")
     config = permitted(sources[0].url, described, code)
     config = config.model_copy(update={"out": out, **{key: Evaluation.model_fields[key].default for key in OF_A_PART}})
     device = choose_device(config.device)

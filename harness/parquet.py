@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+MARK, DIGEST = b"sha256 of all else:", 32
+ENDING = 8  # bytes after the footer: its length in four, and four letters
 UNIQUE = {"sample", "hash", "witness", "tensor"}  # columns of texts that hardly recur
 
 
 def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of a file's content; a page whose checksum is not its own is an error.
+    """The table of a file's content; a byte that is not what was written is an error.
 
     Without Arrow's threads: a process that ends right after a read is aborted by them, nearly always, whatever it had to say
     (seen with pyarrow 26).
@@ -26,6 +29,7 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
     """
     if schema is not None and not pq.read_schema(io.BytesIO(content)).equals(schema):
         raise ValueError("other columns")
+    _refuse_what_differs(content)
     recurring = [name for name in columns or () if name not in UNIQUE]  # of numbers, it is not heeded
     table = pq.read_table(
         io.BytesIO(content),
@@ -39,7 +43,23 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
 
 
 def encoded(table: pa.Table, compression: str = "snappy") -> bytes:
-    """A file's content, every page with its checksum; the same table gives the same bytes."""
+    """A file's content with its checksum inside; the same table gives the same bytes.
+
+    Pages could have checksums of their own, but not what is said of them in the footer, where a flipped bit loses rows, or ends
+    the process that reads it. So that of the whole file stands before the footer, where readers of Parquet look for nothing.
+    """
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression=compression, write_page_checksum=True)
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    footer = len(content) - ENDING - int.from_bytes(content[-ENDING : -ENDING + 4], "little")
+    return content[:footer] + MARK + hashlib.sha256(content).digest() + content[footer:]
+
+
+def _refuse_what_differs(content: bytes) -> None:
+    """Files of earlier versions, and of others, have no checksum of the whole."""
+    at = content.rfind(MARK)
+    if at < 0:
+        return
+    after = at + len(MARK)
+    if hashlib.sha256(content[:at] + content[after + DIGEST :]).digest() != content[after : after + DIGEST]:
+        raise ValueError("its checksum is not that of what it holds")

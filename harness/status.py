@@ -11,6 +11,11 @@ def of_shard(shard: str, failed: bool) -> str:
     return f"shard {shard}{f', {FAILED}' if failed else ''}"
 
 
+def is_shard(status: str) -> bool:
+    """Whether it is of a part of a run."""
+    return status.startswith("shard ")
+
+
 def of_merged(missing: int, total: int, failed: bool) -> str:
     """Of shards put together, of whose samples some may be missing."""
     if missing:
@@ -20,7 +25,7 @@ def of_merged(missing: int, total: int, failed: bool) -> str:
 
 def onwards(status: str) -> str:
     """How to go on with a run that is not complete."""
-    if status.startswith("shard "):
+    if is_shard(status):
         return f"`merge` puts the shards together{'; the same command does the errors again' if status.endswith(FAILED) else ''}"
     if status.startswith("lacking "):
         return "merge the missing shards into it, or evaluate with its configuration and --out"

@@ -173,7 +173,7 @@ def _run(kind: str, text: str, action: Any) -> None:
         action()
     except BadInput:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that is no module runs and ends the program
         raise BadInput(f"{kind} {text!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 

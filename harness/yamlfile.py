@@ -22,11 +22,22 @@ def loaded(content: bytes, where: str) -> Any:
     try:
         text = content.decode()
         _refuse_bombs(text, where)
-        return yaml.safe_load(text)
-    except BadInput:
-        raise
+        return _Once(text).get_single_data()
+    except BadInput as error:
+        raise BadInput(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
     except Exception as error:  # beside YAMLError the constructors raise whatever they meet: IndexError on `!!int ''`
         raise BadInput(f"{where} is not YAML: {plain(str(error))[:300] or type(error).__name__}") from None
+
+
+class _Once(yaml.SafeLoader):
+    """Plain values; of a key that is there twice the last would win unseen."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise BadInput(f"key {plain(twice[0])!r} is there twice, line {node.start_mark.line + 1}: write it once")
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
 
 
 def _refuse_bombs(text: str, where: str) -> None:

@@ -49,7 +49,7 @@ def carried_out(work: Work, cell: Cell, device: torch.device, progress: Progress
         if not isinstance(error, ModelBroke):
             raise BadInput(f"model {cell.model.name!r}: {error}") from None
         return Failed(traceback.format_exc())
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a model that ends the program would end it as if all were well
         return Failed(traceback.format_exc(), memory=out_of_memory(error))
 
 

@@ -26,6 +26,7 @@ from harness.plan import Cell, Work
 from harness.tasks.dataroot import VARIABLE
 
 ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error
+PATIENCE = 5.0  # seconds for a cluster to answer
 STORE = 256 * 2**20  # bytes of Ray's memory on this machine: what a cell finds is fetched at once
 SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of what it will do one day
@@ -139,6 +140,21 @@ def _room(ray: Any, wanted: str) -> int:
     return room
 
 
+def _reached(address: str) -> None:
+    """Ray itself would go on asking where nobody answers.
+
+    Raises:
+        BadInput: there is no such place, or nobody answers there within seconds.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # `auto`, or another word of Ray's
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise BadInput(f"--address {address}: no Ray cluster can be joined there: {error}") from None
+
+
 @contextmanager
 def _connected(ray: Any, address: str | None) -> Iterator[None]:
     """Ray on this machine for as long as the block lasts, or the cluster at an address.
@@ -146,6 +162,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     Raises:
         BadInput: no cluster answers there.
     """
+    if address is not None:
+        _reached(address)
     here = {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
     try:
         ray.init(**(here if address is None else {"address": address}), log_to_driver=False, logging_level="ERROR")

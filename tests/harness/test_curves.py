@@ -56,3 +56,8 @@ def test_a_gap_stands_at_its_level() -> None:
         {**shared, "schedule": "gap(audio)", "level": 0.5, "score": 0.0},
     ]
     assert [point.at for point in missing_curves(pa.Table.from_pylist(rows, SWEEP))["gap(audio)", "m"]] == [0.2, 0.5]
+
+
+def test_the_ends_of_an_interval_are_exact_where_all_or_none_are_right() -> None:
+    for samples in range(1, 200):
+        assert Share(1.0, samples).interval[1] == 1.0 and Share(0.0, samples).interval[0] == 0.0

@@ -48,6 +48,12 @@ class Raises(Linear):
             raise ZeroDivisionError("a fault of the model")
         return super().forward(inputs, present)
 
+class Ends(Linear):
+    def forward(self, inputs, present=None):
+        if bool((inputs["a"] > 90).any()):
+            raise SystemExit(0)
+        return super().forward(inputs, present)
+
 class Slow(Linear):
     def forward(self, inputs, present=None):
         time.sleep(0.005)
@@ -56,6 +62,7 @@ class Slow(Linear):
 def slow(task): return Slow()
 def nan(task): return Nan()
 def raises(task): return Raises()
+def ends(task): return Ends()
 def build(task): return Linear()
 def hangs(task): return Hangs()
 
@@ -144,7 +151,10 @@ def test_a_flipped_bit_is_found_wherever_it_is(
             assert type(error).__name__ == "BadInput" and part.name in str(error), f"byte {at}: {error!r}"
 
 
-@pytest.mark.parametrize(("model", "why"), [("nan", "answers NaN or infinity on 1 of 4 samples"), ("raises", "ZeroDivisionError: a fault")])
+BREAKS = [("nan", "answers NaN or infinity on 1 of 4 samples"), ("raises", "ZeroDivisionError: a fault"), ("ends", "SystemExit: 0")]
+
+
+@pytest.mark.parametrize(("model", "why"), BREAKS)
 def test_a_model_that_breaks_on_one_sample_costs_its_cell_and_the_rest_goes_on(here: Path, model: str, why: str) -> None:
     """As a process: it exits with 5, and without the faulty model with 0."""
     command = [sys.executable, "-m", "harness", *COMMAND]
@@ -159,6 +169,12 @@ def test_a_model_that_breaks_on_one_sample_costs_its_cell_and_the_rest_goes_on(h
     assert why in next((here / "run" / "errors").iterdir()).read_text()
     sound = subprocess.run([*command[:-1], "sound", "--model", "mine.py:build"], capture_output=True, check=False)
     assert sound.returncode == 0
+
+
+def test_a_script_that_ends_the_program_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "script.py").write_text("import sys\ndef build(task): return None\nsys.exit(0)\n")
+    assert run(monkeypatch, *COMMAND, "--model", "script.py:build") == 2
+    assert "model 'script.py:build' cannot be imported: SystemExit: 0" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_goes_on_to_the_same_ledger(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert RunDirectory("whole").describe()["status"] == "lacking 4 of 12 samples"
     assert "The run is lacking 4 of 12 samples: merge the missing shards" in capsys.readouterr().out
     assert RunDirectory("whole").trust() == {}
+    assert merged(monkeypatch, "part1", "part2", "part3") == 2
+    assert "that is a shard of a run" in capsys.readouterr().err
     assert merged(monkeypatch, "whole", "part2", "part1") == 0
     assert everything("whole") == everything("memory://whole")
     assert merged(monkeypatch, "memory://again", "part1", "part2", "part3", "whole") == 0

@@ -110,6 +110,8 @@ def test_what_ray_cannot_do_is_refused(here: Path, monkeypatch: pytest.MonkeyPat
     assert "--workers 2 is for --engine local" in capsys.readouterr().err
     assert run(monkeypatch, "--model", "mine.py:build", "--address", "auto") == 2
     assert "add --engine ray" in capsys.readouterr().err
+    assert run(monkeypatch, "--model", "mine.py:build", "--engine", "ray", "--address", "127.0.0.1:1") == 2
+    assert "--address 127.0.0.1:1: no Ray cluster can be joined there" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run(monkeypatch, "--model", "mine.py:build", "--engine", "ray") == 2
     assert "multimodal-robustness-harness[ray]" in capsys.readouterr().err
