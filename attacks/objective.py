@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -169,14 +169,15 @@ def refuse_nan(broken: Tensor) -> None:
 def preserved(model: nn.Module) -> Iterator[None]:
     """Evaluate a model and leave no trace, also after an exception.
 
-    Inside, the model is in evaluation mode. Afterwards the mode of every module, the gradients and
-    `requires_grad` of every parameter, every buffer, and torch's global random state are as they were.
+    Inside, the model is in evaluation mode, and its recurrent layers run without cuDNN, which differentiates them in
+    training mode only. Afterwards the mode of every module, the gradients and `requires_grad` of every parameter, every
+    buffer, and torch's global random state are as they were.
     """
     modes = [(module, module.training) for module in model.modules()]
     parameters = [(p, p.requires_grad, p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), _without_cudnn(m for m in model.modules() if isinstance(m, nn.RNNBase)):
         try:
             model.eval()
             yield
@@ -190,3 +191,22 @@ def preserved(model: nn.Module) -> Iterator[None]:
                 parameter.grad = gradient
                 if gradient is not None and values is not None:
                     gradient.copy_(values)
+
+
+@contextmanager
+def _without_cudnn(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Inside, these modules are called with cuDNN off; all others as ever."""
+    before: list[bool] = []
+
+    def off(*_: object) -> None:
+        before.append(torch.backends.cudnn.enabled)
+        torch.backends.cudnn.enabled = False
+
+    def back(*_: object) -> None:
+        torch.backends.cudnn.enabled = before.pop()
+
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_pre_hook(off).remove)
+            hooks.callback(module.register_forward_hook(back, prepend=True, always_call=True).remove)
+        yield

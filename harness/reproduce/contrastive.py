@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from harness.measures import difference
-from harness.reproduce.page import Page, mean_and_spread, median_strength, of_seeds, points
+from harness.reproduce import robust
+from harness.reproduce.page import Page, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
 
@@ -78,7 +79,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
         if name == "mnist":
             _batches(result, page)
         else:
-            _across(result, page)
+            _across(name, result, page)
 
 
 def _batches(result: Results, page: Page) -> None:
@@ -97,29 +98,31 @@ def _batches(result: Results, page: Page) -> None:
     usual = [at(method, USUAL) for method in METHODS]
     _known(result, [*usual, RANDOM, SUPERVISED], page)
     chance = 1 - result.metric(RANDOM, "accuracy").mean()
-    left = {name: (1 - result.metric(name, "accuracy").mean()) / chance for name in usual}
-    page.say("Of the random encoder's error remains: " + "; ".join(f"{name} {100 * share:.0f} %" for name, share in left.items()) + ".")
-    _robust(result, [*usual, SUPERVISED, RANDOM], usual, page)
+    left = [f"{name} {100 * (1 - result.metric(name, 'accuracy').mean()) / chance:.0f} %" for name in usual]
+    page.say(f"Of the random encoder's error remains: {'; '.join(left)}.")
+    _robust("mnist", result, [*usual, SUPERVISED, RANDOM], usual, page)
     page.heading("What holds BYOL up", 3)
     rows = [at("BYOL", USUAL), *HELD_UP]
     _known(result, rows, page)
     fallen = [each for each in HELD_UP if result.metric(each, "projected_spread").mean() < COLLAPSED]
     worse = [f"{each} {100 * (result.metric(each, 'accuracy') - result.metric(rows[0], 'accuracy')).mean():+.1f}" for each in HELD_UP]
+    spread = result.metric(rows[0], "projected_spread").mean()
+    left = [f"{each} {100 * result.metric(each, 'projected_spread').mean() / spread:.0f} %" for each in HELD_UP]
     page.say(
-        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}.",
-        f"In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no gradient,",
+        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. Of BYOL's spread remains:",
+        f"{'; '.join(left)}. In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no gradient,",
         "so the stop-gradient is taken away together with the momentum.",
     )
 
 
-def _across(result: Results, page: Page) -> None:
+def _across(name: str, result: Results, page: Page) -> None:
     named = [system.name for system in result.setting.systems]
     _known(result, named, page)
-    recalls = [f"{label} {of_seeds(result.metric(CONTRASTED, name))}" for name, label in _retrieved(result, CONTRASTED)]
+    recalls = [f"{label} {of_seeds(result.metric(CONTRASTED, metric))}" for metric, label in _retrieved(result, CONTRASTED)]
     count = len(result.task.splits["test"])
     page.say(f"{CONTRASTED}, among all {count} test samples, the mean over ordered pairs of modalities: {'; '.join(recalls)}.")
     page.say(f"By chance the partner is first in {1 / count:.4f} of cases.")
-    _robust(result, [CONTRASTED, SUPERVISED], [CONTRASTED], page)
+    _robust(name, result, [CONTRASTED, SUPERVISED], [CONTRASTED], page)
 
 
 def _retrieved(result: Results, name: str) -> list[tuple[str, str]]:
@@ -133,27 +136,23 @@ def _known(result: Results, named: list[str], page: Page) -> None:
     page.table(["", *known.values()], [[each, *(of_seeds(result.metric(each, metric)) for metric in known)] for each in named])
 
 
-def _robust(result: Results, named: list[str], own: list[str], page: Page) -> None:
-    scenarios = [str(each) for each in result.task.scenarios()]
-    page.say(f"Attacked: {result.scores(named[0]).shape[1]} test samples, search `{result.effort.search}`.")
+def _robust(name: str, result: Results, named: list[str], own: list[str], page: Page) -> None:
+    robust.told(result, named, page)
+    telling = robust.telling(result, SUPERVISED)
+    page.say(f"Untouched, and at the strength that half of what the {SUPERVISED} encoder is right about withstands, or at 1:")
     page.table(
-        ["robust accuracy", CLEAN, *scenarios],
-        [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in named],
-    )
-    page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
-    limit = result.effort.limit
-    page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in named])
-    page.table(
-        ["less supervised", CLEAN, *scenarios],
+        [f"less {SUPERVISED}", CLEAN, *robust.at_strengths(telling)],
         [
             [
                 each,
                 points(difference(result.scores(each), result.scores(SUPERVISED))),
-                *(points(difference(result.scores(each, s), result.scores(SUPERVISED, s))) for s in scenarios),
+                *(points(robust.compared(result, each, SUPERVISED, scenario, strength)) for scenario, strength in telling.items()),
             ]
             for each in own
         ],
     )
+    pictured = robust.curves(result, named, robust.scenarios_of(result))
+    page.picture(pictured, f"{name}-curves", f"Robust accuracy on {name} against the strength of an attack")
 
 
 def _figure(result: Results) -> go.Figure:

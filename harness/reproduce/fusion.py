@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import plotly.graph_objects as go
-from plotly.colors import qualitative
-
 from attacks.scenario import Scenario
 from harness.cost import Cost
-from harness.measures import Array, Estimate, difference
+from harness.measures import Estimate, difference
 from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
+from harness.reproduce.robust import curves
 from harness.reproduce.study import Effort, Setting, Study, System
 
 ALONE, SEVERAL = "single-source-adversarial", "multi-source-adversarial"
@@ -125,7 +122,9 @@ def _single_source(name: str, result: Results, page: Page) -> None:
     )
     if name in PUBLISHED:
         page.say(PUBLISHED[name])
-    page.picture(_curves(result, named, singles), name, f"Robust score against strength on {name}, means over seeds")
+    page.picture(
+        curves(result, named, [str(single) for single in singles]), name, f"Robust score against strength on {name}, means over seeds"
+    )
 
 
 def _counted(result: Results) -> str:
@@ -181,7 +180,7 @@ def _several(result: Results, page: Page) -> None:
             for system in named
         ],
     )
-    page.picture(_curves(result, named, [joint]), "several", "Robust score against strength, all modalities attacked, means over seeds")
+    page.picture(curves(result, named, [str(joint)]), "several", "Robust score against strength, all modalities attacked, means over seeds")
 
 
 def _bottleneck(result: Results, page: Page) -> None:
@@ -219,7 +218,7 @@ def _costs(result: Results, page: Page) -> None:
     rows = []
     for system in result.setting.systems:
         if not system.name.startswith(ORACLE):
-            worst = np.min([result.scores(system.name, str(s)).mean() for s in singles])
+            worst = min(result.scores(system.name, str(s)).mean() for s in singles)
             accuracy = [f"{result.scores(system.name).mean():.3f}", f"{worst:.3f}"]
             rows.append([system.name, *accuracy, *_costed(result.cost(system.name), result, system.name)])
     page.table(["", CLEAN, "worst single source", *COSTS], rows)
@@ -235,29 +234,6 @@ def _dominance(result: Results, page: Page) -> None:
     page.table(["", *values], [["Shapley value", *(f"{value:+.3f}" for value in values.values())]])
     metrics = {name: of_seeds(result.metric("concat", name)) for name in ("accuracy", "balanced_accuracy", "macro_f1")}
     page.say("Concat on the whole test split:", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in metrics.items()) + ".")
-
-
-def _curves(result: Results, systems: Sequence[str], scenarios: Sequence[Scenario]) -> go.Figure:
-    """One panel per scenario, a line per system."""
-    from plotly.subplots import make_subplots
-
-    figure = make_subplots(1, len(scenarios), subplot_titles=[str(s) for s in scenarios], shared_yaxes=True)
-    grid = np.linspace(0, result.effort.limit, 81, endpoint=False)
-    for column, scenario in enumerate(scenarios, 1):
-        for number, system in enumerate(systems):
-            figure.add_scatter(
-                x=grid, y=_robust(result.strengths(system, str(scenario)), grid), name=system, legendgroup=system, mode="lines",
-                line={"color": qualitative.D3[number % 10]}, showlegend=column == 1, row=1, col=column,
-            )  # fmt: skip
-        figure.update_xaxes(title="strength", row=1, col=column)
-    figure.update_yaxes(title="robust score", range=[0, 1.02], col=1)
-    figure.update_layout(width=max(640, 360 * len(scenarios)), height=460, template="plotly_white", legend={"orientation": "h", "y": -0.2})
-    return figure
-
-
-def _robust(strengths: Array, grid: Array) -> Array:
-    curve: Array = (strengths[..., None] > grid).mean((0, 1))
-    return curve
 
 
 USUAL = Effort()

@@ -113,7 +113,7 @@ def _told(study: Study, wish: Wish, results: Mapping[str, Results], absent: Sequ
     torches, devices = (set[str]().union(*each) for each in zip(*(result.made_with for result in results.values()), strict=True))
     page.heading("How it was made")
     page.say(
-        f"`{_command(wish)}`, torch {', '.join(sorted(torches))}, {', '.join(sorted(devices))}.",
+        f"`{_command(wish)}`, torch {' and '.join(sorted(torches))}; {'; '.join(sorted(devices))}.",
         f"What each trial found lies in `records/{study.name}` beside this page: the page is written from that, and what is there is not",
         "done again. What was trained lies in the folder of `--work`.",
     )

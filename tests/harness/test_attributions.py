@@ -180,7 +180,7 @@ def stored(folder: Path, which: str) -> list[dict[str, object]]:
     )
     config = Evaluation(
         task=f"{user}:task", model=(f"{user}:{which}",), samples=24, search="fast", schedule=("mcar:0",), trust=False, attributions=3,
-        limit=40.0, out=str(folder / which),
+        device="cpu", limit=40.0, out=str(folder / which),
     )  # fmt: skip
     assert evaluate(config, Console(quiet=True)) == 0
     return RunDirectory(str(folder / which)).table("attributions").to_pylist()

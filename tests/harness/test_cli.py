@@ -353,7 +353,7 @@ def test_a_linear_model_from_outside_gets_its_exact_strength(elsewhere: Path, mo
     (elsewhere / "linear.py").write_text(LINEAR)
     scenario = "a@linf:0.05 + b@l2:0.3"
     arguments = ["--task", "linear.py:task", "--model", "linear.py:build", "--scenario", scenario, "--search", "standard", "--limit", "50"]
-    assert run(monkeypatch, "evaluate", *arguments, "--samples", "all", "--out", "memory://linear") == 0
+    assert run(monkeypatch, "evaluate", *arguments, "--samples", "all", "--device", "cpu", "--out", "memory://linear") == 0
     model = random_linear(3, samples=40, bounded=True, seed=7)
     rows = RunDirectory("memory://linear").table("ledger").to_pylist()
     for attacked in (scenario, *scenario.split(" + ")):

@@ -63,8 +63,8 @@ def Wide():
     return Task.from_arrays(inputs, labels, name="wide")
 class Farthest(Linear):  # only the value farthest from its goal has a gradient: a step moves one of 200
     def forward(self, inputs, present=None):
-        distance = (inputs["image"] - torch.linspace(0.7, 0.9, 200)).abs().amax(1, keepdim=True)
-        return (1 + distance) * inputs["sign"] * torch.tensor([-1.0, 1.0])
+        distance = (inputs["image"] - torch.linspace(0.7, 0.9, 200).to(inputs["image"])).abs().amax(1, keepdim=True)
+        return (1 + distance) * inputs["sign"] * torch.tensor([-1.0, 1.0]).to(inputs["sign"])
 def farthest(task): return Farthest()
 def softmax(task): return Saying(lambda logits: logits.softmax(1))
 def real(task): return Saying(lambda logits: 2 * logits[:, 1:])

@@ -24,7 +24,8 @@ from tests.linear import Linear, random_linear
 
 
 def ledger(out: Path, **flags: Any) -> list[dict[str, Any]]:
-    assert evaluate(resolve(None, {"out": str(out), "samples": 9, "model": ("late",), **flags}), Console(file=io.StringIO())) == 0
+    asked = {"out": str(out), "samples": 9, "model": ("late",), "device": "cpu", **flags}
+    assert evaluate(resolve(None, asked), Console(file=io.StringIO())) == 0
     return rows(out)
 
 
@@ -38,7 +39,7 @@ def test_batch_size_changes_nothing(elsewhere: Path) -> None:
     assert ledger(elsewhere / "shards", batch_size=2) == whole
 
 
-SPREAD: dict[str, Any] = {"samples": 6, "search": "fast", "batch_size": 2, "trust": False}
+SPREAD: dict[str, Any] = {"samples": 6, "device": "cpu", "search": "fast", "batch_size": 2, "trust": False}
 
 
 @pytest.fixture(scope="module")

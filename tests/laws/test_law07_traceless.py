@@ -69,3 +69,24 @@ def test_no_trace(kind: str, name: str, crashes: bool) -> None:
     assert calls > 1
     assert same(state(model), before)
     assert torch.equal(inputs["x"], kept)
+
+
+def test_recurrent_layers_run_without_cudnn() -> None:
+    """It differentiates them in training mode only; nested, and where the layer breaks, it is on again afterwards."""
+    seen = []
+
+    class Watched(nn.GRU):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+            seen.append(torch.backends.cudnn.enabled)
+            return super().forward(x)
+
+    gru = Watched(4, 3, batch_first=True)
+    with preserved(gru), preserved(nn.Sequential(gru)):
+        gru(torch.randn(2, 5, 4))
+        assert torch.backends.cudnn.enabled
+        with pytest.raises(RuntimeError):
+            gru(torch.randn(2, 5, 7))
+        assert torch.backends.cudnn.enabled
+    gru(torch.randn(2, 5, 4))
+    assert seen == [False, False, True]
+    assert not gru._forward_pre_hooks and not gru._forward_hooks

@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,43 @@ def counting_task() -> Task:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scenes, "SIZES", {"train": 32, "val": 32, "test": 32})
         return scenes.counting()
+
+
+class Measured(Results):
+    """Results with metrics of the whole test split that are given, one value for every seed."""
+
+    def __init__(self, setting: Setting, task: Task, given: Mapping[tuple[str, str], float]) -> None:
+        super().__init__(setting, task, [])
+        self.given = given
+
+    def metric(self, system: str, name: str) -> np.ndarray:
+        return np.full(3, self.given[system, name])
+
+
+def test_what_hardly_beats_the_blind_is_named() -> None:
+    setting = counting.COUNTING.settings["counting"]
+    rows = {"MoVie": 0.6, "IRLC": 0.29, "UpDown": 0.1, "RCN": 0.3, "question-blind": 0.15, "image-blind": 0.05}
+    made = Measured(setting, counting_task(), {(name, "accuracy_simple"): share for name, share in rows.items()})
+    said = " ".join(counting._above_blind(made, ["IRLC", "UpDown", "RCN", "question-blind", "image-blind"]))
+    assert "on simple: IRLC (+14.0), UpDown (-5.0)." in said
+    assert "softmax" in said and "its seeds reach 0.290, 0.290, 0.290" in said
+    fine = " ".join(counting._above_blind(made, ["RCN"]))
+    assert "on simple: none." in fine and "softmax" not in fine and "IRLC" not in fine
+
+
+def test_red_cells_are_held_against_what_sees_no_picture() -> None:
+    task = counting_task()
+    groups = {split: tuple("RBC" if row % 2 else "WBC" for row in range(32)) for split in ("train", "test")}
+    splits = {name: replace(batch, groups=groups.get(name, batch.groups)) for name, batch in task.splits.items()}
+    known, asked = (splits[name].targets[1::2].double() for name in ("train", "test"))
+    error = float((asked - known.mean()).square().mean().sqrt())
+    made = Measured(
+        counting.COUNTING.settings["bccd"], replace(task, splits=splits), {("MoVie", "within_two_RBC"): 0.7, ("MoVie", "rmse_RBC"): 2.0}
+    )
+    said = " ".join(counting._cells(made))
+    assert f"within 2 on 0.700 ± 0.000 of the photographs, the best constant on {best_constant(asked.tolist()):.3f}" in said
+    assert f"{2 / error:.3f} ± 0.000 of that of the training mean, {error:.3f}" in said
+
+
+def best_constant(counts: list[float]) -> float:
+    return max(sum(abs(each - constant) <= 2 for each in counts) for constant in range(16)) / len(counts)

@@ -1,0 +1,76 @@
+"""How robust systems are, told alike on every page: scores at the radii as written, the strengths that half withstand, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from harness.measures import Array, Estimate, difference
+from harness.reproduce.page import Page, mean_and_spread, median_strength
+from harness.reproduce.results import CLEAN, Results
+
+ON_GRID = 81
+
+
+def told(result: Results, systems: Sequence[str], page: Page) -> None:
+    """A table of scores, clean and attacked, and one of median critical strengths."""
+    scenarios = scenarios_of(result)
+    page.say(f"Attacked: {result.scores(systems[0]).shape[1]} test samples, search `{result.effort.search}`.")
+    page.table(
+        ["robust accuracy", CLEAN, *scenarios],
+        [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in systems],
+    )
+    page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
+    limit = result.effort.limit
+    page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems])
+
+
+def scenarios_of(result: Results) -> list[str]:
+    """The task's own, as they are written."""
+    return [str(each) for each in result.task.scenarios()]
+
+
+def telling(result: Results, system: str) -> dict[str, float]:
+    """By scenario, the strength to compare others with a system at: 1, or where half of what it is right about has fallen earlier.
+
+    At the radii as written nothing may be left of any system, and no difference with it.
+    """
+    found = {scenario: result.strengths(system, scenario) for scenario in scenarios_of(result)}
+    return {scenario: min(1.0, float(np.median(each[each > 0]))) if (each > 0).any() else 1.0 for scenario, each in found.items()}
+
+
+def compared(result: Results, one: str, other: str, scenario: str, strength: float) -> Estimate:
+    """What is left of one system at a strength, less what is left of another."""
+    left = [(result.strengths(system, scenario) > strength).astype(float) for system in (one, other)]
+    return difference(*left)
+
+
+def at_strengths(telling: dict[str, float]) -> list[str]:
+    """Headings of columns."""
+    return [f"{scenario} at {strength:.3g}" for scenario, strength in telling.items()]
+
+
+def curves(result: Results, systems: Sequence[str], scenarios: Sequence[str]) -> go.Figure:
+    """Robust scores against strength: one panel per scenario, a line per system, means over seeds."""
+    from plotly.subplots import make_subplots
+
+    figure = make_subplots(1, len(scenarios), subplot_titles=list(scenarios), shared_yaxes=True)
+    grid = np.linspace(0, result.effort.limit, ON_GRID, endpoint=False)
+    for column, scenario in enumerate(scenarios, 1):
+        for number, system in enumerate(systems):
+            figure.add_scatter(
+                x=grid, y=_left(result.strengths(system, scenario), grid), name=system, legendgroup=system, mode="lines",
+                line={"color": qualitative.D3[number % 10]}, showlegend=column == 1, row=1, col=column,
+            )  # fmt: skip
+        figure.update_xaxes(title="strength", row=1, col=column)
+    figure.update_yaxes(title="robust score", range=[0, 1.02], col=1)
+    figure.update_layout(width=max(640, 360 * len(scenarios)), height=460, template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    return figure
+
+
+def _left(strengths: Array, grid: Array) -> Array:
+    curve: Array = (strengths[..., None] > grid).mean((0, 1))
+    return curve
