@@ -105,7 +105,7 @@ def _robust(name: str, result: Results, page: Page) -> None:
         ],
     )
     page.say(*_verdicts(result, rivals))
-    page.picture(_figure(result, systems), name, f"Accuracy on {name}, clean and attacked, means over seeds")
+    page.picture(_figure(result, systems, telling), name, f"Accuracy on {name}, clean and attacked, means over seeds")
     pictured = robust.curves(result, systems, robust.scenarios_of(result))
     page.picture(pictured, f"{name}-curves", f"Robust accuracy on {name} against the strength of an attack")
 
@@ -169,18 +169,20 @@ def _of(split: Batch, group: str) -> list[int]:
     return [row for row, each in enumerate(split.groups) if each == group]
 
 
-def _figure(result: Results, systems: list[str]) -> go.Figure:
-    """Accuracy, clean and under each attack, of every system."""
+def _figure(result: Results, systems: list[str], telling: Mapping[str, float]) -> go.Figure:
+    """Accuracy of every system, untouched and under each attack at its strength."""
+    left = {CLEAN: [result.scores(system) for system in systems]}
+    for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True):
+        left[heading] = [(result.strengths(system, scenario) > strength).astype(float) for system in systems]
     figure = go.Figure()
-    conditions = [CLEAN, *robust.scenarios_of(result)]
-    for number, condition in enumerate(conditions):
-        scores = [result.scores(system, condition).mean(1) for system in systems]
+    for number, (condition, scores) in enumerate(left.items()):
+        accuracies = [each.mean(1) for each in scores]
         figure.add_bar(
-            x=systems, y=[each.mean() for each in scores], name=condition, marker={"color": qualitative.D3[number % 10]},
-            error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
+            x=systems, y=[each.mean() for each in accuracies], name=condition, marker={"color": qualitative.D3[number % 10]},
+            error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in accuracies]},
         )  # fmt: skip
-    figure.update_yaxes(title="accuracy", range=[0, 1])
-    figure.update_layout(width=980, height=460, barmode="group", template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    figure.update_yaxes(title="accuracy", rangemode="tozero")
+    figure.update_layout(width=980, height=480, barmode="group", template="plotly_white", legend={"orientation": "h", "y": -0.35})
     return figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,6 +13,7 @@ from harness.reproduce.page import Page, mean_and_spread, median_strength
 from harness.reproduce.results import CLEAN, Results
 
 ON_GRID = 81
+BEYOND = 1.05
 
 
 def told(result: Results, systems: Sequence[str], page: Page) -> None:
@@ -34,7 +35,7 @@ def scenarios_of(result: Results) -> list[str]:
 
 
 def telling(result: Results, system: str) -> dict[str, float]:
-    """By scenario, the strength to compare others with a system at: 1, or where half of what it is right about has fallen earlier.
+    """By scenario, a strength at which others are compared with a system: 1, or where half of what it is right about has fallen earlier.
 
     At the radii as written nothing may be left of any system, and no difference with it.
     """
@@ -48,7 +49,7 @@ def compared(result: Results, one: str, other: str, scenario: str, strength: flo
     return difference(*left)
 
 
-def at_strengths(telling: dict[str, float]) -> list[str]:
+def at_strengths(telling: Mapping[str, float]) -> list[str]:
     """Headings of columns."""
     return [f"{scenario} at {strength:.3g}" for scenario, strength in telling.items()]
 
@@ -57,18 +58,26 @@ def curves(result: Results, systems: Sequence[str], scenarios: Sequence[str]) ->
     """Robust scores against strength: one panel per scenario, a line per system, means over seeds."""
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(1, len(scenarios), subplot_titles=list(scenarios), shared_yaxes=True)
-    grid = np.linspace(0, result.effort.limit, ON_GRID, endpoint=False)
+    figure, limit = make_subplots(1, len(scenarios), subplot_titles=list(scenarios), shared_yaxes=True), result.effort.limit
     for column, scenario in enumerate(scenarios, 1):
+        found = {system: result.strengths(system, scenario) for system in systems}
+        end = _end(found.values(), limit)
+        grid = np.linspace(0, end, ON_GRID, endpoint=False)
         for number, system in enumerate(systems):
             figure.add_scatter(
-                x=grid, y=_left(result.strengths(system, scenario), grid), name=system, legendgroup=system, mode="lines",
+                x=grid, y=_left(found[system], grid), name=system, legendgroup=system, mode="lines",
                 line={"color": qualitative.D3[number % 10]}, showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
-        figure.update_xaxes(title="strength", row=1, col=column)
+        figure.update_xaxes(title="strength", range=[0, end], row=1, col=column)
     figure.update_yaxes(title="robust score", range=[0, 1.02], col=1)
     figure.update_layout(width=max(640, 360 * len(scenarios)), height=460, template="plotly_white", legend={"orientation": "h", "y": -0.2})
     return figure
+
+
+def _end(found: Iterable[Array], limit: float) -> float:
+    """Where the last sample has fallen that falls at all."""
+    fallen = np.concatenate([each[(each > 0) & (each < limit)] for each in found])
+    return min(limit, BEYOND * float(fallen.max())) if len(fallen) else limit
 
 
 def _left(strengths: Array, grid: Array) -> Array:
