@@ -54,6 +54,7 @@ CLEAN = "clean"
 CLOSEST, FURTHEST, RANDOM = "closest", "furthest", "random"
 GRADIENTS, ABLATION, SHOWN = "integrated gradients", "feature ablation", "shown"
 STEPS, MORE_STEPS = 64, 256  # of the path from the stand-ins to the input
+CERTAIN = 100.0  # a margin beyond it, which models give to what cannot be, counts as this in a game
 TRUSTED = 0.1  # of the difference that attributions add up to: what may be missing before more steps, then ablation, take over
 AT_ONCE = 64  # inputs the model sees together
 PIECES = 64  # about so many parts of an image, or of a sound, are taken away one by one
@@ -328,7 +329,7 @@ def _games(module: nn.Module, task: Task, case: Case) -> Inputs:
         for members in combinations(range(count), size):
             present = case.present.clone()
             present[:, [at for at in range(count) if at not in members]] = False
-            margin = _margin(module, task, case.batch.inputs, case.batch.targets, present)
+            margin = _margin(module, task, case.batch.inputs, case.batch.targets, present).clamp(-CERTAIN, CERTAIN)
             values[bits(count, members)] = -margin.double().cpu().numpy()
     return {name: torch.from_numpy(shapley(values, at)) for at, name in enumerate(task.names)}
 

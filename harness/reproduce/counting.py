@@ -9,7 +9,7 @@ from plotly.colors import qualitative
 
 from harness.measures import Estimate, difference
 from harness.reproduce import robust
-from harness.reproduce.page import Page, of_seeds, points
+from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
 from harness.tasks import Batch
@@ -18,6 +18,7 @@ MOVIE = "MoVie"
 SCENES = "batch_size=32&detect=8&epochs=12"  # MoVie, MUTAN and RCN take the longest for an epoch
 LONGER = "batch_size=32&detect=12&epochs=24"  # what only looks at regions is cheap, and learns from more epochs in the same time
 CELLS = "learning_rate=0.003&epochs=30&batch_size=16&detect=60&blur=1&mirror=true&middle=0.5&jitter=0.2"
+NOTHING = "nothing"
 SAYS = {  # what a model shows of how it came to its count
     "MoVie": "a map of what it modulates",
     "IRLC": "which boxes it counted, one by one",
@@ -25,10 +26,10 @@ SAYS = {  # what a model shows of how it came to its count
     "UpDown": "where it looked",
     "Counter": "how much each box counts, copies removed",
     "MUTAN": "where it looked",
-    "MUTAN, no attention": "nothing",
-    "RCN": "nothing",
+    "MUTAN, no attention": NOTHING,
+    "RCN": NOTHING,
 }
-AVERAGING = ("UpDown", "MUTAN")
+AVERAGING = ("UpDown", "MUTAN", "MUTAN, no attention")
 BLIND = ("question-blind", "image-blind")
 BEYOND_BLIND = 0.15  # what seeing both inputs should gain at least
 CELLS_ASKED = "RBC"
@@ -70,19 +71,56 @@ def told(results: Mapping[str, Results], page: Page) -> None:
 
 
 def _accuracy(name: str, result: Results, page: Page) -> None:
-    groups = result.task.apart
+    groups, telling = result.task.apart, robust.telling(result, MOVIE)
     page.heading(name)
-    page.say(f"{result.seeds}; the whole test split.")
+    page.say(
+        f"{result.seeds}; the whole test split, and beside it what attacks leave of {result.scores(MOVIE).shape[1]} of its samples at the",
+        f"strength that half of what {MOVIE} is right about withstands, or at 1.",
+    )
     rows = []
     for system in result.setting.systems:
         cost = result.cost(system.name)
         numbers = [of_seeds(result.metric(system.name, f"{metric}_{group}")) for group in groups for metric in ("accuracy", "rmse")]
-        rows.append([system.name, f"{cost.parameters:,}", f"{cost.flops / 1e6:.1f}", *numbers, SAYS.get(system.name, "-")])
+        left = [mean_and_spread(robust.left(result, system.name, scenario, strength)) for scenario, strength in telling.items()]
+        rows.append([system.name, f"{cost.parameters:,}", f"{cost.flops / 1e6:.1f}", *numbers, *left, SAYS.get(system.name, NOTHING)])
     head = [f"{metric} {group}" for group in groups for metric in ("ACC", "RMSE")]
-    page.table(["", "parameters", "MFLOPs", *head, "what it shows of its count"], rows)
+    page.table(["", "parameters", "MFLOPs", *head, *robust.at_strengths(telling), "what it shows of its count"], rows)
+    page.say(_shown(result, groups[0]))
+    page.picture(_cost(result, groups[0]), f"{name}-cost", f"Accuracy on {groups[0]} questions of {name} against floating-point operations")
     if CELLS_ASKED in groups:
         within = [[s.name, of_seeds(result.metric(s.name, f"within_two_{CELLS_ASKED}"))] for s in result.setting.systems]
         page.table(["", "within 2 of the red cells"], within)
+
+
+def _shown(result: Results, group: str) -> str:
+    """Interpretability against accuracy: the best model of those that show the same of their counts."""
+    best: dict[str, tuple[float, str]] = {}
+    for system in result.setting.systems:
+        if system.name not in BLIND:
+            accuracy = float(result.metric(system.name, f"accuracy_{group}").mean())
+            kind = SAYS[system.name]
+            best[kind] = max(best.get(kind, (0.0, "")), (accuracy, system.name))
+    ranked = sorted(best.items(), key=lambda each: -each[1][0])
+    return f"Best on {group} questions of what shows {'; '.join(f'{kind}: {name} {accuracy:.3f}' for kind, (accuracy, name) in ranked)}."
+
+
+def _cost(result: Results, group: str) -> go.Figure:
+    """Accuracy against FLOPs, by what a model shows of its count."""
+    figure = go.Figure()
+    shown: dict[str, list[str]] = {}
+    for system in result.setting.systems:
+        shown.setdefault(SAYS.get(system.name, NOTHING), []).append(system.name)
+    for number, (kind, names) in enumerate(shown.items()):
+        scores = [result.metric(name, f"accuracy_{group}") for name in names]
+        figure.add_scatter(
+            x=[result.cost(name).flops / 1e6 for name in names], y=[each.mean() for each in scores], text=names, name=f"shows {kind}",
+            mode="markers+text", textposition="top center", marker={"color": qualitative.D3[number % 10], "size": 9},
+            error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
+        )  # fmt: skip
+    figure.update_xaxes(title="MFLOPs of a forward pass", type="log")
+    figure.update_yaxes(title=f"accuracy, {group}", rangemode="tozero")
+    figure.update_layout(width=980, height=480, template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    return figure
 
 
 def _robust(name: str, result: Results, page: Page) -> None:
@@ -105,7 +143,11 @@ def _robust(name: str, result: Results, page: Page) -> None:
         ],
     )
     page.say(*_verdicts(result, rivals))
-    page.picture(_figure(result, systems, telling), name, f"Accuracy on {name}, clean and attacked, means over seeds")
+    page.picture(
+        _figure(result, systems, telling),
+        name,
+        f"Accuracy on the attacked samples of {name}, untouched and at these strengths, means over seeds",
+    )
     pictured = robust.curves(result, systems, robust.scenarios_of(result))
     page.picture(pictured, f"{name}-curves", f"Robust accuracy on {name} against the strength of an attack")
 
@@ -143,8 +185,8 @@ def _above_blind(result: Results, rivals: list[str]) -> list[str]:
     said = [f"Less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on {result.task.apart[0]}: {told}."]
     if near.keys() & set(AVERAGING):
         said.append(
-            f"{' and '.join(AVERAGING)} look by a softmax and see the average of what they look at, which is the same of one object and of "
-            "many like it (Zhang et al., ICLR 2018, section 3)."
+            "UpDown and MUTAN look by a softmax, MUTAN without attention everywhere alike: they see an average, which is the same of one "
+            "object and of many like it (Zhang et al., ICLR 2018, section 3)."
         )
     if "IRLC" in near:
         each = ", ".join(f"{accuracy:.3f}" for accuracy in result.metric("IRLC", metric))
@@ -173,7 +215,7 @@ def _figure(result: Results, systems: list[str], telling: Mapping[str, float]) -
     """Accuracy of every system, untouched and under each attack at its strength."""
     left = {CLEAN: [result.scores(system) for system in systems]}
     for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True):
-        left[heading] = [(result.strengths(system, scenario) > strength).astype(float) for system in systems]
+        left[heading] = [robust.left(result, system, scenario, strength) for system in systems]
     figure = go.Figure()
     for number, (condition, scores) in enumerate(left.items()):
         accuracies = [each.mean(1) for each in scores]

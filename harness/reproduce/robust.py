@@ -45,8 +45,12 @@ def telling(result: Results, system: str) -> dict[str, float]:
 
 def compared(result: Results, one: str, other: str, scenario: str, strength: float) -> Estimate:
     """What is left of one system at a strength, less what is left of another."""
-    left = [(result.strengths(system, scenario) > strength).astype(float) for system in (one, other)]
-    return difference(*left)
+    return difference(left(result, one, scenario, strength), left(result, other, scenario, strength))
+
+
+def left(result: Results, system: str, scenario: str, strength: float) -> Array:
+    """Scores (seeds, samples) at a strength: 1 where it is withstood."""
+    return (result.strengths(system, scenario) > strength).astype(float)
 
 
 def at_strengths(telling: Mapping[str, float]) -> list[str]:

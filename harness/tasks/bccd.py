@@ -34,7 +34,8 @@ SEED = 20_26
 NAMES = {"RBC": ("erythrocytes", "rbcs"), "WBC": ("leukocytes", "wbcs"), "Platelets": ("platelets", "thrombocytes")}
 WORDS = Words((("how",), ("many",), ("are",), ("there", "present", "visible"), *NAMES.values()), positions=5)
 NOTE = (
-    "pixels from 0 to 255; words are replaced by synonyms only; proposals are those of the untouched picture; "
+    "pixels from 0 to 255; words are replaced by synonyms only; "
+    "proposals are those of the untouched picture, unless a model recomputes them; "
     "15 photographs have no red cell annotated though they show some: their count of 0 is an error of the labels"
 )
 

@@ -25,7 +25,7 @@ MODALITIES = (
 GIVEN = ("boxes",)
 NOTE = (
     "pixels from 0 to 255; words are replaced by synonyms only, so that the answer stays; "
-    "object proposals are those of the untouched picture and are not attacked"
+    "object proposals are those of the untouched picture and are not attacked, unless a model recomputes them"
 )
 
 
