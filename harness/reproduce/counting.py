@@ -101,7 +101,8 @@ def _shown(result: Results, group: str) -> str:
             kind = SAYS[system.name]
             best[kind] = max(best.get(kind, (0.0, "")), (accuracy, system.name))
     ranked = sorted(best.items(), key=lambda each: -each[1][0])
-    return f"Best on {group} questions of what shows {'; '.join(f'{kind}: {name} {accuracy:.3f}' for kind, (accuracy, name) in ranked)}."
+    told = "; ".join(f"{name} {accuracy:.3f} ({kind})" for kind, (accuracy, name) in ranked)
+    return f"On {group} questions the best of those that show the same of their count: {told}."
 
 
 def _cost(result: Results, group: str) -> go.Figure:
