@@ -80,7 +80,7 @@ def curves(result: Results, systems: Sequence[str], scenarios: Sequence[str]) ->
 
 def _end(found: Iterable[Array], limit: float) -> float:
     """Where the last sample has fallen that falls at all."""
-    fallen = np.concatenate([each[(each > 0) & (each < limit)] for each in found])
+    fallen = np.concatenate([each[(each > 0) & np.isfinite(each)] for each in found])
     return min(limit, BEYOND * float(fallen.max())) if len(fallen) else limit
 
 
