@@ -65,13 +65,14 @@ def told(results: Mapping[str, Results], page: Page) -> None:
         "excludes zero. Proposals are those of the untouched image.",
     )
     for name, result in results.items():
-        _accuracy(name, result, page)
-        _robust(name, result, page)
+        telling = robust.telling(result, MOVIE)
+        _accuracy(name, result, telling, page)
+        _robust(name, result, telling, page)
     page.say(PUBLISHED)
 
 
-def _accuracy(name: str, result: Results, page: Page) -> None:
-    groups, telling = result.task.apart, robust.telling(result, MOVIE)
+def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Page) -> None:
+    groups = result.task.apart
     page.heading(name)
     page.say(
         f"{result.seeds}; the whole test split, and beside it what attacks leave of {result.scores(MOVIE).shape[1]} of its samples at the",
@@ -81,7 +82,7 @@ def _accuracy(name: str, result: Results, page: Page) -> None:
     for system in result.setting.systems:
         cost = result.cost(system.name)
         numbers = [of_seeds(result.metric(system.name, f"{metric}_{group}")) for group in groups for metric in ("accuracy", "rmse")]
-        left = [mean_and_spread(robust.left(result, system.name, scenario, strength)) for scenario, strength in telling.items()]
+        left = [mean_and_spread(result.withstood(system.name, scenario, strength)) for scenario, strength in telling.items()]
         rows.append([system.name, f"{cost.parameters:,}", f"{cost.flops / 1e6:.1f}", *numbers, *left, SAYS.get(system.name, NOTHING)])
     head = [f"{metric} {group}" for group in groups for metric in ("ACC", "RMSE")]
     page.table(["", "parameters", "MFLOPs", *head, *robust.at_strengths(telling), "what it shows of its count"], rows)
@@ -124,11 +125,11 @@ def _cost(result: Results, group: str) -> go.Figure:
     return figure
 
 
-def _robust(name: str, result: Results, page: Page) -> None:
+def _robust(name: str, result: Results, telling: Mapping[str, float], page: Page) -> None:
     systems = [system.name for system in result.setting.systems]
     rivals = [each for each in systems if each != MOVIE]
     robust.told(result, systems, page)
-    groups, telling = result.task.apart, robust.telling(result, MOVIE)
+    groups = result.task.apart
     page.say(
         f"{MOVIE} against each other model: untouched, and at the strength that half of what {MOVIE} is right about withstands, or at 1:"
     )
@@ -216,7 +217,7 @@ def _figure(result: Results, systems: list[str], telling: Mapping[str, float]) -
     """Accuracy of every system, untouched and under each attack at its strength."""
     left = {CLEAN: [result.scores(system) for system in systems]}
     for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True):
-        left[heading] = [robust.left(result, system, scenario, strength) for system in systems]
+        left[heading] = [result.withstood(system, scenario, strength) for system in systems]
     figure = go.Figure()
     for number, (condition, scores) in enumerate(left.items()):
         accuracies = [each.mean(1) for each in scores]

@@ -56,7 +56,11 @@ class Results:
         if condition.startswith("missing "):
             name = condition.removeprefix("missing ")
             return self._stacked(system, "sweep", "score", f"schedule = 'fixed({name})' and level = 1 and repeat = 0")
-        return (self.strengths(system, condition) > 1).astype(float)
+        return self.withstood(system, condition)
+
+    def withstood(self, system: str, scenario: str, strength: float = 1.0) -> Array:
+        """1 where a strength is withstood, else 0."""
+        return (self.strengths(system, scenario) > strength).astype(float)
 
     def whole(self, system: str) -> Array:
         """Scores of every sample of the test split, (seeds, samples), in the split's order, untouched."""

@@ -45,12 +45,7 @@ def telling(result: Results, system: str) -> dict[str, float]:
 
 def compared(result: Results, one: str, other: str, scenario: str, strength: float) -> Estimate:
     """What is left of one system at a strength, less what is left of another."""
-    return difference(left(result, one, scenario, strength), left(result, other, scenario, strength))
-
-
-def left(result: Results, system: str, scenario: str, strength: float) -> Array:
-    """Scores (seeds, samples) at a strength: 1 where it is withstood."""
-    return (result.strengths(system, scenario) > strength).astype(float)
+    return difference(result.withstood(one, scenario, strength), result.withstood(other, scenario, strength))
 
 
 def at_strengths(telling: Mapping[str, float]) -> list[str]:
