@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import orthogonal
 from attacks.errors import BadInput
 from harness.models.encoders import encoder
 from harness.models.fused import Fused, without_missing
+from harness.models.ranges import NotNegative, OneOrMore, Positive
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Problem, Task
 
@@ -62,12 +63,12 @@ class Crmt:
 
     def __init__(
         self,
-        regulation: float = 2.0,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-2,
-        epochs: int = 30,
-        weight_epochs: int = 5,
-        weight_learning_rate: float = 1e-2,
+        regulation: NotNegative = 2.0,
+        learning_rate: Positive = 2e-3,
+        weight_decay: NotNegative = 1e-2,
+        epochs: OneOrMore = 30,
+        weight_epochs: OneOrMore = 5,
+        weight_learning_rate: Positive = 1e-2,
     ) -> None:
         self.regulation = regulation
         self.learning_rate, self.weight_decay = learning_rate, weight_decay

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from defenses.protocols import penalty
+from harness.models.ranges import NotNegative, Positive, Share
 from harness.models.recipe import Stage, Supervised
 from harness.tasks import Batch, Task
 
@@ -22,7 +23,7 @@ class ModalityDropout:
 
     heeds_present = True
 
-    def __init__(self, rate: float = 0.3, learning_rate: float = 2e-3, weight_decay: float = 1e-2) -> None:
+    def __init__(self, rate: Share = 0.3, learning_rate: Positive = 2e-3, weight_decay: NotNegative = 1e-2) -> None:
         self.rate = rate
         self.supervised = Supervised(learning_rate, weight_decay)
 

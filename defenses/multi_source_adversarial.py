@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from defenses.adversary import Adversary, joined, read, robust_scores
 from defenses.protocols import penalty
 from defenses.schedule import WARM_UP, Annealed
+from harness.models.ranges import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
@@ -24,7 +25,14 @@ class MultiSourceAdversarial:
         steps: gradient evaluations of one attack in training; validation takes twice as many.
     """
 
-    def __init__(self, learning_rate: float = 2e-3, weight_decay: float = 1e-2, warm_up: int = 4, epochs: int = 12, steps: int = 5) -> None:
+    def __init__(
+        self,
+        learning_rate: Positive = 2e-3,
+        weight_decay: NotNegative = 1e-2,
+        warm_up: ZeroOrMore = 4,
+        epochs: OneOrMore = 12,
+        steps: OneOrMore = 5,
+    ) -> None:
         self.schedule = Annealed(learning_rate, weight_decay, warm_up, epochs)
         self.attack, self.examination = Adversary(steps), Adversary(2 * steps)
 

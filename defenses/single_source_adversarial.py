@@ -12,6 +12,7 @@ from defenses.adversary import Adversary, encoded, joined, read, robust_scores
 from defenses.protocols import Experts, OddOneOut, penalty
 from defenses.schedule import WARM_UP, Annealed
 from harness.models.protocols import Factored
+from harness.models.ranges import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
@@ -33,13 +34,13 @@ class SingleSourceAdversarial:
 
     def __init__(
         self,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-2,
-        warm_up: int = 4,
-        epochs: int = 12,
-        steps: int = 5,
-        odd_weight: float = 0.05,
-        expert_weight: float = 0.25,
+        learning_rate: Positive = 2e-3,
+        weight_decay: NotNegative = 1e-2,
+        warm_up: ZeroOrMore = 4,
+        epochs: OneOrMore = 12,
+        steps: OneOrMore = 5,
+        odd_weight: NotNegative = 0.05,
+        expert_weight: NotNegative = 0.25,
     ) -> None:
         self.schedule = Annealed(learning_rate, weight_decay, warm_up, epochs)
         self.odd_weight, self.expert_weight = odd_weight, expert_weight

@@ -12,6 +12,7 @@ from defenses.adversary import Adversary, read, robust_scores
 from defenses.protocols import penalty
 from defenses.schedule import WARM_UP, Annealed
 from harness.models.protocols import Factored
+from harness.models.ranges import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
@@ -27,7 +28,12 @@ class Varmat:
     """
 
     def __init__(
-        self, learning_rate: float = 2e-3, weight_decay: float = 1e-2, warm_up: int = 4, epochs: int = 12, vulnerability: float = 0.1
+        self,
+        learning_rate: Positive = 2e-3,
+        weight_decay: NotNegative = 1e-2,
+        warm_up: ZeroOrMore = 4,
+        epochs: OneOrMore = 12,
+        vulnerability: NotNegative = 0.1,
     ) -> None:
         self.schedule = Annealed(learning_rate, weight_decay, warm_up, epochs)
         self.vulnerability = vulnerability

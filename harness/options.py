@@ -1,4 +1,4 @@
-"""Options behind a name, ``name?key=value&key=value``: read in the type of each option's default."""
+"""Options behind a name, ``name?key=value&key=value``: read in the type of each option's default, in the range it declares."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attacks.errors import BadInput, unknown
+from harness.models.ranges import check
 
 GRAMMAR = "?key=value&key=value"
 TAKES = {bool: "true or false", int: "a whole number", float: "a number"}
@@ -22,7 +23,7 @@ def given(kind: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[
     """The options that a text gives of those that are known.
 
     Raises:
-        BadInput: one has no value, is unknown, or is of another type than its default.
+        BadInput: one has no value, is unknown, of another type than its default, or outside of the range that it declares.
     """
     return dict(_option(kind, text, known, each) for each in text.partition("?")[2].split("&") if each)
 
@@ -35,8 +36,16 @@ def chosen(kind: str, text: str, target: Callable[..., Any]) -> dict[str, Any]:
     """
     if plain(text) == text:
         return {}
-    parameters = inspect.signature(target).parameters
+    parameters = signature(target).parameters
     return given(kind, text, {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str))})
+
+
+def signature(target: Callable[..., Any]) -> inspect.Signature:
+    """Its signature, annotations evaluated; as they are written where they name what only a type checker imports."""
+    try:
+        return inspect.signature(target, eval_str=True)
+    except (NameError, AttributeError, TypeError, SyntaxError):
+        return inspect.signature(target)
 
 
 def _option(kind: str, text: str, known: Mapping[str, inspect.Parameter], written: str) -> tuple[str, Any]:
@@ -50,14 +59,15 @@ def _option(kind: str, text: str, known: Mapping[str, inspect.Parameter], writte
 
 def _value(kind: str, text: str, option: inspect.Parameter, value: str) -> Any:
     """The value in the type of the option's default; a whole default takes any number, unless it is declared an int."""
-    wanted = type(option.default)
+    wanted, declared = type(option.default), option.annotation
     if wanted is str:
         return value
-    if wanted is int and option.annotation not in (int, "int"):
+    if wanted is int and getattr(declared, "__origin__", declared) not in (int, "int"):
         wanted = float
     number = _number(value)
-    if type(number) is not wanted and not (wanted is float and type(number) is int):
+    if number is None or (type(number) is not wanted and not (wanted is float and type(number) is int)):
         raise BadInput(f"{kind} {text!r}: option {option.name} takes {TAKES[wanted]}, not {value!r}")
+    check(f"{kind} {text!r}: option {option.name}", number, declared)
     return number
 
 

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from harness.models.ranges import NotNegative, Positive
 from harness.tasks import Batch, Task
 
 
@@ -64,7 +65,7 @@ class Supervised:
 
     heeds_present = True
 
-    def __init__(self, learning_rate: float = 2e-3, weight_decay: float = 1e-2) -> None:
+    def __init__(self, learning_rate: Positive = 2e-3, weight_decay: NotNegative = 1e-2) -> None:
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from harness.models.ranges import NotNegative, OneOrMore, Positive
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
@@ -25,7 +26,9 @@ class Scheduled:
 
     heeds_present = True
 
-    def __init__(self, learning_rate: float = 3e-3, weight_decay: float = 1e-2, epochs: int = 20, batch_size: int = 64) -> None:
+    def __init__(
+        self, learning_rate: Positive = 3e-3, weight_decay: NotNegative = 1e-2, epochs: OneOrMore = 20, batch_size: OneOrMore = 64
+    ) -> None:
         self.learning_rate, self.weight_decay, self.epochs, self.batch_size = learning_rate, weight_decay, epochs, batch_size
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:

@@ -8,11 +8,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from attacks.errors import BadInput
 from harness.models.contrastive.augmentations import augmentation
 from harness.models.contrastive.losses import regression
 from harness.models.contrastive.pretraining import Pretraining
 from harness.models.contrastive.probed import BYOL_OUT, predictor, probe_of, probed, projector
 from harness.models.fused import Fused
+from harness.models.ranges import OneOrMore, Share, TwoOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
@@ -34,9 +36,9 @@ class BYOL(Pretraining):
 
     def __init__(
         self,
-        momentum: float = 0.97,
-        batch_size: int = 256,
-        epochs: int = 40,
+        momentum: Share = 0.97,
+        batch_size: TwoOrMore = 256,
+        epochs: OneOrMore = 40,
         tuned: bool = False,
         predicts: bool = True,
         stops: bool = True,
@@ -46,11 +48,17 @@ class BYOL(Pretraining):
         self.momentum, self.predicts, self.stops, self.follows = momentum, predicts, stops, follows
 
     def prepare(self, model: Fused, task: Task) -> list[nn.Parameter]:
-        """The encoder, projector and predictor learn; the target starts as a copy of the first two."""
+        """The encoder, projector and predictor learn; the target starts as a copy of the first two.
+
+        Raises:
+            BadInput: the model is not BYOL's.
+        """
         probe = probe_of(model)
+        if probe.predictor is None:
+            raise BadInput("recipe 'byol' trains a predictor, which this model does not have: train byol-image, say")
         self.view = augmentation(task.modality(model.encoded[0]))
         self.online = nn.Sequential(*model.encoders.values(), probe.projectors[0])
-        self.predictor = probe.predictor if self.predicts and probe.predictor is not None else nn.Identity()
+        self.predictor = probe.predictor if self.predicts else nn.Identity()
         self.target = copy.deepcopy(self.online).requires_grad_(False) if self.follows else self.online
         return [*self.online.parameters(), *self.predictor.parameters()]
 

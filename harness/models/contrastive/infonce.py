@@ -13,6 +13,7 @@ from harness.models.contrastive.losses import info_nce
 from harness.models.contrastive.pretraining import Pretraining
 from harness.models.contrastive.probed import SIMCLR_OUT, probe_of, probed, projector
 from harness.models.fused import Fused
+from harness.models.ranges import OneOrMore, Positive, TwoOrMore
 from harness.tasks import Batch, Task
 
 
@@ -37,7 +38,7 @@ class InfoNCE(Pretraining):
         others: see `Pretraining`.
     """
 
-    def __init__(self, temperature: float = 0.2, batch_size: int = 256, epochs: int = 40, tuned: bool = False) -> None:
+    def __init__(self, temperature: Positive = 0.2, batch_size: TwoOrMore = 256, epochs: OneOrMore = 40, tuned: bool = False) -> None:
         super().__init__(batch_size, epochs, tuned)
         self.temperature = temperature
 

@@ -20,7 +20,7 @@ from harness.models.contrastive.probed import probe_of
 from harness.models.fused import Fused
 from harness.models.recipe import Stage
 from harness.models.scheduled import warmed
-from harness.tasks import Batch, Classification, Task
+from harness.tasks import Batch, Classification, Counting, Task
 
 PROBE, TUNE = "probe", "fine-tune"
 PROBED_EPOCHS = 30
@@ -71,7 +71,7 @@ class Probing:
         joint = torch.cat(list(seen.values()), 1)
         projected = [project(z) for project, z in zip(probe_of(self.model).projectors, seen.values(), strict=True)]
         said = {"spread": spread(joint), "projected_spread": fmean(map(spread, projected))}
-        labels = isinstance(self.task.problem, Classification)
+        labels = isinstance(self.task.problem, Classification | Counting)
         if labels:
             votes = voted(torch.cat(list(known.values()), 1), train.targets.to(device), joint)
             said["knn"] = (votes == test.targets.to(device)).double().mean().item()

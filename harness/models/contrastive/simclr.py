@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from attacks.errors import BadInput
 from harness.models.contrastive.augmentations import augmentation
 from harness.models.contrastive.losses import nt_xent
 from harness.models.contrastive.pretraining import Pretraining
 from harness.models.contrastive.probed import SIMCLR_OUT, probe_of, probed, projector
 from harness.models.fused import Fused
+from harness.models.ranges import OneOrMore, Positive, TwoOrMore
 from harness.tasks import Batch, Task
 
 
@@ -25,13 +27,20 @@ class SimCLR(Pretraining):
         others: see `Pretraining`.
     """
 
-    def __init__(self, temperature: float = 0.5, batch_size: int = 256, epochs: int = 40, tuned: bool = False) -> None:
+    def __init__(self, temperature: Positive = 0.5, batch_size: TwoOrMore = 256, epochs: OneOrMore = 40, tuned: bool = False) -> None:
         super().__init__(batch_size, epochs, tuned)
         self.temperature = temperature
 
     def prepare(self, model: Fused, task: Task) -> list[nn.Parameter]:
-        """Everything but the probe learns."""
-        self.projector = probe_of(model).projectors[0]
+        """Everything but the probe learns.
+
+        Raises:
+            BadInput: the model is not SimCLR's.
+        """
+        probe = probe_of(model)
+        if len(model.encoded) > 1 or probe.predictor is not None:
+            raise BadInput("recipe 'simclr' trains one encoder and its projector, which this model is not: train simclr-image, say")
+        self.projector = probe.projectors[0]
         self.view = augmentation(task.modality(model.encoded[0]))
         return [*model.encoders.parameters(), *self.projector.parameters()]
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from harness.models.contrastive.augmentations import jittered
 from harness.models.counting.asked import CHANNELS, Grid, counts_of
 from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
+from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
 from harness.tasks import Batch, Task
@@ -41,16 +42,16 @@ class Detecting(Scheduled):
 
     def __init__(
         self,
-        learning_rate: float = 3e-3,
-        weight_decay: float = 1e-2,
-        epochs: int = 20,
-        batch_size: int = 64,
-        detect: int = 10,
-        blur: float = 0.0,
+        learning_rate: Positive = 3e-3,
+        weight_decay: NotNegative = 1e-2,
+        epochs: OneOrMore = 20,
+        batch_size: OneOrMore = 64,
+        detect: ZeroOrMore = 10,
+        blur: NotNegative = 0.0,
         mirror: bool = False,
-        ground: float = 1.0,
-        middle: float = 0.0,
-        jitter: float = 0.0,
+        ground: NotNegative = 1.0,
+        middle: Share = 0.0,
+        jitter: Share = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay, epochs, batch_size)
         self.detect, self.blur, self.mirror, self.ground, self.middle, self.jitter = detect, blur, mirror, ground, middle, jitter

@@ -14,6 +14,7 @@ from harness.models.counting.asked import counts_of
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.irlc import IRLC, NEVER, Scene, decided, margins
 from harness.models.counting.regions import what_it_sees
+from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
@@ -69,14 +70,14 @@ class SelfCritical(Detecting):
 
     def __init__(
         self,
-        learning_rate: float = 5e-4,
-        epochs: int = 40,
-        batch_size: int = 64,
-        detect: int = 10,
+        learning_rate: Positive = 5e-4,
+        epochs: OneOrMore = 40,
+        batch_size: OneOrMore = 64,
+        detect: ZeroOrMore = 10,
         mirror: bool = False,
-        ground: float = 1.0,
-        middle: float = 0.0,
-        jitter: float = 0.0,
+        ground: NotNegative = 1.0,
+        middle: Share = 0.0,
+        jitter: Share = 0.0,
     ) -> None:
         super().__init__(
             learning_rate, epochs=epochs, batch_size=batch_size,

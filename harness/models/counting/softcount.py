@@ -12,6 +12,7 @@ from attacks.errors import BadInput
 from harness.models.counting.asked import Fit, counts_of
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
+from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Task
 from harness.tasks.counts import count_logits, count_of
@@ -52,14 +53,14 @@ class HuberCount(Detecting):
 
     def __init__(
         self,
-        learning_rate: float = 3e-3,
-        epochs: int = 20,
-        batch_size: int = 64,
-        detect: int = 10,
+        learning_rate: Positive = 3e-3,
+        epochs: OneOrMore = 20,
+        batch_size: OneOrMore = 64,
+        detect: ZeroOrMore = 10,
         mirror: bool = False,
-        ground: float = 1.0,
-        middle: float = 0.0,
-        jitter: float = 0.0,
+        ground: NotNegative = 1.0,
+        middle: Share = 0.0,
+        jitter: Share = 0.0,
     ) -> None:
         super().__init__(
             learning_rate, epochs=epochs, batch_size=batch_size,

@@ -13,6 +13,7 @@ from harness.models.attention import SelfAttention
 from harness.models.encoders import tokenizer
 from harness.models.fused import Fused, without_missing
 from harness.models.fusion.mean import mean_of_present
+from harness.models.ranges import OneOrMore, ZeroOrMore
 from harness.tasks import Modality, Task
 
 WIDTH, HEADS, DEPTH = 32, 4, 4
@@ -82,7 +83,7 @@ class Bottleneck(nn.Module):
     says in a layer, another hears in the next. One layer exchanges nothing.
     """
 
-    def __init__(self, width: int, layers: int, modalities: int, outputs: int, bottleneck: int = BOTTLENECK) -> None:
+    def __init__(self, width: int, layers: int, modalities: int, outputs: int, bottleneck: OneOrMore = BOTTLENECK) -> None:
         super().__init__()
         self.bottleneck = nn.Parameter(SPREAD * torch.randn(1, bottleneck, width))
         self.layers = nn.ModuleList(BottleneckLayer(width, modalities) for _ in range(layers))
@@ -127,7 +128,7 @@ def unimodal(task: Task, layers: int) -> dict[str, nn.Module]:
     }
 
 
-def mbt(task: Task, fusion_layer: int = MIDDLE, bottleneck: int = BOTTLENECK) -> Fused:
+def mbt(task: Task, fusion_layer: ZeroOrMore = MIDDLE, bottleneck: OneOrMore = BOTTLENECK) -> Fused:
     """Attention bottleneck (MBT), mid fusion: modalities meet in a few tokens, from the middle layer on."""
     shared = Bottleneck(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.problem.width, bottleneck)
     return Fused(task, unimodal(task, fusion_layer), shared)
@@ -143,7 +144,7 @@ def mbt_late(task: Task) -> Fused:
     return Fused(task, unimodal(task, DEPTH), ReadOut(WIDTH, len(task.modalities), task.problem.width))
 
 
-def attention(task: Task, fusion_layer: int = MIDDLE) -> Fused:
+def attention(task: Task, fusion_layer: ZeroOrMore = MIDDLE) -> Fused:
     """MBT without the bottleneck, mid fusion: every token sees all modalities, from the middle layer on."""
     shared = FullAttention(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.problem.width)
     return Fused(task, unimodal(task, fusion_layer), shared)

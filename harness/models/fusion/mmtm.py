@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness.models.encoders import channels_first
 from harness.models.fused import Fused, without_missing
 from harness.models.fusion.mean import mean_of_present
+from harness.models.ranges import Positive
 from harness.tasks import Modality, Task
 
 CHANNELS = {"image": (32, 48, 64), "audio": (48, 48, 64), "text": (32, 48, 64), "features": (64, 64, 64)}
@@ -27,7 +28,7 @@ class MMTM(nn.Module):
         gate_scale: 2 as in the paper, where no evidence changes nothing, or 1 as in its code.
     """
 
-    def __init__(self, channels: Sequence[int], gate_scale: float = 2.0) -> None:
+    def __init__(self, channels: Sequence[int], gate_scale: Positive = 2.0) -> None:
         super().__init__()
         joint = max(1, sum(channels) // RATIO)
         self.gate_scale = gate_scale
@@ -98,7 +99,7 @@ def _first(modality: Modality) -> nn.Sequential:
     return nn.Sequential(stem, stage(modality.kind, channels, CHANNELS[modality.kind][0]))
 
 
-def mmtm(task: Task, gate_scale: float = 2.0) -> Fused:
+def mmtm(task: Task, gate_scale: Positive = 2.0) -> Fused:
     """MMTM: a stream of stages per modality; after each stage all of them scale each other's channels."""
     first = {modality.name: _first(modality) for modality in task.modalities}
     kinds = [modality.kind for modality in task.modalities]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from harness.models.fused import Fused
 from harness.models.missing.complete_stage import BATCH, COMPLETE, CompleteStage, adam, epochs_of
 from harness.models.missing.completed import Completed
+from harness.models.ranges import OneOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 
@@ -22,7 +23,7 @@ class Imputation:
 
     heeds_present = True
 
-    def __init__(self, complete_iterations: int = 340, iterations: int = 2_000) -> None:
+    def __init__(self, complete_iterations: OneOrMore = 340, iterations: OneOrMore = 2_000) -> None:
         self.complete_iterations, self.iterations = complete_iterations, iterations
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:

@@ -12,6 +12,7 @@ from attacks.errors import BadInput
 from harness.models.fused import Fused
 from harness.models.missing.complete_stage import BATCH, COMPLETE, CompleteStage, adam, drawn, epochs_of
 from harness.models.missing.completed import Completed, Hidden
+from harness.models.ranges import NotNegative, OneOrMore, Positive
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Problem, Task
 
@@ -88,11 +89,11 @@ class Smil:
 
     def __init__(
         self,
-        complete_iterations: int = 340,
-        iterations: int = 2_000,
-        inner_learning_rate: float = 1e-3,
-        validation_weight: float = 1.0,
-        complete_weight: float = 0.0,
+        complete_iterations: OneOrMore = 340,
+        iterations: OneOrMore = 2_000,
+        inner_learning_rate: Positive = 1e-3,
+        validation_weight: NotNegative = 1.0,
+        complete_weight: NotNegative = 0.0,
     ) -> None:
         self.complete_iterations, self.iterations = complete_iterations, iterations
         self.inner_learning_rate = inner_learning_rate

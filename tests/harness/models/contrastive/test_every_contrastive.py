@@ -136,6 +136,11 @@ def test_what_does_not_fit_is_refused(task: Task) -> None:
         SimCLR().setup(concat(task), task, 1)
     with pytest.raises(BadInput, match="reads 'a' only"):
         InfoNCE().setup(built("simclr", task), task, 1)
+    for name in ("byol", "infonce"):
+        with pytest.raises(BadInput, match="one encoder and its projector"):
+            SimCLR().setup(built(name, task), task, 1)
+    with pytest.raises(BadInput, match="trains a predictor"):
+        BYOL().setup(built("simclr", task), task, 1)
     with pytest.raises(BadInput, match="needs two"):
         infonce(tiny(1))
 
