@@ -27,7 +27,7 @@ class Modality:
         absent: the value that stands in when the modality is missing; broadcasts to `shape`.
         ball: the attack at strength 1 where the user names none, as in ``linf:1.6``.
         sample_rate: of audio, in Hz.
-        tokens: of one-hot text, what each column of the vocabulary reads as; for display only, none if it is not known.
+        tokens: of one-hot text, what each column of the vocabulary reads as; none if it is not known.
     """
 
     name: str

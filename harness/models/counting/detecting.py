@@ -20,7 +20,10 @@ from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
 from harness.tasks import Batch, Task
 
-MIRRORED = (3, 2)  # axes of an image along which it may be mirrored: from left to right, from top to bottom
+MIRRORED = {  # axes of an image along which it may be mirrored, and the words of a question that would not be true of it any more
+    3: ("left", "right"),
+    2: ("above", "over", "upper", "top", "below", "under", "lower", "bottom"),
+}
 
 
 class Detecting(Scheduled):
@@ -37,7 +40,8 @@ class Detecting(Scheduled):
         ground: the weight of telling which objects a question speaks of; 0 leaves it out.
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
             a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
-        mirror: whether images are mirrored at random, both ways; not where a question speaks of left, right, above or below.
+        mirror: whether images are mirrored at random, both ways; an image whose question says left or right not from side to
+            side, one whose question says above or below not upside down, as far as the task tells the words of its questions.
     """
 
     def __init__(
@@ -142,7 +146,7 @@ class Detecting(Scheduled):
             return batch
         inputs, objects = dict(batch.inputs), batch.objects
         for axis, column in zip(MIRRORED, (0, 1), strict=True):
-            turned = torch.rand(len(batch), device=batch.targets.device) < 0.5
+            turned = (torch.rand(len(batch), device=batch.targets.device) < 0.5) & ~self._says(MIRRORED[axis], batch)
             for modality in self.task.modalities:
                 if modality.kind == "image":
                     x = inputs[modality.name]
@@ -151,6 +155,14 @@ class Detecting(Scheduled):
                 inputs[name] = torch.where(turned[:, None, None], _mirrored(inputs[name], column), inputs[name])
             objects = None if objects is None else torch.where(turned[:, None, None], _mirrored(objects, column), objects)
         return replace(batch, inputs=inputs, objects=objects)
+
+    def _says(self, words: Sequence[str], batch: Batch) -> Tensor:
+        """Which questions of the batch have one of the words, bool (B,)."""
+        said = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
+        for modality in self.task.modalities:
+            if columns := [number for number, word in enumerate(modality.tokens) if word in words]:
+                said |= batch.inputs[modality.name][..., columns].amax((1, 2)) > 0
+        return said
 
     def after_step(self, stage: Stage) -> None:
         """The learning rate of the stage moves."""

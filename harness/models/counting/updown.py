@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from harness.models.counting.asked import STATE, Fit
-from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions, shares
+from harness.models.counting.asked import STATE, Places
+from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
 from harness.tasks import Task
 
 HIDDEN = 128
 
 
 class UpDown(nn.Module):
-    """α = softmax_i(w GTU([q, v_i])); a classifier of relu(W Σ α_i v_i) ⊗ relu(U q)."""
+    """α = softmax_i(w GTU([q, v_i])); a classifier of relu(W Σ α_i v_i) ⊗ relu(U q).
+
+    The softmax is over the same number of regions whatever the picture, as published (36): what is no region takes part with
+    features of zero. An average over those that are real alone is the same of one object and of many like it.
+    """
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.score, self.weigh = GatedTanh(), Fit(REGION, 1)
+        self.score, self.places, self.weigh = GatedTanh(), Places(REGION), nn.Linear(REGION, 1)
         self.seen, self.asked = nn.Linear(REGION, HIDDEN), nn.Linear(STATE, HIDDEN)
         self.classify = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
 
@@ -27,9 +31,10 @@ class UpDown(nn.Module):
         return logits
 
     def weights(self, regions: Regions, question: Tensor) -> Tensor:
-        """The weight of each region, (B, n); of a picture without regions all are 0."""
-        fit: Tensor = self.weigh(self.score(regions.features, question)).squeeze(2)
-        return shares(fit, regions.real)
+        """The weight of each region, (B, n); what is no region shows none, but takes its share."""
+        features = regions.features * regions.real[:, :, None]
+        fit: Tensor = self.weigh(self.places(self.score(features, question))).squeeze(2)
+        return fit.softmax(1) * regions.real
 
 
 def updown(task: Task, proposals: str = FIXED) -> nn.Module:

@@ -196,9 +196,10 @@ def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> No
     simple = np.array([[group == "simple" for group in task.splits["test"].groups]] * 2, float)
     made = Whole(setting, task, {counting.MOVIE: simple, "RCN": 1 - simple})
     assert counting._gain(made, "simple", "RCN").value == 1 and counting._gain(made, "complex", "RCN").value == -1
-    own = {system.name: system.recipe for system in counting.counters("epochs=2", "epochs=3&blur=1&mirror=true")}
-    assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=3&mirror=true" and own["MoVie"] == "counting?epochs=2"
-    assert own["Counter"] == "counting?epochs=3&blur=1&mirror=true"
+    options = "epochs=2", "epochs=3&blur=1&mirror=true", "epochs=4&blur=1&mirror=true", "epochs=5"
+    own = {system.name: system.recipe for system in counting.counters(*options)}
+    assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=4&mirror=true" and own["MoVie"] == "counting?epochs=2"
+    assert own["Counter"] == "counting?epochs=3&blur=1&mirror=true" and own["UpDown"] == "counting?epochs=5"
 
 
 def counting_task() -> Task:
@@ -220,13 +221,13 @@ class Measured(Results):
 
 def test_what_hardly_beats_the_blind_is_named() -> None:
     setting = counting.COUNTING.settings["counting"]
-    rows = {"MoVie": 0.6, "IRLC": 0.29, "UpDown": 0.1, "RCN": 0.3, "question-blind": 0.15, "image-blind": 0.05}
+    rows = {"MoVie": 0.6, "IRLC": 0.29, "UpDown": 0.1, "MUTAN": 0.2, "RCN": 0.3, "question-blind": 0.15, "image-blind": 0.05}
     made = Measured(setting, counting_task(), {(name, "accuracy_simple"): share for name, share in rows.items()})
-    said = " ".join(counting._above_blind(made, ["IRLC", "UpDown", "RCN", "question-blind", "image-blind"]))
-    assert "on simple: IRLC (+14.0), UpDown (-5.0)." in said
-    assert "softmax" in said and "its seeds reach 0.290, 0.290, 0.290" in said
+    said = " ".join(counting._above_blind(made, ["IRLC", "UpDown", "MUTAN", "RCN", "question-blind", "image-blind"]))
+    assert "on simple: IRLC (+14.0), UpDown (-5.0), MUTAN (+5.0)." in said
+    assert "softmax" in said and "fixed number of regions" in said and "its seeds reach 0.290, 0.290, 0.290" in said
     fine = " ".join(counting._above_blind(made, ["RCN"]))
-    assert "on simple: none." in fine and "softmax" not in fine and "IRLC" not in fine
+    assert "on simple: none." in fine and "softmax" not in fine and "fixed number" not in fine and "IRLC" not in fine
 
 
 def test_red_cells_are_held_against_what_sees_no_picture() -> None:

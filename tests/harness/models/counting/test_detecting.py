@@ -104,6 +104,25 @@ def test_mirrored_boxes_follow_the_image(task: Task) -> None:
     assert recipe.mirrored(batch) is not batch and Detecting().mirrored(batch) is batch
 
 
+def test_an_image_is_not_mirrored_where_the_question_would_be_false(task: Task) -> None:
+    recipe, batch = Detecting(mirror=True), task.splits["train"]
+    prepared(task, recipe)
+    tokens = task.modality("question").tokens
+    asked = [{tokens[number] for number in row.argmax(1).tolist()} for row in batch.inputs["question"]]
+    torch.manual_seed(0)
+    turned = recipe.mirrored(batch).inputs["image"]
+    seen = set()
+    for image, after, words in zip(batch.inputs["image"], turned, asked, strict=True):
+        sideways, down = (
+            bool(words & {"left", "right"}),
+            bool(words & {"above", "over", "upper", "top", "below", "under", "lower", "bottom"}),
+        )
+        ways = [axes for axes in ((), (2,), (1,), (1, 2)) if torch.equal(image.flip(axes), after)]
+        assert not (sideways and 2 in ways[0]) and not (down and 1 in ways[0])
+        seen.add((sideways, down, ways[0]))
+    assert {(True, False, (1,)), (False, True, (2,)), (False, False, (1, 2))} <= seen
+
+
 def test_another_light_moves_images_within_their_range_and_nothing_else(task: Task) -> None:
     recipe, batch = Detecting(jitter=0.3), task.splits["train"].take(range(16))
     prepared(task, recipe)

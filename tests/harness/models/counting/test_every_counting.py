@@ -197,7 +197,7 @@ def test_models_of_regions_show_which_boxes_counted(name: str, task: Task) -> No
     elif name == "softcount":
         torch.testing.assert_close(counts.count_of(answers), counted.sum(1), rtol=1e-3, atol=1e-3)
     elif name == "updown":
-        assert bool(((counted.sum(1) - 1).abs() < 1e-5).logical_or(counted.sum(1) == 0).all())
+        assert bool((counted.sum(1) < 1 + 1e-5).all()), "what fills up the regions takes its share"
 
 
 @pytest.mark.parametrize("name", ["movie", "movie-vqa", "mutan"])
