@@ -155,7 +155,7 @@ def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, co
     """Build and train a model; the global random state is left as it was.
 
     Returns:
-        the model at its best epoch, and its validation score.
+        the model at its best epoch (see `Stage.judged`), and its validation score.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
@@ -163,28 +163,37 @@ def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, co
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise BadInput(f"model {training.model!r} has no parameters to train: name it to evaluate as it is")
         probe(training.model, model, task, device)
-        best = 0.0
+        best = None
         for stage in recipe.setup(model, task, training.epochs):
             with reporting(console, f"train {training.model}, {stage.name}", stage.epochs) as reporter:
                 best = _fit_stage(model, task, recipe, stage, training.seed, device, reporter)
-    return model.eval(), best
+        score = _validation_score(recipe, task.splits["val"], device) if best is None else best
+    return model.eval(), score
 
 
-def _fit_stage(model: nn.Module, task: Task, recipe: Recipe, stage: Stage, seed: int, device: torch.device, reporter: Reporter) -> float:
+def _fit_stage(
+    model: nn.Module, task: Task, recipe: Recipe, stage: Stage, seed: int, device: torch.device, reporter: Reporter
+) -> float | None:
+    """The best validation score, at whose epoch the model then is; None of a stage that is not judged."""
     order = torch.Generator().manual_seed(seed)
     best, weights, stale = -1.0, copy.deepcopy(model.state_dict()), 0
     for _ in range(stage.epochs):
         model.train()
         total = sum(_step(recipe, stage, batch) for batch in _shuffled(task.splits["train"], stage.batch_size, order, device))
         model.eval()
-        score = _validation_score(recipe, task.splits["val"], device)
         loss = total / -(-len(task.splits["train"]) // stage.batch_size)
+        if not stage.judged:
+            reporter.advance(1, f"epochs, loss {loss:.3f}")
+            continue
+        score = _validation_score(recipe, task.splits["val"], device)
         reporter.advance(1, f"epochs, loss {loss:.3f}, validation score {score:.3f}")
         stale = 0 if score > best else stale + 1
         if score > best:
             best, weights = score, copy.deepcopy(model.state_dict())
         if stale > stage.patience:
             break
+    if not stage.judged:
+        return None
     model.load_state_dict(weights)
     return best
 

@@ -22,6 +22,8 @@ class Stage:
         epochs: at most so many passes over the training split.
         optimizer: over the parameters this stage moves.
         patience: epochs without a better validation score before the stage ends.
+        judged: whether epochs are judged by their validation score and the best is kept. Of a stage that is not, such as one
+            that may see no label, the last is.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Stage:
     optimizer: torch.optim.Optimizer
     patience: int = 8
     batch_size: int = 64
+    judged: bool = True
 
 
 @runtime_checkable
@@ -49,7 +52,7 @@ class Recipe(Protocol):
         """Whatever follows an optimiser step: momentum targets, clipped weights, schedules."""
 
     def validate(self, batch: Batch) -> Tensor:
-        """A score per sample (B,), higher is better; the best epoch is selected by its mean."""
+        """A score per sample (B,), higher is better; the best epoch of a judged stage is selected by its mean."""
 
 
 @runtime_checkable

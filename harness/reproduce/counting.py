@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 from plotly.colors import qualitative
@@ -22,7 +22,7 @@ TURNED = f"{LONGER}&mirror=true"  # UpDown learns the scenes that it is shown by
 CELLS = "learning_rate=0.003&epochs=30&batch_size=16&detect=60&blur=1&mirror=true&middle=0.5&jitter=0.2"
 NOTHING = "nothing"
 SAYS = {  # what a model shows of how it came to its count
-    "MoVie": "a map of what it modulates",
+    MOVIE: "a map of what it modulates",
     "IRLC": "which boxes it counted, one by one",
     "SoftCount": "how much each box counts",
     "UpDown": "where it looked",
@@ -92,11 +92,20 @@ def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Pa
         rows.append([system.name, f"{cost.parameters:,}", f"{cost.flops / 1e6:.1f}", *numbers, *left, SAYS.get(system.name, NOTHING)])
     head = [f"{metric} {group}" for group in groups for metric in ("ACC", "RMSE")]
     page.table(["", "parameters", "MFLOPs", *head, *robust.at_strengths(telling), "what it shows of its count"], rows)
+    page.say(_recipes(result.setting.systems))
     page.say(_shown(result, groups[0]))
     page.picture(_cost(result, groups[0]), f"{name}-cost", f"Accuracy on {groups[0]} questions of {name} against floating-point operations")
     if CELLS_ASKED in groups:
         within = [[s.name, of_seeds(result.metric(s.name, f"within_two_{CELLS_ASKED}"))] for s in result.setting.systems]
         page.table(["", "within 2 of the red cells"], within)
+
+
+def _recipes(systems: Sequence[System]) -> str:
+    """Which systems learnt by which recipe: not all as long."""
+    taught: dict[str, list[str]] = {}
+    for system in systems:
+        taught.setdefault(system.recipe, []).append(system.name)
+    return "Recipes: " + "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items()) + "."
 
 
 def _shown(result: Results, group: str) -> str:

@@ -1,19 +1,22 @@
 """Training is seeded, and the committed checkpoints are what it gives."""
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor, nn
 
 from attacks.errors import BadInput
 from harness.loading import Loaded, build_model
 from harness.models import checkpoint
 from harness.models.fused import Fused
-from harness.models.recipe import Supervised
+from harness.models.recipe import Stage, Supervised
 from harness.registry import MODALITY, names
-from harness.tasks import Task
-from harness.train import Training, _file_name, fewer, fit, recipe_of
+from harness.tasks import Batch, Task
+from harness.train import EVALUATED_AT_ONCE, Training, _file_name, fewer, fit, recipe_of
 from tests.conftest import registered_models
 
 CPU = torch.device("cpu")
@@ -50,6 +53,42 @@ def test_a_part_of_the_training_samples(digits: Task) -> None:
     assert fewer(digits, Training("digits", "concat", train_samples=10**6)) is digits
     with pytest.raises(BadInput, match="--train-samples 0"):
         Training("digits", "concat", train_samples=0)
+
+
+class Worse(Supervised):
+    """Judged by how few epochs there were: the first is the best of a stage that is judged."""
+
+    def __init__(self, *judged: bool) -> None:
+        super().__init__()
+        self.judged, self.validated, self.epoch = judged, 0, 0
+
+    def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
+        (stage,) = super().setup(model, task, epochs)
+        return [replace(stage, name=str(number), batch_size=1_000, judged=judged) for number, judged in enumerate(self.judged)]
+
+    def after_step(self, stage: Stage) -> None:
+        self.epoch += 1
+
+    def validate(self, batch: Batch) -> Tensor:
+        self.validated += 1
+        return torch.full((len(batch),), 1 / (1 + self.epoch))
+
+
+def test_of_a_stage_that_is_not_judged_the_last_epoch_is_kept(digits: Task) -> None:
+    few = fewer(digits, Training("digits", "early", train_samples=128))
+    batches = -(-len(digits.splits["val"]) // EVALUATED_AT_ONCE)
+    fitted, said = {}, {}
+    for judged in ((True,), (False,), (False, True)):
+        recipe, console = Worse(*judged), Console(file=io.StringIO())
+        fitted[judged], score = fit(Training("digits", "early", epochs=3), few, recipe, CPU, console)
+        assert score == pytest.approx({(True,): 1 / 2, (False,): 1 / 4, (False, True): 1 / 5}[judged])
+        assert recipe.validated == batches * (1 if judged == (False,) else 3), "once for the score, where no epoch is judged"
+        said[judged] = console.file.getvalue()  # type: ignore[attr-defined]
+    first, last = (fitted[each,].state_dict() for each in (True, False))
+    assert not all(torch.equal(one, other) for one, other in zip(first.values(), last.values(), strict=True))
+    once = fit(Training("digits", "early", epochs=1), few, Worse(True), CPU, Console(file=io.StringIO()))[0].state_dict()
+    assert all(torch.equal(one, other) for one, other in zip(first.values(), once.values(), strict=True))
+    assert "validation score" in said[True,] and "validation score" not in said[False,]
 
 
 def test_two_runs_agree(digits: Task) -> None:

@@ -127,13 +127,11 @@ class Pretraining(Probing, ABC):
         self.learning = self.prepare(self.model, task)
         optimizer = _adamw(self.learning)
         self.schedule = LambdaLR(optimizer, lambda step: warmed(step / self.total))
-        self.first = Stage("pretraining", length, optimizer, patience=length, batch_size=self.batch_size)
-        self.stage = self.first
+        self.first = Stage("pretraining", length, optimizer, batch_size=self.batch_size, judged=False)
         return [self.first, *labelled]
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The loss of the stage; what is left over at the end of an epoch, one sample with no other, teaches nothing."""
-        self.stage = stage
         if stage is not self.first:
             return super().step(batch, stage)
         return self.loss(batch) if len(batch) > 1 else torch.stack([parameter.sum() for parameter in self.learning]).sum() * 0
@@ -143,12 +141,6 @@ class Pretraining(Probing, ABC):
         if stage is self.first:
             self.schedule.step()
             self.steps += 1
-
-    def validate(self, batch: Batch) -> Tensor:
-        """The task's score; in the first stage the share of it that is over, which makes the last epoch the best."""
-        if self.stage is self.first:
-            return torch.full((len(batch),), self.steps / self.total, device=batch.targets.device)
-        return super().validate(batch)
 
     def views(self, batch: Batch, view: Augmentation) -> Tensor:
         """Two views (2B, ...) of the one modality, the first of all samples, then the second."""

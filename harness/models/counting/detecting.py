@@ -85,10 +85,9 @@ class Detecting(Scheduled):
         counted = super().setup(model, task, epochs)
         moved = self.learning() if self.grounding else list(self.grid.parameters())
         optimizer = torch.optim.AdamW([*moved, *self.head.parameters()], self.learning_rate, weight_decay=self.weight_decay)
-        self.steps, self.total = 0, length * math.ceil(len(train) / self.batch_size)
-        self.rising = LambdaLR(optimizer, lambda step: warmed(step / self.total))
-        self.first = Stage("detecting", length, optimizer, patience=length, batch_size=self.batch_size)
-        self.stage: Stage = self.first
+        total = length * math.ceil(len(train) / self.batch_size)
+        self.rising = LambdaLR(optimizer, lambda step: warmed(step / total))
+        self.first = Stage("detecting", length, optimizer, batch_size=self.batch_size, judged=False)
         return [self.first, *counted]
 
     def learning(self) -> list[nn.Parameter]:
@@ -97,7 +96,7 @@ class Detecting(Scheduled):
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, of the stage."""
-        self.stage, batch = stage, self.varied(batch)
+        batch = self.varied(batch)
         if stage is not self.first:
             counted = self.counted(batch, stage)
             return counted if self.grounding is None else counted + self.ground * self.grounding(batch, self.looked)
@@ -168,17 +167,11 @@ class Detecting(Scheduled):
         """The learning rate of the stage moves."""
         if stage is self.first:
             self.rising.step()
-            self.steps += 1
         else:
             super().after_step(stage)
 
     def validate(self, batch: Batch) -> Tensor:
-        """The task's score; where counts are blurred, how near the answer is in the same measure, 1 for the truth.
-
-        Of the first stage the share of it that is over, so that its last epoch counts.
-        """
-        if self.first is not None and self.stage is self.first:
-            return torch.full((len(batch),), self.steps / self.total, device=batch.targets.device)
+        """The task's score; where counts are blurred, how near the answer is in the same measure, 1 for the truth."""
         if not self.blur:
             return super().validate(batch)
         problem, outputs = counts_of(self.task), self.model(batch.inputs, batch.present)

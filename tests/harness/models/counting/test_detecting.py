@@ -142,10 +142,7 @@ def test_blurred_counts(task: Task, digits: Task) -> None:
     aim = torch.tensor([[-((count - target) ** 2) / 2 for count in range(16)] for target in (3.0, 0.0)]).softmax(1)
     torch.testing.assert_close(recipe.loss(outputs, targets), -(aim * outputs.log_softmax(1)).sum(1).mean())
     batch = task.splits["val"].take(range(8))
-    near = recipe.validate(batch)
     off = recipe.model(batch.inputs, None).argmax(1) - batch.targets
-    assert recipe.first is not None and recipe.stage is recipe.first and not bool(near.any()), "before its first step"
-    recipe.stage = recipe.setup(recipe.model, task, None)[1]
     torch.testing.assert_close(recipe.validate(batch), (-(off.float() ** 2) / 2).exp(), atol=1e-6, rtol=0)
     sharp = Detecting()
     prepared(task, sharp)
