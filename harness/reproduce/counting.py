@@ -18,7 +18,7 @@ MOVIE = "MoVie"
 SCENES = "batch_size=32&detect=8&epochs=12"  # MoVie, MUTAN and RCN take the longest for an epoch
 LONGER = "batch_size=32&detect=12&epochs=24"  # what only looks at regions is cheap, and learns from more epochs in the same time
 DRAWN = "batch_size=32&detect=12&epochs=40"  # of counts that are drawn IRLC learns slowly: its recipe's own length
-TURNED = f"{LONGER}&mirror=true"  # UpDown learns the scenes that it is shown by heart
+TURNED = f"{LONGER}&mirror=true"  # what looks by a softmax learns the scenes that it is shown by heart
 CELLS = "learning_rate=0.003&epochs=30&batch_size=16&detect=60&blur=1&mirror=true&middle=0.5&jitter=0.2"
 NOTHING = "nothing"
 SAYS = {  # what a model shows of how it came to its count
@@ -31,7 +31,14 @@ SAYS = {  # what a model shows of how it came to its count
     "MUTAN, no attention": NOTHING,
     "RCN": NOTHING,
 }
-AVERAGING = ("MUTAN", "MUTAN, no attention")
+WHY = {  # a model may count badly
+    "UpDown": "UpDown sees which share of a fixed number of regions fits, copies of an object and mistakes among them.",
+    "MUTAN": (
+        "MUTAN sees averages by a softmax over places, of which the share that fits has to be told (an average over what fits alone is the "
+        "same of one object and of many: Zhang et al., ICLR 2018, section 3)."
+    ),
+    "MUTAN, no attention": "Without attention MUTAN sees the mean of all places: how much is red, how much is round, not how much is both.",
+}
 BLIND = ("question-blind", "image-blind")
 BEYOND_BLIND = 0.15  # what seeing both inputs should gain at least
 CELLS_ASKED = "RBC"
@@ -42,15 +49,15 @@ PUBLISHED = (
 )
 
 
-def counters(shorter: str, longer: str, irlc: str, updown: str) -> tuple[System, ...]:
+def counters(shorter: str, longer: str, irlc: str, looking: str) -> tuple[System, ...]:
     """MoVie, its rivals and the blind baselines, with the options of their recipes; IRLC and SoftCount learn by losses of their own."""
     return (
         System(MOVIE, "movie", f"counting?{shorter}"),
         System("IRLC", "irlc", f"irlc?learning_rate=0.002&{_own(irlc)}"),
         System("SoftCount", "softcount", f"softcount?{_own(longer)}"),
-        System("UpDown", "updown", f"counting?{updown}"),
+        System("UpDown", "updown", f"counting?{looking}"),
         System("Counter", "counter", f"counting?{longer}"),
-        System("MUTAN", "mutan", f"counting?{shorter}"),
+        System("MUTAN", "mutan", f"counting?{looking}"),
         System("MUTAN, no attention", "mutan?attention=false", f"counting?{shorter}"),
         System("RCN", "rcn", f"counting?{shorter}"),
         *(System(name, name, f"counting?{shorter}") for name in BLIND),
@@ -200,13 +207,7 @@ def _above_blind(result: Results, rivals: list[str]) -> list[str]:
     near = {each: gain for each, gain in above.items() if gain < BEYOND_BLIND}
     told = ", ".join(f"{each} ({100 * gain:+.1f})" for each, gain in near.items()) or "none"
     said = [f"Less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on {result.task.apart[0]}: {told}."]
-    if near.keys() & set(AVERAGING):
-        said.append(
-            "MUTAN looks by a softmax that learns to fall on what the question means, without attention everywhere alike: it sees an "
-            "average, which is the same of one object and of many like it (Zhang et al., ICLR 2018, section 3)."
-        )
-    if "UpDown" in near:
-        said.append("UpDown sees which share of a fixed number of regions fits, copies of an object and mistakes among them.")
+    said += [reason for name, reason in WHY.items() if name in near]
     if "IRLC" in near:
         each = ", ".join(f"{accuracy:.3f}" for accuracy in result.metric("IRLC", metric))
         said.append(f"IRLC learns by policy gradient, from the error of the counts it draws; its seeds reach {each}.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from einops import rearrange
 from torch import Tensor, nn
 
-from harness.models.counting.asked import CHANNELS, STATE, Fit, Grid, Question, image_and_question
+from harness.models.counting.asked import CHANNELS, STATE, Grid, Places, Question, image_and_question
 from harness.models.fused import Fused, without_missing
 from harness.tasks import Task
 
 FUSED, DROPOUT = 128, 0.2
+GLIMPSES = 2
 RANK, RANK_WITH_ATTENTION = 10, 5
 
 
@@ -33,23 +34,26 @@ class Mutan(nn.Module):
 
 
 class Glimpse(nn.Module):
-    """Where the question looks: a MUTAN fusion at every place of the grid, a softmax over places, the mean of what is there."""
+    """Where the question looks: a MUTAN fusion at every place of the grid, a softmax over places, the mean of what is there.
 
-    def __init__(self) -> None:
+    Args:
+        times: how often; the means stand side by side. Of one look only, what is seen is the same of one object and of many.
+    """
+
+    def __init__(self, times: int = 1) -> None:
         super().__init__()
-        self.fuse = Mutan(CHANNELS, STATE, CHANNELS, RANK_WITH_ATTENTION)
-        self.weigh = Fit(CHANNELS, 1)
+        self.fuse, self.places = Mutan(CHANNELS, STATE, CHANNELS, RANK_WITH_ATTENTION), Places(CHANNELS)
+        self.weigh = nn.Linear(CHANNELS, times)
 
     def forward(self, grid: Tensor, question: Tensor) -> Tensor:
-        """(B, C) of a grid (B, C, h, w) and a question (B, state)."""
+        """(B, times · C) of a grid (B, C, h, w) and a question (B, state)."""
         places = _places(grid)
-        seen: Tensor = (self.weights(places, question)[:, :, None] * places).sum(1)
-        return seen
+        return (self.weights(places, question).transpose(1, 2) @ places).flatten(1)
 
     def weights(self, places: Tensor, question: Tensor) -> Tensor:
-        """How much of its look each place gets, (B, n), of places (B, n, C)."""
-        fit: Tensor = self.weigh(self.fuse(places, question[:, None]).relu())
-        return fit.squeeze(2).softmax(1)
+        """How much of each look each place gets, (B, n, times), of places (B, n, C)."""
+        fit: Tensor = self.weigh(self.places(self.fuse(places, question[:, None]).relu()))
+        return fit.softmax(1)
 
 
 def _places(grid: Tensor) -> Tensor:
@@ -57,12 +61,12 @@ def _places(grid: Tensor) -> Tensor:
 
 
 class Answer(nn.Module):
-    """A fusion of a glimpse of the image, or of its mean, with the question, and a classifier; takes [grid, question]."""
+    """A fusion of two glimpses of the image, or of its mean, with the question, and a classifier; takes [grid, question]."""
 
     def __init__(self, outputs: int, attention: bool) -> None:
         super().__init__()
-        self.glimpse = Glimpse() if attention else None
-        self.fuse = Mutan(CHANNELS, STATE, FUSED, RANK_WITH_ATTENTION if attention else RANK)
+        self.glimpse = Glimpse(GLIMPSES) if attention else None
+        self.fuse = Mutan(GLIMPSES * CHANNELS, STATE, FUSED, RANK_WITH_ATTENTION) if attention else Mutan(CHANNELS, STATE, FUSED, RANK)
         self.classify = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(FUSED, outputs))
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
@@ -72,13 +76,13 @@ class Answer(nn.Module):
         return logits
 
     def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor | None]:
-        """Where the question looks in the image, (B, h, w)."""
+        """Where the question looks in the image, (B, h, w), the mean of its glimpses."""
         grid, question = without_missing(features, here)
-        return 0, None if self.glimpse is None else self.glimpse.weights(_places(grid), question).view(len(grid), *grid.shape[2:])
+        return 0, None if self.glimpse is None else self.glimpse.weights(_places(grid), question).mean(2).view(len(grid), *grid.shape[2:])
 
 
 def mutan(task: Task, attention: bool = True) -> Fused:
-    """MUTAN: a low-rank bilinear fusion of a glimpse of the image and the question, a classifier.
+    """MUTAN: a low-rank bilinear fusion of two glimpses of the image and the question, a classifier.
 
     Args:
         attention: whether the question says where to look, with slices of rank 5; otherwise the image's mean, of rank 10.
