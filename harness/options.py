@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,9 +24,12 @@ def given(kind: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[
     """The options that a text gives of those that are known.
 
     Raises:
-        BadInput: one has no value, is unknown, of another type than its default, or outside of the range that it declares.
+        BadInput: one has no value, is given twice, is unknown, of another type than its default, or outside of the range that it declares.
     """
-    return dict(_option(kind, text, known, each) for each in text.partition("?")[2].split("&") if each)
+    options = [_option(kind, text, known, each) for each in text.partition("?")[2].split("&") if each]
+    if twice := [name for name, count in Counter(name for name, _ in options).items() if count > 1]:
+        raise BadInput(f"{kind} {text!r}: option {twice[0]} is given twice: leave one")
+    return dict(options)
 
 
 def chosen(kind: str, text: str, target: Callable[..., Any]) -> dict[str, Any]:

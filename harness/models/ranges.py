@@ -12,9 +12,10 @@ from attacks.errors import BadInput, shown
 Share = Annotated[float, Interval(ge=0, le=1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
-OneOrMore = Annotated[int, Ge(1)]
-TwoOrMore = Annotated[int, Ge(2)]
-ZeroOrMore = Annotated[int, Ge(0)]
+MOST = 2**31 - 1
+OneOrMore = Annotated[int, Interval(ge=1, le=MOST)]
+TwoOrMore = Annotated[int, Interval(ge=2, le=MOST)]
+ZeroOrMore = Annotated[int, Interval(ge=0, le=MOST)]
 
 LIMITS = {"gt": (operator.gt, "above"), "ge": (operator.ge, "at least"), "lt": (operator.lt, "below"), "le": (operator.le, "at most")}
 

@@ -75,7 +75,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
         "samples), bold where it excludes zero.",
     )
     for name, result in results.items():
-        page.heading(name)
+        page.heading(name if name == result.setting.task else f"{name}, task {result.setting.task}")
         page.say(f"{result.seeds}.")
         if name == "mnist":
             _batches(result, page)
@@ -143,7 +143,10 @@ def _across(name: str, result: Results, page: Page) -> None:
     recalls = [f"{label} {of_seeds(result.metric(CONTRASTED, metric))}" for metric, label in _retrieved(result, CONTRASTED)]
     count = len(result.task.splits["test"])
     page.say(f"{CONTRASTED}, among all {count} test samples, the mean over ordered pairs of modalities: {'; '.join(recalls)}.")
-    page.say(f"By chance the partner is first in {1 / count:.4f} of cases.")
+    page.say(
+        f"By chance the partner is first in {1 / count:.4f} of cases; where pairs are made by class, a partner is one of many alike.",
+        f"{CONTRASTED}, {SUPERVISED} and {RANDOM} read all modalities, the others the one they name.",
+    )
     _robust(name, result, [CONTRASTED, SUPERVISED], [CONTRASTED], page)
 
 

@@ -166,7 +166,7 @@ def _robust(name: str, result: Results, telling: Mapping[str, float], page: Page
             for rival in rivals
         ],
     )
-    page.say(*_verdicts(result, rivals))
+    page.say(*_verdicts(result, rivals), *_attacked(result, rivals, telling))
     page.picture(
         _figure(result, systems, telling),
         name,
@@ -192,11 +192,24 @@ def _verdicts(result: Results, rivals: list[str]) -> list[str]:
         below = [rival for rival, gain in gains.items() if gain.value <= 0]
         said.append(
             f"{group}: {MOVIE} is above {len(surely)} of {len(rivals)} by an interval that excludes zero"
-            f"{'; not above ' + ', '.join(below) if below else ''}."
+            f"{'; its mean is not above that of ' + ', '.join(below) if below else ''}."
         )
     ours, pairs = (result.cost(name).flops / 1e6 for name in (MOVIE, "RCN"))
     said.append(f"A forward pass of {MOVIE} takes {ours:.1f} MFLOPs, one of RCN {pairs:.1f}.")
     return said + (_cells(result) if CELLS_ASKED in result.task.apart else _above_blind(result, rivals))
+
+
+def _attacked(result: Results, rivals: list[str], telling: Mapping[str, float]) -> list[str]:
+    """Who withstands more than MoVie, and less, decided by the intervals."""
+    said = []
+    for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True):
+        gains = {rival: robust.compared(result, MOVIE, rival, scenario, strength) for rival in rivals}
+        under = [rival for rival, gain in gains.items() if gain.low > 0]
+        over = [rival for rival, gain in gains.items() if gain.high < 0]
+        said.append(
+            f"Attacked ({heading}) {MOVIE} is above {', '.join(under) or 'none'} and below {', '.join(over) or 'none'} by such an interval."
+        )
+    return said
 
 
 def _above_blind(result: Results, rivals: list[str]) -> list[str]:
@@ -220,10 +233,15 @@ def _cells(result: Results) -> list[str]:
     known, asked = (split.targets[_of(split, CELLS_ASKED)].double() for split in splits)
     constant = max(float(((asked - count).abs() <= 2).double().mean()) for count in range(int(known.max()) + 1))
     error = float((asked - known.mean()).square().mean().sqrt())
+    test, common = result.task.splits["test"], []
+    for group in dict.fromkeys(test.groups):
+        counts = test.targets[_of(test, group)]
+        common.append(f"{group} {float(counts.bincount().max()) / len(counts):.3f}")
     within, ours = (result.metric(MOVIE, f"{metric}_{CELLS_ASKED}") for metric in ("within_two", "rmse"))
     return [
         f"Red cells: {MOVIE} is within 2 on {of_seeds(within)} of the photographs, the best constant on {constant:.3f}; its error is",
-        f"{of_seeds(ours / error)} of that of the training mean, {error:.3f}.",
+        f"{of_seeds(ours / error)} of that of the training mean, {error:.3f}. One count for all, the best there is, would be right of",
+        f"{', '.join(common)}.",
     ]
 
 

@@ -12,6 +12,7 @@ from harness.measures import Array, Estimate, difference
 from harness.reproduce.page import Page, mean_and_spread, median_strength
 from harness.reproduce.results import CLEAN, Results
 
+TOKENS = "@tokens:1"
 ON_GRID = 81
 BEYOND = 1.05
 
@@ -26,6 +27,8 @@ def told(result: Results, systems: Sequence[str], page: Page) -> None:
     )
     page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
     limit = result.effort.limit
+    if any(TOKENS in each for each in scenarios):
+        page.say("Words change whole: at a strength below 1 none does, and what attacks words and another input attacks the other alone.")
     page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems])
 
 

@@ -98,7 +98,7 @@ def _planned(study: Study, wish: Wish, folder: Path, records: Path) -> tuple[dic
             continue
         planned = trials(setting, task, folder, records, wish.small)
         if wish.recorded and not (planned := recorded(planned)):
-            absent.append(f"{name} is left out: no seed of it is recorded whole.")
+            absent.append(f"{name} is left out: no seed of it is recorded whole; without --recorded what lacks is trained.")
             continue
         results[name] = Results(setting, task, planned)
     return results, absent

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
 from harness.tasks.dataroot import NoData
 from harness.tasks.grids import grid_of
@@ -23,6 +22,7 @@ from harness.tasks.problem import Problem
 from harness.tasks.task import SPLITS, Task
 from harness.tasks.words import fitted, learnt
 
+T = TypeVar("T")
 SIZE = (64, 64)  # height and width to which photographs are reduced
 VOCABULARY = 500
 POSITIONS = 16  # words of a question that are kept
@@ -79,16 +79,24 @@ def question_task(
     return Task(name, (image, words.modality()), problem, batches, note, apart=apart)
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+def read_json(path: Path, kind: type[T]) -> T:
+    """The content of a JSON file as dataclasses, keys that they do not have left out.
 
     Raises:
-        BadInput: it is damaged.
+        BadInput: it is damaged, or something in it is of another type; the message says where.
     """
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path} is no JSON: {error}; fetch it again") from None
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise BadInput(f"{path} is no JSON: {first['msg']}; fetch it again") from None
+        at = " ".join(map(str, first["loc"])) or "its beginning"
+        raise BadInput(f"{path} is not as published at {at}: {first['msg']}, got {shown(first['input'])}; fetch it again") from None
 
 
 def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:
@@ -99,6 +107,8 @@ def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:
 
 def _images(folder: Path, names: Sequence[str], grids: bool) -> Tensor:
     """The image of every question (N, ...); each file is read once."""
+    if outside := [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]:
+        raise BadInput(f"image {shown(outside[0])} of a question lies outside of {folder}: fetch its questions again")
     read = {name: _image(folder, name, grids) for name in dict.fromkeys(names)}
     _check_shapes(folder, ((name, tuple(x.shape)) for name, x in read.items()))
     return torch.stack([read[name] for name in names]).float()

@@ -8,6 +8,7 @@ as ``{train,val}2014/COCO_{train,val}2014_NUMBER.jpg``, or their grid features a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from attacks.errors import BadInput
@@ -17,6 +18,7 @@ from harness.tasks.softcounts import SoftCounting, voted
 from harness.tasks.task import Task
 
 LARGEST = 20
+DIGITS = 9  # what has more is no count, and may be more than Python reads
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 IDS = "HowMany-QA/question_ids.json"
 PARTS = {"train": ("train", "train2014"), "val": ("dev", "val2014"), "test": ("test", "val2014")}  # key in IDS, part of VQA
@@ -24,6 +26,60 @@ NOTE = (
     "at most 10,000, 1,000 and 4,000 questions, by a seeded choice; photographs are reduced to 64 × 64; "
     "training lacks the questions that HowMany-QA takes from Visual Genome; the score is VQA's soft accuracy"
 )
+
+
+@dataclass(frozen=True)
+class OfVqa:
+    """The ids of questions that VQA asks."""
+
+    vqa: list[int]
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Which questions HowMany-QA takes."""
+
+    train: OfVqa
+    dev: list[int]
+    test: list[int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """As VQA asks it."""
+
+    question_id: int
+    question: str
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A file of VQA."""
+
+    questions: list[Question]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one of ten people said."""
+
+    answer: str
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The answers to a question, and the number of its image."""
+
+    question_id: int
+    image_id: int
+    answers: list[Answer]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """A file of VQA."""
+
+    annotations: list[Annotation]
 
 
 def howmany_qa(tolerance: int = 0) -> Task:
@@ -41,11 +97,8 @@ def howmany_qa(tolerance: int = 0) -> Task:
         BadInput: a file is damaged or does not have the layout above.
     """
     path = data_path("howmany-qa", IDS)
-    ids = read_json(path)
-    try:
-        wanted = {"train": ids["train"]["vqa"], "val": ids["dev"], "test": ids["test"]}
-    except (KeyError, TypeError, IndexError):
-        raise BadInput(f"{path} must hold lists of question ids as train.vqa, dev and test: fetch it again") from None
+    ids = read_json(path, Ids)
+    wanted = {"train": ids.train.vqa, "val": ids.dev, "test": ids.test}
     patterns: dict[tuple[int, ...], int] = {}
     files = {part: _vqa(part) for _, part in PARTS.values()}
     splits = {split: _asked(split, wanted[split], files[PARTS[split][1]], patterns) for split in PARTS}
@@ -55,7 +108,7 @@ def howmany_qa(tolerance: int = 0) -> Task:
 def count(answer: str) -> int:
     """The count that an answer names in digits or as a word; -1 for none."""
     text = answer.strip().lower()
-    if text.isdecimal() and text.isascii():
+    if text.isdecimal() and text.isascii() and len(text) <= DIGITS:
         return int(text)
     return NUMBERS.index(text) if text in NUMBERS else -1
 
@@ -65,14 +118,11 @@ def _vqa(part: str) -> dict[int, tuple[str, int, list[str]]]:
     questions, annotations = (
         data_path("howmany-qa", name) for name in (f"v2_OpenEnded_mscoco_{part}_questions.json", f"v2_mscoco_{part}_annotations.json")
     )
-    try:
-        texts = {each["question_id"]: each["question"] for each in read_json(questions)["questions"]}
-        return {
-            each["question_id"]: (texts[each["question_id"]], each["image_id"], [answer["answer"] for answer in each["answers"]])
-            for each in read_json(annotations)["annotations"]
-        }
-    except (KeyError, TypeError) as error:
-        raise BadInput(f"{questions.name} and {annotations.name} do not belong together or lack {error}: fetch them again") from None
+    texts = {each.question_id: each.question for each in read_json(questions, Questions).questions}
+    answered = read_json(annotations, Annotations).annotations
+    if lacking := [each.question_id for each in answered if each.question_id not in texts]:
+        raise BadInput(f"{questions.name} and {annotations.name} do not belong together or lack {lacking[0]}: fetch them again")
+    return {each.question_id: (texts[each.question_id], each.image_id, [answer.answer for answer in each.answers]) for each in answered}
 
 
 def _asked(split: str, ids: list[int], known: dict[int, Any], patterns: dict[tuple[int, ...], int]) -> list[FreeQuestion]:

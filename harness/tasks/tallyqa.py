@@ -9,8 +9,7 @@ question, answer, question_id, data_source and, in test, issimple; the images at
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from attacks.errors import BadInput
 from harness.tasks.counts import Counting
@@ -20,8 +19,19 @@ from harness.tasks.task import Task
 
 LARGEST = 15
 HELD_OUT = 20  # one of so many images of training is validation's
-NEEDED = ("image", "question", "answer", "question_id", "data_source")
 NOTE = "at most 10,000, 1,000 and 4,000 questions, by a seeded choice; photographs are reduced to 64 × 64"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A question as published; `issimple` in test only."""
+
+    question_id: int | str
+    image: str
+    question: str
+    answer: int
+    data_source: str
+    issimple: bool = True
 
 
 def tallyqa(tolerance: int = 0) -> Task:
@@ -49,19 +59,17 @@ def tallyqa(tolerance: int = 0) -> Task:
     return question_task("tallyqa", folder, splits, Counting(LARGEST, tolerance), NOTE, ("simple", "complex"))
 
 
-def group(entry: Mapping[str, Any]) -> str:
+def group(entry: Entry) -> str:
     """Whether a question is simple or complex, as the paper counts them."""
-    if entry["data_source"] == "amt":
+    if entry.data_source == "amt":
         return "complex"
-    return "simple" if entry.get("issimple", True) else "other"
+    return "simple" if entry.issimple else "other"
 
 
 def _asked(half: str) -> list[FreeQuestion]:
     path = data_path("tallyqa", f"{half}.json")
-    entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and entry.keys() >= set(NEEDED) for entry in entries):
-        raise BadInput(f"{path} must be a list of questions with {', '.join(NEEDED)}: fetch it again")
-    asked = [FreeQuestion(f"{each['question_id']}", each["question"], each["image"], each["answer"], group(each)) for each in entries]
-    if strange := [each for each in asked if not (isinstance(each.target, int) and 0 <= each.target <= LARGEST)]:
+    entries = read_json(path, list[Entry])
+    asked = [FreeQuestion(f"{each.question_id}", each.question, each.image, each.answer, group(each)) for each in entries]
+    if strange := [each for each in asked if not 0 <= each.target <= LARGEST]:
         raise BadInput(f"{path}: question {strange[0].sample} has the answer {strange[0].target!r}, no count from 0 to {LARGEST}")
     return asked

@@ -132,6 +132,7 @@ BAD_TRAINING = {
     "--model concat --recipe supervised?learning_rate": "write learning_rate=",
     "--model concat --recipe supervised?learning_rate=fast": "option learning_rate takes a number, not 'fast'",
     "--model byol-image --recipe byol?momentum=2": "option momentum must be at least 0 and at most 1, not 2",
+    "--model byol-image --recipe byol?epochs=1&epochs=2": "option epochs is given twice: leave one",
     "--model simclr-image --recipe simclr?temperature=-1": "option temperature must be above 0, not -1",
     "--model concat --recipe supervised?learning_rate=0": "option learning_rate must be above 0, not 0",
     "--model concat --seed -1": "--seed -1: give a whole number from 0",

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from harness.tasks.grids import grid_of
 from harness.tasks.howmany_qa import count, howmany_qa
 from harness.tasks.pictures import read_picture
 from harness.tasks.softcounts import voted
-from harness.tasks.tallyqa import group, tallyqa
+from harness.tasks.tallyqa import Entry, group, tallyqa
 from harness.tasks.words import UNKNOWN, fitted, learnt
 from tests.picturefiles import howmany, tally
 
@@ -48,9 +49,10 @@ def test_tallyqa_is_read_and_split_by_image(root: Path) -> None:
 
 
 def test_complex_is_what_was_written_for_tallyqa() -> None:
-    assert group({"data_source": "amt", "issimple": True}) == "complex"
-    assert group({"data_source": "imported_genome", "issimple": False}) == "other"
-    assert group({"data_source": "imported_vqa"}) == group({"data_source": "tdiuc", "issimple": True}) == "simple"
+    asked = Entry(1, "VG_100K/1.jpg", "How many?", 2, "amt")
+    assert group(asked) == "complex"
+    assert group(replace(asked, data_source="imported_genome", issimple=False)) == "other"
+    assert group(replace(asked, data_source="imported_vqa")) == "simple"
 
 
 def test_grid_features_stand_in_for_photographs(root: Path) -> None:
@@ -130,7 +132,7 @@ def test_soft_counts_are_judged_by_hand() -> None:
 
 
 def test_counts_in_digits_and_words() -> None:
-    assert [count(each) for each in ("3", " 12 ", "Two", "none", "3.5", "-1", "²")] == [3, 12, 2, -1, -1, -1, -1]
+    assert [count(each) for each in ("3", " 12 ", "Two", "none", "3.5", "-1", "²", "9" * 5_000)] == [3, 12, 2, *[-1] * 5]
 
 
 def test_rare_words_are_unknown_and_long_questions_are_cut() -> None:
@@ -153,11 +155,14 @@ IDS = "howmany-qa/HowMany-QA/question_ids.json"
 BROKEN: dict[str, tuple[Callable[[], object], Callable[[Path], object]]] = {
     "lacks test.json": (tallyqa, lambda root: (root / "tallyqa" / "test.json").unlink()),
     "is no JSON": (tallyqa, lambda root: (root / "tallyqa" / "train.json").write_text("[{")),
-    "must be a list of questions with image": (tallyqa, lambda root: (root / "tallyqa" / "train.json").write_text('[{"image": "a"}]')),
+    "is not as published at 0 question_id": (tallyqa, lambda root: (root / "tallyqa" / "train.json").write_text('[{"image": "a"}]')),
     "has the answer 16, no count from 0 to 15": (tallyqa, change("tallyqa/test.json", answer=16)),
+    "at 0 question: Input should be a valid string, got None": (tallyqa, change("tallyqa/test.json", question=None)),
+    "at 0 answer: Input should be a valid integer, got True": (tallyqa, change("tallyqa/test.json", answer=True)),
+    "lies outside of": (tallyqa, change("tallyqa/test.json", image="../../secret.jpg")),
     "absent.jpg is not there": (tallyqa, change("tallyqa/test.json", image="VG_100K/absent.jpg")),
     "has no questions for split 'test'": (tallyqa, lambda root: (root / "tallyqa" / "test.json").write_text("[]")),
-    "must hold lists of question ids": (howmany_qa, lambda root: (root / IDS).write_text('{"train": []}')),
+    "is not as published at train": (howmany_qa, lambda root: (root / IDS).write_text('{"train": []}')),
     "question 77 of test": (howmany_qa, lambda root: (root / IDS).write_text('{"train": {"vqa": [0]}, "dev": [10], "test": [77]}')),
     "do not belong together": (
         howmany_qa,

@@ -17,6 +17,8 @@ from harness.models.recipe import Stage
 from harness.tasks import Task
 from harness.tasks.counts import count_logits, count_of
 
+SHOWN = 4  # samples on which a model is asked what it answers
+
 
 class SoftCount(nn.Module):
     """Σ_i σ(W s_i) over regions, s_i = GTU([q, v_i]), as logits of counts."""
@@ -71,12 +73,19 @@ class HuberCount(Detecting):
         """One stage over all parameters.
 
         Raises:
-            BadInput: the task asks for no counts.
+            BadInput: the task asks for no counts, or the model answers no real-valued one.
         """
         counts_of(task)
+        few, mode = (
+            task.splits["train"].take(range(min(SHOWN, len(task.splits["train"])))).to(next(model.parameters()).device),
+            model.training,
+        )
+        with torch.no_grad():
+            outputs = model.eval()(few.inputs, few.present)
+        model.train(mode)
+        if not torch.allclose(outputs.diff(n=2), torch.full_like(outputs[:, 2:], -2.0), rtol=1e-2, atol=1e-1):
+            raise BadInput("recipe 'softcount' takes a real-valued count, which this model does not answer: train model 'softcount'")
         return super().setup(model, task, epochs)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        if not torch.allclose(outputs.diff(n=2), torch.full_like(outputs[:, 2:], -2.0), rtol=1e-2, atol=1e-1):
-            raise BadInput("recipe 'softcount' takes a real-valued count, which this model does not answer: train model 'softcount'")
         return F.huber_loss(count_of(outputs), counts_of(self.task).truth(targets).to(outputs.dtype))

@@ -9,7 +9,16 @@ from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, TwoOr
 from harness.options import signature
 from harness.registry import MODALITY, names, resolve
 
-OUTSIDE = [(Share, -0.1), (Share, 1.1), (Positive, 0.0), (NotNegative, -1e-9), (OneOrMore, 0), (TwoOrMore, 1), (ZeroOrMore, -1)]
+OUTSIDE = [
+    (Share, -0.1),
+    (Share, 1.1),
+    (Positive, 0.0),
+    (NotNegative, -1e-9),
+    (OneOrMore, 0),
+    (TwoOrMore, 1),
+    (ZeroOrMore, -1),
+    (OneOrMore, 2**31),
+]
 INSIDE = [(Share, 0.0), (Share, 1.0), (Positive, 1e-9), (NotNegative, 0.0), (OneOrMore, 1), (TwoOrMore, 2), (ZeroOrMore, 0), (float, -5.0)]
 
 
