@@ -27,9 +27,9 @@ def told(result: Results, systems: Sequence[str], page: Page) -> None:
     )
     page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
     limit = result.effort.limit
+    page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems])
     if any(TOKENS in each for each in scenarios):
         page.say("Words change whole: at a strength below 1 none does, and what attacks words and another input attacks the other alone.")
-    page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems])
 
 
 def scenarios_of(result: Results) -> list[str]:
