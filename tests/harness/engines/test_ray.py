@@ -67,7 +67,7 @@ def test_workers_that_die_cost_nothing_or_their_cell(here: Path, monkeypatch: py
     (here / "hangs.py").write_text(HANGS)
     models = ["mine.py:dies_once", "mine.py:dies", "mine.py:raises", "hangs.py:build", "mine.py:build"]
     named = [word for model in models for word in ("--model", model)]
-    process = on_ray(cluster[0], *named, "--witnesses", "all", "--cell-limit", "5s", "--out", "ray")
+    process = on_ray(cluster[0], *named, "--witnesses", "all", "--cell-limit", "15s", "--out", "ray")
     said, _ = process.communicate()
     assert process.returncode == 5, said
     assert run(monkeypatch, "--model", "mine.py:build", "--witnesses", "all", "--out", "local") == 0
