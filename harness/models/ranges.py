@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Interval, Le, Lt
+from annotated_types import Interval
 
 from attacks.errors import BadInput, shown
 
 Share = Annotated[float, Interval(ge=0, le=1)]
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Interval(gt=0)]
+NotNegative = Annotated[float, Interval(ge=0)]
 MOST = 2**31 - 1
 OneOrMore = Annotated[int, Interval(ge=1, le=MOST)]
 TwoOrMore = Annotated[int, Interval(ge=2, le=MOST)]
 ZeroOrMore = Annotated[int, Interval(ge=0, le=MOST)]
 
-LIMITS = {"gt": (operator.gt, "above"), "ge": (operator.ge, "at least"), "lt": (operator.lt, "below"), "le": (operator.le, "at most")}
+LIMITS = {"gt": (operator.gt, "above"), "ge": (operator.ge, "at least"), "le": (operator.le, "at most")}
 
 
 def check(what: str, value: float, annotation: Any) -> None:
@@ -31,12 +31,8 @@ def check(what: str, value: float, annotation: Any) -> None:
     Raises:
         BadInput: it is outside.
     """
-    limits = dict(_limits(annotation))
-    if not all(LIMITS[kind][0](value, limit) for kind, limit in limits.items()):
-        said = " and ".join(f"{LIMITS[kind][1]} {limit}" for kind, limit in limits.items())
+    ranges = [each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, Interval)]
+    limits = [(kind, limit) for each in ranges for kind in LIMITS if (limit := getattr(each, kind)) is not None]
+    if not all(LIMITS[kind][0](value, limit) for kind, limit in limits):
+        said = " and ".join(f"{LIMITS[kind][1]} {limit}" for kind, limit in limits)
         raise BadInput(f"{what} must be {said}, not {shown(value)}")
-
-
-def _limits(annotation: Any) -> list[tuple[str, Any]]:
-    found = [each for each in get_args(annotation)[1:] if isinstance(each, Ge | Gt | Interval | Le | Lt)]
-    return [(kind, getattr(each, kind)) for each in found for kind in LIMITS if getattr(each, kind, None) is not None]

@@ -37,7 +37,7 @@ class Glimpse(nn.Module):
     """Where the question looks: a MUTAN fusion at every place of the grid, a softmax over places, the mean of what is there.
 
     Args:
-        times: how often; the means stand side by side. Of one look only, what is seen is the same of one object and of many.
+        times: how often; the means stand side by side.
     """
 
     def __init__(self, times: int = 1) -> None:

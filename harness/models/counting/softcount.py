@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
+from attacks.objective import preserved
 from harness.models.counting.asked import Fit, counts_of
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
@@ -76,13 +77,10 @@ class HuberCount(Detecting):
             BadInput: the task asks for no counts, or the model answers no real-valued one.
         """
         counts_of(task)
-        few, mode = (
-            task.splits["train"].take(range(min(SHOWN, len(task.splits["train"])))).to(next(model.parameters()).device),
-            model.training,
-        )
-        with torch.no_grad():
-            outputs = model.eval()(few.inputs, few.present)
-        model.train(mode)
+        train = task.splits["train"]
+        few = train.take(range(min(SHOWN, len(train)))).to(next(model.parameters()).device)
+        with preserved(model), torch.no_grad():
+            outputs = model(few.inputs, few.present)
         if not torch.allclose(outputs.diff(n=2), torch.full_like(outputs[:, 2:], -2.0), rtol=1e-2, atol=1e-1):
             raise BadInput("recipe 'softcount' takes a real-valued count, which this model does not answer: train model 'softcount'")
         return super().setup(model, task, epochs)

@@ -83,7 +83,7 @@ class Bottleneck(nn.Module):
     says in a layer, another hears in the next. One layer exchanges nothing.
     """
 
-    def __init__(self, width: int, layers: int, modalities: int, outputs: int, bottleneck: OneOrMore = BOTTLENECK) -> None:
+    def __init__(self, width: int, layers: int, modalities: int, outputs: int, bottleneck: int = BOTTLENECK) -> None:
         super().__init__()
         self.bottleneck = nn.Parameter(SPREAD * torch.randn(1, bottleneck, width))
         self.layers = nn.ModuleList(BottleneckLayer(width, modalities) for _ in range(layers))

@@ -28,7 +28,7 @@ class MMTM(nn.Module):
         gate_scale: 2 as in the paper, where no evidence changes nothing, or 1 as in its code.
     """
 
-    def __init__(self, channels: Sequence[int], gate_scale: Positive = 2.0) -> None:
+    def __init__(self, channels: Sequence[int], gate_scale: float = 2.0) -> None:
         super().__init__()
         joint = max(1, sum(channels) // RATIO)
         self.gate_scale = gate_scale
