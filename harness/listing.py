@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from inspect import Parameter
 
 from attacks import scenario
 from attacks.edits import EDITS
+from attacks.fixed import free_options
 from attacks.norms import NORMS
-from harness import attack, frontier, schedules
+from harness import attack, frontier, options, schedules
 from harness.corruptions import corruption
-from harness.registry import KINDS, names, summary
+from harness.registry import KINDS, Kind, names, registered, summary
 
 PLURALS = {"search": "searches"}
+OFFERED: dict[Kind, Callable[..., Mapping[str, Parameter]]] = {
+    "task": options.offered,
+    "model": options.offered,
+    "recipe": options.offered,
+    "attack": free_options,
+}
 
 
 def catalogue() -> dict[str, dict[str, str]]:
@@ -20,7 +29,13 @@ def catalogue() -> dict[str, dict[str, str]]:
     kinds["attacks"]["torchattacks:CLASS"] = attack.TORCHATTACKS
     grammars = {"scenario": scenario, "frontier": frontier, "attack": attack, "schedule": schedules, "corruption": corruption}
     grammar = {"norms": ", ".join(NORMS), **{name: module.GRAMMAR for name, module in grammars.items()}}
-    return {**kinds, "edits": {name: edit.summary for name, edit in EDITS.items()}, "grammar": grammar}
+    return {**kinds, "edits": {name: edit.summary for name, edit in EDITS.items()}, "options": _options(), "grammar": grammar}
+
+
+def _options() -> dict[str, str]:
+    """Of each name that takes options, all of them at their defaults, as they are written behind the name."""
+    known = {f"{kind} {name}": of(registered(kind, name)) for kind, of in OFFERED.items() for name in names(kind)}
+    return {name: options.written(each) for name, each in known.items() if each}
 
 
 def as_object() -> str:

@@ -38,10 +38,24 @@ def chosen(kind: str, text: str, target: Callable[..., Any]) -> dict[str, Any]:
     Raises:
         BadInput: as `given`.
     """
-    if plain(text) == text:
-        return {}
+    return {} if plain(text) == text else given(kind, text, offered(target))
+
+
+def offered(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The parameters of a target that are options: those with a plain default."""
     parameters = signature(target).parameters
-    return given(kind, text, {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str))})
+    return {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str))}
+
+
+def written(known: Mapping[str, inspect.Parameter]) -> str:
+    """Options at their defaults, as they are written behind a name.
+
+    >>> def pruned(rate: float = 0.5, twice: bool = False): ...
+    >>> written(offered(pruned))
+    '?rate=0.5&twice=false'
+    """
+    values = {name: str(each.default).lower() if isinstance(each.default, bool) else each.default for name, each in known.items()}
+    return "?" + "&".join(f"{name}={value}" for name, value in values.items())
 
 
 def signature(target: Callable[..., Any]) -> inspect.Signature:

@@ -81,9 +81,14 @@ def code_of(text: str) -> str | None:
     return place if colon else None
 
 
+def registered(kind: Kind, name: str) -> Any:
+    """What a registered name stands for, that of a family before it is bound to a modality."""
+    return _imported(names(kind)[name])
+
+
 def summary(kind: Kind, name: str) -> str:
     """What a registered name says of itself: its `summary`, or the first line of its docstring."""
-    target = _imported(names(kind)[name])
+    target = registered(kind, name)
     return str(getattr(target, "summary", None) or (inspect.getdoc(target) or "").split("\n")[0].strip())
 
 

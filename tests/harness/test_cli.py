@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
+from harness.options import chosen, offered, written
+from harness.registry import Kind, names, registered
 
 TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "bring-your-own.md").read_text(), re.S)
 
@@ -250,6 +252,15 @@ def test_init_report_and_list(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, 
     listed = json.loads(capsys.readouterr().out)
     assert {"tasks", "models", "searches", "attacks", "schedules", "grammar"} <= set(listed)
     assert all(line for entries in listed.values() for line in entries.values())
+    assert listed["options"]["model updown"] == "?proposals=fixed"
+
+
+@pytest.mark.parametrize("kind", ["task", "model", "recipe"])
+def test_listed_options_are_taken_as_they_are_shown(kind: Kind) -> None:
+    for name in names(kind):
+        target = registered(kind, name)
+        known = offered(target)
+        assert chosen(kind, name + written(known), target) == {option: each.default for option, each in known.items()}
 
 
 def test_budget_stops_cleanly_and_resumes(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
