@@ -8,11 +8,12 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
+from attacks.edits.tokens import Tokens
 from harness.measures import Array, Estimate, difference
 from harness.reproduce.page import Page, mean_and_spread, median_strength
 from harness.reproduce.results import CLEAN, Results
 
-TOKENS = "@tokens:1"
+ONE_WORD = (Tokens.name, 1)
 ON_GRID = 81
 BEYOND = 1.05
 
@@ -28,7 +29,7 @@ def told(result: Results, systems: Sequence[str], page: Page) -> None:
     page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
     limit = result.effort.limit
     page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems])
-    if any(TOKENS in each for each in scenarios):
+    if any((ball.norm_name, ball.radius) == ONE_WORD for each in result.task.scenarios() for ball in each.edits):
         page.say("Words change whole: at a strength below 1 none does, and what attacks words and another input attacks the other alone.")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,18 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from harness.models.contrastive.augmentations import jittered
 from harness.models.counting.asked import CHANNELS, Grid, counts_of
 from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
+from harness.models.counting.variation import Variation
 from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
 from harness.tasks import Batch, Task
-
-MIRRORED = {  # axes of an image along which it may be mirrored, and the words of a question that would not be true of it any more
-    3: ("left", "right"),
-    2: ("above", "over", "upper", "top", "below", "under", "lower", "bottom"),
-}
 
 
 class Detecting(Scheduled):
@@ -35,13 +29,11 @@ class Detecting(Scheduled):
 
     Args:
         detect: epochs of that stage; none if 0, or if the training split has no annotated objects, or the model no grid.
-        jitter: by how much brightness and contrast of images are changed at random, each by 1 ± this.
         middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for objects of few cells.
         ground: the weight of telling which objects a question speaks of; 0 leaves it out.
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
             a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
-        mirror: whether images are mirrored at random, both ways; an image whose question says left or right not from side to
-            side, one whose question says above or below not upside down, as far as the task tells the words of its questions.
+        jitter, mirror, cutmix: see `Variation`.
     """
 
     def __init__(
@@ -56,18 +48,21 @@ class Detecting(Scheduled):
         ground: NotNegative = 1.0,
         middle: Share = 0.0,
         jitter: Share = 0.0,
+        cutmix: Share = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay, epochs, batch_size)
-        self.detect, self.blur, self.mirror, self.ground, self.middle, self.jitter = detect, blur, mirror, ground, middle, jitter
+        self.detect, self.blur, self.ground, self.middle = detect, blur, ground, middle
+        self.mirror, self.jitter, self.cutmix = mirror, jitter, cutmix
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage or two; `epochs` bounds both.
 
         Raises:
-            BadInput: counts are to be blurred, and the task asks for none.
+            BadInput: counts are to be blurred, and the task asks for none, or images cannot be joined (see `Variation`).
         """
         if self.blur:
             counts_of(task)
+        self.varied = Variation(task, self.jitter, self.mirror, self.cutmix)
         self.grounding: Grounding | None = None
         self.first: Stage | None = None
         train, length = task.splits["train"], self.detect if epochs is None else min(self.detect, epochs)
@@ -124,45 +119,6 @@ class Detecting(Scheduled):
         aim = (-((counts - truth[:, None]) / self.blur).square() / 2).softmax(1)
         return F.cross_entropy(outputs, aim)
 
-    def varied(self, batch: Batch) -> Batch:
-        """The batch with its images in another light, half of them mirrored along each axis, and all boxes with them."""
-        return self.mirrored(self.lit(batch))
-
-    def lit(self, batch: Batch) -> Batch:
-        """The batch with its images in another light, within their range."""
-        if not self.jitter:
-            return batch
-        inputs = dict(batch.inputs)
-        for modality in self.task.modalities:
-            if modality.kind == "image":
-                x = jittered(inputs[modality.name], self.jitter)
-                inputs[modality.name] = modality.valid.over(x).clamp(x)
-        return replace(batch, inputs=inputs)
-
-    def mirrored(self, batch: Batch) -> Batch:
-        """The batch, half of its images mirrored along each axis, and all boxes with them."""
-        if not self.mirror:
-            return batch
-        inputs, objects = dict(batch.inputs), batch.objects
-        for axis, column in zip(MIRRORED, (0, 1), strict=True):
-            turned = (torch.rand(len(batch), device=batch.targets.device) < 0.5) & ~self._says(MIRRORED[axis], batch)
-            for modality in self.task.modalities:
-                if modality.kind == "image":
-                    x = inputs[modality.name]
-                    inputs[modality.name] = torch.where(turned[:, None, None, None], x.flip(axis), x)
-            for name in self.task.given:
-                inputs[name] = torch.where(turned[:, None, None], _mirrored(inputs[name], column), inputs[name])
-            objects = None if objects is None else torch.where(turned[:, None, None], _mirrored(objects, column), objects)
-        return replace(batch, inputs=inputs, objects=objects)
-
-    def _says(self, words: Sequence[str], batch: Batch) -> Tensor:
-        """Which questions of the batch have one of the words, bool (B,)."""
-        said = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
-        for modality in self.task.modalities:
-            if columns := [number for number, word in enumerate(modality.tokens) if word in words]:
-                said |= batch.inputs[modality.name][..., columns].amax((1, 2)) > 0
-        return said
-
     def after_step(self, stage: Stage) -> None:
         """The learning rate of the stage moves."""
         if stage is self.first:
@@ -203,10 +159,3 @@ class Detector(nn.Module):
         for value, logits in zip(labels.unbind(1), at, strict=True):
             loss = loss + F.cross_entropy(logits, value) / len(self.sizes) if len(value) else loss
         return loss
-
-
-def _mirrored(boxes: Tensor, column: int) -> Tensor:
-    """Boxes (B, n, 4 or more) mirrored along an axis; filling stays."""
-    turned = boxes.clone()
-    turned[..., column], turned[..., column + 2] = 1 - boxes[..., column + 2], 1 - boxes[..., column]
-    return torch.where((boxes[..., 2] > boxes[..., 0])[..., None], turned, boxes)

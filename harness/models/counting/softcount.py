@@ -64,10 +64,11 @@ class HuberCount(Detecting):
         ground: NotNegative = 1.0,
         middle: Share = 0.0,
         jitter: Share = 0.0,
+        cutmix: Share = 0.0,
     ) -> None:
         super().__init__(
             learning_rate, epochs=epochs, batch_size=batch_size,
-            detect=detect, mirror=mirror, ground=ground, middle=middle, jitter=jitter,
+            detect=detect, mirror=mirror, ground=ground, middle=middle, jitter=jitter, cutmix=cutmix,
         )  # fmt: skip
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:

@@ -1,4 +1,4 @@
-"""Learning to detect first: what the detector is told, mirrored images, blurred counts, and the two stages."""
+"""Learning to detect first: what the detector is told, varied images, blurred counts, and the two stages."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +11,7 @@ from attacks.errors import BadInput
 from harness.loading import build_model
 from harness.models.counting.asked import CHANNELS, Grid
 from harness.models.counting.detecting import Detecting, Detector
+from harness.models.counting.variation import Variation
 from harness.tasks import Task, counting
 
 
@@ -81,58 +82,18 @@ def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
     assert prepared(task, Detecting(), "image-blind")[1] == ["scheduled"]
 
 
-def test_mirrored_boxes_follow_the_image(task: Task) -> None:
-    recipe, batch = Detecting(mirror=True), task.splits["train"].take(range(32))
-    prepared(task, recipe)
-    torch.manual_seed(0)
-    turned = recipe.mirrored(batch)
-    assert batch.objects is not None and turned.objects is not None
-    for row in range(32):
-        axes = [
-            axes for axes in ((), (2,), (1,), (1, 2)) if torch.equal(batch.inputs["image"][row].flip(axes), turned.inputs["image"][row])
-        ]
-        assert len(axes) == 1
-        for before, after in ((batch.inputs["boxes"], turned.inputs["boxes"]), (batch.objects, turned.objects)):
-            expected = before[row].clone()
-            real = expected[:, 2] > expected[:, 0]
-            for axis, column in ((2, 0), (1, 1)):
-                if axis in axes[0]:
-                    ends = 1 - expected[:, [column + 2, column]]
-                    expected[:, [column, column + 2]] = torch.where(real[:, None], ends, expected[:, [column, column + 2]])
-            torch.testing.assert_close(after[row], expected)
-    assert len({tuple(image.flatten()[:3].tolist()) for image in turned.inputs["image"]}) > 1
-    assert recipe.mirrored(batch) is not batch and Detecting().mirrored(batch) is batch
-
-
-def test_an_image_is_not_mirrored_where_the_question_would_be_false(task: Task) -> None:
-    recipe, batch = Detecting(mirror=True), task.splits["train"]
-    prepared(task, recipe)
-    tokens = task.modality("question").tokens
-    asked = [{tokens[number] for number in row.argmax(1).tolist()} for row in batch.inputs["question"]]
-    torch.manual_seed(0)
-    turned = recipe.mirrored(batch).inputs["image"]
-    seen = set()
-    for image, after, words in zip(batch.inputs["image"], turned, asked, strict=True):
-        sideways, down = (
-            bool(words & {"left", "right"}),
-            bool(words & {"above", "over", "upper", "top", "below", "under", "lower", "bottom"}),
-        )
-        ways = [axes for axes in ((), (2,), (1,), (1, 2)) if torch.equal(image.flip(axes), after)]
-        assert not (sideways and 2 in ways[0]) and not (down and 1 in ways[0])
-        seen.add((sideways, down, ways[0]))
-    assert {(True, False, (1,)), (False, True, (2,)), (False, False, (1, 2))} <= seen
-
-
-def test_another_light_moves_images_within_their_range_and_nothing_else(task: Task) -> None:
-    recipe, batch = Detecting(jitter=0.3), task.splits["train"].take(range(16))
-    prepared(task, recipe)
-    lit = recipe.varied(batch)
-    image = lit.inputs["image"]
-    assert not torch.equal(image, batch.inputs["image"]) and image.min() >= 0 and image.max() <= 255
-    assert torch.equal(lit.inputs["boxes"], batch.inputs["boxes"]) and lit.objects is batch.objects
-    plain = Detecting()
-    prepared(task, plain)
-    assert plain.varied(batch) is batch
+def test_both_stages_learn_from_varied_scenes(task: Task) -> None:
+    recipe = Detecting(jitter=0.2, mirror=True, cutmix=1.0)
+    prepared(task, recipe, "updown")
+    assert (recipe.varied.jitter, recipe.varied.mirror, recipe.varied.cutmix) == (0.2, True, 1.0)
+    assert recipe.first is not None
+    batch, varied = task.splits["train"].take(range(16)), recipe.varied
+    for stage in (recipe.first, None):
+        losses = []
+        for recipe.varied in (varied, Variation(task)):
+            torch.manual_seed(0)
+            losses.append(recipe.step(batch, stage).item())  # type: ignore[arg-type]
+        assert losses[0] != losses[1]
 
 
 def test_blurred_counts(task: Task, digits: Task) -> None:
