@@ -34,6 +34,7 @@ class Detecting(Scheduled):
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
             a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
         jitter, mirror, cutmix: see `Variation`.
+        others: see `Scheduled`.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class Detecting(Scheduled):
         middle: Share = 0.0,
         jitter: Share = 0.0,
         cutmix: Share = 0.0,
+        last: bool = False,
     ) -> None:
-        super().__init__(learning_rate, weight_decay, epochs, batch_size)
+        super().__init__(learning_rate, weight_decay, epochs, batch_size, last)
         self.detect, self.blur, self.ground, self.middle = detect, blur, ground, middle
         self.mirror, self.jitter, self.cutmix = mirror, jitter, cutmix
 

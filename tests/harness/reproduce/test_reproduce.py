@@ -196,10 +196,11 @@ def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> No
     simple = np.array([[group == "simple" for group in task.splits["test"].groups]] * 2, float)
     made = Whole(setting, task, {counting.MOVIE: simple, "RCN": 1 - simple})
     assert counting._gain(made, "simple", "RCN").value == 1 and counting._gain(made, "complex", "RCN").value == -1
-    options = "epochs=2", "epochs=3&blur=1&mirror=true", "epochs=4&blur=1&mirror=true", "epochs=5"
+    options = "epochs=2", "epochs=3&blur=1&mirror=true", "epochs=4&blur=1&mirror=true", "epochs=5", "epochs=6"
     own = {system.name: system.recipe for system in counting.counters(*options)}
     assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=4&mirror=true" and own["MoVie"] == "counting?epochs=2"
     assert own["Counter"] == "counting?epochs=3&blur=1&mirror=true" and own["UpDown"] == "counting?epochs=5"
+    assert own["MUTAN"] == "counting?epochs=6" and own["RCN"] == own["MoVie"]
 
 
 def counting_task() -> Task:
@@ -236,12 +237,17 @@ def test_red_cells_are_held_against_what_sees_no_picture() -> None:
     splits = {name: replace(batch, groups=groups.get(name, batch.groups)) for name, batch in task.splits.items()}
     known, asked = (splits[name].targets[1::2].double() for name in ("train", "test"))
     error = float((asked - known.mean()).square().mean().sqrt())
-    made = Measured(
-        counting.COUNTING.settings["bccd"], replace(task, splits=splits), {("MoVie", "within_two_RBC"): 0.7, ("MoVie", "rmse_RBC"): 2.0}
-    )
-    said = " ".join(counting._cells(made))
-    assert f"within 2 on 0.700 ± 0.000 of the photographs, the best constant on {best_constant(asked.tolist()):.3f}" in said
-    assert f"{2 / error:.3f} ± 0.000 of that of the training mean, {error:.3f}" in said
+    given = {"MoVie": (0.7, 2.0), counting.JOINED_MOVIE: (0.8, 1.0)}
+    measured = {
+        (name, f"{metric}_RBC"): value for name, row in given.items() for metric, value in zip(("within_two", "rmse"), row, strict=True)
+    }
+    said = " ".join(counting._cells(Measured(counting.COUNTING.settings["bccd"], replace(task, splits=splits), measured)))
+    for name, (within, rmse) in given.items():
+        assert (
+            f"{name} is within 2 on {within:.3f} ± 0.000 of the photographs, its RMSE {rmse / error:.3f} ± 0.000 of the training mean"
+            in said
+        )
+    assert f"within 2 on {best_constant(asked.tolist()):.3f}; the RMSE of the training mean is {error:.3f}." in said
 
 
 def best_constant(counts: list[float]) -> float:
