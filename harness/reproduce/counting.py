@@ -255,7 +255,7 @@ def _cells(result: Results) -> list[str]:
         *told,
         f"The best constant is within 2 on {constant:.3f}; the RMSE of the training mean is {error:.3f}.",
         f"One count for all, the best there is, would be right of {', '.join(common)}.",
-        f"{JOINED_MOVIE}: MoVie from more epochs and of photographs joined of two (CutMix). As no rival learnt so, it is compared with none.",
+        f"{JOINED_MOVIE}: from more epochs, and photographs joined of two (CutMix). As no rival learnt so, it is compared with none.",
     ]
 
 
