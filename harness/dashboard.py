@@ -13,12 +13,15 @@ from harness.rundir import RunDirectory
 from harness.tasks.dataroot import use
 
 HOST = "localhost"
+PORTS = range(8501, 8601)  # where a free one is looked for
 HOME = Path(__file__).parents[1]  # where our packages stand side by side
 MAIN = HOME / "app" / "main.py"  # run, not imported: `app` stands above the command line
 OPTIONS = {
     "server.address": HOST,
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
+    "server.showEmailPrompt": "false",  # a first start waits for an answer, and without a terminal it ends
+    "logger.hideWelcomeMessage": "true",  # and with it an offer, in the page, to write files for coding agents beside the user's
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
 }
@@ -32,18 +35,20 @@ def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str |
     """
     for address in runs:
         _check(address)
-    if port is not None:
+    if port is None:
+        port = _free_port()
+    else:
         _check_port(port)
     use(data_root)
     # The server has to find the packages that we are, wherever it is started.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
-    sys.stdout.flush()
+    print(f"The dashboard is at http://{HOST}:{port} until Ctrl-C.", flush=True)
     os.execv(sys.executable, command(runs, port, browser))
 
 
-def command(runs: Sequence[str], port: int | None, browser: bool) -> list[str]:
+def command(runs: Sequence[str], port: int, browser: bool) -> list[str]:
     """What is executed; -P keeps the folder one stands in, which may have an `app` of its own, off the front of the path."""
-    options = {**OPTIONS, "server.headless": str(not browser).lower()} | ({"server.port": str(port)} if port is not None else {})
+    options = {**OPTIONS, "server.headless": str(not browser).lower(), "server.port": str(port)}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     return [sys.executable, "-P", "-m", "streamlit", "run", str(MAIN), *flags, "--", *runs]
 
@@ -61,9 +66,23 @@ def _check(address: str) -> None:
 def _check_port(port: int) -> None:
     if not 0 < port < 65536:
         raise BadInput(f"--port {port} is no port: give a number from 1 to 65535")
+    if (why := _taken(port)) is not None:
+        raise BadInput(f"--port {port} cannot be had ({why}): name another, or none for the first free one")
+
+
+def _free_port() -> int:
+    free = next((port for port in PORTS if _taken(port) is None), None)
+    if free is None:
+        raise BadInput(f"no port from {PORTS[0]} to {PORTS[-1]} is free: name one by --port")
+    return free
+
+
+def _taken(port: int) -> str | None:
+    """Why a port cannot be had; None if it can."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((HOST, port))
         except OSError as error:
-            raise BadInput(f"--port {port} cannot be had ({error.strerror}): name another, or none for the first free one") from None
+            return error.strerror or str(error)
+    return None
