@@ -43,11 +43,14 @@ class Variation:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be joined.
+        """Refuse what cannot be varied.
 
         Raises:
-            BadInput: images are to be joined, and the task asks for no counts, or does not tell which objects it asks for.
+            BadInput: images are to be varied, and the task has none; or joined, and it asks for no counts, or does not tell which
+                objects it asks for.
         """
+        if (self.jitter or self.mirror or self.cutmix) and not self._images:
+            raise BadInput(f"options jitter, mirror and cutmix vary images, and task {self.task.name!r} has none: leave them out")
         if self.cutmix:
             counts_of(self.task)
             if self._train.objects is None or self._train.asked is None:

@@ -151,6 +151,9 @@ def test_a_cut_leaves_a_quarter_at_least_and_parts_boxes_as_it_parts_pixels() ->
 def test_what_cannot_be_joined_is_refused(task: Task, digits: Task) -> None:
     with pytest.raises(BadInput, match="task 'digits' is no counting task"):
         Variation(digits, cutmix=0.5)
+    grids = replace(task, modalities=(replace(task.modalities[0], kind="features"), task.modalities[1]))
+    with pytest.raises(BadInput, match="vary images, and task 'counting' has none"):
+        Variation(grids, mirror=True)
     plain = replace(task, splits={name: replace(split, objects=None, asked=None) for name, split in task.splits.items()})
     with pytest.raises(BadInput, match="option cutmix counts annotated objects anew, and task 'counting' names none: leave it out"):
         Variation(plain, cutmix=0.5)
