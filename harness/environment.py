@@ -8,8 +8,9 @@ import subprocess
 
 import torch
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, unknown
 
+DEVICES = ("auto", "cpu", "cuda")
 PACKAGES = ("torch", "numpy", "scikit-learn", "pyarrow", "duckdb")
 
 
@@ -17,8 +18,10 @@ def choose_device(wanted: str) -> torch.device:
     """The device to compute on.
 
     Raises:
-        BadInput: cuda is wanted and there is none.
+        BadInput: another than auto, cpu or cuda is wanted, or cuda and there is none.
     """
+    if wanted not in DEVICES:
+        raise unknown("device", wanted, DEVICES)
     if wanted == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device cuda: this machine has no CUDA device that torch can use; leave it at auto or cpu")
     if wanted == "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -142,9 +143,11 @@ def _committed_weights(name: str, task: Task) -> Path:
     path = checkpoint.committed(task.name, name)
     if path.is_file():
         return path
+    kind = options.plain(name)
+    own = [each for each in names("recipe") if kind in (each, *(f"{each}-{modality}" for modality in task.names))]
+    words = ["python", "-m", "harness", "train", "--task", task.name, "--model", name, *(("--recipe", own[0]) if own else ())]
     raise BadInput(
-        f"model {name!r} has no weights for task {task.name!r}: run "
-        f"'python -m harness train --task {task.name} --model {name}' and name the checkpoint it writes"
+        f"model {name!r} has no weights for task {task.name!r}: train it ({shlex.join(words)}) and name the checkpoint that this writes"
     )
 
 

@@ -6,7 +6,8 @@ import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Literal, get_args, get_origin
 
 from attacks.errors import BadInput, unknown
 from harness.models.ranges import check
@@ -42,9 +43,10 @@ def chosen(kind: str, text: str, target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def offered(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a target that are options: those with a plain default."""
+    """The parameters of a target that are options: those with a plain default that a name of a family has not bound."""
+    bound = target.keywords if isinstance(target, partial) else {}
     parameters = signature(target).parameters
-    return {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str))}
+    return {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str)) and name not in bound}
 
 
 def written(known: Mapping[str, inspect.Parameter]) -> str:
@@ -79,6 +81,8 @@ def _value(kind: str, text: str, option: inspect.Parameter, value: str) -> Any:
     """The value in the type of the option's default; a whole default takes any number, unless it is declared an int."""
     wanted, declared = type(option.default), option.annotation
     if wanted is str:
+        if get_origin(declared) is Literal and value not in get_args(declared):
+            raise unknown("value", value, get_args(declared), where=f" of option {option.name} of {kind} {text!r}")
         return value
     if wanted is int and getattr(declared, "__origin__", declared) not in (int, "int"):
         wanted = float

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from harness.models.counting.asked import CHANNELS, Grid, counts_of
+from attacks.errors import BadInput
+from harness.models.counting.asked import CHANNELS, Grid, counts_of, image_and_question
 from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
 from harness.models.counting.variation import Variation
 from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
-from harness.tasks import Batch, Task
+from harness.tasks import Batch, Counting, SoftCounting, Task
 
 
 class Detecting(Scheduled):
@@ -62,17 +63,18 @@ class Detecting(Scheduled):
         Raises:
             BadInput: counts are to be blurred, and the task asks for none, or images cannot be joined (see `Variation`).
         """
-        if self.blur:
-            counts_of(task)
+        if self.blur and not isinstance(task.problem, Counting | SoftCounting):
+            raise BadInput(f"option blur is of counts, and task {task.name!r} asks for none: leave it out")
         self.varied = Variation(task, self.jitter, self.mirror, self.cutmix)
         self.grounding: Grounding | None = None
+        self.looked = torch.empty(0)
         self.first: Stage | None = None
         train, length = task.splits["train"], self.detect if epochs is None else min(self.detect, epochs)
         grids = [part for part in model.modules() if isinstance(part, Grid)]
-        if not length or not grids or train.objects is None:
+        if not length or not grids or train.objects is None or not train.objects.shape[1]:
             return super().setup(model, task, epochs)
         device = next(model.parameters()).device
-        self.grid, self.image = grids[0], next(each.name for each in task.modalities if each.kind == "image")
+        self.grid, self.image = grids[0], image_and_question(task)[0].name
         sizes = [int(size) + 1 for size in train.objects[..., CORNERS:].flatten(0, 1).amax(0)]
         self.head = Detector(sizes, self.middle).to(device)
         grounding = Grounding(model, self.middle).to(device)
@@ -94,16 +96,20 @@ class Detecting(Scheduled):
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, of the stage."""
         batch = self.varied(batch)
+        rows = _complete(batch)
         if stage is not self.first:
             counted = self.counted(batch, stage)
-            return counted if self.grounding is None else counted + self.ground * self.grounding(batch, self.looked)
+            return counted if self.grounding is None or rows is None else counted + self.ground * self.grounding(batch, self.looked, rows)
         assert batch.objects is not None
         if self.grounding is None:
-            loss: Tensor = self.head(self.grid(batch.inputs[self.image]), batch.objects)
-            return loss
-        self.model(batch.inputs, batch.present)
-        both: Tensor = self.head(self.looked, batch.objects) + self.ground * self.grounding(batch, self.looked)
-        return both
+            self.looked = self.grid(batch.inputs[self.image])
+        else:
+            self.model(batch.inputs, batch.present)
+        if rows is None:
+            nothing: Tensor = 0 * self.looked.sum()
+            return nothing
+        loss: Tensor = self.head(self.looked[rows], batch.objects[rows])
+        return loss if self.grounding is None else loss + self.ground * self.grounding(batch, self.looked, rows)
 
     def _look(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self.looked = output
@@ -135,6 +141,14 @@ class Detecting(Scheduled):
         problem, outputs = counts_of(self.task), self.model(batch.inputs, batch.present)
         off = (problem.predictions(outputs) - problem.truth(batch.targets)).float()
         return (-(off / self.blur).square() / 2).exp()
+
+
+def _complete(batch: Batch) -> Tensor | slice | None:
+    """The rows that lack no input: of another, what is annotated cannot be learnt. None if there are none."""
+    if batch.present is None:
+        return slice(None)
+    whole = batch.present.all(1)
+    return whole if bool(whole.any()) else None
 
 
 class Detector(nn.Module):

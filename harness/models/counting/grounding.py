@@ -40,23 +40,25 @@ class Grounding(nn.Module):
             if isinstance(pooled, Pooled):
                 pooled.register_forward_hook(self._note)
 
-    def forward(self, batch: Batch, grid: Tensor) -> Tensor:
+    def forward(self, batch: Batch, grid: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
         """The loss, a scalar, of the model's last call.
 
         Args:
             batch: with `objects` and `asked`.
             grid: (B, C, h, w), whose cells places are that are no regions.
+            rows: of the batch, those that count.
         """
-        losses = [self._loss(reader(self.seen[number]).squeeze(2), batch, grid) for number, reader in enumerate(self.readers)]
+        losses = [self._loss(reader(self.seen[number]).squeeze(2)[rows], batch, grid, rows) for number, reader in enumerate(self.readers)]
         return torch.stack(losses).mean()
 
-    def _loss(self, logits: Tensor, batch: Batch, grid: Tensor) -> Tensor:
+    def _loss(self, logits: Tensor, batch: Batch, grid: Tensor, rows: Tensor | slice) -> Tensor:
         assert batch.objects is not None and batch.asked is not None
+        objects, asked = batch.objects[rows], batch.asked[rows]
         if self.regions is None:
-            meant = covered(batch.objects, batch.asked, grid, self.middle)
+            meant = covered(objects, asked, grid[rows], self.middle)
             return THERE_WEIGHT * F.binary_cross_entropy_with_logits(logits, meant.flatten(1))
-        shared, at = overlaps(self.regions.boxes[..., :CORNERS], batch.objects[..., :CORNERS].clamp_min(0))[0].max(2)
-        shows, real = (shared >= SAME) & batch.asked.gather(1, at), self.regions.real
+        shared, at = overlaps(self.regions.boxes[rows][..., :CORNERS], objects[..., :CORNERS].clamp_min(0))[0].max(2)
+        shows, real = (shared >= SAME) & asked.gather(1, at), self.regions.real[rows]
         return F.binary_cross_entropy_with_logits(logits[real], shows[real].to(logits.dtype))
 
     def _keep(self, number: int) -> Any:

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from harness.models.contrastive.augmentations import jittered
-from harness.models.counting.asked import counts_of
 from harness.models.counting.grounding import CORNERS
-from harness.tasks import Batch, Modality, Task
+from harness.models.counting.regions import BOXES
+from harness.tasks import Batch, Counting, Modality, Task
 
 MIRRORED = {  # axes of an image along which it may be mirrored, and the words of a question that would not be true of it any more
     3: ("left", "right"),
@@ -33,8 +33,8 @@ class Variation:
         jitter: by how much brightness and contrast of images are changed, each by 1 ± this.
         mirror: whether images are mirrored, both ways; an image whose question says left or right not from side to side, one whose
             question says above or below not upside down, as far as the task tells the words of its questions.
-        cutmix: the share of images that are joined with a side of another one that is asked the same (CutMix, Yun et al., ICCV
-            2019, of counts). What is counted then are the objects, of those the question speaks of, whose middles are there.
+        cutmix: the share of images that are joined with a side of one that is asked the same, itself among them (CutMix, Yun et
+            al., ICCV 2019, of counts). What is counted then are the objects, of those the question speaks of, whose middles are there.
     """
 
     task: Task
@@ -52,9 +52,9 @@ class Variation:
         if (self.jitter or self.mirror or self.cutmix) and not self._images:
             raise BadInput(f"options jitter, mirror and cutmix vary images, and task {self.task.name!r} has none: leave them out")
         if self.cutmix:
-            counts_of(self.task)
-            if self._train.objects is None or self._train.asked is None:
-                raise BadInput(f"option cutmix counts annotated objects anew, and task {self.task.name!r} names none: leave it out")
+            counted = isinstance(self.task.problem, Counting)
+            if not counted or self._train.objects is None or self._train.asked is None:
+                raise BadInput(f"option cutmix counts annotated objects anew, and task {self.task.name!r} has none to count: leave it out")
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch in another light, mirrored and joined, with all its boxes."""
@@ -80,15 +80,15 @@ class Variation:
             for modality in self._images:
                 x = inputs[modality.name]
                 inputs[modality.name] = torch.where(turned[:, None, None, None], x.flip(axis), x)
-            for name in self.task.given:
-                inputs[name] = torch.where(turned[:, None, None], _mirrored(inputs[name], column), inputs[name])
+            if BOXES in self.task.given:
+                inputs[BOXES] = torch.where(turned[:, None, None], _mirrored(inputs[BOXES], column), inputs[BOXES])
             objects = None if objects is None else torch.where(turned[:, None, None], _mirrored(objects, column), objects)
         return replace(batch, inputs=inputs, objects=objects)
 
     def joined(self, batch: Batch) -> Batch:
         """The batch, some of its images joined with a side of another, with the proposals, objects and counts of what is there then.
 
-        Left alone are images that no other can be joined with (see `_alike`), and those of which more would be counted than a
+        Left alone are images of which the question is not true of two sides (see `_alike`), and those of which more would be counted than a
         count of the task can tell.
         """
         if not self.cutmix:
@@ -112,11 +112,10 @@ class Variation:
             x, y = inputs[modality.name], other.inputs[modality.name]
             here = cut.pixels(*x.shape[2:])
             inputs[modality.name] = torch.where((here | ~can[:, None, None])[:, None], x, y)
-        for name in self.task.given:
-            both = _surest(
-                inputs[name] * cut.before(inputs[name])[..., None], other.inputs[name] * ~cut.before(other.inputs[name])[..., None]
-            )
-            inputs[name] = torch.where(can[:, None, None], both, inputs[name])
+        if BOXES in self.task.given:
+            x, y = inputs[BOXES], other.inputs[BOXES]
+            both = _surest(x * cut.before(x)[..., None], y * ~cut.before(y)[..., None])
+            inputs[BOXES] = torch.where(can[:, None, None], both, x)
         return replace(
             batch,
             inputs=inputs,
@@ -142,7 +141,7 @@ class Variation:
         train = self._train
         assert train.asked is not None
         placed = torch.stack([self._says(words, train) for words in MIRRORED.values()]).any(0)
-        counted = (train.asked.sum(1) == counts_of(self.task).truth(train.targets)) & ~placed
+        counted = (train.asked.sum(1) == train.targets) & ~placed
         if train.present is not None:
             counted &= train.present.all(1)
         means = [train.free.get(each.name, train.inputs[each.name] > 0) for each in self.task.modalities if each.kind == "text"]

@@ -79,7 +79,37 @@ def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
     assert prepared(task, Detecting(detect=0))[1] == ["scheduled"]
     plain = Task("plain", task.modalities, task.problem, {k: replace(v, objects=None) for k, v in task.splits.items()}, given=task.given)
     assert prepared(plain, Detecting())[1] == ["scheduled"]
+    empty = replace(task, splits={name: replace(each, objects=torch.zeros(len(each), 0, 8)) for name, each in task.splits.items()})
+    assert prepared(empty, Detecting())[1] == ["scheduled"]
     assert prepared(task, Detecting(), "image-blind")[1] == ["scheduled"]
+
+
+@pytest.mark.parametrize("name", ["movie", "updown"])
+def test_samples_that_lack_an_input_teach_nothing_of_what_is_annotated(task: Task, name: str) -> None:
+    """The loss of detecting and grounding is that of the samples that lack none."""
+    recipe = Detecting()
+    prepared(task, recipe, name)
+    first, batch = recipe.first, task.splits["train"].take(range(8))
+    assert first is not None
+    recipe.model.eval()
+    whole = torch.tensor([True] * 4 + [False] * 4)
+    some = replace(batch, present=torch.stack([whole, torch.ones(8, dtype=torch.bool)], 1))
+    assert torch.allclose(recipe.step(some, first), recipe.step(batch.take(range(4)), first), atol=1e-5)
+    none = replace(batch, present=torch.zeros(8, 2, dtype=torch.bool))
+    loss = recipe.step(none, first)
+    loss.backward()
+    assert loss == 0
+    assert bool(recipe.step(none, recipe.setup(recipe.model, task, None)[-1]).isfinite())
+
+
+def test_a_grid_of_features_is_detected_in_as_an_image(task: Task) -> None:
+    grid = replace(task.modalities[0], shape=(8, 16, 16), kind="features", low=-1.0, high=1.0, absent=0.0, ball="linf:0.1")
+    torch.manual_seed(0)
+    splits = {name: replace(each, inputs={**each.inputs, "image": torch.rand(len(each), 8, 16, 16)}) for name, each in task.splits.items()}
+    recipe = Detecting()
+    _, stages = prepared(replace(task, modalities=(grid, task.modalities[1]), splits=splits), recipe)
+    assert stages == ["detecting", "scheduled"]
+    assert recipe.first is not None and bool(recipe.step(splits["train"].take(range(8)), recipe.first).isfinite())
 
 
 def test_both_stages_learn_from_varied_scenes(task: Task) -> None:
@@ -108,5 +138,5 @@ def test_blurred_counts(task: Task, digits: Task) -> None:
     sharp = Detecting()
     prepared(task, sharp)
     torch.testing.assert_close(sharp.loss(outputs, targets), F.cross_entropy(outputs, targets))
-    with pytest.raises(BadInput, match="no counting task"):
+    with pytest.raises(BadInput, match="option blur is of counts, and task 'digits' asks for none: leave it out"):
         recipe.setup(build_model("concat", digits), digits, None)

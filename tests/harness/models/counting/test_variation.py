@@ -136,6 +136,15 @@ def test_a_sample_that_lacks_an_input_is_not_joined(task: Task) -> None:
     assert not torch.equal(joined.inputs["image"][1::2], train.inputs["image"][1::2])
 
 
+def test_what_is_given_beside_boxes_stays(task: Task) -> None:
+    """It may have any shape."""
+    splits = {name: replace(each, inputs={**each.inputs, "scale": torch.rand(len(each), 3)}) for name, each in task.splits.items()}
+    more = splits["train"]
+    torch.manual_seed(0)
+    varied = Variation(replace(task, given=(*task.given, "scale"), splits=splits), mirror=True, cutmix=1.0)(more)
+    assert torch.equal(varied.inputs["scale"], more.inputs["scale"]) and not torch.equal(varied.inputs["boxes"], more.inputs["boxes"])
+
+
 def test_a_cut_leaves_a_quarter_at_least_and_parts_boxes_as_it_parts_pixels() -> None:
     torch.manual_seed(0)
     cut = Cut.drawn(400, torch.device("cpu"))
@@ -149,11 +158,11 @@ def test_a_cut_leaves_a_quarter_at_least_and_parts_boxes_as_it_parts_pixels() ->
 
 
 def test_what_cannot_be_joined_is_refused(task: Task, digits: Task) -> None:
-    with pytest.raises(BadInput, match="task 'digits' is no counting task"):
+    with pytest.raises(BadInput, match="task 'digits' has none to count: leave it out"):
         Variation(digits, cutmix=0.5)
     grids = replace(task, modalities=(replace(task.modalities[0], kind="features"), task.modalities[1]))
     with pytest.raises(BadInput, match="vary images, and task 'counting' has none"):
         Variation(grids, mirror=True)
     plain = replace(task, splits={name: replace(split, objects=None, asked=None) for name, split in task.splits.items()})
-    with pytest.raises(BadInput, match="option cutmix counts annotated objects anew, and task 'counting' names none: leave it out"):
+    with pytest.raises(BadInput, match="option cutmix counts annotated objects anew, and task 'counting' has none to count: leave it out"):
         Variation(plain, cutmix=0.5)
