@@ -248,6 +248,7 @@ def test_red_cells_are_held_against_what_sees_no_picture() -> None:
             in said
         )
     assert f"within 2 on {best_constant(asked.tolist()):.3f}; the RMSE of the training mean is {error:.3f}." in said
+    assert f"Of the 16 photographs {int((asked == 0).sum())} have no red cell annotated" in said
 
 
 def best_constant(counts: list[float]) -> float:
