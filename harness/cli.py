@@ -259,7 +259,7 @@ def reproduce(
 @app.command()
 def dashboard(
     runs: Annotated[Many | None, typer.Argument(help="Folders of runs, or runs; paths or URLs. [runs]")] = None,
-    port: Annotated[int | None, typer.Option(help="The port of localhost to serve on. [the first free one from 8501]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port of localhost to serve on. [the first free one]")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser. [browser]")] = True,
     data_root: DataRoot = None,
 ) -> None:

@@ -21,9 +21,10 @@ SCENES = "batch_size=32&detect=8&epochs=12"  # MoVie and RCN take the longest fo
 LONGER = "batch_size=32&detect=12&epochs=24"  # what only looks at regions is cheap, and learns from more epochs in the same time
 DRAWN = "batch_size=32&detect=12&epochs=40"  # of counts that are drawn IRLC learns slowly: its recipe's own length
 TURNED = f"{LONGER}&mirror=true"  # what looks by a softmax learns the scenes that it is shown by heart
-JOINED = "batch_size=32&detect=12&epochs=48&mirror=true&cutmix=0.8"  # UpDown mirrored ones, too
-CELLS = "learning_rate=0.003&epochs=30&batch_size=16&detect=60&blur=1&mirror=true&middle=0.5&jitter=0.2"
-JOINED_CELLS = "learning_rate=0.003&epochs=150&batch_size=16&detect=30&blur=1&mirror=true&middle=0.5&jitter=0.2&cutmix=0.7&last=true"
+JOINED = "batch_size=32&detect=12&epochs=48&mirror=true&cutmix=0.8"  # UpDown learns mirrored scenes by heart, too
+PHOTOGRAPHS = "blur=1&mirror=true&middle=0.5&jitter=0.2"
+CELLS = f"learning_rate=0.003&epochs=30&batch_size=16&detect=60&{PHOTOGRAPHS}"
+JOINED_CELLS = f"learning_rate=0.003&epochs=150&batch_size=16&detect=30&{PHOTOGRAPHS}&cutmix=0.7&last=true"
 NOTHING = "nothing"
 NAME_WIDTH = 0.5  # decades beside the first and the last point, for their names
 SAYS = {  # what a model shows of how it came to its count

@@ -1,17 +1,24 @@
 """The configuration: a file says what flags say, flags win, and what is written reads back."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from attacks.errors import BadInput
 from harness.config import Evaluation, dump, resolve
+from harness.environment import DEVICES
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
     asked = Evaluation(scenario=("image@linf:8/255 + text@missing",), samples="all", budget=90.0, schedule=(), limit=0.5)
     (tmp_path / "c.yaml").write_text(dump(asked))
     assert resolve(tmp_path / "c.yaml", {}) == asked
+
+
+def test_the_devices_of_a_file_are_those_there_are() -> None:
+    """They stand in two places: the configuration imports no torch, and what chooses a device lies below it."""
+    assert get_args(Evaluation.model_fields["device"].annotation) == DEVICES
 
 
 def test_flags_win(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What a number may be is said by its annotation, and every option of a registered recipe and model that is a number says it."""
 
+from inspect import Parameter
+
 import pytest
 
 from attacks.errors import BadInput
 from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, TwoOrMore, ZeroOrMore, check
-from harness.options import signature
+from harness.options import given, signature
 from harness.registry import MODALITY, names, resolve
 
 OUTSIDE = [
@@ -28,7 +30,8 @@ def test_outside_is_refused(annotation: object, value: float) -> None:
 
 @pytest.mark.parametrize(("annotation", "value"), INSIDE)
 def test_inside_is_taken(annotation: object, value: float) -> None:
-    check("option rate", value, annotation)
+    option = Parameter("rate", Parameter.KEYWORD_ONLY, default=value, annotation=annotation)
+    assert given("recipe", f"own?rate={value}", {"rate": option}) == {"rate": value}
 
 
 def test_both_ends_are_named() -> None:
