@@ -140,10 +140,11 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
 
 
 def _committed_weights(name: str, task: Task) -> Path:
-    path = checkpoint.committed(task.name, name)
+    """The weights of a registered name that travel with the package; an option at its default changes nothing."""
+    kind = options.plain(name)
+    path = checkpoint.committed(task.name, options.shortest("model", name, resolve("model", kind).target))
     if path.is_file():
         return path
-    kind = options.plain(name)
     own = [each for each in names("recipe") if kind in (each, *(f"{each}-{modality}" for modality in task.names))]
     words = ["python", "-m", "harness", "train", "--task", task.name, "--model", name, *(("--recipe", own[0]) if own else ())]
     raise BadInput(

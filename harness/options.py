@@ -49,6 +49,17 @@ def offered(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str)) and name not in bound}
 
 
+def shortest(kind: str, text: str, target: Callable[..., Any]) -> str:
+    """The name with those of its options only that are not at their defaults, in the order of the parameters.
+
+    Raises:
+        BadInput: as `given`.
+    """
+    known, said = offered(target), chosen(kind, text, target)
+    other = {name: each.replace(default=said[name]) for name, each in known.items() if said.get(name, each.default) != each.default}
+    return plain(text) + (written(other) if other else "")
+
+
 def written(known: Mapping[str, inspect.Parameter]) -> str:
     """Options at their defaults, as they are written behind a name.
 

@@ -16,7 +16,7 @@ class Batch:
     """Samples of a task.
 
     Attributes:
-        samples: the id of each sample, unique in its task.
+        samples: the id of each sample, unique in its split.
         inputs: one tensor (B, ...) per modality, and one for everything else that the task gives (see `Task.given`).
         targets: (B,) class indices (int64) or (B, ...) real values.
         groups: the group of each sample (a speaker, a site); one group if the data knows none.

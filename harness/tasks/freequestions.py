@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -54,7 +55,7 @@ def question_task(
         NoData: an image is not there.
         BadInput: an image or a grid of features cannot be used.
     """
-    kept = {split: _chosen(splits[split], MOST[split]) for split in SPLITS}
+    kept = {split: _chosen(_told_apart(splits[split]), MOST[split]) for split in SPLITS}
     if empty := [split for split in SPLITS if not kept[split]]:
         raise BadInput(f"{folder} has no questions for split {empty[0]!r}: complete its files")
     words = learnt([each.question for each in kept["train"]], VOCABULARY, POSITIONS)
@@ -97,6 +98,16 @@ def read_json(path: Path, kind: type[T]) -> T:
             raise BadInput(f"{path} is no JSON: {first['msg']}; fetch it again") from None
         at = " ".join(map(str, first["loc"])) or "its beginning"
         raise BadInput(f"{path} is not as published at {at}: {first['msg']}, got {shown(first['input'])}; fetch it again") from None
+
+
+def _told_apart(asked: Sequence[FreeQuestion]) -> list[FreeQuestion]:
+    """The questions; of one id, which sources of a file may share, those after the first with their number behind it."""
+    seen: Counter[str] = Counter()
+    apart = []
+    for each in asked:
+        seen[each.sample] += 1
+        apart.append(each if seen[each.sample] == 1 else replace(each, sample=f"{each.sample}-{seen[each.sample]}"))
+    return apart
 
 
 def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:

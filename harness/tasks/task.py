@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,9 @@ class Task:
         for split, batch in self.splits.items():
             if not len(batch):
                 raise BadInput(f"split {split!r} of task {self.name!r} is empty: give it samples")
+            sample, count = Counter(batch.samples).most_common(1)[0]
+            if count > 1:
+                raise BadInput(f"split {split!r} of task {self.name!r} has {count} samples of the id {sample!r}: give each its own")
             if sorted(batch.inputs) != sorted((*self.names, *self.given)):
                 needed = ", ".join((*self.names, *self.given))
                 raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, and needs {needed}")

@@ -94,6 +94,13 @@ def test_what_cannot_be_used_is_refused(options: dict[str, object], message: str
     assert message in str(error.value)
 
 
+def test_samples_of_one_id_are_refused_in_a_task_made_by_hand() -> None:
+    task = Task.from_arrays({"x": torch.randn(20, 3)}, torch.arange(20) % 2)
+    twice = task.splits["test"].take([0, 1, 0])
+    with pytest.raises(BadInput, match=f"split 'test' of task 'arrays' has 2 samples of the id '{twice.samples[0]}'"):
+        replace(task, splits={**task.splits, "test": twice})
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
 def test_whole_numbers_of_any_width_are_classes(dtype: torch.dtype) -> None:
     targets = (torch.arange(20) % 2).to(dtype)

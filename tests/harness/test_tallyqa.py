@@ -48,6 +48,14 @@ def test_tallyqa_is_read_and_split_by_image(root: Path) -> None:
     assert not bool(task.bounds(test)["question"].ends[1][~test.valid["question"]][:, 1:].any())
 
 
+def test_questions_of_one_id_are_told_apart(root: Path) -> None:
+    tally(root / "tallyqa")
+    path = root / "tallyqa" / "test.json"
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps([{**each, "question_id": 7 if number < 3 else each["question_id"]} for number, each in enumerate(entries)]))
+    assert tallyqa().splits["test"].samples[:4] == ("7", "7-2", "7-3", str(entries[3]["question_id"]))
+
+
 def test_complex_is_what_was_written_for_tallyqa() -> None:
     asked = Entry(1, "VG_100K/1.jpg", "How many?", 2, "amt")
     assert group(asked) == "complex"

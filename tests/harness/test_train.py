@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from harness.loading import Loaded, build_model
+from harness.loading import Loaded, build_model, load_model
 from harness.models import checkpoint
 from harness.models.fused import Fused
 from harness.models.recipe import Stage, Supervised
@@ -35,6 +35,9 @@ def test_a_model_takes_options(digits: Task) -> None:
         build_model("mmtm?gate_scal=1", digits)
     with pytest.raises(BadInput, match="gate_scale takes a number"):
         build_model("mmtm?gate_scale=wide", digits)
+    assert load_model("mmtm?gate_scale=2", digits, CPU).weights == load_model("mmtm", digits, CPU).weights
+    with pytest.raises(BadInput, match="'mmtm\\?gate_scale=1' has no weights"):
+        load_model("mmtm?gate_scale=1", digits, CPU)
 
 
 @pytest.mark.parametrize(

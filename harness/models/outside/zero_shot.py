@@ -29,8 +29,8 @@ class ZeroShot(nn.Module):
         processor: see `huggingface.adapted`.
 
     Raises:
-        BadInput: the network is of another kind, the prompts are not as many as the classes, the task is not of one
-            image, or the network's own `logits_per_image` differ.
+        BadInput: the network is of another kind, the prompts are not as many as the classes or hold ids that it does not
+            know, the task is not of one image, or the network's own `logits_per_image` differ.
     """
 
     def __init__(self, network: nn.Module, task: Task, prompts: Mapping[str, Any], processor: Any) -> None:
@@ -50,8 +50,15 @@ class ZeroShot(nn.Module):
             )
         self.network, self.modality, self.column = network.eval(), images[0], task.names.index(images[0].name)
         self.pixels = Pixels(images[0], *normalisation(processor))
-        with torch.no_grad():
-            prompt = F.normalize(_features(self._network.get_text_features(**tokens)), dim=-1)
+        try:
+            with torch.no_grad():
+                prompt = F.normalize(_features(self._network.get_text_features(**tokens)), dim=-1)
+        except IndexError:
+            ids, name = tokens["input_ids"], type(network).__name__
+            raise BadInput(
+                f"prompts hold ids from {int(ids.min())} to {int(ids.max())} in {ids.shape[1]} positions, and {name} embeds fewer: "
+                "use the network's own tokenizer"
+            ) from None
         self.register_buffer("prompt", prompt)  # persistent: part of the weights' hash
         self._refuse_other_answers(task, tokens)
 
