@@ -165,6 +165,7 @@ def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, co
         probe(training.model, model, task, device)
         best = None
         for stage in recipe.setup(model, task, training.epochs):
+            _refuse_single(training.model, model, min(stage.batch_size, len(task.splits["train"])))
             with reporting(console, f"train {training.model}, {stage.name}", stage.epochs) as reporter:
                 best = _fit_stage(model, task, recipe, stage, training.seed, device, reporter)
         score = _validation_score(recipe, task.splits["val"], device) if best is None else best
@@ -179,9 +180,9 @@ def _fit_stage(
     best, weights, stale = -1.0, copy.deepcopy(model.state_dict()), 0
     for _ in range(stage.epochs):
         model.train()
-        total = sum(_step(recipe, stage, batch) for batch in _shuffled(task.splits["train"], stage.batch_size, order, device))
+        losses = [_step(recipe, stage, batch) for batch in _shuffled(task.splits["train"], stage.batch_size, order, device)]
         model.eval()
-        loss = total / -(-len(task.splits["train"]) // stage.batch_size)
+        loss = sum(losses) / len(losses)
         if not stage.judged:
             reporter.advance(1, f"epochs, loss {loss:.3f}")
             continue
@@ -198,6 +199,11 @@ def _fit_stage(
     return best
 
 
+def _refuse_single(name: str, model: nn.Module, size: int) -> None:
+    if size == 1 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
+        raise BadInput(f"model {name!r} norms over batches, and these hold one sample: train on 2 or more, in batches of 2 or more")
+
+
 def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
     stage.optimizer.zero_grad(set_to_none=True)
     loss = recipe.step(batch, stage)
@@ -210,8 +216,10 @@ def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
 
 
 def _shuffled(split: Batch, size: int, order: torch.Generator, device: torch.device) -> Iterator[Batch]:
+    """All samples in batches, but one that is left over at the end alone: a norm over a batch has nothing to norm it by."""
     for rows in torch.randperm(len(split), generator=order).split(size):
-        yield split.take(rows).to(device)
+        if len(rows) > 1 or min(size, len(split)) == 1:
+            yield split.take(rows).to(device)
 
 
 def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:

@@ -94,6 +94,16 @@ def test_of_a_stage_that_is_not_judged_the_last_epoch_is_kept(digits: Task) -> N
     assert "validation score" in said[True,] and "validation score" not in said[False,]
 
 
+def test_a_norm_over_batches_is_given_two_samples_or_more(digits: Task) -> None:
+    """Sixty-four are a batch, and one is left over; of a single sample, or of batches of one, a sentence tells."""
+    training, quiet = Training("digits", "latent-ensemble", epochs=1), Console(file=io.StringIO())
+    left = fewer(digits, replace(training, train_samples=65))
+    fit(training, left, Supervised(), CPU, quiet)
+    for few, recipe in ((left, recipe_of("scheduled?batch_size=1")), (fewer(digits, replace(training, train_samples=1)), Supervised())):
+        with pytest.raises(BadInput, match="'latent-ensemble' norms over batches, and these hold one sample"):
+            fit(training, few, recipe, CPU, quiet)
+
+
 def test_two_runs_agree(digits: Task) -> None:
     runs = [fit(Training("digits", "only-text", epochs=1), digits, Supervised(), CPU, Console(file=io.StringIO())) for _ in range(2)]
     assert checkpoint.weight_hash(runs[0][0]) == checkpoint.weight_hash(runs[1][0])

@@ -61,17 +61,21 @@ def _places(grid: Tensor) -> Tensor:
 
 
 class Answer(nn.Module):
-    """A fusion of two glimpses of the image, or of its mean, with the question, and a classifier; takes [grid, question]."""
+    """A fusion of two glimpses of the image, or of its mean, with the question, and a classifier; takes [grid, question].
+
+    The mean is normed over the batch: an object more or less changes it by a place or two of hundreds, too little to learn from.
+    """
 
     def __init__(self, outputs: int, attention: bool) -> None:
         super().__init__()
         self.glimpse = Glimpse(GLIMPSES) if attention else None
+        self.normed = nn.Identity() if attention else nn.BatchNorm1d(CHANNELS)
         self.fuse = Mutan(GLIMPSES * CHANNELS, STATE, FUSED, RANK_WITH_ATTENTION) if attention else Mutan(CHANNELS, STATE, FUSED, RANK)
         self.classify = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(FUSED, outputs))
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
         grid, question = without_missing(features, here)
-        seen = grid.mean((2, 3)) if self.glimpse is None else self.glimpse(grid, question)
+        seen = self.normed(grid.mean((2, 3))) if self.glimpse is None else self.glimpse(grid, question)
         logits: Tensor = self.classify(self.fuse(seen, question))
         return logits
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from harness.models.counting.asked import CHANNELS, STATE
-from harness.models.counting.mutan import Glimpse, Mutan
+from harness.models.counting.mutan import Answer, Glimpse, Mutan
 
 
 def test_without_tanh_and_biases_it_is_bilinear_of_its_rank() -> None:
@@ -29,3 +29,14 @@ def test_each_glimpse_is_an_average_over_places_and_they_stand_side_by_side() ->
     one, other = ((weights[:, :, [number]] * places).sum(1) for number in (0, 1))
     torch.testing.assert_close(glimpse(grid, question), torch.cat([one, other], 1))
     assert not torch.allclose(one, other)
+
+
+def test_without_attention_the_mean_is_heard_however_little_an_object_moves_it() -> None:
+    torch.manual_seed(0)
+    answer, grid = Answer(3, attention=False), torch.zeros(64, CHANNELS, 16, 16)
+    grid[range(64), :, 0, 0] = torch.randint(5, (64, CHANNELS)).float()
+    seen: list[torch.Tensor] = []
+    answer.fuse.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    answer([grid, torch.randn(64, STATE)], torch.ones(64, 2, dtype=torch.bool))
+    assert float(grid.mean((2, 3)).std(0).max()) < 0.01
+    assert float(seen[0].detach().std(0).min()) > 0.5
