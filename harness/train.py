@@ -29,6 +29,7 @@ from harness.tasks import Batch, Task
 
 EVALUATED_AT_ONCE = 256
 SEEDS = 2**63
+LOWER = "lower the learning rate or check the inputs"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, co
             _refuse_single(training.model, model, min(stage.batch_size, len(task.splits["train"])))
             with reporting(console, f"train {training.model}, {stage.name}", stage.epochs) as reporter:
                 best = _fit_stage(model, task, recipe, stage, training.seed, device, reporter)
-        score = _validation_score(recipe, task.splits["val"], device) if best is None else best
+        score = _validation_score(model, recipe, task.splits["val"], device) if best is None else best
     return model.eval(), score
 
 
@@ -186,7 +187,7 @@ def _fit_stage(
         if not stage.judged:
             reporter.advance(1, f"epochs, loss {loss:.3f}")
             continue
-        score = _validation_score(recipe, task.splits["val"], device)
+        score = _validation_score(model, recipe, task.splits["val"], device)
         reporter.advance(1, f"epochs, loss {loss:.3f}, validation score {score:.3f}")
         stale = 0 if score > best else stale + 1
         if score > best:
@@ -206,9 +207,14 @@ def _refuse_single(name: str, model: nn.Module, size: int) -> None:
 
 def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
     stage.optimizer.zero_grad(set_to_none=True)
-    loss = recipe.step(batch, stage)
+    try:
+        loss = recipe.step(batch, stage)
+    except RuntimeError as error:
+        if "`nan`" not in str(error):
+            raise
+        raise BadInput(f"probabilities became NaN in stage {stage.name!r}: {LOWER}") from None  # torch refuses to draw by them
     if not bool(loss.isfinite()):
-        raise BadInput(f"the training loss became {loss.item()} in stage {stage.name!r}: lower the learning rate or check the inputs")
+        raise BadInput(f"the training loss became {loss.item()} in stage {stage.name!r}: {LOWER}")
     loss.backward()
     stage.optimizer.step()
     recipe.after_step(stage)
@@ -216,10 +222,11 @@ def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
 
 
 def _shuffled(split: Batch, size: int, order: torch.Generator, device: torch.device) -> Iterator[Batch]:
-    """All samples in batches, but one that is left over at the end alone: a norm over a batch has nothing to norm it by."""
-    for rows in torch.randperm(len(split), generator=order).split(size):
-        if len(rows) > 1 or min(size, len(split)) == 1:
-            yield split.take(rows).to(device)
+    """All samples in batches; to one that is left over alone comes the first: a norm over a batch has nothing to norm it by."""
+    drawn = torch.randperm(len(split), generator=order)
+    for rows in drawn.split(size):
+        alone = len(rows) == 1 < min(size, len(split))
+        yield split.take(torch.cat([rows, drawn[:1]]) if alone else rows).to(device)
 
 
 def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:
@@ -228,8 +235,18 @@ def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:
 
 
 @torch.no_grad()
-def _validation_score(recipe: Recipe, split: Batch, device: torch.device) -> float:
-    return torch.cat([recipe.validate(batch).double() for batch in _in_order(split, device)]).mean().item()
+def _validation_score(model: nn.Module, recipe: Recipe, split: Batch, device: torch.device) -> float:
+    """The mean score; an answer of NaN has none, and fails nothing that is compared with it."""
+    watched = model.register_forward_hook(_refuse_diverged)
+    try:
+        return torch.cat([recipe.validate(batch).double() for batch in _in_order(split, device)]).mean().item()
+    finally:
+        watched.remove()
+
+
+def _refuse_diverged(module: nn.Module, inputs: Any, outputs: Any) -> None:
+    if isinstance(outputs, Tensor) and not bool(outputs.isfinite().all()):
+        raise BadInput(f"training diverged, the model answers NaN or infinity: {LOWER}")
 
 
 @torch.no_grad()

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from attacks.errors import BadInput
 from attacks.region import Inputs, take
+
+OBJECT_AXES, CORNERS = 3, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +48,28 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def check_annotations(self) -> None:
+        """Refuse objects and what is asked of them that are not as said above.
+
+        Raises:
+            BadInput: they are of another shape, type or range.
+        """
+        if self.objects is None:
+            return
+        x, count = self.objects, len(self)
+        if x.ndim != OBJECT_AXES or len(x) != count or x.shape[2] <= CORNERS or not x.is_floating_point():
+            raise BadInput(f"objects have shape {tuple(x.shape)} of {x.dtype}: give real numbers ({count}, n, 4 + labels)")
+        there, labels = x[x[..., CORNERS] != -1][:, :CORNERS], x[..., CORNERS:]
+        if not bool(((there >= 0) & (there <= 1)).all()):
+            strange = float(there[~((there >= 0) & (there <= 1))][0])
+            raise BadInput(f"objects have a corner at {strange:g}: give corners as shares of the image, from 0 to 1")
+        if not bool(((labels >= -1) & (labels == labels.floor())).all()):
+            raise BadInput("objects have a label that is no whole number from 0, nor -1 for filling: number the labels")
+        if self.asked is not None and (self.asked.shape != x.shape[:2] or self.asked.dtype != torch.bool):
+            raise BadInput(
+                f"asked has shape {tuple(self.asked.shape)} of {self.asked.dtype}: give bool {tuple(x.shape[:2])}, one per object"
+            )
 
     def take(self, rows: Sequence[int] | Tensor) -> Batch:
         """The chosen rows, in the given order."""

@@ -114,10 +114,13 @@ def _cells(path: Path) -> list[Cell]:
     try:
         return [(each.findtext("name", ""), _corners(each)) for each in objects]
     except ValueError:
-        raise BadInput(f"{path} has an object whose bndbox is no four numbers: fetch it again") from None
+        raise BadInput(f"{path} has an object whose bndbox is no box of four numbers: fetch it again") from None
 
 
 def _corners(cell: ElementTree.Element) -> tuple[float, ...]:
     """Left, top, right and bottom as shares of a photograph of 640 × 480."""
     ends = zip(("xmin", "ymin", "xmax", "ymax"), (*PHOTOGRAPH, *PHOTOGRAPH), strict=True)
-    return tuple(min(1.0, float(cell.findtext(f"bndbox/{name}", "")) / size) for name, size in ends)
+    left, top, right, bottom = (float(cell.findtext(f"bndbox/{name}", "")) / size for name, size in ends)
+    if not (0 <= left <= right and 0 <= top <= bottom):
+        raise ValueError
+    return left, top, min(1.0, right), min(1.0, bottom)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -101,12 +101,15 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 
 def _told_apart(asked: Sequence[FreeQuestion]) -> list[FreeQuestion]:
-    """The questions; of one id, which sources of a file may share, those after the first with their number behind it."""
-    seen: Counter[str] = Counter()
+    """The questions; of one id, which sources of a file may share, those after the first with a number behind it."""
+    taken = {each.sample for each in asked}
+    seen: set[str] = set()
     apart = []
     for each in asked:
-        seen[each.sample] += 1
-        apart.append(each if seen[each.sample] == 1 else replace(each, sample=f"{each.sample}-{seen[each.sample]}"))
+        numbered = (f"{each.sample}-{number}" for number in count(2))
+        name = each.sample if each.sample not in seen else next(name for name in numbered if name not in taken | seen)
+        seen.add(name)
+        apart.append(replace(each, sample=name))
     return apart
 
 

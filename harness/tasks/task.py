@@ -72,6 +72,7 @@ class Task:
             for modality in self.modalities:
                 modality.check(batch.inputs[modality.name])
             self.problem.check_targets(batch.targets)
+            batch.check_annotations()
 
     @staticmethod
     def from_arrays(inputs: Mapping[str, Array], targets: Array, **options: object) -> Task:

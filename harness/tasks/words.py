@@ -99,7 +99,7 @@ def learnt(questions: Sequence[str], most: int, positions: int) -> Words:
 
 def split_words(question: str) -> list[str]:
     """Lower-case words of a free question, without punctuation."""
-    return re.findall(r"[a-z0-9']+", question.lower())
+    return re.findall(r"[\w']+", question.lower())
 
 
 def fitted(words: Words, questions: Sequence[str]) -> list[str]:

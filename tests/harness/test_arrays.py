@@ -101,6 +101,29 @@ def test_samples_of_one_id_are_refused_in_a_task_made_by_hand() -> None:
         replace(task, splits={**task.splits, "test": twice})
 
 
+OBJECT = [0.1, 0.2, 0.3, 0.4, 2.0]
+STRANGE = {
+    "objects have shape (4, 1, 4)": ([OBJECT[:4]], None),
+    "objects have a corner at 64": ([[*OBJECT[:3], 64.0, 0.0]], None),
+    "objects have a corner at nan": ([[float("nan"), *OBJECT[1:]]], None),
+    "objects have a label that is no whole number": ([[*OBJECT[:4], 0.5]], None),
+    "asked has shape (4, 2) of torch.bool: give bool (4, 1)": ([OBJECT], torch.ones(4, 2, dtype=torch.bool)),
+    "asked has shape (4, 1) of torch.float32": ([OBJECT], torch.ones(4, 1)),
+}
+
+
+@pytest.mark.parametrize("message", STRANGE)
+def test_annotations_that_cannot_be_meant_are_refused(message: str) -> None:
+    task, (objects, asked) = Task.from_arrays({"x": torch.randn(20, 3)}, torch.arange(20) % 2), STRANGE[message]
+    known = replace(
+        task.splits["test"], objects=torch.tensor([OBJECT, [-1.0] * 5]).expand(4, 2, 5), asked=torch.ones(4, 2, dtype=torch.bool)
+    )
+    assert replace(task, splits={**task.splits, "test": known}).splits["test"] is known
+    with pytest.raises(BadInput) as error:
+        replace(task, splits={**task.splits, "test": replace(known, objects=torch.tensor(objects).expand(4, 1, -1), asked=asked)})
+    assert message in str(error.value)
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
 def test_whole_numbers_of_any_width_are_classes(dtype: torch.dtype) -> None:
     targets = (torch.arange(20) % 2).to(dtype)

@@ -105,6 +105,16 @@ def annotate(name: str, times: int) -> Callable[[Path], object]:
     return lambda folder: (folder / "Annotations" / "Image_0.xml").write_text(text)
 
 
+def moved(here: str, there: str, number: int = 1) -> Callable[[Path], object]:
+    """Another corner in an annotation."""
+
+    def change(folder: Path) -> None:
+        path = folder / "Annotations" / f"Image_{number}.xml"
+        path.write_text(path.read_text().replace(here, there))
+
+    return change
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "lacks BCCD/ImageSets/Main/val.txt": lambda folder: (folder / "ImageSets" / "Main" / "val.txt").unlink(),
     "lacks BCCD/JPEGImages/Image_5.jpg": lambda folder: (folder / "JPEGImages" / "Image_5.jpg").unlink(),
@@ -113,6 +123,8 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "Image_0.xml cannot be read": lambda folder: (folder / "Annotations" / "Image_0.xml").write_text("<annotation>"),
     "names objects 'cat'; the cells of BCCD are": annotate("cat", 1),
     "has 28 cells of one type": annotate("RBC", 28),
+    "Image_1.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>nan"),
+    "Image_2.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>640", 2),
 }
 
 

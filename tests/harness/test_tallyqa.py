@@ -21,7 +21,7 @@ from harness.tasks.howmany_qa import count, howmany_qa
 from harness.tasks.pictures import read_picture
 from harness.tasks.softcounts import voted
 from harness.tasks.tallyqa import Entry, group, tallyqa
-from harness.tasks.words import UNKNOWN, fitted, learnt
+from harness.tasks.words import UNKNOWN, fitted, learnt, split_words
 from tests.picturefiles import howmany, tally
 
 
@@ -54,6 +54,14 @@ def test_questions_of_one_id_are_told_apart(root: Path) -> None:
     entries = json.loads(path.read_text())
     path.write_text(json.dumps([{**each, "question_id": 7 if number < 3 else each["question_id"]} for number, each in enumerate(entries)]))
     assert tallyqa().splits["test"].samples[:4] == ("7", "7-2", "7-3", str(entries[3]["question_id"]))
+    path.write_text(
+        json.dumps([{**each, "question_id": ("7", "7", "7-2", "8")[min(number, 3)]} for number, each in enumerate(entries[:4])])
+    )
+    assert tallyqa().splits["test"].samples == ("7", "7-3", "7-2", "8")
+
+
+def test_words_of_any_script_are_words() -> None:
+    assert split_words("Сколько людей в café, l'été?") == ["сколько", "людей", "в", "café", "l'été"]
 
 
 def test_complex_is_what_was_written_for_tallyqa() -> None:

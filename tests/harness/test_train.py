@@ -1,6 +1,7 @@
 """Training is seeded, and the committed checkpoints are what it gives."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from harness.loading import Loaded, build_model, load_model
 from harness.models import checkpoint
 from harness.models.fused import Fused
 from harness.models.recipe import Stage, Supervised
+from harness.models.scheduled import Scheduled
 from harness.registry import MODALITY, names
 from harness.tasks import Batch, Task
 from harness.train import EVALUATED_AT_ONCE, Training, _file_name, fewer, fit, recipe_of
@@ -97,11 +99,37 @@ def test_of_a_stage_that_is_not_judged_the_last_epoch_is_kept(digits: Task) -> N
 def test_a_norm_over_batches_is_given_two_samples_or_more(digits: Task) -> None:
     """Sixty-four are a batch, and one is left over; of a single sample, or of batches of one, a sentence tells."""
     training, quiet = Training("digits", "latent-ensemble", epochs=1), Console(file=io.StringIO())
-    left = fewer(digits, replace(training, train_samples=65))
-    fit(training, left, Supervised(), CPU, quiet)
+    left, recipe = fewer(digits, replace(training, train_samples=65)), Scheduled()
+    fit(training, left, recipe, CPU, quiet)
+    assert recipe.schedule.last_epoch == 2, "as many steps as the schedule was told"
+    assert recipe.schedule.get_last_lr() == [0.0]
     for few, recipe in ((left, recipe_of("scheduled?batch_size=1")), (fewer(digits, replace(training, train_samples=1)), Supervised())):
         with pytest.raises(BadInput, match="'latent-ensemble' norms over batches, and these hold one sample"):
             fit(training, few, recipe, CPU, quiet)
+
+
+def test_probabilities_of_nan_are_the_learning_rates_fault_and_other_errors_are_told_as_they_are(digits: Task) -> None:
+    class Drawing(Supervised):
+        odds = float("nan")
+
+        def step(self, batch: Batch, stage: Stage) -> Tensor:
+            torch.multinomial(torch.full((3,), self.odds), 1 if math.isnan(self.odds) else 4)
+            return super().step(batch, stage)
+
+    training = Training("digits", "only-image", epochs=1, train_samples=64)
+    recipe, few, quiet = Drawing(), fewer(digits, training), Console(file=io.StringIO())
+    with pytest.raises(BadInput, match="probabilities became NaN in stage 'supervised': lower the learning rate"):
+        fit(training, few, recipe, CPU, quiet)
+    recipe.odds = 1.0
+    with pytest.raises(RuntimeError, match="cannot sample"):
+        fit(training, few, recipe, CPU, quiet)
+
+
+@pytest.mark.parametrize("recipe", ["supervised?learning_rate=1e30", "scheduled?learning_rate=1e30&last=true"])
+def test_what_answers_nan_has_no_score(digits: Task, recipe: str) -> None:
+    training = Training("digits", "only-image", epochs=1, train_samples=64)
+    with pytest.raises(BadInput, match="training diverged, the model answers NaN or infinity: lower the learning rate"):
+        fit(training, fewer(digits, training), recipe_of(recipe), CPU, Console(file=io.StringIO()))
 
 
 def test_two_runs_agree(digits: Task) -> None:

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from harness.models.counting.asked import Fit, Places
 from harness.models.counting.regions import Pooled, Regions, overlaps
 from harness.tasks import Batch
+from harness.tasks.batch import CORNERS as CORNERS
 
-CORNERS = 4
 THERE_WEIGHT = 4.0  # few cells have an object
 SAME = 0.4  # intersection over union from which a region shows an object: proposals of small objects are some pixels off
 

@@ -53,11 +53,11 @@ class ZeroShot(nn.Module):
         try:
             with torch.no_grad():
                 prompt = F.normalize(_features(self._network.get_text_features(**tokens)), dim=-1)
-        except IndexError:
+        except (IndexError, ValueError):  # of ids, and of positions
             ids, name = tokens["input_ids"], type(network).__name__
             raise BadInput(
-                f"prompts hold ids from {int(ids.min())} to {int(ids.max())} in {ids.shape[1]} positions, and {name} embeds fewer: "
-                "use the network's own tokenizer"
+                f"prompts hold ids from {int(ids.min())} to {int(ids.max())} in {ids.shape[1]} positions, and {name} does not embed them "
+                "all: use the network's own tokenizer, and shorter prompts"
             ) from None
         self.register_buffer("prompt", prompt)  # persistent: part of the weights' hash
         self._refuse_other_answers(task, tokens)

@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_one_sentence() -> None:
         ZeroShot(clip(), task(), encoded(3), PROCESSOR)
     with pytest.raises(BadInput, match="prompts need input_ids"):
         ZeroShot(clip(), task(), {}, PROCESSOR)
-    with pytest.raises(BadInput, match=r"prompts hold ids from 1000 to 1000 in .* positions, and CLIPModel embeds fewer"):
+    with pytest.raises(BadInput, match=r"prompts hold ids from 1000 to 1000 in .* positions, and CLIPModel does not embed them all"):
         ZeroShot(clip(), task(), {key: torch.full_like(x, 1000) for key, x in prompts().items()}, PROCESSOR)
     with pytest.raises(BadInput, match="BertForSequenceClassification cannot compare images with texts"):
         ZeroShot(bert(), task(), prompts(), PROCESSOR)
