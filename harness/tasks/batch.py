@@ -61,11 +61,10 @@ class Batch:
         if x.ndim != OBJECT_AXES or len(x) != count or x.shape[2] <= CORNERS or not x.is_floating_point():
             raise BadInput(f"objects have shape {tuple(x.shape)} of {x.dtype}: give real numbers ({count}, n, 4 + labels)")
         there, labels = x[x[..., CORNERS] != -1][:, :CORNERS], x[..., CORNERS:]
-        if not bool(((there >= 0) & (there <= 1)).all()):
-            strange = float(there[~((there >= 0) & (there <= 1))][0])
-            raise BadInput(f"objects have a corner at {strange:g}: give corners as shares of the image, from 0 to 1")
-        if not bool(((labels >= -1) & (labels == labels.floor())).all()):
-            raise BadInput("objects have a label that is no whole number from 0, nor -1 for filling: number the labels")
+        if len(strange := there[~((there >= 0) & (there <= 1))]):
+            raise BadInput(f"objects have a corner at {strange[0]:g}: give corners as shares of the image, from 0 to 1")
+        if len(strange := labels[~((labels >= -1) & (labels == labels.floor()))]):
+            raise BadInput(f"objects have a label {strange[0]:g}: give whole numbers from 0, and -1 in what fills")
         if self.asked is not None and (self.asked.shape != x.shape[:2] or self.asked.dtype != torch.bool):
             raise BadInput(
                 f"asked has shape {tuple(self.asked.shape)} of {self.asked.dtype}: give bool {tuple(x.shape[:2])}, one per object"

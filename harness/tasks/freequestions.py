@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -102,14 +102,16 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 def _told_apart(asked: Sequence[FreeQuestion]) -> list[FreeQuestion]:
     """The questions; of one id, which sources of a file may share, those after the first with a number behind it."""
-    taken = {each.sample for each in asked}
-    seen: set[str] = set()
+    published = {each.sample for each in asked}
+    numbers: dict[str, Iterator[int]] = {}
     apart = []
     for each in asked:
-        numbered = (f"{each.sample}-{number}" for number in count(2))
-        name = each.sample if each.sample not in seen else next(name for name in numbered if name not in taken | seen)
-        seen.add(name)
-        apart.append(replace(each, sample=name))
+        if each.sample in numbers:
+            numbered = (f"{each.sample}-{number}" for number in numbers[each.sample])
+            apart.append(replace(each, sample=next(name for name in numbered if name not in published)))
+        else:
+            numbers[each.sample] = count(2)
+            apart.append(each)
     return apart
 
 

@@ -106,7 +106,7 @@ STRANGE = {
     "objects have shape (4, 1, 4)": ([OBJECT[:4]], None),
     "objects have a corner at 64": ([[*OBJECT[:3], 64.0, 0.0]], None),
     "objects have a corner at nan": ([[float("nan"), *OBJECT[1:]]], None),
-    "objects have a label that is no whole number": ([[*OBJECT[:4], 0.5]], None),
+    "objects have a label 0.5: give whole numbers": ([[*OBJECT[:4], 0.5]], None),
     "asked has shape (4, 2) of torch.bool: give bool (4, 1)": ([OBJECT], torch.ones(4, 2, dtype=torch.bool)),
     "asked has shape (4, 1) of torch.float32": ([OBJECT], torch.ones(4, 1)),
 }
