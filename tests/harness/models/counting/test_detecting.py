@@ -79,7 +79,9 @@ def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
     assert prepared(task, Detecting(detect=0))[1] == ["scheduled"]
     plain = Task("plain", task.modalities, task.problem, {k: replace(v, objects=None) for k, v in task.splits.items()}, given=task.given)
     assert prepared(plain, Detecting())[1] == ["scheduled"]
-    empty = replace(task, splits={name: replace(each, objects=torch.zeros(len(each), 0, 8)) for name, each in task.splits.items()})
+    empty = replace(
+        task, splits={name: replace(each, objects=torch.zeros(len(each), 0, 8), asked=None) for name, each in task.splits.items()}
+    )
     assert prepared(empty, Detecting())[1] == ["scheduled"]
     assert prepared(task, Detecting(), "image-blind")[1] == ["scheduled"]
 
