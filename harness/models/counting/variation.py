@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from harness.models.contrastive.augmentations import jittered
-from harness.models.counting.grounding import CORNERS
 from harness.models.counting.regions import BOXES
 from harness.tasks import Batch, Counting, Modality, Task
+from harness.tasks.batch import CORNERS
 
 MIRRORED = {  # axes of an image along which it may be mirrored, and the words of a question that would not be true of it any more
     3: ("left", "right"),
