@@ -17,8 +17,8 @@ UNIQUE = {"sample", "hash", "witness", "tensor"}  # columns of texts that hardly
 def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of a file's content; a byte that is not what was written is an error.
 
-    Without Arrow's threads: a process that ends right after a read is aborted by them, nearly always, whatever it had to say
-    (seen with pyarrow 26).
+    Without Arrow's threads, those that compute and those that read ahead: a process that ends right after a read is aborted by
+    them, whatever it had to say (seen with pyarrow 26). `pyarrow.parquet.read_table` reads ahead in one whatever it is told.
 
     Args:
         schema: that the file must have.
@@ -31,13 +31,8 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
         raise ValueError("other columns")
     _refuse_what_differs(content)
     recurring = [name for name in columns or () if name not in UNIQUE]  # of numbers, it is not heeded
-    table = pq.read_table(
-        io.BytesIO(content),
-        columns=columns and list(columns),
-        read_dictionary=recurring,
-        use_threads=False,
-        page_checksum_verification=True,
-    )
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=recurring, page_checksum_verification=True, pre_buffer=False)
+    table = file.read(use_threads=False, columns=columns and list(columns))
     table.validate(full=True)
     return table
 
