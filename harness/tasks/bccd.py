@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -57,15 +58,30 @@ def bccd(tolerance: int = 0) -> Task:
 
     Raises:
         NoData: a file is not there.
-        BadInput: a file is damaged or does not have the layout above.
+        BadInput: a file is damaged or does not have the layout above, or a photograph is in two splits.
     """
     modalities = (Modality("image", (3, *SIZE), "image", 0.0, 255.0, 127.5, "linf:4"), WORDS.modality())
-    splits = {split: _batch(split) for split in SPLITS}
+    splits = {split: _batch(names) for split, names in _names().items()}
     return Task("bccd", modalities, Counting(LARGEST, tolerance), splits, NOTE, ("boxes",), tuple(NAMES), blobs)
 
 
-def _batch(split: str) -> Batch:
-    names = data_path("bccd", f"BCCD/ImageSets/Main/{split}.txt").read_text().split()
+def _names() -> dict[str, list[str]]:
+    """The photographs of each split.
+
+    Raises:
+        BadInput: one is in two, so that a model would be tested on what it learnt from.
+    """
+    files = {split: data_path("bccd", f"BCCD/ImageSets/Main/{split}.txt") for split in SPLITS}
+    names = {split: file.read_text().split() for split, file in files.items()}
+    for first, second in combinations(SPLITS, 2):
+        if shared := sorted(set(names[first]) & set(names[second])):
+            raise BadInput(
+                f"{files[second]} names {shared[0]}, and so does {files[first].name}: a photograph is in one split, fetch both again"
+            )
+    return names
+
+
+def _batch(names: Sequence[str]) -> Batch:
     pictures = np.stack([read_picture(data_path("bccd", f"BCCD/JPEGImages/{name}.jpg"), SIZE) for name in names])
     cells = [_cells(data_path("bccd", f"BCCD/Annotations/{name}.xml")) for name in names]
     counts = [Counter(kind for kind, _ in each) for each in cells]

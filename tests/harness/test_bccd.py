@@ -125,6 +125,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "has 28 cells of one type": annotate("RBC", 28),
     "Image_1.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>nan"),
     "Image_2.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>640", 2),
+    "test.txt names Image_3, and so does train.txt": lambda folder: (folder / "ImageSets" / "Main" / "test.txt").write_text("Image_3\n"),
 }
 
 
