@@ -16,6 +16,7 @@ from harness.reproduce.results import CLEAN, Results
 ONE_WORD = (Tokens.name, 1)
 ON_GRID = 81
 BEYOND = 1.05
+DASHES = ("solid", "dot")  # there are ten colours
 
 
 def told(result: Results, systems: Sequence[str], page: Page) -> None:
@@ -69,7 +70,7 @@ def curves(result: Results, systems: Sequence[str], scenarios: Sequence[str]) ->
         for number, system in enumerate(systems):
             figure.add_scatter(
                 x=grid, y=_left(found[system], grid), name=system, legendgroup=system, mode="lines",
-                line={"color": qualitative.D3[number % 10]}, showlegend=column == 1, row=1, col=column,
+                line={"color": qualitative.D3[number % 10], "dash": DASHES[number // 10 % 2]}, showlegend=column == 1, row=1, col=column,
             )  # fmt: skip
         figure.update_xaxes(title="strength", range=[0, end], row=1, col=column)
     figure.update_yaxes(title="robust score", range=[0, 1.02], col=1)
