@@ -17,7 +17,7 @@ UNIQUE = {"sample", "hash", "witness", "tensor"}  # columns of texts that hardly
 def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of a file's content; a byte that is not what was written is an error.
 
-    Without Arrow's threads, those that compute and those that read ahead: a process that ends right after a read is aborted by
+    Without Arrow's threads, those that compute and those that read ahead: a process that ends right after a read may be aborted by
     them, whatever it had to say (seen with pyarrow 26). `pyarrow.parquet.read_table` reads ahead in one whatever it is told.
 
     Args:

@@ -22,7 +22,7 @@ LONGER = "batch_size=32&detect=12&epochs=24"  # what only looks at regions is ch
 DRAWN = "batch_size=32&detect=12&epochs=40"  # of counts that are drawn IRLC learns slowly: its recipe's own length
 TURNED = f"{LONGER}&mirror=true"  # what looks by a softmax learns the scenes that it is shown by heart
 JOINED = "batch_size=32&detect=12&epochs=48&mirror=true&cutmix=0.8"  # some learn mirrored scenes by heart, too
-BLURRED = "batch_size=32&detect=12&epochs=96&mirror=true&cutmix=0.9&blur=1&weight_decay=0.1"  # and from a mean of places, most of all
+BLURRED = "batch_size=32&detect=12&epochs=96&mirror=true&cutmix=0.9&blur=1&weight_decay=0.1"  # a mean of places tells counts only nearly
 PHOTOGRAPHS = "blur=1&mirror=true&middle=0.5&jitter=0.2"
 CELLS = f"learning_rate=0.003&epochs=30&batch_size=16&detect=60&{PHOTOGRAPHS}"
 JOINED_CELLS = f"learning_rate=0.004&epochs=90&batch_size=48&detect=30&{PHOTOGRAPHS}&cutmix=0.7&last=true"
