@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,12 +18,18 @@ from harness.tasks import Batch
 
 MOVIE = "MoVie"
 JOINED_MOVIE = "MoVie, joined"
+MEAN = "MUTAN, no attention"
 SCENES = "batch_size=32&detect=8&epochs=12"  # MoVie and RCN take the longest for an epoch
-LONGER = "batch_size=32&detect=12&epochs=24"  # what only looks at regions is cheap, and learns from more epochs in the same time
-DRAWN = "batch_size=32&detect=12&epochs=40"  # of counts that are drawn IRLC learns slowly: its recipe's own length
-TURNED = f"{LONGER}&mirror=true"  # what looks by a softmax learns the scenes that it is shown by heart
-JOINED = "batch_size=32&detect=12&epochs=48&mirror=true&cutmix=0.8"  # some learn mirrored scenes by heart, too
-BLURRED = "batch_size=32&detect=12&epochs=96&mirror=true&cutmix=0.9&blur=1&weight_decay=0.1"  # a mean of places tells counts only nearly
+REGIONS = "batch_size=32&detect=12"
+LONGER = f"{REGIONS}&epochs=24"  # what only looks at regions is cheap, and learns from more epochs in the same time
+OWN = {
+    "IRLC": f"{REGIONS}&epochs=40",  # of counts that are drawn it learns slowly: its recipe's own length
+    "SoftCount": LONGER,
+    "UpDown": f"{REGIONS}&epochs=48&mirror=true&cutmix=0.8",  # learns mirrored scenes by heart, too
+    "Counter": LONGER,
+    "MUTAN": f"{LONGER}&mirror=true",  # what looks by a softmax learns the scenes that it is shown by heart
+    MEAN: f"{REGIONS}&epochs=96&mirror=true&cutmix=0.9&blur=1&weight_decay=0.1",  # a mean of places tells counts only nearly
+}
 PHOTOGRAPHS = "blur=1&mirror=true&middle=0.5&jitter=0.2"
 CELLS = f"learning_rate=0.003&epochs=30&batch_size=16&detect=60&{PHOTOGRAPHS}"
 JOINED_CELLS = f"learning_rate=0.004&epochs=90&batch_size=48&detect=30&{PHOTOGRAPHS}&cutmix=0.7&last=true"
@@ -36,7 +43,7 @@ SAYS = {  # what a model shows of how it came to its count
     "UpDown": "where it looked",
     "Counter": "how much each box counts, copies removed",
     "MUTAN": "where it looked",
-    "MUTAN, no attention": NOTHING,
+    MEAN: NOTHING,
     "RCN": NOTHING,
 }
 WHY = {  # a model may count badly
@@ -45,7 +52,7 @@ WHY = {  # a model may count badly
         "MUTAN sees averages by a softmax over places, of which the share that fits has to be told (an average over what fits alone is the "
         "same of one object and of many: Zhang et al., ICLR 2018, section 3)."
     ),
-    "MUTAN, no attention": (
+    MEAN: (
         "Without attention MUTAN sees the mean of all places: how much is red, how much is round, and how much is both only where one "
         "of its 64 features says so by itself."
     ),
@@ -60,22 +67,28 @@ PUBLISHED = (
 )
 
 
-def counters(shorter: str, longer: str, irlc: str, joined: str, mutan: str, mean: str) -> tuple[System, ...]:
-    """MoVie, its rivals and the blind baselines, with the options of their recipes; IRLC and SoftCount learn by losses of their own."""
+def counters(options: str, own: Mapping[str, str] | None = None) -> tuple[System, ...]:
+    """MoVie, its rivals and the blind baselines; IRLC and SoftCount learn by losses of their own.
+
+    Args:
+        options: of the recipes.
+        own: by system, its options instead of those.
+    """
+    taken = defaultdict(lambda: options, own or {})
     return (
-        System(MOVIE, "movie", f"counting?{shorter}"),
-        System("IRLC", "irlc", f"irlc?learning_rate=0.002&{_own(irlc)}"),
-        System("SoftCount", "softcount", f"softcount?{_own(longer)}"),
-        System("UpDown", "updown", f"counting?{joined}"),
-        System("Counter", "counter", f"counting?{longer}"),
-        System("MUTAN", "mutan", f"counting?{mutan}"),
-        System("MUTAN, no attention", "mutan?attention=false", f"counting?{mean}"),
-        System("RCN", "rcn", f"counting?{shorter}"),
-        *(System(name, name, f"counting?{shorter}") for name in BLIND),
+        System(MOVIE, "movie", f"counting?{taken[MOVIE]}"),
+        System("IRLC", "irlc", f"irlc?learning_rate=0.002&{_shared(taken['IRLC'])}"),
+        System("SoftCount", "softcount", f"softcount?{_shared(taken['SoftCount'])}"),
+        System("UpDown", "updown", f"counting?{taken['UpDown']}"),
+        System("Counter", "counter", f"counting?{taken['Counter']}"),
+        System("MUTAN", "mutan", f"counting?{taken['MUTAN']}"),
+        System(MEAN, "mutan?attention=false", f"counting?{taken[MEAN]}"),
+        System("RCN", "rcn", f"counting?{taken['RCN']}"),
+        *(System(name, name, f"counting?{taken[name]}") for name in BLIND),
     )
 
 
-def _own(options: str) -> str:
+def _shared(options: str) -> str:
     """Those that the recipes of IRLC and SoftCount share with the recipe `counting`."""
     return "&".join(each for each in options.split("&") if not each.startswith(("blur", "learning_rate")))
 
@@ -298,12 +311,8 @@ def _figure(result: Results, systems: list[str], telling: Mapping[str, float]) -
 COUNTING = Study(
     "counting",
     {
-        "counting": Setting("counting", counters(SCENES, LONGER, DRAWN, JOINED, TURNED, BLURRED), Effort(samples=48)),
-        "bccd": Setting(
-            "bccd",
-            (*counters(CELLS, CELLS, CELLS, CELLS, CELLS, CELLS), System(JOINED_MOVIE, "movie", f"counting?{JOINED_CELLS}")),
-            Effort(samples=48),
-        ),
+        "counting": Setting("counting", counters(SCENES, OWN), Effort(samples=48)),
+        "bccd": Setting("bccd", (*counters(CELLS), System(JOINED_MOVIE, "movie", f"counting?{JOINED_CELLS}")), Effort(samples=48)),
     },
     told,
 )

@@ -196,11 +196,10 @@ def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> No
     simple = np.array([[group == "simple" for group in task.splits["test"].groups]] * 2, float)
     made = Whole(setting, task, {counting.MOVIE: simple, "RCN": 1 - simple})
     assert counting._gain(made, "simple", "RCN").value == 1 and counting._gain(made, "complex", "RCN").value == -1
-    options = "epochs=2", "epochs=3&blur=1&mirror=true", "epochs=4&blur=1&mirror=true", "epochs=5", "epochs=6", "epochs=7"
-    own = {system.name: system.recipe for system in counting.counters(*options)}
-    assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=4&mirror=true" and own["MoVie"] == "counting?epochs=2"
-    assert own["Counter"] == "counting?epochs=3&blur=1&mirror=true" and own["UpDown"] == "counting?epochs=5"
-    assert own["MUTAN"] == "counting?epochs=6" and own["MUTAN, no attention"] == "counting?epochs=7" and own["RCN"] == own["MoVie"]
+    turned = "epochs=3&blur=1&mirror=true"
+    own = {each.name: each.recipe for each in counting.counters("epochs=2", {"IRLC": turned, "Counter": turned})}
+    assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=3&mirror=true" and own["SoftCount"] == "softcount?epochs=2"
+    assert own["Counter"] == f"counting?{turned}" and own["MoVie"] == own[counting.MEAN] == own["image-blind"] == "counting?epochs=2"
 
 
 def counting_task() -> Task:
