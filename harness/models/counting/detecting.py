@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from attacks.errors import BadInput
 from harness.models.counting.asked import CHANNELS, Grid, counts_of, image_and_question
+from harness.models.counting.glancing import Glance
 from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
 from harness.models.counting.variation import Variation
 from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
@@ -27,11 +28,14 @@ class Detecting(Scheduled):
     The stage reads what objects are from the grid (Anderson et al., CVPR 2018). Where it is known which of them a question
     speaks of, and the model makes something of single places, it learns to tell that as well, and goes on learning it while
     it counts (Trott et al., ICLR 2018, who ground captions): from its counts alone, a model finds out late what words mean.
+    A model that sees the image's mean alone may learn to tell kinds from that (see `Glance`).
 
     Args:
         detect: epochs of that stage; none if 0, or if the training split has no annotated objects, or the model no grid.
         middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for objects of few cells.
         ground: the weight of telling which objects a question speaks of; 0 leaves it out.
+        glance: the weight of telling how many objects of each kind the mean of the grid shows, learnt before and while counting: what
+            sees no single places has nothing else to learn kinds by; 0 leaves it out.
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
             a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
         jitter, mirror, cutmix: see `Variation`.
@@ -52,9 +56,10 @@ class Detecting(Scheduled):
         jitter: Share = 0.0,
         cutmix: Share = 0.0,
         last: bool = False,
+        glance: NotNegative = 0.0,
     ) -> None:
         super().__init__(learning_rate, weight_decay, epochs, batch_size, last)
-        self.detect, self.blur, self.ground, self.middle = detect, blur, ground, middle
+        self.detect, self.blur, self.ground, self.glance, self.middle = detect, blur, ground, glance, middle
         self.mirror, self.jitter, self.cutmix = mirror, jitter, cutmix
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
@@ -67,6 +72,7 @@ class Detecting(Scheduled):
             raise BadInput(f"option blur is of counts, and task {task.name!r} asks for none: leave it out")
         self.varied = Variation(task, self.jitter, self.mirror, self.cutmix)
         self.grounding: Grounding | None = None
+        self.glancing: Glance | None = None
         self.looked = torch.empty(0)
         self.first: Stage | None = None
         train, length = task.splits["train"], self.detect if epochs is None else min(self.detect, epochs)
@@ -80,9 +86,11 @@ class Detecting(Scheduled):
         grounding = Grounding(model, self.middle).to(device)
         if self.ground and train.asked is not None and len(grounding.readers):
             self.grounding = grounding
-            self.grid.register_forward_hook(self._look)
+        if self.glance:
+            self.glancing = Glance(sizes).to(device)
+        self.grid.register_forward_hook(self._look)
         counted = super().setup(model, task, epochs)
-        moved = self.learning() if self.grounding else list(self.grid.parameters())
+        moved = self.learning() if self.grounding else [*self.grid.parameters(), *self._beside()]
         optimizer = torch.optim.AdamW([*moved, *self.head.parameters()], self.learning_rate, weight_decay=self.weight_decay)
         total = length * math.ceil(len(train) / self.batch_size)
         self.rising = LambdaLR(optimizer, lambda step: warmed(step / total))
@@ -90,8 +98,11 @@ class Detecting(Scheduled):
         return [self.first, *counted]
 
     def learning(self) -> list[nn.Parameter]:
-        """Of the model, and what grounds its questions."""
-        return [*super().learning(), *(self.grounding.parameters() if self.grounding else ())]
+        """Of the model, and of what reads its places beside it."""
+        return [*super().learning(), *self._beside()]
+
+    def _beside(self) -> list[nn.Parameter]:
+        return [parameter for part in (self.grounding, self.glancing) if part is not None for parameter in part.parameters()]
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, of the stage."""
@@ -99,7 +110,7 @@ class Detecting(Scheduled):
         rows = _complete(batch)
         if stage is not self.first:
             counted = self.counted(batch, stage)
-            return counted if self.grounding is None or rows is None else counted + self.ground * self.grounding(batch, self.looked, rows)
+            return counted if rows is None else self._and_annotated(counted, batch, rows)
         assert batch.objects is not None
         if self.grounding is None:
             self.looked = self.grid(batch.inputs[self.image])
@@ -108,8 +119,16 @@ class Detecting(Scheduled):
         if rows is None:
             nothing: Tensor = 0 * self.looked.sum()
             return nothing
-        loss: Tensor = self.head(self.looked[rows], batch.objects[rows])
-        return loss if self.grounding is None else loss + self.ground * self.grounding(batch, self.looked, rows)
+        return self._and_annotated(self.head(self.looked[rows], batch.objects[rows]), batch, rows)
+
+    def _and_annotated(self, loss: Tensor, batch: Batch, rows: Tensor | slice) -> Tensor:
+        """The loss, and those of what is learnt beside it in both stages."""
+        if self.grounding is not None:
+            loss = loss + self.ground * self.grounding(batch, self.looked, rows)
+        if self.glancing is not None:
+            assert batch.objects is not None
+            loss = loss + self.glance * self.glancing(self.looked[rows], batch.objects[rows])
+        return loss
 
     def _look(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self.looked = output

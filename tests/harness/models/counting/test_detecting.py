@@ -75,6 +75,20 @@ def test_two_stages_of_which_the_first_moves_the_grid_only_unless_questions_are_
     assert any("encoders.question" in name for name in touched) and not any("classify" in name for name in touched)
 
 
+def test_kinds_are_told_at_a_glance_before_and_while_counting_if_wanted(task: Task) -> None:
+    batch, losses = task.splits["train"].take(range(8)), {}
+    for weight in (0.0, 0.5, 1.0):
+        recipe = Detecting(glance=weight)
+        prepared(task, recipe, "mutan?attention=false")
+        assert recipe.first is not None and (recipe.glancing is None) == (weight == 0)
+        losses[weight] = [recipe.step(batch, stage).item() for stage in (recipe.first, recipe.setup(recipe.model, task, None)[-1])]
+    for none, half, whole in zip(*losses.values(), strict=True):
+        assert half > none and abs((whole - half) - (half - none)) < 0.1 * (half - none)
+    assert recipe.glancing is not None and recipe.first is not None
+    moved = {id(parameter) for group in recipe.first.optimizer.param_groups for parameter in group["params"]}
+    assert {id(parameter) for parameter in recipe.glancing.parameters()} <= moved & {id(parameter) for parameter in recipe.learning()}
+
+
 def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
     assert prepared(task, Detecting(detect=0))[1] == ["scheduled"]
     plain = Task("plain", task.modalities, task.problem, {k: replace(v, objects=None) for k, v in task.splits.items()}, given=task.given)
