@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,12 @@ def of_seeds(values: Array) -> str:
 
 
 def points(estimate: Estimate) -> str:
-    """A difference in points, bold where its interval excludes zero."""
-    text = f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
-    return f"**{text}**" if estimate.low > 0 or estimate.high < 0 else text
+    """A difference in points, bold where its interval excludes zero; then its bounds have as many digits as tell them from zero."""
+    surely = estimate.low > 0 or estimate.high < 0
+    nearest = 100 * min(abs(estimate.low), abs(estimate.high))
+    digits = next(each for each in count(1) if not surely or round(nearest, each) > 0)
+    text = f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.{digits}f}, {100 * estimate.high:+.{digits}f}]"
+    return f"**{text}**" if surely else text
 
 
 def median_strength(strengths: Array, limit: float) -> str:

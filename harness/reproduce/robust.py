@@ -31,7 +31,9 @@ def told(result: Results, systems: Sequence[str], page: Page) -> None:
     limit = result.effort.limit
     page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems])
     if any((ball.norm_name, ball.radius) == ONE_WORD for each in result.task.scenarios() for ball in each.edits):
-        page.say("Words change whole: at a strength below 1 none does, and what attacks words and another input attacks the other alone.")
+        page.say(
+            "Words (or characters) change whole: at a strength below 1 none does, and what attacks another input, too, attacks that alone."
+        )
 
 
 def scenarios_of(result: Results) -> list[str]:

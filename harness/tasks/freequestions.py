@@ -21,7 +21,7 @@ from harness.tasks.modality import Modality
 from harness.tasks.pictures import read_picture
 from harness.tasks.problem import Problem
 from harness.tasks.task import SPLITS, Task
-from harness.tasks.words import fitted, learnt
+from harness.tasks.words import fitted, learnt, split_words
 
 T = TypeVar("T")
 SIZE = (64, 64)  # height and width to which photographs are reduced
@@ -53,8 +53,10 @@ def question_task(
 
     Raises:
         NoData: an image is not there.
-        BadInput: an image or a grid of features cannot be used.
+        BadInput: a question has no word, or an image or a grid of features cannot be used.
     """
+    if wordless := [each.sample for split in SPLITS for each in splits[split] if not split_words(each.question)]:
+        raise BadInput(f"question {wordless[0]} in {folder} has no word: fetch its questions again")
     kept = {split: _chosen(_told_apart(splits[split]), MOST[split]) for split in SPLITS}
     if empty := [split for split in SPLITS if not kept[split]]:
         raise BadInput(f"{folder} has no questions for split {empty[0]!r}: complete its files")

@@ -31,7 +31,7 @@ class Entry:
     question: str
     answer: int
     data_source: str
-    issimple: bool = True
+    issimple: bool | None = None
 
 
 def tallyqa(tolerance: int = 0) -> Task:
@@ -63,12 +63,14 @@ def group(entry: Entry) -> str:
     """Whether a question is simple or complex, as the paper counts them."""
     if entry.data_source == "amt":
         return "complex"
-    return "simple" if entry.issimple else "other"
+    return "other" if entry.issimple is False else "simple"
 
 
 def _asked(half: str) -> list[FreeQuestion]:
     path = data_path("tallyqa", f"{half}.json")
     entries = read_json(path, list[Entry])
+    if unsaid := [each for each in entries if half == "test" and each.issimple is None]:
+        raise BadInput(f"{path}: question {unsaid[0].question_id} lacks issimple, by which test tells simple from complex; fetch it again")
     asked = [FreeQuestion(f"{each.question_id}", each.question, each.image, each.answer, group(each)) for each in entries]
     if strange := [each for each in asked if not 0 <= each.target <= LARGEST]:
         raise BadInput(f"{path}: question {strange[0].sample} has the answer {strange[0].target!r}, no count from 0 to {LARGEST}")

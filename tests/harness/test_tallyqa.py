@@ -60,6 +60,16 @@ def test_questions_of_one_id_are_told_apart(root: Path) -> None:
     assert tallyqa().splits["test"].samples == ("7", "7-3", "7-2", "8")
 
 
+def test_a_question_without_a_word_and_one_of_test_that_is_neither_simple_nor_complex_are_refused(root: Path) -> None:
+    tally(root / "tallyqa")
+    path = root / "tallyqa" / "test.json"
+    entries = json.loads(path.read_text())
+    for change, message in (({"question": " ?"}, "has no word"), ({"issimple": None}, "lacks issimple")):
+        path.write_text(json.dumps([*entries[:5], {**entries[5], **change}]))
+        with pytest.raises(BadInput, match=f"{entries[5]['question_id']}.* {message}.*fetch"):
+            tallyqa()
+
+
 def test_words_of_any_script_are_words() -> None:
     assert split_words("Сколько людей в café, l'été?") == ["сколько", "людей", "в", "café", "l'été"]
 

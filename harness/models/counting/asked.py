@@ -102,5 +102,8 @@ def counts_of(task: Task) -> Counting | SoftCounting:
         BadInput: its answers are no counts.
     """
     if not isinstance(task.problem, Counting | SoftCounting):
-        raise BadInput(f"a count is answered here and nothing else, but task {task.name!r} is no counting task: take movie or updown")
+        raise BadInput(
+            f"a count is answered and learnt here and nothing else, but task {task.name!r} is no counting task: "
+            "take model movie or updown, by recipe counting"
+        )
     return task.problem

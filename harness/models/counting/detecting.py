@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from harness.models.counting.asked import CHANNELS, Grid, counts_of, image_and_question
 from harness.models.counting.glancing import Glance
 from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
@@ -20,6 +20,8 @@ from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroO
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
 from harness.tasks import Batch, Counting, SoftCounting, Task
+
+LEAST_BLUR = 0.1  # a narrower blur is the truth alone, and divides by next to nothing
 
 
 class Detecting(Scheduled):
@@ -35,9 +37,10 @@ class Detecting(Scheduled):
         middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for objects of few cells.
         ground: the weight of telling which objects a question speaks of; 0 leaves it out.
         glance: the weight of telling how many objects of each kind the mean of the grid shows, learnt before and while counting: what
-            sees no single places has nothing else to learn kinds by; 0 leaves it out.
+            sees no single places has nothing else to learn kinds by; 0 leaves it out. In batches of two or more.
         blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
-            a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone.
+            a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone, else it is
+            at least 0.1.
         jitter, mirror, cutmix: see `Variation`.
         others: see `Scheduled`.
     """
@@ -66,10 +69,13 @@ class Detecting(Scheduled):
         """One stage or two; `epochs` bounds both.
 
         Raises:
-            BadInput: counts are to be blurred, and the task asks for none, or images cannot be joined (see `Variation`).
+            BadInput: counts are to be blurred where answers are none, or by too little; nothing can be told at a glance; or images
+                cannot be joined (see `Variation`).
         """
         if self.blur and not isinstance(task.problem, Counting | SoftCounting):
-            raise BadInput(f"option blur is of counts, and task {task.name!r} asks for none: leave it out")
+            raise BadInput(f"option blur is of counts, and task {task.name!r} does not answer in counts alone: leave it out")
+        if 0 < self.blur < LEAST_BLUR:
+            raise BadInput(f"option blur must be 0, for the truth alone, or at least {LEAST_BLUR}, not {shown(self.blur)}")
         self.varied = Variation(task, self.jitter, self.mirror, self.cutmix)
         self.grounding: Grounding | None = None
         self.glancing: Glance | None = None
@@ -77,11 +83,14 @@ class Detecting(Scheduled):
         self.first: Stage | None = None
         train, length = task.splits["train"], self.detect if epochs is None else min(self.detect, epochs)
         grids = [part for part in model.modules() if isinstance(part, Grid)]
-        if not length or not grids or train.objects is None or not train.objects.shape[1]:
+        objects = train.objects if train.objects is not None and train.objects.shape[1] else None
+        if self.glance:
+            self._refuse_glance(task, bool(grids), objects is not None, length)
+        if not length or not grids or objects is None:
             return super().setup(model, task, epochs)
         device = next(model.parameters()).device
         self.grid, self.image = grids[0], image_and_question(task)[0].name
-        sizes = [int(size) + 1 for size in train.objects[..., CORNERS:].flatten(0, 1).amax(0)]
+        sizes = [int(size) + 1 for size in objects[..., CORNERS:].flatten(0, 1).amax(0)]
         self.head = Detector(sizes, self.middle).to(device)
         grounding = Grounding(model, self.middle).to(device)
         if self.ground and train.asked is not None and len(grounding.readers):
@@ -96,6 +105,14 @@ class Detecting(Scheduled):
         self.rising = LambdaLR(optimizer, lambda step: warmed(step / total))
         self.first = Stage("detecting", length, optimizer, batch_size=self.batch_size, judged=False)
         return [self.first, *counted]
+
+    def _refuse_glance(self, task: Task, sees: bool, annotated: bool, length: int) -> None:
+        if not sees:
+            raise BadInput("option glance reads the grid of a model that counts, and this model has none: leave it out")
+        if not annotated:
+            raise BadInput(f"option glance counts annotated objects, and task {task.name!r} has none: leave it out")
+        if not length or min(self.batch_size, len(task.splits["train"])) == 1:
+            raise BadInput("option glance goes with detecting, in batches: take detect=1 or more, and batch_size=2 or more")
 
     def learning(self) -> list[nn.Parameter]:
         """Of the model, and of what reads its places beside it."""

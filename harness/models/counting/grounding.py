@@ -59,6 +59,8 @@ class Grounding(nn.Module):
             return THERE_WEIGHT * F.binary_cross_entropy_with_logits(logits, meant.flatten(1))
         shared, at = overlaps(self.regions.boxes[rows][..., :CORNERS], objects[..., :CORNERS].clamp_min(0))[0].max(2)
         shows, real = (shared >= SAME) & asked.gather(1, at), self.regions.real[rows]
+        if not bool(real.any()):
+            return 0 * logits.sum()  # the mean over no region would be no number
         return F.binary_cross_entropy_with_logits(logits[real], shows[real].to(logits.dtype))
 
     def _keep(self, number: int) -> Any:

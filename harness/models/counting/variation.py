@@ -53,7 +53,9 @@ class Variation:
             raise BadInput(f"options jitter, mirror and cutmix vary images, and task {self.task.name!r} has none: leave them out")
         if self.cutmix:
             counted = isinstance(self.task.problem, Counting)
-            if not counted or self._train.objects is None or self._train.asked is None:
+            if not counted:
+                raise BadInput(f"option cutmix is of counts, and task {self.task.name!r} does not answer in counts alone: leave it out")
+            if self._train.objects is None or self._train.asked is None:
                 raise BadInput(f"option cutmix counts annotated objects anew, and task {self.task.name!r} has none to count: leave it out")
 
     def __call__(self, batch: Batch) -> Batch:

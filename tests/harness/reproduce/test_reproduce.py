@@ -179,6 +179,9 @@ def test_smil_is_judged_by_the_intervals() -> None:
 def test_a_difference_is_bold_where_it_excludes_zero() -> None:
     assert points(Estimate(0.021, 0.01, 0.034)) == "**+2.1 [+1.0, +3.4]**"
     assert points(Estimate(0.021, -0.01, 0.034)) == "+2.1 [-1.0, +3.4]"
+    assert points(Estimate(0.021, 0.0002, 0.034)) == "**+2.1 [+0.02, +3.40]**", "not to be read as zero"
+    assert points(Estimate(0.021, 0.0, 0.034)) == "+2.1 [+0.0, +3.4]"
+    assert points(Estimate(-0.021, -0.034, -0.000004)) == "**-2.1 [-3.4000, -0.0004]**"
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)

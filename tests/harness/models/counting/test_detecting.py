@@ -89,6 +89,19 @@ def test_kinds_are_told_at_a_glance_before_and_while_counting_if_wanted(task: Ta
     assert {id(parameter) for parameter in recipe.glancing.parameters()} <= moved & {id(parameter) for parameter in recipe.learning()}
 
 
+def test_a_glance_that_cannot_be_is_refused(task: Task) -> None:
+    plain = replace(task, splits={name: replace(each, objects=None, asked=None) for name, each in task.splits.items()})
+    refused = {
+        "reads the grid of a model that counts": (task, "image-blind", Detecting(glance=1.0)),
+        "counts annotated objects, and task 'counting' has none": (plain, "mutan", Detecting(glance=1.0)),
+        "take detect=1 or more": (task, "mutan", Detecting(glance=1.0, detect=0)),
+        "batch_size=2 or more": (task, "mutan", Detecting(glance=1.0, batch_size=1)),
+    }
+    for message, (asked, name, recipe) in refused.items():
+        with pytest.raises(BadInput, match=f"option glance .*{message}"):
+            prepared(asked, recipe, name)
+
+
 def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
     assert prepared(task, Detecting(detect=0))[1] == ["scheduled"]
     plain = Task("plain", task.modalities, task.problem, {k: replace(v, objects=None) for k, v in task.splits.items()}, given=task.given)
@@ -151,8 +164,10 @@ def test_blurred_counts(task: Task, digits: Task) -> None:
     batch = task.splits["val"].take(range(8))
     off = recipe.model(batch.inputs, None).argmax(1) - batch.targets
     torch.testing.assert_close(recipe.validate(batch), (-(off.float() ** 2) / 2).exp(), atol=1e-6, rtol=0)
+    with pytest.raises(BadInput, match=r"option blur must be 0, for the truth alone, or at least 0.1, not 1e-20"):
+        prepared(task, Detecting(blur=1e-20))
     sharp = Detecting()
     prepared(task, sharp)
     torch.testing.assert_close(sharp.loss(outputs, targets), F.cross_entropy(outputs, targets))
-    with pytest.raises(BadInput, match="option blur is of counts, and task 'digits' asks for none: leave it out"):
+    with pytest.raises(BadInput, match="option blur is of counts, and task 'digits' does not answer in counts alone: leave it out"):
         recipe.setup(build_model("concat", digits), digits, None)

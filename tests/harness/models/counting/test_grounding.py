@@ -94,6 +94,8 @@ def test_the_last_call_is_what_is_read_and_boxes_that_fill_do_not_count(task: Ta
     torch.testing.assert_close(grounding(batch, grid), one)
     model({**batch.inputs, "question": batch.inputs["question"].flip(0)}, None)
     assert not torch.equal(grounding(batch, grid), one)
+    model({**batch.inputs, "boxes": torch.zeros(8, 24, 5)}, None)
+    assert grounding(batch, grid) == 0, "nothing is proposed"
 
 
 @pytest.mark.parametrize("name", ["question-blind", "image-blind"])

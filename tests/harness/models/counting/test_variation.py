@@ -158,7 +158,7 @@ def test_a_cut_leaves_a_quarter_at_least_and_parts_boxes_as_it_parts_pixels() ->
 
 
 def test_what_cannot_be_joined_is_refused(task: Task, digits: Task) -> None:
-    with pytest.raises(BadInput, match="task 'digits' has none to count: leave it out"):
+    with pytest.raises(BadInput, match="option cutmix is of counts, and task 'digits' does not answer in counts alone: leave it out"):
         Variation(digits, cutmix=0.5)
     grids = replace(task, modalities=(replace(task.modalities[0], kind="features"), task.modalities[1]))
     with pytest.raises(BadInput, match="vary images, and task 'counting' has none"):
