@@ -136,7 +136,9 @@ def _recipes(systems: Sequence[System]) -> str:
     taught: dict[str, list[str]] = {}
     for system in systems:
         taught.setdefault(system.recipe, []).append(system.name)
-    return "Recipes: " + "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items()) + "."
+    told = "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items())
+    more = " As they differ, which rival is above which says something of recipes, too." if len(taught) > 1 else ""
+    return f"Recipes: {told}.{more}"
 
 
 def _shown(result: Results, group: str) -> str:
