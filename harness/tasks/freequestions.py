@@ -135,7 +135,12 @@ def _images(folder: Path, names: Sequence[str], grids: bool) -> Tensor:
 def _image(folder: Path, name: str, grids: bool) -> Tensor:
     if grids:
         return grid_of(folder / "features" / name)
-    if not (path := folder / name).is_file():
+    path = folder / name
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise BadInput(f"image {shown(name)} of a question is no path: {error.strerror}; fetch its questions again") from None
+    if not there:
         raise NoData(f"{path} is not there: put the images that {folder.name} asks about into {folder}, as harness/tasks says")
     return torch.tensor(read_picture(path, SIZE))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def _read(path: Path) -> Tensor:
         if path.suffix == ".npy":
             return torch.tensor(np.load(path, allow_pickle=False))
         tensors = load_file(path)
-    except (OSError, ValueError, EOFError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, EOFError, TypeError, TokenError, SafetensorError) as error:
         raise BadInput(f"{path} cannot be read: {error}; save plain numbers with numpy.save or safetensors") from None
     if len(tensors) != 1:
         raise BadInput(f"{path} holds {len(tensors)} tensors: keep the one with the image's features")
@@ -43,6 +44,7 @@ def _read(path: Path) -> Tensor:
 
 
 def _checked(path: Path, grid: Tensor) -> Tensor:
-    if grid.ndim != 3 or grid.dtype not in (torch.float16, torch.float32, torch.float64) or not bool(grid.isfinite().all()):
+    real = grid.dtype in (torch.float16, torch.float32, torch.float64)
+    if grid.ndim != 3 or not grid.numel() or not real or not bool(grid.isfinite().all()):
         raise BadInput(f"{path} is {grid.dtype} {tuple(grid.shape)}: save finite real features (channels, height, width)")
     return grid.float()

@@ -65,6 +65,7 @@ class SoftCounting:
             raise BadInput("votes must be at least one pattern, all of one length, none without a vote")
         if targets.dtype != torch.int64 or targets.ndim != 1 or not bool(((targets >= 0) & (targets < len(self.votes))).all()):
             raise BadInput(f"targets must number patterns of votes: int64 from 0 to {len(self.votes) - 1}, one per sample")
+        self._counting.check_targets(self.truth(targets))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         share = F.normalize(self.accuracies.to(outputs.device)[targets], p=1, dim=1)

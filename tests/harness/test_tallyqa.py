@@ -108,10 +108,13 @@ def test_grids_are_plain_numbers(tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", np.full((2, 3, 4), np.nan))
     (tmp_path / "e.npy").write_bytes(b"nothing")
     (tmp_path / "f.safetensors").write_bytes(b"nothing")
+    (tmp_path / "i.npy").write_bytes(b'\x93NUMPY\x01\x00\x10\x00{"descr": junk  \n')
+    np.save(tmp_path / "j.npy", np.ones((4, 0, 3)))
     save_file({"one": torch.ones(1), "two": torch.ones(1)}, tmp_path / "g.safetensors")
-    for name, said in {"b": "cannot be read", "c": "save finite", "d": "save finite", "e": "cannot be read", "f": "cannot be read"}.items():
-        with pytest.raises(BadInput, match=said):
-            grid_of(tmp_path / name)
+    for said, names in {"cannot be read": "befi", "save finite": "cdj"}.items():
+        for name in names:
+            with pytest.raises(BadInput, match=rf"{name}\.\w+ .*{said}"):
+                grid_of(tmp_path / name)
     with pytest.raises(BadInput, match="holds 2 tensors"):
         grid_of(tmp_path / "g")
     with pytest.raises(NoData, match=r"h\.npy is not there"):
@@ -153,6 +156,9 @@ def test_soft_counts_are_judged_by_hand() -> None:
     for bad in (torch.tensor([2]), torch.tensor([-1]), torch.tensor([0.0])):
         with pytest.raises(BadInput, match="int64 from 0 to 1"):
             problem.check_targets(bad)
+    for tolerance in (-1, 3):
+        with pytest.raises(BadInput, match=f"a tolerance below it, got 3 and {tolerance}"):
+            SoftCounting(problem.votes, tolerance).check_targets(targets)
     with pytest.raises(BadInput, match="none without a vote"):
         SoftCounting(((0, 0),)).check_targets(targets)
 
@@ -186,6 +192,7 @@ BROKEN: dict[str, tuple[Callable[[], object], Callable[[Path], object]]] = {
     "at 0 question: Input should be a valid string, got None": (tallyqa, change("tallyqa/test.json", question=None)),
     "at 0 answer: Input should be a valid integer, got True": (tallyqa, change("tallyqa/test.json", answer=True)),
     "lies outside of": (tallyqa, change("tallyqa/test.json", image="../../secret.jpg")),
+    "is no path": (tallyqa, change("tallyqa/test.json", image="a" * 400)),
     "absent.jpg is not there": (tallyqa, change("tallyqa/test.json", image="VG_100K/absent.jpg")),
     "has no questions for split 'test'": (tallyqa, lambda root: (root / "tallyqa" / "test.json").write_text("[]")),
     "is not as published at train": (howmany_qa, lambda root: (root / IDS).write_text('{"train": []}')),
