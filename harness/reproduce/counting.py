@@ -137,8 +137,7 @@ def _recipes(systems: Sequence[System]) -> str:
     for system in systems:
         taught.setdefault(system.recipe, []).append(system.name)
     told = "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items())
-    more = " As they differ, which rival is above which says something of recipes, too." if len(taught) > 1 else ""
-    return f"Recipes: {told}.{more}"
+    return f"Recipes: {told}. As they differ, which rival is above which says something of recipes, too."
 
 
 def _shown(result: Results, group: str) -> str:
