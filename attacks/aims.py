@@ -6,7 +6,9 @@ For class j with margin_j < 0 at the clean input, a first-order step reaches the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,30 +38,64 @@ class Aims:
     """The nearest classes of one batch, whatever is attacked.
 
     A class's slope in one modality serves every scenario that attacks it in the same norm: the slopes found
-    for single modalities are kept, and larger scenarios cost no gradients.
+    for single modalities are kept, and larger scenarios cost no gradients. They are kept sample by sample: a model
+    that does not answer twice alike may call other samples right the next time.
     """
 
-    _duals: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    _candidates: _Kept = field(default_factory=lambda: _Kept({}))
+    _slopes: dict[tuple[str, str], _Kept] = field(default_factory=dict)
 
-    def nearest(self, objective: Objective, region: Region, wanted: int) -> tuple[Nearby | None, int]:
-        """The classes an attack should aim at, nearest first, for the same samples at every call.
+    def nearest(self, objective: Objective, region: Region, rows: Tensor, wanted: int) -> tuple[Nearby | None, Tensor]:
+        """The classes an attack should aim at, nearest first.
+
+        Args:
+            objective, region: of the whole batch.
+            rows: the samples in question, int64 (R,).
 
         Returns:
-            up to `wanted` classes, or None where the objective is no classifier; and the gradient evaluations
-            spent on each sample.
+            up to `wanted` classes of each of the rows, or None where the objective is no classifier; and the gradient
+            evaluations spent on each of them, int64 (R,).
         """
+        asked, spent = objective.take(rows), torch.zeros_like(rows)
         with torch.no_grad():
-            margins = objective(region.inputs).margins
+            margins = asked(region.take(rows).inputs).margins
         if margins is None or not wanted:
-            return None, 0
-        candidates = margins.topk(min(CANDIDATES, margins.shape[1] - 1), dim=1).indices
-        unknown = [ball for ball in region.scenario.attacked if (ball.modality, ball.norm_name) not in self._duals]
-        for ball in unknown:
-            self._duals[ball.modality, ball.norm_name] = _duals(objective, region, ball, candidates)
-        slope = torch.stack([ball.radius * self._duals[ball.modality, ball.norm_name] for ball in region.scenario.attacked]).sum(0)
+            return None, spent
+        likely = margins.topk(min(CANDIDATES, margins.shape[1] - 1), dim=1).indices
+        candidates = self._candidates.filled(rows, lambda new: likely[new])
+        slopes = []
+        for ball in region.scenario.attacked:
+            kept = self._slopes.setdefault((ball.modality, ball.norm_name), _Kept({}))
+            spent[kept.lacking(rows)] += candidates.shape[1]
+            found = partial(_duals_of, asked, region, ball, rows, candidates)
+            slopes.append(ball.radius * kept.filled(rows, found))
+        slope = torch.stack(slopes).sum(0)
         distances = -margins.gather(1, candidates) / slope.clamp_min(torch.finfo(slope.dtype).tiny)
         order = distances.argsort(dim=1, stable=True)[:, :wanted]
-        return Nearby(candidates.gather(1, order), distances.gather(1, order)), len(unknown) * candidates.shape[1]
+        return Nearby(candidates.gather(1, order), distances.gather(1, order)), spent
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A row of numbers for each sample of a batch, once it is known."""
+
+    by_row: dict[int, Tensor]
+
+    def lacking(self, rows: Tensor) -> Tensor:
+        """The places in `rows` of the samples that nothing is known of."""
+        places = [place for place, row in enumerate(rows.tolist()) if row not in self.by_row]
+        return torch.tensor(places, dtype=torch.int64, device=rows.device)
+
+    def filled(self, rows: Tensor, found: Callable[[Tensor], Tensor]) -> Tensor:
+        """The numbers of the rows (R, n), what is lacking found first."""
+        if len(new := self.lacking(rows)):
+            self.by_row.update(zip(rows[new].tolist(), found(new), strict=True))
+        return torch.stack([self.by_row[row] for row in rows.tolist()])
+
+
+def _duals_of(asked: Objective, region: Region, ball: Ball, rows: Tensor, candidates: Tensor, new: Tensor) -> Tensor:
+    """`_duals` at some places of the rows that an objective is asked about."""
+    return _duals(asked.take(new), region.take(rows[new]), ball, candidates[new])
 
 
 def _duals(objective: Objective, region: Region, ball: Ball, candidates: Tensor) -> Tensor:

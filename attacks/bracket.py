@@ -122,7 +122,7 @@ class Bracket:
         """The nearest classes of all samples, if the objective is a classifier."""
         rows = (hunt.best.strength > 0).nonzero().squeeze(1)
         wanted = -min([*self.walks, *(move.aim for move in self.moves), 0])
-        nearby, spent = hunt.aims.nearest(hunt.fast.take(rows), hunt.region.take(rows), wanted)
+        nearby, spent = hunt.aims.nearest(hunt.fast, hunt.region, rows, wanted)
         hunt.spend(rows, spent)
         if nearby is None:
             return None
