@@ -19,7 +19,6 @@ STRENGTH = 1.0  # the radii as written: what the table shows
 FEW = 0.1  # a share of samples that is not worth a flag
 NO_SLOPE = 1e-7  # relative to the margin: float32 would not see such a loss move
 TINY_CHANGE = 1e-4  # of a modality's range
-SAME_OUTPUT = 1e-5  # relative: kernels on a device may add in another order
 TOO_WIDE = 0.3
 SUMS_TO_ONE = 1e-4
 MOST = 0.5  # a share of samples that is no accident
@@ -190,15 +189,6 @@ def saturated(case: Case) -> Iterator[Flag]:
     yield Flag("saturated", share > FEW, share, found, "attacks that raise it do not move")
 
 
-def random(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples whose output differs between two identical calls."""
-    first, second = case.outputs, case.answers(case.region.inputs)
-    scale = SAME_OUTPUT * float(torch.nan_to_num(first, neginf=0.0).abs().max())
-    share = float(((first != second) & ~((first - second).abs() <= scale)).any(1).double().mean())
-    found = f"the output of {share:.0%} of the samples differs between two identical calls"
-    yield Flag("random", share > 0, share, found, "randomness hides failures")
-
-
 def quantised(case: Case) -> Iterator[Flag]:
     """Value: the largest share of samples whose output a tiny change of every value of a used modality leaves as it is."""
     inside = {ball.modality for ball in case.region.scenario.attacked if ball.has_norm}  # edits may change much at once
@@ -242,4 +232,4 @@ def probabilities(case: Case) -> Iterator[Flag]:
 
 
 ON_THE_LEDGER = (nothing_attacked, wide)
-ON_THE_MODEL = (unused, gradient, saturated, random, quantised, probabilities)
+ON_THE_MODEL = (unused, gradient, saturated, quantised, probabilities)

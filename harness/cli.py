@@ -29,7 +29,7 @@ def evaluate(
     model: Annotated[Many | None, typer.Option(help="A model under test; may be repeated. [early, concat, mean, late]")] = None,
     scenario: Annotated[Many | None, typer.Option(help="An attack, as 'image@linf:8/255 + text@missing'; may be repeated.")] = None,
     frontier: Annotated[Many | None, typer.Option(help="Two modalities, image,audio: five scenarios; may be repeated.")] = None,
-    schedule: Annotated[Many | None, typer.Option(help="Missing modalities, name:rate,rate,...; may be repeated.")] = None,
+    schedule: Annotated[Many | None, typer.Option(help="Missing modalities, name:rate,rate,... or none; may be repeated.")] = None,
     corruption: Annotated[Many | None, typer.Option(help="As 'image@noise:0,1,3,5' or 'image@noise'; may be repeated.")] = None,
     repeats: Annotated[int | None, typer.Option(help="Draws of each schedule or corruption at each level. [3]")] = None,
     search: Annotated[str | None, typer.Option(help="fast, standard, thorough or none. [standard]")] = None,

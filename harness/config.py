@@ -14,6 +14,7 @@ from attacks.search import DEFAULT_LIMIT
 from harness.yamlfile import MAX_BYTES, loaded
 
 DEFAULT_MODELS = ("early", "concat", "mean", "late")
+NO_SCHEDULE = ("none",)
 DEFAULT_SCHEDULES = ("mcar:0,0.2,0.4,0.6,0.8",)
 UNITS = {"s": 1, "m": 60, "h": 3600}
 COUNTS = {"samples": (1, ("all",)), "witnesses": (0, ("none", "all"))}  # the least number, and the words
@@ -33,7 +34,7 @@ class Evaluation(BaseModel):
         (), description="attacks; empty: each modality alone, and all together, or, with a frontier, only that"
     )
     frontier: tuple[str, ...] = Field((), description="pairs of modalities, image,audio: five scenarios of different ratio each")
-    schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,...")
+    schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,...; none: no input goes missing")
     corruption: tuple[str, ...] = Field((), description="corrupted inputs, modality@name:severity,... (0 clean to 5)")
     repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
     search: str = Field("standard", description="how hard to search for the critical strength")
@@ -86,6 +87,13 @@ class Evaluation(BaseModel):
         twice = sorted({each for each in value if value.count(each) > 1})
         if twice:
             raise ValueError(f"{twice[0]!r} is named twice: name it once")
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _none_is_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > 1 and NO_SCHEDULE[0] in value:
+            raise ValueError("'none' means that no input goes missing: leave the others out")
         return value
 
     @field_validator("samples", "witnesses", mode="before")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+from pathlib import Path
 
 import torch
 
@@ -32,6 +33,20 @@ def choose_device(wanted: str) -> torch.device:
 def device_name(device: torch.device) -> str:
     """The card by its name, or the CPU with the threads torch uses."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+
+
+def machine(device: torch.device) -> str:
+    """What decides the last bits of an answer, beside the versions of the libraries: the processor, and the GPU if there is one."""
+    kind = f"{platform.machine()}, {_processor()}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{kind}, {device_name(device)}" if device.type == "cuda" else kind
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
 
 
 def versions() -> dict[str, str]:

@@ -11,8 +11,9 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
+from harness.answering import ask
 from harness.cell import Parts, failed_rows
-from harness.conclude import conclude, describe
+from harness.conclude import conclude
 from harness.config import Evaluation
 from harness.engines import check_engine, outcomes
 from harness.environment import choose_device
@@ -24,9 +25,12 @@ from harness.gates.outputs import printed as verdicts
 from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, cells, halved, prepare
 from harness.progress import Reporter, reporting
+from harness.resuming import default_directory, taken_up
 from harness.rundir import RunDirectory
+from harness.standing import describe, standing
 from harness.status import COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.dataroot import use
+from harness.trust import joined, of_models
 
 
 def evaluate(config: Evaluation, console: Console) -> int:
@@ -45,11 +49,13 @@ def evaluate(config: Evaluation, console: Console) -> int:
     device = choose_device(config.device)
     use(config.data_root)
     task, models = load_all(config, device)
-    work = prepare(config, task, models)
-    directory = RunDirectory(config.out or f"runs/{task.name}-{work.run}{_part(config)}")
+    work = prepare(config, task, models, ask(models, task, device))
     description = describe(work, device)
-    directory.start(description)
+    directory = RunDirectory(config.out) if config.out else default_directory(work, description, _part(config))
+    work, description = taken_up(work, description, directory)
+    directory.start(description, standing(work, description).prints)
     try:
+        directory.note_trust(joined(directory.trust(), of_models(work)))
         code = _carry_out(work, directory, description, device, deadline, console)
         return code if gates is None else _gated(config, gates, directory, console, code)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
 import sys
@@ -19,10 +20,11 @@ from torch import nn
 from attacks.errors import BadInput
 from attacks.objective import preserved
 from harness import options
+from harness.livecode import model_code
 from harness.models import checkpoint
 from harness.objective import TaskObjective
 from harness.registry import Reference, code_of, names, resolve
-from harness.sources import reached
+from harness.sources import Reached, reached
 from harness.tasks import Task
 from harness.userfile import inside, is_our_own, own_packages
 
@@ -105,7 +107,8 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
         checkpoint.load(weights, module)
     module = module.to(device).eval()
     probe(text, module, task, device)
-    return Loaded(text, module, checkpoint.weight_hash(module), code_hash(with_options("model", reference)))
+    code = digest([code_hash(with_options("model", reference)), model_code(module)])
+    return Loaded(text, module, checkpoint.weight_hash(module), code)
 
 
 def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
@@ -192,10 +195,21 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
 
 
 def code_hash(reference: Reference) -> str:
-    """SHA-256 of the file a reference names and, of a user's, of all it imports from there; empty if there is none."""
+    """SHA-256 of the file a reference names and, where it is not ours, of all it imports; empty if there is no file.
+
+    Files are hashed by their content, installed packages by their version.
+    """
     if not reference.source:
         return ""
-    start, digest = Path(reference.source).resolve(), hashlib.sha256()
-    for path in [start] if is_our_own(start) else reached(start, reference.folder):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    start, found = Path(reference.source).resolve(), hashlib.sha256()
+    imported = Reached([start], {}) if is_our_own(start) else reached(start, reference.folder)
+    for path in imported.files:
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    if imported.packages:
+        found.update(json.dumps(imported.packages, sort_keys=True).encode())
+    return found.hexdigest()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a value that JSON can write."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -11,15 +11,17 @@ import pyarrow as pa
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.conclude import conclude, describe
+from harness.answering import ask
+from harness.conclude import conclude
 from harness.config import Evaluation
 from harness.environment import choose_device
 from harness.ledger import LEDGER
 from harness.neighbourhood import load_all
 from harness.permission import permitted
 from harness.plan import Work, prepare
+from harness.resuming import standing_at
 from harness.rundir import RUN_FILE, RunDirectory
-from harness.sound import differences
+from harness.standing import another, as_begun, describe, standing
 from harness.status import is_shard, of_merged
 from harness.tasks.dataroot import data_root, use
 
@@ -56,14 +58,16 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     device = choose_device(config.device)
     if data_root() is None:
         use(config.data_root)
-    work = prepare(config, *load_all(config, device))
-    if work.run != described["run"]:
-        differing = ", ".join(differences(described["identity"], work.identity))
-        raise BadInput(f"run {sources[0].url} was made otherwise than it would be now (it differs in {differing}): go back to what it was")
-    directory, description = RunDirectory(out), describe(work, device)
-    directory.start(description)
+    task, models = load_all(config, device)
+    work = prepare(config, task, models, ask(models, task, device))
+    description, first = describe(work, device), standing_at(sources[0])
+    if why := another(first, standing(work, description)):
+        raise BadInput(f"run {sources[0].url} {why}: go back to what it was")
+    work, description = as_begun(work, description, described)
+    directory = RunDirectory(out)
+    directory.start(description, first.prints)
     try:
-        failed = _gather(directory, sources)
+        failed = _gather(directory, sources, work.run)
         missing = _missing(work, directory)
         console.print(f"run {work.run} in {directory.url}: merged {', '.join(runs)}", highlight=False, soft_wrap=True, markup=False)
         return conclude(work, directory, description, device, console, of_merged(missing, len(work.chosen), failed))
@@ -73,35 +77,37 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
 
 def _one_run(sources: Sequence[RunDirectory]) -> dict[str, Any]:
     """What the first says, if the others are of the same run."""
-    first, *others = (source.describe() for source in sources)
+    first, *others = map(standing_at, sources)
     for source, other in zip(sources[1:], others, strict=True):
-        if other["run"] != first["run"]:
-            differing = ", ".join(differences(first["identity"], other["identity"]))
-            raise BadInput(
-                f"{source.url} is another run than {sources[0].url} (it differs in {differing}): only parts of one run are merged"
-            )
-    return first
+        if why := another(first, other):
+            raise BadInput(f"{source.url} and {sources[0].url} are not parts of one run: {sources[0].url} {why}")
+    return dict(first.description)
 
 
-def _gather(into: RunDirectory, sources: Sequence[RunDirectory]) -> bool:
+def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bool:
     """Put there what is not there yet; whether some of it are errors."""
     done, failed = into.done(), False
     for source in sources:
         for key in source.cells_done():
             tables, witnesses = source.cell(key)
-            kept = {name: _without(table, done) for name, table in tables.items()}
+            kept = {name: _renamed(_without(table, done), run) for name, table in tables.items()}
             if len(kept["ledger"]):
                 whole = len(kept["ledger"]) == len(tables["ledger"])
                 into.put(key if whole else _key(key, kept["ledger"]), kept, witnesses)
                 _add(done, kept["ledger"])
     for source in sources:  # what crashed in one run may be done in another
         for key, rows, why in source.failures():
-            left = _without(pa.Table.from_pylist(rows, LEDGER), done)
+            left = _renamed(_without(pa.Table.from_pylist(rows, LEDGER), done), run)
             if len(left):
                 into.add_failure(key, left.to_pylist(), why)
                 _add(done, left)
                 failed = True
     return failed
+
+
+def _renamed(table: pa.Table, run: str) -> pa.Table:
+    """The rows under the id of the whole; shards that were done on different machines differ in it."""
+    return table.set_column(table.column_names.index("run"), "run", pa.array([run] * len(table), pa.string()))
 
 
 def _pairs(table: pa.Table) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ from harness.compiled import Compiled
 from harness.models.halves import answered, encoded_still
 from harness.tasks import Task
 
+HALF = (torch.bfloat16, torch.float16)
 PAD = 8  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
 
 
@@ -52,9 +53,13 @@ class TaskObjective:
 
     def answers(self, inputs: Inputs) -> Tensor:
         """The outputs, without a look at their values: that would wait for the device."""
+        outputs = self.raw(inputs)
+        return outputs.float() if outputs.dtype in HALF else outputs
+
+    def raw(self, inputs: Inputs) -> Tensor:
+        """The same in the precision that the model answers in."""
         with torch.autocast(self.targets.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self._called(inputs)
-        return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+            return self._called(inputs)
 
     def _called(self, inputs: Inputs) -> Tensor:
         count = len(self.targets)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,15 +15,19 @@ from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search import Search
 from harness import attack
-from harness.config import RESULT_NEUTRAL, Evaluation
+from harness.answering import Answering
+from harness.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
 from harness.frontier import rays
-from harness.loading import Loaded, code_hash
+from harness.livecode import code_behind
+from harness.loading import Loaded, code_hash, digest, with_options
 from harness.registry import names as registered
 from harness.registry import resolve
 from harness.schedules import parse as parse_schedule
 from harness.sweep import Condition, each_missing
 from harness.tasks import Task
+
+HALF_NAME = 6  # digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class Work:
         identity: all that determines the results.
         scenarios: those asked for, per set of missing modalities.
         requested: those asked for, in order.
+        answering: per model, what its answers say of it.
     """
 
     run: str
@@ -48,6 +51,7 @@ class Work:
     requested: Sequence[Scenario]
     schedules: Sequence[Condition]
     search: Search
+    answering: Mapping[str, Answering]
 
     @cached_property
     def chosen(self) -> list[int]:
@@ -88,8 +92,11 @@ class Cell:
     rows: tuple[int, ...]
 
 
-def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
+def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering: Mapping[str, Answering]) -> Work:
     """Read the scenarios, schedules and corruptions against the task, and fix the run's identity.
+
+    Args:
+        answering: per model, what its answers say of it.
 
     Raises:
         BadInput: a scenario, schedule, corruption or attack does not parse or does not fit the task.
@@ -98,7 +105,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
     asked = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
     requested = list(dict.fromkeys([*asked, *frontiers]))
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
-    schedules = [parse_schedule(text, task.names) for text in config.schedule]
+    schedules = [parse_schedule(text, task.names) for text in config.schedule if config.schedule != NO_SCHEDULE]
     corruptions = corruption.parse_all(config.corruption, task)
     attacks = attack.parse_all(config.attack, task, [each for group in groups.values() for each in closure(group)])
     identity: dict[str, Any] = {
@@ -106,20 +113,46 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded]) -> Work:
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
         "data": task.data_hash,
         "task definition": task.definition_hash,
+        "task code": code_hash(with_options("task", config.task)),
+        "problem": code_behind(task.problem),
         "weights": {model.name: model.weights for model in models},
         "code": {model.name: model.code for model in models},
         "scenarios": [str(scenario) for scenario in requested],
+        "search": code_hash(resolve("search", config.search)),
+        "schedules": {str(each): code_hash(resolve("schedule", str(each).partition("(")[0])) for each in schedules},
         "attacks": {text: code_hash(attack.reference(text)) for text in config.attack},
         "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
+        "answers": {name: each.fingerprint.digest for name, each in answering.items()},
     }
-    if any(ball.edit.shared for scenario in requested for ball in scenario.edits):
-        identity["batch size"] = config.batch_size  # such an edit is made for the whole batch
-        if config.shard is not None:
-            raise BadInput(f"--shard {config.shard}: an edit that a whole batch shares depends on which samples are in it: run it whole")
-    run = _digest(identity)[:12]
+    identity |= _batch_size(config, requested, answering)
     search = InTurn((search_of(config.search), *attacks))
-    conditions: list[Condition] = [*each_missing(task), *schedules, *corruptions]
-    return Work(run, identity, task, models, config, list(groups.values()), requested, conditions, search)
+    conditions: list[Condition] = [*([] if config.schedule == NO_SCHEDULE else each_missing(task)), *schedules, *corruptions]
+    return Work(_name(identity), identity, task, models, config, list(groups.values()), requested, conditions, search, answering)
+
+
+def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]) -> dict[str, int]:
+    """Where results depend on which samples are computed together, how many these are belongs to the identity.
+
+    Raises:
+        BadInput: only a part of the samples is to be done, and an edit is made for a whole batch.
+    """
+    shared = any(ball.edit.shared for scenario in requested for ball in scenario.edits)
+    if shared and config.shard is not None:
+        raise BadInput(f"--shard {config.shard}: an edit that a whole batch shares depends on which samples are in it: run it whole")
+    return {} if not shared and all(each.steadiness.holds for each in answering.values()) else {"batch size": config.batch_size}
+
+
+def _name(identity: Mapping[str, Any]) -> str:
+    """A run's id: half of it says what was asked for and of which code and weights, half what the models answered.
+
+    On another machine answers differ in their last bits; `harness.resuming` then compares them.
+    """
+    return asked_for(identity) + digest(identity["answers"])[:HALF_NAME]
+
+
+def asked_for(identity: Mapping[str, Any]) -> str:
+    """The half of the id that is the same on every machine."""
+    return digest({key: value for key, value in identity.items() if key != "answers"})[:HALF_NAME]
 
 
 def checked(text: str, task: Task) -> Scenario:
@@ -168,8 +201,4 @@ def halved(work: Work, cell: Cell) -> list[Cell]:
 
 def _cell(work: Work, model: Loaded, rows: Sequence[int]) -> Cell:
     names = work.task.splits["test"].samples
-    return Cell(_digest([work.run, model.name, [names[row] for row in rows]])[:16], model, tuple(rows))
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return Cell(digest([work.run, model.name, [names[row] for row in rows]])[:16], model, tuple(rows))

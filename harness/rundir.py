@@ -19,6 +19,7 @@ from torch import Tensor
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
+from harness.fingerprint import Fingerprint, packed, unpacked
 from harness.ledger import LEDGER
 from harness.parquet import decoded, encoded
 from harness.sound import description_faults, differences, row_faults, trusted
@@ -27,6 +28,7 @@ from harness.storage import Storage
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
 TRUST_FILE = "trust.json"
+FINGERPRINTS_FILE = "fingerprints.safetensors"
 GATES_FILE = "gates.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
@@ -40,8 +42,11 @@ class RunDirectory:
         self._storage = Storage(url)
         self.files, self.root = self._storage.files, self._storage.root
 
-    def start(self, description: Mapping[str, Any]) -> None:
+    def start(self, description: Mapping[str, Any], prints: Mapping[str, Fingerprint]) -> None:
         """Claim the directory for a run, or take up the run that is in it; see `release`.
+
+        Args:
+            prints: the fingerprints of the models.
 
         Raises:
             BadInput: it holds something else, or a run of another configuration, cannot be written, or another process
@@ -54,10 +59,12 @@ class RunDirectory:
             self._refuse_another(self.describe(), description)
         elif self._storage.exists("ledger"):
             raise BadInput(f"--out {self.url} holds the tables of a run but no {RUN_FILE}: put that back, or name a new directory")
-        elif self._storage.holds_something():
+        elif self._storage.holds_something({FINGERPRINTS_FILE}):
             raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
         self._storage.claim()
         try:
+            if not self._storage.exists(RUN_FILE) or not self._storage.exists(FINGERPRINTS_FILE):
+                self._storage.write(FINGERPRINTS_FILE, packed(prints))
             self.note(description)
             self._drop_orphans()
         except BadInput:
@@ -87,6 +94,17 @@ class RunDirectory:
         if fault := description_faults(described):
             raise BadInput(f"run {self.url} cannot be read: its {RUN_FILE} has no usable {fault}; run its command again")
         return described
+
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        """What each model answered when the run began; nothing where that is lost."""
+        try:
+            return unpacked(self._storage.read(FINGERPRINTS_FILE))
+        except (OSError, ValueError):
+            return {}
+
+    def folders(self, start: str) -> list[str]:
+        """The folders here whose names begin so."""
+        return self._storage.folders(start)
 
     def note(self, description: Mapping[str, Any]) -> None:
         """Write `run.json`."""

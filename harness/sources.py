@@ -3,29 +3,76 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import importlib.metadata
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 INSTALLED = ("site-packages", "dist-packages")
 
 
-def reached(start: Path, folder: Path | None = None) -> list[Path]:
-    """A file of Python and every file it imports from its own side, also lazily, in a stable order.
+@dataclass(frozen=True)
+class Reached:
+    """What a file of code imports, also lazily.
+
+    Attributes:
+        files: itself and those that belong to no installed package, wherever on the path they lie, in a stable order.
+        packages: the installed packages, by the name they are imported by, and their versions.
+    """
+
+    files: Sequence[Path]
+    packages: Mapping[str, str]
+
+
+def reached(start: Path, folder: Path | None = None) -> Reached:
+    """A file of Python and all that it imports; the standard library belongs to the version of Python.
 
     Args:
-        folder: where its top-level imports are looked up; the folder of its outermost package if None.
-            Of an installed package, only its own modules are followed.
+        folder: where its top-level imports are looked up first; the folder of its outermost package if None.
+            Then the path is searched. Of an installed package that is the start, its own modules are followed.
     """
     root = folder or _above_packages(start)
-    own = start.relative_to(root).parts[0] if set(root.parts) & set(INSTALLED) else None
-    found: set[Path] = set()
-    left = [start]
+    own = start.relative_to(root).parts[0].removesuffix(".py") if _is_installed(root) else None
+    found: dict[Path, None] = {}
+    packages: dict[str, str] = {}
+    left = [(start, root)]
     while left:
-        path = left.pop()
-        if path not in found:
-            found.add(path)
-            left += [each for parts in _imported(path, root) if own in (None, parts[0]) for each in _files(root, parts)]
-    return sorted(found)
+        path, root = left.pop()
+        if path in found:
+            continue
+        found[path] = None
+        for parts in _imported(path, root):
+            place = _place(root, parts)
+            if place is not None and (not _is_installed(place) or parts[0] == own):
+                left += [(each, place) for each in _files(place, parts)]
+            elif parts[0] not in sys.stdlib_module_names:
+                packages[parts[0]] = _version(parts[0])
+    return Reached(sorted(found), dict(sorted(packages.items())))
+
+
+def _place(root: Path, parts: tuple[str, ...]) -> Path | None:
+    """The first folder, that of the importing file before those of the path, that has the module or package."""
+    places = [root, *(Path(entry or ".") for entry in sys.path)]
+    return next((place for place in places if parts and _files(place, parts[:1])), None)
+
+
+def _is_installed(place: Path) -> bool:
+    return bool(set(place.parts) & set(INSTALLED)) or place.resolve() == Path(ast.__file__).resolve().parent
+
+
+@cache
+def _version(package: str) -> str:
+    """The version of what is imported by a name; empty where nothing installed has it."""
+    names = _distributions().get(package, ())
+    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
 
 
 def _above_packages(path: Path) -> Path:
@@ -51,8 +98,14 @@ def _imported(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
             yield from ((*base, alias.name) for alias in node.names)
 
 
+@cache
+def _suffixes() -> tuple[str, ...]:
+    return (".py", *EXTENSION_SUFFIXES)
+
+
 def _files(root: Path, parts: tuple[str, ...]) -> list[Path]:
-    """The module of that name under the root, and its packages."""
+    """The module of that name under the root, and its packages; a folder without ``__init__.py`` is a package, too."""
     stems = [root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
-    places = [place for stem in stems for place in (stem.parent / f"{stem.name}.py", stem / "__init__.py")]
+    places = [stem.parent / f"{stem.name}{suffix}" for stem in stems for suffix in _suffixes()]
+    places += [stem / "__init__.py" for stem in stems]
     return [place for place in places if place.is_file()]

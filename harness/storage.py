@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -64,11 +64,21 @@ class Storage:
         found = (each.rsplit("/", 1)[-1] for each in self.files.ls(path, detail=False))
         return sorted(name for name in found if name.endswith(suffix))
 
-    def holds_something(self) -> bool:
-        """Anything but what a killed run left of a file it was writing, or its lock."""
+    def folders(self, start: str) -> list[str]:
+        """The folders whose names begin so, sorted; none where nothing can be read."""
+        try:
+            found = self.files.ls(self.root, detail=True)
+        except OSError:
+            return []
+        names = (each["name"].rstrip("/").rsplit("/", 1)[-1] for each in found if each["type"] == "directory")
+        return sorted(name for name in names if name.startswith(start))
+
+    def holds_something(self, left: Collection[str]) -> bool:
+        """Anything but what a killed run left of a file it was writing, or its lock, or these files."""
         if not self.files.exists(self.root):
             return False
-        return any(not path.endswith((PARTIAL, f"/{LOCK}")) for path in self.files.ls(self.root, detail=False))
+        own = (PARTIAL, *(f"/{name}" for name in (LOCK, *left)))
+        return any(not path.endswith(own) for path in self.files.ls(self.root, detail=False))
 
     def exists(self, name: str) -> bool:
         return bool(self.files.exists(f"{self.root}/{name}"))

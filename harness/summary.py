@@ -16,7 +16,7 @@ from harness import measures
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
 from harness.status import COMPLETE, onwards
-from harness.trust import flag_lines, flagged
+from harness.trust import doubted, flag_lines, flagged
 
 CAVEAT = (
     "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "
@@ -45,7 +45,7 @@ class Summary:
 
     def cells(self, condition: str, shares: dict[str, Share]) -> list[str]:
         """A row of the table, model by model."""
-        marks = {model: MARK if (condition, model) in self.flagged else "" for model in self.models}
+        marks = {model: MARK if doubted(self.flagged, condition, model) else "" for model in self.models}
         return [f"{shares[model]}{marks[model]}" if model in shares else "-" for model in self.models]
 
 

@@ -30,7 +30,8 @@ READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # col
 SAMPLES = 32  # checked of each model and scenario, at most
 INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
 UNCHECKED = "unchecked"
-OF_THE_SEARCH = {*(check.__name__ for check in INSIDE_BALLS), "gradient", "saturated", "random", "quantised", UNCHECKED}
+EVERY = "every number"  # in a scenario's place: what is flagged of a model, whatever is done to its inputs
+OF_THE_SEARCH = {*(check.__name__ for check in INSIDE_BALLS), "gradient", "saturated", "quantised", UNCHECKED}
 
 Flags = dict[str, dict[str, Any]]
 """Per flag: whether it is raised, its value, and one line that says why."""
@@ -161,8 +162,23 @@ def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:
     return {examiner.model.name: examiner.examine() for examiner in examiners if examiner.scenarios}
 
 
+def of_models(work: Work) -> Trust:
+    """Per model, what its answers say of every number of it."""
+    return {name: {EVERY: {flag.name: _as_row(flag) for flag in each.steadiness.flags}} for name, each in work.answering.items()}
+
+
+def joined(first: Trust, second: Trust) -> Trust:
+    """The flags of both; what both know, as the second has it."""
+    return {model: {**first.get(model, {}), **second.get(model, {})} for model in dict.fromkeys([*first, *second])}
+
+
+def doubted(flags: frozenset[tuple[str, str]], condition: str, model: str) -> bool:
+    """Whether a number of a model may be wrong, under a scenario or anything else that is done to its inputs."""
+    return (condition, model) in flags or (EVERY, model) in flags
+
+
 def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
-    """The (scenario, model) pairs whose number may be wrong."""
+    """The (scenario, model) pairs whose number may be wrong; `EVERY` in a scenario's place stands for all of a model's."""
     return frozenset((scenario, model) for model, scenario, name, _ in _raised(trust) if name not in INFORMATIVE)
 
 

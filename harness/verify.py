@@ -13,13 +13,16 @@ from attacks.expectation import judged
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
+from harness.answering import ask
 from harness.ledger import witness_hashes
 from harness.loading import Loaded
 from harness.neighbourhood import load_all
 from harness.objective import TaskObjective
 from harness.permission import permitted
-from harness.plan import kept_rows
+from harness.plan import kept_rows, prepare
+from harness.resuming import standing_at
 from harness.rundir import RunDirectory
+from harness.standing import another_model, describe, standing
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, use
 
@@ -60,11 +63,9 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
             f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
             "its witnesses cannot be re-checked"
         )
-    for model in loaded:
-        if model.weights != identity["weights"].get(model.name):
-            raise BadInput(
-                f"model {model.name!r} has other weights than when run {directory.url} was made: its witnesses cannot be re-checked"
-            )
+    work = prepare(config, task, loaded, ask(loaded, task, CPU))
+    if why := another_model(standing_at(directory), standing(work, describe(work, CPU)), ["weights"]):
+        raise BadInput(f"run {directory.url} {why}: its witnesses cannot be re-checked")
     models = {model.name: model for model in loaded}
     names = task.splits["test"].samples
     kept = {names[row] for row in kept_rows(config, names)}

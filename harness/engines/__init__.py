@@ -51,4 +51,4 @@ def outcomes(
     workers = min(work.config.workers, max(1, len(left)))
     if workers == 1:
         return serially(work, left, device, progress, deadline)
-    return in_processes(work, left, workers, progress, deadline)
+    return in_processes(work, left, workers, device, progress, deadline)

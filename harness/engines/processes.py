@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+import torch
+
 from harness.cell import Parts, Progress
 from harness.engines.outcome import Failed, Outcome
-from harness.engines.worker import Sent, asked, gradients, ready, received, worked
+from harness.engines.worker import Sent, asked, begun, gradients, ready, received, worked
 from harness.plan import Cell, Work
 
 
-def in_processes(work: Work, left: deque[Cell], workers: int, progress: Progress, deadline: float | None) -> Iterator[tuple[Cell, Outcome]]:
+def in_processes(
+    work: Work, left: deque[Cell], workers: int, device: torch.device, progress: Progress, deadline: float | None
+) -> Iterator[tuple[Cell, Outcome]]:
     """Do so many cells at a time, each in a process with its share of the cores; see `serially`.
 
     A process that dies takes its cell with it once: what was under way is done again alone, and what kills its process
     again is an error.
     """
-    pool, under_way, finished = _pool(work, workers), dict[Future[Sent], Cell](), False
+    pool, under_way, finished = _pool(work, workers, device), dict[Future[Sent], Cell](), False
     try:
         while left or under_way:
             broken = False
@@ -46,16 +50,16 @@ def in_processes(work: Work, left: deque[Cell], workers: int, progress: Progress
                 suspects, under_way = list(under_way.values()), {}
                 for cell in suspects:
                     pool.shutdown(wait=False, cancel_futures=True)
-                    pool = _pool(work, 1)
+                    pool = _pool(work, 1, device)
                     yield cell, _alone(pool, cell)
                 pool.shutdown(wait=False, cancel_futures=True)
-                pool = _pool(work, workers)
+                pool = _pool(work, workers, device)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _pool(work: Work, workers: int) -> ProcessPoolExecutor:
-    start = work.config.model_dump(mode="json"), work.run, max(1, (os.cpu_count() or 1) // workers)
+def _pool(work: Work, workers: int, device: torch.device) -> ProcessPoolExecutor:
+    start = begun(work, device), max(1, (os.cpu_count() or 1) // workers)
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=ready, initargs=start)
 
 

@@ -21,7 +21,7 @@ import torch
 from attacks.errors import BadInput
 from harness.cell import Parts, Progress
 from harness.engines.outcome import Failed, Outcome
-from harness.engines.worker import Sent, asked, gradients, ready, received, worked
+from harness.engines.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
 from harness.plan import Cell, Work
 from harness.tasks.dataroot import VARIABLE
 
@@ -52,7 +52,7 @@ def library() -> Any:
 class Worker:
     """In a process of Ray: stands where the driver stands, and does one cell after the other."""
 
-    def load(self, folder: str, path: list[str], data_root: str | None, config: dict[str, object], run: str) -> None:
+    def load(self, folder: str, path: list[str], data_root: str | None, start: Begun) -> None:
         """Load what is tested, as the driver did.
 
         Raises:
@@ -64,7 +64,7 @@ class Worker:
         os.chdir(folder)
         sys.path += [entry for entry in path if entry not in sys.path]
         os.environ.update({} if data_root is None else {VARIABLE: data_root})
-        ready(config, run, 1)
+        ready(start, 1)
 
     def work(self, model: str, key: str, rows: tuple[int, ...], seconds: float | None) -> Sent:
         return worked(model, key, rows, seconds)
@@ -91,7 +91,7 @@ def on_ray(
 
         def begin(deaths: int = 0) -> None:
             slot = _Slot(actors.remote(), deaths=deaths)
-            calls[slot.actor.load.remote(*_standing(work))] = slot
+            calls[slot.actor.load.remote(*_standing(work, device))] = slot
 
         for _ in range(min(_room(ray, wanted), len(left))):
             begin()
@@ -129,8 +129,8 @@ def on_ray(
                 yield cell, outcome
 
 
-def _standing(work: Work) -> tuple[str, list[str], str | None, dict[str, Any], str]:
-    return str(Path.cwd()), sys.path, os.environ.get(VARIABLE), work.config.model_dump(mode="json"), work.run
+def _standing(work: Work, device: torch.device) -> tuple[str, list[str], str | None, Begun]:
+    return str(Path.cwd()), sys.path, os.environ.get(VARIABLE), begun(work, device)
 
 
 def _room(ray: Any, wanted: str) -> int:

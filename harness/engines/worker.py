@@ -6,36 +6,110 @@ A model never travels: each worker loads it from its reference, once.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
+from attacks.errors import BadInput
+from harness.answering import Answering, Steadiness
 from harness.cell import Parts
 from harness.config import Evaluation
 from harness.engines.outcome import Failed, Outcome, carried_out
 from harness.environment import choose_device
+from harness.fingerprint import fingerprint, packed, unpacked
+from harness.loading import Loaded
 from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, prepare
+from harness.standing import Standing, another, another_model, as_begun, describe, standing
 
 Asked = tuple[str, str, tuple[int, ...], float | None]
 """To a worker: a cell's model by name, its key and its rows, and the seconds left of the budget."""
 Sent = tuple[Outcome, bytes]
 """From a worker: an outcome without its witnesses, and these as safetensors."""
 
-_HERE: list[tuple[Work, torch.device]] = []
+
+@dataclass(frozen=True)
+class Begun:
+    """What a worker is told of a run.
+
+    Attributes:
+        config: its configuration.
+        description: what `run.json` says.
+        prints: the fingerprints of its models.
+        steadiness: of the same.
+    """
+
+    config: dict[str, Any]
+    description: dict[str, Any]
+    prints: bytes
+    steadiness: dict[str, Steadiness]
+
+    @property
+    def answering(self) -> dict[str, Answering]:
+        return {name: Answering(each, self.steadiness[name]) for name, each in unpacked(self.prints).items()}
 
 
-def ready(config: dict[str, object], run: str, threads: int) -> None:
-    """Load the task and the models, once for each process; the data root is in the environment."""
+def begun(work: Work, device: torch.device) -> Begun:
+    """What to tell the workers of a run."""
+    prints = {name: each.fingerprint for name, each in work.answering.items()}
+    steady = {name: each.steadiness for name, each in work.answering.items()}
+    return Begun(work.config.model_dump(mode="json"), describe(work, device), packed(prints), steady)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Where a worker works: what it has loaded, and the models that it knows to be those of the run."""
+
+    work: Work
+    device: torch.device
+    run: Standing
+    known: set[str] = field(default_factory=set)
+
+    def model(self, name: str) -> Loaded:
+        """A model, once it is known to answer as the driver's does; the first cell of it asks.
+
+        Raises:
+            BadInput: it does not.
+        """
+        loaded = next(each for each in self.work.models if each.name == name)
+        if name not in self.known:
+            now = Standing(describe(self.work, self.device), {name: fingerprint(loaded.module, self.work.task, self.device)})
+            _refuse(another_model(self.run, now, ()))
+            self.known.add(name)
+        return loaded
+
+
+_HERE: list[_Bench | BadInput] = []
+
+
+def ready(start: Begun, threads: int) -> None:
+    """Load the task and the models, once for each process; the data root is in the environment.
+
+    What cannot be loaded, or is not what the run began with, is said when the first cell is asked for: where a process
+    starts, nobody listens.
+    """
     torch.set_num_threads(threads)
-    evaluation = Evaluation.model_validate(config)
+    try:
+        _HERE[:] = [_loaded(start)]
+    except BadInput as error:
+        _HERE[:] = [error]
+
+
+def _loaded(start: Begun) -> _Bench:
+    evaluation = Evaluation.model_validate(start.config)
     device = choose_device(evaluation.device)
-    work = prepare(evaluation, *load_all(evaluation, device))
-    if work.run != run:
-        raise RuntimeError("the task or a model is not what it was when the run began: a file changed under it")
-    _HERE[:] = [(work, device)]
+    work = prepare(evaluation, *load_all(evaluation, device), start.answering)
+    run, description = Standing(start.description, unpacked(start.prints)), describe(work, device)
+    _refuse(another(run, standing(work, description)))
+    return _Bench(as_begun(work, description, start.description)[0], device, run)
+
+
+def _refuse(why: str) -> None:
+    if why:
+        raise BadInput(f"the run {why} than a worker loads: a file changed under it, or differs on that machine")
 
 
 def asked(cell: Cell, deadline: float | None) -> Asked:
@@ -45,8 +119,10 @@ def asked(cell: Cell, deadline: float | None) -> Asked:
 
 def worked(model: str, key: str, rows: tuple[int, ...], seconds: float | None) -> Sent:
     """Do a cell, in the process that is `ready`."""
-    work, device = _HERE[0]
-    loaded = next(each for each in work.models if each.name == model)
+    bench = _HERE[0]
+    if isinstance(bench, BadInput):
+        raise bench
+    work, device, loaded = bench.work, bench.device, bench.model(model)
     deadline = None if seconds is None else time.monotonic() + seconds
     outcome = carried_out(work, Cell(key, loaded, rows), device, lambda samples, gradients: None, deadline)
     if isinstance(outcome, Failed) or not outcome.witnesses:

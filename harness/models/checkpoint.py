@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from attacks.errors import BadInput
 from harness.files import write_whole
@@ -74,9 +74,9 @@ def load(path: Path, model: nn.Module) -> None:
 
 
 def weight_hash(model: nn.Module) -> str:
-    """SHA-256 over all parameters and persistent buffers, by name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    """SHA-256 over all parameters and buffers by name, those among them that no checkpoint holds."""
+    digest, held = hashlib.sha256(), {**model.state_dict(), **dict(model.named_buffers())}
+    for name, value in sorted((name, value) for name, value in held.items() if isinstance(value, Tensor)):
         plain = value.detach().cpu().contiguous()
         digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -128,7 +128,7 @@ def _searched(task: Task) -> None:
     model = Tiny(task.problem.width)
     probe("tiny", model, task, CPU)
     config = Evaluation(task="toy", model=("tiny",), search="fast", samples="all", repeats=1, limit=2.0, witnesses="none")
-    work = prepare(config, task, [Loaded("tiny", model, "", "")])
+    work = prepare(config, task, [Loaded("tiny", model, "", "")], {})
     for cell in cells(work):
         try:
             parts = run_cell(work, cell, CPU, lambda samples, gradients: None, None)

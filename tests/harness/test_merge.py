@@ -68,7 +68,7 @@ def test_more_shards_than_samples_leave_some_empty(monkeypatch: pytest.MonkeyPat
 
 
 REFUSED = {
-    ("whole", "part", "other"): "other is another run than part (it differs in seed): only parts of one run are merged",
+    ("whole", "part", "other"): "other and part are not parts of one run: part is of another configuration (it differs in seed)",
     ("part", "part"): "that is one of the runs to merge",
     ("other", "part"): "--out other holds a run of another configuration (it differs in seed)",
     ("whole", "nothing"): "nothing is not a run",
@@ -87,7 +87,7 @@ def test_what_cannot_be_merged_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
         assert said in capsys.readouterr().err
     Path("mine.py").write_text(Path("mine.py").read_text().replace("0.3", "0.4"))
     assert merged(monkeypatch, "whole", "part") == 2
-    assert "run part was made otherwise than it would be now (it differs in code)" in capsys.readouterr().err
+    assert "run part began with another model 'mine.py:build' (other code; it answers 9 of 12 samples" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("here")

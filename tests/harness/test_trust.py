@@ -86,7 +86,8 @@ def evaluate(monkeypatch: pytest.MonkeyPatch, model: str, *scenarios: str, flags
 
 def raised(model: str, scenario: str) -> set[str]:
     """The flags of `trust.json` that are raised."""
-    flags = json.loads((Path(model) / "trust.json").read_text())[f"my.py:{model}"][scenario]
+    found = json.loads((Path(model) / "trust.json").read_text())[f"my.py:{model}"]
+    flags = found["every number"] | found[scenario]
     assert all(set(flag) == {"raised", "value", "why"} and "\n" not in flag["why"] for flag in flags.values())
     return {name for name, flag in flags.items() if flag["raised"]}
 
@@ -161,7 +162,8 @@ def test_what_the_model_does_not_use_is_said_without_a_mark(
 
 def test_no_trust(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate(monkeypatch, "build", IMAGE, flags=("--no-trust",)) == 0
-    assert not (toy / "build" / "trust.json").exists()
+    (flags,) = json.loads((toy / "build" / "trust.json").read_text()).values()
+    assert set(flags) == {"every number"}, "whether a model answers alike is asked of every model"
 
 
 def test_a_resumed_run_is_checked_again(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +199,8 @@ def test_a_small_device_checks_fewer_samples(toy: Path, monkeypatch: pytest.Monk
 def test_counted_edits_are_checked_where_that_has_a_meaning(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--samples", "40", "--model", "late", "--search", "fast", "--schedule", "mcar:0", "--scenario", "text@tokens:1"]
     assert run(monkeypatch, "evaluate", *arguments, "--out", "run") == 0
-    (flags,) = json.loads((elsewhere / "run" / "trust.json").read_text())["late"].values()
-    assert {"gradient", "random", "nothing-attacked"} <= set(flags)
+    _, flags = json.loads((elsewhere / "run" / "trust.json").read_text())["late"].values()
+    assert {"gradient", "quantised", "nothing-attacked"} <= set(flags)
     assert "unchecked" not in flags and "blackbox" not in flags
     assert not any(flag["raised"] for name, flag in flags.items() if name != "wide")
 

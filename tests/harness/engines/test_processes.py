@@ -17,6 +17,8 @@ import torch
 from pathlib import Path
 from harness.tasks import Task
 
+UNASKED, ASKED = 33, 28  # rows of the test split that no fingerprint holds, and that every one does
+
 class Linear(torch.nn.Module):
     def forward(self, inputs, present=None):
         evidence = inputs["a"].mean(1) + 0.3 * inputs["b"].mean(1)
@@ -41,6 +43,11 @@ class Raises(Linear):
             raise ZeroDivisionError("a fault of the model")
         return super().forward(inputs, present)
 
+class Reads(Linear):
+    def forward(self, inputs, present=None):
+        return super().forward(inputs, present) * (1 if os.getpid() == int(os.environ["DRIVER"]) else -1)
+
+def reads(task): return Reads()
 def build(task): return Linear()
 def dies(task): return Dies()
 def dies_once(task): return DiesOnce()
@@ -48,12 +55,12 @@ def raises(task): return Raises()
 
 def task():
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(40, 4, generator=generator), torch.randn(40, 3, generator=generator)
-    a[33, 0] = 99
-    labels = torch.arange(40) % 2
-    return Task.from_arrays({"a": a, "b": b}, labels, splits=["train"] * 20 + ["val"] * 8 + ["test"] * 12)
+    a, b = torch.randn(60, 4, generator=generator), torch.randn(60, 3, generator=generator)
+    a[int(os.environ.get("DEADLY", UNASKED)), 0] = 99
+    labels = torch.arange(60) % 2
+    return Task.from_arrays({"a": a, "b": b}, labels, splits=["train"] * 20 + ["val"] * 8 + ["test"] * 32)
 """
-COMMAND = ["evaluate", "--task", "mine.py:task", "--search", "fast", "--samples", "all", "--batch-size", "4", "--no-trust"]
+COMMAND = ["evaluate", "--task", "mine.py:task", "--search", "fast", "--samples", "12", "--batch-size", "4", "--no-trust"]
 
 
 @pytest.fixture
@@ -96,6 +103,22 @@ def test_what_kills_its_process_every_time_is_an_error_of_its_cell(here: Path, m
     assert 0 < len(failed) <= 4 and {row["model"] for row in found if row["status"] == "error"} == {"mine.py:dies"}
     assert len({row["sample"] for row in found if row["model"] == "mine.py:dies"}) == 12
     assert "its process was killed, twice" in next((here / "two" / "errors").iterdir()).read_text()
+
+
+def test_a_model_that_cannot_be_asked_in_a_process_costs_its_own_cells_only(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample that kills it is among those that every worker asks a model about first."""
+    monkeypatch.setenv("DEADLY", "28")
+    assert run(monkeypatch, "--model", "mine.py:dies", "--model", "mine.py:build", "--out", "two", "--workers", "2") == 5
+    states = {(row["model"], row["status"]) for row in rows("two")}
+    assert states == {("mine.py:dies", "error"), ("mine.py:build", "ok")}
+
+
+def test_a_file_that_changes_under_a_run_is_noticed_by_its_workers(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that reads a file when it is asked: the driver's answers are of another file than the workers'."""
+    assert run(monkeypatch, "--model", "mine.py:reads", "--out", "two", "--workers", "2") == 2
+    assert "the run began with another model 'mine.py:reads' (it answers 16 of 16 samples" in capsys.readouterr().err
 
 
 def test_a_model_that_raises_in_a_process_is_told_with_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,140 @@
+"""A hash of the code behind an object as it is now: in a file, in a notebook, or made by other code.
+
+The hash of a file does not see a class that was redefined in a notebook, nor a constant that was changed from outside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.sources import INSTALLED
+from harness.userfile import is_our_own
+
+PLAIN = (str, bytes, int, float, complex, type(None), type(...))
+FUNCTIONS = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, cached_property, partial)
+
+
+def code_behind(*things: Any) -> str:
+    """SHA-256 of the code of functions, of classes and of the classes of objects, with the globals and closures it refers to.
+
+    What is installed, and what is ours, stands for itself by name: its version is known elsewhere.
+    """
+    digest, seen = hashlib.sha256(), set[int]()
+    for part in (each for thing in things for each in _parts(thing, seen)):
+        digest.update(f"{len(part)} ".encode() + part)
+    return digest.hexdigest()
+
+
+def model_code(module: nn.Module) -> str:
+    """The same of a model: the classes of all its modules, and the functions it holds."""
+    classes = sorted({type(each) for each in module.modules()}, key=lambda kind: (kind.__module__, kind.__qualname__))
+    held = [value for each in module.modules() for _, value in sorted(vars(each).items()) if isinstance(value, FUNCTIONS)]
+    return code_behind(*classes, *held)
+
+
+def _parts(thing: Any, seen: set[int]) -> Iterator[bytes]:
+    """What tells a thing from another, piece by piece."""
+    if isinstance(thing, PLAIN):
+        yield f"{type(thing).__name__} {thing!r}".encode()
+        return
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    if isinstance(thing, Tensor | np.ndarray):
+        yield from _numbers(thing)
+    elif isinstance(thing, FUNCTIONS):
+        yield from _function(thing, seen)
+    elif isinstance(thing, type):
+        yield from _class(thing, seen)
+    elif isinstance(thing, dict):
+        yield from (part for key, value in thing.items() for part in (*_parts(key, seen), *_parts(value, seen)))
+    elif isinstance(thing, list | tuple | frozenset | set):
+        ordered = sorted(thing, key=repr) if isinstance(thing, frozenset | set) else thing
+        yield from (part for value in ordered for part in _parts(value, seen))
+    elif isinstance(thing, nn.Module):
+        yield from (part for each in thing.modules() for part in _parts(type(each), seen))
+        yield from (part for value in thing.state_dict().values() for part in _parts(value, seen))
+    elif not isinstance(thing, types.ModuleType | types.BuiltinFunctionType):
+        yield from _parts(type(thing), seen)
+
+
+def _numbers(values: Tensor | np.ndarray[Any, Any]) -> Iterator[bytes]:
+    plain = values.detach().cpu() if isinstance(values, Tensor) else values
+    yield f"{plain.dtype} {tuple(plain.shape)}".encode()
+    if isinstance(plain, Tensor):
+        yield plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() and not plain.is_sparse else b""
+    elif plain.dtype != object:
+        yield np.ascontiguousarray(plain).tobytes()
+
+
+def _function(thing: Any, seen: set[int]) -> Iterator[bytes]:
+    """Also what wraps a function."""
+    if isinstance(thing, partial):
+        yield from _parts([thing.func, *thing.args, *thing.keywords.values()], seen)
+        return
+    for name in ("__func__", "func", "fget", "fset", "__wrapped__"):
+        if isinstance(inside := getattr(thing, name, None), FUNCTIONS):
+            yield from _parts(inside, seen)
+    if isinstance(thing, types.FunctionType) and _is_theirs(thing):
+        yield from _code(thing.__code__, seen)
+        yield from _parts([thing.__defaults__, thing.__kwdefaults__, *_enclosed(thing)], seen)
+        names = sorted(set(_names(thing.__code__)) & thing.__globals__.keys())
+        yield from (part for name in names for part in (name.encode(), *_parts(thing.__globals__[name], seen)))
+
+
+def _enclosed(function: types.FunctionType) -> list[Any]:
+    """What a function holds of the functions around it; a cell may still be empty."""
+    cells = function.__closure__ or ()
+    return [inspect.getclosurevars(function).nonlocals.get(name) for name in function.__code__.co_freevars] if cells else []
+
+
+def _code(code: types.CodeType, seen: set[int]) -> Iterator[bytes]:
+    yield code.co_code
+    yield repr(code.co_names + code.co_varnames).encode()
+    for constant in code.co_consts:
+        yield from _code(constant, seen) if isinstance(constant, types.CodeType) else _parts(constant, seen)
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+HOUSEKEEPING = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__", "__static_attributes__"}
+
+
+def _class(kind: type, seen: set[int]) -> Iterator[bytes]:
+    yield kind.__qualname__.encode()
+    if not _is_theirs(kind):
+        return
+    yield from _parts(list(kind.__bases__), seen)
+    for name, value in sorted(vars(kind).items()):
+        if name not in HOUSEKEEPING and not name.startswith("_abc_") and isinstance(value, (*FUNCTIONS, *PLAIN, Tensor, np.ndarray, type)):
+            yield name.encode()
+            yield from _parts(value, seen)
+
+
+def _is_theirs(thing: Any) -> bool:
+    """Whether a function or class is a user's: neither ours, nor installed, nor of Python itself."""
+    name = getattr(thing, "__module__", None) or ""
+    module = sys.modules.get(name)
+    code = getattr(thing, "__code__", None)
+    file = code.co_filename if code is not None else getattr(module, "__file__", None)
+    if name.split(".")[0] in sys.stdlib_module_names and name != "__main__":
+        return False
+    if file is None or not Path(file).is_file():
+        return name.split(".")[0] != "builtins" and not (file or "").startswith("<frozen")
+    return not is_our_own(Path(file)) and not set(Path(file).parts) & set(INSTALLED)

@@ -1,0 +1,50 @@
+"""Which directory an evaluation goes on in, or begins in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attacks.errors import BadInput
+from harness.plan import Work, asked_for
+from harness.rundir import RUN_FILE, RunDirectory
+from harness.standing import Standing, another, as_begun, standing
+
+
+def standing_at(directory: RunDirectory) -> Standing:
+    """Of a run on disk."""
+    return Standing(directory.describe(), directory.fingerprints())
+
+
+def taken_up(work: Work, description: dict[str, Any], directory: RunDirectory) -> tuple[Work, dict[str, Any]]:
+    """The work under the id of the run that is there, if it is this one; as it is where there is none.
+
+    Raises:
+        BadInput: the directory holds another run.
+    """
+    if not directory.files.exists(f"{directory.root}/{RUN_FILE}"):
+        return work, description
+    here = standing_at(directory)
+    if why := another(here, standing(work, description)):
+        raise BadInput(f"the run at --out {directory.url} {why}: name a new directory")
+    return as_begun(work, description, here.description)
+
+
+def default_directory(work: Work, description: dict[str, Any], part: str) -> RunDirectory:
+    """Of an evaluation that names none: the run that it goes on with, or a new one.
+
+    Args:
+        part: what ends the name of a shard's directory.
+    """
+    now, stem = standing(work, description), f"{work.task.name}-{asked_for(work.identity)}"
+    for name in RunDirectory("runs").folders(stem):
+        directory = RunDirectory(f"runs/{name}")
+        if name.partition(stem)[2][len(work.run) - len(asked_for(work.identity)) :] == part and _goes_on(directory, now):
+            return directory
+    return RunDirectory(f"runs/{work.task.name}-{work.run}{part}")
+
+
+def _goes_on(directory: RunDirectory, now: Standing) -> bool:
+    try:
+        return not another(standing_at(directory), now)
+    except BadInput:
+        return False

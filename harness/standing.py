@@ -1,0 +1,124 @@
+"""What a run is made of, and whether an evaluation is the one that a run began with.
+
+A run goes on only with the models, the task and the code that it began with.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from attacks.expectation import STORED
+from harness.environment import device_name, git_commit, machine, versions
+from harness.fingerprint import POINTS, SAMPLES, Fingerprint
+from harness.plan import Work
+from harness.sound import differences
+from harness.status import RUNNING
+
+OF_MODELS = {"weights", "code", "answers"}  # keys of an identity that hold something for each model
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """What a run, or an evaluation that is about to be one, is made of.
+
+    Attributes:
+        description: what `run.json` says: identity, versions, machine and device among it.
+        prints: the fingerprints by model; of a damaged run some may be missing.
+    """
+
+    description: Mapping[str, Any]
+    prints: Mapping[str, Fingerprint]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return dict(self.description["identity"])
+
+    def computes_like(self, other: Standing) -> bool:
+        """Whether both compute with the same libraries on the same kind of machine, so that bits can be compared."""
+        keys = ("versions", "machine")
+        return all(self.description.get(key) == other.description.get(key) for key in keys)
+
+
+def standing(work: Work, description: Mapping[str, Any]) -> Standing:
+    """Of what is about to be done."""
+    return Standing(description, {name: each.fingerprint for name, each in work.answering.items()})
+
+
+def another(here: Standing, now: Standing) -> str:
+    """Why what is there now is not what a run began with, in words that follow its name; empty where it is."""
+    mine, theirs = here.identity, now.identity
+    keys = [key for key in differences(mine, theirs) if key != "answers"] if mine != theirs else []
+    if set(keys) - OF_MODELS:
+        return f"is of another configuration (it differs in {', '.join(keys)})"
+    return another_model(here, now, keys)
+
+
+def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
+    """The same of the models alone, in these keys of the identity (weights, code) and in their answers."""
+    for model, found in now.prints.items():
+        changed = [key for key in keys if here.identity.get(key, {}).get(model) != now.identity[key].get(model)]
+        if why := _differs(model, changed, here, found, now):
+            return why
+    return ""
+
+
+def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint, now: Standing) -> str:
+    began = here.prints.get(model)
+    if began is None and here.identity.get("answers", {}).get(model) == found.digest:
+        began = found  # of a run whose fingerprints are lost, their hash is left
+    if began is None:
+        return _changed(model, changed, "" if changed else "its fingerprint is lost, so nothing tells")
+    samples, points = began.differing(found, here.computes_like(now))
+    if not changed and not samples and not points:
+        return ""
+    count = f"it answers {samples} of {_size(began)} samples and {points} of {POINTS} random points differently"
+    return _changed(model, changed, count)
+
+
+def _size(found: Fingerprint) -> int:
+    return min([SAMPLES, *(len(x) for name, x in found.answers.items() if name != "range")])
+
+
+def _changed(model: str, changed: list[str], count: str) -> str:
+    reasons = "; ".join(each for each in (f"other {' and '.join(changed)}" if changed else "", count) if each)
+    return f"began with another model {model!r} ({reasons})"
+
+
+def as_begun(work: Work, description: dict[str, Any], begun: Mapping[str, Any]) -> tuple[Work, dict[str, Any]]:
+    """The work, and its description, under the id and the identity of the run that it goes on with."""
+    own = {"run": begun["run"], "identity": begun["identity"]}
+    return replace(work, run=begun["run"], identity=dict(begun["identity"])), {**description, **own}
+
+
+def remarks(work: Work) -> list[str]:
+    """What to say of attacks whose numbers mean something else than the reader may think."""
+    balls = sorted({ball for scenario in work.requested for ball in scenario.attacked})
+    texts = [ball for ball in balls if ball.has_norm and work.task.modality(ball.modality).kind == "text"]
+    drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
+    shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
+    said = [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
+    said += [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
+    said += [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"] if shared else []
+    return said
+
+
+def describe(work: Work, device: torch.device) -> dict[str, Any]:
+    """What `run.json` says of a run that begins."""
+    return {
+        "run": work.run,
+        "status": RUNNING,
+        "identity": work.identity,
+        "config": work.config.model_dump(mode="json"),
+        "modalities": list(work.task.names),
+        "note": "; ".join(note for note in (work.task.note, *remarks(work)) if note),
+        "device": device_name(device),
+        "machine": machine(device),
+        "versions": versions(),
+        "git_commit": git_commit(),
+        "command": sys.argv[1:],
+    }
