@@ -6,7 +6,7 @@ upper bound found by attack, with the witness that proves it; it is not a certif
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -126,6 +126,7 @@ def search_all(
     samples: Sequence[str] | None = None,
     seed: int = 0,
     limit: float = DEFAULT_LIMIT,
+    on_error: Callable[[Scenario, BaseException], None] | None = None,
 ) -> Iterator[tuple[Scenario, Found]]:
     """Search scenarios that miss the same modalities, and all their sub-scenarios, from small to large.
 
@@ -135,6 +136,8 @@ def search_all(
 
     Args:
         samples: names of the samples, to key randomness on; row numbers if absent.
+        on_error: called with a scenario whose search raised, and with each scenario above it, which is left out too;
+            it may raise again. Where it is absent, the exception ends the search.
 
     Yields:
         each scenario with what was found, sub-scenarios included, every one after all below it.
@@ -146,16 +149,26 @@ def search_all(
     if not limit > 0:
         raise BadInput(f"limit {limit}: the largest strength searched must be positive")
     done: dict[Scenario, Found] = {}
+    failed: dict[Scenario, BaseException] = {}
     aims = Aims()
     for scenario in closure(scenarios):
         below = scenario.below()
-        singles = [done[smaller] for smaller in below if len(smaller.attacked) == 1]
-        region = Region.of(inputs, bounds, scenario)
-        hunt = Hunt(judged(objective, region, names, seed), region, names, seed, limit, aims, singles)
-        _hand_up(hunt, {smaller: done[smaller] for smaller in below})
-        if scenario.attacked:
-            algorithm(hunt)
-        _hand_up(hunt, {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below})
+        try:
+            if broken := [failed[smaller] for smaller in below if smaller in failed]:
+                raise broken[0]
+            singles = [done[smaller] for smaller in below if len(smaller.attacked) == 1]
+            region = Region.of(inputs, bounds, scenario)
+            hunt = Hunt(judged(objective, region, names, seed), region, names, seed, limit, aims, singles)
+            _hand_up(hunt, {smaller: done[smaller] for smaller in below})
+            if scenario.attacked:
+                algorithm(hunt)
+            _hand_up(hunt, {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below})
+        except (Exception, SystemExit) as error:
+            if on_error is None:
+                raise
+            on_error(scenario, error)
+            failed[scenario] = error
+            continue
         done[scenario] = hunt.best
         yield scenario, hunt.best
 

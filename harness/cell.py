@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from attacks.errors import BadInput, ModelBroke
 from attacks.expectation import Expectation, judged
 from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search import Found, search_all
 from harness.compiled import compiled
-from harness.ledger import LEDGER, found_rows, scenario_columns
+from harness.ledger import LEDGER, error_rows, found_rows
 from harness.objective import TaskObjective
 from harness.plan import Cell, Work
 from harness.sweep import SWEEP, sweep_rows
@@ -45,16 +48,35 @@ Progress = Callable[[int, int], None]
 """Told how many scenario-samples are done, and how many gradient evaluations they took."""
 
 
+class TooSlow(Exception):
+    """A cell has had its time; it is an error, and the rest goes on."""
+
+
 class OutOfTime(Exception):
     """The budget is spent; the cell is given up and done again when the run is resumed."""
 
 
 @dataclass(eq=False)
 class Parts:
-    """What a cell adds to the run: rows per table, and the witnesses to keep."""
+    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows are errors."""
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
     witnesses: Inputs = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+    def failed(self, condition: object, error: BaseException) -> None:
+        """Note why the rows of a condition are errors.
+
+        Raises:
+            the error, where it is not the condition's: no memory, no time, or input that no part of the run can use.
+        """
+        if (
+            out_of_memory(error)
+            or isinstance(error, TooSlow | OutOfTime)
+            or (isinstance(error, BadInput) and not isinstance(error, ModelBroke))
+        ):
+            raise error
+        self.errors.append(f"{condition}:\n{''.join(traceback.format_exception(error))}")
 
 
 def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, deadline: float | None) -> Parts:
@@ -75,12 +97,12 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
             outputs = TaskObjective(module, task, batch.targets, everything, {}).outputs(batch.inputs)
         scores = task.problem.score(outputs, batch.targets).double().tolist()
         parts.rows["samples"] += _sample_rows(batch, task.problem.predictions(outputs), scores)
-        parts.rows["sweep"] += sweep_rows(module, task, batch, work.schedules, config.repeats, config.seed)
+        parts.rows["sweep"] += sweep_rows(module, task, batch, work.schedules, config.repeats, config.seed, parts.failed)
         _search(work, module, batch, everything, parts, progress, deadline)
     clean = dict(zip(batch.samples, scores, strict=True))
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
     for name, rows in parts.rows.items():
-        full = [{**shared, "clean_score": clean[row["sample"]], **row} for row in rows]
+        full = [{**row, **shared, "clean_score": clean[row["sample"]]} for row in rows]
         parts.rows[name] = [{key: row[key] for key in SCHEMAS[name].names} for row in full]
     return parts
 
@@ -96,17 +118,28 @@ def _search(
         objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin)
         steps = search_all(
             work.search, objective, batch.inputs, task.bounds(batch), group,
-            samples=batch.samples, seed=work.config.seed, limit=work.config.limit,
+            samples=batch.samples, seed=work.config.seed, limit=work.config.limit, on_error=partial(_error, parts, batch, progress),
         )  # fmt: skip
         for scenario, found in steps:
-            with torch.no_grad():
-                predictions = task.problem.predictions(_answers(work, objective, batch, scenario, found.witness))
+            try:
+                with torch.no_grad():
+                    predictions = task.problem.predictions(_answers(work, objective, batch, scenario, found.witness))
+            except (Exception, SystemExit) as error:
+                _error(parts, batch, progress, scenario, error)
+                continue
             rows = found_rows(scenario, found, predictions)
             parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, rows, strict=True)]
             parts.witnesses |= _kept(work, batch, scenario, found)
             progress(len(batch), int(found.gradients.sum()))
             if deadline is not None and time.monotonic() > deadline:
                 raise OutOfTime
+
+
+def _error(parts: Parts, batch: Batch, progress: Progress, scenario: Scenario, error: BaseException) -> None:
+    """A scenario whose search raised costs its own rows."""
+    parts.failed(scenario, error)
+    parts.rows["ledger"] += error_rows(scenario, batch.samples)
+    progress(len(batch), 0)
 
 
 def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scenario, witness: Inputs) -> Tensor:
@@ -144,14 +177,10 @@ def _kept(work: Work, batch: Batch, scenario: Scenario, found: Found) -> Inputs:
 
 def failed_rows(work: Work, cell: Cell) -> list[dict[str, Any]]:
     """The ledger of a cell that crashed: one row per sample and scenario, status ``error``, no number."""
-    shared = {"run": work.run, "task": work.task.name, "model": cell.model.name, "status": "error"}
+    shared = {"run": work.run, "task": work.task.name, "model": cell.model.name, "seed": work.config.seed}
     samples = [work.task.splits["test"].samples[row] for row in cell.rows]
-    return [
-        {**dict.fromkeys(LEDGER.names), **shared, **scenario_columns(scenario), "sample": sample, "seed": work.config.seed}
-        for group in work.scenarios
-        for scenario in closure(group)
-        for sample in samples
-    ]
+    scenarios = [scenario for group in work.scenarios for scenario in closure(group)]
+    return [{**row, **shared} for scenario in scenarios for row in error_rows(scenario, samples)]
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import torch
 from rich.console import Console
 
+from attacks.errors import plain
 from harness.attributions import attribute, key_of
 from harness.plan import Work
 from harness.progress import reporting
@@ -33,5 +35,11 @@ def _attribute(work: Work, directory: RunDirectory, device: torch.device, consol
     ledger = directory.table("ledger", READ)
     with reporting(console, "attributions", len(work.models)) as reporter:
         for model in work.models:
-            directory.add_attributions(key_of(model), attribute(work, model, ledger, device))
+            key = key_of(model)
+            try:
+                directory.add_attributions(key, attribute(work, model, ledger, device))
+            except (Exception, SystemExit) as error:  # a model that raises on some condition loses these, and nothing else
+                directory.add_error(f"{key}-attributions", traceback.format_exc())
+                why = plain(f"{type(error).__name__}: {error}")
+                console.print(f"{model.name} has no attributions ({why}); the run's errors/ folder says more", soft_wrap=True, markup=False)
             reporter.advance(1, f"models, {model.name}")

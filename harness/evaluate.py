@@ -73,6 +73,8 @@ def _carry_out(
     console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False)
     with reporting(console, "evaluate", total) as reporter:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
+    if status == COMPLETE and directory.has_errors():  # of a cell that was done before
+        status = FAILED
     if config.shard is not None and status != STOPPED:
         status = of_shard(config.shard, status == FAILED)
     return conclude(work, directory, description, device, console, status)
@@ -119,6 +121,7 @@ class _Runner:
         for cell, outcome in outcomes(self.work, waiting, self.device, self._progress, self.deadline):
             if isinstance(outcome, Parts):
                 self.directory.add(cell.key, outcome)
+                self.failed = self.failed or bool(outcome.errors)
             elif outcome.time:
                 return STOPPED
             elif outcome.memory and len(cell.rows) > 1:

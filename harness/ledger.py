@@ -58,6 +58,12 @@ def found_rows(scenario: Scenario, found: Found, predictions: Tensor) -> list[di
     ]
 
 
+def error_rows(scenario: Scenario, samples: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a scenario that could not be searched, one per sample: no number."""
+    nothing = dict.fromkeys(LEDGER.names)
+    return [{**nothing, **scenario_columns(scenario), "sample": sample, "status": "error"} for sample in samples]
+
+
 def scenario_columns(scenario: Scenario) -> dict[str, str]:
     """How a scenario is written in the ledger."""
     return {

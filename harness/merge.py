@@ -86,23 +86,22 @@ def _one_run(sources: Sequence[RunDirectory]) -> dict[str, Any]:
 
 def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bool:
     """Put there what is not there yet; whether some of it are errors."""
-    done, failed = into.done(), False
-    for source in sources:
-        for key in source.cells_done():
-            tables, witnesses = source.cell(key)
-            kept = {name: _renamed(_without(table, done), run) for name, table in tables.items()}
-            if len(kept["ledger"]):
-                whole = len(kept["ledger"]) == len(tables["ledger"])
-                into.put(key if whole else _key(key, kept["ledger"]), kept, witnesses)
-                _add(done, kept["ledger"])
+    done = into.done()
+    cells = [(source, key, source.errors_of(key)) for source in sources for key in source.cells_done()]
+    for source, key, errors in sorted(cells, key=lambda each: bool(each[2])):  # what is an error in one may be whole in another
+        tables, witnesses = source.cell(key)
+        kept = {name: _renamed(_without(table, done), run) for name, table in tables.items()}
+        if len(kept["ledger"]):
+            whole = len(kept["ledger"]) == len(tables["ledger"])
+            into.put(key if whole else _key(key, kept["ledger"]), kept, witnesses, errors)
+            _add(done, kept["ledger"])
     for source in sources:  # what crashed in one run may be done in another
         for key, rows, why in source.failures():
             left = _renamed(_without(pa.Table.from_pylist(rows, LEDGER), done), run)
             if len(left):
                 into.add_failure(key, left.to_pylist(), why)
                 _add(done, left)
-                failed = True
-    return failed
+    return into.has_errors()
 
 
 def _renamed(table: pa.Table, run: str) -> pa.Table:

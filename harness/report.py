@@ -27,10 +27,11 @@ table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .9rem .25rem 0;
 th {{ border-bottom: 1px solid #999; }} .section td {{ font-weight: 600; padding-top: .8rem; }} .note {{ color: #555; }}
 .panels {{ display: flex; flex-wrap: wrap; }}
 </style></head><body><h1>{title}</h1>{table}{notes}{robust}
-<h2>Average case: fraction missing against score</h2><div class="panels">{missing}</div>{corrupted}
+{missing}{corrupted}
 <h2>Some samples, untouched and attacked</h2>{samples}</body></html>
 """
 ROBUST = '<h2>Worst case: strength against robust score</h2><div class="panels">{}</div>'
+MISSING = '<h2>Average case: fraction missing against score</h2><div class="panels">{}</div>'
 CORRUPTED = '<h2>Average case: severity against score</h2><div class="panels">{}</div>'
 
 
@@ -129,7 +130,7 @@ def render(directory: RunDirectory) -> str:
         table=_table(summary),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in summary.notes),
         robust=ROBUST.format(robust_html) if robust else "",
-        missing=missing_html,
+        missing=MISSING.format(missing_html) if missing else "",
         corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
         samples=samples_html,
     )

@@ -150,20 +150,36 @@ class RunDirectory:
 
     def add(self, key: str, parts: Parts) -> None:
         """Write what a cell found."""
-        self.put(key, {name: pa.Table.from_pylist(parts.rows[name], SCHEMAS[name]) for name in SCHEMAS}, parts.witnesses)
+        tables = {name: pa.Table.from_pylist(parts.rows[name], SCHEMAS[name]) for name in SCHEMAS}
+        self.put(key, tables, parts.witnesses, "\n".join(parts.errors))
 
-    def put(self, key: str, tables: Mapping[str, pa.Table], witnesses: Mapping[str, Tensor]) -> None:
-        """Write a cell, the ledger last."""
+    def put(self, key: str, tables: Mapping[str, pa.Table], witnesses: Mapping[str, Tensor], errors: str) -> None:
+        """Write a cell, the ledger last; `errors` says why some of its rows are."""
         if witnesses:
             self._storage.write(f"witnesses/{key}.safetensors", to_safetensors(dict(witnesses)))
+        if errors:
+            self._storage.write(f"errors/{key}.txt", errors.encode())
         for name in ("samples", "sweep", "ledger"):
             self._storage.write(f"{name}/{key}.parquet", encoded(tables[name]))
-        for stale in (f"ledger/{key}{FAILED}.parquet", f"errors/{key}.txt"):
+        for stale in (f"ledger/{key}{FAILED}.parquet", *([] if errors else [f"errors/{key}.txt"])):
             self._storage.remove(stale)
+
+    def add_error(self, name: str, traceback: str) -> None:
+        """Write why something could not be done."""
+        self._storage.write(f"errors/{name}.txt", traceback.encode())
+
+    def errors_of(self, key: str) -> str:
+        """Why some rows of a cell that is done are errors; empty where none is."""
+        file = f"errors/{key}.txt"
+        return self._storage.read(file).decode(errors="replace") if self._storage.exists(file) else ""
+
+    def has_errors(self) -> bool:
+        """Whether any row of the ledger or the sweep is an error."""
+        return any("error" in self.table(name, ("status",)).column("status").unique().to_pylist() for name in ("ledger", "sweep"))
 
     def add_failure(self, key: str, rows: list[dict[str, Any]], traceback: str) -> None:
         """Write that a cell crashed; it is done again when the run is resumed."""
-        self._storage.write(f"errors/{key}.txt", traceback.encode())
+        self.add_error(key, traceback)
         self._storage.write(f"ledger/{key}{FAILED}.parquet", encoded(pa.Table.from_pylist(rows, LEDGER)))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:

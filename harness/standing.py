@@ -19,7 +19,8 @@ from harness.plan import Work
 from harness.sound import differences
 from harness.status import RUNNING
 
-OF_MODELS = {"weights", "code", "answers"}  # keys of an identity that hold something for each model
+OF_MODELS = ("weights", "code")  # keys of an identity that hold something for each model
+OF_TASK = ("task code", "problem")  # a file may hold the task and the model: then the model is what matters
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +54,9 @@ def another(here: Standing, now: Standing) -> str:
     """Why what is there now is not what a run began with, in words that follow its name; empty where it is."""
     mine, theirs = here.identity, now.identity
     keys = [key for key in differences(mine, theirs) if key != "answers"] if mine != theirs else []
-    if set(keys) - OF_MODELS:
-        return f"is of another configuration (it differs in {', '.join(keys)})"
-    return another_model(here, now, keys)
+    configured = set(keys) - {*OF_MODELS, *OF_TASK}
+    why = "" if configured else another_model(here, now, [key for key in OF_MODELS if key in keys])
+    return why or (f"is of another configuration (it differs in {', '.join(keys)})" if keys else "")
 
 
 def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:

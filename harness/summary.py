@@ -71,7 +71,7 @@ def summarise(directory: RunDirectory) -> Summary:
     asked = [s for s in scenarios if any(panel == s for panel, _ in robust)]
     sections = {
         "": {"clean": clean},
-        "missing": {name: _column(missing, f"fixed({name})") for name in modalities},
+        **({"missing": {name: _column(missing, f"fixed({name})") for name in modalities}} if missing else {}),
         **_corrupted(corruption_curves(sweep)),
         **(
             {ROBUST: {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked], modalities)}}
@@ -80,7 +80,8 @@ def summarise(directory: RunDirectory) -> Summary:
         ),
     }
     trust = directory.trust()
-    notes = [*_notes(description, statuses(ledger)), *flag_lines(trust)]
+    errors = sum(statuses(table).get("error", 0) for table in (ledger, sweep))
+    notes = [*_notes(description, errors), *flag_lines(trust)]
     return Summary(description["identity"]["config"]["model"], sections, notes, flagged(trust))
 
 
@@ -116,12 +117,12 @@ def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, 
     return sections
 
 
-def _notes(description: dict[str, Any], states: dict[str, int]) -> list[str]:
+def _notes(description: dict[str, Any], errors: int) -> list[str]:
     notes = [CAVEAT if attacked(description) else UNATTACKED, *([description["note"]] if description.get("note") else [])]
     if description["status"] != COMPLETE:
         notes.append(f"The run is {description['status']}: {onwards(description['status'])}.")
-    if states.get("error"):
-        notes.append(f"{states['error']} rows are errors; the run's errors/ folder says why.")
+    if errors:
+        notes.append(f"{errors} rows are errors and in no number; the run's errors/ folder says why.")
     return [note[0].upper() + note[1:] for note in notes]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -56,9 +56,19 @@ def each_missing(task: Task) -> list[Schedule]:
 
 
 def sweep_rows(
-    model: nn.Module, task: Task, batch: Batch, schedules: Sequence[Condition], repeats: int, seed: int
+    model: nn.Module,
+    task: Task,
+    batch: Batch,
+    schedules: Sequence[Condition],
+    repeats: int,
+    seed: int,
+    on_error: Callable[[object, BaseException], None],
 ) -> Iterator[dict[str, Any]]:
-    """Score a batch under every schedule or corruption, level and repeat; what is asked for twice is done once."""
+    """Score a batch under every schedule or corruption, level and repeat; what is asked for twice is done once.
+
+    Args:
+        on_error: called where the model raises under a condition, whose rows are then errors; it may raise again.
+    """
     done: set[tuple[str, float]] = set()
     for schedule in schedules:
         levels = [level for level in dict.fromkeys(schedule.levels) if (str(schedule), level) not in done]
@@ -66,21 +76,22 @@ def sweep_rows(
         for level in levels:
             for repeat in range(repeats):
                 inputs, present = schedule.applied(task, batch, level, repeat, seed)
-                with torch.no_grad():
-                    outputs = TaskObjective(model, task, batch.targets, present.to(batch.targets.device), {}).outputs(inputs)
-                predictions = task.problem.predictions(outputs).double().tolist()
-                scores = task.problem.score(outputs, batch.targets).double().tolist()
-                for sample, pattern, prediction, score in zip(batch.samples, bits(present), predictions, scores, strict=True):
-                    yield {
-                        "sample": sample,
-                        "schedule": str(schedule),
-                        "level": level,
-                        "repeat": repeat,
-                        "present": pattern,
-                        "prediction": prediction,
-                        "score": score,
-                        "status": "ok",
-                    }
+                shared = {"schedule": str(schedule), "level": level, "repeat": repeat, "status": "ok"}
+                try:
+                    answered = _scored(model, task, batch, inputs, present)
+                except (Exception, SystemExit) as error:
+                    on_error(f"{schedule} at {level:g}", error)
+                    shared["status"], answered = "error", [(None, None)] * len(batch)
+                for sample, pattern, (prediction, score) in zip(batch.samples, bits(present), answered, strict=True):
+                    yield {**shared, "sample": sample, "present": pattern, "prediction": prediction, "score": score}
+
+
+def _scored(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor) -> list[tuple[Any, Any]]:
+    """The prediction and the score of each sample."""
+    with torch.no_grad():
+        outputs = TaskObjective(model, task, batch.targets, present.to(batch.targets.device), {}).outputs(inputs)
+    predictions, scores = task.problem.predictions(outputs), task.problem.score(outputs, batch.targets)
+    return list(zip(predictions.double().tolist(), scores.double().tolist(), strict=True))
 
 
 MASKS = ("schedule", "level", "repeat", "sample", "present")  # the columns that say what was missing

@@ -67,7 +67,7 @@ class Examiner:
             try:
                 with preserved(self.model.module):
                     return {flag.name: _as_row(flag) for flag in _checked(self._case(scenario, count))}
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if out_of_memory(error) and count > 1:
                     count //= 2
                     continue

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from attacks.errors import BadInput, ModelBroke
-from harness.cell import OutOfTime, Parts, Progress, out_of_memory, run_cell
+from harness.cell import OutOfTime, Parts, Progress, TooSlow, out_of_memory, run_cell
 from harness.plan import Cell, Work
 
 
@@ -51,10 +51,6 @@ def carried_out(work: Work, cell: Cell, device: torch.device, progress: Progress
         return Failed(traceback.format_exc())
     except (Exception, SystemExit) as error:  # a model that ends the program would end it as if all were well
         return Failed(traceback.format_exc(), memory=out_of_memory(error))
-
-
-class TooSlow(Exception):
-    """A cell has had its time; it is an error, and the rest goes on."""
 
 
 @contextmanager

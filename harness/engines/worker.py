@@ -140,4 +140,4 @@ def received(sent: Sent) -> Outcome:
 
 def gradients(outcome: Outcome) -> int:
     """How many gradient evaluations an outcome took."""
-    return sum(row["gradients"] for row in outcome.rows["ledger"]) if isinstance(outcome, Parts) else 0
+    return sum(row["gradients"] or 0 for row in outcome.rows["ledger"]) if isinstance(outcome, Parts) else 0

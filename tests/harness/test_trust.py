@@ -200,7 +200,7 @@ def test_counted_edits_are_checked_where_that_has_a_meaning(elsewhere: Path, mon
     arguments = ["--samples", "40", "--model", "late", "--search", "fast", "--schedule", "mcar:0", "--scenario", "text@tokens:1"]
     assert run(monkeypatch, "evaluate", *arguments, "--out", "run") == 0
     _, flags = json.loads((elsewhere / "run" / "trust.json").read_text())["late"].values()
-    assert {"gradient", "quantised", "nothing-attacked"} <= set(flags)
+    assert {"gradient", "unused", "nothing-attacked"} <= set(flags)
     assert "unchecked" not in flags and "blackbox" not in flags
     assert not any(flag["raised"] for name, flag in flags.items() if name != "wide")
 

@@ -17,7 +17,7 @@ import torch
 from pathlib import Path
 from harness.tasks import Task
 
-UNASKED, ASKED = 33, 28  # rows of the test split that no fingerprint holds, and that every one does
+UNASKED, ASKED = 33, 50  # rows of the test split that no fingerprint holds, and that every one does
 
 class Linear(torch.nn.Module):
     def forward(self, inputs, present=None):
@@ -107,7 +107,7 @@ def test_what_kills_its_process_every_time_is_an_error_of_its_cell(here: Path, m
 
 def test_a_model_that_cannot_be_asked_in_a_process_costs_its_own_cells_only(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sample that kills it is among those that every worker asks a model about first."""
-    monkeypatch.setenv("DEADLY", "28")
+    monkeypatch.setenv("DEADLY", "50")
     assert run(monkeypatch, "--model", "mine.py:dies", "--model", "mine.py:build", "--out", "two", "--workers", "2") == 5
     states = {(row["model"], row["status"]) for row in rows("two")}
     assert states == {("mine.py:dies", "error"), ("mine.py:build", "ok")}

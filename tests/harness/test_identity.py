@@ -1,0 +1,253 @@
+"""A number belongs to the model that made it: whatever changes about a model, its task or its problem begins another run."""
+
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.answering import steadiness
+from harness.fingerprint import fingerprint, packed, unpacked
+from harness.livecode import code_behind, model_code
+from harness.tasks import Classification, Regression
+from tests.tiny import tiny
+
+CPU = torch.device("cpu")
+TASK = """
+import torch
+from pathlib import Path
+from attacks.objective import Verdict
+from harness.tasks import Task
+TOLERANCE = 100.0
+class Mine:
+    width = 1
+    def check_targets(self, t): pass
+    def loss(self, o, t): return (o[:, 0] - t).abs()
+    def predictions(self, o): return o[:, 0]
+    def score(self, o, t): return ((o[:, 0] - t).abs() < TOLERANCE).float()
+    def verdict(self, o, t):
+        margin = (o[:, 0] - t).abs() - TOLERANCE
+        return Verdict({"margin": margin}, margin > 0)
+    def metrics(self, p, t): return {}
+def task():
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    return Task.from_arrays({"x": x}, x.mean(1) + 1, name="own", problem=Mine())
+"""
+MODEL = """
+import torch
+import helper
+from pathlib import Path
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("gain", torch.tensor(1.0), persistent=False)
+        self.weight = torch.nn.Parameter(torch.tensor(1.0))
+        self.sizes = torch.load if False else None
+    def forward(self, inputs, present=None):
+        said = Path("said.txt")
+        read = float(said.read_text()) if said.exists() else 0.0
+        return self.weight * self.gain * inputs["x"].mean(1, keepdim=True) + read + helper.OFFSET
+def build(task): return Net()
+"""
+
+
+def written(folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "task.py").write_text(TASK)
+    (folder / "model.py").write_text(MODEL)
+    (folder / "elsewhere" / "helper.py").write_text("OFFSET = 0.0\n")
+
+
+def edited(file: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new))
+
+    return change
+
+
+CHANGES = {
+    "a weight": edited("model.py", "torch.nn.Parameter(torch.tensor(1.0))", "torch.nn.Parameter(torch.tensor(1.0001))"),
+    "a buffer that no checkpoint holds": edited("model.py", "torch.tensor(1.0), persistent", "torch.tensor(1.0001), persistent"),
+    "its code": edited("model.py", "+ read", "+ 2 * read"),
+    "a package elsewhere on the path": edited("elsewhere/helper.py", "0.0", "0.001"),
+    "a file that it reads": lambda folder: (folder / "said.txt").write_text("0.0001") and None,
+    "a constant of the problem": edited("task.py", "100.0", "0.5"),
+    "the code of the problem": edited("task.py", "margin > 0", "margin > 1"),
+    "the data": edited("task.py", "manual_seed(0)", "manual_seed(1)"),
+}
+COMMAND = ["evaluate", "--task", "task.py:task", "--model", "model.py:build", "--samples", "8", "--search", "none"]
+COMMAND += ["--attack", "square", "--scenario", "x@linf:0.1", "--schedule", "none", "--no-trust"]
+
+
+def in_a_process(*words: str) -> tuple[int, str]:
+    """As a user does it: everything is loaded anew."""
+    import os
+    import subprocess
+
+    environment = {**os.environ, "PYTHONPATH": "elsewhere"}
+    done = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, text=True, env=environment, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_begins_another_run(elsewhere: Path, what: str) -> None:
+    written(elsewhere)
+    assert in_a_process(*COMMAND)[0] == 0
+    before = {path.name: (path / "run.json").read_bytes() for path in Path("runs").iterdir()}
+    CHANGES[what](elsewhere)
+    code, said = in_a_process(*COMMAND, "--out", f"runs/{next(iter(before))}")
+    assert code == 2 and "name a new directory" in said and "Traceback" not in said, said
+    code, said = in_a_process(*COMMAND)
+    assert code == 0 and "1 cells to do" in said
+    assert len(list(Path("runs").iterdir())) == 2 and all(
+        (Path("runs") / name / "run.json").read_bytes() == it for name, it in before.items()
+    )
+
+
+def test_the_sentence_names_the_model_and_how_many_samples_differ(elsewhere: Path) -> None:
+    written(elsewhere)
+    assert in_a_process(*COMMAND, "--out", "run")[0] == 0
+    assert "0 cells to do" in in_a_process(*COMMAND, "--out", "run")[1], "the same run goes on"
+    CHANGES["a file that it reads"](elsewhere)
+    for words in ([*COMMAND, "--out", "run"], ["verify", "run", "--code", "task.py", "--code", "model.py"]):
+        code, said = in_a_process(*words)
+        assert code == 2 and "another model 'model.py:build' (it answers 12 of 12 samples and 4 of 4 random points differently)" in said
+
+
+def nets(change: str) -> torch.nn.Module:
+    torch.manual_seed(0)
+    net = Flat()
+    with torch.no_grad():
+        if change == "one class":
+            net.linear.bias[1] += 1e-3
+        if change == "all weights a little":
+            net.linear.weight.mul_(1 + 1e-4)
+    return net
+
+
+class Flat(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(10, 3)
+        self.drop = 0.0
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        x = torch.cat([inputs["a"], inputs["b"]], 1)
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("change", ["one class", "all weights a little"])
+def test_a_small_fine_tune_shows_in_the_fingerprint(change: str) -> None:
+    task = tiny(2)
+    before, same, after = (fingerprint(nets(each), task, CPU) for each in ("", "", change))
+    assert before.exactness == "bits" and before.differing(same, exact=True) == (0, 0)
+    assert before.differing(after, exact=True)[0] == 16
+    stored = unpacked(packed({"m": before}))["m"]
+    assert stored.differing(after, exact=True)[0] == 16 and stored.digest == before.digest
+
+
+def test_other_machines_may_round_but_not_judge_otherwise() -> None:
+    task = tiny(2)
+    rounded, turned = nets(""), nets("")
+    with torch.no_grad():
+        rounded.linear.weight.mul_(1 + 1e-6)  # type: ignore[union-attr,operator]
+        turned.linear.weight.mul_(-1)  # type: ignore[union-attr,operator]
+    before = fingerprint(nets(""), task, CPU)
+    assert before.differing(fingerprint(rounded, task, CPU), exact=False) == (0, 0)
+    assert before.differing(fingerprint(turned, task, CPU), exact=False)[0] == 16
+
+
+class Batchy(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        out = super().forward(inputs)
+        return out - out.mean(0)
+
+
+class FirstRow(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return super().forward(inputs) + inputs["a"][:1].sum()
+
+
+class BySize(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return super().forward(inputs) + len(inputs["a"]) / 100
+
+
+class Dropping(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return torch.nn.functional.dropout(super().forward(inputs), 0.3, training=True)
+
+
+class Counting(Flat):
+    calls = 0
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        self.calls += 1
+        return super().forward(inputs) + self.calls / 100
+
+
+class InHalf(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return (super().forward(inputs) + 1e-4 * len(inputs["a"])).half()
+
+
+UNSTEADY = {
+    Batchy: {"batch"},
+    FirstRow: {"batch"},
+    BySize: {"batch"},
+    Dropping: {"random"},
+    Counting: {"random"},
+    InHalf: set(),
+    Flat: set(),
+}
+
+
+@pytest.mark.parametrize("kind", UNSTEADY, ids=lambda kind: kind.__name__)
+def test_a_model_answers_alone_as_in_its_batch_and_twice_alike_or_says_so(kind: type[Flat]) -> None:
+    found = steadiness(kind(), tiny(2), CPU)
+    assert {flag.name for flag in found.flags if flag.raised} == UNSTEADY[kind]
+    assert found.holds == (not UNSTEADY[kind])
+
+
+def module_of(text: str) -> types.ModuleType:
+    """As a cell of a notebook makes it: there is no file."""
+    made = types.ModuleType("__main__")
+    exec(compile(text, "<cell>", "exec"), made.__dict__)
+    return made
+
+
+CELL = """
+import torch
+import numpy as np
+SCALE, TABLE, ARRAY = 2.0, torch.ones(3), np.ones(3)
+def around(x): return x * SCALE
+class Base:
+    LIMIT = 1
+class Mine(Base):
+    def score(self, x): return around(x) + TABLE.sum() + ARRAY.sum() + self.LIMIT
+    @property
+    def width(self): return 1
+"""
+REWRITTEN = [
+    ("SCALE, TABLE", "SCALE, TABLE"),
+    ("2.0", "3.0"),
+    ("x * SCALE", "x + SCALE"),
+    ("LIMIT = 1", "LIMIT = 2"),
+    ("torch.ones(3)", "torch.zeros(3)"),
+]
+REWRITTEN += [("np.ones(3)", "np.zeros(3)"), ("return 1", "return 2")]
+
+
+@pytest.mark.parametrize(("old", "new"), REWRITTEN)
+def test_a_class_of_a_notebook_is_known_by_all_that_it_refers_to(old: str, new: str) -> None:
+    before, after = (code_behind(module_of(text).Mine()) for text in (CELL, CELL.replace(old, new)))
+    assert (before == after) == (old == new)
+
+
+def test_what_is_ours_or_installed_is_known_by_its_version() -> None:
+    assert code_behind(Classification(3)) == code_behind(Classification(4)) != code_behind(Regression(1.0))
+    assert model_code(torch.nn.Linear(2, 2)) == model_code(torch.nn.Linear(3, 3))
