@@ -292,6 +292,14 @@ def _console(console: Any) -> Any:
 
 def main() -> None:
     """Run the command line; see design.md for the exit codes."""
+    from harness.output import open_streams, patient_streams
+
+    open_streams()
+    with patient_streams():
+        _run()
+
+
+def _run() -> None:
     from attacks.errors import BadInput
 
     try:

@@ -13,7 +13,9 @@ import torch
 
 from harness.cell import Parts, Progress
 from harness.engines.outcome import Failed, Outcome
-from harness.engines.worker import Sent, asked, begun, gradients, ready, received, worked
+from harness.engines.parent import end_with_parent
+from harness.engines.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
+from harness.output import make_patient
 from harness.plan import Cell, Work
 
 
@@ -60,7 +62,14 @@ def in_processes(
 
 def _pool(work: Work, workers: int, device: torch.device) -> ProcessPoolExecutor:
     start = begun(work, device), max(1, (os.cpu_count() or 1) // workers)
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=ready, initargs=start)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_started, initargs=start)
+
+
+def _started(start: Begun, threads: int) -> None:
+    """What a process does first."""
+    end_with_parent()
+    make_patient()
+    ready(start, threads)
 
 
 def _alone(pool: ProcessPoolExecutor, cell: Cell) -> Outcome:

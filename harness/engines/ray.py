@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
+import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +24,13 @@ from attacks.errors import BadInput
 from harness.cell import Parts, Progress
 from harness.engines.outcome import Failed, Outcome
 from harness.engines.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
+from harness.output import make_patient
 from harness.plan import Cell, Work
 from harness.tasks.dataroot import VARIABLE
 
 ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error
 PATIENCE = 5.0  # seconds for a cluster to answer
+LOOK = 1.0  # seconds between two looks at whether it is still there
 STORE = 256 * 2**20  # bytes of Ray's memory on this machine: what a cell finds is fetched at once
 SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of what it will do one day
@@ -64,6 +68,7 @@ class Worker:
         os.chdir(folder)
         sys.path += [entry for entry in path if entry not in sys.path]
         os.environ.update({} if data_root is None else {VARIABLE: data_root})
+        make_patient()
         ready(start, 1)
 
     def work(self, model: str, key: str, rows: tuple[int, ...], seconds: float | None) -> Sent:
@@ -102,7 +107,7 @@ def on_ray(
                 calls[slot.actor.work.remote(*asked(slot.cell, deadline if finished else None))] = slot
             if not calls:
                 raise BadInput(f"every Ray worker was killed {ATTEMPTS} times while it loaded the task and the models: is there memory?")
-            (done, *_), _ = ray.wait(list(calls), num_returns=1)
+            done = _ended(ray, list(calls), wanted)
             slot = calls.pop(done)
             cell, slot.cell = slot.cell, None
             try:
@@ -127,6 +132,33 @@ def on_ray(
                 finished = finished or isinstance(outcome, Parts)
                 progress(len(cell.rows) * work.scenario_count, gradients(outcome))
                 yield cell, outcome
+
+
+def _ended(ray: Any, calls: list[Any], wanted: str) -> Any:
+    """The first call that has come to an end.
+
+    Raises:
+        BadInput: nothing of the cluster has been alive for some seconds; Ray itself would wait for ever.
+    """
+    seen = time.monotonic()
+    while True:
+        done, _ = ray.wait(calls, num_returns=1, timeout=LOOK)
+        if done:
+            return done[0]
+        if _is_alive(ray, wanted):
+            seen = time.monotonic()
+        elif time.monotonic() - seen > PATIENCE:
+            raise BadInput("the Ray cluster has no node left: start nodes and run the same command, which goes on where it stopped")
+
+
+def _is_alive(ray: Any, wanted: str) -> bool:
+    """Whether the cluster's head answers, and some node has what a worker needs."""
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=LOOK).close()
+    except OSError:
+        return False
+    return any(node["Alive"] and node["Resources"].get(wanted) for node in ray.nodes())
 
 
 def _standing(work: Work, device: torch.device) -> tuple[str, list[str], str | None, Begun]:
@@ -173,4 +205,6 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
+        end = threading.Thread(target=ray.shutdown, daemon=True)  # it waits long for a cluster that is gone
+        end.start()
+        end.join(PATIENCE)

@@ -19,6 +19,7 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.config import Evaluation
 from harness.cost import cost
+from harness.engines.parent import end_with_parent
 from harness.environment import choose_device, device_name
 from harness.evaluate import evaluate
 from harness.loading import code_hash, load_model, load_task
@@ -155,9 +156,14 @@ def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console)
             reporter.advance(1, f"trials, {name}")
 
 
+def _started(threads: int) -> None:
+    end_with_parent()
+    torch.set_num_threads(threads)
+
+
 def _in_processes(work: Callable[[Trial], str], left: Sequence[Trial], jobs: int) -> Iterator[str]:
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_started, initargs=(threads,)) as pool:
         futures = [pool.submit(work, trial) for trial in left]
         try:
             for future in as_completed(futures):

@@ -1,0 +1,19 @@
+"""A worker ends with the process that started it: killed, that process can tell nobody to stop."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended; nothing happens in a process that nobody started."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent,), daemon=True, name="parent").start()
+
+
+def _watch(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)  # whatever the main thread is at: nobody waits for it
