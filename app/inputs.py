@@ -10,8 +10,11 @@ import streamlit as st
 from app.queries import rows
 from app.runs import Run
 from app.tensors import read
+from attacks.errors import BadInput
 from attacks.region import Inputs
+from attacks.scenario import parse
 from harness.exhibits import untouched
+from harness.ledger import witness_hash
 from harness.loading import load_task
 from harness.neighbourhood import unlabelled
 from harness.registry import code_of
@@ -53,7 +56,12 @@ def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
     """
     start = f"{row['scenario']}|{row['sample']}|"
     path = f"{run.root}/witnesses/{_cell(row['file'])}.safetensors"
-    return {key.removeprefix(start): x for key, x in read(run.files, path, lambda key: key.startswith(start)).items()}
+    names = parse(row["scenario"]).attacked_names
+    held = read(run.files, path, lambda key: key in {f"{start}{name}" for name in names})
+    moved = {key.removeprefix(start): x for key, x in held.items()}
+    if moved and (len(moved) < len(names) or witness_hash([moved[name] for name in names]) != row["witness"]):
+        raise BadInput(f"run {run.url} is damaged: {path} does not hold the witness that the ledger names")
+    return moved
 
 
 def _cell(file: str) -> str:

@@ -219,7 +219,7 @@ def _title(row: attributions.Row) -> str:
 
 def _moved(run: Run, row: attributions.Row, name: str) -> Tensor | None:
     """The text that an attribution under an attack is about, where its witness is kept."""
-    sql = "select sample, scenario, file from ledger where model = ? and sample = ? and scenario = ? and status = 'ok'"
+    sql = "select sample, scenario, file, witness from ledger where model = ? and sample = ? and scenario = ? and status = 'ok'"
     found = rows(run, sql, (row["model"], row["sample"], row["condition"]))
     return (_kept(run, found[0]) or {}).get(name) if found else None
 

@@ -18,9 +18,8 @@ import streamlit as st
 
 from app.runs import TABLES, Run
 from attacks.errors import BadInput
-from harness.cell import SCHEMAS
-from harness.parquet import decoded
 from harness.rundir import RunDirectory
+from harness.tables import schema
 
 KEPT = 200  # answers
 HELD = 64 * 2**20  # bytes of a table's files, up to which it is read once and held; of larger ones only what a query needs is read
@@ -72,8 +71,9 @@ class Database:
 
     def _learn(self, name: str) -> None:
         if self.run.local and self.run.parts[name]:
-            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in self.run.parts[name])
-            kind = "table" if sum(self.run.files.size(path) for path in self.run.parts[name]) <= HELD else "view"
+            checked = RunDirectory(self.run.url).checked(name)
+            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in checked)
+            kind = "table" if sum(self.run.files.size(path) for path in checked) <= HELD else "view"
             self.connection.execute(f"create {kind} {name} as from read_parquet([{paths}], filename = 'file')")
         else:
             self.connection.register("fetched", _fetched(self.run, name))
@@ -90,13 +90,9 @@ atexit.register(opened.clear)  # open databases complain when the process ends
 
 def _fetched(run: Run, name: str) -> pa.Table:
     """A table of another file system, or one without files."""
-    tables = (
-        [] if run.parts[name] else [SCHEMAS[name].empty_table() if name in SCHEMAS else pa.table({"sample": pa.array([], pa.string())})]
-    )
-    for path in run.parts[name]:
-        with run.files.open(path, "rb") as file:
-            table = decoded(file.read())
-        tables.append(table.append_column("file", pa.array([path] * len(table), pa.string())))
+    tables = [] if run.parts[name] else [schema(name).empty_table()]
+    for part, table in RunDirectory(run.url).tables.each(name):
+        tables.append(table.append_column("file", pa.array([part] * len(table), pa.string())))
     return pa.concat_tables(tables, promote_options="default")
 
 

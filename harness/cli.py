@@ -161,11 +161,23 @@ def verify(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     code: Code = None,
     data_root: DataRoot = None,
+    files: Annotated[
+        bool, typer.Option("--files", help="Check the files instead: checksums, copies, rows of other runs, orphans.")
+    ] = False,
 ) -> None:
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""
     from attacks.errors import plain
     from harness.rundir import RunDirectory
     from harness.tasks.dataroot import use
+
+    if files:
+        from harness.filecheck import file_faults
+
+        faults = file_faults(RunDirectory(run))
+        for fault in faults:
+            print(plain(fault))
+        print(f"the files of run {plain(run)} were checked, {len(faults) or 'no'} fault{'s' * (len(faults) != 1)} found")
+        sys.exit(3 if faults else 0)
     from harness.verify import recheck
 
     use(data_root)

@@ -16,6 +16,7 @@ from attacks.region import Inputs
 from attacks.scenario import parse
 from harness import pictures
 from harness.curves import query
+from harness.ledger import witness_hash
 from harness.loading import load_task
 from harness.registry import code_of
 from harness.rundir import RunDirectory
@@ -68,15 +69,22 @@ def exhibits(directory: RunDirectory) -> list[Exhibit]:
     largest = max(asked, key=lambda each: len(parse(each).attacked), default="")
     found: dict[str, Exhibit] = {}
     for tensors, rows in directory.witnesses(stored=True):
-        kept = {key.split("|")[1] for key in tensors if key.startswith(f"{largest}|")}
-        failed = [row for row in rows if row["scenario"] == largest and row["sample"] in kept and row["strength"] > 0]
-        for row in sorted(failed, key=lambda each: (each["strength"], each["sample"]))[:1]:
-            before = found.get(row["model"])
-            if before is None or row["strength"] < before.row["strength"]:
-                start = f"{largest}|{row['sample']}|"
-                found[row["model"]] = Exhibit(row, {key.removeprefix(start): x for key, x in tensors.items() if key.startswith(start)})
+        kept = [exhibit for row in rows if row["scenario"] == largest and (exhibit := _exhibit(row, tensors)) is not None]
+        for exhibit in sorted(kept, key=lambda each: (each.row["strength"], each.row["sample"]))[:1]:
+            before = found.get(exhibit.row["model"])
+            if before is None or exhibit.row["strength"] < before.row["strength"]:
+                found[exhibit.row["model"]] = exhibit
     models = directory.describe()["identity"]["config"]["model"]
     return [found[model] for model in models if model in found][:MODELS]
+
+
+def _exhibit(row: Mapping[str, Any], tensors: Inputs) -> Exhibit | None:
+    """A row of the ledger with its witness, if the sample was attacked to failure and that is stored, as the ledger names it."""
+    names = parse(row["scenario"]).attacked_names
+    witness = {name: tensors[key] for name in names if (key := f"{row['scenario']}|{row['sample']}|{name}") in tensors}
+    if row["status"] != "ok" or not row["strength"] > 0 or len(witness) < len(names):
+        return None
+    return Exhibit(row, witness) if witness_hash([witness[name] for name in names]) == row["witness"] else None
 
 
 def shown(directory: RunDirectory) -> Iterator[Drawing]:
@@ -106,9 +114,10 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
 def _said(exhibit: Exhibit, samples: Any) -> str:
     row = exhibit.row
     sql = f"select target, prediction from samples where model = '{_quoted(row['model'])}' and sample = '{_quoted(row['sample'])}'"
-    ((target, clean),) = query(sql, samples=samples)
+    answers = query(sql, samples=samples)
+    known = "".join(f"the target is {target:.4g}, untouched it answers {clean:.4g}, " for target, clean in answers)
     return (
-        f"{row['model']}, sample {row['sample']}: the target is {target:.4g}, untouched it answers {clean:.4g}, attacked "
+        f"{row['model']}, sample {row['sample']}: {known}attacked "
         f"{row['prediction']:.4g}. Critical strength {row['strength']:.4g} under {row['scenario']}, found by attack."
     )
 

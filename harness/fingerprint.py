@@ -17,9 +17,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as from_safetensors
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from attacks.edits.tokens import is_one_hot
@@ -27,6 +24,7 @@ from attacks.objective import preserved
 from attacks.randomness import keyed_generator, keyed_seed
 from harness.objective import TaskObjective
 from harness.tasks import Batch, Modality, Task
+from harness.tensorfile import from_bytes, to_bytes
 
 SAMPLES, POINTS = 16, 4
 CLEAN, RANGE, MISSING = "clean", "range", "missing "
@@ -177,7 +175,7 @@ def _judged(objective: TaskObjective, batch: Batch) -> Tensor:
 def packed(prints: Mapping[str, Fingerprint]) -> bytes:
     """Fingerprints by model as a file's content."""
     tensors = {json.dumps([model, each.exactness, name]): x for model, each in prints.items() for name, x in each.answers.items()}
-    return to_safetensors(tensors)
+    return to_bytes(tensors)
 
 
 def unpacked(content: bytes) -> dict[str, Fingerprint]:
@@ -187,10 +185,7 @@ def unpacked(content: bytes) -> dict[str, Fingerprint]:
         ValueError: it is something else.
     """
     found: dict[str, Fingerprint] = {}
-    try:
-        for key, x in from_safetensors(content).items():
-            model, exactness, name = json.loads(key)
-            found.setdefault(model, Fingerprint({}, exactness)).answers[name] = x
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
+    for key, x in from_bytes(content).items():
+        model, exactness, name = json.loads(key)
+        found.setdefault(model, Fingerprint({}, exactness)).answers[name] = x
     return found

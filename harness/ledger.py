@@ -15,6 +15,7 @@ from torch import Tensor
 from attacks.region import Inputs
 from attacks.scenario import Scenario
 from attacks.search import Found
+from harness.tensorfile import as_bytes
 
 LEDGER = pa.schema(
     [
@@ -75,6 +76,10 @@ def scenario_columns(scenario: Scenario) -> dict[str, str]:
 
 def witness_hashes(witness: Inputs, scenario: Scenario) -> Sequence[str]:
     """A hash of the attacked modalities of each sample's witness, 16 hexadecimal digits."""
-    arrays = [witness[name].detach().cpu().contiguous().numpy() for name in scenario.attacked_names]
-    count = len(next(iter(witness.values())))
-    return [hashlib.sha256(b"".join(array[row].tobytes() for array in arrays)).hexdigest()[:16] for row in range(count)]
+    tensors = [witness[name].detach().cpu() for name in scenario.attacked_names]
+    return [witness_hash([x[row] for x in tensors]) for row in range(len(next(iter(witness.values()))))]
+
+
+def witness_hash(attacked: Sequence[Tensor]) -> str:
+    """The same of one sample, its attacked modalities in the order of the scenario."""
+    return hashlib.sha256(b"".join(as_bytes(x) for x in attacked)).hexdigest()[:16]

@@ -11,19 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-from safetensors import SafetensorError
-from safetensors.torch import load as from_safetensors
-from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
+from harness.files import PARTIAL
 from harness.fingerprint import Fingerprint, packed, unpacked
 from harness.ledger import LEDGER
-from harness.parquet import decoded, encoded
-from harness.sound import description_faults, differences, row_faults, trusted
+from harness.parquet import encoded
+from harness.sound import description_faults, differences, trusted
 from harness.storage import Storage
+from harness.tables import FAILED, SUFFIX, Tables
+from harness.tensorfile import from_bytes, to_bytes
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
@@ -31,7 +31,6 @@ TRUST_FILE = "trust.json"
 FINGERPRINTS_FILE = "fingerprints.safetensors"
 GATES_FILE = "gates.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
-FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
 
 
 class RunDirectory:
@@ -41,6 +40,7 @@ class RunDirectory:
         self.url = url
         self._storage = Storage(url)
         self.files, self.root = self._storage.files, self._storage.root
+        self.tables = Tables(self._storage, lambda: str(self.describe()["run"]))
 
     def start(self, description: Mapping[str, Any], prints: Mapping[str, Fingerprint]) -> None:
         """Claim the directory for a run, or take up the run that is in it; see `release`.
@@ -102,6 +102,14 @@ class RunDirectory:
         except (OSError, ValueError):
             return {}
 
+    def listing(self, folder: str) -> list[str]:
+        """The names of what lies in a folder of the run; files that are being written are left out."""
+        return [name for name in self._storage.names(folder, "") if not name.endswith(PARTIAL)]
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        return self._storage.read(name)
+
     def folders(self, start: str) -> list[str]:
         """The folders here whose names begin so."""
         return self._storage.folders(start)
@@ -127,7 +135,7 @@ class RunDirectory:
 
     def add_attributions(self, key: str, found: Attributed) -> None:
         """Write what is attributed to the inputs of a model; the table last."""
-        self._storage.write(f"attributions/{key}.safetensors", to_safetensors(found.tensors))
+        self._storage.write(f"attributions/{key}.safetensors", to_bytes(found.tensors))
         self._storage.write(f"attributions/{key}.parquet", encoded(pa.Table.from_pylist(found.rows, ATTRIBUTIONS)))
 
     def trust(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
@@ -156,7 +164,7 @@ class RunDirectory:
     def put(self, key: str, tables: Mapping[str, pa.Table], witnesses: Mapping[str, Tensor], errors: str) -> None:
         """Write a cell, the ledger last; `errors` says why some of its rows are."""
         if witnesses:
-            self._storage.write(f"witnesses/{key}.safetensors", to_safetensors(dict(witnesses)))
+            self._storage.write(f"witnesses/{key}.safetensors", to_bytes(witnesses))
         if errors:
             self._storage.write(f"errors/{key}.txt", errors.encode())
         for name in ("samples", "sweep", "ledger"):
@@ -183,27 +191,16 @@ class RunDirectory:
         self._storage.write(f"ledger/{key}{FAILED}.parquet", encoded(pa.Table.from_pylist(rows, LEDGER)))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All parts of a table: samples, sweep, ledger or attributions.
+        """All parts of a table: samples, sweep, ledger or attributions; see `Tables.whole`."""
+        return self.tables.whole(name, columns)
 
-        Args:
-            columns: these alone, for tables of millions of rows: texts that recur are held once (as dictionaries).
+    def checked(self, name: str) -> list[str]:
+        """The paths of a table's parts, after each was read and found to be whole, of this run, and no copy.
+
+        Raises:
+            BadInput: one is not.
         """
-        parts = [self._read_part(f"{name}/{part}", columns) for part in self._parts(name)]
-        if not parts:
-            return _schema(name).empty_table().select(columns or _schema(name).names)
-        whole = pa.concat_tables(parts)
-        return whole if columns is None else whole.unify_dictionaries()
-
-    def _read_part(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        try:
-            table = name.partition("/")[0]
-            part = decoded(self._storage.read(name), _schema(table), columns)
-            if fault := row_faults(table, part):
-                raise ValueError(fault)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            mend = "remove that file and run the same command: what it held is done again"
-            raise BadInput(f"run {self.url} is damaged: {name} cannot be read ({_said(error)}); {mend}") from None
-        return part
+        return [f"{self.root}/{name}/{part}{SUFFIX}" for part, _ in self.tables.each(name)]
 
     def witnesses(self, stored: bool = False) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
         """Cell by cell, the stored witnesses, none where there are none, and the ledger's rows of that cell.
@@ -215,21 +212,21 @@ class RunDirectory:
             BadInput: a part is damaged.
         """
         there = set(self._storage.names("witnesses", ".safetensors"))
-        for part in self._parts("ledger"):
-            if stored and part.replace(".parquet", ".safetensors") not in there:
+        for part in self.tables.parts("ledger"):
+            if stored and f"{part}.safetensors" not in there:
                 continue
-            yield self._witnesses_of(part.removesuffix(".parquet")), self._read_part(f"ledger/{part}").to_pylist()
+            yield self._witnesses_of(part), self.tables.part("ledger", part).to_pylist()
 
     def _witnesses_of(self, key: str) -> dict[str, Tensor]:
         file = f"witnesses/{key}.safetensors"
         try:
-            return from_safetensors(self._storage.read(file)) if self._storage.exists(file) else {}
-        except (SafetensorError, OSError) as error:
+            return from_bytes(self._storage.read(file)) if self._storage.exists(file) else {}
+        except (ValueError, OSError) as error:
             raise BadInput(f"run {self.url} is damaged: {file} cannot be read ({error})") from None
 
     def cells_done(self) -> list[str]:
         """The cells that are done."""
-        return [part.removesuffix(".parquet") for part in self._parts("ledger") if not part.endswith(f"{FAILED}.parquet")]
+        return [part for part in self.tables.parts("ledger") if not part.endswith(FAILED)]
 
     def cell(self, key: str) -> tuple[dict[str, pa.Table], dict[str, Tensor]]:
         """The tables of a cell that is done, and the witnesses stored with it.
@@ -237,20 +234,21 @@ class RunDirectory:
         Raises:
             BadInput: a part is damaged, or gone.
         """
-        return {name: self._read_part(f"{name}/{key}.parquet") for name in SCHEMAS}, self._witnesses_of(key)
+        return {name: self.tables.part(name, key) for name in SCHEMAS}, self._witnesses_of(key)
 
     def failures(self) -> Iterator[tuple[str, list[dict[str, Any]], str]]:
         """The cells that crashed: key, rows of the ledger, and why."""
-        for part in self._parts("ledger"):
-            if part.endswith(f"{FAILED}.parquet"):
-                key = part.removesuffix(f"{FAILED}.parquet")
-                yield key, self._read_part(f"ledger/{part}").to_pylist(), self._storage.read(f"errors/{key}.txt").decode()
+        for part in self.tables.parts("ledger"):
+            if part.endswith(FAILED):
+                key = part.removesuffix(FAILED)
+                yield key, self.tables.part("ledger", part).to_pylist(), self.errors_of(key)
 
     def done(self) -> dict[str, set[str]]:
         """Per model, the samples whose rows are complete; read part by part, for it may be millions."""
         found: dict[str, set[str]] = {}
-        for key in self.cells_done():
-            part = self._read_part(f"ledger/{key}.parquet", ("model", "sample"))
+        for name, part in self.tables.each("ledger", ("model", "sample")):
+            if name.endswith(FAILED):
+                continue
             pairs = part.group_by(["model", "sample"], use_threads=False).aggregate([])
             for model, sample in zip(*(pairs.column(each).to_pylist() for each in ("model", "sample")), strict=True):
                 found.setdefault(model, set()).add(sample)
@@ -258,31 +256,20 @@ class RunDirectory:
 
     def forget_failures(self) -> None:
         """Drop the rows of cells that crashed, before they are done again."""
-        for part in self._parts("ledger"):
-            if part.endswith(f"{FAILED}.parquet"):
-                self._storage.remove(f"ledger/{part}")
+        for part in self.tables.parts("ledger"):
+            if part.endswith(FAILED):
+                self._storage.remove(f"ledger/{part}{SUFFIX}")
 
     def _drop_orphans(self) -> None:
         """Parts of a cell that was killed before its ledger part was written, or that has lost a part since."""
         tables = ("samples", "sweep", "ledger")
-        whole = set.intersection(*(set(self._parts(name)) for name in tables))
+        whole = set.intersection(*(set(self.tables.parts(name)) for name in tables))
         for name in tables:
-            for part in set(self._parts(name)) - whole:
-                self._storage.remove(f"{name}/{part}")
+            for part in set(self.tables.parts(name)) - whole:
+                self._storage.remove(f"{name}/{part}{SUFFIX}")
 
     def _refuse_another(self, here: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
         if here.get("run") == wanted["run"]:
             return
         differing = ", ".join(differences(here.get("identity", {}), wanted["identity"]))
         raise BadInput(f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory")
-
-    def _parts(self, name: str) -> list[str]:
-        return self._storage.names(name, ".parquet")
-
-
-def _schema(table: str) -> pa.Schema:
-    return {**SCHEMAS, "attributions": ATTRIBUTIONS}[table]
-
-
-def _said(error: Exception) -> str:
-    return str(error) if type(error) is ValueError else type(error).__name__

@@ -57,7 +57,7 @@ class Storage:
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """The files of a folder whose names end so, sorted."""
-        path = f"{self.root}/{folder}"
+        path = f"{self.root}/{folder}".rstrip("/")
         if not self.files.exists(path):
             return []
         self.files.invalidate_cache(path)

@@ -89,8 +89,8 @@ def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: I
     present = torch.tensor([[name not in scenario.missing for name in task.names]])
     objective = TaskObjective(model.module, task, batch.targets, present, {})
     strength = torch.tensor([claim.strength], dtype=torch.float64)
-    shapes = all(witness[name].shape == x.shape for name, x in batch.inputs.items())
-    if not shapes or not _intact(witness, scenario, claim):
+    alike = all(witness[name].shape == x.shape and witness[name].dtype == x.dtype for name, x in batch.inputs.items())
+    if not alike or not _intact(witness, scenario, claim):
         return False
     over = judged(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, seed)
     return bool(verify(over, batch.inputs, witness, task.bounds(batch), scenario, strength))

@@ -1,0 +1,102 @@
+"""`verify --files`: is every file of a run whole, of this run, and none too many? No task and no model is loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from attacks.errors import BadInput
+from harness.cell import SCHEMAS
+from harness.ledger import witness_hash
+from harness.rundir import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.storage import LOCK
+from harness.tables import FAILED
+
+FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, FINGERPRINTS_FILE, LOCK)
+FOLDERS = {
+    **dict.fromkeys(SCHEMAS, (".parquet",)),
+    "attributions": (".parquet", ".safetensors"),
+    "witnesses": (".safetensors",),
+    "errors": (".txt",),
+}
+REPORTS = (".html", ".md", ".xml", ".sarif", ".json")  # what commands write into a run when they are asked to
+
+
+def file_faults(directory: RunDirectory) -> list[str]:
+    """One sentence for each fault; empty where there is none.
+
+    Raises:
+        BadInput: there is no run that could be checked.
+    """
+    directory.describe()
+    files: list[Callable[[], object]] = [partial(_fingerprints, directory), directory.trust, partial(_gates, directory)]
+    tables: list[Callable[[], object]] = [partial(directory.checked, table) for table in (*SCHEMAS, "attributions")]
+    found = [why for check in (*files, *tables) if (why := _fault(check))]
+    return list(dict.fromkeys([*found, *_orphans(directory), *_witnesses(directory), *_strangers(directory)]))
+
+
+def _fault(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except BadInput as error:
+        return str(error)
+    return ""
+
+
+def _fingerprints(directory: RunDirectory) -> None:
+    """Those of the file are those that the run's identity has the hashes of."""
+    expected = directory.describe()["identity"].get("answers", {})
+    held = {model: each.digest for model, each in directory.fingerprints().items()}
+    if expected and held != expected:
+        raise BadInput(f"run {directory.url} is damaged: {FINGERPRINTS_FILE} is not what the run was begun with; restore that file")
+
+
+def _gates(directory: RunDirectory) -> None:
+    if GATES_FILE in directory.listing(""):
+        try:
+            json.loads(directory.read(GATES_FILE))
+        except (ValueError, RecursionError, OSError):
+            raise BadInput(f"run {directory.url} is damaged: {GATES_FILE} cannot be read; run `gate` again") from None
+
+
+def _orphans(directory: RunDirectory) -> Iterator[str]:
+    """Parts without those that a cell writes beside them."""
+    done = set(directory.cells_done())
+    for table in SCHEMAS:
+        parts = {name for name in directory.tables.parts(table) if not name.endswith(FAILED)}
+        yield from (f"{table}/{name}.parquet has no ledger part beside it" for name in sorted(parts - done))
+        yield from (f"{table}/{name}.parquet is lost, and ledger/{name}.parquet is there" for name in sorted(done - parts))
+    attributed = set(directory.tables.parts("attributions"))
+    for name in directory.listing("attributions"):
+        if name.endswith(".safetensors") and name.removesuffix(".safetensors") not in attributed:
+            yield f"attributions/{name} has no table beside it"
+    yield from (f"witnesses/{name} has no ledger part" for name in directory.listing("witnesses") if name.partition(".")[0] not in done)
+
+
+def _witnesses(directory: RunDirectory) -> Iterator[str]:
+    """Stored witnesses have the hashes that the ledger has."""
+    for key in directory.cells_done():
+        try:
+            tables, tensors = directory.cell(key)
+        except BadInput as error:
+            yield str(error)
+            continue
+        rows = {(row["scenario"], row["sample"]): row for row in tables["ledger"].to_pylist()}
+        claims = {(row["scenario"], row["sample"]): row["attacked"].split("+") for row in rows.values() if row["witness"]}
+        for (scenario, sample), names in claims.items():
+            held = [tensors.get(f"{scenario}|{sample}|{name}") for name in names]
+            there = [x for x in held if x is not None]
+            if there and (len(there) < len(held) or witness_hash(there) != rows[scenario, sample]["witness"]):
+                yield f"witnesses/{key}.safetensors: sample {sample!r} under {scenario} is not the witness that the ledger names"
+        known = {f"{scenario}|{sample}|{name}" for (scenario, sample), names in claims.items() for name in names}
+        yield from (f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not" for name in sorted(tensors.keys() - known))
+
+
+def _strangers(directory: RunDirectory) -> Iterator[str]:
+    """Files that no command has written there."""
+    for name in directory.listing(""):
+        if name not in (*FILES, *FOLDERS) and not name.endswith(REPORTS):
+            yield f"{name} belongs to no run"
+    for folder, suffixes in FOLDERS.items():
+        yield from (f"{folder}/{name} belongs to no run" for name in directory.listing(folder) if not name.endswith(suffixes))

@@ -1,0 +1,138 @@
+"""The tables of a run, part by part: what is read is whole, of this run, and counted once.
+
+A row that two parts have would count twice; a row of another run is not this model's. Every reader comes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from attacks.errors import BadInput
+from harness.attributions import ATTRIBUTIONS
+from harness.cell import SCHEMAS
+from harness.parquet import decoded
+from harness.sound import row_faults
+from harness.storage import Storage
+
+SUFFIX = ".parquet"
+FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
+KEYS = {
+    "samples": ("model", "sample"),
+    "sweep": ("model", "sample", "schedule", "level", "repeat"),
+    "ledger": ("model", "sample", "scenario"),
+    "attributions": ("model", "sample", "condition", "method", "modality"),
+}
+"""What tells a row of a table from every other."""
+MEND = "remove that file and run the same command: what it held is done again"
+
+
+class Tables:
+    """The tables in a storage, of the run whose id `run` answers."""
+
+    def __init__(self, storage: Storage, run: Callable[[], str]) -> None:
+        self._storage = storage
+        self._run = run
+
+    @cached_property
+    def _own(self) -> str:
+        return self._run()
+
+    def parts(self, table: str) -> list[str]:
+        """The names of its files, without their suffix."""
+        return [name.removesuffix(SUFFIX) for name in self._storage.names(table, SUFFIX)]
+
+    def whole(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """All parts of a table.
+
+        Args:
+            columns: these alone, for tables of millions of rows: texts that recur are held once (as dictionaries).
+
+        Raises:
+            BadInput: a part is damaged, of another run, or holds a row that is there already.
+        """
+        found = [part for _, part in self.each(table, columns)]
+        if not found:
+            return schema(table).empty_table().select(columns or schema(table).names)
+        whole = pa.concat_tables(found)
+        return whole if columns is None else whole.unify_dictionaries()
+
+    def each(self, table: str, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+        """Part by part; that no two have a sample of a model is known when all have been read.
+
+        Raises:
+            BadInput: as `whole`.
+        """
+        names, owners = self.parts(table), []
+        for name in names:
+            part, pairs = self._read(table, name, columns)
+            owners.append(pairs)
+            yield name, part
+        self._refuse_twice(table, names, owners)
+
+    def part(self, table: str, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """One part.
+
+        Raises:
+            BadInput: as `whole`.
+        """
+        return self._read(table, name, columns)[0]
+
+    def _read(self, table: str, name: str, columns: Sequence[str] | None) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+        """A part, and a number for each pair of a model and a sample in it."""
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *KEYS[table], "run"]))
+        path = f"{table}/{name}{SUFFIX}"
+        try:
+            part = decoded(self._storage.read(path), schema(table), wanted)
+            fault = row_faults(table, part) or _repeated(part, KEYS[table]) or self._foreign(part)
+            if fault:
+                raise ValueError(fault)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            why = str(error) if type(error) is ValueError else type(error).__name__
+            raise BadInput(f"run {self._storage.url} is damaged: {path} cannot be read ({why}); {MEND}") from None
+        return part if columns is None else part.select(list(columns)), _numbers(part)
+
+    def _foreign(self, part: pa.Table) -> str:
+        others = [run for run in part.column("run").unique().to_pylist() if run != self._own]
+        return f"it holds rows of run {others[0]!r}, this is run {self._own!r}" if others else ""
+
+    def _refuse_twice(self, table: str, names: Sequence[str], owners: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> None:
+        pairs = np.concatenate([np.empty(0, np.int64), *owners])
+        values, counts = np.unique(pairs, return_counts=True)
+        if (counts < 2).all():
+            return
+        twice = values[counts > 1][0]
+        first, second, *_ = [name for name, own in zip(names, owners, strict=True) if twice in own]
+        model, sample = next(pair for pair in _pairs(self.part(table, first, ("model", "sample"))) if hash(pair) == twice)
+        raise BadInput(
+            f"run {self._storage.url} is damaged: {table}/{first}{SUFFIX} and {table}/{second}{SUFFIX} both hold sample {sample!r} of "
+            f"model {model!r}; remove the copy"
+        )
+
+
+def schema(table: str) -> pa.Schema:
+    """The columns of a table."""
+    return {**SCHEMAS, "attributions": ATTRIBUTIONS}[table]
+
+
+def _pairs(part: pa.Table) -> list[tuple[str, str]]:
+    """Each model and sample of a part, once."""
+    found = part.select(["model", "sample"]).group_by(["model", "sample"], use_threads=False).aggregate([])
+    return list(zip(found.column("model").to_pylist(), found.column("sample").to_pylist(), strict=True))
+
+
+def _numbers(part: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([hash(pair) for pair in _pairs(part)], np.int64)
+
+
+def _repeated(part: pa.Table, keys: Sequence[str]) -> str:
+    """A row that a part has twice; empty where there is none."""
+    counts = part.select(list(keys)).group_by(list(keys), use_threads=False).aggregate([([], "count_all")])
+    twice = [count > 1 for count in counts.column("count_all").to_pylist()]
+    if not any(twice):
+        return ""
+    row = counts.slice(twice.index(True), 1).to_pylist()[0]
+    return f"it holds sample {row['sample']!r} of model {row['model']!r} twice under one condition"

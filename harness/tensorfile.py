@@ -1,0 +1,52 @@
+"""Tensors as a safetensors file with its checksum inside: the one place that knows how those of runs are read and written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+CHECKSUM = "sha256"  # in the file's metadata
+LENGTH = 8  # bytes, little-endian: how long the header is
+
+
+def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """A file's content; the same tensors give the same bytes."""
+    held = dict(tensors)
+    return save(held, {CHECKSUM: checksum(held)})
+
+
+def from_bytes(content: bytes) -> dict[str, Tensor]:
+    """What `to_bytes` made; files of earlier versions have no checksum.
+
+    Raises:
+        ValueError: it is something else, or a bit of it is not what was written.
+    """
+    try:
+        tensors = load(content)
+        length = int.from_bytes(content[:LENGTH], "little")
+        said = json.loads(content[LENGTH : LENGTH + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"it is not a safetensors file ({type(error).__name__})") from None
+    if said and said.get(CHECKSUM) != checksum(tensors):
+        raise ValueError("its checksum is not that of what it holds")
+    return tensors
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, x in sorted(tensors.items()):
+        digest.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+        digest.update(as_bytes(x))
+    return digest.hexdigest()
+
+
+def as_bytes(x: Tensor) -> bytes:
+    """The values of a tensor of any type, in order."""
+    return x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""
