@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +17,12 @@ from attacks.region import Inputs
 from attacks.scenario import parse
 from harness.exhibits import untouched
 from harness.ledger import witness_hash
-from harness.loading import load_task
+from harness.loading import code_at, load_task
 from harness.neighbourhood import unlabelled
+from harness.permission import configured
 from harness.registry import code_of
 from harness.tasks import Task
-from harness.tasks.dataroot import data_root, use
+from harness.tasks.dataroot import data_root, else_in
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +39,9 @@ def sample_of(run: Run, name: str) -> Sample:
     Raises:
         BadInput: its task cannot be loaded here, or has other data now.
     """
-    if data_root() is None:
-        use(run.description.get("config", {}).get("data_root"))
-    task = _task(run.config["task"], run.config.get("judge", "answers"), str(data_root()))
+    config = configured(run.url, run.description)
+    with else_in(config.data_root):
+        task = _task(config.task, config.judge, str(data_root()), consent(run))
     stored = rows(run, "select hash from samples where sample = ? limit 1", (name,))
     return Sample(task, untouched(task, name, stored[0]["hash"] if stored else None))
 
@@ -46,6 +49,12 @@ def sample_of(run: Run, name: str) -> Sample:
 def runs_code(run: Run) -> bool:
     """Whether showing the run's inputs means running a file or module that the run names, and not a task of ours."""
     return code_of(run.config["task"]) is not None
+
+
+def consent(run: Run) -> str:
+    """What a consent to run code is for: this run, the file or module that it names, and what that holds now."""
+    place = code_of(run.config["task"]) or ""
+    return hashlib.sha256(json.dumps([run.url, place, code_at(place)]).encode()).hexdigest()[:16]
 
 
 def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
@@ -69,7 +78,7 @@ def _cell(file: str) -> str:
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the task's data")
-def _task(text: str, judge: str, root: str) -> Task:
-    """A task with its data; `root`, where they lie, only tells one from another."""
+def _task(text: str, judge: str, root: str, allowed: str) -> Task:
+    """A task with its data; `root`, where they lie, and what was allowed only tell one from another."""
     task = load_task(text)
     return unlabelled(task) if judge == "neighbours" else task

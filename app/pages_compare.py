@@ -23,17 +23,16 @@ def draw() -> None:
     for run in {ours[0].label: ours[0], theirs[0].label: theirs[0]}.values():
         note_of(run)
     if ours == theirs:
-        again = f"{EVALUATE} --seed 1 --out {addresses()[0].rstrip('/')}/second"
-        return empty("A and B are the same: choose another model or run above, or make one.", again)
+        again = (*EVALUATE, "--seed", "1", "--out", f"{addresses()[0].rstrip('/')}/second")
+        return empty("A and B are the same: choose another model or run above, or make one.", *again)
     strength = st.slider("Strength of the attacks", 0.0, 4.0, 1.0, 0.05, key="strength", bind="query-params")
     found = differences(ours, theirs, strength)
     if other := apart(ours, theirs):
         said(f"{other} samples have the same name in both and other data: they are left out.")
     if not found:
         task = ours[0].config["task"]
-        return empty(
-            "A and B share no sample under a common condition.", f"{EVALUATE} --task {task} --out {addresses()[0].rstrip('/')}/second"
-        )
+        command = (*EVALUATE, "--task", task, "--out", f"{addresses()[0].rstrip('/')}/second")
+        return empty("A and B share no sample under a common condition.", *command)
     _differences(found)
     _changed(ours, theirs, strength, [row["condition"] for row in found])
     return None

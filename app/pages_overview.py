@@ -24,7 +24,7 @@ def draw() -> None:
         return no_runs()
     found = [row for run in runs for row in _of(run)]
     if not found:
-        return empty("No run has results yet.", f"{EVALUATE} --out {addresses()[0].rstrip('/')}/first")
+        return empty("No run has results yet.", *EVALUATE, "--out", f"{addresses()[0].rstrip('/')}/first")
     words, kinds, order, soundness = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
     tasks = kinds.multiselect("Tasks", sorted({row["task"] for row in found}), key="tasks", bind="query-params", placeholder="all")
     text = words.text_input("Runs and models", key="find", bind="query-params", placeholder="words to look for")

@@ -12,7 +12,7 @@ import streamlit as st
 from app.figures import heat
 from app.queries import trust
 from app.runs import GATES_FILE, Run
-from app.view import EVALUATE, empty, of_a_run, page, said, shown, taken_away
+from app.view import EVALUATE, HARNESS, empty, of_a_run, page, said, shown, taken_away
 from attacks.errors import BadInput
 from harness.report import figured
 from harness.trust import INFORMATIVE
@@ -32,9 +32,7 @@ def _flags(run: Run) -> None:
     st.subheader("Flags", anchor=False)
     found = flag_rows(run)
     if not found:
-        return empty(
-            "No check was made of this run's numbers: it is not finished, or was told not to.", f"{EVALUATE} --trust --out {run.url}"
-        )
+        return empty("This run's numbers were not checked: it is not finished.", *EVALUATE, "--trust", "--out", run.url)
     left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
     models = left.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
     flags = sorted({row["flag"] for row in found})
@@ -84,7 +82,7 @@ def _gates(run: Run) -> None:
     st.subheader("Gates", anchor=False)
     found = gates(run)
     if not found:
-        return empty("This run was held to no gates.", f"python -m harness gate {run.url} --gates gates.yaml")
+        return empty("This run was held to no gates.", *HARNESS, "gate", run.url, "--gates", "gates.yaml")
     st.dataframe(
         [{"": SIGNS.get(row["verdict"], ""), **row} for row in found],
         hide_index=True, column_config={"why": st.column_config.TextColumn(width="large")},

@@ -34,7 +34,7 @@ SCENARIOS = "select scenario, count(*) as samples from ledger where status = 'ok
 def draw(run: Run) -> None:
     scenarios = _scenarios(run)
     if not attacked(run.description) or not scenarios:
-        return empty("This run has no attacked samples.", f"{EVALUATE} --task {run.config['task']}")
+        return empty("This run has no attacked samples.", *EVALUATE, "--task", run.config["task"])
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom")
     scenario = chosen(left, "Scenario", scenarios, "scenario")
     models = middle.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
@@ -149,7 +149,7 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
     if not pairs:
         names = run.description["modalities"]
         pair = ",".join(names[:2]) if len(names) > 1 else "FIRST,SECOND"
-        return empty("This run searched no frontier.", f"{EVALUATE} --task {run.config['task']} --frontier {pair}")
+        return empty("This run searched no frontier.", *EVALUATE, "--task", run.config["task"], "--frontier", pair)
     left, right = st.columns([4, 4])
     pair = chosen(left, "Pair", list(pairs), "pair")
     share = right.slider("Share of samples that still withstands", 0.05, 0.95, 0.5, 0.05, key="share", bind="query-params")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,7 +21,8 @@ from harness.status import onwards
 
 DEFAULT = "runs"  # where `evaluate` writes unless told otherwise
 FRESH = 2.0  # seconds for which the list of runs is not looked up again
-EVALUATE = "python -m harness evaluate"
+HARNESS = ("python", "-m", "harness")
+EVALUATE = (*HARNESS, "evaluate")
 
 
 def addresses() -> list[str]:
@@ -115,13 +117,13 @@ def note_of(run: Run) -> None:
 
 def no_runs() -> None:
     """What to do where there is nothing to show."""
-    empty(f"There are no runs to show in {', '.join(addresses())}.", f"{EVALUATE} --out {addresses()[0].rstrip('/')}/first")
+    empty(f"There are no runs to show in {', '.join(addresses())}.", *EVALUATE, "--out", f"{addresses()[0].rstrip('/')}/first")
 
 
-def empty(why: str, command: str) -> None:
-    """The state of a view without data: why, and what to run."""
+def empty(why: str, *command: str) -> None:
+    """The state of a view without data: why, and what to run; its words may come from a run, and are quoted for a shell."""
     st.info(plain(f"{why} To fill this view, run:"))
-    st.code(command, language="bash")
+    st.code(shlex.join(command), language="bash")
 
 
 def said(text: str) -> None:

@@ -9,7 +9,11 @@ def yield_the_front() -> None:
 
     Stands here, and not in a module of its own, because nothing of ours can be imported before.
     """
-    here = [entry for entry in sys.path if entry in ("", os.getcwd())]
+    try:
+        here = [entry for entry in sys.path if entry in ("", os.getcwd())]
+    except OSError:
+        print("error: the folder that this command was started in is gone: go to one that is there", file=sys.stderr)
+        sys.exit(2)
     sys.path[:] = [entry for entry in sys.path if entry not in here] + here[:1]
 
 

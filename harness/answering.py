@@ -17,6 +17,7 @@ from harness.fingerprint import Fingerprint, another_verdict, fingerprint, fixed
 from harness.loading import Loaded
 from harness.objective import HALF, TaskObjective
 from harness.tasks import Batch, Task
+from harness.timelimit import TooSlow, limited
 
 ALONE = 8  # samples that are asked one by one
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
@@ -55,27 +56,30 @@ class Answering:
     steadiness: Steadiness
 
 
-def ask(models: Iterable[Loaded], task: Task, device: torch.device) -> dict[str, Answering]:
-    """Ask each model; it is left as it was."""
-    modules = {model.name: model.module for model in models}
-    return {name: Answering(fingerprint(module, task, device), steadiness(module, task, device)) for name, module in modules.items()}
+def ask(models: Iterable[Loaded], task: Task, device: torch.device, seconds: float | None) -> dict[str, Answering]:
+    """Ask each model, in at most so many seconds for each of the two; it is left as it was."""
+    found = {}
+    for model in models:
+        asked = model.module, task, device, seconds
+        found[model.name] = Answering(fingerprint(*asked), steadiness(*asked))
+    return found
 
 
-def steadiness(module: nn.Module, task: Task, device: torch.device) -> Steadiness:
+def steadiness(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Steadiness:
     """Ask a model three times; it is left as it was.
 
     A model that cannot be asked untouched is steady: its cells are errors.
     """
     batch = fixed_samples(task).to(device)
-    with preserved(module), torch.no_grad():
-        try:
+    try:
+        with preserved(module), torch.no_grad(), limited(seconds):
             tolerance = _tolerance(module, task, batch)
             first, second = (_asked(module, task, batch) for _ in range(2))
-        except (Exception, SystemExit):
-            return Steadiness(0.0, 0.0)
-        if again := _changed(first, second, tolerance):
-            return Steadiness(0.0, again)
-        return Steadiness(_changed([each[:ALONE] for each in first], _one_by_one(module, task, batch), tolerance), 0.0)
+            if again := _changed(first, second, tolerance):
+                return Steadiness(0.0, again)
+            return Steadiness(_changed([each[:ALONE] for each in first], _one_by_one(module, task, batch), tolerance), 0.0)
+    except (Exception, SystemExit):
+        return Steadiness(0.0, 0.0)
 
 
 def _tolerance(module: nn.Module, task: Task, batch: Batch) -> float:
@@ -99,6 +103,8 @@ def _one_by_one(module: nn.Module, task: Task, batch: Batch) -> list[Tensor] | N
     """The same of the first samples, each asked alone; None where the model cannot be asked so."""
     try:
         alone = [_asked(module, task, batch.take([row])) for row in range(min(ALONE, len(batch)))]
+    except TooSlow:
+        raise
     except (Exception, SystemExit):
         return None
     return [torch.cat(each) for each in zip(*alone, strict=True)]

@@ -26,6 +26,7 @@ from harness.plan import Cell, Work
 from harness.sweep import SWEEP, sweep_rows
 from harness.tasks import Batch
 from harness.tasks.task import sample_hashes
+from harness.timelimit import TooSlow
 
 SAMPLES = pa.schema(
     [
@@ -46,10 +47,6 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 Progress = Callable[[int, int], None]
 """Told how many scenario-samples are done, and how many gradient evaluations they took."""
-
-
-class TooSlow(Exception):
-    """A cell has had its time; it is an error, and the rest goes on."""
 
 
 class OutOfTime(Exception):

@@ -273,12 +273,13 @@ def dashboard(
     runs: Annotated[Many | None, typer.Argument(help="Folders of runs, or runs; paths or URLs. [runs]")] = None,
     port: Annotated[int | None, typer.Option(help="The port of localhost to serve on. [the first free one]")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser. [browser]")] = True,
+    token: Annotated[bool, typer.Option("--token", help="Serve only who opens the address that is printed; opens no browser.")] = False,
     data_root: DataRoot = None,
 ) -> None:
     """Look at runs in a browser, also while they are being written; nothing is changed, and only this machine is served."""
     from harness.dashboard import serve
 
-    serve(runs or [], port, browser, data_root)
+    serve(runs or [], port, browser, data_root, token)
 
 
 @app.command()
@@ -288,12 +289,12 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path
     from harness.config import Evaluation, dump
     from harness.files import write_whole
 
-    if path.exists():
-        raise BadInput(f"{path} exists already: name another file, or remove it")
     try:
+        if path.exists():
+            raise BadInput(f"{path} exists already: name another file, or remove it")
         write_whole(path, dump(Evaluation()).encode())
     except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+        raise BadInput(f"{path} cannot be written: {error.strerror}; name another file") from None
     print(f"{path} written; run it with: python -m harness evaluate --config {path}")
 
 

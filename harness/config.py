@@ -107,6 +107,12 @@ class Evaluation(BaseModel):
             raise ValueError(f"give a whole number from {least}, or {' or '.join(words)}")
         return number
 
+    @field_validator("data_root", "out", "gates", "baseline")
+    @classmethod
+    def _home(cls, value: str | None) -> str | None:
+        """A shell writes out `~`, a file of YAML does not."""
+        return value if value is None or "://" in value else str(Path(value).expanduser()) if value.startswith("~") else value
+
     @field_validator("shard")
     @classmethod
     def _part(cls, value: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ from harness.tasks.dataroot import use
 HOST = "localhost"
 PORTS = range(8501, 8601)  # where a free one is looked for
 HOME = Path(__file__).parents[1]  # where our packages stand side by side
-MAIN = HOME / "app" / "main.py"  # run, not imported: `app` stands above the command line
+SERVER = HOME / "app" / "server.py"  # run, not imported: `app` stands above the command line
+TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # as `app.guard` reads it
 OPTIONS = {
     "server.address": HOST,
+    "server.allowedHosts": HOST,  # of WebSockets; `app.guard` sees to everything, and says why
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "server.showEmailPrompt": "false",  # a first start waits for an answer, and without a terminal it ends
@@ -27,8 +30,11 @@ OPTIONS = {
 }
 
 
-def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str | None) -> None:
+def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str | None, token: bool) -> None:
     """Become the server; it ends with Ctrl-C.
+
+    Args:
+        token: serve only who opens the printed address, which holds a secret.
 
     Raises:
         BadInput: a folder is not there, or the port cannot be had.
@@ -42,15 +48,20 @@ def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str |
     use(data_root)
     # The server has to find the packages that we are, wherever it is started.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
-    print(f"The dashboard is at http://{HOST}:{port} until Ctrl-C.", flush=True)
-    os.execv(sys.executable, command(runs, port, browser))
+    os.environ.pop(TOKEN, None)
+    address = f"http://{HOST}:{port}"
+    if token:
+        os.environ[TOKEN] = secrets.token_urlsafe(24)
+        address += f"/?token={os.environ[TOKEN]}"
+    print(f"The dashboard is at {address} until Ctrl-C.", flush=True)
+    os.execv(sys.executable, command(runs, port, browser and not token))
 
 
 def command(runs: Sequence[str], port: int, browser: bool) -> list[str]:
     """What is executed; -P keeps the folder one stands in, which may have an `app` of its own, off the front of the path."""
     options = {**OPTIONS, "server.headless": str(not browser).lower(), "server.port": str(port)}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-    return [sys.executable, "-P", "-m", "streamlit", "run", str(MAIN), *flags, "--", *runs]
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(SERVER), *flags, "--", *runs]
 
 
 def _check(address: str) -> None:

@@ -18,10 +18,11 @@ from harness import pictures
 from harness.curves import query
 from harness.ledger import witness_hash
 from harness.loading import load_task
+from harness.permission import configured
 from harness.registry import code_of
 from harness.rundir import RunDirectory
 from harness.tasks import Task
-from harness.tasks.dataroot import data_root, use
+from harness.tasks.dataroot import else_in
 from harness.tasks.modality import Modality
 from harness.tasks.task import sample_hashes
 
@@ -93,14 +94,15 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
     if not chosen:
         yield _note("None: no witness of the largest scenario is stored (--witnesses).")
         return
-    config = directory.describe()["config"]
-    if code_of(config["task"]):
-        yield _note(f"Not shown: the inputs come from {config['task']}, code that this run names; `dashboard` runs it when it is asked to.")
-        return
-    if data_root() is None:
-        use(config.get("data_root"))
     try:
-        task = load_task(config["task"])
+        config = configured(directory.url, directory.describe())
+        if code_of(config.task):
+            yield _note(
+                f"Not shown: the inputs come from {config.task}, code that this run names; `dashboard` runs it when it is asked to."
+            )
+            return
+        with else_in(config.data_root):
+            task = load_task(config.task)
         hashes = dict(query("select sample, any_value(hash) from samples group by sample", samples=directory.table("samples")))
         clean = [untouched(task, each.row["sample"], hashes.get(each.row["sample"])) for each in chosen]
     except BadInput as error:

@@ -12,6 +12,7 @@ from harness.ledger import witness_hash
 from harness.rundir import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.storage import LOCK
 from harness.tables import FAILED
+from harness.tensorfile import from_bytes
 
 FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, FINGERPRINTS_FILE, LOCK)
 FOLDERS = {
@@ -69,8 +70,12 @@ def _orphans(directory: RunDirectory) -> Iterator[str]:
         yield from (f"{table}/{name}.parquet is lost, and ledger/{name}.parquet is there" for name in sorted(done - parts))
     attributed = set(directory.tables.parts("attributions"))
     for name in directory.listing("attributions"):
-        if name.endswith(".safetensors") and name.removesuffix(".safetensors") not in attributed:
-            yield f"attributions/{name} has no table beside it"
+        if name.endswith(".safetensors"):
+            yield from [] if name.removesuffix(".safetensors") in attributed else [f"attributions/{name} has no table beside it"]
+            try:
+                from_bytes(directory.read(f"attributions/{name}"))
+            except (ValueError, OSError) as error:
+                yield f"attributions/{name} cannot be read: {error}"
     yield from (f"witnesses/{name} has no ledger part" for name in directory.listing("witnesses") if name.partition(".")[0] not in done)
 
 

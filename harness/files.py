@@ -70,25 +70,27 @@ def refuse_ways_out(folder: Path, what: str) -> None:
         BadInput: it does, or cannot be read.
     """
     try:
-        way = next(_ways_out(folder, folder), None)
+        way = next(_ways_out(folder), None)
     except OSError as error:
         raise BadInput(f"{what} cannot be read: {error.strerror or error}") from None
     if way is not None:
         raise BadInput(f"{what}: {way.relative_to(folder)} is no file of its own but a link or a pipe: remove it")
 
 
-def _ways_out(folder: Path, root: Path) -> Iterator[Path]:
-    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies outside `root`, pipes, devices."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            place = Path(entry.path)
-            if entry.is_symlink():
-                if not _ends_in(place, root):
+def _ways_out(root: Path) -> Iterator[Path]:
+    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies outside of it, pipes, devices."""
+    left = [root]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                place = Path(entry.path)
+                if entry.is_symlink():
+                    if not _ends_in(place, root):
+                        yield place
+                elif entry.is_dir():
+                    left.append(place)
+                elif not entry.is_file():
                     yield place
-            elif entry.is_dir():
-                yield from _ways_out(place, root)
-            elif not entry.is_file():
-                yield place
 
 
 def _ends_in(link: Path, root: Path) -> bool:

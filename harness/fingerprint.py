@@ -25,6 +25,7 @@ from attacks.randomness import keyed_generator, keyed_seed
 from harness.objective import TaskObjective
 from harness.tasks import Batch, Modality, Task
 from harness.tensorfile import from_bytes, to_bytes
+from harness.timelimit import TooSlow, limited
 
 SAMPLES, POINTS = 16, 4
 CLEAN, RANGE, MISSING = "clean", "range", "missing "
@@ -107,10 +108,17 @@ def fixed_samples(task: Task, count: int = SAMPLES) -> Batch:
     return split.take(sorted(range(len(split)), key=lambda row: keyed_seed("fingerprint", split.samples[row]))[:count])
 
 
-def fingerprint(module: nn.Module, task: Task, device: torch.device) -> Fingerprint:
-    """Ask a model, in one thread and from one state of all random numbers; model and states are left as they were."""
-    with preserved(module), torch.no_grad(), _one_thread():
-        first, second = (dict(_answers(module, task, device)) for _ in range(2))
+def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Fingerprint:
+    """Ask a model, in one thread and from one state of all random numbers; model and states are left as they were.
+
+    Args:
+        seconds: that it may take; what a model that hangs answers is not known, and tells it from no other.
+    """
+    try:
+        with preserved(module), torch.no_grad(), _one_thread(), limited(seconds):
+            first, second = (dict(_answers(module, task, device)) for _ in range(2))
+    except TooSlow:
+        return Fingerprint({}, "random")
     tolerance = ALIKE * spread(first[CLEAN][:, :-JUDGED])
     apart = {at: any(bool(_apart(x, second[name], at).any()) for name, x in first.items()) for at in (0.0, tolerance)}
     return Fingerprint(first, "bits" if not apart[0.0] else "random" if apart[tolerance] else "about")
@@ -168,6 +176,8 @@ def _judged(objective: TaskObjective, batch: Batch) -> Tensor:
         judged = [problem.score(outputs, targets), problem.predictions(outputs), margin]
         columns = [outputs.flatten(1), *(each.reshape(len(batch), -1) for each in judged)]
         return torch.cat([column.detach().double().cpu() for column in columns], 1)
+    except TooSlow:
+        raise
     except (Exception, SystemExit):  # on this condition; what that costs shows when the run asks for it
         return torch.zeros(len(batch), 0, dtype=torch.float64)
 

@@ -24,7 +24,7 @@ from harness.livecode import model_code
 from harness.models import checkpoint
 from harness.objective import TaskObjective
 from harness.registry import Reference, code_of, names, resolve
-from harness.sources import Reached, reached
+from harness.sources import Reached, located, reached
 from harness.tasks import Task
 from harness.userfile import inside, is_our_own, own_packages
 
@@ -183,8 +183,7 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
             outputs = objective.outputs(batch.inputs)
             if not outputs.is_floating_point():
                 raise BadInput(f"it answers {outputs.dtype}, which has no gradient: answer real numbers (logits), not classes")
-            task.problem.verdict(outputs, batch.targets)
-            task.problem.score(outputs, batch.targets)
+            _check_judgement(task, outputs, batch.targets)
     except BadInput as error:
         raise BadInput(f"model {text!r}: {error}") from None
     except (Exception, SystemExit) as error:
@@ -194,6 +193,30 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
         ) from error
 
 
+def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+    """Refuse a problem that does not say one number of each sample: tables hold no more.
+
+    Raises:
+        BadInput: it does not.
+    """
+    problem, count = task.problem, len(outputs)
+    verdict = problem.verdict(outputs, targets)
+    judged = {"predictions": problem.predictions(outputs), "score": problem.score(outputs, targets), "verdict": verdict.fails}
+    for name, values in {**judged, **{f"loss {name!r}": loss for name, loss in verdict.losses.items()}}.items():
+        if tuple(values.shape) != (count,):
+            raise BadInput(
+                f"its problem's {name} has shape {tuple(values.shape)} for {count} samples: give one number per sample, ({count},)"
+            )
+    if "margin" not in verdict.losses:
+        raise BadInput("its problem's verdict has no loss 'margin': give one that is negative exactly where a sample withstands")
+
+
+def code_at(place: str) -> str:
+    """The same of a file or module by its name, without running any of it; empty where there is none."""
+    path = Path(place).resolve() if place.endswith(".py") else located(place)
+    return _hash_of(reached(path)) if path is not None and path.is_file() else ""
+
+
 def code_hash(reference: Reference) -> str:
     """SHA-256 of the file a reference names and, where it is not ours, of all it imports; empty if there is no file.
 
@@ -201,8 +224,12 @@ def code_hash(reference: Reference) -> str:
     """
     if not reference.source:
         return ""
-    start, found = Path(reference.source).resolve(), hashlib.sha256()
-    imported = Reached([start], {}) if is_our_own(start) else reached(start, reference.folder)
+    start = Path(reference.source).resolve()
+    return _hash_of(Reached([start], {}) if is_our_own(start) else reached(start, reference.folder))
+
+
+def _hash_of(imported: Reached) -> str:
+    found = hashlib.sha256()
     for path in imported.files:
         found.update(hashlib.sha256(path.read_bytes()).digest())
     if imported.packages:

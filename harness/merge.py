@@ -23,7 +23,7 @@ from harness.resuming import standing_at
 from harness.rundir import RUN_FILE, RunDirectory
 from harness.standing import another, as_begun, describe, standing
 from harness.status import is_shard, of_merged
-from harness.tasks.dataroot import data_root, use
+from harness.tasks.dataroot import else_in
 
 OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseline")
 """Keys of a shard's configuration that the whole does not inherit."""
@@ -56,10 +56,9 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     config = permitted(sources[0].url, described, code)
     config = config.model_copy(update={"out": out, **{key: Evaluation.model_fields[key].default for key in OF_A_PART}})
     device = choose_device(config.device)
-    if data_root() is None:
-        use(config.data_root)
-    task, models = load_all(config, device)
-    work = prepare(config, task, models, ask(models, task, device))
+    with else_in(config.data_root):
+        task, models = load_all(config, device)
+    work = prepare(config, task, models, ask(models, task, device, config.cell_limit))
     description, first = describe(work, device), standing_at(sources[0])
     if why := another(first, standing(work, description)):
         raise BadInput(f"run {sources[0].url} {why}: go back to what it was")

@@ -10,6 +10,7 @@ from typing import Any
 from attacks.errors import BadInput
 from harness.config import Evaluation
 from harness.registry import code_of
+from harness.userfile import stands_for
 
 LEVELS = re.compile(r":[\d.,\s]+$")  # of a schedule or a corruption
 
@@ -25,17 +26,29 @@ def permitted(url: str, description: Mapping[str, Any], code: Collection[str]) -
     Raises:
         BadInput: it is no whole configuration, or names other code.
     """
-    try:
-        config = Evaluation.model_validate(description.get("config"))
-    except ValueError as error:
-        said = str(error).splitlines()[0]
-        raise BadInput(f"run {url} cannot be taken up: its run.json has no whole configuration ({said})") from None
-    named = set(map(_resolved, code))
-    unnamed = sorted(place for place in _asked(config) if _resolved(place) not in named)
+    config = configured(url, description)
+    allowed = {place: found for place in _asked(config) if (found := _allowed(place, code)) is not None}
+    unnamed = sorted(_asked(config) - allowed.keys())
+    for place, found in allowed.items():
+        if place.endswith(".py"):
+            stands_for(place, Path(found))
     if unnamed:
         flags = " ".join(f"--code {place!r}" for place in unnamed)
         raise BadInput(f"run {url} names code that would be run here: if you trust that, name it, too, {flags}")
     return config
+
+
+def configured(url: str, description: Mapping[str, Any]) -> Evaluation:
+    """The configuration of a run.
+
+    Raises:
+        BadInput: it is not a whole one.
+    """
+    try:
+        return Evaluation.model_validate(description.get("config"))
+    except (ValueError, RecursionError) as error:
+        why = str(error).splitlines()[0]
+        raise BadInput(f"run {url} cannot be taken up: its run.json has no whole configuration ({why})") from None
 
 
 def _asked(config: Evaluation) -> set[str]:
@@ -45,5 +58,12 @@ def _asked(config: Evaluation) -> set[str]:
     return {place for text in texts if not text.startswith("torchattacks:") and (place := code_of(text)) is not None}
 
 
-def _resolved(place: str) -> str:
-    return str(Path(place).resolve()) if place.endswith(".py") else place
+def _allowed(place: str, code: Collection[str]) -> str | None:
+    """What of the code that may be run is the place: itself, or, where a run was made in another folder, the one file that ends so."""
+    if not place.endswith(".py"):
+        return place if place in code else None
+    files = {Path(each).expanduser().resolve() for each in code if each.endswith(".py")}
+    if (here := Path(place).expanduser().resolve()) in files:
+        return str(here)
+    alike = [file for file in files if not Path(place).is_absolute() and file.parts[-len(Path(place).parts) :] == Path(place).parts]
+    return str(alike[0]) if len(alike) == 1 else None

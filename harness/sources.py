@@ -53,6 +53,16 @@ def reached(start: Path, folder: Path | None = None) -> Reached:
     return Reached(sorted(found), dict(sorted(packages.items())))
 
 
+def located(module: str) -> Path | None:
+    """The file of a module by its dotted name, found on the path."""
+    parts = tuple(module.split("."))
+    for entry in sys.path:
+        files = [file for file in _files(Path(entry or "."), parts) if file.stem == parts[-1] or file.parent.name == parts[-1]]
+        if files:
+            return files[-1].resolve()
+    return None
+
+
 def _place(root: Path, parts: tuple[str, ...]) -> Path | None:
     """The first folder, that of the importing file before those of the path, that has the module or package."""
     places = [root, *(Path(entry or ".") for entry in sys.path)]

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from harness.files import PARTIAL, refuse_ways_out, write_to
 
 LOCK = "lock"  # held by the process that writes here
@@ -28,9 +28,9 @@ class Storage:
         self.url = url
         self._lock: BinaryIO | None = None
         try:
-            self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).resolve()))
-        except (ValueError, ImportError) as error:
-            raise BadInput(f"run directory {url!r} cannot be reached: {error}") from None
+            self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).expanduser().resolve()))
+        except Exception as error:  # each file system raises its own
+            raise BadInput(f"run directory {url!r} cannot be reached: {plain(str(error)) or type(error).__name__}") from None
 
     def claim(self) -> None:
         """Keep other processes off, on a local disk; other file systems know no lock that the end of a process opens.

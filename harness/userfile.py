@@ -30,7 +30,30 @@ CALLS = ("forward", "encode", "fuse")
 
 _LOADED: dict[Path, ModuleType] = {}
 _THEIRS: dict[Path, dict[str, ModuleType]] = {}
+_ELSEWHERE: dict[Path, Path] = {}
 _ACTIVE: list[Path] = []
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What torch makes tensors of where nobody says, and whether it keeps gradients; code from outside has its own."""
+
+    dtype: torch.dtype
+    device: torch.device
+    gradients: bool
+
+    @staticmethod
+    def now() -> Defaults:
+        return Defaults(torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled())
+
+    def set(self) -> None:
+        torch.set_default_dtype(self.dtype)
+        torch.set_grad_enabled(self.gradients)
+        if torch.get_default_device() != self.device:
+            torch.set_default_device(self.device)
+
+
+_DEFAULTS: dict[Path, Defaults] = {}
 
 
 @dataclass(frozen=True)
@@ -55,7 +78,7 @@ def load_object(kind: str, text: str) -> Found:
         public = [name for name in vars(module) if not name.startswith("_")]
         raise BadInput(f"{kind} {text!r}: {unknown('object', attribute, public, where=f' in {place}')}")
     source = module.__file__ if hasattr(module, "__file__") else None
-    return Found(getattr(module, attribute), source, Path(place).resolve().parent if by_path else None)
+    return Found(getattr(module, attribute), source, Path(module.__file__ or place).resolve().parent if by_path else None)
 
 
 @contextmanager
@@ -69,6 +92,9 @@ def own_packages(folder: Path) -> Iterator[None]:
         return
     hidden = _taken_out(_hidden(folder))
     theirs = _THEIRS.setdefault(folder, _bare_packages(folder, _clashing(folder)))
+    ours, own = Defaults.now(), _DEFAULTS.get(folder)
+    if own is not None and own != ours:
+        own.set()
     sys.modules.update(theirs)
     before = frozenset(sys.modules)
     sys.path.insert(0, str(folder))
@@ -78,6 +104,9 @@ def own_packages(folder: Path) -> Iterator[None]:
     finally:
         _ACTIVE.pop()
         sys.path.remove(str(folder))
+        _DEFAULTS[folder] = Defaults.now()
+        if _DEFAULTS[folder] != ours:
+            ours.set()
         new = (sys.modules.keys() - before) if len(sys.modules) != len(before) else ()
         for name in {*theirs, *(name for name in new if _lies_in(sys.modules[name], folder))} & sys.modules.keys():
             theirs[name] = sys.modules.pop(name)
@@ -141,8 +170,13 @@ def _lies_in(module: ModuleType, folder: Path, at_top: bool = False) -> bool:
     return not set(parts) & set(INSTALLED) and (not at_top or len(parts) == 1 or parts[1:] == ("__init__.py",))
 
 
+def stands_for(place: str, path: Path) -> None:
+    """Take a file for the one that a run names, which was made in another folder."""
+    _ELSEWHERE[Path(place)] = path
+
+
 def _load_file(kind: str, text: str, place: Path) -> ModuleType:
-    path = place.resolve()
+    path = _ELSEWHERE.get(place, place.expanduser()).resolve()
     if not path.is_file():
         raise BadInput(f"{kind} {text!r}: there is no file {place}; a reference reads path/to/file.py:object")
     if _has(path.parent, "harness") and not _is_ours(path.parent / "harness"):
@@ -169,12 +203,16 @@ def _load_module(kind: str, text: str, place: str) -> ModuleType:
 
 
 def _run(kind: str, text: str, action: Any) -> None:
+    before = Defaults.now()
     try:
         action()
     except BadInput:
         raise
     except (Exception, SystemExit) as error:  # a script that is no module runs and ends the program
         raise BadInput(f"{kind} {text!r} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        if not _ACTIVE:  # else it is their folder's
+            before.set()
 
 
 def _has(folder: Path, name: str) -> bool:

@@ -24,7 +24,7 @@ from harness.resuming import standing_at
 from harness.rundir import RunDirectory
 from harness.standing import another_model, describe, standing
 from harness.tasks import Task
-from harness.tasks.dataroot import data_root, use
+from harness.tasks.dataroot import else_in
 
 CPU = torch.device("cpu")
 
@@ -55,15 +55,14 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
     description = directory.describe()
     identity = description["identity"]
     config = permitted(directory.url, description, code)
-    if data_root() is None:
-        use(config.data_root)
-    task, loaded = load_all(config, CPU)
+    with else_in(config.data_root):
+        task, loaded = load_all(config, CPU)
     if (task.data_hash, task.definition_hash) != (identity.get("data"), identity.get("task definition")):
         raise BadInput(
             f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
             "its witnesses cannot be re-checked"
         )
-    work = prepare(config, task, loaded, ask(loaded, task, CPU))
+    work = prepare(config, task, loaded, ask(loaded, task, CPU, config.cell_limit))
     if why := another_model(standing_at(directory), standing(work, describe(work, CPU)), ["weights"]):
         raise BadInput(f"run {directory.url} {why}: its witnesses cannot be re-checked")
     models = {model.name: model for model in loaded}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -30,7 +31,10 @@ def loaded(content: bytes, where: str) -> Any:
 
 
 class _Once(yaml.SafeLoader):
-    """Plain values; of a key that is there twice the last would win unseen."""
+    """Plain values; of a key that is there twice the last would win unseen.
+
+    Numbers are those of YAML 1.2: in 1.1, `010` is eight and `1:30` is ninety.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -38,6 +42,26 @@ class _Once(yaml.SafeLoader):
             raise BadInput(f"key {plain(twice[0])!r} is there twice, line {node.start_mark.line + 1}: write it once")
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
+
+
+def _whole(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(node.value).replace("_", "")
+    if re.fullmatch(r"[-+]?0\d+", text):
+        raise BadInput(f"line {node.start_mark.line + 1}: {node.value} is octal to some readers: write it without the leading zero")
+    return int(text, 0)
+
+
+_NUMBERS = {
+    "tag:yaml.org,2002:int": r"[-+]?(?:0x[0-9a-fA-F_]+|0o[0-7_]+|[0-9][0-9_]*)",
+    "tag:yaml.org,2002:float": r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?"
+    r"|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
+}
+_Once.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] not in _NUMBERS] for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in _NUMBERS.items():
+    _Once.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), list("-+0123456789."))
+_Once.add_constructor("tag:yaml.org,2002:int", _whole)
 
 
 def _refuse_bombs(text: str, where: str) -> None:

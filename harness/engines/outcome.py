@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
 from attacks.errors import BadInput, ModelBroke
-from harness.cell import OutOfTime, Parts, Progress, TooSlow, out_of_memory, run_cell
+from harness.cell import OutOfTime, Parts, Progress, out_of_memory, run_cell
 from harness.plan import Cell, Work
+from harness.timelimit import limited
 
 
 @dataclass(frozen=True)
@@ -51,25 +48,3 @@ def carried_out(work: Work, cell: Cell, device: torch.device, progress: Progress
         return Failed(traceback.format_exc())
     except (Exception, SystemExit) as error:  # a model that ends the program would end it as if all were well
         return Failed(traceback.format_exc(), memory=out_of_memory(error))
-
-
-@contextmanager
-def limited(seconds: float | None) -> Iterator[None]:
-    """Raise `TooSlow` when the block takes longer; what hangs outside Python is interrupted when it comes back.
-
-    By an alarm of the operating system, which only the main thread of a process can be given.
-    """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ring(number: int, frame: object) -> None:
-        raise TooSlow(f"it took longer than --cell-limit, {seconds:g} s: the model hangs, or needs a larger limit or smaller --batch-size")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -76,7 +76,10 @@ class _Bench:
         """
         loaded = next(each for each in self.work.models if each.name == name)
         if name not in self.known:
-            now = Standing(describe(self.work, self.device), {name: fingerprint(loaded.module, self.work.task, self.device)})
+            now = Standing(
+                describe(self.work, self.device),
+                {name: fingerprint(loaded.module, self.work.task, self.device, self.work.config.cell_limit)},
+            )
             _refuse(another_model(self.run, now, ()))
             self.known.add(name)
         return loaded

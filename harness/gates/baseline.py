@@ -40,8 +40,10 @@ def bless(directory: RunDirectory, url: str) -> Evidence:
         if files.exists(path):
             raise BadInput(f"{url} exists already: name another file, or remove it")
         write_to(files, path, frozen(evidence))
-    except (OSError, ImportError) as error:
-        raise BadInput(f"{url} cannot be written: {plain(str(error))}") from None
+    except BadInput:
+        raise
+    except Exception as error:  # each file system raises its own
+        raise BadInput(f"{url} cannot be written: {plain(str(error)) or type(error).__name__}; name a file") from None
     return evidence
 
 

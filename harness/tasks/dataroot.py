@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from attacks.errors import BadInput
@@ -24,9 +27,22 @@ def use(folder: str | None) -> None:
         os.environ[VARIABLE] = folder
 
 
+_OF_A_RUN: ContextVar[str | None] = ContextVar("data root of a run", default=None)
+
+
+@contextmanager
+def else_in(folder: str | None) -> Iterator[None]:
+    """Inside, look in this folder where none was named. A run from elsewhere says so; nothing but what is loaded here heeds it."""
+    before = _OF_A_RUN.set(folder)
+    try:
+        yield
+    finally:
+        _OF_A_RUN.reset(before)
+
+
 def data_root() -> Path | None:
     """The folder that holds the data sets, if one was named."""
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(VARIABLE) or _OF_A_RUN.get()
     return Path(named) if named else None
 
 

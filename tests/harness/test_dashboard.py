@@ -18,7 +18,7 @@ from tests.harness.test_cli import run
 def test_it_serves_this_machine_only_and_asks_no_one() -> None:
     words = command(["runs", "s3://bucket/runs"], 8600, browser=False)
     joined = " ".join(words)
-    assert words[:5] == [sys.executable, "-P", "-m", "streamlit", "run"] and Path(words[5]).name == "main.py"
+    assert words[:5] == [sys.executable, "-P", "-m", "streamlit", "run"] and Path(words[5]).name == "server.py"
     asked = "gatherUsageStats false", "showEmailPrompt false", "hideWelcomeMessage true"
     for part in ("server.address localhost", "server.port 8600", "server.headless true", *asked):
         assert part in joined

@@ -143,7 +143,7 @@ class Flat(torch.nn.Module):
 @pytest.mark.parametrize("change", ["one class", "all weights a little"])
 def test_a_small_fine_tune_shows_in_the_fingerprint(change: str) -> None:
     task = tiny(2)
-    before, same, after = (fingerprint(nets(each), task, CPU) for each in ("", "", change))
+    before, same, after = (fingerprint(nets(each), task, CPU, None) for each in ("", "", change))
     assert before.exactness == "bits" and before.differing(same, exact=True) == (0, 0)
     assert before.differing(after, exact=True)[0] == 16
     stored = unpacked(packed({"m": before}))["m"]
@@ -156,9 +156,9 @@ def test_other_machines_may_round_but_not_judge_otherwise() -> None:
     with torch.no_grad():
         rounded.linear.weight.mul_(1 + 1e-6)  # type: ignore[union-attr,operator]
         turned.linear.weight.mul_(-1)  # type: ignore[union-attr,operator]
-    before = fingerprint(nets(""), task, CPU)
-    assert before.differing(fingerprint(rounded, task, CPU), exact=False) == (0, 0)
-    assert before.differing(fingerprint(turned, task, CPU), exact=False)[0] == 16
+    before = fingerprint(nets(""), task, CPU, None)
+    assert before.differing(fingerprint(rounded, task, CPU, None), exact=False) == (0, 0)
+    assert before.differing(fingerprint(turned, task, CPU, None), exact=False)[0] == 16
 
 
 class Batchy(Flat):
@@ -208,7 +208,7 @@ UNSTEADY = {
 
 @pytest.mark.parametrize("kind", UNSTEADY, ids=lambda kind: kind.__name__)
 def test_a_model_answers_alone_as_in_its_batch_and_twice_alike_or_says_so(kind: type[Flat]) -> None:
-    found = steadiness(kind(), tiny(2), CPU)
+    found = steadiness(kind(), tiny(2), CPU, None)
     assert {flag.name for flag in found.flags if flag.raised} == UNSTEADY[kind]
     assert found.holds == (not UNSTEADY[kind])
 

@@ -1,0 +1,102 @@
+"""Whom the dashboard serves: browsers of this machine that name it as it names itself, and have the token if there is one.
+
+A page from elsewhere may have its own name point here (DNS rebinding), or show ours in a frame of its own.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # in the environment of the server: what others see of a process is its command line
+HOSTS = ("localhost", "127.0.0.1", "::1")
+PARAMETER = "token"  # of the address; moved into a cookie, so that it stays in no history
+HEADERS = {
+    "x-frame-options": "DENY",
+    "content-security-policy": "frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Guard:
+    """Refuses what comes by another name or without the token; everything that is served may stand in no frame."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.token = os.environ.pop(TOKEN, "")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+        elif not is_ours(header(scope, "host")):
+            await _refuse(scope, receive, send, 421, "This dashboard answers to localhost only.")
+        elif self._may_enter(scope):
+            await self.app(scope, receive, _framed_nowhere(send))
+        elif scope["type"] == "http" and self._is_token(dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(PARAMETER, "")):
+            await self._let_in(scope, receive, send)
+        else:
+            await _refuse(scope, receive, send, 401, "Open the address with the token that the command printed.")
+
+    def _is_token(self, text: str) -> bool:
+        return hmac.compare_digest(text.encode(), self.token.encode())
+
+    def _may_enter(self, scope: Scope) -> bool:
+        return not self.token or self._is_token(cookie(scope, self._cookie(scope)))
+
+    def _cookie(self, scope: Scope) -> str:
+        """Cookies of one host are shared by its ports."""
+        return f"robustness-{scope['server'][1] if scope.get('server') else 0}"
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The same address without the token, which the browser keeps as a cookie."""
+        left = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True) if pair[0] != PARAMETER]
+        path = f"/{scope['path'].lstrip('/')}"  # two slashes would lead to another host
+        answer = RedirectResponse(f"{path}?{urlencode(left)}" if left else path, 303)
+        answer.set_cookie(self._cookie(scope), self.token, httponly=True, samesite="strict")
+        await answer(scope, receive, _framed_nowhere(send))
+
+
+def is_ours(host: str) -> bool:
+    """Whether a Host header, with its port or without, names this machine as it names itself."""
+    try:
+        return urlsplit(f"//{host}").hostname in HOSTS
+    except ValueError:
+        return False
+
+
+def header(scope: Scope, name: str) -> str:
+    """A header of a request; two of one name are none."""
+    found = [value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()]
+    return found[0] if len(found) == 1 else ""
+
+
+def cookie(scope: Scope, name: str) -> str:
+    """A cookie of a request; empty where it has none."""
+    try:
+        held = SimpleCookie(header(scope, "cookie"))
+    except CookieError:
+        return ""
+    return held[name].value if name in held else ""
+
+
+def _framed_nowhere(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [pair for pair in message.get("headers", ()) if pair[0].decode("latin-1").lower() not in HEADERS]
+            message = {**message, "headers": [*kept, *((name.encode(), value.encode()) for name, value in HEADERS.items())]}
+        await send(message)
+
+    return sent
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, code: int, why: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": why})
+        return
+    await PlainTextResponse(f"{why}\n", code)(scope, receive, _framed_nowhere(send))

@@ -1,0 +1,151 @@
+"""Every part of a run counts once: what two parts have, or another run wrote, is refused by every reader, and `verify --files` finds it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from attacks.errors import BadInput
+from harness.filecheck import file_faults
+from harness.gates.baseline import evidence_at
+from harness.parquet import decoded, encoded
+from harness.report import as_markdown, render
+from harness.rundir import RunDirectory
+from harness.summary import measures_of, summarise
+from harness.tensorfile import from_bytes
+from tests.harness.test_cli import run
+
+TABLES = ("samples", "sweep", "ledger")
+COMMAND = ["evaluate", "--model", "concat", "--samples", "8", "--batch-size", "4", "--search", "fast", "--schedule", "mcar:0,0.5"]
+COMMAND += ["--scenario", "image@linf:1.6", "--repeats", "1", "--attributions", "1", "--witnesses", "all"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs that differ in the seed."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, seed in (("one", "0"), ("other", "1")):
+            assert run(patch, *COMMAND, "--seed", seed, "--out", name) == 0
+    return folder
+
+
+@pytest.fixture
+def directory(made: Path, tmp_path: Path) -> RunDirectory:
+    shutil.copytree(made / "one", tmp_path / "one")
+    return RunDirectory(str(tmp_path / "one"))
+
+
+def parts(directory: RunDirectory, table: str) -> list[Path]:
+    return sorted((Path(directory.url) / table).iterdir())
+
+
+def copy(directory: RunDirectory, made: Path, table: str) -> str:
+    first = parts(directory, table)[0]
+    shutil.copy(first, first.with_name("copy.parquet"))
+    return "copy.parquet"
+
+
+def half_a_copy(directory: RunDirectory, made: Path, table: str) -> str:
+    """Of other samples, too."""
+    first, second = parts(directory, table)
+    rows = [decoded(path.read_bytes()) for path in (first, second)]
+    second.write_bytes(encoded(pa.concat_tables([rows[1], rows[0].slice(0, 1)])))
+    return first.name
+
+
+def twice_in_one(directory: RunDirectory, made: Path, table: str) -> str:
+    first = parts(directory, table)[0]
+    rows = decoded(first.read_bytes())
+    first.write_bytes(encoded(pa.concat_tables([rows, rows.slice(0, 1)])))
+    return first.name
+
+
+def of_another_run(directory: RunDirectory, made: Path, table: str) -> str:
+    foreign = next((made / "other" / table).iterdir())
+    shutil.copy(foreign, Path(directory.url, table, foreign.name))
+    return foreign.name
+
+
+FAULTS = (copy, half_a_copy, twice_in_one, of_another_run)
+READERS: dict[str, Callable[[RunDirectory], object]] = {
+    "summary": summarise,
+    "measures": measures_of,
+    "markdown": as_markdown,
+    "report": render,
+    "gates": lambda directory: evidence_at(directory.url),
+    "done": lambda directory: directory.done(),
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_every_reader_refuses(directory: RunDirectory, made: Path, table: str, fault: Callable[..., str]) -> None:
+    assert file_faults(directory) == []
+    named = fault(directory, made, table)
+    for name, read in READERS.items():
+        if table == "ledger" or name != "done":
+            with pytest.raises(BadInput, match=named):
+                read(RunDirectory(directory.url))
+    assert any(named in why for why in file_faults(RunDirectory(directory.url)))
+
+
+def twin(folder: Path, name: str) -> None:
+    shutil.copy(next(folder.iterdir()), folder / name)
+
+
+STRAYS: dict[str, Callable[[Path], object]] = {
+    "samples/lonely.parquet has no ledger part": lambda run: shutil.copy(
+        next((run / "samples").iterdir()), run / "samples" / "lonely.parquet"
+    ),
+    "is lost, and ledger/": lambda run: next((run / "sweep").iterdir()).unlink(),
+    "has no table beside it": lambda run: next((run / "attributions").glob("*.parquet")).unlink(),
+    "witnesses/x.safetensors has no ledger part": lambda run: shutil.copy(
+        next((run / "witnesses").iterdir()), run / "witnesses" / "x.safetensors"
+    ),
+    "notes.txt belongs to no run": lambda run: (run / "notes.txt").write_text("mine"),
+    "fingerprints.safetensors is not what": lambda run: (run / "fingerprints.safetensors").unlink(),
+    "gates.json cannot be read": lambda run: (run / "gates.json").write_text("{"),
+    "trust.json cannot be read": lambda run: (run / "trust.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("said", STRAYS)
+def test_verify_files_names_what_is_wrong(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    assert run(monkeypatch, "verify", directory.url, "--files") == 0
+    assert "no faults found" in capsys.readouterr().out
+    STRAYS[said](Path(directory.url))
+    assert run(monkeypatch, "verify", directory.url, "--files") == 3
+    assert said in capsys.readouterr().out
+
+
+def content(directory: RunDirectory) -> str:
+    """All numbers of a run."""
+    tables = [directory.table(name).to_pylist() for name in (*TABLES, "attributions")]
+    tensors = [sorted((key, x.tolist()) for key, x in held.items()) for held, _ in directory.witnesses()]
+    maps = [sorted((key, x.tolist()) for key, x in from_bytes(path.read_bytes()).items()) for path in attributed(directory)]
+    return repr([tables, tensors, maps])
+
+
+def attributed(directory: RunDirectory) -> list[Path]:
+    return sorted(Path(directory.url, "attributions").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("folder", [*TABLES, "witnesses", "attributions"])
+def test_no_flipped_bit_shows_another_number(directory: RunDirectory, folder: str) -> None:
+    """Every bit of 80 spread over each kind of file, 400 in all: found, or what is read is as it was (a mark of the checksum fell)."""
+    before = content(directory)
+    part = sorted((Path(directory.url) / folder).iterdir(), key=lambda path: path.suffix)[-1]
+    sound = part.read_bytes()
+    for step in range(80):
+        at = step * len(sound) // 80
+        part.write_bytes(sound[:at] + bytes([sound[at] ^ (1 << step % 8)]) + sound[at + 1 :])
+        faults = file_faults(RunDirectory(directory.url))
+        assert any(part.stem in why for why in faults) or content(RunDirectory(directory.url)) == before, f"byte {at} of {len(sound)}"
+    part.write_bytes(sound)
+    assert file_faults(RunDirectory(directory.url)) == []
