@@ -89,7 +89,7 @@ def _write(config: Any) -> None:
     directory = RunDirectory(config.out)
     directory.start(describe(work, cpu), {})
     for cell in cells(work)[:-1]:
-        directory.put(cell.key, _tables(work, cell.rows), {})
+        directory.put(cell.key, _tables(work, cell.rows), {}, "")
     directory.release()
 
 
