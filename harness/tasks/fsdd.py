@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.errors import BadInput
 from harness.tasks.dataroot import data_path
+from harness.tasks.sounds import read_sound
 
 SAMPLE_RATE = 8_000
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 TAKES = 50
-FULL_SCALE = 2.0**15  # of 16-bit integers
 
 
 def waveforms(recordings: Sequence[str], length: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -28,7 +27,7 @@ def waveforms(recordings: Sequence[str], length: int) -> tuple[NDArray[Any], NDA
 
     Raises:
         NoData: a recording is not there.
-        BadInput: it is no 16-bit mono wav of 8 kHz.
+        BadInput: it cannot be read as one channel of 8 kHz, see `read_sound`.
     """
     waves, real = np.zeros((len(recordings), length), np.float32), np.zeros((len(recordings), length), bool)
     for row, name in enumerate(recordings):
@@ -41,12 +40,4 @@ def waveforms(recordings: Sequence[str], length: int) -> tuple[NDArray[Any], NDA
 
 
 def _read(path: Path) -> NDArray[Any]:
-    import soundfile  # only when recordings are read
-
-    try:
-        wave, rate = soundfile.read(path, dtype="int16")
-    except soundfile.SoundFileError as error:
-        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
-    if rate != SAMPLE_RATE or wave.ndim != 1 or not len(wave):
-        raise BadInput(f"{path} has {rate} Hz and shape {wave.shape}, expected {SAMPLE_RATE} Hz and one channel: fetch it again")
-    return np.asarray(wave / FULL_SCALE, np.float32)
+    return read_sound(path, SAMPLE_RATE)

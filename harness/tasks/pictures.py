@@ -1,14 +1,30 @@
-"""Photographs from disk."""
+"""Photographs from disk: the same pixels in every format, or one sentence why not."""
 
 from __future__ import annotations
 
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import BadInput
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+PLAIN = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "LA", "PA", "RGBA")
+SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
+OPAQUE = 255
+STANDARD_GAMMA = 1 / 2.2
+MEND = "save it as PNG of 8 bits per channel"
+INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value that says white is 0
 
 
 def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
@@ -18,13 +34,118 @@ def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
         size: H and W; the photograph is stretched to them.
 
     Raises:
-        BadInput: the file is damaged, or no picture.
+        BadInput: see `read_sized`.
     """
-    from PIL import Image  # only when photographs are read
+    return read_sized(path, size)[0]
+
+
+def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[int, int]]:
+    """A photograph stretched to `size` as uint8 (3, H, W), and its own height and width.
+
+    It is turned upright as its EXIF data ask, colours come from its profile, and 16 bits keep the upper 8.
+
+    Raises:
+        BadInput: the file is damaged, cut short or no picture, or it holds more than can be kept: transparent pixels,
+            several frames, 32-bit or real values, a profile that cannot be followed.
+    """
+    from PIL import Image
+
+    with _strictly(path):
+        upright = _upright(path)
+        pixels = np.asarray(upright.resize(size[::-1], Image.Resampling.BOX))
+    return pixels.transpose(2, 0, 1), (upright.height, upright.width)
+
+
+@contextmanager
+def _strictly(path: Path) -> Iterator[None]:
+    """Errors as one sentence, also where a user's code has told Pillow to make do with what is there of a file."""
+    from PIL import Image, ImageFile  # only when photographs are read
+
+    lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except BadInput:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadInput(f"{path} is too large: {error}; make it smaller") from None
+    except (OSError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error, MemoryError) as error:
+        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
+
+
+def _upright(path: Path) -> Picture:
+    """The picture in red, green and blue, turned as its EXIF data ask."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path, formats=FORMATS) as file:
+        if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:  # an MPO is a photograph with others of the same behind it
+            raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save the one that is meant")
+        file.load()
+        _check_gamma(path, file)
+        eight = _eight_bit(path, ImageOps.exif_transpose(file), file.format in ("PNG", "PPM"), _tags(file))
+        return _in_srgb(path, _opaque(path, eight), file.info.get("icc_profile"))
+
+
+def _eight_bit(path: Path, picture: Picture, whole: bool, tags: dict[int, Any]) -> Picture:
+    """The picture with 8 bits per channel; of 16 the upper ones, as Pillow reads those of colour pictures.
+
+    Args:
+        whole: whether the format's 32-bit integers are 16 bits, as older releases of Pillow hold them.
+        tags: what a TIFF says of itself.
+    """
+    from PIL import Image
+
+    if picture.mode in PLAIN:
+        return picture
+    if not (whole and picture.mode == "I") and (picture.mode not in SIXTEEN or tags.get(BITS, (16,)) != (16,)):
+        raise BadInput(f"{path} holds pixels of type {picture.mode!r}, whose black and white are not known: {MEND}")
+    values = np.asarray(picture).astype(np.uint16)
+    if "transparency" in picture.info and picture.info["transparency"] in values:
+        raise BadInput(_transparent(path))
+    return Image.fromarray(((~values if tags.get(PHOTOMETRIC) == INVERTED else values) >> 8).astype(np.uint8))
+
+
+def _tags(file: Picture) -> dict[int, Any]:
+    """What a TIFF says of itself."""
+    return dict(getattr(file, "tag_v2", {}))
+
+
+def _opaque(path: Path, file: Picture) -> Picture:
+    """The picture without its transparency, which must hide nothing."""
+    if not file.has_transparency_data:
+        return file
+    if file.convert("RGBA").getchannel("A").getextrema() != (OPAQUE, OPAQUE):
+        raise BadInput(_transparent(path))
+    return file.convert("RGBA")
+
+
+def _transparent(path: Path) -> str:
+    return f"{path} has transparent pixels, and what shows through them is not known: put it on a background and save it without alpha"
+
+
+def _check_gamma(path: Path, file: Picture) -> None:
+    gamma = file.info.get("gamma", STANDARD_GAMMA)
+    if abs(gamma - STANDARD_GAMMA) > 0.01 and "srgb" not in file.info:
+        raise BadInput(f"{path} has a gamma of {gamma:g}, not of {STANDARD_GAMMA:.4f} as screens have: convert it to sRGB")
+
+
+def _in_srgb(path: Path, file: Picture, profile: bytes | None) -> Picture:
+    """Red, green and blue as screens show them: by the picture's colour profile where it has another."""
+    if not profile:
+        return file.convert("RGB")
+    from PIL import ImageCms
 
     try:
-        with Image.open(path) as file:
-            pixels = np.asarray(file.convert("RGB").resize(size[::-1], Image.Resampling.BOX))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
-    return pixels.transpose(2, 0, 1)
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(own).lower().replace(" ", ""):
+            return file.convert("RGB")
+        coloured = file if file.mode in ("L", "CMYK") else file.convert("RGB")
+        converted = ImageCms.profileToProfile(coloured, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        raise BadInput(f"{path} has a colour profile that cannot be followed: {error}; convert it to sRGB") from None
+    assert converted is not None
+    return converted
