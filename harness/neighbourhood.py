@@ -121,7 +121,7 @@ def unlabelled(task: Task) -> Task:
         for name, split in task.splits.items()
     }
     note = f"judged without labels: a sample fails when less than half of its {NEIGHBOURS} nearest training samples stay nearest"
-    said = "; ".join(each for each in (task.note, note) if each)
+    said = "; ".join(each for each in (task.notes, note) if each)
     return replace(task, problem=Neighbourhood(), splits=splits, given=(*task.given, ROW), note=said, apart=())
 
 

@@ -116,7 +116,7 @@ def describe(work: Work, device: torch.device) -> dict[str, Any]:
         "identity": work.identity,
         "config": work.config.model_dump(mode="json"),
         "modalities": list(work.task.names),
-        "note": "; ".join(note for note in (work.task.note, *remarks(work)) if note),
+        "note": "; ".join(note for note in (work.task.notes, *remarks(work)) if note),
         "device": device_name(device),
         "machine": machine(device),
         "versions": versions(),

@@ -21,7 +21,7 @@ def blood(folder: Path) -> None:
     for split, numbers in {"train": range(4), "val": (4, 5), "test": (6, 7)}.items():
         (root / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"Image_{number}\n" for number in numbers))
         for number in numbers:
-            picture(root / "JPEGImages" / f"Image_{number}.jpg", number)
+            picture(root / "JPEGImages" / f"Image_{number}.jpg", number, (480, 640))
             names = ["RBC"] * number + ["WBC"] + ["Platelets"] * (number % 2)
             box = "<bndbox><xmin>64</xmin><ymin>48</ymin><xmax>128</xmax><ymax>144</ymax></bndbox>"
             objects = "".join(f"<object><name>{name}</name>{box}</object>" for name in names)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from attacks.errors import BadInput
 from harness.tasks.dataroot import NoData, data_path
+from harness.tasks.textfiles import read_lines
 
 ARCHIVE = "arrays.npz"
 WRITTEN = {"train": "train", "val": "valid", "test": "test"}  # the field's word for validation
@@ -51,12 +52,16 @@ def read_csv(path: Path) -> NDArray[Any]:
     """A table of numbers, quoted or not, without a header, (rows, columns).
 
     Raises:
-        BadInput: it holds something else.
+        BadInput: it holds something else, or nothing.
     """
+    lines = read_lines(path)
     try:
-        return np.loadtxt(path, delimiter=",", quotechar='"', ndmin=2)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is no table of numbers: {error}") from None
+        table = np.loadtxt(lines, delimiter=",", quotechar='"', comments=None, ndmin=2) if lines else np.zeros((0, 0))
+    except ValueError as error:
+        raise BadInput(f"{path} is no table of numbers: {error}; give rows of numbers with commas between, and no header") from None
+    if not table.size:
+        raise BadInput(f"{path} is no table of numbers: it is empty; fetch it again")
+    return table
 
 
 def _written(first: Path, key: str) -> NDArray[Any]:

@@ -40,6 +40,8 @@ def task_parts(
     splits: Sequence[str] | Array | None = None,
     samples: Sequence[Any] | Array | None = None,
     groups: Sequence[Any] | Array | None = None,
+    sources: Sequence[Any] | Array | None = None,
+    duplicates: str = "flagged",
     problem: Problem | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -62,6 +64,8 @@ def task_parts(
         splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
         groups: the group of each sample (a speaker, a site), read as text.
+        sources: what each sample was made from (a photograph, a video), read as text; none may be in two splits.
+        duplicates: "allowed" says that equal samples are meant; else their number stands under every table.
         problem: what is asked; from the targets if absent: a classification of `max + 1` classes, or
             a regression that tolerates half a standard deviation.
 
@@ -87,6 +91,9 @@ def task_parts(
     members = ("all",) * count if groups is None else _texts(groups)
     if len(members) != count:
         raise BadInput(f"there are {count} samples but {len(members)} groups: name a group for each")
+    made_from = () if sources is None else _texts(sources)
+    if sources is not None and len(made_from) != count:
+        raise BadInput(f"there are {count} samples but {len(made_from)} sources: name what each was made from")
     reals = {key: _real(key, x, masks.get(key)) for key, x in xs.items()}
     for key, mask in movable.items():
         _real(key, xs[key], mask)
@@ -97,13 +104,14 @@ def task_parts(
     tensors = {m.name: torch.where(reals[m.name], xs[m.name], m.stand_in(xs[m.name])) for m in modalities}
     problem = problem or _problem(targets)
     targets = targets.float() if isinstance(problem, Regression) else targets
-    whole = Batch(ids, {**besides, **tensors}, targets, members, masks, free=movable)
+    whole = Batch(ids, {**besides, **tensors}, targets, members, masks, free=movable, sources=made_from)
     return {
         "name": name,
         "modalities": modalities,
         "problem": problem,
         "splits": _split(whole, None if splits is None else _texts(splits), seed),
         "given": tuple(besides),
+        "duplicates": duplicates,
     }
 
 

@@ -34,6 +34,7 @@ class Batch:
         objects: what is annotated in the image, for recipes that learn to detect first, (B, n, 4 + labels): left, top, right
             and bottom as shares of the image, then whole numbers from 0; -1 fills. No model sees it. None: nothing is.
         asked: which of the objects the question speaks of, bool (B, n), for recipes that learn to ground it first. None: not known.
+        sources: what each sample was made from (a photograph, a video, a person); none may be in two splits. Empty: not known.
     """
 
     samples: tuple[str, ...]
@@ -45,6 +46,7 @@ class Batch:
     free: Inputs = field(default_factory=dict)
     objects: Tensor | None = None
     asked: Tensor | None = None
+    sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -85,6 +87,7 @@ class Batch:
             take(self.free, index),
             None if self.objects is None else self.objects[index],
             None if self.asked is None else self.asked[index],
+            tuple(self.sources[row] for row in numbers) if self.sources else (),
         )
 
     def to(self, device: torch.device | str) -> Batch:
@@ -95,4 +98,4 @@ class Batch:
         free = {name: mask.to(device) for name, mask in self.free.items()}
         objects = None if self.objects is None else self.objects.to(device)
         asked = None if self.asked is None else self.asked.to(device)
-        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free, objects, asked)
+        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free, objects, asked, self.sources)

@@ -1,11 +1,13 @@
 """BCCD: blood cells of three types to count in photographs through a microscope (github.com/Shenggan/BCCD_Dataset, MIT).
 
 Layout of the folder `bccd`: ``BCCD/ImageSets/Main/{train,val,test}.txt`` with the names of photographs,
-``BCCD/JPEGImages/NAME.jpg`` and ``BCCD/Annotations/NAME.xml`` (VOC: object, name).
+``BCCD/JPEGImages/NAME.jpg`` and ``BCCD/Annotations/NAME.xml`` (VOC: size, object, name, bndbox).
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
@@ -16,18 +18,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
 from harness.tasks.blobs import blobs
 from harness.tasks.counts import Counting
 from harness.tasks.dataroot import data_path
 from harness.tasks.modality import Modality
-from harness.tasks.pictures import read_picture
+from harness.tasks.pictures import read_sized
 from harness.tasks.task import SPLITS, Task
+from harness.tasks.textfiles import read_lines, read_xml
 from harness.tasks.words import Words
 
 SIZE = (96, 128)  # height and width to which 480 × 640 are reduced: a red cell is about 21 pixels wide, a platelet 8
-PHOTOGRAPH = (640, 480)  # width and height, as annotated
+NAME = re.compile(r"[\w-]+")  # of a photograph
+BESIDE = 1  # pixels by which a box may reach beyond the photograph: VOC counts pixels from 1, others from 0
 LARGEST = 27
 Cell = tuple[str, tuple[float, ...]]
 """The type of a cell, and left, top, right and bottom of its box as shares of the photograph."""
@@ -69,10 +73,10 @@ def _names() -> dict[str, list[str]]:
     """The photographs of each split.
 
     Raises:
-        BadInput: one is in two, so that a model would be tested on what it learnt from.
+        BadInput: one is in two, so that a model would be tested on what it learnt from; or a list is not one of names.
     """
     files = {split: data_path("bccd", f"BCCD/ImageSets/Main/{split}.txt") for split in SPLITS}
-    names = {split: file.read_text().split() for split, file in files.items()}
+    names = {split: _listed(file) for split, file in files.items()}
     for first, second in combinations(SPLITS, 2):
         if shared := sorted(set(names[first]) & set(names[second])):
             raise BadInput(
@@ -81,9 +85,20 @@ def _names() -> dict[str, list[str]]:
     return names
 
 
+def _listed(file: Path) -> list[str]:
+    names = read_lines(file)
+    if strange := [name for name in names if not NAME.fullmatch(name)]:
+        raise BadInput(f"{file} has the line {shown(strange[0])}: write one name a line, without folder, suffix or flag")
+    if not names or len(set(names)) < len(names):
+        what = f"{Counter(names).most_common(1)[0][0]} twice" if names else "no photograph"
+        raise BadInput(f"{file} names {what}: fetch it again")
+    return names
+
+
 def _batch(names: Sequence[str]) -> Batch:
-    pictures = np.stack([read_picture(data_path("bccd", f"BCCD/JPEGImages/{name}.jpg"), SIZE) for name in names])
-    cells = [_cells(data_path("bccd", f"BCCD/Annotations/{name}.xml")) for name in names]
+    read = [read_sized(data_path("bccd", f"BCCD/JPEGImages/{name}.jpg"), SIZE) for name in names]
+    pictures = np.stack([pixels for pixels, _ in read])
+    cells = [_cells(data_path("bccd", f"BCCD/Annotations/{name}.xml"), size) for name, (_, size) in zip(names, read, strict=True)]
     counts = [Counter(kind for kind, _ in each) for each in cells]
     rng = np.random.RandomState(SEED)
     words = [" ".join(group[rng.randint(len(group))] for group in _template(cells)) for _ in names for cells in NAMES]
@@ -96,7 +111,8 @@ def _batch(names: Sequence[str]) -> Batch:
     targets = torch.tensor([count[cells] for count in counts for cells in NAMES])
     objects = _annotated(cells).repeat_interleave(len(NAMES), 0)
     asked = objects[..., -1] == torch.arange(len(NAMES)).repeat(len(names))[:, None]
-    return Batch(samples, inputs, targets, tuple(NAMES) * len(names), free={"question": WORDS.free(words)}, objects=objects, asked=asked)
+    kept = {"free": {"question": WORDS.free(words)}, "objects": objects, "asked": asked}
+    return Batch(samples, inputs, targets, tuple(NAMES) * len(names), sources=tuple(name for name in names for _ in NAMES), **kept)
 
 
 def _annotated(cells: Sequence[Sequence[Cell]]) -> Tensor:
@@ -112,31 +128,50 @@ def _template(cells: str) -> list[tuple[str, ...]]:
     return [("how",), ("many",), NAMES[cells], ("are",), ("there", "present", "visible")]
 
 
-def _cells(path: Path) -> list[Cell]:
+def _cells(path: Path, size: tuple[int, int]) -> list[Cell]:
     """The cells that an annotation names.
 
+    Args:
+        size: height and width of the photograph.
+
     Raises:
-        BadInput: it cannot be read, names other types, or more than 27 of one.
+        BadInput: it cannot be read, is of another photograph or size, names other types, or more than 27 of one.
     """
-    try:
-        objects = list(ElementTree.parse(path).getroot().iter("object"))
-    except (ElementTree.ParseError, OSError) as error:
-        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
+    root = read_xml(path, "annotation")
+    _check_photograph(path, root, size)
+    objects = root.findall("object")
+    if len(objects) < sum(1 for _ in root.iter("object")):
+        raise BadInput(f"{path} has objects within others: write each below <annotation>, as VOC does")
     counts = Counter(each.findtext("name", "") for each in objects)
     if strange := sorted(set(counts) - set(NAMES)):
-        raise BadInput(f"{path} names objects {strange[0]!r}; the cells of BCCD are {', '.join(NAMES)}")
+        raise BadInput(f"{path} names objects {shown(strange[0])}; the cells of BCCD are {', '.join(NAMES)}")
     if max(counts.values(), default=0) > LARGEST:
         raise BadInput(f"{path} has {max(counts.values())} cells of one type; BCCD has at most {LARGEST}")
+    return [(each.findtext("name", ""), _corners(path, each, size)) for each in objects]
+
+
+def _check_photograph(path: Path, root: ElementTree.Element, size: tuple[int, int]) -> None:
+    """Refuse an annotation that says it is of another photograph, or of one of another size."""
+    named = re.split(r"[\\/]", root.findtext("filename", "").strip())[-1].rpartition(".")[0]
+    if named not in ("", path.stem):
+        raise BadInput(f"{path} says that it is of {shown(named)}, not of {path.stem}: name both alike, or fetch it again")
+    said = tuple(root.findtext(f"size/{side}", "").strip() for side in ("width", "height"))
+    if root.find("size") is not None and said != (str(size[1]), str(size[0])):
+        raise BadInput(
+            f"{path} says its photograph has {' × '.join(said)} pixels, and it has {size[1]} × {size[0]}: "
+            "its boxes would not fit; put the photograph there that was annotated"
+        )
+
+
+def _corners(path: Path, cell: ElementTree.Element, size: tuple[int, int]) -> tuple[float, ...]:
+    """Left, top, right and bottom as shares of the photograph, whose height and width are given."""
+    height, width = size
     try:
-        return [(each.findtext("name", ""), _corners(each)) for each in objects]
+        left, top, right, bottom = (float(cell.findtext(f"bndbox/{end}", "")) for end in ("xmin", "ymin", "xmax", "ymax"))
     except ValueError:
-        raise BadInput(f"{path} has an object whose bndbox is no box of four numbers: fetch it again") from None
-
-
-def _corners(cell: ElementTree.Element) -> tuple[float, ...]:
-    """Left, top, right and bottom as shares of a photograph of 640 × 480."""
-    ends = zip(("xmin", "ymin", "xmax", "ymax"), (*PHOTOGRAPH, *PHOTOGRAPH), strict=True)
-    left, top, right, bottom = (float(cell.findtext(f"bndbox/{name}", "")) / size for name, size in ends)
-    if not (0 <= left <= right and 0 <= top <= bottom):
-        raise ValueError
-    return left, top, min(1.0, right), min(1.0, bottom)
+        left = math.nan
+    if not (0 <= left <= right < math.inf and 0 <= top <= bottom < math.inf):
+        raise BadInput(f"{path} has an object whose bndbox is no box of four numbers: fetch it again")
+    if right > width + BESIDE or bottom > height + BESIDE:
+        raise BadInput(f"{path} has a box that ends at {right:g}, {bottom:g}, beyond its photograph of {width} × {height}: check its size")
+    return min(1.0, left / width), min(1.0, top / height), min(1.0, right / width), min(1.0, bottom / height)

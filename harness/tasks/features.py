@@ -66,6 +66,7 @@ def feature_task(
     valid: Mapping[str, Tensor] | None = None,
     samples: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
     note: str = "",
 ) -> Task:
     """A task whose modalities are features, standardised; absent is 0, the mean of training.
@@ -74,8 +75,8 @@ def feature_task(
         arrays: per split, the features (N, ..., D) of each modality.
         balls: per modality, in order, the default attack, its radius in standard deviations.
         targets: per split, (N,).
-        valid: per modality with padding, bool over all samples, as for `samples` and `groups`: splits in the
-            order train, val, test.
+        valid: per modality with padding, bool over all samples, as for `samples`, `groups` and `sources`: splits in
+            the order train, val, test.
 
     Raises:
         BadInput: features that are not finite or differ in shape between splits, and what `Task` refuses.
@@ -94,6 +95,7 @@ def feature_task(
         splits=splits,
         samples=samples,
         groups=groups,
+        sources=sources,
         problem=problem,
     )
     return Task(**parts, note=note)

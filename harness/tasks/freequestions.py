@@ -21,6 +21,7 @@ from harness.tasks.modality import Modality
 from harness.tasks.pictures import read_picture
 from harness.tasks.problem import Problem
 from harness.tasks.task import SPLITS, Task
+from harness.tasks.textfiles import read_text
 from harness.tasks.words import fitted, learnt, split_words
 
 T = TypeVar("T")
@@ -78,6 +79,7 @@ def question_task(
             torch.tensor([each.target for each in kept[split]]),
             tuple(each.group for each in kept[split]),
             {"question": words.numbers(texts) > 0},
+            sources=tuple(str(PurePosixPath(each.image)) for each in kept[split]),
         )
     return Task(name, (image, words.modality()), problem, batches, note, apart=apart)
 
@@ -86,14 +88,12 @@ def read_json(path: Path, kind: type[T]) -> T:
     """The content of a JSON file as dataclasses, keys that they do not have left out.
 
     Raises:
-        BadInput: it is damaged, or something in it is of another type; the message says where.
+        BadInput: it is damaged, no UTF-8 text, or something in it is of another type; the message says where.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
+        return TypeAdapter(kind).validate_json(read_text(path), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":

@@ -8,6 +8,7 @@ as ``{train,val}2014/COCO_{train,val}2014_NUMBER.jpg``, or their grid features a
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,8 +119,11 @@ def _vqa(part: str) -> dict[int, tuple[str, int, list[str]]]:
     questions, annotations = (
         data_path("howmany-qa", name) for name in (f"v2_OpenEnded_mscoco_{part}_questions.json", f"v2_mscoco_{part}_annotations.json")
     )
-    texts = {each.question_id: each.question for each in read_json(questions, Questions).questions}
-    answered = read_json(annotations, Annotations).annotations
+    asked, answered = read_json(questions, Questions).questions, read_json(annotations, Annotations).annotations
+    texts = {each.question_id: each.question for each in asked}
+    for path, numbers in ((questions, [each.question_id for each in asked]), (annotations, [each.question_id for each in answered])):
+        if len(set(numbers)) < len(numbers):
+            raise BadInput(f"{path} has question {Counter(numbers).most_common(1)[0][0]} more than once: fetch it again")
     if lacking := [each.question_id for each in answered if each.question_id not in texts]:
         raise BadInput(f"{questions.name} and {annotations.name} do not belong together or lack {lacking[0]}: fetch them again")
     return {each.question_id: (texts[each.question_id], each.image_id, [answer.answer for answer in each.answers]) for each in answered}

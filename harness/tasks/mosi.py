@@ -3,28 +3,29 @@
 Layout of the folder, as published with utterance features: ``text/text_train0.csv``, ``audio/audio_train0.csv``,
 ``video/video_train0.csv`` and the same for test: features, then the label, all quoted, rows aligned across the
 three; ``text_train.csv`` and ``text_test.csv``, whose first column counts the lines of ``transcripts.csv`` from 0;
-and that file: id (the video's, then _ and a number), sentence, and more.
+and that file, without a header: id (the video's, then _ and a number), sentence, and more.
 """
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from harness.tasks.arrayfiles import read_csv
 from harness.tasks.dataroot import data_path
 from harness.tasks.features import feature_task
 from harness.tasks.problem import Classification
 from harness.tasks.task import SPLITS, Task
+from harness.tasks.textfiles import read_rows
 
 SIZES = {"text": 100, "audio": 73, "video": 100}
 BALLS = {"text": "linf:0.25", "audio": "linf:0.25", "video": "linf:0.25"}
 SEED = 20_26
+ID, LABEL = re.compile(r".+_\d+"), 3  # of an utterance; the column of the transcripts that has its label, where they have one
 HELD_OUT = 10  # of the 62 training videos
 NOTE = (
     "radii are in standard deviations of training; MOSI's features give away the labels of its training videos, "
@@ -47,8 +48,9 @@ def mosi() -> Task:
     """
     ids, parts = {}, {}
     for half in ("train", "test"):
-        ids[half], parts[half] = _ids(half), {name: _table(name, half) for name in SIZES}
-        _check_rows(half, ids[half], parts[half])
+        utterances, parts[half] = _utterances(half), {name: _table(name, half) for name in SIZES}
+        _check_rows(half, utterances, parts[half])
+        ids[half] = [each[0] for each in utterances]
     videos = {half: [_video(each) for each in ids[half]] for half in ids}
     held_out = np.isin(videos["train"], np.random.RandomState(SEED).permutation(sorted(set(videos["train"])))[:HELD_OUT])
     rows = {"train": np.flatnonzero(~held_out), "val": np.flatnonzero(held_out), "test": np.arange(len(ids["test"]))}
@@ -62,6 +64,7 @@ def mosi() -> Task:
         Classification(2),
         samples=samples,
         groups=[_video(each) for each in samples],
+        sources=[_video(each) for each in samples],
         note=NOTE,
     )
 
@@ -79,24 +82,34 @@ def _table(name: str, half: str) -> NDArray[Any]:
     return table
 
 
-def _ids(half: str) -> list[str]:
-    """The id of every utterance, as the transcripts have it."""
-    path, transcripts = data_path("mosi", f"text_{half}.csv"), _transcripts(data_path("mosi", "transcripts.csv"))
-    lines = read_csv(path)[:, 0].astype(np.int64)
-    if lines.min() < 0 or lines.max() >= len(transcripts):
-        raise BadInput(f"{path} names line {lines.max()} of transcripts.csv, which has {len(transcripts)}: they are not of one release")
-    return [transcripts[line] for line in lines]
+def _utterances(half: str) -> list[list[str]]:
+    """The line of the transcripts of every utterance: its id, and more.
+
+    Raises:
+        BadInput: the first line is a header, which the published file has not, or a line has no id.
+    """
+    path, file = data_path("mosi", f"text_{half}.csv"), data_path("mosi", "transcripts.csv")
+    transcripts, lines = read_rows(file), read_csv(path)[:, 0]
+    first = transcripts[0][0] if transcripts else ""
+    if not ID.fullmatch(first):
+        raise BadInput(f"{file} begins with {shown(first)}, which is not the id of an utterance: remove the header, as lines are counted")
+    if not np.array_equal(lines, np.floor(lines)) or lines.min() < 0 or lines.max() >= len(transcripts):
+        raise BadInput(f"{path} names line {lines.max():g} of transcripts.csv, which has {len(transcripts)}: they are not of one release")
+    utterances = [transcripts[line] for line in lines.astype(np.int64)]
+    if strange := [each[0] for each in utterances if not ID.fullmatch(each[0])]:
+        raise BadInput(f"{file} has the id {shown(strange[0])}, which is not a video's with _ and a number: fetch it again")
+    return utterances
 
 
-def _transcripts(path: Path) -> list[str]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [row[0] for row in csv.reader(file)]
-    except (UnicodeDecodeError, IndexError, csv.Error) as error:
-        raise BadInput(f"{path} cannot be read: {error}") from None
-
-
-def _check_rows(half: str, ids: list[str], tables: dict[str, NDArray[Any]]) -> None:
+def _check_rows(half: str, utterances: list[list[str]], tables: dict[str, NDArray[Any]]) -> None:
+    """Refuse rows that do not belong together: by number, by label, and by the text's features where both files have them."""
+    labels = tables["text"][:, -1]
     for name, table in tables.items():
-        if len(table) != len(ids) or not np.array_equal(table[:, -1], tables["text"][: len(table), -1]):
+        if len(table) != len(utterances) or not np.array_equal(table[:, -1], labels[: len(table)]):
             raise BadInput(f"the rows of {name}_{half}0.csv do not match those of text_{half}.csv and text_{half}0.csv: check the files")
+    written = read_csv(data_path("mosi", f"text_{half}.csv"))[:, 1:]
+    if written.shape == tables["text"][:, :-1].shape and not np.allclose(written, tables["text"][:, :-1], atol=1e-6):
+        raise BadInput(f"the features of text_{half}.csv are not those of text_{half}0.csv: their rows are not of one order")
+    told = [each[LABEL] if len(each) > LABEL else "" for each in utterances]
+    if set(told) == {"0", "1"} and not np.array_equal(labels, np.array(told, float)):
+        raise BadInput(f"the labels of text_{half}0.csv are not those of transcripts.csv: text_{half}.csv counts other lines of it")

@@ -41,6 +41,14 @@ class Problem(Protocol):
         """Over a set: the field's usual numbers."""
 
 
+def answered(problem: Problem) -> tuple[int, ...]:
+    """The shape of a prediction of one sample, () for one number, tried on outputs of zeros; () also where they cannot be judged."""
+    try:
+        return tuple(problem.predictions(torch.zeros(2, problem.width)).shape[1:])
+    except Exception:  # the outputs of a model are tried before a run
+        return ()
+
+
 @dataclass(frozen=True)
 class Classification:
     """One of K classes; outputs are logits (B, K), targets int64 (B,)."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from numpy.typing import NDArray
@@ -21,9 +20,11 @@ from harness.tasks.arrays import Array, task_parts
 from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Problem
+from harness.tasks.problem import Problem, answered
+from harness.tasks.sides import check_sides, repeated
 
 SPLITS = ("train", "val", "test")
+Duplicates = Literal["flagged", "allowed"]
 Detector = Callable[[NDArray[Any]], NDArray[Any]]
 """A picture (C, H, W) in raw units to boxes (n, 5): left, top, right, bottom as shares of it, and a score."""
 
@@ -41,6 +42,7 @@ class Task:
         given: names of inputs that are no modality: never attacked, never missing, passed to the model as they are.
             Object proposals are such: what a detector said of the untouched image.
         apart: groups whose metrics are also told apart.
+        duplicates: whether test samples whose inputs another sample has, too, are flagged in `notes`, or meant.
         detect: makes the object proposals of a picture from its pixels, for models that want them to move with an attack.
     """
 
@@ -52,6 +54,7 @@ class Task:
     given: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     detect: Detector | None = None
+    duplicates: Duplicates = "flagged"
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^/\\\s]+", self.name) or self.name.startswith("."):
@@ -60,19 +63,33 @@ class Task:
             raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
         if clash := sorted(set(self.given) & set(self.names)):
             raise BadInput(f"input {clash[0]!r} of task {self.name!r} is a modality and given besides: name it once")
+        if self.duplicates not in get_args(Duplicates):
+            raise unknown("word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}")
+        if empty := [split for split, batch in self.splits.items() if not len(batch)]:
+            raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
+        check_sides(self.name, self.splits)
+        if shape := answered(self.problem):
+            raise BadInput(
+                f"the problem of task {self.name!r} predicts {shape} numbers per sample: let `predictions` answer one number for each, "
+                "the number of a class or a real value"
+            )
         for split, batch in self.splits.items():
-            if not len(batch):
-                raise BadInput(f"split {split!r} of task {self.name!r} is empty: give it samples")
-            sample, count = Counter(batch.samples).most_common(1)[0]
-            if count > 1:
-                raise BadInput(f"split {split!r} of task {self.name!r} has {count} samples of the id {sample!r}: give each its own")
             if sorted(batch.inputs) != sorted((*self.names, *self.given)):
                 needed = ", ".join((*self.names, *self.given))
                 raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, and needs {needed}")
             for modality in self.modalities:
                 modality.check(batch.inputs[modality.name])
-            self.problem.check_targets(batch.targets)
+            self._check_targets(split, batch)
             batch.check_annotations()
+
+    def _check_targets(self, split: str, batch: Batch) -> None:
+        """Refuse what the table of samples cannot hold: it has one number for a target and one for a prediction."""
+        if batch.targets.ndim != 1 or len(batch.targets) != len(batch):
+            raise BadInput(
+                f"the targets of split {split!r} of task {self.name!r} have shape {tuple(batch.targets.shape)} for {len(batch)} samples: "
+                "give one number per sample, the number of a class or a real value; several labels, boxes and maps are not taken"
+            )
+        self.problem.check_targets(batch.targets)
 
     @staticmethod
     def from_arrays(inputs: Mapping[str, Array], targets: Array, **options: object) -> Task:
@@ -144,14 +161,26 @@ class Task:
         return said
 
     @cached_property
+    def _hashes(self) -> dict[str, list[tuple[str, str]]]:
+        """By split, a hash of each sample's inputs, and one of its target besides."""
+        return {split: _sample_hashes(self.splits[split]) for split in SPLITS}
+
+    @cached_property
     def data_hash(self) -> str:
         """SHA-256 over every sample of every split."""
         digest = hashlib.sha256()
         for split in SPLITS:
             digest.update(split.encode())
-            for sample in sample_hashes(self.splits[split]):
+            for _, sample in self._hashes[split]:
                 digest.update(sample.encode())
         return digest.hexdigest()
+
+    @cached_property
+    def notes(self) -> str:
+        """The note, and how many test samples have the inputs of another sample, unless `duplicates` says that this is meant."""
+        inputs = {split: [each for each, _ in hashes] for split, hashes in self._hashes.items()}
+        flagged = "" if self.duplicates == "allowed" else repeated(inputs["test"], [*inputs["train"], *inputs["val"]])
+        return "; ".join(filter(None, (self.note, flagged)))
 
     @cached_property
     def definition_hash(self) -> str:
@@ -161,6 +190,17 @@ class Task:
 
 def sample_hashes(batch: Batch) -> list[str]:
     """A hash of each sample's inputs and target, 16 hexadecimal digits."""
+    return [whole for _, whole in _sample_hashes(batch)]
+
+
+def _sample_hashes(batch: Batch) -> list[tuple[str, str]]:
+    """Of each sample, a hash of its inputs, and one of its target besides."""
     columns = [batch.inputs[name] for name in sorted(batch.inputs)] + [batch.targets]
-    arrays = [column.detach().cpu().contiguous().numpy() for column in columns]
-    return [hashlib.sha256(b"".join(array[row].tobytes() for array in arrays)).hexdigest()[:16] for row in range(len(batch))]
+    *arrays, targets = (column.detach().cpu().contiguous().numpy() for column in columns)
+    hashes = []
+    for row in range(len(batch)):
+        inputs = hashlib.sha256(b"".join(array[row].tobytes() for array in arrays))
+        whole = inputs.copy()
+        whole.update(targets[row].tobytes())
+        hashes.append((inputs.hexdigest()[:16], whole.hexdigest()[:16]))
+    return hashes

@@ -115,6 +115,21 @@ def moved(here: str, there: str, number: int = 1) -> Callable[[Path], object]:
     return change
 
 
+def listed(text: str, split: str = "train") -> Callable[[Path], object]:
+    return lambda folder: (folder / "ImageSets" / "Main" / f"{split}.txt").write_text(text)
+
+
+def written(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "Annotations" / "Image_0.xml").write_text(text)
+
+
+BOX = "<bndbox><xmin>{0}</xmin><ymin>48</ymin><xmax>{1}</xmax><ymax>{2}</ymax></bndbox>"
+
+
+def boxed(left: object, right: object, bottom: object = 144) -> Callable[[Path], object]:
+    return written(f"<annotation><object><name>RBC</name>{BOX.format(left, right, bottom)}</object></annotation>")
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "lacks BCCD/ImageSets/Main/val.txt": lambda folder: (folder / "ImageSets" / "Main" / "val.txt").unlink(),
     "lacks BCCD/JPEGImages/Image_5.jpg": lambda folder: (folder / "JPEGImages" / "Image_5.jpg").unlink(),
@@ -125,8 +140,36 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "has 28 cells of one type": annotate("RBC", 28),
     "Image_1.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>nan"),
     "Image_2.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>640", 2),
+    "its root is <Error>; fetch it again": written("<Error><Code>NoSuchKey</Code></Error>"),
+    "its root is <{urn:x}annotation>": written('<annotation xmlns="urn:x"></annotation>'),
+    "Image_0.xml has objects within others": written("<annotation><part><object><name>WBC</name></object></part></annotation>"),
+    "Image_0.xml says that it is of 'Image_9', not of Image_0": written("<annotation><filename>a/Image_9.jpg</filename></annotation>"),
+    "says its photograph has 320 × 240 pixels, and it has 640 × 480": written(
+        "<annotation><size><width>320</width><height>240</height></size></annotation>"
+    ),
+    "says its photograph has 640 ×  pixels": written("<annotation><size><width>640</width></size></annotation>"),
+    "has a box that ends at 642, 144, beyond its photograph of 640 × 480": boxed(64, 642),
+    "has a box that ends at 128, 960, beyond": boxed(64, 128, 960),
+    "Image_0.xml has an object whose bndbox is no box": boxed(64, "inf"),
+    "train.txt has the line 'Image_0 1': write one name a line": listed("Image_0 1\n"),
+    "train.txt has the line 'Image_0.jpg'": listed("Image_0.jpg\n"),
+    "train.txt has the line '../../etc/hostname'": listed("../../etc/hostname\n"),
+    "train.txt names Image_0 twice": listed("Image_0\nImage_0\n"),
+    "val.txt names no photograph": listed("\n", "val"),
     "test.txt names Image_3, and so does train.txt": lambda folder: (folder / "ImageSets" / "Main" / "test.txt").write_text("Image_3\n"),
 }
+
+
+@pytest.mark.parametrize(("width", "height"), [(416, 416), (1280, 960), (641, 480)])
+def test_boxes_are_shares_of_the_photograph_that_is_there(width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    blood(tmp_path / "bccd")
+    folder = tmp_path / "bccd" / "BCCD"
+    Image.new("RGB", (width, height)).save(folder / "JPEGImages" / "Image_0.jpg")
+    boxed(64, width, 144)(folder)
+    objects = bccd().splits["train"].objects
+    assert objects is not None
+    assert objects[0, 0, :4].tolist() == pytest.approx([64 / width, 48 / height, 1, 144 / height])
 
 
 @pytest.mark.parametrize("said", BROKEN)

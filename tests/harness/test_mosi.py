@@ -78,6 +78,41 @@ def drop_row(folder: Path) -> None:
     path.write_text("\n".join(path.read_text().splitlines()[1:]))
 
 
+def prepend(line: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        path = folder / "transcripts.csv"
+        path.write_text(line + path.read_text())
+
+    return change
+
+
+def append(*ids: str) -> Callable[[Path], object]:
+    """Other utterances for test, behind those that are there."""
+
+    def change(folder: Path) -> None:
+        path = folder / "transcripts.csv"
+        path.write_text(path.read_text() + "".join(f'"{each}"\n' for each in ids))
+        table(folder / "text_test.csv", np.array([[26], [27]]))
+
+    return change
+
+
+def with_labels(shift: int) -> Callable[[Path], object]:
+    """Transcripts that know the labels, in their own lines or in others."""
+
+    def change(folder: Path) -> None:
+        lines = (folder / "transcripts.csv").read_text().splitlines()
+        rows = [f'{line.partition(",")[0]},"A","1","{(number + shift) % 2}"\n' for number, line in enumerate(lines)]
+        (folder / "transcripts.csv").write_text("".join(rows))
+
+    return change
+
+
+def other_features(folder: Path) -> None:
+    """text_test.csv has features, as published, and they are not those of text_test0.csv."""
+    table(folder / "text_test.csv", np.hstack([np.array([[24], [25]]), np.ones((2, SIZES["text"]))]))
+
+
 BROKEN: dict[str, Callable[[Path], object]] = {
     "must have 73 features and a label 0 or 1 per row, it has 73 columns": drop_column,
     "the rows of video_train0.csv do not match": drop_row,
@@ -85,6 +120,12 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "is no table of numbers": lambda folder: (folder / "text" / "text_test0.csv").write_text("a,b\n"),
     "lacks transcripts.csv": lambda folder: (folder / "transcripts.csv").unlink(),
     "transcripts.csv cannot be read": lambda folder: (folder / "transcripts.csv").write_bytes(b"\xff\xfe\n"),
+    "transcripts.csv begins with 'id', which is not the id of an utterance: remove the header": prepend("id,sentence\n"),
+    "transcripts.csv has the id 'video_x', which is not a video's": append("video_x", "video_13_0"),
+    "source 'video_11' of task 'mosi' is in ": append("video_11_7", "video_13_0"),
+    "the labels of text_train0.csv are not those of transcripts.csv": with_labels(1),
+    "the features of text_test.csv are not those of text_test0.csv": other_features,
+    "text_test0.csv is no table of numbers: it is empty": lambda folder: (folder / "text" / "text_test0.csv").write_text("\n"),
 }
 
 
@@ -94,6 +135,26 @@ def test_the_layout_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     splits = mosi().splits
     assert [len(splits[split]) for split in ("train", "val", "test")] == [4, 20, 2]
     assert splits["test"].samples == ("video_12_0", "video_12_1") and splits["test"].targets.tolist() == [0, 1]
+
+
+SPREADSHEETS: dict[str, Callable[[bytes], bytes]] = {
+    "mark": lambda content: b"\xef\xbb\xbf" + content,
+    "CRLF": lambda content: content.replace(b"\n", b"\r\n"),
+    "blank rows": lambda content: content.replace(b"\n", b"\n\n"),
+    "UTF-16": lambda content: content.decode().encode("utf-16"),
+    "no last line end": lambda content: content.rstrip(b"\n"),
+}
+
+
+@pytest.mark.parametrize("name", SPREADSHEETS)
+def test_what_a_spreadsheet_saves_is_the_same_task(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    folder = write(tmp_path)
+    with_labels(0)(folder)
+    as_published = mosi()
+    for path in folder.rglob("*.csv"):
+        path.write_bytes(SPREADSHEETS[name](path.read_bytes()))
+    assert (mosi().definition_hash, mosi().data_hash) == (as_published.definition_hash, as_published.data_hash)
 
 
 @pytest.mark.parametrize("said", BROKEN)

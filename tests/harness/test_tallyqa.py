@@ -100,6 +100,26 @@ def test_at_most_so_many_questions_are_kept(root: Path, monkeypatch: pytest.Monk
     assert samples[0] == samples[1] == tuple(sorted(samples[0])) and len(samples[0]) == 5
 
 
+def test_an_image_is_on_one_side(root: Path) -> None:
+    tally(root / "tallyqa")
+    change("tallyqa/test.json", image="VG_100K_2/./2.jpg")(root)
+    with pytest.raises(BadInput, match=r"source 'VG_100K_2/2.jpg' of task 'tallyqa' is in train and in test"):
+        tallyqa()
+    tally(root / "tallyqa")
+    change("tallyqa/test.json", question_id=30_000_004)(root)
+    with pytest.raises(BadInput, match=r"sample '30000004' of task 'tallyqa' is in train and in test"):
+        tallyqa()
+
+
+def test_a_question_that_vqa_has_twice_is_refused(root: Path) -> None:
+    howmany(root / "howmany-qa")
+    path = root / "howmany-qa" / "v2_OpenEnded_mscoco_val2014_questions.json"
+    questions = json.loads(path.read_text())["questions"]
+    path.write_text(json.dumps({"questions": [*questions, questions[0]]}))
+    with pytest.raises(BadInput, match=f"has question {questions[0]['question_id']} more than once"):
+        howmany_qa()
+
+
 def test_grids_are_plain_numbers(tmp_path: Path) -> None:
     save_file({"grid": torch.ones(2, 3, 4)}, tmp_path / "a.safetensors")
     assert grid_of(tmp_path / "a.jpg").shape == (2, 3, 4)

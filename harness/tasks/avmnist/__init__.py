@@ -71,7 +71,7 @@ def avmnist_smil() -> Task:
 
 def manifest(name: str) -> list[Pair]:
     """The frozen pairs of a task, split by split."""
-    lines = (files(__package__) / "data" / f"{name}.tsv").read_text().splitlines()
+    lines = (files(__package__) / "data" / f"{name}.tsv").read_text("utf-8").splitlines()
     rows = (line.split("\t") for line in lines if not line.startswith("#"))
     return [Pair(split, recording, int(rank)) for split, recording, ranks in rows for rank in ranks.split(",")]
 
@@ -97,4 +97,5 @@ def _batch(split: str, pairs: list[Pair]) -> Batch:
     }
     samples = tuple(f"{pair.recording}+{pair.rank:03d}" for pair in pairs)
     targets = torch.tensor([pair.digit for pair in pairs])
-    return Batch(samples, inputs, targets, tuple(pair.speaker for pair in pairs), {"audio": torch.tensor(real)})
+    speakers, recordings = tuple(pair.speaker for pair in pairs), tuple(pair.recording for pair in pairs)
+    return Batch(samples, inputs, targets, speakers, {"audio": torch.tensor(real)}, sources=recordings)

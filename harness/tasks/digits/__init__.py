@@ -63,7 +63,7 @@ def _clips(split: str) -> dict[int, tuple[np.ndarray, list[str]]]:
     import soundfile
 
     folder = files(__package__) / "data"
-    index = json.loads((folder / "clips.json").read_text())[split]
+    index = json.loads((folder / "clips.json").read_text("utf-8"))[split]
     with (folder / f"{split}.flac").open("rb") as file:
         waves = soundfile.read(file)[0].reshape(len(index), -1)
     digits = np.array([clip["digit"] for clip in index])
@@ -73,7 +73,7 @@ def _clips(split: str) -> dict[int, tuple[np.ndarray, list[str]]]:
 
 def _words(rng: np.random.RandomState) -> dict[str, dict[int, list[str]]]:
     """Per split and digit, the spellings; a spelling belongs to one split, whichever languages share it."""
-    lines = (files(__package__) / "data" / "names.tsv").read_text().splitlines()
+    lines = (files(__package__) / "data" / "names.tsv").read_text("utf-8").splitlines()
     table = {language: names.split() for language, names in csv.reader(lines, delimiter="\t")}
     spellings = sorted({word for names in table.values() for word in names})
     dealt = dict(zip(spellings, rng.choice(list(WORD_SHARES), len(spellings), p=list(WORD_SHARES.values())), strict=True))

@@ -1,0 +1,45 @@
+"""What may not stand on two sides of a split, and what should not: ids, sources, and equal inputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from attacks.errors import BadInput, shown
+from harness.tasks.batch import Batch
+
+
+def check_sides(task: str, splits: Mapping[str, Batch]) -> None:
+    """Refuse a sample id that a split has twice, and an id or a source that two splits have.
+
+    Raises:
+        BadInput: naming the id or source, how many more there are, and both splits.
+    """
+    for split, batch in splits.items():
+        sample, count = Counter(batch.samples).most_common(1)[0]
+        if count > 1:
+            raise BadInput(f"split {split!r} of task {task!r} has {count} samples of the id {sample!r}: give each its own")
+    for (one, first), (other, second) in combinations(splits.items(), 2):
+        for what, here, there in (("sample", first.samples, second.samples), ("source", first.sources, second.sources)):
+            if shared := sorted(set(here) & set(there)):
+                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+                raise BadInput(
+                    f"{what} {shown(shared[0])}{more} of task {task!r} is in {one} and in {other}, so that a model would be tested on "
+                    "what it learnt from: keep each in one split"
+                )
+
+
+def repeated(test: Sequence[str], others: Sequence[str]) -> str:
+    """How many test samples have the inputs of another sample, in words; empty where none has.
+
+    Args:
+        test: a hash of the inputs of each test sample.
+        others: the same of each sample of the other splits.
+    """
+    known, counts = set(others), Counter(test)
+    told = {
+        "a sample of train or val": sum(each in known for each in test),
+        "another test sample": sum(counts[each] > 1 for each in test),
+    }
+    return "; ".join(f"{count} of {len(test)} test samples have the same inputs as {what}" for what, count in told.items() if count)
