@@ -1,4 +1,4 @@
-"""Checkpoints: weights as safetensors, and a card beside them that says where they came from."""
+"""Checkpoints: weights as safetensors, and a card beside them that says where they came from and holds their hash."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from harness.files import write_whole
+from harness.tasks.textfiles import read_text
 
 SUFFIX = ".safetensors"
+HASH = "sha256"  # the card's key for that of the file of weights
+REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""What a real parameter is read from; the eight bits of float8 mean little without their scale."""
 COMMITTED = Path(__file__).parent / "weights"
 
 
@@ -26,7 +30,7 @@ def committed(task: str, model: str) -> Path:
 
 
 def save(path: Path, model: nn.Module, card: dict[str, Any]) -> None:
-    """Write the weights and, beside them as JSON, the card; each appears whole or not at all.
+    """Write the weights and, beside them as JSON, the card with their hash; each appears whole or not at all.
 
     Raises:
         BadInput: they cannot be written.
@@ -35,7 +39,8 @@ def save(path: Path, model: nn.Module, card: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, weights)
-        write_whole(path.with_suffix(".json"), json.dumps(card, indent=1).encode() + b"\n")
+        hashed = {**card, HASH: hashlib.sha256(weights).hexdigest()}
+        write_whole(path.with_suffix(".json"), json.dumps(hashed, indent=1).encode() + b"\n")
     except OSError as error:
         raise BadInput(f"checkpoint {path} cannot be written: {error.strerror or error}; mend that and train again") from None
 
@@ -48,8 +53,8 @@ def read_card(path: Path) -> dict[str, Any]:
     """
     name = path.with_suffix(".json").name
     try:
-        card: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
-    except (OSError, ValueError, RecursionError) as error:
+        card: dict[str, Any] = json.loads(read_text(path.with_suffix(".json")))
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"checkpoint {path} has no readable card {name}: {error}") from None
     if not isinstance(card, dict) or not all(isinstance(card.get(key), str) for key in ("model", "task")):
         raise BadInput(f"checkpoint {path} has no readable card {name}: it must say its 'model' and its 'task', as `train` writes it")
@@ -60,17 +65,64 @@ def load(path: Path, model: nn.Module) -> None:
     """Fill a model with the weights of a checkpoint.
 
     Raises:
-        BadInput: the file cannot be read or does not fit the model.
+        BadInput: the file cannot be read, does not fit the model, or is not the one whose hash its card has.
     """
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadInput(f"checkpoint {path} cannot be read: {error}") from None
+    expected = model.state_dict()
+    _check_names(path, weights, expected)
+    for name in weights.keys() & expected.keys():
+        _check_type(path, name, weights[name], expected[name])
+    _check_hash(path)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise BadInput(f"checkpoint {path} does not fit the model: {reason}") from None
+
+
+def _check_names(path: Path, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuse the names that DataParallel (module.), torch.compile (_orig_mod.) or Lightning (model.) leave."""
+    first = next(iter(expected), "")
+    for prefix in {name.removesuffix(first) for name in weights if name.endswith(f".{first}")}:
+        if all(f"{prefix}{name}" in weights for name in expected):
+            raise BadInput(
+                f"checkpoint {path} has {prefix!r} before the names of its tensors, as what wraps a model leaves it: "
+                f"save the state_dict of the model inside, or remove {prefix!r} from the names"
+            )
+
+
+def _check_type(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
+    """Refuse a tensor whose type cannot hold what the model means by it, and one that holds NaN."""
+    real, both = expected.is_floating_point(), (found.dtype, expected.dtype)
+    if found.dtype not in REAL if real else torch.promote_types(*both) != expected.dtype or _kind(found) != _kind(expected):
+        raise BadInput(
+            f"checkpoint {path} holds {name!r} as {found.dtype}, and the model needs {expected.dtype}: save "
+            + ("real numbers (float16 to float64), with a quantised model's scales multiplied in" if real else "that type")
+        )
+    if real and bool(found.isnan().any()):
+        raise BadInput(f"checkpoint {path} holds NaN in {name!r}: its training diverged, or it is damaged; train it again")
+    if real and bool(found.isfinite().all()) and not bool(found.to(expected.dtype).isfinite().all()):
+        raise BadInput(f"checkpoint {path} holds numbers in {name!r} that {expected.dtype} has not: save smaller ones")
+
+
+def _kind(x: Tensor) -> str:
+    return "bool" if x.dtype == torch.bool else "complex" if x.is_complex() else "real" if x.is_floating_point() else "whole"
+
+
+def _check_hash(path: Path) -> None:
+    """Refuse weights that are not those their card was written for; a card without a hash, as older ones, says nothing."""
+    if not path.with_suffix(".json").is_file() or (said := read_card(path).get(HASH)) is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != said:
+        raise BadInput(
+            f"checkpoint {path} has SHA-256 {found[:16]}…, and its card names {shown(said)[1:17]}…: it is damaged or was changed; "
+            f"fetch it again, or remove {HASH!r} from the card if the change is meant"
+        )
 
 
 def weight_hash(model: nn.Module) -> str:

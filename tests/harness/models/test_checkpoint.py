@@ -1,0 +1,143 @@
+"""Checkpoints are read as what they are: types, names and the hash on the card; nothing is loaded in part."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from attacks.errors import BadInput
+from harness.models import checkpoint
+
+CARD = {"model": "any", "task": "any"}
+Weights = dict[str, Tensor]
+
+
+class Net(nn.Module):
+    """Parameters, and buffers of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Linear(3, 2), nn.BatchNorm1d(2)
+        self.register_buffer("mask", torch.tensor([True, False]))
+        self.register_buffer("never", torch.tensor([-torch.inf, 0.0]))
+        self.register_buffer("turns", torch.ones(2, dtype=torch.complex64))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    path = tmp_path / "x.safetensors"
+    checkpoint.save(path, Net(), CARD)
+    return path
+
+
+def changed(path: Path, change: Callable[[Weights], Weights]) -> None:
+    """Other weights, and a card without a hash, as older ones."""
+    save_file({name: x.contiguous() for name, x in change(Net().state_dict()).items()}, path)
+    path.with_suffix(".json").write_text(json.dumps(CARD))
+
+
+def typed(name: str, dtype: torch.dtype) -> Callable[[Weights], Weights]:
+    return lambda weights: {**weights, name: torch.ones(weights[name].shape).to(dtype)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_real_numbers_are_real_parameters(dtype: torch.dtype, place: Path) -> None:
+    changed(place, typed("layer.weight", dtype))
+    net = Net()
+    checkpoint.load(place, net)
+    assert net.layer.weight.dtype == torch.float32
+    assert bool(net.layer.weight.isfinite().all()) and net.never[0] == -torch.inf  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *(
+            ("layer.weight", dtype)
+            for dtype in (torch.int8, torch.uint8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2)
+        ),
+        *(("norm.running_mean", dtype) for dtype in (torch.int8, torch.complex64)),
+        *(("norm.num_batches_tracked", dtype) for dtype in (torch.float32, torch.bool)),
+        *(("mask", dtype) for dtype in (torch.uint8, torch.float32, torch.int64)),
+        *(("turns", dtype) for dtype in (torch.float32, torch.int64)),
+    ],
+)
+def test_another_type_is_refused_by_name(name: str, dtype: torch.dtype, place: Path) -> None:
+    changed(place, typed(name, dtype))
+    with pytest.raises(BadInput, match=rf"x\.safetensors holds '{name}' as {dtype}, and the model needs torch\..*: save"):
+        checkpoint.load(place, Net())
+
+
+def test_a_shorter_whole_number_is_read(place: Path) -> None:
+    changed(place, typed("norm.num_batches_tracked", torch.int32))
+    checkpoint.load(place, Net())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "net.encoder."])
+def test_names_of_a_wrapped_model_are_refused_with_the_prefix(prefix: str, place: Path) -> None:
+    changed(place, lambda weights: {f"{prefix}{name}": x for name, x in weights.items()} | {"loss.scale": torch.ones(1)})
+    with pytest.raises(BadInput, match=f"has '{prefix}' before the names of its tensors.*: save .* or remove '{prefix}'"):
+        checkpoint.load(place, Net())
+
+
+UNFIT: dict[str, Callable[[Weights], Weights]] = {
+    "holds NaN in 'layer.bias'": lambda weights: {**weights, "layer.bias": torch.tensor([0.0, torch.nan])},
+    "holds NaN in 'norm.running_var'": lambda weights: {**weights, "norm.running_var": torch.tensor([1.0, torch.nan])},
+    "holds numbers in 'layer.bias' that torch.float32 has not": lambda weights: {**weights, "layer.bias": torch.ones(2).double() * 1e300},
+    "does not fit the model: Missing": lambda weights: {name: x for name, x in weights.items() if name != "mask"},
+    "does not fit the model: Unexpected": lambda weights: {**weights, "more": torch.ones(1)},
+    "does not fit the model: size mismatch": lambda weights: {**weights, "layer.bias": torch.ones(3)},
+}
+
+
+@pytest.mark.parametrize("said", UNFIT)
+def test_what_does_not_fit_is_one_sentence(said: str, place: Path) -> None:
+    changed(place, UNFIT[said])
+    with pytest.raises(BadInput, match=rf"x\.safetensors {said}"):
+        checkpoint.load(place, Net())
+
+
+def test_every_flipped_bit_is_found(place: Path) -> None:
+    content = place.read_bytes()
+    assert checkpoint.read_card(place) == {**CARD, "sha256": hashlib.sha256(content).hexdigest()}
+    for at in range(0, 8 * len(content), 97):
+        damaged = bytearray(content)
+        damaged[at // 8] ^= 1 << at % 8
+        place.write_bytes(damaged)
+        with pytest.raises(BadInput, match=r"x\.safetensors"):
+            checkpoint.load(place, Net())
+    place.write_bytes(content)
+    checkpoint.load(place, Net())
+
+
+def test_weights_that_were_exchanged_are_refused_unless_the_card_has_no_hash(place: Path) -> None:
+    save_file(Net().state_dict(), place)
+    with pytest.raises(BadInput, match=r"has SHA-256 .*, and its card names .*: it is damaged or was changed; .* remove 'sha256'"):
+        checkpoint.load(place, Net())
+    place.with_suffix(".json").write_text(json.dumps(CARD))
+    checkpoint.load(place, Net())
+    place.with_suffix(".json").unlink()
+    checkpoint.load(place, Net())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_cards_are_read_in_any_encoding_that_says_what_it_is(encoding: str, place: Path) -> None:
+    place.with_suffix(".json").write_bytes(json.dumps({**CARD, "by": "Müller"}, ensure_ascii=False).encode(encoding))
+    if encoding != "latin-1":
+        assert checkpoint.read_card(place)["by"] == "Müller"
+        return
+    with pytest.raises(BadInput, match=r"has no readable card x\.json: .* byte fc .* save the file as UTF-8"):
+        checkpoint.read_card(place)
+
+
+def test_every_committed_card_has_the_hash_of_its_weights() -> None:
+    cards = sorted(checkpoint.COMMITTED.rglob("*.json"))
+    assert cards
+    for path in cards:
+        weights = path.with_suffix(checkpoint.SUFFIX)
+        assert checkpoint.read_card(weights)["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest(), path.name
