@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from attacks.errors import BadInput
 from harness.tasks.dataroot import NoData, data_path
+from harness.tasks.tensors import native
 from harness.tasks.textfiles import read_lines
 
 ARCHIVE = "arrays.npz"
@@ -82,4 +83,4 @@ def _archived(path: Path, key: str) -> NDArray[Any]:
         raise NoData(f"{path} has no array {key!r} (it has {', '.join(held)}): add it")
     if not values.ndim or values.dtype.kind not in "fiu":
         raise BadInput(f"array {key!r} of {path} is {values.dtype} {values.shape}: save numbers, one row per sample")
-    return values
+    return native(f"array {key!r} of {path}", values)

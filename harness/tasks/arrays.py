@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.edits.tokens import is_one_hot
-from attacks.errors import BadInput, unknown
+from attacks.errors import BadInput, shown, unknown
 from attacks.scenario import Ball
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality, per_feature
 from harness.tasks.problem import Classification, Problem, Regression
+from harness.tasks.tensors import as_tensor, mask_tensor, real_tensor
 
 Array = Tensor | NDArray[Any]
 
@@ -72,22 +74,25 @@ def task_parts(
     Raises:
         BadInput: names that match no modality, lengths that differ, values out of range, NaN.
     """
+    if not isinstance(inputs, Mapping) or not all(isinstance(key, str) for key in inputs):
+        raise BadInput(f"inputs must be a dictionary of names and arrays, {{'image': images, ...}}, got {type(inputs).__name__}")
     kinds, ranges, absent, balls, valid, free = (dict(option or {}) for option in (kinds, ranges, absent, balls, valid, free))
     for option in (kinds, ranges, absent, balls, valid, free):
         for key in option:
             if key not in inputs:
                 raise unknown("modality", key, inputs)
-    xs, targets = {key: _tensor(f"modality {key!r}", x).float() for key, x in inputs.items()}, _tensor("the targets", targets)
-    targets = targets if targets.is_floating_point() else targets.long()
-    masks, movable = ({key: _tensor(f"the mask of modality {key!r}", mask).bool() for key, mask in each.items()} for each in (valid, free))
-    besides = {key: _tensor(f"input {key!r}", x) for key, x in (given or {}).items()}
+    xs, targets = {key: real_tensor(f"modality {key!r}", x) for key, x in inputs.items()}, _targets(targets, problem)
+    masks, movable = ({key: mask_tensor(f"the mask of modality {key!r}", mask) for key, mask in each.items()} for each in (valid, free))
+    besides = {key: _given(f"input {key!r}", x) for key, x in (given or {}).items()}
     count = _common_length(xs, targets)
     for key, x in besides.items():
         if len(x) != count:
             raise BadInput(f"input {key!r} has {len(x)} samples but there are {count} targets: give as many")
     ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else _texts(samples)
-    if len(set(ids)) != count or len(ids) != count:
-        raise BadInput(f"{count} samples need {count} different ids, got {len(set(ids))}")
+    if len(ids) != count:
+        raise BadInput(f"there are {count} samples but {len(ids)} ids: name each")
+    if doubled := [each for each, times in Counter(ids).items() if times > 1]:
+        raise BadInput(f"{count} samples need {count} different ids, got {len(set(ids))}: {shown(doubled[0])} is there more than once")
     members = ("all",) * count if groups is None else _texts(groups)
     if len(members) != count:
         raise BadInput(f"there are {count} samples but {len(members)} groups: name a group for each")
@@ -103,7 +108,6 @@ def task_parts(
     )
     tensors = {m.name: torch.where(reals[m.name], xs[m.name], m.stand_in(xs[m.name])) for m in modalities}
     problem = problem or _problem(targets)
-    targets = targets.float() if isinstance(problem, Regression) else targets
     whole = Batch(ids, {**besides, **tensors}, targets, members, masks, free=movable, sources=made_from)
     return {
         "name": name,
@@ -115,19 +119,24 @@ def task_parts(
     }
 
 
-def _tensor(what: str, values: Array) -> Tensor:
-    """The values as a tensor, real ones in float32."""
-    try:
-        tensor = values.detach() if isinstance(values, Tensor) else torch.tensor(np.ascontiguousarray(values))
-    except TypeError as error:
-        raise BadInput(f"{what} cannot be made a tensor: {error}") from None
-    if not tensor.ndim:
-        raise BadInput(f"{what} must have one entry per sample, got the single value {tensor.item()}")
-    return tensor.float() if tensor.is_floating_point() else tensor
+def _targets(values: Array, problem: Problem | None) -> Tensor:
+    """Real values in float32, as those of a regression are; others as whole numbers."""
+    targets = as_tensor("the targets", values)
+    if targets.is_floating_point() or targets.is_complex() or isinstance(problem, Regression):
+        return real_tensor("the targets", targets)
+    if targets.dtype == torch.uint64 and int(targets.numpy().max(initial=0)) > torch.iinfo(torch.int64).max:
+        raise BadInput(f"the targets reach {targets.numpy().max()}, beyond 64 bits with a sign: number the classes from 0")
+    return targets.long()
+
+
+def _given(what: str, values: Array) -> Tensor:
+    x = as_tensor(what, values)
+    return real_tensor(what, x) if x.is_floating_point() else x
 
 
 def _texts(values: Sequence[Any] | Array) -> tuple[str, ...]:
-    return tuple(str(each) for each in (values.tolist() if isinstance(values, Tensor | np.ndarray) else values))
+    plain = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
+    return tuple(str(each.item() if isinstance(each, Tensor | np.generic) else each) for each in plain)
 
 
 def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:

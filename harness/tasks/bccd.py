@@ -111,8 +111,8 @@ def _batch(names: Sequence[str]) -> Batch:
     targets = torch.tensor([count[cells] for count in counts for cells in NAMES])
     objects = _annotated(cells).repeat_interleave(len(NAMES), 0)
     asked = objects[..., -1] == torch.arange(len(NAMES)).repeat(len(names))[:, None]
-    kept = {"free": {"question": WORDS.free(words)}, "objects": objects, "asked": asked}
-    return Batch(samples, inputs, targets, tuple(NAMES) * len(names), sources=tuple(name for name in names for _ in NAMES), **kept)
+    groups, sources, free = tuple(NAMES) * len(names), tuple(name for name in names for _ in NAMES), {"question": WORDS.free(words)}
+    return Batch(samples, inputs, targets, groups, free=free, objects=objects, asked=asked, sources=sources)
 
 
 def _annotated(cells: Sequence[Sequence[Cell]]) -> Tensor:

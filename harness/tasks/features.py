@@ -15,6 +15,7 @@ from attacks.errors import BadInput
 from harness.tasks.arrays import task_parts
 from harness.tasks.problem import Problem
 from harness.tasks.task import SPLITS, Task
+from harness.tasks.tensors import real_tensor
 
 Arrays = Mapping[str, Mapping[str, NDArray[Any]]]  # per split and name, (N, ...)
 CONSTANT = 1e-6  # of a feature's size: what varies less is a constant with rounding
@@ -105,7 +106,7 @@ def _joined(key: str, arrays: Arrays) -> Tensor:
     shapes = {split: arrays[split][key].shape[1:] for split in SPLITS}
     if len(set(shapes.values())) > 1 or not shapes["train"]:
         raise BadInput(f"features {key!r} have shape {shapes} per sample: give vectors of one length, or sequences of them, in every split")
-    x = torch.cat([torch.tensor(arrays[split][key]).float() for split in SPLITS])
+    x = torch.cat([real_tensor(f"features {key!r}", arrays[split][key]) for split in SPLITS])
     if not bool(x.isfinite().all()):
         raise BadInput(
             f"features {key!r} hold {int((~x.isfinite()).sum())} values that are NaN or infinite: replace them, by 0 for example"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.tasks.dataroot import NoData
+from harness.tasks.tensors import as_tensor, real_tensor
 
 
 def grid_of(stem: Path) -> Tensor:
@@ -34,7 +37,7 @@ def grid_of(stem: Path) -> Tensor:
 def _read(path: Path) -> Tensor:
     try:
         if path.suffix == ".npy":
-            return torch.tensor(np.load(path, allow_pickle=False))
+            return as_tensor("its array", _read_array(path))
         tensors = load_file(path)
     except (OSError, ValueError, EOFError, TypeError, TokenError, SafetensorError) as error:
         raise BadInput(f"{path} cannot be read: {error}; save plain numbers with numpy.save or safetensors") from None
@@ -43,8 +46,16 @@ def _read(path: Path) -> Tensor:
     return next(iter(tensors.values()))
 
 
+def _read_array(path: Path) -> NDArray[Any]:
+    with path.open("rb") as file:
+        array: NDArray[Any] = np.load(file, allow_pickle=False)
+        if file.read(1):
+            raise ValueError("there is more behind its array")
+    return array
+
+
 def _checked(path: Path, grid: Tensor) -> Tensor:
-    real = grid.dtype in (torch.float16, torch.float32, torch.float64)
+    real = grid.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     if grid.ndim != 3 or not grid.numel() or not real or not bool(grid.isfinite().all()):
         raise BadInput(f"{path} is {grid.dtype} {tuple(grid.shape)}: save finite real features (channels, height, width)")
-    return grid.float()
+    return real_tensor(f"{path}", grid)

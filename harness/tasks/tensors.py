@@ -1,0 +1,153 @@
+"""Arrays of any library as plain tensors: nothing that they hold is dropped without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.masked import MaskedTensor
+
+from attacks.errors import BadInput
+
+KINDS = {
+    "O": "Python objects, such as {first}: give one array of numbers",
+    "U": "text, such as {first}: number its values",
+    "S": "text, such as {first}: number its values",
+    "M": "dates: convert them to numbers",
+    "m": "durations: convert them to numbers",
+    "V": "records of several fields: give each field as an array",
+}
+MEND = "give a tensor or a NumPy array, one entry per sample"
+ONE_BY_ONE = "its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in range(len(dataset))])"
+SHORT = 2  # bytes of whole numbers that float32 holds without loss
+LOST = 1e-4  # the largest rounding, as a share of the distance from the smallest value to the largest
+CONSTANT = 1e-12  # what varies less, as a share of its size, is a constant with rounding
+
+
+def as_tensor(what: str, values: Any) -> Tensor:
+    """The values in their own type, on the CPU.
+
+    Args:
+        what: how a message calls them, as in ``modality 'image'``.
+        values: a tensor, a NumPy array or what becomes one (pandas, JAX, ...), or numbers in lists.
+
+    Raises:
+        BadInput: they are masked, sparse, quantised, ragged or no numbers.
+    """
+    tensor = _dense(what, values) if isinstance(values, Tensor) else torch.tensor(native(what, _array(what, values)))
+    if not tensor.ndim:
+        raise BadInput(f"{what} must have one entry per sample, got the single value {tensor.item()}")
+    return tensor
+
+
+def real_tensor(what: str, values: Any) -> Tensor:
+    """The values in float32.
+
+    Raises:
+        BadInput: see `as_tensor`; or they are complex, beyond float32's range, or too fine for it.
+    """
+    x = as_tensor(what, values)
+    if x.is_complex():
+        raise BadInput(f"{what} is complex: give its absolute value, or real and imaginary parts as two channels (torch.view_as_real)")
+    narrow = x.float()
+    if x.is_floating_point():
+        _check_rounding(what, x, narrow)
+    elif x.element_size() > SHORT:
+        _check_exact(what, x, narrow)
+    return narrow
+
+
+def mask_tensor(what: str, values: Any) -> Tensor:
+    """Yes or no, bool.
+
+    Raises:
+        BadInput: see `as_tensor`; or they are numbers other than 0 and 1.
+    """
+    mask = as_tensor(what, values)
+    if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
+        raise BadInput(f"{what} holds {mask[(mask != 0) & (mask != 1)][0].item():g}: give True or False for each value, not lengths")
+    return mask.bool()
+
+
+def native(what: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Numbers in this machine's byte order, contiguous, in a type that tensors know.
+
+    Raises:
+        BadInput: the array holds no numbers.
+    """
+    if array.dtype.kind == "V" and not array.dtype.names and np.can_cast(array.dtype, np.float32):
+        array = array.astype(np.float32)  # bfloat16 and its like, which NumPy itself does not know
+    if array.dtype.kind in KINDS:
+        first = repr(array.flat[0])[:40] if array.size else "none"
+        raise BadInput(f"{what} holds {KINDS[array.dtype.kind].format(first=first)}")
+    kind = np.dtype(np.float64) if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize else array.dtype
+    return np.ascontiguousarray(array.astype(kind.newbyteorder("="), copy=False))
+
+
+def _dense(what: str, values: Tensor) -> Tensor:
+    for strange, kind, mend in (
+        (isinstance(values, MaskedTensor), "masked", "fill what is masked, and name the rest with valid="),
+        (values.is_quantized, "quantised", "call .dequantize()"),
+        (values.is_nested, "nested", "pad it with torch.nested.to_padded_tensor, and name what is real with valid="),
+        (values.layout != torch.strided, "sparse", "call .to_dense()"),
+        (values.is_meta, "on the device meta, without values", "load it first"),
+    ):
+        if strange:
+            raise BadInput(f"{what} is {kind}: {mend}")
+    return values.detach().resolve_conj().resolve_neg().cpu()
+
+
+def _array(what: str, values: Any) -> NDArray[Any]:
+    if count := _masked(values):
+        raise BadInput(f"{what} has {count} masked values: fill them (.filled(0)), or name what is real with valid=, if they are padding")
+    if isinstance(values, Sequence) and not isinstance(values, str | bytes):
+        return _stacked(what, list(values))
+    if isinstance(values, str | bytes) or not (hasattr(values, "__array__") or hasattr(values, "__array_interface__")):
+        mend = "it is sparse: call .toarray()" if hasattr(values, "toarray") else f"it gives {ONE_BY_ONE}"
+        raise BadInput(f"{what} is of type {type(values).__name__}, which is no array; {mend if hasattr(values, '__getitem__') else MEND}")
+    return _called(what, lambda: np.asarray(np.ma.getdata(values) if isinstance(values, np.ma.MaskedArray) else values))
+
+
+def _masked(values: Any) -> int:
+    """How many values are masked, also in lists of masked arrays."""
+    if isinstance(values, np.ma.MaskedArray):
+        return int(np.ma.getmaskarray(values).sum())
+    return sum(map(_masked, values)) if isinstance(values, list | tuple) else 0
+
+
+def _stacked(what: str, values: list[Any]) -> NDArray[Any]:
+    """Lists as one array."""
+    if values and all(isinstance(each, Tensor) for each in values):
+        dense = [_dense(what, each) for each in values]
+        return _called(what, lambda: np.asarray(torch.stack([x.float() if x.dtype == torch.bfloat16 else x for x in dense])))
+    return _called(what, lambda: np.asarray(values))
+
+
+def _called(what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    try:
+        return make()
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise BadInput(f"{what} cannot be made an array: {error}; give numbers, of one shape for every sample") from None
+
+
+def _check_exact(what: str, x: Tensor, narrow: Tensor) -> None:
+    whole = x.numpy()
+    with np.errstate(invalid="ignore"):
+        lost = narrow.numpy().astype(whole.dtype) != whole
+    if lost.any():
+        raise BadInput(f"{what} holds {whole[lost].flat[0]}, which float32 rounds: subtract a constant, or give it as several values")
+
+
+def _check_rounding(what: str, x: Tensor, narrow: Tensor) -> None:
+    finite = x.isfinite()
+    if bool((finite & ~narrow.isfinite()).any()):
+        raise BadInput(f"{what} reaches {x[finite].abs().max():g}, beyond float32: divide it by a constant")
+    if x.dtype != torch.float64 or not bool(finite.all()) or not x.numel():
+        return
+    spread, worst = float(x.max() - x.min()), float((x - narrow).abs().max())
+    if worst > LOST * spread > LOST * CONSTANT * float(x.abs().max()):
+        raise BadInput(f"{what} spans {spread:g}, which float32 rounds by up to {worst:g}: subtract its mean, or change its unit")

@@ -1,0 +1,230 @@
+"""Law 14 for arrays: one content in every layout, library and byte order is one task; everything else is one sentence."""
+
+import array
+from collections import UserDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import torch
+from safetensors.torch import save_file
+from torch.utils.data import DataLoader, TensorDataset
+
+from attacks.errors import BadInput
+from harness.tasks import Classification, Regression, Task
+from harness.tasks.grids import grid_of
+from harness.tasks.tensors import native
+
+X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float16).astype(np.float32)  # exact in every width
+Y = np.arange(20) % 2
+WHOLE = np.arange(60).reshape(20, 3)
+
+
+def task(x: Any = X, y: Any = Y, **options: Any) -> Task:
+    return Task.from_arrays({"x": x}, y, **options)
+
+
+def mapped(folder: Path) -> np.ndarray:
+    np.save(folder / "x.npy", X)
+    return np.load(folder / "x.npy", mmap_mode="r")
+
+
+def locked(values: np.ndarray) -> np.ndarray:
+    values.flags.writeable = False
+    return values
+
+
+SAME: dict[str, Callable[[Path], Any]] = {
+    **{f"{kind.__name__}": lambda _, kind=kind: X.astype(kind) for kind in (np.float16, np.float64, np.longdouble)},  # type: ignore[misc]
+    **{f"big-endian {kind}": lambda _, kind=kind: X.astype(f">{kind}") for kind in ("f2", "f4", "f8")},  # type: ignore[misc]
+    "memory-mapped": mapped,
+    "read-only": lambda _: locked(X.copy()),
+    "Fortran order": lambda _: np.asfortranarray(X),
+    "strided": lambda _: np.repeat(X, 2, 0)[::2],
+    "backwards": lambda _: X[::-1].copy()[::-1],
+    "masked without a mask": lambda _: np.ma.masked_array(X, mask=False),
+    "tensor": lambda _: torch.tensor(X),
+    "tensor, double": lambda _: torch.tensor(X).double(),
+    "tensor, half": lambda _: torch.tensor(X).half(),
+    "tensor, transposed": lambda _: torch.tensor(X.T.copy()).T,
+    "tensor with gradient": lambda _: torch.tensor(X, requires_grad=True),
+    "parameter": lambda _: torch.nn.Parameter(torch.tensor(X)),
+    "conjugate's real part": lambda _: torch.complex(torch.tensor(X), torch.tensor(X)).conj().real,
+    "negative view": lambda _: torch.complex(torch.tensor(X), -torch.tensor(X)).conj().imag,
+    "frame": lambda _: pd.DataFrame(X),
+    "frame with another index": lambda _: pd.DataFrame(X, index=list(range(20))[::-1]),
+    "lists": lambda _: X.tolist(),
+    "list of arrays": lambda _: list(X),
+    "tuple of tensors": lambda _: tuple(torch.tensor(X)),
+    "list of tensors with gradient": lambda _: list(torch.tensor(X, requires_grad=True)),
+}
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_one_content_is_one_task(name: str, tmp_path: Path) -> None:
+    same = task(SAME[name](tmp_path))
+    assert (same.data_hash, same.definition_hash) == (task().data_hash, task().definition_hash)
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u2", ">i2", "i4", ">i4", "u4", "i8", "u8", ">u8"])
+def test_whole_numbers_of_any_width_are_one_task(kind: str) -> None:
+    same, plain = task(WHOLE.astype(kind), Y.astype(kind)), task(WHOLE.astype(np.float32))
+    assert same.data_hash == plain.data_hash and same.splits["test"].targets.dtype == torch.int64
+
+
+def test_bfloat16_in_lists_is_the_same() -> None:
+    half = torch.tensor(X).bfloat16()
+    assert task(list(half)).data_hash == task(half).data_hash == task(half.float()).data_hash
+
+
+def test_yes_and_no_are_numbers() -> None:
+    same = task(WHOLE % 2 == 0, Y == 1)
+    assert same.data_hash == task((WHOLE % 2 == 0).astype(float)).data_hash
+
+
+@pytest.mark.parametrize("y", [Y.tolist(), pd.Series(Y), tuple(Y), range(20), array.array("i", Y.tolist()), list(torch.tensor(Y))])
+def test_targets_come_from_any_library(y: Any) -> None:
+    expected = np.arange(20) if isinstance(y, range) else Y
+    assert task(y=y).data_hash == task(y=expected).data_hash
+
+
+def test_targets_of_a_regression_are_real() -> None:
+    same = [task(y=Y.astype(kind), problem=Regression(1.0)).data_hash for kind in ("i8", "f4", "f8", ">f8", "u1", "?")]
+    assert len(set(same)) == 1
+
+
+def masked() -> Any:
+    return np.ma.masked_array(X, mask=X > 1)
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "masked": (masked, "has [0-9]+ masked values: fill them"),
+    "list of masked": (lambda: list(masked()), "has [0-9]+ masked values"),
+    "masked in lists": (lambda: [[row, row] for row in masked()], "has [0-9]+ masked values"),
+    "complex": (lambda: X + 1j * X, "is complex: give its absolute value"),
+    "complex tensor": (lambda: torch.complex(torch.tensor(X), torch.tensor(X)), "is complex"),
+    "sparse tensor": (lambda: torch.tensor(X).to_sparse(), r"is sparse: call \.to_dense"),
+    "sparse matrix": (lambda: scipy.sparse.csr_matrix(X), r"is of type csr_matrix.*; it is sparse: call \.toarray"),
+    "meta": (lambda: torch.tensor(X).to("meta"), "is on the device meta"),
+    "nested": (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "is nested: pad"),
+    "ragged": (lambda: [[1.0, 2.0], [1.0]] * 10, "cannot be made an array: .*inhomogeneous"),
+    "ragged tensors": (lambda: [torch.ones(2), torch.ones(3)] * 10, "cannot be made an array: .*equal size"),
+    "objects": (lambda: X.astype(object), "holds Python objects, such as"),
+    "nothing known": (lambda: pd.DataFrame(X, dtype="Float64").where(X > 0), "holds (Python objects|NaN)"),
+    "mixed frame": (lambda: pd.DataFrame({"a": X[:, 0], "b": ["x"] * 20}), "holds Python objects"),
+    "text": (lambda: X.astype(str), "holds text, such as .*: number its values"),
+    "bytes": (lambda: X.astype("S5"), "holds text"),
+    "dates": (lambda: np.zeros((20, 3), "M8[s]"), "holds dates: convert"),
+    "durations": (lambda: np.zeros((20, 3), "m8[s]"), "holds durations: convert"),
+    "records": (lambda: np.zeros(20, [("a", "f4"), ("b", "i4")]), "holds records of several fields"),
+    "data set": (lambda: TensorDataset(torch.tensor(X)), "is of type TensorDataset, .* gives its samples one by one"),
+    "loader": (lambda: DataLoader(TensorDataset(torch.tensor(X))), "is of type DataLoader, which is no array"),
+    "generator": (lambda: (row for row in X), "is of type generator, which is no array"),
+    "dictionary": (lambda: UserDict(a=X), "is of type UserDict, which is no array"),
+    "string": (lambda: "images.npy", "is of type str, which is no array"),
+    "nothing": (lambda: None, "is of type NoneType, which is no array"),
+    "one number": (lambda: 3.0, "is of type float, which is no array"),
+    "whole beyond float32": (lambda: WHOLE + 2**24, "holds 16777217, which float32 rounds"),
+    "whole far beyond": (lambda: np.full((20, 3), 2**63 + 1, np.uint64), "holds 9223372036854775809, which float32 rounds"),
+    "real beyond float32": (lambda: X.astype(float) * 1e300, "reaches .*, beyond float32: divide"),
+    "real too small for float32": (lambda: X.astype(float) * 1e-300, "spans .*, which float32 rounds"),
+    "seconds since 1970": (lambda: 1.7e9 + WHOLE.astype(float), "spans 59, which float32 rounds by up to .*: subtract its mean"),
+    "NaN": (lambda: np.where(X > 1, np.nan, X), "holds NaN in"),
+    "infinite": (lambda: np.where(X > 1, np.inf, X), "holds infinite values"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_would_be_lost_is_one_sentence(name: str) -> None:
+    make, said = REFUSED[name]
+    with pytest.raises(BadInput, match=f"^modality 'x' {said}"):
+        task(make())
+
+
+NO_TARGETS: dict[str, tuple[Any, str]] = {
+    "masked": (np.ma.masked_array(Y, mask=Y > 0), "has 10 masked values"),
+    "complex": (Y * 1j, "is complex"),
+    "words": (["yes", "no"] * 10, "holds text, such as .*yes.*: number its values"),
+    "boxes": ([{"boxes": torch.zeros(1, 4)}] * 20, "holds Python objects"),
+    "none known": ([None] * 20, "holds Python objects"),
+    "dates": (np.zeros(20, "M8[s]"), "holds dates"),
+    "beyond 64 bits": (np.full(20, 2**64 - 1, np.uint64), "reach 18446744073709551615, beyond 64 bits with a sign"),
+    "data set": (TensorDataset(torch.tensor(Y)), "is of type TensorDataset"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TARGETS)
+def test_targets_that_are_no_numbers_are_one_sentence(name: str) -> None:
+    values, said = NO_TARGETS[name]
+    with pytest.raises(BadInput, match=f"^the targets {said}"):
+        task(y=values)
+
+
+def test_whole_targets_of_a_regression_are_not_rounded() -> None:
+    with pytest.raises(BadInput, match="the targets holds 16777217, which float32 rounds"):
+        task(y=Y + 2**24, problem=Regression(1.0))
+
+
+@pytest.mark.parametrize("inputs", [TensorDataset(torch.tensor(X)), [X], X, {0: X}])
+def test_inputs_are_named(inputs: Any) -> None:
+    with pytest.raises(BadInput, match="inputs must be a dictionary of names and arrays"):
+        Task.from_arrays(inputs, Y)
+
+
+@pytest.mark.parametrize("option", ["valid", "free"])
+def test_masks_are_yes_or_no(option: str) -> None:
+    for yes in (np.ones((20, 3), bool), np.ones((20, 3)), torch.ones(20, 3, dtype=torch.uint8), np.ones((20, 3)).tolist()):
+        assert task(**{option: {"x": yes}}).definition_hash == task(**{option: {"x": np.ones((20, 3), bool)}}).definition_hash
+    for lengths, held in ((np.arange(20), "2"), (np.full((20, 3), 0.5), "0.5"), (np.full((20, 3), np.nan), "nan")):
+        with pytest.raises(BadInput, match=f"the mask of modality 'x' holds {held}: give True or False for each value, not lengths"):
+            task(**{option: {"x": lengths}})
+
+
+def test_ids_are_the_same_from_any_library() -> None:
+    wanted = task(samples=list(range(20))).splits["test"].samples
+    for ids in (np.arange(20), torch.arange(20), list(torch.arange(20)), list(np.arange(20)), pd.Series(range(20))):
+        assert task(samples=ids).splits["test"].samples == wanted
+    with pytest.raises(BadInput, match="got 19: '3' is there more than once"):
+        task(samples=[3, *range(1, 20)])
+
+
+def test_what_is_given_is_not_narrowed() -> None:
+    given = task(given={"near": np.full((20, 2), 2**40)}).splits["test"].inputs["near"]
+    assert given.dtype == torch.int64 and bool((given == 2**40).all())
+    with pytest.raises(BadInput, match="input 'near' reaches 1e\\+300, beyond float32"):
+        task(given={"near": np.full((20, 2), 1e300)})
+
+
+GRID = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+
+@pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8", ">f8", "<f2", ">f2", "longdouble"])
+def test_grids_of_any_width_and_order_are_one(kind: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.asfortranarray(GRID.astype(kind)))
+    assert torch.equal(grid_of(tmp_path / "a"), torch.tensor(GRID))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_grids_in_safetensors_of_any_width_are_one(kind: torch.dtype, tmp_path: Path) -> None:
+    save_file({"grid": torch.tensor(GRID).to(kind)}, tmp_path / "a.safetensors")
+    assert torch.equal(grid_of(tmp_path / "a"), torch.tensor(GRID))
+
+
+def test_grids_that_hold_more_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", GRID)
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes() + b"more")
+    np.save(tmp_path / "b.npy", GRID * 1j)
+    np.save(tmp_path / "c.npy", GRID.astype(float) * 1e300)
+    (tmp_path / "d.npy").write_bytes((tmp_path / "b.npy").read_bytes()[:-8])
+    for name, said in (("a", "more behind its array"), ("b", "complex"), ("c", "beyond float32"), ("d", "cannot be read")):
+        with pytest.raises(BadInput, match=rf"{name}\.npy .*{said}"):
+            grid_of(tmp_path / name)
+
+
+def test_numbers_are_in_this_machines_order() -> None:
+    assert native("x", X.astype(">f8")).dtype == np.float64
+    assert task(problem=Classification(2)).problem == Classification(2)
