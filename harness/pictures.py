@@ -25,11 +25,11 @@ DIVERGING = "RdBu_r"
 
 
 def is_picture(modality: Modality) -> bool:
-    return modality.kind == "image" and len(modality.shape) in (2, 3)
+    return modality.kind == "image"
 
 
 def is_wave(modality: Modality) -> bool:
-    return modality.kind == "audio" and len(modality.shape) == 1
+    return modality.kind == "audio"
 
 
 def is_tokens(modality: Modality, x: Tensor) -> bool:

@@ -156,7 +156,7 @@ def asked_for(identity: Mapping[str, Any]) -> str:
 
 
 def checked(text: str, task: Task) -> Scenario:
-    """The scenario, if it parses and the task has the modalities it names.
+    """The scenario, if it parses and fits the task.
 
     Raises:
         BadInput: it does not.
@@ -164,6 +164,7 @@ def checked(text: str, task: Task) -> Scenario:
     scenario = parse(text)
     for name in mentioned(text):
         task.modality(name)
+    task.check_scenario(scenario)
     return scenario
 
 

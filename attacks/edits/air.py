@@ -30,6 +30,7 @@ class OverTheAir:
     summary = "a quiet sound played in a room: echoes, gain and noise are drawn"
     example = "0.01"
     draws = 2 * ECHOES + 2
+    kinds: tuple[str, ...] = ("audio",)
     shared = False
 
     def fault(self, place: Place) -> str | None:

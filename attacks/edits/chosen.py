@@ -20,6 +20,7 @@ class Chosen(ABC):
     """
 
     draws = 0
+    kinds: tuple[str, ...] = ()
     shared = False
 
     @abstractmethod

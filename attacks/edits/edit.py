@@ -67,6 +67,9 @@ class Edit(Protocol):
     draws: int
     """How many uniform numbers one draw of the world takes; 0 where the model receives just what it is given."""
 
+    kinds: tuple[str, ...]
+    """The kinds of modality that it is made for (image, audio, text); empty: any."""
+
     shared: bool
     """Whether one edit serves all samples of a batch."""
 

@@ -24,6 +24,7 @@ class Patch:
 
     example = "0.1"
     draws = 4
+    kinds: tuple[str, ...] = ("image",)
 
     def __init__(self, name: str, summary: str, shared: bool) -> None:
         self.name, self.summary, self.shared = name, summary, shared

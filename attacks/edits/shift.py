@@ -21,6 +21,7 @@ class TimeShift:
     summary = "a waveform or sequence moved in time, by so many steps"
     example = "100"
     draws = 0
+    kinds: tuple[str, ...] = ("audio",)
     shared = False
 
     def fault(self, place: Place) -> str | None:

@@ -35,6 +35,7 @@ class DeadPixels(Chosen):
     name = "dead"
     summary = "pixels that stay dark, where they hurt most"
     example = "3"
+    kinds: tuple[str, ...] = ("image",)
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         return (1,) if x.ndim == 4 else ()

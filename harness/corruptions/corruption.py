@@ -26,7 +26,6 @@ from harness.userfile import own_packages
 
 GRAMMAR = "MODALITY@NAME:SEVERITY,... or MODALITY@file.py:function:SEVERITY,...; severities 0 (clean) to 5, all if left out"
 SEVERITIES = (0, 1, 2, 3, 4, 5)
-AXES = {"image": (2, 3), "audio": (1,), "text": (2,)}  # how many axes a sample has, per kind; features have any
 PROBED = 4  # samples a corruption is tried on before the work begins
 _PATTERN = re.compile(r"(?P<modality>[^@:]+)@(?P<name>.+?)(:(?P<severities>[^:]*))?")
 
@@ -139,12 +138,6 @@ def _reference(modality: Modality, name: str) -> Reference:
     """The function of an outside reference, or of a name registered under the modality's kind."""
     if ":" in name:
         return resolve("corruption", name)
-    axes = AXES.get(modality.kind)
-    if axes and len(modality.shape) not in axes:
-        raise BadInput(
-            f"corruption '{modality.name}@{name}': {modality.kind} has {' or '.join(map(str, axes))} axes per sample, "
-            f"modality {modality.name!r} has shape {modality.shape}: declare its shape or its kind"
-        )
     pairs = [tuple(each.split("/", 1)) for each in names("corruption")]
     own = [known for kind, known in pairs if kind == modality.kind]
     if name not in own:

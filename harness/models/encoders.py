@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from attacks.errors import BadInput
 from harness.tasks import Modality
+from harness.tasks.axes import channels
 
 MELS = 32
 WINDOW = 256
@@ -64,13 +65,13 @@ def _log_mel(modality: Modality) -> LogMel:
     """The log-mel energies of a modality.
 
     Raises:
-        BadInput: its samples are no waveforms (T,), or too short for the window.
+        BadInput: its samples are too short for the window.
     """
     window, shortest = WINDOW, WINDOW // 2 + 1  # the ends are mirrored by half a window
-    if len(modality.shape) != 1 or modality.shape[0] < shortest:
+    if modality.shape[0] < shortest:
         raise BadInput(
             f"modality {modality.name!r} has shape {modality.shape}, but the audio encoder takes waveforms (T,) of at least "
-            f"{shortest} values: reshape or pad it, or declare its kind as features"
+            f"{shortest} values: pad it, or declare its kind as features"
         )
     return LogMel(modality.sample_rate or 16_000, MELS, window, of=modality.name)
 
@@ -82,16 +83,15 @@ def centred(modality: Modality) -> nn.Sequential:
     return nn.Sequential(Centred(modality), nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity())
 
 
-def convolved(channels: int, wider: int, stride: int) -> tuple[nn.Module, ...]:
-    """A 3×3 convolution of pixels (B, channels, H, W), a batch norm and a ReLU."""
-    return nn.Conv2d(channels, wider, 3, stride, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()
+def convolved(narrow: int, wider: int, stride: int) -> tuple[nn.Module, ...]:
+    """A 3×3 convolution of pixels (B, narrow, H, W), a batch norm and a ReLU."""
+    return nn.Conv2d(narrow, wider, 3, stride, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()
 
 
 def _image(modality: Modality, width: int) -> nn.Module:
-    channels = modality.shape[0] if len(modality.shape) == 3 else 1
     return nn.Sequential(
         *centred(modality),
-        nn.Conv2d(channels, 32, 3, padding=1),
+        nn.Conv2d(channels(modality.shape), 32, 3, padding=1),
         nn.ReLU(),
         nn.Conv2d(32, 32, 3, padding=1),
         nn.ReLU(),
@@ -166,10 +166,10 @@ def channels_first(modality: Modality) -> nn.Module:
 def tokenizer(modality: Modality, width: int) -> nn.Module:
     """The modality as tokens (B, n, width), each a linear map of a patch, a frame, a character or everything."""
     if modality.kind == "image":
-        channels, side = (modality.shape[0] if len(modality.shape) == 3 else 1), max(1, min(modality.shape[-2:]) // 4)
+        side = max(1, min(modality.shape[-2:]) // 4)
         return nn.Sequential(
             *centred(modality),
-            nn.Conv2d(channels, width, side, stride=side),
+            nn.Conv2d(channels(modality.shape), width, side, stride=side),
             Rearrange("batch channel height width -> batch (height width) channel"),
         )
     if modality.kind == "audio":

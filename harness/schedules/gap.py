@@ -11,6 +11,7 @@ from torch import Tensor
 from attacks.randomness import keyed_generator
 from attacks.region import Inputs
 from harness.tasks import Batch, Modality, Task
+from harness.tasks.axes import positions
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Gap:
 
     def _with_gap(self, modality: Modality, batch: Batch, level: float, repeat: int, seed: int) -> Tensor:
         x = batch.inputs[modality.name]
-        first, last = axes(modality)
+        first, last = positions(modality.kind, modality.shape)
         sizes, real = modality.shape[first:last], _real(modality, batch)
         missing = []
         for sample, valid in zip(batch.samples, real, strict=True):
@@ -57,12 +58,6 @@ def _real(modality: Modality, batch: Batch) -> Sequence[Tensor | None]:
     if valid is None or modality.kind == "image":
         return [None] * len(batch)
     return list(valid.cpu().flatten(2).any(2) if valid.ndim > 2 else valid.cpu())
-
-
-def axes(modality: Modality) -> tuple[int, int]:
-    """From which axis of a sample, and up to which, its positions run: (C, H, W) and (H, W) along the last two, others along the first."""
-    rank = len(modality.shape)
-    return (rank - 2, rank) if modality.kind == "image" and rank >= 2 else (0, 1)
 
 
 def stretch(sizes: tuple[int, ...], level: float, draws: Tensor, valid: Tensor | None = None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, unknown
 from attacks.region import Range
+from harness.tasks.axes import check_axes
 
 Kind = Literal["image", "audio", "text", "features"]
 
@@ -21,7 +22,7 @@ class Modality:
     Attributes:
         name: as scenarios and the command line write it.
         shape: of one sample: image (C, H, W) or (H, W), audio (T,), text (positions, vocabulary) as a
-            one-hot matrix, features of any shape.
+            one-hot matrix, features of any shape; see `harness.tasks.axes`.
         kind: image, audio, text or features; encoders are chosen by it.
         low, high: the valid range in raw units; a scalar or one value per feature; may be infinite.
         absent: the value that stands in when the modality is missing; broadcasts to `shape`.
@@ -43,6 +44,7 @@ class Modality:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise unknown("kind", self.kind, get_args(Kind), where=f" of modality {self.name!r}")
+        check_axes(self.name, self.kind, self.shape)
         if not self.name or any(character in "@+: \t" for character in self.name):
             raise BadInput(f"modality name {self.name!r} must be non-empty, without spaces, '@', '+' or ':'")
         if self.tokens and len(self.tokens) != self.shape[-1]:

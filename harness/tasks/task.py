@@ -17,6 +17,7 @@ from attacks.errors import BadInput, unknown
 from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Scenario, parse
 from harness.tasks.arrays import Array, task_parts
+from harness.tasks.axes import check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
@@ -148,7 +149,18 @@ class Task:
         """The default attacks: each modality alone, and all together."""
         singles = [parse(f"{modality.name}@{modality.ball}") for modality in self.modalities]
         joint = Scenario(tuple(ball for single in singles for ball in single.attacked))
+        self.check_scenario(joint)
         return [*singles, *([joint] if len(singles) > 1 else [])]
+
+    def check_scenario(self, scenario: Scenario) -> None:
+        """Refuse a scenario that names no modality of the task, or an edit that is not made for the modality's kind.
+
+        Raises:
+            BadInput: naming the modality.
+        """
+        for name in (*scenario.attacked_names, *scenario.missing):
+            self.modality(name)
+        check_edits(scenario, {modality.name: modality.kind for modality in self.modalities})
 
     def metrics(self, predictions: Tensor, split: Batch) -> dict[str, float]:
         """The problem's metrics of predictions (N,) for a split (N), and of each group told apart, as in ``accuracy_simple``."""

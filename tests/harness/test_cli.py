@@ -146,7 +146,7 @@ BAD_TRAINING = {
     "--model concat --out memory://m.safetensors": "a checkpoint is a local file",
     "--model concat --out folder.safetensors": "is a folder",
     "--model concat --out m.pt": "ends in .safetensors",
-    "--model concat --task my.py:two_axes": "modality 'sound' has shape (1, 400), but the audio encoder takes waveforms (T,)",
+    "--model concat --task my.py:two_axes": "audio has 1 axis per sample, modality 'sound' has shape (1, 400): give waveforms (T,)",
     "--model early --task my.py:short": "modality 'sound' has shape (100,), but the audio encoder takes waveforms (T,)",
     "--model concat --task my.py:outside": "task name '../x/y'",
 }

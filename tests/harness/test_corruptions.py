@@ -323,12 +323,6 @@ def test_one_corruption_is_asked_for_once(digits: Task) -> None:
         parse_all(["image@noise:1", "image@noise:2"], digits)
 
 
-def test_a_modality_of_another_shape_than_its_kind_is_refused() -> None:
-    task = toy("image", (12,))
-    with pytest.raises(BadInput, match=r"image has 2 or 3 axes per sample, modality 'x' has shape \(12,\)"):
-        Corruption.parse("x@blur", task)
-
-
 def test_typos_need_letters() -> None:
     task = toy("text", (10, 9))
     soft = replace(task.splits["test"], inputs={"x": task.splits["test"].inputs["x"] * 0.5})

@@ -12,6 +12,7 @@ from attacks.region import Inputs
 from harness.models.encoders import centred, convolved, encoder
 from harness.models.fused import Fused, without_missing
 from harness.tasks import Modality, Task
+from harness.tasks.axes import channels
 
 WIDTH, HIDDEN = 128, 256
 SIMCLR_OUT, BYOL_OUT = 128, 256
@@ -64,8 +65,7 @@ def backbone(modality: Modality) -> nn.Module:
     """
     if modality.kind != "image":
         return encoder(modality, WIDTH)
-    channels = modality.shape[0] if len(modality.shape) == 3 else 1
-    blocks = [part for sizes in ((channels, 16, 2), (16, 32, 2), (32, 64, 1)) for part in convolved(*sizes)]
+    blocks = [part for sizes in ((channels(modality.shape), 16, 2), (16, 32, 2), (32, 64, 1)) for part in convolved(*sizes)]
     return nn.Sequential(*centred(modality), *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * 64, WIDTH))
 
 

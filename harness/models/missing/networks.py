@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.models.encoders import LogMel, channels_first, encoder
 from harness.tasks import Modality
+from harness.tasks.axes import channels
 
 COEFFICIENTS = FRAMES = 20  # SMIL's sound net takes a square of them
 MELS = 40
@@ -47,11 +48,10 @@ def cosines(coefficients: int, mels: int) -> Tensor:
 
 def image_net(modality: Modality) -> tuple[nn.Module, int]:
     """SMIL's image net and the number of its features, 160 for 28 × 28 pixels."""
-    channels = modality.shape[0] if len(modality.shape) == 3 else 1
     height, width = (((side - 4) // 2 - 4) // 2 for side in modality.shape[-2:])
     net = nn.Sequential(
         channels_first(modality),
-        nn.Conv2d(channels, 5, 5),
+        nn.Conv2d(channels(modality.shape), 5, 5),
         nn.MaxPool2d(2),
         nn.ReLU(),
         nn.Conv2d(5, 10, 5),
@@ -91,6 +91,6 @@ def network(modality: Modality) -> tuple[nn.Module, int]:
     """
     if modality.kind == "image" and all(side in SIDES for side in modality.shape[-2:]):
         return image_net(modality)
-    if modality.kind == "audio" and len(modality.shape) == 1 and modality.shape[0] >= SHORTEST:
+    if modality.kind == "audio" and modality.shape[0] >= SHORTEST:
         return sound_net(modality)
     return encoder(modality, WIDTH), WIDTH

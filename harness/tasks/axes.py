@@ -1,0 +1,69 @@
+"""Which axes a sample of each kind has, in one place; what acts along an axis asks here."""
+
+from __future__ import annotations
+
+from attacks.errors import BadInput
+from attacks.scenario import Scenario
+
+AXES = {"image": (2, 3), "audio": (1,), "text": (2,)}
+"""How many axes a sample has; features have any."""
+MENDS = {
+    "image": "give (C, H, W) or (H, W), or declare its kind as features",
+    "audio": "give waveforms (T,), as x.reshape(N, T), each channel a modality of its own, or declare its kind as features",
+    "text": "give one-hot rows (positions, vocabulary), as torch.nn.functional.one_hot(ids), or see harness.tasks.tokens",
+}
+FEW = 4  # no more channels are common in a photograph
+
+
+def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
+    """Refuse a shape that is not its kind's: image (C, H, W) or (H, W), audio (T,), text (positions, vocabulary).
+
+    Raises:
+        BadInput: naming the modality, its shape and the mend.
+    """
+    allowed = AXES.get(kind, (len(shape),))
+    if len(shape) not in allowed:
+        counts, axes = " or ".join(map(str, allowed)), "axis" if allowed == (1,) else "axes"
+        raise BadInput(f"{kind} has {counts} {axes} per sample, modality {name!r} has shape {shape}: {MENDS[kind]}")
+    if kind == "image" and channels_last(shape):
+        raise BadInput(
+            f"modality {name!r} has shape {shape} per sample, which reads as (H, W, C), and an image is (C, H, W): "
+            "move the channels first, x.permute(0, 3, 1, 2), or declare its kind as features"
+        )
+
+
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether an image reads as (H, W, C): few channels behind long sides, or two equal sides and another.
+
+    >>> channels_last((32, 48, 3)), channels_last((64, 64, 13)), channels_last((13, 64, 64)), channels_last((3, 8, 3))
+    (True, True, False, False)
+    """
+    if len(shape) != 3:
+        return False
+    first, middle, last = shape
+    return min(first, middle) > FEW and (0 < last <= FEW or first == middle != last)
+
+
+def positions(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    """From which axis of a sample, and up to which, its positions run: rows and columns of an image, else the first."""
+    return (len(shape) - 2, len(shape)) if kind == "image" else (0, 1)
+
+
+def channels(shape: tuple[int, ...]) -> int:
+    """The channels of an image (C, H, W) or (H, W)."""
+    return shape[0] if len(shape) == max(AXES["image"]) else 1
+
+
+def check_edits(scenario: Scenario, kinds: dict[str, str]) -> None:
+    """Refuse an edit of a kind of modality that it is not made for, as a patch in a text; features may be anything.
+
+    Raises:
+        BadInput: naming the modality and what can be edited so.
+    """
+    for ball in scenario.edits:
+        kind, fitting = kinds[ball.modality], ball.edit.kinds
+        if fitting and kind not in (*fitting, "features"):
+            raise BadInput(
+                f"modality {ball.modality!r} is of kind {kind}, and {ball.norm_name!r} edits {' or '.join(fitting)}: attack it otherwise, "
+                f"as in {ball.modality}@linf:0.1"
+            )
