@@ -18,7 +18,7 @@ from attacks.scenario import Ball
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality, per_feature
 from harness.tasks.problem import Classification, Problem, Regression
-from harness.tasks.tensors import as_tensor, mask_tensor, real_tensor
+from harness.tasks.tensors import as_tensor, constant_tensor, mask_tensor, real_tensor
 
 Array = Tensor | NDArray[Any]
 
@@ -121,11 +121,11 @@ def task_parts(
 
 def _targets(values: Array, problem: Problem | None) -> Tensor:
     """Real values in float32, as those of a regression are; others as whole numbers."""
-    targets = as_tensor("the targets", values)
+    targets = as_tensor("the array of targets", values)
     if targets.is_floating_point() or targets.is_complex() or isinstance(problem, Regression):
-        return real_tensor("the targets", targets)
+        return real_tensor("the array of targets", targets)
     if targets.dtype == torch.uint64 and int(targets.numpy().max(initial=0)) > torch.iinfo(torch.int64).max:
-        raise BadInput(f"the targets reach {targets.numpy().max()}, beyond 64 bits with a sign: number the classes from 0")
+        raise BadInput(f"the array of targets reaches {targets.numpy().max()}, beyond 64 bits with a sign: number the classes from 0")
     return targets.long()
 
 
@@ -155,7 +155,7 @@ def _modality(
 ) -> Modality:
     low, high = _ends(name, (-math.inf, math.inf) if limits is None else limits, tuple(x.shape[1:]))
     if absent is not None:
-        absent = torch.as_tensor(absent, dtype=torch.float32)
+        absent = constant_tensor(f"the absent value of modality {name!r}", absent)
     elif bool((low <= high).all()):
         absent = torch.where(low.isfinite() & high.isfinite() & (low != 0), (low + high) / 2, torch.zeros_like(low + high))
         absent = absent.clamp(low, high)
@@ -170,9 +170,11 @@ def _modality(
 
 def _ends(name: str, limits: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     try:
-        low, high = (torch.as_tensor(end, dtype=torch.float32) for end in limits)
-    except (TypeError, ValueError, RuntimeError):
-        raise BadInput(f"the range of modality {name!r} must be a pair (low, high) of numbers or arrays, got {limits!r}") from None
+        low, high = (constant_tensor("an end", end) for end in limits)
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"the range of modality {name!r} must be a pair (low, high) of numbers or arrays, got {shown(limits)}: {error}"
+        ) from None
     for what, end in (("low", low), ("high", high)):
         per_feature(name, what, end, shape)
     return low, high

@@ -43,7 +43,7 @@ class Modality:
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise unknown("kind", self.kind, get_args(Kind), where=f" of modality {self.name!r}")
+            raise unknown("kind", str(self.kind), get_args(Kind), where=f" of modality {self.name!r}")
         check_axes(self.name, self.kind, self.shape)
         if not self.name or any(character in "@+: \t" for character in self.name):
             raise BadInput(f"modality name {self.name!r} must be non-empty, without spaces, '@', '+' or ':'")

@@ -41,6 +41,11 @@ class Problem(Protocol):
         """Over a set: the field's usual numbers."""
 
 
+def lacking(problem: object) -> list[str]:
+    """What a problem needs and this one has not."""
+    return [name for name in Problem.__dict__ if not name.startswith("_") and not hasattr(problem, name)]
+
+
 def answered(problem: Problem) -> tuple[int, ...]:
     """The shape of a prediction of one sample, () for one number, tried on outputs of zeros; () also where they cannot be judged."""
     try:

@@ -21,7 +21,7 @@ from harness.tasks.axes import check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Problem, answered
+from harness.tasks.problem import Problem, answered, lacking
 from harness.tasks.sides import check_sides, repeated
 
 SPLITS = ("train", "val", "test")
@@ -69,6 +69,8 @@ class Task:
         if empty := [split for split, batch in self.splits.items() if not len(batch)]:
             raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
         check_sides(self.name, self.splits)
+        if not isinstance(self.problem, Problem):
+            raise BadInput(f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(lacking(self.problem))}")
         if shape := answered(self.problem):
             raise BadInput(
                 f"the problem of task {self.name!r} predicts {shape} numbers per sample: let `predictions` answer one number for each, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.masked import MaskedTensor
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 
 KINDS = {
-    "O": "Python objects, such as {first}: give one array of numbers",
-    "U": "text, such as {first}: number its values",
-    "S": "text, such as {first}: number its values",
+    "O": "Python objects, such as FIRST: give one array of numbers",
+    "U": "text, such as FIRST: number its values",
+    "S": "text, such as FIRST: number its values",
     "M": "dates: convert them to numbers",
     "m": "durations: convert them to numbers",
     "V": "records of several fields: give each field as an array",
 }
 MEND = "give a tensor or a NumPy array, one entry per sample"
-ONE_BY_ONE = "its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in range(len(dataset))])"
+ONE_BY_ONE = "it gives its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in range(len(dataset))])"
 SHORT = 2  # bytes of whole numbers that float32 holds without loss
 LOST = 1e-4  # the largest rounding, as a share of the distance from the smallest value to the largest
 CONSTANT = 1e-12  # what varies less, as a share of its size, is a constant with rounding
@@ -38,10 +38,26 @@ def as_tensor(what: str, values: Any) -> Tensor:
     Raises:
         BadInput: they are masked, sparse, quantised, ragged or no numbers.
     """
-    tensor = _dense(what, values) if isinstance(values, Tensor) else torch.tensor(native(what, _array(what, values)))
+    tensor = _tensor(what, values)
     if not tensor.ndim:
         raise BadInput(f"{what} must have one entry per sample, got the single value {tensor.item()}")
     return tensor
+
+
+def constant_tensor(what: str, value: Any) -> Tensor:
+    """A number, or an array of them, in float32: an end of a range, or what stands in for a modality.
+
+    Raises:
+        BadInput: see `as_tensor`; or it is complex.
+    """
+    x = torch.tensor(float(value)) if isinstance(value, int | float) else _tensor(what, value)
+    if x.is_complex():
+        raise BadInput(f"{what} is complex: give real numbers")
+    return x.float()
+
+
+def _tensor(what: str, values: Any) -> Tensor:
+    return _dense(what, values) if isinstance(values, Tensor) else torch.tensor(native(what, _array(what, values)))
 
 
 def real_tensor(what: str, values: Any) -> Tensor:
@@ -82,10 +98,10 @@ def native(what: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind == "V" and not array.dtype.names and np.can_cast(array.dtype, np.float32):
         array = array.astype(np.float32)  # bfloat16 and its like, which NumPy itself does not know
     if array.dtype.kind in KINDS:
-        first = repr(array.flat[0])[:40] if array.size else "none"
-        raise BadInput(f"{what} holds {KINDS[array.dtype.kind].format(first=first)}")
+        first = shown(array.reshape(-1)[:1].tolist()[0]) if array.size else "none"
+        raise BadInput(f"{what} holds {KINDS[array.dtype.kind].replace('FIRST', first)}")
     kind = np.dtype(np.float64) if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize else array.dtype
-    return np.ascontiguousarray(array.astype(kind.newbyteorder("="), copy=False))
+    return np.array(array, kind.newbyteorder("="), order="C")
 
 
 def _dense(what: str, values: Tensor) -> Tensor:
@@ -107,8 +123,9 @@ def _array(what: str, values: Any) -> NDArray[Any]:
     if isinstance(values, Sequence) and not isinstance(values, str | bytes):
         return _stacked(what, list(values))
     if isinstance(values, str | bytes) or not (hasattr(values, "__array__") or hasattr(values, "__array_interface__")):
-        mend = "it is sparse: call .toarray()" if hasattr(values, "toarray") else f"it gives {ONE_BY_ONE}"
-        raise BadInput(f"{what} is of type {type(values).__name__}, which is no array; {mend if hasattr(values, '__getitem__') else MEND}")
+        one_by_one = hasattr(values, "__getitem__") and not isinstance(values, str | bytes | Mapping)
+        mend = "it is sparse: call .toarray()" if hasattr(values, "toarray") else ONE_BY_ONE if one_by_one else MEND
+        raise BadInput(f"{what} is of type {type(values).__name__}, which is no array; {mend}")
     return _called(what, lambda: np.asarray(np.ma.getdata(values) if isinstance(values, np.ma.MaskedArray) else values))
 
 

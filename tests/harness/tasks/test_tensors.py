@@ -128,6 +128,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "string": (lambda: "images.npy", "is of type str, which is no array"),
     "nothing": (lambda: None, "is of type NoneType, which is no array"),
     "one number": (lambda: 3.0, "is of type float, which is no array"),
+    "one number in an array": (lambda: np.array(3.0), "must have one entry per sample, got the single value 3"),
     "whole beyond float32": (lambda: WHOLE + 2**24, "holds 16777217, which float32 rounds"),
     "whole far beyond": (lambda: np.full((20, 3), 2**63 + 1, np.uint64), "holds 9223372036854775809, which float32 rounds"),
     "real beyond float32": (lambda: X.astype(float) * 1e300, "reaches .*, beyond float32: divide"),
@@ -152,7 +153,7 @@ NO_TARGETS: dict[str, tuple[Any, str]] = {
     "boxes": ([{"boxes": torch.zeros(1, 4)}] * 20, "holds Python objects"),
     "none known": ([None] * 20, "holds Python objects"),
     "dates": (np.zeros(20, "M8[s]"), "holds dates"),
-    "beyond 64 bits": (np.full(20, 2**64 - 1, np.uint64), "reach 18446744073709551615, beyond 64 bits with a sign"),
+    "beyond 64 bits": (np.full(20, 2**64 - 1, np.uint64), "reaches 18446744073709551615, beyond 64 bits with a sign"),
     "data set": (TensorDataset(torch.tensor(Y)), "is of type TensorDataset"),
 }
 
@@ -160,12 +161,12 @@ NO_TARGETS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", NO_TARGETS)
 def test_targets_that_are_no_numbers_are_one_sentence(name: str) -> None:
     values, said = NO_TARGETS[name]
-    with pytest.raises(BadInput, match=f"^the targets {said}"):
+    with pytest.raises(BadInput, match=f"^the array of targets {said}"):
         task(y=values)
 
 
 def test_whole_targets_of_a_regression_are_not_rounded() -> None:
-    with pytest.raises(BadInput, match="the targets holds 16777217, which float32 rounds"):
+    with pytest.raises(BadInput, match="the array of targets holds 16777217, which float32 rounds"):
         task(y=Y + 2**24, problem=Regression(1.0))
 
 
@@ -190,6 +191,32 @@ def test_ids_are_the_same_from_any_library() -> None:
         assert task(samples=ids).splits["test"].samples == wanted
     with pytest.raises(BadInput, match="got 19: '3' is there more than once"):
         task(samples=[3, *range(1, 20)])
+
+
+CONSTANTS: dict[str, tuple[dict[str, Any], str]] = {
+    "masked range": ({"ranges": {"x": (np.ma.masked_array([-9.0, -9, -9], [True, False, False]), 9)}}, "has 1 masked values"),
+    "complex range": ({"ranges": {"x": (0j, 1)}}, "is of type complex"),
+    "text for a range": ({"ranges": {"x": ("low", 9)}}, "is of type str"),
+    "complex absent value": ({"absent": {"x": np.zeros(3, complex)}}, "is complex"),
+    "text for an absent value": ({"absent": {"x": "none"}}, "is of type str"),
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_ranges_and_absent_values_are_numbers(name: str) -> None:
+    options, said = CONSTANTS[name]
+    with pytest.raises(BadInput, match=f"the (range|absent value) of modality 'x' .*{said}"):
+        task(**options)
+
+
+def test_ranges_may_be_in_any_order_and_library() -> None:
+    ends = (np.full(3, -9.0, ">f8"), [9, 9, 9])
+    assert task(ranges={"x": ends}).definition_hash == task(ranges={"x": (torch.full((3,), -9.0), torch.full((3,), 9.0))}).definition_hash
+
+
+def test_a_problem_has_what_problems_have() -> None:
+    with pytest.raises(BadInput, match=r"the problem of task 'arrays' is not a .*: add width, check_targets, loss"):
+        task(problem=3)
 
 
 def test_what_is_given_is_not_narrowed() -> None:
