@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import getattr_static
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -43,7 +44,7 @@ class Problem(Protocol):
 
 def lacking(problem: object) -> list[str]:
     """What a problem needs and this one has not."""
-    return [name for name in Problem.__dict__ if not name.startswith("_") and not hasattr(problem, name)]
+    return [name for name in Problem.__dict__ if not name.startswith("_") and getattr_static(problem, name, None) is None]
 
 
 def answered(problem: Problem) -> tuple[int, ...]:

@@ -14,9 +14,11 @@ def check_sides(task: str, splits: Mapping[str, Batch]) -> None:
     """Refuse a sample id that a split has twice, and an id or a source that two splits have.
 
     Raises:
-        BadInput: naming the id or source, how many more there are, and both splits.
+        BadInput: sources are not as many as samples; or naming the id or source, how many more there are, and both splits.
     """
     for split, batch in splits.items():
+        if len(batch.sources) not in (0, len(batch)):
+            raise BadInput(f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: name one for each")
         sample, count = Counter(batch.samples).most_common(1)[0]
         if count > 1:
             raise BadInput(f"split {split!r} of task {task!r} has {count} samples of the id {sample!r}: give each its own")

@@ -69,21 +69,28 @@ class Task:
         if empty := [split for split, batch in self.splits.items() if not len(batch)]:
             raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
         check_sides(self.name, self.splits)
-        if not isinstance(self.problem, Problem):
-            raise BadInput(f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(lacking(self.problem))}")
+        self._check_problem()
+        for split, batch in self.splits.items():
+            self._check_inputs(split, batch)
+            self._check_targets(split, batch)
+            batch.check_annotations()
+
+    def _check_problem(self) -> None:
+        """Refuse what is no problem, and predictions that the table of samples cannot hold."""
+        if missing := lacking(self.problem):
+            raise BadInput(f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(missing)}")
         if shape := answered(self.problem):
             raise BadInput(
                 f"the problem of task {self.name!r} predicts {shape} numbers per sample: let `predictions` answer one number for each, "
                 "the number of a class or a real value"
             )
-        for split, batch in self.splits.items():
-            if sorted(batch.inputs) != sorted((*self.names, *self.given)):
-                needed = ", ".join((*self.names, *self.given))
-                raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, and needs {needed}")
-            for modality in self.modalities:
-                modality.check(batch.inputs[modality.name])
-            self._check_targets(split, batch)
-            batch.check_annotations()
+
+    def _check_inputs(self, split: str, batch: Batch) -> None:
+        if sorted(batch.inputs) != sorted((*self.names, *self.given)):
+            needed = ", ".join((*self.names, *self.given))
+            raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, and needs {needed}")
+        for modality in self.modalities:
+            modality.check(batch.inputs[modality.name])
 
     def _check_targets(self, split: str, batch: Batch) -> None:
         """Refuse what the table of samples cannot hold: it has one number for a target and one for a prediction."""

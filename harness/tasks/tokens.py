@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from attacks.errors import BadInput, unknown
 from harness.tasks.arrays import Array
 from harness.tasks.task import Task
+from harness.tasks.tensors import as_tensor
 
 CANDIDATES, ATTENTION, IDS, TYPES = "candidates", "attention", "ids", "token_type_ids"
 KEYS = ("input_ids", "attention_mask", TYPES)
@@ -65,7 +66,7 @@ def token_task(
         BadInput: shapes that do not fit, an input of another name, padding of another id.
     """
     ids, real, given = _read(encoded, text)
-    near = torch.as_tensor(replacements)
+    near = as_tensor("the array of replacements", replacements)
     if near.ndim != 3 or near.shape[:2] != ids.shape or near.is_floating_point() or not near.shape[2]:
         raise BadInput(f"replacements have shape {tuple(near.shape)}: give whole numbers {(*ids.shape, 'K')}, K ids per token")
     if bool((ids[~real] != pad).any()):
@@ -125,7 +126,7 @@ def nearest(embedding: Tensor, ids: Array, count: int, special: Sequence[int]) -
     Raises:
         BadInput: the vocabulary has fewer, or an id is beyond the table.
     """
-    table, known = F.normalize(embedding.detach().float(), dim=1), torch.as_tensor(ids).long()
+    table, known = F.normalize(embedding.detach().float(), dim=1), as_tensor("the array of ids", ids).long()
     _refuse_beyond(known, table)
     most = len(table) - len(set(special)) - 1
     if not 0 < count <= most:
@@ -147,7 +148,7 @@ def _read(encoded: Mapping[str, Any], text: str) -> tuple[Tensor, Tensor, dict[s
             raise unknown("input", key, KEYS, where=" of a tokenized text")
     if "input_ids" not in encoded:
         raise BadInput(f"a tokenized text needs input_ids, got {', '.join(encoded) or 'nothing'}: pass what the tokenizer answers")
-    read = {key: torch.as_tensor(encoded[key]) for key in KEYS if key in encoded}
+    read = {key: as_tensor(key, encoded[key]) for key in KEYS if key in encoded}
     ids = read["input_ids"]
     for key, x in read.items():
         if x.ndim != 2 or x.shape != ids.shape or x.is_floating_point():
