@@ -206,7 +206,7 @@ def test_severity_zero_is_clean(system: Loaded, digits: Task) -> None:
     with torch.no_grad():
         scores = digits.problem.score(system.module(batch.inputs, None), batch.targets).tolist()
     corruptions = parse_all(["image@noise:0", "audio@shift:0", "text@typos:0"], digits)
-    rows = list(sweep_rows(system.module, digits, batch, corruptions, repeats=1, seed=0))
+    rows = list(sweep_rows(system.module, digits, batch, corruptions, 1, 0, on_error=lambda where, error: pytest.fail(f"{where}: {error}")))
     assert [row["score"] for row in rows] == scores * 3
     assert {row["present"] for row in rows} == {"111"}
 
