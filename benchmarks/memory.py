@@ -79,15 +79,18 @@ def prepare_folder(folder: Path, samples: int, cell: int = 4_096) -> None:
 def _write(config: Any) -> None:
     import torch
 
+    from harness.answering import ask
     from harness.neighbourhood import load_all
     from harness.plan import cells, prepare
     from harness.rundir import RunDirectory
     from harness.standing import describe
 
     cpu = torch.device("cpu")
-    work = prepare(config, *load_all(config, cpu), {})
+    task, models = load_all(config, cpu)
+    answering = ask(models, task, cpu, None)
+    work = prepare(config, task, models, answering)
     directory = RunDirectory(config.out)
-    directory.start(describe(work, cpu), {})
+    directory.start(describe(work, cpu), {name: each.fingerprint for name, each in answering.items()})
     for cell in cells(work)[:-1]:
         directory.put(cell.key, _tables(work, cell.rows), {}, "")
     directory.release()

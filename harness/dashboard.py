@@ -7,15 +7,14 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from attacks.errors import BadInput
 from harness.rundir import RunDirectory
+from harness.sources import HOME
 from harness.tasks.dataroot import use
 
 HOST = "localhost"
 PORTS = range(8501, 8601)  # where a free one is looked for
-HOME = Path(__file__).parents[1]  # where our packages stand side by side
 SERVER = HOME / "app" / "server.py"  # run, not imported: `app` stands above the command line
 TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # as `app.guard` reads it
 OPTIONS = {

@@ -12,6 +12,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 INSTALLED = ("site-packages", "dist-packages")
+OURS = ("attacks", "defenses", "harness", "app")
+HOME = Path(__file__).resolve().parents[1]  # where our packages stand side by side
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def reached(start: Path, folder: Path | None = None) -> Reached:
         found[path] = None
         for parts in _imported(path, root):
             place = _place(root, parts)
+            if place == HOME and parts[0] in OURS:
+                continue  # the version of the harness stands for them
             if place is not None and (not _is_installed(place) or parts[0] == own):
                 left += [(each, place) for each in _files(place, parts)]
             elif parts[0] not in sys.stdlib_module_names:
@@ -65,7 +69,7 @@ def located(module: str) -> Path | None:
 
 def _place(root: Path, parts: tuple[str, ...]) -> Path | None:
     """The first folder, that of the importing file before those of the path, that has the module or package."""
-    places = [root, *(Path(entry or ".") for entry in sys.path)]
+    places = [root, *(Path(entry or ".").resolve() for entry in sys.path)]
     return next((place for place in places if parts and _files(place, parts[:1])), None)
 
 
@@ -76,8 +80,11 @@ def _is_installed(place: Path) -> bool:
 @cache
 def _version(package: str) -> str:
     """The version of what is imported by a name; empty where nothing installed has it."""
-    names = _distributions().get(package, ())
-    return " ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:  # imported by another name than it is installed by
+        names = _distributions().get(package, ())
+        return " ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
 
 
 @cache

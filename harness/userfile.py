@@ -22,9 +22,8 @@ from typing import Any
 import torch
 
 from attacks.errors import BadInput, unknown
-from harness.sources import INSTALLED
+from harness.sources import INSTALLED, OURS
 
-OURS = ("attacks", "defenses", "harness", "app")
 _packages = {name: importlib.import_module(name) for name in OURS}  # now, before a user's folder can come first on the path
 CALLS = ("forward", "encode", "fuse")
 
@@ -36,19 +35,17 @@ _ACTIVE: list[Path] = []
 
 @dataclass(frozen=True)
 class Defaults:
-    """What torch makes tensors of where nobody says, and whether it keeps gradients; code from outside has its own."""
+    """What torch makes tensors of where nobody says; code from outside has its own."""
 
     dtype: torch.dtype
     device: torch.device
-    gradients: bool
 
     @staticmethod
     def now() -> Defaults:
-        return Defaults(torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled())
+        return Defaults(torch.get_default_dtype(), torch.get_default_device())
 
     def set(self) -> None:
         torch.set_default_dtype(self.dtype)
-        torch.set_grad_enabled(self.gradients)
         if torch.get_default_device() != self.device:
             torch.set_default_device(self.device)
 
@@ -92,7 +89,7 @@ def own_packages(folder: Path) -> Iterator[None]:
         return
     hidden = _taken_out(_hidden(folder))
     theirs = _THEIRS.setdefault(folder, _bare_packages(folder, _clashing(folder)))
-    ours, own = Defaults.now(), _DEFAULTS.get(folder)
+    ours, own, gradients = Defaults.now(), _DEFAULTS.get(folder), torch.is_grad_enabled()
     if own is not None and own != ours:
         own.set()
     sys.modules.update(theirs)
@@ -107,6 +104,7 @@ def own_packages(folder: Path) -> Iterator[None]:
         _DEFAULTS[folder] = Defaults.now()
         if _DEFAULTS[folder] != ours:
             ours.set()
+        torch.set_grad_enabled(gradients)
         new = (sys.modules.keys() - before) if len(sys.modules) != len(before) else ()
         for name in {*theirs, *(name for name in new if _lies_in(sys.modules[name], folder))} & sys.modules.keys():
             theirs[name] = sys.modules.pop(name)
@@ -203,7 +201,7 @@ def _load_module(kind: str, text: str, place: str) -> ModuleType:
 
 
 def _run(kind: str, text: str, action: Any) -> None:
-    before = Defaults.now()
+    before, gradients = Defaults.now(), torch.is_grad_enabled()
     try:
         action()
     except BadInput:
@@ -211,7 +209,8 @@ def _run(kind: str, text: str, action: Any) -> None:
     except (Exception, SystemExit) as error:  # a script that is no module runs and ends the program
         raise BadInput(f"{kind} {text!r} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
-        if not _ACTIVE:  # else it is their folder's
+        torch.set_grad_enabled(gradients)
+        if not _ACTIVE:  # else they are their folder's
             before.set()
 
 
