@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from attacks.errors import BadInput, unknown
-from harness.sources import INSTALLED, OURS
+from harness.sources import INSTALLED, OURS, reached
 
 _packages = {name: importlib.import_module(name) for name in OURS}  # now, before a user's folder can come first on the path
 CALLS = ("forward", "encode", "fuse")
@@ -30,6 +30,7 @@ CALLS = ("forward", "encode", "fuse")
 _LOADED: dict[Path, ModuleType] = {}
 _THEIRS: dict[Path, dict[str, ModuleType]] = {}
 _ELSEWHERE: dict[Path, Path] = {}
+_READ: dict[Path, dict[Path, tuple[int, int] | None]] = {}
 _ACTIVE: list[Path] = []
 
 
@@ -179,6 +180,9 @@ def _load_file(kind: str, text: str, place: Path) -> ModuleType:
         raise BadInput(f"{kind} {text!r}: there is no file {place}; a reference reads path/to/file.py:object")
     if _has(path.parent, "harness") and not _is_ours(path.parent / "harness"):
         raise BadInput(f"{kind} {text!r}: the folder {path.parent} has a 'harness' of its own, which hides ours: rename it")
+    if path in _LOADED and _READ[path] != _state(_READ[path]):  # edited since: what runs must be what is hashed
+        del _LOADED[path]
+        _THEIRS.pop(path.parent, None)
     if path not in _LOADED:
         name = f"harness_user_{len(_LOADED)}_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
@@ -188,7 +192,13 @@ def _load_file(kind: str, text: str, place: Path) -> ModuleType:
         with own_packages(path.parent):
             _run(kind, text, lambda: spec.loader.exec_module(module))
         _LOADED[path] = module
+        _READ[path] = _state(reached(path, path.parent).files)
     return _LOADED[path]
+
+
+def _state(files: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
+    """When each file was last written, and its size; None of one that is gone."""
+    return {file: (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None for file in files}
 
 
 def _load_module(kind: str, text: str, place: str) -> ModuleType:

@@ -108,3 +108,17 @@ class Model(torch.nn.Module):
 def build(task):
     return Model()
 """
+
+
+@pytest.mark.parametrize("edited", ["model.py", "utils.py", "lazy.py", "lib/deep.py"])
+def test_a_file_that_is_edited_is_read_anew(elsewhere: Path, toy: Task, edited: str) -> None:
+    """In one process, as in a notebook: what runs is what is hashed."""
+    file = folder_with(elsewhere / "one", 1.0)
+    x = {"x": torch.zeros(1, 3)}
+    before = load_model(f"{file}:build", toy, CPU)
+    answer = before.module(x).unique().item()
+    path = elsewhere / "one" / edited
+    path.write_text(path.read_text().replace("VALUE = 1.0", "VALUE = 11.0").replace("lazy.VALUE +", "10 + lazy.VALUE +"))
+    after = load_model(f"{file}:build", toy, CPU)
+    assert (answer, after.module(x).unique().item()) == (3.0, 13.0)
+    assert before.code != after.code
