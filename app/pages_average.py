@@ -57,7 +57,7 @@ def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
     areas = {model: text for model, text in under(run, schedule).items() if model in models}
     if areas:
         st.dataframe([{"model": model, "area under the curve": text} for model, text in areas.items()], hide_index=True)
-    said("Bands are 95 % Wilson; areas are the mean score over the span of fractions, with 95 % bootstrap intervals over samples.")
+    said("Bands are 95 % intervals; areas are the mean score over the span of fractions, with theirs.")
     return taken_away("missing", _points(schedule, "fraction missing", curves), {"Curves": figure})
 
 
@@ -70,7 +70,7 @@ def _corrupted(run: Run, corruptions: Sequence[str], models: Sequence[str]) -> N
     curves = _of(corruption_curves(answer(run, ROWS, (corruption,))), models)
     figure = curve(curves, run.models, "severity", "score")
     shown(figure, "corrupted")
-    said("Bands are 95 % Wilson. Severity 0 is the untouched input, 5 the worst.")
+    said("Bands are 95 % intervals. Severity 0 is the untouched input, 5 the worst.")
     return taken_away("corrupted", _points(corruption, "severity", curves), {"Curves": figure})
 
 

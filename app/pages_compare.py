@@ -52,9 +52,9 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
     figure = differences_figure(found)
     shown(figure, "differences")
     number = st.column_config.NumberColumn(format="%.3f")
-    st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "B - A", "low", "high"), number))
+    st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "change", "low", "high"), number))
     said(
-        "Paired by sample: B less A, with 95 % intervals by bootstrap over samples. "
+        "Paired by sample: a change is B less A, with its 95 % interval, as `compare` prints it. "
         "An attack's score is the share that withstood every attack tried at this strength. "
         "Only A, only B: samples on which the one is right and the other wrong."
     )
@@ -62,22 +62,22 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def differences_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """A dot with its interval per condition, right of zero where B is better."""
+    """A dot per condition, right of zero where B is better, with its interval where there is one."""
     figure = go.Figure()
     figure.add_scatter(
-        x=[row["B - A"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers", marker={"size": 9},
+        x=[row["change"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers", marker={"size": 9},
         showlegend=False,
         error_x={
             "type": "data",
-            "array": [row["high"] - row["B - A"] for row in found],
-            "arrayminus": [row["B - A"] - row["low"] for row in found],
+            "array": [None if row["high"] is None else row["high"] - row["change"] for row in found],
+            "arrayminus": [None if row["low"] is None else row["change"] - row["low"] for row in found],
         },
     )  # fmt: skip
     figure.add_vline(0, line={"dash": "dash", "color": "grey"})
     return figure.update_layout(
         height=120 + 26 * len(found),
         template="plotly_white",
-        xaxis={"title": "B less A"},
+        xaxis={"title": "change, B less A"},
         yaxis={"autorange": "reversed", "automargin": True},
     )
 

@@ -74,7 +74,7 @@ def _table(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def leaders_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """A dot per score with its 95 % Wilson interval, a line per run and model."""
+    """A dot per score with its 95 % interval, a line per run and model."""
     several = len({row["run"] for row in found}) > 1
     names = [figured(f"{row['run']} · {row['model']}" if several else row["model"]) for row in found]
     figure = go.Figure()

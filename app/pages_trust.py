@@ -18,7 +18,7 @@ from harness.report import figured
 from harness.trust import INFORMATIVE
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}
-GATE = ("gate", "limit", "value", "low", "high", "verdict", "why")
+GATE = ("gate", "limit", "result", "value", "low", "high", "verdict", "why")
 SIGNS = {"pass": "✓", "fail": "✗", "inconclusive": "?"}  # emoji are boxes where a machine has no font for them
 
 

@@ -64,7 +64,7 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
     for line in flag_lines({m: {scenario: flags.get(scenario, {})} for m, flags in trust(run).items() if m in models}):
         st.warning(plain(line))
     said(
-        "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 % Wilson. "
+        "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 % intervals. "
         "At strength 1 the radii are as the scenario writes them. An oracle does not read the attacked modality."
     )
     taken_away("worst", _points(scenario, curves), {"Curves": figure})

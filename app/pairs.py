@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,11 @@ import pyarrow as pa
 
 from app.queries import answer, kept, rows
 from app.runs import Run
-from harness.curves import Z, query
-from harness.measures import RESAMPLES, SEED, Estimate
+from harness.analysis.intervals import TOO_FEW
+from harness.analysis.paired import drop_of
+from harness.curves import query
 
 CLEAN = "clean"
-MOST_RESAMPLED = 5_000  # different gaps; beyond, the normal interval is as good and takes no time
 SCORES = """
     with attacked as (
         select scenario as condition, sample, case when strength > ?::double then 1.0 else 0.0 end as score, strength
@@ -51,35 +50,19 @@ def scores(run: Run, model: str, strength: float) -> pa.Table:
 
 @kept
 def differences(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float) -> list[dict[str, Any]]:
-    """Per condition that both have, the mean scores and their paired difference with its 95 % interval."""
+    """Per condition that both have, the mean scores and their change, B less A, with its 95 % interval, as `compare` has it."""
     found = []
     for condition, first, second in query(PAIRED, ours=scores(*ours, strength), theirs=scores(*theirs, strength)):
         a, b = np.array(first), np.array(second)
-        gap = paired(a, b)
+        change = drop_of(a, b).turned
         found.append(
             {
-                "condition": condition, "A": float(a.mean()), "B": float(b.mean()), "B - A": gap.value, "low": gap.low, "high": gap.high,
+                "condition": condition, "A": float(a.mean()), "B": float(b.mean()), "change": change.value,
+                "low": change.low, "high": change.high, "interval": TOO_FEW if change.low is None else "95 %",
                 "samples": len(a), "only A": int((a - b > 0.5).sum()), "only B": int((b - a > 0.5).sum()),
             }
         )  # fmt: skip
     return sorted(found, key=lambda row: _order(row["condition"]))
-
-
-def paired(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> Estimate:
-    """The mean of b less a over the same samples, with its 95 % percentile-bootstrap interval.
-
-    What `measures.difference` draws for one seed: samples of the same gap are alike, so how many of each gap are drawn is enough,
-    and few numbers stand for many samples.
-    """
-    gaps, counts = np.unique(b - a, return_counts=True)
-    total = int(counts.sum())
-    value = float((b - a).mean())
-    if len(gaps) > MOST_RESAMPLED:
-        half = Z * float((b - a).std()) / sqrt(total)
-        return Estimate(value, value - half, value + half)
-    draws = np.random.RandomState(SEED).multinomial(total, counts / total, RESAMPLES)
-    low, high = np.percentile(draws @ gaps / total, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
 
 
 def _order(condition: str) -> tuple[int, int, str]:

@@ -1,11 +1,10 @@
-"""Curves: queries on the ledger and the sweep, with Wilson intervals."""
+"""Curves: queries on the ledger and the sweep, each point with its interval."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import sqrt
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,43 +12,28 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from harness.analysis.intervals import Estimate, Interval, proportion
+
 IS_GAP = "(schedule = 'gap' or starts_with(schedule, 'gap('))"
 FRACTION_MISSING = f"(case when {IS_GAP} then level else 1 - length(replace(present, '0', '')) / length(present) end)"
 """Of a row of the sweep; a gap leaves every modality present and stands at its level."""
 BOUNDED = {"memory_limit": "400MB", "threads": 2}  # of a query: each thread wants its share
 AT_ONCE = 10_000  # rows
-Z = 1.959963984540054  # the 97.5 % point of the normal distribution: two-sided 95 % intervals
 
 
 @dataclass(frozen=True)
 class Share:
-    """A mean score over samples, with its 95 % Wilson interval.
-
-    A score between 0 and 1 varies no more than a yes or no of the same mean, so the interval holds for
-    fractional scores too.
-    """
+    """A mean score over samples, yes or no or graded, with its 95 % interval."""
 
     value: float
     samples: int
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson, JASA 1927."""
-        return self.within(Z)
-
-    def within(self, z: float) -> tuple[float, float]:
-        """The Wilson interval that a normal variable leaves on each side with the chance of exceeding `z`."""
-        n, p = self.samples, self.value
-        if n == 0:
-            return 0.0, 1.0
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        low, high = max(0.0, centre - half), min(1.0, centre + half)
-        return 0.0 if p == 0 else low, 1.0 if p == 1 else high  # exactly, whatever sums round to: limits are held against the ends
+    def interval(self) -> Interval:
+        return proportion(self.value, self.samples)
 
     def __str__(self) -> str:
-        low, high = self.interval
-        return f"{self.value:.3f} [{low:.2f}, {high:.2f}]"
+        return str(Estimate.of(self.value, self.interval))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Measures: one number for a curve or a game, from the ledger and the sweep, with a bootstrap interval over samples.
+"""Measures: one number for a curve or a game, from the ledger and the sweep, with its interval over samples.
 
 Scores are averaged over repeats within each sample first; resampling draws samples, whole, so that what
 is compared stays paired.
@@ -6,7 +6,7 @@ is compared stays paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
@@ -16,26 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from attacks.scenario import parse
+from harness.analysis.intervals import Estimate, mean_interval, mean_score_interval, resampled
+from harness.analysis.paired import drop_of
 from harness.curves import FRACTION_MISSING, IS_GAP, columns_of, query
 
-RESAMPLES = 1_000
-MANY = 10_000  # samples
-SEED = 0  # of the resampling: the same run gives the same interval
 TINY = 1e-9
-EXACT = 12  # digits of a mean of scores
 Array = np.ndarray[Any, np.dtype[np.float64]]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measure with its 95 % percentile-bootstrap interval (Efron, 1979)."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,40 +35,6 @@ class Degradation:
 
     missing: Array
     scores: Array
-
-
-def estimate(measure: Callable[[Array], float], scores: Array) -> Estimate:
-    """A measure of scores (N, ...) that depends on their means over samples alone, and its interval over resampled samples."""
-    values = [measure(rows) for rows in _resampled(scores)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Estimate(measure(scores), float(low), float(high))
-
-
-def _resampled(scores: Array) -> Iterator[Array]:
-    """Of few samples, the drawn rows; of many, one row that has their means, by how often each row that there is was drawn."""
-    random, count = np.random.RandomState(SEED), len(scores)
-    if count <= MANY:
-        yield from (scores[random.randint(count, size=count)] for _ in range(RESAMPLES))
-        return
-    rows, times = np.unique(scores, axis=0, return_counts=True)
-    for _ in range(RESAMPLES):
-        yield np.asarray(random.multinomial(count, times / count) @ rows / count)[None]
-
-
-def difference(ours: Array, theirs: Array) -> Estimate:
-    """The mean of ours less theirs, paired scores (seeds, N): over resampled seeds and, independently, resampled samples.
-
-    Two-way bootstrap (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 2007): what is claimed of a way to
-    train has to hold for other seeds as well as for other samples. Theirs may have one row for all seeds.
-    """
-    gaps = ours - theirs
-    seeds, samples = gaps.shape
-    random = np.random.RandomState(SEED)
-    drawn_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
-    drawn_samples = random.multinomial(samples, np.full(samples, 1 / samples), RESAMPLES) / samples
-    values = np.einsum("rs,sn,rn->r", drawn_seeds, gaps, drawn_samples)
-    low, high = np.percentile(values, [2.5, 97.5]).round(EXACT)  # the last bits of a sum are no reason to exclude zero
-    return Estimate(float(gaps.mean()), float(low), float(high))
 
 
 def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
@@ -112,19 +64,22 @@ def _by_sample(column: str, values: Sequence[float | str], of: Mapping[str, str]
 
 def area(curve: Degradation) -> Estimate:
     """The area under the degradation curve over its span: the mean score from the first fraction missing to the last."""
-    span = max(float(curve.missing[-1] - curve.missing[0]), TINY)
-    return estimate(lambda scores: float(np.trapezoid(scores.mean(0), curve.missing)) / span, curve.scores)
+    areas = sample_areas(curve)
+    return Estimate.of(float(areas.mean()), mean_score_interval(areas))
 
 
 def sample_areas(curve: Degradation) -> Array:
     """The area under each sample's own curve, (N,); their mean is the `area`."""
-    span = max(float(curve.missing[-1] - curve.missing[0]), TINY)
-    return np.asarray(np.trapezoid(curve.scores, curve.missing, axis=1) / span)
+    return np.asarray(np.trapezoid(curve.scores, curve.missing, axis=1) / _span(curve))
+
+
+def _span(curve: Degradation) -> float:
+    return max(float(curve.missing[-1] - curve.missing[0]), TINY)
 
 
 def relative_robustness(curve: Degradation) -> Estimate:
     """The area under score over level, unnormalised (Liang et al., MultiBench, NeurIPS 2021)."""
-    return estimate(lambda scores: float(np.trapezoid(scores.mean(0), curve.missing)), curve.scores)
+    return area(curve).times(_span(curve))
 
 
 def effective_robustness(curve: Degradation, late: Degradation) -> Estimate:
@@ -132,13 +87,9 @@ def effective_robustness(curve: Degradation, late: Degradation) -> Estimate:
 
     Both curves are of the same samples at the same levels.
     """
-    count = curve.scores.shape[1]
-
-    def measure(scores: Array) -> float:
-        own, base = scores[:, :count].mean(0), scores[:, count:].mean(0)
-        return float((own - (base + own[0] - base[0])).sum())
-
-    return estimate(measure, np.concatenate([curve.scores, late.scores], axis=1))
+    above = curve.scores - late.scores
+    gains = (above - above[:, :1]).sum(1)
+    return Estimate.of(float(gains.mean()), mean_interval(gains))
 
 
 def drop_rate(curve: Degradation) -> Estimate | None:
@@ -150,7 +101,12 @@ def drop_rate(curve: Degradation) -> Estimate | None:
     if not curve.scores.mean(0).all():
         return None
     least = 0.5 / len(curve.scores)
-    return estimate(lambda scores: float((scores.mean(0)[0] / np.maximum(scores.mean(0), least)).mean()), curve.scores)
+
+    def rate(means: Array) -> Array:
+        return np.asarray((means[..., :1] / np.maximum(means, least)).mean(-1))
+
+    found = resampled(rate, curve.scores)
+    return Estimate.of(float(rate(curve.scores.mean(0))), None if found is None else found.interval())
 
 
 def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[str, Estimate]]:
@@ -171,7 +127,7 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
             if len(scores):
                 values = dict(zip(sets, scores.T, strict=True))
                 shares = {name: shapley(values, at) for at, name in enumerate(modalities)}
-                found[model] = {name: estimate(lambda each: float(each.mean()), share) for name, share in shares.items()}
+                found[model] = {name: Estimate.of(float(share.mean()), mean_interval(share)) for name, share in shares.items()}
     return found
 
 
@@ -212,7 +168,7 @@ def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> d
                 samples=samples,
             )
             if len(both[0]):
-                found[scenario, model] = estimate(lambda each: float((each[:, 0] - each[:, 1]).mean()), np.stack(both, 1))
+                found[scenario, model] = drop_of(*both)
     return found
 
 

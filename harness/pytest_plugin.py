@@ -134,11 +134,9 @@ def robustness_gate(request: pytest.FixtureRequest) -> RobustnessGate:
 
 def _hold(report: Report, at: int) -> None:
     __tracebackhide__ = True
-    from harness.gates.outputs import numbers
-
     verdict = report.verdicts[at]
     if verdict.verdict != "pass":
-        pytest.fail(f"{verdict.verdict}: {verdict.gate}, but it is {numbers(verdict)}: {verdict.why}", pytrace=False)
+        pytest.fail(f"{verdict.verdict}: {verdict.gate}, but it is {verdict.result}: {verdict.why}", pytrace=False)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rich.text import Text
 from attacks.errors import plain
 from attacks.scenario import parse
 from harness import measures
+from harness.analysis.intervals import Estimate
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
 from harness.status import COMPLETE, onwards
@@ -20,8 +21,9 @@ from harness.trust import doubted, flag_lines, flagged
 
 CAVEAT = (
     "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "
-    "upper bounds found by attack, not certificates. Intervals are 95 % Wilson."
+    "upper bounds found by attack, not certificates. Intervals are 95 %: Clopper-Pearson below 200 samples, Wilson from there."
 )
+INTERVALS = "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no; none where too few samples differ."
 ROBUST = "robust score, strength 1"
 UNATTACKED = "Nothing was attacked: the search is none, and no attack is named."
 SWEPT = ("schedule", "model", "level", "sample", "present", "score", "status")
@@ -126,17 +128,17 @@ def _notes(description: dict[str, Any], errors: int) -> list[str]:
     return [note[0].upper() + note[1:] for note in notes]
 
 
-def measures_of(directory: RunDirectory) -> tuple[dict[str, dict[str, measures.Estimate]], list[str]]:
+def measures_of(directory: RunDirectory) -> tuple[dict[str, dict[str, Estimate]], list[str]]:
     """One number per curve and game, by name and model, and what to know of them."""
     samples, ledger, sweep = (directory.table(name, columns) for name, columns in MEASURED.items())
     description = directory.describe()
     ledger = ledger if attacked(description) else ledger.slice(0, 0)
     found = measures.table(samples, ledger, sweep, description["modalities"])
-    return found, ["Intervals are 95 % percentile bootstrap over samples.", *measures.remarks(found, ledger, sweep)]
+    return found, [INTERVALS, *measures.remarks(found, ledger, sweep)]
 
 
 def printed_measures(directory: RunDirectory, models: list[str]) -> RenderableType:
-    """One number per curve and game, models as columns, with bootstrap intervals."""
+    """One number per curve and game, models as columns, with intervals."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("measure")
     for model in models:

@@ -11,34 +11,29 @@ from rich.text import Text
 
 from attacks.errors import BadInput, plain
 from attacks.scenario import parse
+from harness.analysis.intervals import Estimate
 from harness.gates.decide import paired_drop, paired_rows, unlike
 from harness.gates.evidence import Evidence, refuse_other_data
 from harness.gates.file import MEDIAN, Gate, gate_of
 from harness.gates.measured import measure
 
 NOTE = (
-    "Changes are B less A over the samples of both, with 95 % intervals: Tango's of yes or no, Student's of graded scores, "
-    "bootstrap of medians."
+    "A change is B less A over the samples of both, with a 95 % interval: exact or Tango's for yes or no, BCa for graded scores, "
+    "order statistics for medians."
 )
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one number: B less A, and its 95 % interval."""
+    """What became of one number, with 95 % intervals: in A, in B, and B less A."""
 
     model: str
     what: str
     samples: int
-    before: float
-    after: float
-    value: float
-    low: float
-    high: float
+    before: Estimate
+    after: Estimate
+    change: Estimate
     doubt: str = ""
-
-    def __str__(self) -> str:
-        value, low, high = (round(each, 4) + 0.0 for each in (self.value, self.low, self.high))  # no negative zero
-        return f"{value:+.3f} [{low:+.2f}, {high:+.2f}]"
 
 
 def compare(first: Evidence, second: Evidence) -> list[Change]:
@@ -82,8 +77,8 @@ def _change(gate: Gate, first: Evidence, second: Evidence) -> Change | None:
     drop = paired_drop(ours, before, after, limit, 0.0, gate.min_effect)
     doubts = [*(f"A: {doubt}" for doubt in theirs.doubts), *(f"B: {doubt}" for doubt in ours.doubts), *unlike(gate, second, first)]
     what = f"{gate.selection or 'clean'}{', ' + MEDIAN if gate.measure == MEDIAN else ''}"
-    values = ours.value(before, limit), ours.value(after, limit)
-    return Change(gate.model, what, len(samples), *values, -drop.value, -drop.high, -drop.low, "; ".join(doubts))
+    both = theirs.estimate(before, limit), ours.estimate(after, limit)
+    return Change(gate.model, what, len(samples), *both, drop.estimate.turned, "; ".join(doubts))
 
 
 def printed(changes: list[Change]) -> RenderableType:
@@ -92,6 +87,6 @@ def printed(changes: list[Change]) -> RenderableType:
     for column in ("model", "number", "samples", "A", "B", "change", "doubt"):
         table.add_column(column)
     for change in changes:
-        said = (change.model, change.what, str(change.samples), f"{change.before:.3f}", f"{change.after:.3f}", str(change), change.doubt)
-        table.add_row(*(Text(plain(each)) for each in said))
+        said = (change.what, str(change.samples), change.before.number(), change.after.number(), change.change.text("+"), change.doubt)
+        table.add_row(*(Text(plain(each)) for each in (change.model, *said)))
     return Group(table, Text(f"\n{NOTE}", style="dim"))

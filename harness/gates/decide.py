@@ -1,32 +1,31 @@
 """Decisions: does a gate pass, fail, or can it not be told?
 
-An absolute limit is held against the two ends of a 95 % interval. A drop is held against the null hypothesis that it is
-allowed, all such gates of a file together (Benjamini-Hochberg), and passes only where there are samples enough to
-have noticed one that is `min_effect` larger.
+An absolute limit is held against the two ends of a 95 % interval. A drop, which is what was before less what is after, is
+held against the null hypothesis that it is allowed, all such gates of a file together (Benjamini-Hochberg), and passes only
+where there are samples enough to have noticed one that is `min_effect` larger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, isfinite
+from math import ceil, inf, isfinite
 from typing import Any, Literal
 
 import numpy as np
 
 from attacks.errors import BadInput, plain
-from harness.curves import Share
+from harness.analysis.intervals import TOO_FEW, UNKNOWN, Estimate, proportion
+from harness.analysis.paired import ALPHA, MOST, Drop, fewest, least_drop, mean_drop, median_drop, rejected
 from harness.gates.evidence import Evidence, refuse_other_data
-from harness.gates.file import GAP, MEDIAN, WORST, Gate, GatesFile
+from harness.gates.file import AREA, GAP, MEDIAN, WORST, Gate, GatesFile
 from harness.gates.measured import Measured, measure
-from harness.gates.paired import ALPHA, Drop, binary_drop, bootstrap_drop, mean_drop, rejected
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 PASS: Literal["pass"] = "pass"
 FAIL: Literal["fail"] = "fail"
 INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
 FAILED, UNDECIDED = 3, 4  # exit codes
-MOST = 10_000_000  # samples; a proposal of more is none
 SEARCHED = ("search", "attack", "judge", "precision")  # keys of a configuration that decide how hard failures are looked for
 
 
@@ -35,8 +34,10 @@ class Verdict:
     """What was decided of one gate.
 
     Attributes:
-        value: the measure, or how much it dropped; None where there is no number.
-        low, high: its two-sided 95 % interval.
+        value: the measure, or how much it dropped: before less after, of a gap after less before, so that above 0 is worse;
+            None where there is no number.
+        low, high: its two-sided 95 % interval, infinite where it is open; None where there are too few samples for one.
+        bound: as of an `Estimate`.
         samples: that it was decided on.
         needed: samples that would decide an inconclusive gate if the number stayed as it is; None where no count would.
     """
@@ -49,13 +50,27 @@ class Verdict:
     high: float | None = None
     samples: int = 0
     needed: int | None = None
+    bound: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "why", plain(self.why))  # it may quote a model or a check
 
+    @staticmethod
+    def undecided(gate: Gate, why: str, found: Estimate, samples: int) -> Verdict:
+        """Inconclusive until more is known than the number."""
+        return Verdict(gate, INCONCLUSIVE, why, found.value, found.low, found.high, samples, bound=found.bound)
+
+    @property
+    def result(self) -> str:
+        """The number and its interval in words; of a drop with its sign."""
+        sign = "" if self.gate.max_drop is None else "+"
+        return "-" if self.value is None else Estimate(self.value, self.low, self.high, self.bound).text(sign)
+
     def as_row(self) -> dict[str, Any]:
-        """As a run's `gates.json` and `--json` have it."""
-        numbers = {"limit": self.gate.limit, "value": self.value, "low": self.low, "high": self.high}
+        """As a run's `gates.json` and `--json` have it; an end that is not there or open is null."""
+        low, high = (end if end is not None and isfinite(end) else None for end in (self.low, self.high))
+        value = None if self.bound == UNKNOWN else self.value
+        numbers = {"limit": self.gate.limit, "value": value, "low": low, "high": high, "result": self.result}
         return {"gate": str(self.gate), **numbers, "verdict": self.verdict, "why": self.why}
 
 
@@ -89,48 +104,37 @@ def _absolute(measured: Measured, run: Evidence) -> Verdict:
     gate, count = measured.gate, len(measured.samples)
     if not count:
         return Verdict(gate, INCONCLUSIVE, "; ".join(measured.doubts))
-    value, (low, high) = measured.value(measured.rows, run.limit), measured.interval(run.limit)
-    found = Verdict(gate, INCONCLUSIVE, "", value, low, min(high, run.limit) if gate.measure == MEDIAN else high, count)
+    estimate = measured.estimate(measured.rows, run.limit)
+    found = Verdict.undecided(gate, "", estimate, count)
     if measured.doubts:
         return replace(found, why="; ".join(measured.doubts))
-    above, below = low >= gate.limit, high < gate.limit
+    if estimate.low is None or estimate.high is None:
+        return replace(found, why=f"{TOO_FEW}: too few of {count} differ for an interval")
+    above, below = estimate.low >= gate.limit, estimate.high < gate.limit
     if gate.max is not None:
-        above, below = high <= gate.limit, low > gate.limit
+        above, below = estimate.high <= gate.limit, estimate.low > gate.limit
     if above:
         return replace(found, verdict=PASS, why="the whole interval keeps to the limit")
     if below:
         return replace(found, verdict=FAIL, why="the whole interval lies beyond the limit")
-    return replace(found, why=f"the limit lies inside the interval of {count} samples", needed=_enough(measured, found, (low, high)))
+    needed = _enough(measured, estimate, (estimate.low, estimate.high))
+    return replace(found, why=f"the limit lies inside the interval of {count} samples", needed=needed)
 
 
-def _enough(measured: Measured, found: Verdict, interval: tuple[float, float]) -> int | None:
+def _enough(measured: Measured, found: Estimate, interval: tuple[float, float]) -> int | None:
     """How many samples would move the interval off the limit if the measure stayed as it is."""
-    gate, value = measured.gate, found.value
-    assert value is not None
+    gate, value, samples = measured.gate, found.value, len(measured.samples)
     if np.isclose(value, gate.limit):
         return None
-    if gate.measure in (MEDIAN, GAP, WORST):  # an interval shrinks as the root of the count
+    if gate.measure in (MEDIAN, GAP, WORST, AREA):  # an interval shrinks as the root of the count
         side = 1 if value < gate.limit else 0
         reach, distance = abs(interval[side] - value), abs(value - gate.limit)
-        return _sensible(found.samples * (reach / distance) ** 2) if isfinite(reach) else None
-    return _least(lambda count: _off(Share(value, count).interval, gate.limit), found.samples)
+        return _sensible(samples * (reach / distance) ** 2) if isfinite(reach) else None
+    return fewest(lambda count: _off(proportion(value, count), gate.limit), samples)
 
 
 def _off(interval: tuple[float, float], limit: float) -> bool:
     return not interval[0] <= limit <= interval[1]
-
-
-def _least(enough: Callable[[int], bool], start: int) -> int | None:
-    """The smallest count that is enough, by doubling and bisection."""
-    low, high = start, max(start, 1)
-    while not enough(high):
-        low, high = high, 2 * high
-        if high > MOST:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
 
 
 def _sensible(count: float) -> int | None:
@@ -143,6 +147,7 @@ class _Pair:
 
     gate: Gate
     samples: int
+    searched: float
     drop: Drop
 
 
@@ -161,10 +166,10 @@ def _compared(gate: Gate, run: Evidence, baseline: Evidence | None) -> _Pair | V
         doubts.append(f"the run has {len(samples)} of the baseline's {len(theirs.samples)} samples")
     if not samples:
         return Verdict(gate, INCONCLUSIVE, "; ".join(doubts))
+    drop = paired_drop(ours, before, after, min(run.limit, baseline.limit), gate.limit, gate.min_effect)
     if doubts:
-        found = paired_drop(ours, before, after, min(run.limit, baseline.limit), gate.limit, gate.min_effect)
-        return Verdict(gate, INCONCLUSIVE, "; ".join(doubts), found.value, found.low, found.high, len(samples))
-    return _Pair(gate, len(samples), paired_drop(ours, before, after, min(run.limit, baseline.limit), gate.limit, gate.min_effect))
+        return Verdict.undecided(gate, "; ".join(doubts), drop.estimate, len(samples))
+    return _Pair(gate, len(samples), min(run.limit, baseline.limit), drop)
 
 
 def paired_rows(theirs: Measured, ours: Measured) -> tuple[list[str], Array, Array]:
@@ -177,19 +182,12 @@ def paired_rows(theirs: Measured, ours: Measured) -> tuple[list[str], Array, Arr
 def paired_drop(measured: Measured, before: Array, after: Array, limit: float, allowed: float, effect: float) -> Drop:
     """How much worse a measure became, strengths clipped at the smaller search limit; of a gap, how much it rose."""
     measure = measured.gate.measure
-    if measure in (MEDIAN, WORST):
-        share = _crossing(np.minimum(before[:, 0], limit), allowed + effect) if measure == MEDIAN else allowed + effect
-        return bootstrap_drop(lambda rows: measured.values(rows, limit), before, after, allowed, effect, share)
-    sign = -1.0 if measured.gate.lower_is_better else 1.0
-    was, now = sign * measured.outcomes(before), sign * measured.outcomes(after)
-    test = binary_drop if np.isin([was, now], (0, 1)).all() else mean_drop
-    return test(was, now, allowed, effect)
-
-
-def _crossing(strengths: Array, drop: float) -> float:
-    """The share of samples that must fall to the median less a drop, for the median to drop so far; at least one sample."""
-    median = float(np.median(strengths))
-    return float(max(((strengths > median - drop) & (strengths <= median)).mean(), 1 / len(strengths)))
+    if measure == MEDIAN:
+        return median_drop(before[:, 0], after[:, 0], limit, allowed, effect)
+    if measure == WORST:
+        return least_drop(before, after, allowed, effect)
+    was, now = measured.outcomes(before), measured.outcomes(after)
+    return mean_drop(now, was, allowed, effect) if measured.gate.lower_is_better else mean_drop(was, now, allowed, effect)
 
 
 def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:
@@ -212,13 +210,14 @@ def _code(evidence: Evidence, kind: str) -> Mapping[str, Any]:
 def _dropped(pair: _Pair, fell: bool, level: float) -> Verdict:
     gate, drop = pair.gate, pair.drop
     change = "rise" if gate.lower_is_better else "drop"
-    needed = drop.needed(level)
-    found = Verdict(gate, INCONCLUSIVE, "", drop.value, drop.low, drop.high, pair.samples)
-    if pair.samples < drop.least:
-        return replace(found, why=f"{pair.samples} pairs are too few for this measure", needed=max(needed, drop.least))
+    found = Verdict.undecided(gate, "", drop.estimate, pair.samples)
     if fell:
         return replace(found, verdict=FAIL, why=f"the {change} is larger than allowed (p = {drop.p:.2g})")
+    if drop.estimate.high == inf:
+        searched = f"the search, which went up to strength {pair.searched:g}"
+        return replace(found, why=f"the baseline's median may lie beyond {searched}: evaluate both with a larger --limit")
+    needed = drop.needed(level)
     if pair.samples < needed:
         noticed = gate.limit + gate.min_effect
-        return replace(found, why=f"too few samples to notice a {change} of {noticed:g}: {pair.samples} of {needed}", needed=needed)
+        return replace(found, why=f"{TOO_FEW} to notice a {change} of {noticed:g}: {pair.samples} of {needed}", needed=needed)
     return replace(found, verdict=PASS, why=f"no {change} beyond what is allowed (p = {drop.p:.2g}), and samples enough to notice one")

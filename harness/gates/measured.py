@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import inf, isclose, sqrt
+from math import inf, isclose
 
 import numpy as np
 import pyarrow as pa
@@ -12,16 +12,15 @@ import pyarrow.compute as pc
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
-from harness.curves import Share, Z
+from harness.analysis.intervals import Estimate, mean_score_interval, median_strength, proportion
+from harness.analysis.paired import drop_of
 from harness.gates.evidence import Array, Evidence, Values, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
-from harness.gates.paired import LEAST, normal_point, tango_interval
 from harness.measures import degradations, oracle_of, sample_areas
 from harness.schedules import parse as parse_schedule
 from harness.status import FINISHED, onwards
 
 NOTHING: Values = (pa.array([], pa.string()), np.empty(0))
-FEWEST = 6  # samples from which the least and the largest enclose the median with 95 %
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,31 +38,20 @@ class Measured:
     rows: Array
     doubts: Sequence[str] = field(default=())
 
-    def value(self, rows: Array, limit: float = inf) -> float:
-        """The measure of some rows (N, K), strengths clipped at a limit."""
-        return float(self.values(rows[None], limit)[0])
-
-    def values(self, rows: Array, limit: float = inf) -> Array:
-        """The measure of each of several resamples (R, N, K), (R,)."""
+    def estimate(self, rows: Array, limit: float = inf) -> Estimate:
+        """The measure of some rows (N, K) with its 95 % interval, strengths clipped at a limit."""
         if self.gate.measure == MEDIAN:
-            return np.asarray(np.median(np.minimum(rows[..., 0], limit), axis=-1))
+            return median_strength(rows[:, 0], limit)
         if self.gate.measure == WORST:
-            return np.asarray(rows.mean(1).min(-1))
-        return np.asarray(self.outcomes(rows).mean(-1))
+            return _least(rows)
+        if self.gate.measure == GAP:
+            return drop_of(rows[:, 0], rows[:, 1])
+        mean = float(rows.mean())
+        return Estimate.of(mean, mean_score_interval(rows[:, 0]) if self.gate.measure == AREA else proportion(mean, len(rows)))
 
     def outcomes(self, rows: Array) -> Array:
-        """Per sample (..., N, K) the number (..., N) whose mean is the measure; not of medians and minima."""
-        return rows[..., 0] - rows[..., 1] if self.gate.measure == GAP else rows[..., 0]
-
-    def interval(self, limit: float) -> tuple[float, float]:
-        """The two-sided 95 % interval of the measure; what the search limit hides is infinite."""
-        if self.gate.measure == MEDIAN:
-            return _median_interval(np.minimum(self.rows[:, 0], limit), limit)
-        if self.gate.measure == WORST:
-            return _least_interval(self.rows)
-        if self.gate.measure == GAP:
-            return _gap_interval(self.rows)
-        return Share(self.value(self.rows), len(self.rows)).interval
+        """Per sample (N, K) the number (N,) whose mean is the measure; not of medians and minima."""
+        return rows[:, 0] - rows[:, 1] if self.gate.measure == GAP else rows[:, 0]
 
 
 def measure(gate: Gate, evidence: Evidence) -> Measured:
@@ -202,33 +190,9 @@ def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
     return said
 
 
-def _median_interval(strengths: Array, limit: float) -> tuple[float, float]:
-    """The order statistics that enclose the median with 95 % whatever the distribution (David & Nagaraja, Order Statistics, 2003)."""
-    from scipy.stats import binom
-
-    count = len(strengths)
-    if count < FEWEST:
-        return 0.0, inf
-    rank = int(binom.ppf(0.025, count, 0.5))
-    ordered = np.sort(strengths)
-    low, high = float(ordered[rank - 1]) if rank else 0.0, float(ordered[count - rank]) if rank else inf
-    return low, inf if high >= limit else high
-
-
-def _least_interval(rows: Array) -> tuple[float, float]:
+def _least(rows: Array) -> Estimate:
     """Of the least of several means: the least of their lower ends, and, each with a part of the error, of their upper ends."""
-    shares = [Share(float(column.mean()), len(column)) for column in rows.T]
-    z = normal_point(1 - 0.025 / len(shares))
-    return min(share.interval[0] for share in shares), min(share.within(z)[1] for share in shares)
-
-
-def _gap_interval(rows: Array) -> tuple[float, float]:
-    """Tango's of two outcomes of yes or no; of graded ones Student's, from the fewest samples it holds for."""
-    if np.isin(rows, (0, 1)).all():
-        lost, won = int((rows[:, 0] > rows[:, 1]).sum()), int((rows[:, 0] < rows[:, 1]).sum())
-        return tango_interval(lost, won, len(rows))
-    gaps = rows[:, 0] - rows[:, 1]
-    if len(gaps) < LEAST:
-        return -1.0, 1.0
-    half = Z * sqrt((float(gaps.var()) * len(gaps) + 1) / len(gaps)) / sqrt(len(gaps))
-    return float(gaps.mean()) - half, float(gaps.mean()) + half
+    means, samples = rows.mean(0), len(rows)
+    lows = [proportion(float(mean), samples)[0] for mean in means]
+    highs = [proportion(float(mean), samples, 1 - 0.05 / len(means))[1] for mean in means]
+    return Estimate(float(means.min()), min(lows), min(highs))

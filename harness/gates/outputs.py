@@ -21,7 +21,10 @@ from harness.files import write_url
 from harness.gates.decide import FAIL, INCONCLUSIVE, PASS, Verdict, exit_code
 from harness.gates.file import GatesFile
 
-CAVEAT = "Worst-case numbers are upper bounds found by attack, not certificates. Intervals are 95 %."
+CAVEAT = (
+    "Worst-case numbers are upper bounds found by attack, not certificates. Intervals are 95 %. "
+    "A drop is what was before less what is now, a gap's rise the reverse: above 0 is worse."
+)
 STYLES = {PASS: "green", FAIL: "bold red", INCONCLUSIVE: "yellow"}
 SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -46,27 +49,15 @@ class Report:
         return ", ".join(f"{found.count(each)} {each}" for each in (PASS, FAIL, INCONCLUSIVE) if each in found)
 
 
-def numbers(verdict: Verdict) -> str:
-    """The value and its interval; a drop has its sign turned, so that less is worse there too."""
-    if verdict.value is None or verdict.low is None or verdict.high is None:
-        return "-"
-    ends = [verdict.value, verdict.low, verdict.high]
-    if verdict.gate.max_drop is None:
-        return f"{ends[0]:.3f} [{ends[1]:.2f}, {ends[2]:.2f}]"
-    change = ends if verdict.gate.lower_is_better else [-ends[0], -ends[2], -ends[1]]
-    value, low, high = (round(each, 4) + 0.0 for each in change)  # no negative zero
-    return f"{value:+.3f} [{low:+.2f}, {high:+.2f}]"
-
-
 def printed(report: Report, suggest: bool) -> RenderableType:
     """The verdicts as a table for the terminal; `suggest` adds how many samples would decide."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("verdict", "gate", "value or change", *(("samples that would decide",) if suggest else ()), "why"):
+    for column in ("verdict", "gate", "value or drop", *(("samples that would decide",) if suggest else ()), "why"):
         table.add_column(column)
     for verdict in report.verdicts:
         extra = (Text(suggestion(verdict)),) if suggest else ()
         table.add_row(
-            Text(verdict.verdict, STYLES[verdict.verdict]), Text(str(verdict.gate)), Text(numbers(verdict)), *extra, Text(verdict.why)
+            Text(verdict.verdict, STYLES[verdict.verdict]), Text(str(verdict.gate)), Text(verdict.result), *extra, Text(verdict.why)
         )
     return Group(table, Text(f"\n{report.counts}. {CAVEAT}", style="dim"))
 
@@ -83,7 +74,7 @@ def as_markdown(report: Report) -> str:
     changed = [verdict for verdict in report.verdicts if verdict.gate.max_drop is not None]
     held = [verdict for verdict in report.verdicts if verdict.gate.max_drop is None]
     parts = [f"### Robustness gates: {report.counts}"]
-    parts += [_rows("change", changed)] if changed else []
+    parts += [_rows("drop", changed)] if changed else []
     parts += [_rows("value", held)] if held else []
     return "\n\n".join([*parts, CAVEAT]) + "\n"
 
@@ -93,7 +84,7 @@ def _rows(heading: str, verdicts: Sequence[Verdict]) -> str:
     lines = [f"| {heading} | verdict | gate | why |", "|---|---|---|---|"]
     for verdict in sorted(verdicts, key=lambda each: order.index(each.verdict)):
         shown = f"**{verdict.verdict}**" if verdict.verdict == FAIL else verdict.verdict
-        lines.append(f"| {numbers(verdict)} | {shown} | {_code(str(verdict.gate))} | {_code(verdict.why)} |")
+        lines.append(f"| {verdict.result} | {shown} | {_code(str(verdict.gate))} | {_code(verdict.why)} |")
     return "\n".join(lines)
 
 
@@ -114,7 +105,7 @@ def as_junit(report: Report) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname="robustness", name=str(verdict.gate))
         if verdict.verdict != PASS:
             kind = "failure" if verdict.verdict == FAIL else "skipped" if lenient else "error"
-            said = {"message": f"{verdict.why}; {numbers(verdict)}"}
+            said = {"message": f"{verdict.why}; {verdict.result}"}
             ElementTree.SubElement(case, kind, said if kind == "skipped" else {**said, "type": verdict.verdict})
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
@@ -131,7 +122,7 @@ def as_sarif(report: Report) -> str:
 def _result(url: str, verdict: Verdict, line: int) -> dict[str, Any]:
     kinds = {FAIL: ("fail", "error"), INCONCLUSIVE: ("fail", "warning"), PASS: ("pass", "none")}
     kind, level = kinds[verdict.verdict]
-    text = f"{verdict.gate}: {verdict.verdict}, {numbers(verdict)}; {verdict.why}"
+    text = f"{verdict.gate}: {verdict.verdict}, {verdict.result}; {verdict.why}"
     place = {"artifactLocation": {"uri": _uri(url)}, "region": {"startLine": line}}
     return {
         "ruleId": verdict.verdict,

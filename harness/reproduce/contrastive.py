@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from harness.measures import difference
+from harness.analysis.paired import difference
 from harness.reproduce import robust
 from harness.reproduce.page import Page, of_seeds, points
 from harness.reproduce.results import CLEAN, Results

@@ -9,7 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from harness.measures import Estimate, difference
+from harness.analysis.intervals import Estimate
+from harness.analysis.paired import difference
 from harness.reproduce import robust
 from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
@@ -222,7 +223,7 @@ def _verdicts(result: Results, rivals: list[str]) -> list[str]:
     said = []
     for group in result.task.apart:
         gains = {rival: _gain(result, group, rival) for rival in rivals}
-        surely = [rival for rival, gain in gains.items() if gain.low > 0]
+        surely = [rival for rival, gain in gains.items() if gain.surely > 0]
         below = [rival for rival, gain in gains.items() if gain.value <= 0]
         said.append(
             f"{group}: {MOVIE} is above {len(surely)} of {len(rivals)} by an interval that excludes zero"
@@ -237,8 +238,8 @@ def _attacked(left: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
     """Who withstands more than MoVie, and less, decided by the intervals."""
     said = []
     for heading, gains in left.items():
-        under = [rival for rival, gain in gains.items() if gain.low > 0]
-        over = [rival for rival, gain in gains.items() if gain.high < 0]
+        under = [rival for rival, gain in gains.items() if gain.surely > 0]
+        over = [rival for rival, gain in gains.items() if gain.surely < 0]
         said.append(
             f"Attacked ({heading}) {MOVIE} is above {', '.join(under) or 'none'} and below {', '.join(over) or 'none'} by such an interval."
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from attacks.scenario import Scenario
+from harness.analysis.intervals import Estimate
+from harness.analysis.paired import difference
 from harness.cost import Cost
-from harness.measures import Estimate, difference
 from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.robust import curves
@@ -137,11 +138,11 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
     """Which of the paper's claims show, decided by the intervals and not by hand."""
     fallen = [
         (plain.name, s) for plain in PLAIN for s in singles
-        if difference(result.scores(f"{ORACLE} {s.attacked_names[0]}"), result.scores(plain.name, str(s))).low > 0
+        if difference(result.scores(f"{ORACLE} {s.attacked_names[0]}"), result.scores(plain.name, str(s))).surely > 0
     ]  # fmt: skip
     every = len(PLAIN) * len(singles)
     above = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).value > 0]
-    surely = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).low > 0]
+    surely = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).surely > 0]
     lost = max(difference(result.scores(rival), result.scores(OURS)).value for rival in (plain.name for plain in PLAIN))
     over_all = [str(s) for s in singles if all((rival, s) in surely for rival in RIVALS)]
     where = f"{len(over_all)} of {len(singles)} attacks: {', '.join(over_all) or 'none'}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from harness.measures import difference
+from harness.analysis.paired import difference
 from harness.reproduce.page import Page, mean_and_spread, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
@@ -77,8 +77,8 @@ def _gains(result: Results, forms: Sequence[str], other: str) -> list[str]:
 def _verdict(result: Results, form: str) -> str:
     """Whether SMIL is above its rivals, decided by the intervals."""
     gains = {(rival, c): difference(result.scores(form, c), result.scores(rival, c)) for rival in RIVALS for c in CONDITIONS}
-    surely = [key for key, gain in gains.items() if gain.low > 0]
-    below = [f"{rival} with {CONDITIONS[c]}" for (rival, c), gain in gains.items() if gain.high < 0]
+    surely = [key for key, gain in gains.items() if gain.surely > 0]
+    below = [f"{rival} with {CONDITIONS[c]}" for (rival, c), gain in gains.items() if gain.surely < 0]
     worse = f", and below {', '.join(below)}" if below else ""
     return f"{form}: above its rivals by an interval that excludes zero in {len(surely)} of {len(gains)} comparisons{worse}."
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
+from harness.analysis.intervals import AT_LEAST, TOO_FEW, Array, Estimate
 from harness.files import write_whole
-from harness.measures import Array, Estimate
 
 
 @dataclass
@@ -71,15 +71,16 @@ def of_seeds(values: Array) -> str:
 
 def points(estimate: Estimate) -> str:
     """A difference in points, bold where its interval excludes zero; then its bounds have as many digits as tell them from zero."""
-    surely = estimate.low > 0 or estimate.high < 0
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.value:+.1f} ({TOO_FEW})"
     nearest = 100 * min(abs(estimate.low), abs(estimate.high))
-    digits = next(each for each in count(1) if not surely or round(nearest, each) > 0)
+    digits = next(each for each in count(1) if not estimate.surely or round(nearest, each) > 0)
     text = f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.{digits}f}, {100 * estimate.high:+.{digits}f}]"
-    return f"**{text}**" if surely else text
+    return f"**{text}**" if estimate.surely else text
 
 
 def median_strength(strengths: Array, limit: float) -> str:
-    """Of those above 0, which are right untouched; strengths beyond the search's limit were not found."""
+    """Of those above 0, which are right untouched; a median beyond the search's limit is at least that."""
     standing = strengths[strengths > 0]
     median = np.median(standing) if len(standing) else np.nan
-    return "-" if np.isnan(median) else f"> {limit:g}" if np.isinf(median) else f"{median:.3f}"
+    return "-" if np.isnan(median) else f"{AT_LEAST} {limit:g}" if np.isinf(median) else f"{median:.3f}"

@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from attacks.edits.tokens import Tokens
-from harness.measures import Array, Estimate, difference
+from harness.analysis.intervals import Array, Estimate
+from harness.analysis.paired import difference
 from harness.reproduce.page import Page, mean_and_spread, median_strength
 from harness.reproduce.results import CLEAN, Results
 

@@ -1,22 +1,11 @@
-"""Curves are the ledger's own numbers, and their intervals are Wilson's."""
+"""Curves are the ledger's own numbers."""
 
 import pyarrow as pa
 import pytest
-from scipy.stats import binomtest
 
-from harness.curves import Share, missing_curves, robust_curves
+from harness.curves import missing_curves, robust_curves
 from harness.ledger import LEDGER
 from harness.sweep import SWEEP
-
-
-@pytest.mark.parametrize(("right", "of"), [(0, 10), (3, 10), (10, 10), (77, 100)])
-def test_wilson(right: int, of: int) -> None:
-    theirs = binomtest(right, of).proportion_ci(method="wilson")
-    assert Share(right / of, of).interval == pytest.approx((theirs.low, theirs.high), abs=1e-9)
-
-
-def test_nothing_known_says_nothing() -> None:
-    assert Share(0.0, 0).interval == (0.0, 1.0)
 
 
 def ledger(*rows: tuple[float | None, str]) -> pa.Table:
@@ -56,8 +45,3 @@ def test_a_gap_stands_at_its_level() -> None:
         {**shared, "schedule": "gap(audio)", "level": 0.5, "score": 0.0},
     ]
     assert [point.at for point in missing_curves(pa.Table.from_pylist(rows, SWEEP))["gap(audio)", "m"]] == [0.2, 0.5]
-
-
-def test_the_ends_of_an_interval_are_exact_where_all_or_none_are_right() -> None:
-    for samples in range(1, 200):
-        assert Share(1.0, samples).interval[1] == 1.0 and Share(0.0, samples).interval[0] == 0.0

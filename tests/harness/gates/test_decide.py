@@ -218,8 +218,8 @@ def test_compare_shows_each_change_and_its_doubts(tmp_path: Path) -> None:
     first = evidence(tmp_path / "a", {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, swept)})
     second = evidence(tmp_path / "b", {"m": Outcomes(shares(80), {IMAGE: [1.0] * 100}, swept)}, trust={"m": {}})
     found = {change.what: change for change in compare(first, second)}
-    assert found["clean"].value == pytest.approx(-0.1) and found["clean"].high < 0 and not found["clean"].doubt
-    assert found["image@linf:0.1, median critical strength"].value == pytest.approx(-1.0)
+    assert found["clean"].change.value == pytest.approx(-0.1) and found["clean"].change.surely < 0 and not found["clean"].doubt
+    assert found["image@linf:0.1, median critical strength"].change.value == pytest.approx(-1.0)
     assert "was not checked" in found[IMAGE].doubt
     assert set(found) == {"clean", "mcar at 0.5", "image@noise at severity 3", IMAGE, f"{IMAGE}, median critical strength"}
     with pytest.raises(BadInput, match="no model is in both"):

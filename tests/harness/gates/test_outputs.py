@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import inf
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from harness.gates.decide import Verdict
 from harness.gates.file import GatesFile, gate_of
-from harness.gates.outputs import Report, as_json, as_junit, as_markdown, as_sarif, numbers, printed, write
+from harness.gates.outputs import Report, as_json, as_junit, as_markdown, as_sarif, printed, write
 
 EVIL = "<script>alert(1)</script>|`x`**b**[a](http://e.x)@you&amp;\x00\x1b[31m\n# h ]]> {0} \ufffe"
 
@@ -30,16 +31,43 @@ def report(name: str = "m", inconclusive: Any = 4) -> Report:
     return Report("my gates.yaml", file, verdicts)
 
 
-def test_changes_have_the_sign_of_the_measure() -> None:
-    assert [numbers(each) for each in report().verdicts] == ["0.800 [0.70, 0.90]", "-", "-0.100 [-0.15, -0.05]", "-0.100 [-0.15, -0.05]"]
+def test_a_drop_and_a_gap_that_rises_are_above_zero_where_it_got_worse() -> None:
+    assert [each.result for each in report().verdicts] == ["0.800 [0.70, 0.90]", "-", "-0.100 [-0.15, -0.05]", "+0.100 [+0.05, +0.15]"]
+
+
+def test_every_format_has_the_same_sign() -> None:
+    """The text, and `value` in JSON and in a run's gates.json, which the dashboard shows."""
+    verdict = report().verdicts[3]
+    assert verdict.as_row()["value"] == 0.1 and verdict.as_row()["result"] == verdict.result == "+0.100 [+0.05, +0.15]"
+    for text in (as_markdown(report()), as_junit(report()), as_sarif(report()).replace("\\\\", ""), as_json(report())):
+        assert "+0.100 [+0.05, +0.15]" in text
+
+
+def test_what_is_not_known_is_said_in_every_format() -> None:
+    """Too few samples; a median beyond the search; a drop of which nothing is known."""
+    held = gate_of(model="m", scenario="image@linf:1", measure="median critical strength", min=9)
+    dropped = gate_of(model="m", max_drop=0.02)
+    texts = {
+        "0.300 (too few samples)": Verdict(held, "inconclusive", "", 0.3, None, None, 5),
+        "≥ 8 [7.20, ∞)": Verdict(held, "inconclusive", "", 8.0, 7.2, inf, 50, bound="≥"),
+        "≤ -6.5 (-∞, -5.00]": Verdict(dropped, "inconclusive", "", -6.5, -inf, -5.0, 50, bound="≤"),
+        "unknown (-∞, ∞)": Verdict(dropped, "inconclusive", "", 0.0, -inf, inf, 50, bound="unknown"),
+    }
+    found = Report("g", GatesFile(gates=tuple(each.gate for each in texts.values())), list(texts.values()))
+    rows = json.loads(as_json(found))["gates"]
+    assert [row["result"] for row in rows] == list(texts)
+    assert [(row["value"], row["low"], row["high"]) for row in rows] == [
+        (0.3, None, None), (8.0, 7.2, None), (-6.5, None, -5.0), (None, None, None),
+    ]  # fmt: skip
+    assert all(text in as_markdown(found) and text in as_junit(found) for text in texts)
 
 
 def test_markdown_has_changes_first_and_failures_before_all() -> None:
     lines = as_markdown(report()).splitlines()
     assert lines[0] == "### Robustness gates: 2 pass, 1 fail, 1 inconclusive"
     rows = [line for line in lines if line.startswith("| ") and "verdict" not in line]
-    assert "**fail**" in rows[0] and "-0.100" in rows[0] and "rises" in rows[1] and "inconclusive" in rows[2]
-    assert lines.index("| change | verdict | gate | why |") < lines.index("| value | verdict | gate | why |")
+    assert "**fail**" in rows[0] and "+0.100" in rows[0] and "rises" in rows[1] and "inconclusive" in rows[2]
+    assert lines.index("| drop | verdict | gate | why |") < lines.index("| value | verdict | gate | why |")
 
 
 def test_junit_counts() -> None:
