@@ -57,7 +57,7 @@ def drop_of(before: Array, after: Array) -> Estimate:
 
     What is won or lost whole is counted; graded changes are resampled.
     """
-    changes = np.round(before - after, EXACT)
+    changes = _changes(before, after)
     if _whole(before, after, changes):
         return Estimate.of(float(changes.mean()), trinomial_interval(*_counted(changes)))
     found = _resampled(changes)
@@ -66,7 +66,7 @@ def drop_of(before: Array, after: Array) -> Estimate:
 
 def mean_drop(before: Array, after: Array, allowed: float, effect: float) -> Drop:
     """The drop of the mean of scores (N,), with its test."""
-    changes, found = np.round(before - after, EXACT), drop_of(before, after)
+    changes, found = _changes(before, after), drop_of(before, after)
     if _whole(before, after, changes):
         lost, won, pairs = _counted(changes)
         discordance = (lost + won + 1) / (pairs + 1)  # as if one pair more had differed: none is seldom none
@@ -76,6 +76,11 @@ def mean_drop(before: Array, after: Array, allowed: float, effect: float) -> Dro
     if drawn is None:
         return Drop(found, 1.0, lambda level: _unchanged_needed(changes, allowed + effect))
     return Drop(found, drawn.share(allowed), lambda level: _graded_needed(changes, drawn, effect, level))
+
+
+def _changes(before: Array, after: Array) -> Array:
+    """Sorted: the last bits of their sum do not depend on the order of the samples."""
+    return np.sort(np.round(before - after, EXACT))
 
 
 def _whole(*scores: Array) -> bool:

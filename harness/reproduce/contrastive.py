@@ -9,7 +9,7 @@ from plotly.colors import qualitative
 
 from harness.analysis.paired import difference
 from harness.reproduce import robust
-from harness.reproduce.page import Page, of_seeds, points
+from harness.reproduce.page import DIFFERENCES, Page, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
 
@@ -71,8 +71,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
         "Encoders that learn without labels, then a linear probe on them, frozen. Scores are test accuracies over the whole test split,",
         "means over seeds ± their standard deviation; kNN is the vote of the 20 nearest training samples; the spread is 1 where the",
         "directions of the embedding, or of the projections that the loss sees, are isotropic and 0 where all are one. Robust accuracy",
-        "is an upper bound found by the search at strength 1. Differences are in points with a two-way bootstrap interval (seeds and",
-        "samples), bold where it excludes zero.",
+        f"is an upper bound found by the search at strength 1. {DIFFERENCES}",
     )
     for name, result in results.items():
         page.heading(name if name == result.setting.task else f"{name}, task {result.setting.task}")

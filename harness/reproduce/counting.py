@@ -12,7 +12,7 @@ from plotly.colors import qualitative
 from harness.analysis.intervals import Estimate
 from harness.analysis.paired import difference
 from harness.reproduce import robust
-from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
+from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
 from harness.tasks import Batch
@@ -99,8 +99,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
     page.say(
         "Scores are means over seeds ± their standard deviation, of exact counts (ACC) and root mean square errors (RMSE). Robust",
         "accuracy is an upper bound found by the search at strength 1: pixels, one word of the question put in another's place that",
-        "means the same, or both. Differences are in points with a two-way bootstrap interval (seeds and samples), bold where it",
-        "excludes zero. Proposals are those of the untouched image.",
+        f"means the same, or both. {DIFFERENCES} Proposals are those of the untouched image.",
     )
     for name, result in results.items():
         telling = robust.telling(result, MOVIE)

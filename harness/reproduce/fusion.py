@@ -8,7 +8,7 @@ from attacks.scenario import Scenario
 from harness.analysis.intervals import Estimate
 from harness.analysis.paired import difference
 from harness.cost import Cost
-from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
+from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.robust import curves
 from harness.reproduce.study import Effort, Setting, Study, System
@@ -59,8 +59,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.say(
         "Scores are means over seeds ± their standard deviation. Robust scores are upper bounds found by the search at strength 1, the",
-        "radius of training, white-box through the whole model; differences are in points with a two-way bootstrap interval (seeds and",
-        "samples), bold where it excludes zero. Every system sees the same test samples.",
+        f"radius of training, white-box through the whole model. {DIFFERENCES} Every system sees the same test samples.",
     )
     for name, result in results.items():
         if name == "attention":

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from harness.analysis.paired import difference
-from harness.reproduce.page import Page, mean_and_spread, points
+from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.study import Effort, Setting, Study, System
 
@@ -38,8 +38,8 @@ def told(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.say(
         "SMIL (Ma et al., AAAI 2021) on its own split of avMNIST: 1,050 training pairs, of which only a part keeps its sound. All systems",
-        "stand on SMIL's networks. Scores are test accuracies over all 450 test samples, means over seeds ± their standard deviation;",
-        "differences are in points with a two-way bootstrap interval (seeds and samples), bold where it excludes zero.",
+        "stand on SMIL's networks. Scores are test accuracies over all 450 test samples, means over seeds ± their standard deviation.",
+        DIFFERENCES,
     )
     for name, result in results.items():
         _kept(name, result, page)

@@ -13,6 +13,11 @@ import plotly.graph_objects as go
 from harness.analysis.intervals import AT_LEAST, TOO_FEW, Array, Estimate
 from harness.files import write_whole
 
+DIFFERENCES = (
+    "Differences are in points with a 95 % interval over seeds and samples, bold where it excludes zero; where too few seeds or samples "
+    "differ there is none (docs/statistics.md)."
+)
+
 
 @dataclass
 class Page:

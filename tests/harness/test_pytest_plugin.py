@@ -40,7 +40,7 @@ def test_one_test_per_gate(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "-v", "--robustness", "gates.yaml", "--robustness-run", "run")
     assert done.returncode == 1 and "2 failed, 2 passed" in done.stdout, done.stdout + done.stderr
     assert "gates.yaml::m: score ≥ 0.8 PASSED" in done.stdout
-    assert "fail: m: score ≥ 0.99, but it is 0.900 [0.83, 0.94]: the whole interval lies beyond the limit" in done.stdout
+    assert "fail: m: score ≥ 0.99, but it is 0.900 [0.82, 0.95]: the whole interval lies beyond the limit" in done.stdout
     assert "inconclusive: m, image@linf:0.1: robust score" in done.stdout and "Traceback" not in done.stdout
     (tmp_path / "gates.yaml").write_text(f"inconclusive: pass\n{gates}")
     lenient = run_pytest(tmp_path, "--robustness", "gates.yaml", "--robustness-run", "run", "-k", "robust and 0.98")

@@ -79,7 +79,7 @@ def test_graded_drops_fail_as_often_as_they_say_and_are_found() -> None:
 
 
 def test_the_count_that_a_graded_gate_asks_for_has_the_power() -> None:
-    random, found = np.random.RandomState(0), []
+    random, found = np.random.RandomState(2), []
     for _ in range(200):
         changes = 0.05 + random.choice([-0.3, 0.0, 0.3], p=[0.2, 0.6, 0.2], size=150)
         pairs = min(mean_drop(changes, np.zeros(150), 0.0, 0.05).needed(ALPHA), 2_000)

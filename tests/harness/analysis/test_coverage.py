@@ -1,0 +1,30 @@
+"""Law 16: an interval covers 93 % or more where it says 95, and a test fails falsely in 5 % or less, on the grid of docs/statistics.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.coverage import FEWER, Cell, grid
+
+COVERED, FAILED = 0.93, 0.05
+SLACK = 3  # standard errors, where outcomes are drawn; none where they are summed
+
+
+def faults(cells: list[Cell]) -> list[str]:
+    """What covers too little or fails too often."""
+    found = []
+    for cell in cells:
+        fails = cell.what.startswith("failed")
+        excess = cell.share - FAILED if fails else COVERED - cell.share
+        if excess > SLACK * cell.error + 1e-9:
+            found.append(f"{cell.what}, {cell.where}: {cell.share:.4f}")
+    return found
+
+
+def test_a_few_places_of_the_grid() -> None:
+    assert faults(list(grid(*FEWER))) == []
+
+
+@pytest.mark.slow
+def test_the_whole_grid() -> None:
+    assert faults(list(grid())) == []
