@@ -19,9 +19,10 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import binom
 
-from harness.analysis.intervals import LEVEL, Array, Estimate, mean_interval, mean_score_interval, median_interval, proportion
+from harness.analysis.bca import mean_interval, mean_score_interval
+from harness.analysis.intervals import LEVEL, Array, Estimate, median_interval, proportion
 from harness.analysis.paired import ALPHA, difference, mean_drop, median_drop
-from harness.analysis.trinomial import trinomial_p
+from harness.analysis.trinomial import pairs_needed, trinomial_p
 
 SAMPLES = (10, 20, 30, 50, 100, 200, 300, 500, 1000)
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -29,6 +30,7 @@ SEEDS = (2, 3, 5, 10)
 FEWER = ((10, 50), (3,), 40)  # samples, seeds and draws, for a first look
 RARELY = 1 / 3  # of experiments; with fewer intervals a cell says nothing
 NO_WEIGHT = 1e-9
+PASSED = "passed wrongly, yes or no"
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,18 @@ def paired_failures(samples: int, allowed: float) -> Iterator[Cell]:
     for share, true in product(differing_shares(allowed), (allowed, allowed / 2)):
         where = f"{samples} pairs, {allowed:g} allowed, a drop of {true:g}, {share:.3g} differ"
         yield Cell("failed falsely, yes or no", where, test.chance(share, true))
+
+
+def passes(samples: int, allowed: float, effect: float) -> Iterator[Cell]:
+    """How often a gate passes though the drop is larger than allowed by the effect that it says it would notice, computed."""
+    test, drop = Rejections(samples, allowed, ALPHA), allowed + effect
+    for share in differing_shares(drop):
+        weights = binom.pmf(np.arange(samples + 1), samples, share)
+        kept = [int(each) for each in np.nonzero(weights > NO_WEIGHT)[0]]
+        enough = [each for each in kept if pairs_needed((each + 1) / (samples + 1), allowed, effect, ALPHA) <= samples]
+        lost = min(1.0, (share + drop) / (2 * share))
+        passed = sum(weights[each] * binom.cdf(test.fewest(each) - 1, each, lost) for each in enough)
+        yield Cell(PASSED, f"{samples} pairs, {allowed:g} allowed, {effect:g} more to be noticed, {share:.3g} differ", float(passed))
 
 
 def paired_coverage(samples: int, drop: float) -> Iterator[Cell]:
@@ -251,6 +265,8 @@ def grid(samples: Sequence[int] = SAMPLES, seeds: Sequence[int] = SEEDS, times: 
         for allowed in (0.0, 0.02, 0.05, 0.1):
             yield from paired_failures(count, allowed)
             yield from paired_coverage(count, allowed)
+        for allowed, effect in product((0.0, 0.02, 0.05), (0.05, 0.1)):
+            yield from passes(count, allowed, effect)
         yield from medians(count, times)
         yield from contributions(count, times)
         yield from areas(count, times)
@@ -265,7 +281,7 @@ def worst(cells: list[Cell]) -> Iterator[tuple[str, int, Cell]]:
     """Per interval the cell that covers least, per test that which fails most, and how many cells there are."""
     for what in dict.fromkeys(cell.what for cell in cells):
         here = [cell for cell in cells if cell.what == what]
-        pick = max if what.startswith("failed") else min
+        pick = max if what.startswith(("failed", "passed")) else min
         yield what, len(here), pick(here, key=lambda cell: cell.share)
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from attacks.scenario import parse
-from harness.analysis.intervals import Estimate, mean_interval, mean_score_interval, resampled
+from harness.analysis.bca import mean_interval, mean_score_interval, resampled
+from harness.analysis.intervals import Estimate
 from harness.analysis.paired import drop_of
 from harness.curves import FRACTION_MISSING, IS_GAP, columns_of, query
 

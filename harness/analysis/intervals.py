@@ -1,8 +1,7 @@
-"""Intervals of one number, two-sided at 95 %: of a score, of a measure of means, of a median."""
+"""Intervals of one number, two-sided at 95 %: of a score and of a median; and how a number reads with its interval."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, sqrt
 from statistics import NormalDist
@@ -11,19 +10,11 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-Counts = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
 Interval = tuple[float, float]
 LEVEL = 0.95
 TOO_FEW = "too few samples"
 MANY = 200  # samples, from which Wilson's interval covers
 RARE = 10  # right or wrong samples, below which it does not, however many there are
-LEAST = 20  # samples that have to differ for a bootstrap to cover
-TELLING = 0.2  # of the largest difference; smaller ones do not count
-RESAMPLES = 2_000
-MOST_DRAWN = 2_000_000  # values that resamples hold at a time
-SEED = 1987  # of the resampling: the same samples give the same interval; not 0, which data may have been drawn with
-EXACT = 12  # digits of a score; the last bits of a sum make no difference
-FAR = 2.5  # standard deviations, beyond which resamples are too few to be counted
 UNKNOWN = "unknown"
 AT_LEAST, AT_MOST = "≥", "≤"
 
@@ -145,117 +136,3 @@ def opened(interval: Interval, limit: float) -> Interval:
 def normal_point(share: float) -> float:
     """The point of the normal distribution below which this share lies."""
     return NormalDist().inv_cdf(share)
-
-
-@dataclass(frozen=True, eq=False)
-class Resampled:
-    """A measure of the means of rows, over resampled rows (BCa: Efron, JASA 1987).
-
-    Its quantiles are Student's and not normal ones, and its spread is taken as if the sample that matters most had been
-    seen once more: the plain interval is too narrow where few samples differ.
-
-    Attributes:
-        value: the measure.
-        points, ends: at points of the normal distribution, what the resamples reach there.
-        bias, acceleration: BCa's.
-        freedom, stretch: of Student's distribution, and of the spread.
-        changed: samples that differ so far from the middle one that they tell something.
-    """
-
-    value: float
-    points: Array
-    ends: Array
-    bias: float
-    acceleration: float
-    freedom: int
-    stretch: float
-    changed: int
-
-    def end(self, share: float) -> float:
-        """The end that leaves this share of the error below."""
-        from scipy.special import stdtrit
-
-        moved = self.bias + float(stdtrit(self.freedom, share)) * self.stretch
-        return self._reached(self.bias + moved / (1 - self.acceleration * moved))
-
-    def share(self, end: float) -> float:
-        """The share of the error that an end leaves below; where it is a null hypothesis, its one-sided p."""
-        from scipy.special import stdtr
-
-        moved = self._point(end) - self.bias
-        return float(stdtr(self.freedom, (moved / (1 + self.acceleration * moved) - self.bias) / self.stretch))
-
-    def interval(self, level: float = LEVEL) -> Interval:
-        return self.end((1 - level) / 2), self.end((1 + level) / 2)
-
-    def _reached(self, point: float) -> float:
-        """What resamples reach at a point; in proportion beyond `FAR`."""
-        inside = float(np.clip(point, -FAR, FAR))
-        return self.value + (float(np.interp(inside, self.points, self.ends)) - self.value) * point / inside if inside else self.value
-
-    def _point(self, end: float) -> float:
-        """Where resamples reach an end."""
-        if self.ends[0] <= end <= self.ends[-1]:
-            return float(np.interp(end, self.ends, self.points))
-        edge = self.ends[0] if end < self.ends[0] else self.ends[-1]
-        return float(np.sign(end - self.value) * FAR * (end - self.value) / (edge - self.value))
-
-
-def resampled(measure: Callable[[Array], Array], rows: Array) -> Resampled | None:
-    """A measure over resampled rows (N, K); None where fewer than `LEAST` samples differ.
-
-    Args:
-        measure: of means (..., K), (...).
-    """
-    values, counts = np.unique(np.round(rows, EXACT), axis=0, return_counts=True)
-    total = len(rows)
-    mean = counts @ values / total
-    without = measure((total * mean - values) / max(total - 1, 1))  # the jackknife, sample by sample
-    pull = counts @ without / total - without
-    changed = _changed(pull, counts)
-    if changed < LEAST:
-        return None
-    value, squares = float(measure(mean)), float(counts @ pull**2)
-    drawn = np.sort(_drawn(measure, values, counts))
-    points = np.linspace(-FAR, FAR, 201)
-    below = (np.searchsorted(drawn, value - 1e-12) + np.searchsorted(drawn, value + 1e-12)) / 2 / RESAMPLES
-    return Resampled(
-        value, points, np.quantile(drawn, [NormalDist().cdf(point) for point in points]), normal_point(float(np.clip(below, 0.01, 0.99))),
-        float(counts @ pull**3) / (6 * squares**1.5), changed - 1, sqrt(1 + float((pull**2).max()) / squares), changed,
-    )  # fmt: skip
-
-
-def _changed(pull: Array, counts: Counts) -> int:
-    """How many samples differ from the middle one by a telling part of the largest difference."""
-    order = np.argsort(pull)
-    middle = pull[order][np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2)]
-    apart = np.abs(pull - middle)
-    return int(counts[apart > TELLING * apart.max()].sum())
-
-
-def _drawn(measure: Callable[[Array], Array], values: Array, counts: Counts) -> Array:
-    """The measure of resampled means: how often each row that there is was drawn is enough."""
-    random, total = np.random.RandomState(SEED), int(counts.sum())
-    at_once = min(RESAMPLES, max(1, MOST_DRAWN // len(counts)))
-    parts = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]
-    return np.concatenate([measure(random.multinomial(total, counts / total, part) @ values / total) for part in parts])
-
-
-def changed_samples(values: Array) -> int:
-    """How many values differ from the middle one by a telling part of the largest difference."""
-    seen, counts = np.unique(np.round(values, EXACT), return_counts=True)
-    return _changed(seen, counts)
-
-
-def mean_interval(values: Array) -> Interval | None:
-    """Of the mean of numbers (N,) of any kind, by BCa; None where too few differ."""
-    found = resampled(lambda means: means[..., 0], values[:, None])
-    return None if found is None else found.interval()
-
-
-def mean_score_interval(scores: Array) -> Interval:
-    """Of a mean of graded scores (N,) between 0 and 1: BCa's, or where too few differ the one that holds for all scores."""
-    if np.isin(scores, (0, 1)).all():
-        return proportion(float(scores.mean()), len(scores))
-    found = mean_interval(scores)
-    return (max(0.0, found[0]), min(1.0, found[1])) if found else proportion(float(scores.mean()), len(scores))

@@ -13,22 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.intervals import (
-    AT_MOST,
-    EXACT,
-    LEAST,
-    LEVEL,
-    UNKNOWN,
-    Estimate,
-    Interval,
-    Resampled,
-    changed_samples,
-    median_interval,
-    median_strength,
-    normal_point,
-    opened,
-    resampled,
-)
+from harness.analysis.bca import EXACT, LEAST, Resampled, changed_samples, resampled
+from harness.analysis.intervals import AT_MOST, LEVEL, UNKNOWN, Estimate, Interval, median_interval, median_strength, normal_point, opened
 from harness.analysis.trinomial import POWER, pairs_needed, trinomial_interval, trinomial_p
 
 ALPHA = 0.05  # the share of falsely failed gates that Benjamini-Hochberg keeps to

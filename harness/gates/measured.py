@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
-from harness.analysis.intervals import Estimate, mean_score_interval, median_strength, proportion
+from harness.analysis.bca import mean_score_interval
+from harness.analysis.intervals import Estimate, median_strength, proportion
 from harness.analysis.paired import drop_of
 from harness.gates.evidence import Array, Evidence, Values, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate

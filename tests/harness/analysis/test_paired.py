@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.intervals import LEAST
+from harness.analysis.bca import LEAST
 from harness.analysis.paired import ALPHA, difference, drop_of, least_drop, mean_drop, median_drop, rejected
 from harness.analysis.trinomial import trinomial_interval
 
