@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from harness.analysis.intervals import AT_LEAST, TOO_FEW, Array, Estimate
+from harness.analysis import intervals
+from harness.analysis.intervals import TOO_FEW, Array, Estimate
 from harness.files import write_whole
 
 DIFFERENCES = (
@@ -87,5 +88,4 @@ def points(estimate: Estimate) -> str:
 def median_strength(strengths: Array, limit: float) -> str:
     """Of those above 0, which are right untouched; a median beyond the search's limit is at least that."""
     standing = strengths[strengths > 0]
-    median = np.median(standing) if len(standing) else np.nan
-    return "-" if np.isnan(median) else f"{AT_LEAST} {limit:g}" if np.isinf(median) else f"{median:.3f}"
+    return intervals.median_strength(standing, limit).number() if len(standing) else "-"

@@ -1,4 +1,7 @@
-"""Law 16: an interval covers 93 % or more where it says 95, and a test fails falsely in 5 % or less and passes wrongly in 20 %, on the grid of docs/statistics.md."""
+"""Law 16, on the grid of docs/statistics.md: where an interval says 95 % it covers 93 or more, a test fails falsely in 5 % or less.
+
+A gate passes wrongly, with a drop as large as it says it would notice, in 20 % or less.
+"""
 
 from __future__ import annotations
 
