@@ -16,6 +16,7 @@ Counts = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
 LEAST = 20  # samples that have to differ for a bootstrap to cover
 TELLING = 0.2  # of the largest difference; smaller ones do not count
 RESAMPLES = 2_000
+MANY_VALUES = 5_000  # different ones; of more, resamples are normal and take long
 MOST_DRAWN = 2_000_000  # values that resamples hold at a time
 SEED = 1987  # of the resampling: the same samples give the same interval; not 0, which data may have been drawn with
 FAR = 2.5  # standard deviations, beyond which resamples are too few to be counted
@@ -92,14 +93,20 @@ def resampled(measure: Callable[[Array], Array], rows: Array) -> Resampled | Non
     changed = _changed(pull, counts)
     if changed < LEAST:
         return None
-    value, squares = float(measure(mean)), float(counts @ pull**2)
-    drawn = np.sort(_drawn(measure, values, counts))
-    points = np.linspace(-FAR, FAR, 201)
+    value, squares, points = float(measure(mean)), float(counts @ pull**2), np.linspace(-FAR, FAR, 201)
+    acceleration, stretch = float(counts @ pull**3) / (6 * squares**1.5), sqrt(1 + float((pull**2).max()) / squares)
+    if len(counts) > MANY_VALUES:
+        ends, bias = value + points * sqrt(squares) / total, acceleration
+    else:
+        drawn = np.sort(_drawn(measure, values, counts))
+        ends, bias = np.quantile(drawn, [NormalDist().cdf(point) for point in points]), _bias(drawn, value)
+    return Resampled(value, points, ends, bias, acceleration, changed - 1, stretch, changed)
+
+
+def _bias(drawn: Array, value: float) -> float:
+    """The point of the normal distribution below which lies what lies below the value; half of what is equal."""
     below = (np.searchsorted(drawn, value - 1e-12) + np.searchsorted(drawn, value + 1e-12)) / 2 / RESAMPLES
-    return Resampled(
-        value, points, np.quantile(drawn, [NormalDist().cdf(point) for point in points]), normal_point(float(np.clip(below, 0.01, 0.99))),
-        float(counts @ pull**3) / (6 * squares**1.5), changed - 1, sqrt(1 + float((pull**2).max()) / squares), changed,
-    )  # fmt: skip
+    return normal_point(float(np.clip(below, 0.01, 0.99)))
 
 
 def _changed(pull: Array, counts: Counts) -> int:

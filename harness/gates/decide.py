@@ -109,7 +109,7 @@ def _absolute(measured: Measured, run: Evidence) -> Verdict:
     if measured.doubts:
         return replace(found, why="; ".join(measured.doubts))
     if estimate.low is None or estimate.high is None:
-        return replace(found, why=f"{TOO_FEW}: too few of {count} differ for an interval")
+        return replace(found, why=f"{TOO_FEW} that differ, of {count}, for an interval")
     above, below = estimate.low >= gate.limit, estimate.high < gate.limit
     if gate.max is not None:
         above, below = estimate.high <= gate.limit, estimate.low > gate.limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.analysis import bca
 from harness.analysis.bca import LEAST, changed_samples, mean_interval, mean_score_interval, resampled
 from harness.analysis.intervals import proportion
 
@@ -57,3 +58,16 @@ def test_scores_have_an_interval_however_few_differ() -> None:
     many = np.random.RandomState(0).rand(50)
     low, high = mean_score_interval(many)
     assert 0 <= low < many.mean() < high <= 1 and high - low < np.diff(proportion(float(many.mean()), 50))[0]
+
+
+def test_the_interval_of_many_values_is_that_of_drawing_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.RandomState(0).exponential(size=(6_000, 2))
+
+    def found() -> tuple[float, float]:
+        drawn = resampled(lambda means: means[..., 0] / means[..., 1], scores)
+        assert drawn is not None
+        return drawn.interval()
+
+    normal = found()
+    monkeypatch.setattr(bca, "MANY_VALUES", 6_000)
+    assert normal == pytest.approx(found(), abs=0.1 * (normal[1] - normal[0]))
