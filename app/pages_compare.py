@@ -11,6 +11,7 @@ import streamlit as st
 from app.pairs import apart, changed, differences
 from app.runs import Run
 from app.view import EVALUATE, addresses, chosen, chosen_run, empty, no_runs, note_of, page, readable, said, shown, taken_away
+from harness.analysis.intervals import TOO_FEW
 from harness.report import figured
 
 SIDES = ("A", "B")
@@ -54,7 +55,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
     number = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "change", "low", "high"), number))
     said(
-        "Paired by sample: a change is B less A, with its 95 % interval, as `compare` prints it. "
+        "Paired by sample: a change is B less A, with its 95 % interval, as the command compare prints it. "
         "An attack's score is the share that withstood every attack tried at this strength. "
         "Only A, only B: samples on which the one is right and the other wrong."
     )
@@ -65,8 +66,8 @@ def differences_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
     """A dot per condition, right of zero where B is better, with its interval where there is one."""
     figure = go.Figure()
     figure.add_scatter(
-        x=[row["change"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers", marker={"size": 9},
-        showlegend=False,
+        x=[row["change"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers+text", marker={"size": 9},
+        text=["" if row["low"] is not None else f" {TOO_FEW}" for row in found], textposition="middle right", showlegend=False,
         error_x={
             "type": "data",
             "array": [None if row["high"] is None else row["high"] - row["change"] for row in found],
