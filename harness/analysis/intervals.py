@@ -57,8 +57,7 @@ class Estimate:
 
     def number(self, sign: str = "") -> str:
         """The number alone, as `0.612` or `≥ 8`; with the sign + where it is asked for."""
-        value = round(self.value, 4) + 0.0  # no negative zero
-        return f"{self.bound} {value:{sign}g}" if self.bound else f"{value:{sign}.3f}"
+        return f"{self.bound} {self.value:{sign}.4g}" if self.bound else f"{self.value:{sign}z.3f}"
 
     def text(self, sign: str = "") -> str:
         """As `0.612 [0.51, 0.71]`."""
@@ -66,8 +65,8 @@ class Estimate:
             return f"{UNKNOWN} (-∞, ∞)"
         if self.low is None or self.high is None:
             return f"{self.number(sign)} ({TOO_FEW})"
-        low = "(-∞" if self.low == -inf else f"[{round(self.low, 4) + 0.0:{sign}.2f}"
-        high = "∞)" if self.high == inf else f"{round(self.high, 4) + 0.0:{sign}.2f}]"
+        low = "(-∞" if self.low == -inf else f"[{self.low:{sign}z.2f}"
+        high = "∞)" if self.high == inf else f"{self.high:{sign}z.2f}]"
         return f"{self.number(sign)} {low}, {high}"
 
     def __str__(self) -> str:
@@ -123,14 +122,14 @@ def median_interval(values: Array, level: float = LEVEL) -> Interval:
 def median_strength(strengths: Array, limit: float) -> Estimate:
     """The median of strengths (N,), N > 0, that were searched up to a limit; beyond it only that much is known."""
     low, high = opened(median_interval(strengths), limit)
-    bound = AT_LEAST if np.sort(strengths)[len(strengths) // 2] >= limit else ""
+    bound = AT_LEAST if np.sort(strengths)[len(strengths) // 2] > limit else ""
     return Estimate(float(np.median(np.minimum(strengths, limit))), low, high, bound)
 
 
 def opened(interval: Interval, limit: float) -> Interval:
-    """Of strengths, which are at least 0: open above where it reaches the limit."""
+    """Of strengths, which are at least 0: open above where it lies beyond the limit."""
     low, high = interval
-    return float(np.clip(low, 0.0, limit)), inf if high >= limit else high
+    return float(np.clip(low, 0.0, limit)), inf if high > limit else high
 
 
 def normal_point(share: float) -> float:

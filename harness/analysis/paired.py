@@ -141,7 +141,7 @@ def median_drop(before: Array, after: Array, limit: float, allowed: float, effec
 def _apart(before: Array, after: Array, limit: float) -> Array:
     """By how much the lower order statistics before exceed the upper ones after, rank by rank, (N,)."""
     low, high = np.sort(np.minimum(before, limit)), np.sort(after)[::-1]
-    return np.asarray(low - np.where(high >= limit, inf, high))
+    return np.asarray(low - np.where(high > limit, inf, high))
 
 
 def _median_p(before: Array, after: Array, limit: float, allowed: float) -> float:

@@ -66,7 +66,8 @@ LIMIT = 8.0
     [
         ([1.0] * 50, "1.000 [1.00, 1.00]"),
         ([inf] * 50, "≥ 8 [8.00, ∞)"),
-        ([LIMIT] * 50, "≥ 8 [8.00, ∞)"),
+        ([LIMIT] * 50, "8.000 [8.00, 8.00]"),
+        ([9.0] * 50, "≥ 8 [8.00, ∞)"),
         ([1.0] * 20 + [inf] * 30, "≥ 8 [1.00, ∞)"),
         ([1.0] * 28 + [inf] * 22, "1.000 [1.00, ∞)"),
         ([1.0] * 25 + [inf] * 25, "≥ 4.5 [1.00, ∞)"),
@@ -81,6 +82,7 @@ def test_how_an_estimate_reads() -> None:
     assert str(Estimate(0.5, 0.4, 0.6)) == "0.500 [0.40, 0.60]"
     assert Estimate(0.5, 0.4, 0.6).turned.text("+") == "-0.500 [-0.60, -0.40]"
     assert Estimate(-0.00001, -0.1, 0.1).text("+") == "+0.000 [-0.10, +0.10]"
+    assert str(Estimate(0.17149, 0.844996, 0.8450001)) == "0.171 [0.84, 0.85]", "rounded once"
     assert str(Estimate(0.5)) == "0.500 (too few samples)" and Estimate(0.5).turned.text("+") == "-0.500 (too few samples)"
     assert Estimate(7.0, 6.0, inf, "≥").turned.text("+") == "≤ -7 (-∞, -6.00]"
     assert [Estimate(0.0, *ends).surely for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1))] == [1, -1, 0, 0]
