@@ -22,7 +22,7 @@ from harness.curves import Point, robust_curves, strength_grid
 from harness.measures import oracle_of
 from harness.report import figured
 from harness.summary import attacked
-from harness.trust import flag_lines
+from harness.trust import EVERY, flag_lines
 
 BINS = 24
 POINTS = 81
@@ -61,7 +61,9 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
     for name, score in oracles(run, scenario).items():
         figure.add_hline(score, line={"dash": "dash", "color": "grey"}, annotation_text=f"oracle {figured(name)}")
     shown(_on(figure, log), "robust")
-    for line in flag_lines({m: {scenario: flags.get(scenario, {})} for m, flags in trust(run).items() if m in models}):
+    for line in flag_lines(
+        {m: {each: flags.get(each, {}) for each in (EVERY, scenario)} for m, flags in trust(run).items() if m in models}
+    ):
         st.warning(plain(line))
     said(
         "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 % intervals. "

@@ -132,10 +132,10 @@ class Evidence:
         rows = self.sweep(model, schedule, level).group_by("sample", use_threads=False).aggregate([("score", "mean")])
         return _by_sample(rows, "score_mean")
 
-    def errors(self, model: str) -> int:
-        """How many samples of a model are errors in the ledger."""
-        rows = self._rows("ledger", ("sample", "status"), model=model)
-        return len(rows.filter(pc.not_equal(rows.column("status"), "ok")).column("sample").unique())
+    def errors(self, model: str, table: str = "ledger", **condition: Any) -> set[str]:
+        """The samples of a model that are errors under a condition (in all, where none is named)."""
+        rows = self._rows(table, ("sample", "status"), model=model, **condition)
+        return set(rows.filter(pc.not_equal(rows.column("status"), "ok")).column("sample").to_pylist())
 
     def _rows(self, table: str, columns: Sequence[str], **wanted: Any) -> pa.Table:
         rows = self.tables[table]

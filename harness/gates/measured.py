@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf, isclose
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
 from harness.measures import degradations, oracle_of, sample_areas
 from harness.schedules import parse as parse_schedule
 from harness.status import FINISHED, onwards
+from harness.trust import EVERY
 
 NOTHING: Values = (pa.array([], pa.string()), np.empty(0))
 
@@ -158,17 +160,43 @@ def singles(gate: Gate, evidence: Evidence) -> list[str]:
 
 def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     """Why the number may not be believed, the gravest first."""
-    models = [gate.model, *([_oracle(gate, evidence)] if gate.measure == GAP else [])]
     status = evidence.description["status"]
     said = [] if status in FINISHED else [f"{evidence.where} is {status}: {onwards(status)}"]
-    said += [f"{errors} samples of {model} are errors" for model in models if (errors := evidence.errors(model))]
+    said += [f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples]
     if not said and count < len(evidence.expected):
         said.append(f"{len(evidence.expected) - count} of {len(evidence.expected)} samples are missing")
     if not count and not said:
         said.append("there are no samples")
+    flags = evidence.trust.get(gate.model, {}).get(EVERY, {})
+    if (EVERY, gate.model) in evidence.doubted:
+        raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
+        said.append(f"every number of {gate.model} is flagged, {raised}")
+    return said + (_doubtful_attacks(gate, evidence) if gate.attacks else [])
+
+
+def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:
+    """Per model that the gate is about, the samples without a clean score, and those that are errors in its own condition."""
+    oracle = [(_oracle(gate, evidence), list[dict[str, Any]]())] if gate.measure == GAP else []
+    found = []
+    for model, conditions in [(gate.model, _conditions(gate, evidence)), *oracle]:
+        crashed = evidence.errors(model) - set(evidence.clean(model)[0].to_pylist())
+        found.append((model, crashed.union(*(evidence.errors(model, **condition) for condition in conditions))))
+    return found
+
+
+def _conditions(gate: Gate, evidence: Evidence) -> list[dict[str, Any]]:
+    """What the rows of a gate have in common: a table, and values of its columns; nothing of clean scores."""
     if gate.attacks:
-        said += _doubtful_attacks(gate, evidence)
-    return said
+        names = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
+        return [{"table": "ledger", "scenario": name} for name in names]
+    if gate.measure == WORST:
+        return [{"table": "sweep", "schedule": f"fixed({name})", "level": 1.0} for name in evidence.modalities]
+    if gate.schedule is None and gate.corruption is None:
+        return []
+    name = str(gate.corruption).strip() if gate.schedule is None else schedule_of(gate, evidence)
+    wanted = gate.severity if gate.rate is None else gate.rate
+    levels = [each for each in evidence.levels.get(name, []) if wanted is None or isclose(each, wanted)]
+    return [{"table": "sweep", "schedule": name, "level": level} for level in levels]
 
 
 def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:

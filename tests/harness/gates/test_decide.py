@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks.errors import BadInput
+from harness.cell import SCHEMAS
 from harness.gates.baseline import bless, evidence_at, frozen
 from harness.gates.compare import compare
 from harness.gates.decide import Verdict, decide, exit_code
@@ -334,3 +336,29 @@ def test_a_run_can_be_its_own_baseline(tmp_path: Path) -> None:
     directory = make_run(tmp_path, {"m": Outcomes(shares(270, 300))})
     run = Evidence.of_run(RunDirectory(directory.url))
     assert verdict(run, evidence_at(directory.url), max_drop=0.02).verdict == "pass"
+
+
+def test_an_error_of_one_condition_doubts_the_gates_of_that_condition_only() -> None:
+    """As of a model that cannot do without an input: its other numbers stand."""
+    outcomes = Outcomes([1.0] * 40, {IMAGE: [2.0] * 40, BOTH: [2.0] * 40}, {("mcar", 0.5): [1.0] * 40, ("mcar", 0.9): [1.0] * 40})
+    run = held("m", outcomes)
+    broken = {"ledger": ("scenario", BOTH, "strength"), "sweep": ("level", 0.9, "score")}
+    for table, (column, value, number) in broken.items():
+        rows = run.tables[table].to_pylist()
+        failed = [{**row, "status": "error", number: None} if row[column] == value else row for row in rows]
+        run.tables[table] = pa.Table.from_pylist(failed, SCHEMAS[table])  # type: ignore[index]
+    asked = [
+        gate_of(model="m", min=0.5), gate_of(model="m", scenario=IMAGE, min=0.5), gate_of(model="m", scenario=BOTH, min=0.5),
+        gate_of(model="m", schedule="mcar", rate=0.5, min=0.5), gate_of(model="m", schedule="mcar", rate=0.9, min=0.5),
+    ]  # fmt: skip
+    found = [(each.verdict, each.why) for each in decide(asked, run)]
+    assert [verdict for verdict, _ in found] == ["pass", "pass", "inconclusive", "pass", "inconclusive"]
+    assert all("40 samples of m are errors" in why for verdict, why in found if verdict == "inconclusive")
+
+
+@pytest.mark.parametrize("gate", [{"min": 0.5}, {"scenario": IMAGE, "min": 0.5}, {"schedule": "mcar", "rate": 0.5, "min": 0.5}])
+def test_a_model_that_does_not_answer_alike_passes_no_gate(gate: dict[str, Any]) -> None:
+    run = held("m", Outcomes([1.0] * 40, {IMAGE: [2.0] * 40}, {("mcar", 0.5): [1.0] * 40}))
+    run.trust["m"]["every number"] = {"batch": {"raised": True, "value": 1.0, "why": "answers change"}}  # type: ignore[index]
+    (found,) = decide([gate_of(model="m", **gate)], run)
+    assert found.verdict == "inconclusive" and "every number of m is flagged, batch: answers change" in found.why
