@@ -39,9 +39,8 @@ def sample_of(run: Run, name: str) -> Sample:
     Raises:
         BadInput: its task cannot be loaded here, or has other data now.
     """
-    config = configured(run.url, run.description)
-    with else_in(config.data_root):
-        task = _task(config.task, config.judge, str(data_root()), consent(run))
+    with else_in(configured(run.url, run.description).data_root):
+        task = _task(run.config["task"], run.config.get("judge", "answers"), str(data_root()), consent(run))
     stored = rows(run, "select hash from samples where sample = ? limit 1", (name,))
     return Sample(task, untouched(task, name, stored[0]["hash"] if stored else None))
 
