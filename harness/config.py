@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from attacks.errors import BadInput, shown, unknown
 from attacks.search import DEFAULT_LIMIT
+from harness.files import path_of
 from harness.yamlfile import MAX_BYTES, loaded
 
 DEFAULT_MODELS = ("early", "concat", "mean", "late")
@@ -111,7 +112,10 @@ class Evaluation(BaseModel):
     @classmethod
     def _home(cls, value: str | None) -> str | None:
         """A shell writes out `~`, a file of YAML does not."""
-        return value if value is None or "://" in value else str(Path(value).expanduser()) if value.startswith("~") else value
+        if value is None or "://" in value:
+            return value
+        path = path_of(value)
+        return str(path) if value.startswith("~") else value
 
     @field_validator("shard")
     @classmethod
@@ -174,7 +178,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as opened:
             content = loaded(opened.read(MAX_BYTES + 1), f"configuration {file}") or {}
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BadInput(f"configuration {file} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise BadInput(f"configuration {file} must hold keys and values, such as 'task: digits'")

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain, shown
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
 DEVICES = Path("/dev")
+
+
+def path_of(text: str) -> Path:
+    """A path of this machine as a person or a file of settings writes it: `~` is a home, links are followed.
+
+    Raises:
+        BadInput: no path can read so: it holds a NUL, is in the home of nobody, or its links lead in a circle.
+    """
+    try:
+        return Path(text).expanduser().resolve()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise BadInput(f"{shown(text)} is not a path ({error}): name another") from None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -26,7 +39,7 @@ def write_whole(path: Path, content: bytes) -> None:
     if path.exists() and (not path.is_file() or path.is_relative_to(DEVICES)):
         path.write_bytes(content)
         return
-    place = path.resolve()
+    place = path_of(str(path))
     partial = place.with_name(f"{place.name}{PARTIAL}")
     partial.unlink(missing_ok=True)
     try:
@@ -57,10 +70,33 @@ def write_url(url: str, content: bytes) -> None:
     """The same at a path or URL.
 
     Raises:
-        OSError, ValueError, ImportError: it cannot be written, or is of a kind that is not known here.
+        OSError: it cannot be written, or is of a kind that is not known here.
     """
-    files, path = fsspec.core.url_to_fs(url)
-    write_to(files, path, content)
+    with _only_os_errors():
+        files, path = fsspec.core.url_to_fs(url)
+        write_to(files, path, content)
+
+
+def read_url(url: str, most: int = -1) -> bytes:
+    """What a path or URL holds, or its first `most` bytes.
+
+    Raises:
+        OSError: it cannot be read, or is of a kind that is not known here.
+    """
+    with _only_os_errors(), fsspec.open(url, "rb") as file:
+        content: bytes = file.read(most)
+        return content
+
+
+@contextmanager
+def _only_os_errors() -> Iterator[None]:
+    """Every file system raises its own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(plain(str(error)) or type(error).__name__) from error
 
 
 def refuse_ways_out(folder: Path, what: str) -> None:

@@ -20,6 +20,7 @@ from torch import nn
 from attacks.errors import BadInput
 from attacks.objective import preserved
 from harness import options
+from harness.files import path_of
 from harness.livecode import model_code
 from harness.models import checkpoint
 from harness.objective import TaskObjective
@@ -213,7 +214,7 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
 
 def code_at(place: str) -> str:
     """The same of a file or module by its name, without running any of it; empty where there is none."""
-    path = Path(place).resolve() if place.endswith(".py") else located(place)
+    path = path_of(place) if place.endswith(".py") else located(place)
     return _hash_of(reached(path)) if path is not None and path.is_file() else ""
 
 

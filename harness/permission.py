@@ -9,6 +9,7 @@ from typing import Any
 
 from attacks.errors import BadInput
 from harness.config import Evaluation
+from harness.files import path_of
 from harness.registry import code_of
 from harness.userfile import stands_for
 
@@ -62,8 +63,8 @@ def _allowed(place: str, code: Collection[str]) -> str | None:
     """What of the code that may be run is the place: itself, or, where a run was made in another folder, the one file that ends so."""
     if not place.endswith(".py"):
         return place if place in code else None
-    files = {Path(each).expanduser().resolve() for each in code if each.endswith(".py")}
-    if (here := Path(place).expanduser().resolve()) in files:
+    files = {path_of(each) for each in code if each.endswith(".py")}
+    if (here := path_of(place)) in files:
         return str(here)
     alike = [file for file in files if not Path(place).is_absolute() and file.parts[-len(Path(place).parts) :] == Path(place).parts]
     return str(alike[0]) if len(alike) == 1 else None

@@ -14,7 +14,7 @@ from plotly.colors import qualitative
 from attacks.errors import BadInput, plain
 from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.exhibits import shown
-from harness.files import write_url
+from harness.files import path_of, write_url
 from harness.rundir import RunDirectory
 from harness.summary import SWEPT, Summary, attacked, measures_of, summarise
 
@@ -54,13 +54,13 @@ def write_markdown(directory: RunDirectory, url: str) -> str:
 
 
 def _written(where: str, made: Callable[[], str]) -> str:
-    if "://" not in where and not Path(where).parent.is_dir():
+    if "://" not in where and not path_of(where).parent.is_dir():
         raise BadInput(f"the report cannot be written to {where}: there is no folder {Path(where).parent}; make it, or name another")
     content = made()
     try:
         write_url(where, content.encode())
-    except (OSError, ValueError, ImportError) as error:
-        raise BadInput(f"the report cannot be written to {where}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise BadInput(f"the report cannot be written to {where}: {error.strerror or error}") from None
     return where
 
 

@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from attacks.errors import BadInput, plain
-from harness.files import PARTIAL, refuse_ways_out, write_to
+from harness.files import PARTIAL, path_of, refuse_ways_out, write_to
 
 LOCK = "lock"  # held by the process that writes here
 
@@ -28,7 +28,7 @@ class Storage:
         self.url = url
         self._lock: BinaryIO | None = None
         try:
-            self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(Path(url).expanduser().resolve()))
+            self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(path_of(url)))
         except Exception as error:  # each file system raises its own
             raise BadInput(f"run directory {url!r} cannot be reached: {plain(str(error)) or type(error).__name__}") from None
 

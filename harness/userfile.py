@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from attacks.errors import BadInput, unknown
+from harness.files import path_of
 from harness.sources import INSTALLED, OURS, reached
 
 _packages = {name: importlib.import_module(name) for name in OURS}  # now, before a user's folder can come first on the path
@@ -175,7 +176,7 @@ def stands_for(place: str, path: Path) -> None:
 
 
 def _load_file(kind: str, text: str, place: Path) -> ModuleType:
-    path = _ELSEWHERE.get(place, place.expanduser()).resolve()
+    path = path_of(str(_ELSEWHERE.get(place, place)))
     if not path.is_file():
         raise BadInput(f"{kind} {text!r}: there is no file {place}; a reference reads path/to/file.py:object")
     if _has(path.parent, "harness") and not _is_ours(path.parent / "harness"):

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from attacks.errors import BadInput, plain
 from harness.cell import SCHEMAS
-from harness.files import write_to
+from harness.files import read_url, write_to
 from harness.gates.evidence import KEPT, Evidence
 from harness.parquet import decoded, encoded
 from harness.rundir import FORMAT, RunDirectory
@@ -75,11 +75,10 @@ def read_baseline(url: str) -> Evidence:
         BadInput: it is something else, or of another version.
     """
     try:
-        with fsspec.open(url, "rb") as file:
-            table = decoded(file.read())
+        table = decoded(read_url(url))
         described = json.loads((table.schema.metadata or {})[KEY])
         whole = table.schema.remove_metadata().equals(SCHEMA) and isinstance(described, dict) and not description_faults(described)
-    except (OSError, ValueError, KeyError, TypeError, ImportError, RecursionError, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         raise BadInput(f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`") from None
     if not whole or described.get("format") != FORMAT or not trusted(described.get("trust")):
         raise BadInput(f"baseline {url} is damaged, or of another version of the harness: bless a new one")

@@ -12,12 +12,12 @@ import math
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
 
-import fsspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from attacks.errors import BadInput, plain, shown, unknown
 from attacks.scenario import parse
+from harness.files import read_url
 from harness.yamlfile import MAX_BYTES, loaded
 
 MAX_GATES = 500
@@ -162,9 +162,8 @@ def read_gates(url: str) -> GatesFile:
         BadInput: it cannot be read, is no YAML, or holds what a gates file does not (the message names it).
     """
     try:
-        with fsspec.open(url, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError, ImportError) as error:
+        content = read_url(url, MAX_BYTES + 1)
+    except OSError as error:
         raise BadInput(f"gates file {url} cannot be read: {plain(str(error))}") from None
     return parse_gates(content, f"gates file {url}")
 

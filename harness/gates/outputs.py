@@ -172,5 +172,5 @@ def write(report: Report, wanted: dict[str, str | None]) -> None:
         if url is not None:
             try:
                 write_url(url, WRITERS[form](report).encode())
-            except (OSError, ValueError, ImportError) as error:
+            except OSError as error:
                 raise BadInput(f"--{form} {url} cannot be written: {plain(str(error))}") from None

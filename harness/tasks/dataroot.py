@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from attacks.errors import BadInput
+from harness.files import path_of
 
 VARIABLE = "ROBUSTNESS_DATA"
 
@@ -22,9 +23,12 @@ def use(folder: str | None) -> None:
 
     The environment carries it because a task reference is called without arguments, users' own as well as
     ours, and because the processes that a run starts inherit it.
+
+    Raises:
+        BadInput: no folder can be called so.
     """
     if folder is not None:
-        os.environ[VARIABLE] = folder
+        os.environ[VARIABLE] = str(path_of(folder))
 
 
 _OF_A_RUN: ContextVar[str | None] = ContextVar("data root of a run", default=None)
