@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from attacks.errors import BadInput, shown, unknown
 from attacks.search import DEFAULT_LIMIT
 from harness.files import path_of
-from harness.yamlfile import MAX_BYTES, loaded
+from harness.yamlfile import MAX_BYTES, loaded, written
 
 DEFAULT_MODELS = ("early", "concat", "mean", "late")
 NO_SCHEDULE = ("none",)
@@ -190,7 +189,6 @@ def dump(evaluation: Evaluation) -> str:
     lines = ["# What to evaluate. Any flag of `python -m harness evaluate` overrules its key here."]
     values = evaluation.model_dump(mode="json")
     for name, field in Evaluation.model_fields.items():
-        value = yaml.safe_dump(values[name], default_flow_style=True).removesuffix("...\n").strip()
-        text = f"{name}: {value}"
+        text = f"{name}: {written(values[name])}"
         lines.append(f"{text}  # {field.description}" if field.description else text)
     return "\n".join(lines) + "\n"

@@ -56,12 +56,25 @@ _NUMBERS = {
     "tag:yaml.org,2002:float": r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
     r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
 }
-_Once.yaml_implicit_resolvers = {
-    first: [pair for pair in pairs if pair[0] not in _NUMBERS] for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _tag, _pattern in _NUMBERS.items():
-    _Once.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), list("-+0123456789."))
+
+
+class _Plain(yaml.SafeDumper):
+    """Quotes what `_Once` would read as a number."""
+
+
+for _side in (_Once, _Plain):
+    _side.yaml_implicit_resolvers = {
+        first: [pair for pair in pairs if pair[0] not in _NUMBERS] for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for _tag, _pattern in _NUMBERS.items():
+        _side.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), list("-+0123456789."))
 _Once.add_constructor("tag:yaml.org,2002:int", _whole)
+
+
+def written(value: Any) -> str:
+    """A value on one line, so that `loaded` reads it back."""
+    text: str = yaml.dump(value, Dumper=_Plain, default_flow_style=True)
+    return text.removesuffix("...\n").strip()
 
 
 def _refuse_bombs(text: str, where: str) -> None:
