@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +10,10 @@ import streamlit as st
 
 from app.figures import heat
 from app.queries import trust
-from app.runs import GATES_FILE, Run
+from app.runs import Run
 from app.view import EVALUATE, HARNESS, empty, of_a_run, page, said, shown, taken_away
-from attacks.errors import BadInput
 from harness.report import figured
+from harness.rundir import RunDirectory
 from harness.trust import INFORMATIVE
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}
@@ -98,13 +97,7 @@ def gates(run: Run) -> list[dict[str, Any]]:
     Raises:
         BadInput: the file is damaged.
     """
-    path = f"{run.root}/{GATES_FILE}"
-    if not run.files.exists(path):
-        return []
-    try:
-        return [{key: row.get(key) for key in GATE} for row in json.loads(run.files.cat_file(path))]
-    except (ValueError, AttributeError, TypeError, OSError):
-        raise BadInput(f"run {run.url} is damaged: {GATES_FILE} cannot be read; run 'python -m harness gate' on it again") from None
+    return [{key: row[key] for key in GATE} for row in RunDirectory(run.url).gates()]
 
 
 def gates_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:

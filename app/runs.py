@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 
 from attacks.errors import BadInput
 from harness.cell import SCHEMAS
-from harness.rundir import RUN_FILE, TRUST_FILE, RunDirectory
+from harness.rundir import GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 
 DEEPEST = 4  # folders below the one that was named
 TABLES = tuple(dict.fromkeys((*SCHEMAS, "attributions")))
-GATES_FILE = "gates.json"
 
 
 @dataclass(frozen=True)

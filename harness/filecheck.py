@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -31,7 +30,7 @@ def file_faults(directory: RunDirectory) -> list[str]:
         BadInput: there is no run that could be checked.
     """
     directory.describe()
-    files: list[Callable[[], object]] = [partial(_fingerprints, directory), directory.trust, partial(_gates, directory)]
+    files: list[Callable[[], object]] = [partial(_fingerprints, directory), directory.trust, directory.gates]
     tables: list[Callable[[], object]] = [partial(directory.checked, table) for table in (*SCHEMAS, "attributions")]
     found = [why for check in (*files, *tables) if (why := _fault(check))]
     return list(dict.fromkeys([*found, *_orphans(directory), *_witnesses(directory), *_strangers(directory)]))
@@ -51,14 +50,6 @@ def _fingerprints(directory: RunDirectory) -> None:
     held = {model: each.digest for model, each in directory.fingerprints().items()}
     if expected and held != expected:
         raise BadInput(f"run {directory.url} is damaged: {FINGERPRINTS_FILE} is not what the run was begun with; restore that file")
-
-
-def _gates(directory: RunDirectory) -> None:
-    if GATES_FILE in directory.listing(""):
-        try:
-            json.loads(directory.read(GATES_FILE))
-        except (ValueError, RecursionError, OSError):
-            raise BadInput(f"run {directory.url} is damaged: {GATES_FILE} cannot be read; run `gate` again") from None
 
 
 def _orphans(directory: RunDirectory) -> Iterator[str]:

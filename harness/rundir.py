@@ -7,7 +7,7 @@ the last that a cell writes: a cell whose ledger part exists is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from harness.files import PARTIAL
 from harness.fingerprint import Fingerprint, packed, unpacked
 from harness.ledger import LEDGER
 from harness.parquet import encoded
-from harness.sound import description_faults, differences, trusted
+from harness.sound import decided, description_faults, differences, trusted
 from harness.storage import Storage
 from harness.tables import FAILED, SUFFIX, Tables
 from harness.tensorfile import from_bytes, to_bytes
@@ -133,6 +133,27 @@ class RunDirectory:
         except OSError as error:
             raise BadInput(f"run {self.url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
 
+    def gates(self) -> list[dict[str, Any]]:
+        """What `gates.json` says; nothing where no gate was decided.
+
+        Raises:
+            BadInput: it is damaged.
+        """
+        found = self._noted(GATES_FILE, decided, "run `gate` on it again")
+        return [] if found is None else list(found)
+
+    def _noted(self, name: str, sound: Callable[[Any], bool], mend: str) -> Any:
+        """What a file of JSON says; None where there is none."""
+        if not self._storage.exists(name):
+            return None
+        try:
+            said = json.loads(self._storage.read(name))
+            if sound(said):
+                return said
+        except (OSError, ValueError, RecursionError):
+            pass
+        raise BadInput(f"run {self.url} is damaged: {name} cannot be read; {mend}")
+
     def add_attributions(self, key: str, found: Attributed) -> None:
         """Write what is attributed to the inputs of a model; the table last."""
         self._storage.write(f"attributions/{key}.safetensors", to_bytes(found.tensors))
@@ -144,17 +165,8 @@ class RunDirectory:
         Raises:
             BadInput: it is damaged.
         """
-        if not self._storage.exists(TRUST_FILE):
-            return {}
-        try:
-            flags: dict[str, Any] = json.loads(self._storage.read(TRUST_FILE))
-            sound = trusted(flags)
-        except (OSError, ValueError, RecursionError):
-            sound = False
-        if not sound:
-            mend = "remove that file and run the same command: the checks are done again"
-            raise BadInput(f"run {self.url} is damaged: {TRUST_FILE} cannot be read; {mend}")
-        return flags
+        found = self._noted(TRUST_FILE, trusted, "remove that file and run the same command: the checks are done again")
+        return {} if found is None else dict(found)
 
     def add(self, key: str, parts: Parts) -> None:
         """Write what a cell found."""

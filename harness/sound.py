@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,6 +64,21 @@ class _Trust(BaseModel):
     models: dict[str, dict[str, dict[str, _Flag]]]
 
 
+class _Verdict(BaseModel):
+    model_config = ConfigDict(strict=True)
+    gate: str
+    limit: float | None = Field(allow_inf_nan=False)
+    value: float | None = Field(allow_inf_nan=False)
+    low: float | None = Field(allow_inf_nan=False)
+    high: float | None = Field(allow_inf_nan=False)
+    verdict: Literal["pass", "fail", "inconclusive"]
+    why: str
+
+
+class _Gates(BaseModel):
+    verdicts: list[_Verdict]
+
+
 def description_faults(described: Mapping[str, Any]) -> str:
     """What readers of a run rely on and its description lacks; empty where nothing is wrong."""
     try:
@@ -81,6 +96,15 @@ def trusted(flags: Any) -> bool:
     """Whether these are flags per model, scenario and check."""
     try:
         _Trust.model_validate({"models": flags})
+    except ValidationError:
+        return False
+    return True
+
+
+def decided(verdicts: Any) -> bool:
+    """Whether these are verdicts of gates."""
+    try:
+        _Gates.model_validate({"verdicts": verdicts})
     except ValidationError:
         return False
     return True
