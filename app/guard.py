@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # in the environment of the server: what others see of a process is its command line
-HOSTS = ("localhost", "127.0.0.1", "::1")
+HOSTS = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 PARAMETER = "token"  # of the address; moved into a cookie, so that it stays in no history
 HEADERS = {
     "x-frame-options": "DENY",
@@ -64,10 +65,7 @@ class Guard:
 
 def is_ours(host: str) -> bool:
     """Whether a Host header, with its port or without, names this machine as it names itself."""
-    try:
-        return urlsplit(f"//{host}").hostname in HOSTS
-    except ValueError:
-        return False
+    return HOSTS.fullmatch(host) is not None
 
 
 def header(scope: Scope, name: str) -> str:
