@@ -1,4 +1,4 @@
-"""A number belongs to the model that made it: whatever changes about a model, its task or its problem begins another run."""
+"""Law 12: a run goes on only with the models, task and problem that it began with; what changes begins another run."""
 
 import sys
 import types
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.answering import steadiness
 from harness.fingerprint import fingerprint, packed, unpacked
 from harness.livecode import code_behind, model_code
 from harness.tasks import Classification, Regression
@@ -159,58 +158,6 @@ def test_other_machines_may_round_but_not_judge_otherwise() -> None:
     before = fingerprint(nets(""), task, CPU, None)
     assert before.differing(fingerprint(rounded, task, CPU, None), exact=False) == (0, 0)
     assert before.differing(fingerprint(turned, task, CPU, None), exact=False)[0] == 16
-
-
-class Batchy(Flat):
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        out = super().forward(inputs)
-        return out - out.mean(0)
-
-
-class FirstRow(Flat):
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        return super().forward(inputs) + inputs["a"][:1].sum()
-
-
-class BySize(Flat):
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        return super().forward(inputs) + len(inputs["a"]) / 100
-
-
-class Dropping(Flat):
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        return torch.nn.functional.dropout(super().forward(inputs), 0.3, training=True)
-
-
-class Counting(Flat):
-    calls = 0
-
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        self.calls += 1
-        return super().forward(inputs) + self.calls / 100
-
-
-class InHalf(Flat):
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        return (super().forward(inputs) + 1e-4 * len(inputs["a"])).half()
-
-
-UNSTEADY = {
-    Batchy: {"batch"},
-    FirstRow: {"batch"},
-    BySize: {"batch"},
-    Dropping: {"random"},
-    Counting: {"random"},
-    InHalf: set(),
-    Flat: set(),
-}
-
-
-@pytest.mark.parametrize("kind", UNSTEADY, ids=lambda kind: kind.__name__)
-def test_a_model_answers_alone_as_in_its_batch_and_twice_alike_or_says_so(kind: type[Flat]) -> None:
-    found = steadiness(kind(), tiny(2), CPU, None)
-    assert {flag.name for flag in found.flags if flag.raised} == UNSTEADY[kind]
-    assert found.holds == (not UNSTEADY[kind])
 
 
 def module_of(text: str) -> types.ModuleType:

@@ -1,0 +1,106 @@
+"""Law 13: a model answers alone as in its batch and twice alike, or every number of it says that it does not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.answering import steadiness
+from tests.harness.test_cli import own_folder, run
+from tests.tiny import tiny
+
+CPU = torch.device("cpu")
+
+
+class Flat(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(10, 3)
+        self.drop = 0.0
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        x = torch.cat([inputs["a"], inputs["b"]], 1)
+        return self.linear(x)
+
+
+class Batchy(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        out = super().forward(inputs)
+        return out - out.mean(0)
+
+
+class FirstRow(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return super().forward(inputs) + inputs["a"][:1].sum()
+
+
+class BySize(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return super().forward(inputs) + len(inputs["a"]) / 100
+
+
+class Dropping(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return torch.nn.functional.dropout(super().forward(inputs), 0.3, training=True)
+
+
+class Counting(Flat):
+    calls = 0
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        self.calls += 1
+        return super().forward(inputs) + self.calls / 100
+
+
+class InHalf(Flat):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return (super().forward(inputs) + 1e-4 * len(inputs["a"])).half()
+
+
+UNSTEADY = {
+    Batchy: {"batch"},
+    FirstRow: {"batch"},
+    BySize: {"batch"},
+    Dropping: {"random"},
+    Counting: {"random"},
+    InHalf: set(),
+    Flat: set(),
+}
+
+
+@pytest.mark.parametrize("kind", UNSTEADY, ids=lambda kind: kind.__name__)
+def test_a_model_answers_alone_as_in_its_batch_and_twice_alike_or_says_so(kind: type[Flat]) -> None:
+    found = steadiness(kind(), tiny(2), CPU, None)
+    assert {flag.name for flag in found.flags if flag.raised} == UNSTEADY[kind]
+    assert found.holds == (not UNSTEADY[kind])
+
+
+MODELS = """
+class Batchy(Linear):
+    def forward(self, inputs, present=None):
+        out = super().forward(inputs, present)
+        return out - out.mean(0)
+class Random(Linear):
+    def forward(self, inputs, present=None):
+        return torch.nn.functional.dropout(super().forward(inputs, present), 0.5, training=True)
+def batch(task): return Batchy()
+def random(task): return Random()
+"""
+
+
+@pytest.mark.parametrize("kind", ["batch", "random"])
+def test_every_number_of_such_a_model_is_marked_and_no_search_crashes(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Under two attacks and both together, with and without the checks of trust; the batch size belongs to the run."""
+    own_folder(elsewhere, MODELS)
+    command = ["evaluate", "--task", "my.py:MyTask", "--model", f"my.py:{kind}", "--samples", "12", "--schedule", "mcar:0", "--no-trust"]
+    assert run(monkeypatch, *command, "--out", "run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    numbers = [line for line in lines if "[" in line]
+    assert len(numbers) >= 6 and all(line.rstrip().endswith("!") for line in numbers)
+    assert any(f"every number: {kind}" in line for line in lines)
+    assert json.loads(Path("run/run.json").read_text())["identity"]["batch size"] == 64
+    assert run(monkeypatch, *command, "--batch-size", "4", "--out", "run") == 2
+    assert "it differs in batch size" in capsys.readouterr().err
