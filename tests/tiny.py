@@ -29,3 +29,15 @@ def tiny(modalities: int = 3, regression: bool = False) -> Task:
         balls={"a": "linf:0.1", "b": "l2:0.2"} if modalities > 1 else {},
         name="tiny",
     )
+
+
+class Flat(torch.nn.Module):
+    """A linear model of `tiny(2)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(10, CLASSES)
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        answer: torch.Tensor = self.linear(torch.cat([inputs["a"], inputs["b"]], 1))
+        return answer

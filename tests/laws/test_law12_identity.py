@@ -11,7 +11,7 @@ import torch
 from harness.fingerprint import fingerprint, packed, unpacked
 from harness.livecode import code_behind, model_code
 from harness.tasks import Classification, Regression
-from tests.tiny import tiny
+from tests.tiny import Flat, tiny
 
 CPU = torch.device("cpu")
 TASK = """
@@ -126,17 +126,6 @@ def nets(change: str) -> torch.nn.Module:
         if change == "all weights a little":
             net.linear.weight.mul_(1 + 1e-4)
     return net
-
-
-class Flat(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(10, 3)
-        self.drop = 0.0
-
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        x = torch.cat([inputs["a"], inputs["b"]], 1)
-        return self.linear(x)
 
 
 @pytest.mark.parametrize("change", ["one class", "all weights a little"])

@@ -8,20 +8,9 @@ import torch
 
 from harness.answering import steadiness
 from tests.harness.test_cli import own_folder, run
-from tests.tiny import tiny
+from tests.tiny import Flat, tiny
 
 CPU = torch.device("cpu")
-
-
-class Flat(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(10, 3)
-        self.drop = 0.0
-
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        x = torch.cat([inputs["a"], inputs["b"]], 1)
-        return self.linear(x)
 
 
 class Batchy(Flat):
