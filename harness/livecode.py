@@ -133,6 +133,8 @@ def _is_theirs(thing: Any) -> bool:
     module = sys.modules.get(name)
     code = getattr(thing, "__code__", None)
     file = code.co_filename if code is not None else getattr(module, "__file__", None)
+    if name == "__main__" and code is None:
+        return True  # of a script or a notebook, whose file may be that of what is installed to run it
     if name.split(".")[0] in sys.stdlib_module_names and name != "__main__":
         return False
     if file is None or not Path(file).is_file():
