@@ -12,6 +12,7 @@ from torch import Tensor
 from app.queries import answer
 from app.runs import Run
 from app.tensors import read
+from attacks.errors import BadInput
 from harness.pictures import DIVERGING, SIZE
 from harness.report import PALETTE, figured
 
@@ -40,10 +41,23 @@ def attributed(run: Run, model: str) -> list[str]:
 
 
 def tensor_of(run: Run, row: Row) -> Tensor | None:
-    """The attribution itself, of the modality's shape."""
+    """The attribution itself, of the modality's shape; boxes are (n, 5).
+
+    Raises:
+        BadInput: the file is damaged, or holds what is no attribution.
+    """
     path = str(row["file"]).removesuffix(".parquet") + ".safetensors"
     place = f"{run.root}/attributions/{path.rsplit('/', 1)[-1]}"
-    return read(run.files, place, lambda key: key == row["tensor"]).get(row["tensor"])
+    found = read(run.files, place, lambda key: key == row["tensor"]).get(row["tensor"])
+    if found is not None and not (found.is_floating_point() and found.ndim and found.numel() and _fits(row["modality"], found)):
+        raise BadInput(
+            f"{place} is damaged: what it holds for {row['modality']!r} is not an attribution; remove it and run the same command"
+        )
+    return found
+
+
+def _fits(name: str, x: Tensor) -> bool:
+    return name != BOXES or x.shape[1:] == (5,)
 
 
 def shares(found: Sequence[Row]) -> go.Figure:

@@ -19,6 +19,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
 from harness import pictures
+from harness.exhibits import NO_WITNESS, can_be_of
 from harness.report import figured
 from harness.tasks.modality import Modality
 
@@ -111,6 +112,9 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
         return
     st.subheader("Inputs", anchor=False)
     scenario, kept = parse(row["scenario"]), _kept(run, row)
+    if kept and not can_be_of(kept, sample.inputs):
+        st.warning(plain(f"Only the untouched inputs can be shown: {NO_WITNESS.format(row['sample'])}."))
+        kept = None
     witness = kept or {}
     if scenario.attacked and kept == {}:
         why = "No attack succeeded on it" if row["strength"] == float("inf") else "Its witness was not kept"
@@ -140,8 +144,6 @@ def _state(modality: Modality, scenario: Scenario, witness: Inputs) -> str:
 
 
 def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> None:
-    if moved is not None and moved.shape != clean.shape:
-        return said("The stored witness has another shape than the sample: the task has changed.")
     if pictures.is_tokens(modality, clean):
         for title, x in (("untouched", None), ("attacked", moved)):
             if x is not None or title == "untouched":
@@ -195,10 +197,10 @@ def _before_and_after(run: Run, name: str, method: str, found: Sequence[attribut
         return
     st.markdown(f"**{plain(name)}**, {plain(method)}")
     modality = next((each for each in sample.task.modalities if each.name == name), None) if sample else None
-    if sample and modality and pictures.is_tokens(modality, sample.inputs[name]) and all(x.ndim == 1 for _, x in pairs):
+    if sample and modality and pictures.is_tokens(modality, sample.inputs[name]) and _by_position(pairs, len(sample.inputs[name])):
         for each, x in read:
             if x is not None:
-                moved = _moved(run, each, name)
+                moved = _moved(run, each, sample).get(name)
                 words = pictures.tokens(modality, sample.inputs[name] if moved is None else moved)
                 said(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
                 st.html(pictures.coloured(modality, words, pictures.weight_colours(x)))
@@ -213,15 +215,20 @@ def _before_and_after(run: Run, name: str, method: str, found: Sequence[attribut
     )
 
 
+def _by_position(pairs: Sequence[tuple[str, Tensor]], positions: int) -> bool:
+    return all(x.shape == (positions,) for _, x in pairs)
+
+
 def _title(row: attributions.Row) -> str:
     return f"{'untouched' if row['condition'] == attributions.CLEAN else 'attacked'}, {row['method']}"
 
 
-def _moved(run: Run, row: attributions.Row, name: str) -> Tensor | None:
-    """The text that an attribution under an attack is about, where its witness is kept."""
+def _moved(run: Run, row: attributions.Row, sample: Sample) -> Inputs:
+    """What an attribution under an attack is about, where its witness is kept."""
     sql = "select sample, scenario, file, witness from ledger where model = ? and sample = ? and scenario = ? and status = 'ok'"
     found = rows(run, sql, (row["model"], row["sample"], row["condition"]))
-    return (_kept(run, found[0]) or {}).get(name) if found else None
+    kept = (_kept(run, found[0]) or {}) if found else {}
+    return kept if can_be_of(kept, sample.inputs) else {}
 
 
 def _boxed(sample: Sample | None, pairs: Sequence[tuple[str, Tensor]]) -> go.Figure | None:

@@ -27,6 +27,7 @@ from harness.tasks.modality import Modality
 from harness.tasks.task import sample_hashes
 
 ENLARGED = 5.0  # the change, beside what it changed
+NO_WITNESS = "the stored witness of sample {!r} has another shape or type than the sample, or is not finite"
 MODELS = 4  # at most so many samples, each of another model
 
 Drawing: TypeAlias = str | go.Figure
@@ -62,6 +63,12 @@ def untouched(task: Task, name: str, known: str | None) -> Inputs:
     if known is not None and known != sample_hashes(batch)[0]:
         raise BadInput(f"sample {name!r} of task {task.name!r} holds other data here than when the run was made")
     return {key: x[0] for key, x in batch.inputs.items()}
+
+
+def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
+    """Whether stored tensors can be what a sample's inputs became: of their shapes and types, and finite."""
+    kinds = {name: (x.shape, x.dtype) for name, x in inputs.items()}
+    return all(kinds.get(name) == (x.shape, x.dtype) and bool(x.isfinite().all()) for name, x in witness.items())
 
 
 def exhibits(directory: RunDirectory) -> list[Exhibit]:
@@ -110,6 +117,9 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
         return
     samples = directory.table("samples")
     for exhibit, inputs in zip(chosen, clean, strict=True):
+        if not can_be_of(exhibit.witness, inputs):
+            yield _note(f"Not shown: {NO_WITNESS.format(exhibit.row['sample'])}.")
+            continue
         yield from _drawn(exhibit, inputs, task, _said(exhibit, samples))
 
 

@@ -20,6 +20,8 @@ from harness.exhibits import exhibits, shown, untouched
 from harness.report import render
 from harness.rundir import RunDirectory
 from harness.tasks import Task
+from harness.tensorfile import from_bytes, to_bytes
+from tests.fuzz.mutations import agree
 
 JOINT = "audio@linf:0.005 + image@linf:1.6 + text@tokens:1"
 
@@ -90,3 +92,22 @@ def test_other_data_under_the_same_name_are_not_shown(digits: Task, copied: RunD
         untouched(digits, name, "another")
     with pytest.raises(BadInput, match="has no sample 'nobody' here"):
         untouched(digits, "nobody", None)
+
+
+OTHERWISE = {
+    "another axis": lambda x: x[None], "no axis": lambda x: x.sum(), "nothing": lambda x: x.flatten()[:0], "flat": lambda x: x.flatten(),
+    "longer": lambda x: torch.cat([x, x]), "whole numbers": lambda x: x.long(), "yes or no": lambda x: x > 0,
+    "half precision": lambda x: x.half(),
+    "complex": lambda x: x.to(torch.complex64), "not a number": lambda x: x * torch.nan, "infinite": lambda x: x + torch.inf,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", OTHERWISE)
+def test_a_witness_of_another_shape_or_type_is_a_sentence(copied: RunDirectory, change: str) -> None:
+    """Also where the ledger names it: whoever made the run made both."""
+    for part in copied.cells_done():
+        file, ledger = Path(copied.root, "witnesses", f"{part}.safetensors"), Path(copied.root, "ledger", f"{part}.parquet")
+        held = {key: OTHERWISE[change](x).clone() for key, x in from_bytes(file.read_bytes()).items()}
+        file.write_bytes(to_bytes(held))
+        agree(ledger, held)
+    assert "has another shape or type than the sample, or is not finite" in render(copied)

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.filecheck import file_faults
 from harness.rundir import RunDirectory
+from harness.tensorfile import as_bytes, from_bytes
 
 COMMAND = [sys.executable, "-m", "harness", "evaluate", "--model", "concat", "--samples", "20", "--batch-size", "4", "--out"]
 
@@ -54,7 +57,7 @@ def task():
 """
 
 
-def evaluated(folder: str, out: str) -> None:
+def evaluated(folder: str, out: str, **changed: Any) -> None:
     """In a process of its own, which may be killed."""
     import torch
     from rich.console import Console
@@ -64,29 +67,72 @@ def evaluated(folder: str, out: str) -> None:
 
     torch.set_num_threads(1)
     os.chdir(folder)
-    config = Evaluation(
-        task="toy.py:task", model=("toy.py:build",), scenario=("a@linf:0.5",), samples=10, batch_size=2, search="fast", repeats=1,
-        schedule=("mcar:0,0.5",), witnesses="all", trust=False, out=out,
-    )  # fmt: skip
-    assert evaluate(config, Console(quiet=True)) == 0
+    options: dict[str, Any] = {
+        "task": "toy.py:task", "model": ("toy.py:build",), "scenario": ("a@linf:0.5",), "samples": 10, "batch_size": 2, "search": "fast",
+        "repeats": 1, "schedule": ("mcar:0,0.5",), "witnesses": "all", "trust": False, "out": out, **changed,
+    }  # fmt: skip
+    assert evaluate(Evaluation(**options), Console(quiet=True)) == 0
 
 
-def everything(out: Path) -> dict[str, list[dict[str, Any]]]:
-    """All rows of all tables, in one order."""
+CHECKED = {"trust": True, "attributions": 3}
+SHARDS = ("shard-1", "shard-2")
+
+
+def checked(folder: str, out: str) -> None:
+    """The same, then the checks and attributions, which take most of its time."""
+    evaluated(folder, out, **CHECKED, samples=4)
+
+
+def merged(folder: str, out: str) -> None:
+    """The shards of one run, which are made if they are not there, put together, checked and attributed."""
+    import torch
+    from rich.console import Console
+
+    from harness.merge import merge
+
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    for at, shard in enumerate(SHARDS, 1):
+        if not Path(shard).is_dir():
+            evaluated(folder, shard, **CHECKED, samples=12, shard=f"{at}/2")
+    assert merge(out, SHARDS, Console(quiet=True), ("toy.py",)) == 0
+
+
+def everything(out: Path) -> dict[str, Any]:
+    """All that a run holds: rows of tables in one order, flags, tensors and what describes it."""
     directory = RunDirectory(str(out))
-    tables = {name: directory.table(name).to_pylist() for name in ("samples", "ledger", "sweep")}
-    return {name: sorted(rows, key=lambda row: [str(value) for value in row.values()]) for name, rows in tables.items()}
+    assert file_faults(directory) == []
+    tables = {name: directory.table(name).to_pylist() for name in ("samples", "ledger", "sweep", "attributions")}
+    held: dict[str, Any] = {name: sorted(rows, key=lambda row: [str(value) for value in row.values()]) for name, rows in tables.items()}
+    for file in ("attributions", "witnesses"):
+        held[f"{file}, tensors"] = {
+            (key, str(x.dtype), tuple(x.shape), as_bytes(x))
+            for part in directory.listing(file) if part.endswith(".safetensors")
+            for key, x in from_bytes(directory.read(f"{file}/{part}")).items()
+        }  # fmt: skip
+    return {
+        **held,
+        "described": {**directory.describe(), "config": {**directory.describe()["config"], "out": ""}},
+        "trust": directory.trust(),
+    }
 
 
-def test_killed_at_a_hundred_random_moments(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("work", "kills"),
+    [
+        (evaluated, 100), (checked, 6), (merged, 6),
+        pytest.param(checked, 100, marks=pytest.mark.slow), pytest.param(merged, 100, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_killed_at_random_moments(tmp_path: Path, work: Callable[[str, str], None], kills: int) -> None:
     """Each run is killed again and again until it is through; then it is as one that was left alone."""
     (tmp_path / "toy.py").write_text(TOY)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["harness.evaluate", "attacks.bracket", "attacks.apgd", "attacks.fmn", "pyarrow.dataset", "pandas"])
-    draw, kills, finished = random.Random(0), 0, 0
+    draw, done, finished = random.Random(0), 0, 0
 
     def started(out: str) -> Any:
-        process = context.Process(target=evaluated, args=(str(tmp_path), out))
+        process = context.Process(target=work, args=(str(tmp_path), out))
         process.start()
         return process
 
@@ -96,13 +142,13 @@ def test_killed_at_a_hundred_random_moments(tmp_path: Path) -> None:
         process.join()
         assert process.exitcode == 0
     lasted, expected = time.monotonic() - begun, everything(tmp_path / "whole")
-    while kills < KILLS:
+    while done < kills:
         process = started("killed")
         process.join(draw.uniform(0.02, lasted))
         if process.is_alive():
             process.kill()
             process.join()
-        kills += process.exitcode == -signal.SIGKILL
+        done += process.exitcode == -signal.SIGKILL
         if process.exitcode == 0:
             finished += 1
             assert everything(tmp_path / "killed") == expected
@@ -112,4 +158,4 @@ def test_killed_at_a_hundred_random_moments(tmp_path: Path) -> None:
     process = started("killed")
     process.join()
     assert process.exitcode == 0 and everything(tmp_path / "killed") == expected
-    assert finished >= 1, "no run ever got through between two kills"
+    assert finished >= (kills >= KILLS), "no run ever got through between two kills"
