@@ -30,6 +30,8 @@ from harness.tasks.dataroot import VARIABLE
 
 ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error
 PATIENCE = 5.0  # seconds for a cluster to answer
+GONE = 3.0  # seconds without a node after which there is none
+FAREWELL = 2.0  # seconds for a cluster to let go of this process
 LOOK = 1.0  # seconds between two looks at whether it is still there
 STORE = 256 * 2**20  # bytes of Ray's memory on this machine: what a cell finds is fetched at once
 SETTINGS = {
@@ -147,18 +149,25 @@ def _ended(ray: Any, calls: list[Any], wanted: str) -> Any:
             return done[0]
         if _is_alive(ray, wanted):
             seen = time.monotonic()
-        elif time.monotonic() - seen > PATIENCE:
+        elif time.monotonic() - seen > GONE:
             raise BadInput("the Ray cluster has no node left: start nodes and run the same command, which goes on where it stopped")
 
 
 def _is_alive(ray: Any, wanted: str) -> bool:
-    """Whether the cluster's head answers, and some node has what a worker needs."""
+    """Whether the cluster's head answers, and some node that has what a worker needs; Ray notices a dead node after 15 seconds."""
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    if not _answers(host, int(port)):
+        return False
+    able = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get(wanted)]
+    return any(_answers(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in able)
+
+
+def _answers(host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, int(port)), timeout=LOOK).close()
+        socket.create_connection((host, port), timeout=LOOK).close()
     except OSError:
         return False
-    return any(node["Alive"] and node["Resources"].get(wanted) for node in ray.nodes())
+    return True
 
 
 def _standing(work: Work, device: torch.device) -> tuple[str, list[str], str | None, Begun]:
@@ -207,4 +216,4 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     finally:
         end = threading.Thread(target=ray.shutdown, daemon=True)  # it waits long for a cluster that is gone
         end.start()
-        end.join(PATIENCE)
+        end.join(FAREWELL)

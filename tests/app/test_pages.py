@@ -240,7 +240,7 @@ def test_a_task_that_is_gone_is_one_sentence(copied: Path, opened: Opened) -> No
     (run / "run.json").write_text(json.dumps(described))
     test = well(opened(copied, "samples"))
     assert "only do so if you trust it" in words(test)
-    test.toggle[0].set_value(True).run()
+    next(each for each in test.toggle if each.label == "Run it and show the inputs").set_value(True).run()
     assert "there is no file nowhere.py" in words(well(test))
 
 

@@ -40,6 +40,7 @@ class Hangs(mine.Linear):
 
 def build(task): return Hangs()
 """
+SLACK = 5.0  # seconds that a node takes to die, and a loaded machine to notice
 CLUSTER = [sys.executable, "-m", "tests.harness.engines.twonodes"]
 
 
@@ -47,7 +48,8 @@ CLUSTER = [sys.executable, "-m", "tests.harness.engines.twonodes"]
 def cluster() -> Iterator[tuple[str, IO[str], IO[str]]]:
     """The address of two nodes, what to write to kill the second, and what to read then."""
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(CLUSTER, **pipes, text=True, env={**os.environ, "DRIVER": "0"}) as process:  # no worker is the driver
+    environment = {**os.environ, "DRIVER": "0"}  # no worker is the driver
+    with subprocess.Popen([*CLUSTER, "1", "second"], **pipes, text=True, env=environment) as process:
         assert process.stdin is not None and process.stdout is not None
         yield process.stdout.readline().strip(), process.stdin, process.stdout
         process.stdin.close()
@@ -103,6 +105,32 @@ def test_a_node_killed_in_the_middle_costs_nothing(here: Path, monkeypatch: pyte
     shutil.rmtree("pids")  # now it is fast
     assert run(monkeypatch, "--model", "slow.py:build", "--out", "local") == 0
     assert rows("ray") == rows("local")
+
+
+@pytest.mark.parametrize("killed", ["second", "head"])
+def test_a_cluster_that_is_gone_ends_the_run_in_a_sentence(here: Path, killed: str) -> None:  # noqa: F811
+    """Its only node with a core dies, or its head, while a cell is under way; what was done is kept."""
+    (here / "slow.py").write_text(SLOW.replace("0.005", "0.05"))
+    (here / "pids").mkdir()
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*CLUSTER, "0", killed], **pipes, text=True, env={**os.environ, "DRIVER": "0"}) as cluster:
+        assert cluster.stdin is not None and cluster.stdout is not None
+        process = on_ray(cluster.stdout.readline().strip(), "--model", "slow.py:build", "--batch-size", "1", "--out", "ray")
+        while not list(here.glob("ray/ledger/*")):
+            assert process.poll() is None, "the run ended before its node was killed"
+            time.sleep(0.02)
+        cluster.stdin.write("now\n")
+        cluster.stdin.flush()
+        begun = time.monotonic()
+        try:
+            said, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        lasted = time.monotonic() - begun
+        cluster.stdin.close()
+    assert process.returncode == 2 and "the Ray cluster has no node left" in said and "Traceback" not in said, said
+    assert lasted < 10 + SLACK, f"it took {lasted:.1f} s"
+    assert list(here.glob("ray/ledger/*"))
 
 
 def test_what_ray_cannot_do_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
