@@ -70,8 +70,10 @@ def chosen(place: Any, label: str, options: Sequence[str], key: str, first: str 
         first: what is chosen where the address says nothing; else the first option.
 
     Raises:
-        BadInput: the address asks for what is not here.
+        BadInput: the address asks for what is not here, or nothing is.
     """
+    if not options:
+        raise BadInput(f"{label}: this run has none to choose from")
     wanted = st.query_params.get(key)
     if key not in st.session_state or st.session_state[key] not in (*options, None):
         st.session_state[key] = wanted if wanted in options else None if wanted else first or options[0]

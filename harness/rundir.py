@@ -40,7 +40,7 @@ class RunDirectory:
         self.url = url
         self._storage = Storage(url)
         self.files, self.root = self._storage.files, self._storage.root
-        self.tables = Tables(self._storage, lambda: str(self.describe()["run"]))
+        self.tables = Tables(self._storage, self.describe)
 
     def start(self, description: Mapping[str, Any], prints: Mapping[str, Fingerprint]) -> None:
         """Claim the directory for a run, or take up the run that is in it; see `release`.

@@ -5,8 +5,9 @@ A row that two parts have would count twice; a row of another run is not this mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,15 +32,17 @@ MEND = "remove that file and run the same command: what it held is done again"
 
 
 class Tables:
-    """The tables in a storage, of the run whose id `run` answers."""
+    """The tables in a storage, of the run that `described` describes."""
 
-    def __init__(self, storage: Storage, run: Callable[[], str]) -> None:
+    def __init__(self, storage: Storage, described: Callable[[], Mapping[str, Any]]) -> None:
         self._storage = storage
-        self._run = run
+        self._described = described
 
     @cached_property
-    def _own(self) -> str:
-        return self._run()
+    def _own(self) -> dict[str, list[str]]:
+        """What a row of the run may hold in these columns."""
+        described = self._described()
+        return {"run": [described["run"]], "model": described["identity"]["config"]["model"]}
 
     def parts(self, table: str) -> list[str]:
         """The names of its files, without their suffix."""
@@ -96,8 +99,11 @@ class Tables:
         return part if columns is None else part.select(list(columns)), _numbers(part)
 
     def _foreign(self, part: pa.Table) -> str:
-        others = [run for run in part.column("run").unique().to_pylist() if run != self._own]
-        return f"it holds rows of run {others[0]!r}, this is run {self._own!r}" if others else ""
+        for name, own in self._own.items():
+            others = [value for value in part.column(name).unique().to_pylist() if value not in own]
+            if others:
+                return f"it holds rows of {name} {others[0]!r}, this is {name} {' or '.join(map(repr, own))}"
+        return ""
 
     def _refuse_twice(self, table: str, names: Sequence[str], owners: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> None:
         pairs = np.concatenate([np.empty(0, np.int64), *owners])

@@ -49,4 +49,5 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 
 def as_bytes(x: Tensor) -> bytes:
     """The values of a tensor of any type, in order."""
-    return x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""
+    held = x.detach().cpu().clone(memory_format=torch.contiguous_format)  # one value is contiguous whatever its strides are
+    return held.reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""

@@ -225,7 +225,7 @@ def agree(part: Path, held: dict[str, torch.Tensor]) -> None:
 
 
 def shaped(draw: random.Random, x: torch.Tensor) -> torch.Tensor:
-    x = x.real if x.is_complex() else x
+    x = x.real.clone() if x.is_complex() else x
     flat = x.flatten()
     made = [
         x, x[None], flat[:1], flat[:0], flat, x.sum(), torch.cat([flat, flat]), x.double(), x.half(), x.bfloat16(), x.long(), x > 0,
@@ -244,7 +244,14 @@ def mutate(draw: random.Random, run: Path) -> str:
         mutation = draw.choice(MUTATIONS)
         try:
             mutation(draw, run)
-        except (OSError, ValueError, LookupError, pa.ArrowException, TypeError):  # the first has left nothing that the second could change
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            RecursionError,
+            pa.ArrowException,
+            TypeError,
+        ):  # the first has left nothing that the second could change
             if not done:
                 raise
         done.append(mutation.__name__)

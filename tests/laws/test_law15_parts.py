@@ -70,7 +70,16 @@ def of_another_run(directory: RunDirectory, made: Path, table: str) -> str:
     return foreign.name
 
 
-FAULTS = (copy, half_a_copy, twice_in_one, of_another_run)
+def of_another_model(directory: RunDirectory, made: Path, table: str) -> str:
+    """One that the run does not have."""
+    first = parts(directory, table)[0]
+    rows = decoded(first.read_bytes())
+    names = pa.array(["late", *rows.column("model").to_pylist()[1:]], pa.string())
+    first.write_bytes(encoded(rows.set_column(rows.column_names.index("model"), "model", names)))
+    return first.name
+
+
+FAULTS = (copy, half_a_copy, twice_in_one, of_another_run, of_another_model)
 READERS: dict[str, Callable[[RunDirectory], object]] = {
     "summary": summarise,
     "measures": measures_of,
@@ -110,6 +119,7 @@ STRAYS: dict[str, Callable[[Path], object]] = {
     "fingerprints.safetensors is not what": lambda run: (run / "fingerprints.safetensors").unlink(),
     "gates.json cannot be read": lambda run: (run / "gates.json").write_text("{"),
     "trust.json cannot be read": lambda run: (run / "trust.json").write_text("{"),
+    "gates.json cannot be read; run `gate` on it again": lambda run: (run / "gates.json").write_text('[{"gate": ["clean"], "limit": "1"}]'),
 }
 
 
