@@ -71,6 +71,7 @@ class _Verdict(BaseModel):
     value: float | None = Field(allow_inf_nan=False)
     low: float | None = Field(allow_inf_nan=False)
     high: float | None = Field(allow_inf_nan=False)
+    result: str | None = None
     verdict: Literal["pass", "fail", "inconclusive"]
     why: str
 
