@@ -62,12 +62,13 @@ def sweep_rows(
     schedules: Sequence[Condition],
     repeats: int,
     seed: int,
-    on_error: Callable[[object, BaseException], None],
+    on_error: Callable[[object, BaseException], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Score a batch under every schedule or corruption, level and repeat; what is asked for twice is done once.
 
     Args:
-        on_error: called where the model raises under a condition, whose rows are then errors; it may raise again.
+        on_error: called where the model raises under a condition, whose rows are then errors; it may raise again. Where it
+            is absent, the exception ends the sweep.
     """
     done: set[tuple[str, float]] = set()
     for schedule in schedules:
@@ -80,6 +81,8 @@ def sweep_rows(
                 try:
                     answered = _scored(model, task, batch, inputs, present)
                 except (Exception, SystemExit) as error:
+                    if on_error is None:
+                        raise
                     on_error(f"{schedule} at {level:g}", error)
                     shared["status"], answered = "error", [(None, None)] * len(batch)
                 for sample, pattern, (prediction, score) in zip(batch.samples, bits(present), answered, strict=True):
