@@ -73,7 +73,7 @@ def tried(seed: int) -> None:
         if seed % PAGED == 0:
             looked_at(draw.sample(PAGES, 2))
         for command in [*draw.sample(COMMANDS, 3), *[draw.choice(COSTLY)] * (seed % RESUMED == 0)]:
-            with patch("harness.measures.RESAMPLES", 20):  # how many is not what is tested
+            with patch("harness.analysis.bca.RESAMPLES", 20):  # how many is not what is tested
                 code, said = carried_out(*command)
             assert code != 2 or said.splitlines()[-1].startswith("error: "), said
     except Unforeseen as error:

@@ -167,7 +167,7 @@ def test_any_tables_are_shown_and_decided(models: dict[str, Outcomes], gates: li
     """Rows that can be are never refused by a view; a gate may ask for what the run does not have."""
     shutil.rmtree(HERE / "run", ignore_errors=True)
     directory = make_run(HERE / "run", models)
-    with patch("harness.measures.RESAMPLES", 20), patch("harness.gates.paired.RESAMPLES", 20):  # how many is not what is tested
+    with patch("harness.analysis.bca.RESAMPLES", 20):  # how many is not what is tested
         assert summarise(directory).models == list(models)
         shown = re.sub(r"`[^`]*`", "", as_markdown(directory))
         assert "<b>" not in shown and "\x1b" not in shown
@@ -189,7 +189,7 @@ def test_odd_rows_are_shown_or_refused(oddity: tuple[str, str, Any]) -> None:
     SMALL.note(WHOLE)
     SMALL.note_trust({})
     try:
-        with patch("harness.measures.RESAMPLES", 20):
+        with patch("harness.analysis.bca.RESAMPLES", 20):
             result_or_refusal(measures_of, SMALL)
         result_or_refusal(render, SMALL)
         evidence = result_or_refusal(Evidence.of_run, SMALL)
