@@ -31,6 +31,7 @@ from harness.standing import describe, standing
 from harness.status import COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.dataroot import use
 from harness.trust import joined, of_models
+from harness.userfile import stand_for
 
 
 def evaluate(config: Evaluation, console: Console) -> int:
@@ -45,6 +46,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     """
     deadline = time.monotonic() + config.budget if config.budget else None
     check_engine(config)
+    stand_for({})  # what an earlier command of this process allowed
     gates = _gates(config)
     device = choose_device(config.device)
     use(config.data_root)

@@ -11,7 +11,7 @@ from attacks.errors import BadInput
 from harness.config import Evaluation
 from harness.files import path_of
 from harness.registry import code_of
-from harness.userfile import stands_for
+from harness.userfile import stand_for
 
 LEVELS = re.compile(r":[\d.,\s]+$")  # of a schedule or a corruption
 
@@ -30,9 +30,7 @@ def permitted(url: str, description: Mapping[str, Any], code: Collection[str]) -
     config = configured(url, description)
     allowed = {place: found for place in _asked(config) if (found := _allowed(place, code)) is not None}
     unnamed = sorted(_asked(config) - allowed.keys())
-    for place, found in allowed.items():
-        if place.endswith(".py"):
-            stands_for(place, Path(found))
+    stand_for({place: Path(found) for place, found in allowed.items() if place.endswith(".py")})
     if unnamed:
         flags = " ".join(f"--code {place!r}" for place in unnamed)
         raise BadInput(f"run {url} names code that would be run here: if you trust that, name it, too, {flags}")

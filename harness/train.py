@@ -26,6 +26,7 @@ from harness.models.recipe import Measuring, Recipe, Stage
 from harness.progress import Reporter, reporting
 from harness.registry import resolve
 from harness.tasks import Batch, Task
+from harness.userfile import stand_for
 
 EVALUATED_AT_ONCE = 256
 SEEDS = 2**63
@@ -65,6 +66,7 @@ def train(training: Training, console: Console) -> list[Path]:
         BadInput: before training, unknown names, a checkpoint that cannot be written, or a model that cannot be
             trained or does not fit the task; later, a loss that is not finite.
     """
+    stand_for({})  # what an earlier command of this process allowed
     task, device = load_task(training.task), choose_device(training.device)
     _refuse_unheeded(training)
     combinations = grid(training.train_missing, task.names)

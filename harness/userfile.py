@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -170,9 +170,10 @@ def _lies_in(module: ModuleType, folder: Path, at_top: bool = False) -> bool:
     return not set(parts) & set(INSTALLED) and (not at_top or len(parts) == 1 or parts[1:] == ("__init__.py",))
 
 
-def stands_for(place: str, path: Path) -> None:
-    """Take a file for the one that a run names, which was made in another folder."""
-    _ELSEWHERE[Path(place)] = path
+def stand_for(files: Mapping[str, Path]) -> None:
+    """From now on, take these files for those that a run names, which was made in another folder, and no others."""
+    _ELSEWHERE.clear()
+    _ELSEWHERE.update({Path(place): path for place, path in files.items()})
 
 
 def _load_file(kind: str, text: str, place: Path) -> ModuleType:

@@ -28,7 +28,8 @@ def use(folder: str | None) -> None:
         BadInput: no folder can be called so.
     """
     if folder is not None:
-        os.environ[VARIABLE] = str(path_of(folder))
+        path_of(folder)
+        os.environ[VARIABLE] = str(Path(folder).expanduser())
 
 
 _OF_A_RUN: ContextVar[str | None] = ContextVar("data root of a run", default=None)
