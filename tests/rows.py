@@ -53,13 +53,13 @@ def make_run(
     directory.note(description(list(models), **changed))
     for place, (model, outcomes) in enumerate(models.items()):
         samples = list(names) or [f"{at:05d}" for at in range(len(outcomes.scores))]
-        directory.add(f"cell-{place}", _parts(model, outcomes, samples, hashes))
+        directory.add(f"cell-{place}", _parts(model, outcomes, samples, hashes, changed.get("run", "r")))
     directory.note_trust({model: dict.fromkeys(outcomes.strengths, FINE) for model, outcomes in models.items()} | (trust or {}))
     return directory
 
 
-def _parts(model: str, outcomes: Outcomes, samples: Sequence[str], hashes: dict[str, str]) -> Parts:
-    shared = {"run": "r", "task": "toy", "model": model, "seed": 0, "status": "ok", "repeat": 0, "limit": LIMIT}
+def _parts(model: str, outcomes: Outcomes, samples: Sequence[str], hashes: dict[str, str], run: str = "r") -> Parts:
+    shared = {"run": run, "task": "toy", "model": model, "seed": 0, "status": "ok", "repeat": 0, "limit": LIMIT}
     parts, whole = Parts(), range(outcomes.errors, len(samples))
     parts.rows["samples"] = [
         _full("samples", {**shared, "sample": samples[at], "hash": hashes.get(samples[at], "h"), "score": outcomes.scores[at]})
