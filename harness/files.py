@@ -20,10 +20,12 @@ def path_of(text: str) -> Path:
     """A path of this machine as a person or a file of settings writes it: `~` is a home, links are followed.
 
     Raises:
-        BadInput: no path can read so: it holds a NUL, is in the home of nobody, or its links lead in a circle.
+        BadInput: no path can read so: it holds a NUL, is too long, is in the home of nobody, or its links lead in a circle.
     """
     try:
-        return Path(text).expanduser().resolve()
+        path = Path(text).expanduser().resolve()
+        path.exists()  # one that is too long for this machine is found out now
+        return path
     except (RuntimeError, ValueError, OSError) as error:
         raise BadInput(f"{shown(text)} is not a path ({error}): name another") from None
 
