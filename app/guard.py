@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # in the environment of the server: what others see of a process is its command line
+from harness.dashboard import TOKEN
+
 HOSTS = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
 PARAMETER = "token"  # of the address; moved into a cookie, so that it stays in no history
 HEADERS = {

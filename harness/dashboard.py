@@ -16,7 +16,7 @@ from harness.tasks.dataroot import use
 HOST = "localhost"
 PORTS = range(8501, 8601)  # where a free one is looked for
 SERVER = HOME / "app" / "server.py"  # run, not imported: `app` stands above the command line
-TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # as `app.guard` reads it
+TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # read by `app.guard` from the environment: a command line is seen by other users
 OPTIONS = {
     "server.address": HOST,
     "server.allowedHosts": HOST,  # of WebSockets; `app.guard` sees to everything, and says why

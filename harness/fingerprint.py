@@ -98,7 +98,7 @@ def same(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
 
 
 def another_verdict(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
-    """Of which samples one margin (B,) says failure and the other does not, and not for so small a difference, bool (B,)."""
+    """Whether one margin (B,) says failure and the other does not, by more than the tolerance, bool (B,)."""
     return ((ours >= 0) != (theirs >= 0)) & (torch.maximum(ours.abs(), theirs.abs()) > tolerance)
 
 

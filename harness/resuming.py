@@ -11,7 +11,7 @@ from harness.standing import Standing, another, as_begun, standing
 
 
 def standing_at(directory: RunDirectory) -> Standing:
-    """Of a run on disk."""
+    """The standing of a run on disk."""
     return Standing(directory.describe(), directory.fingerprints())
 
 
@@ -30,7 +30,7 @@ def taken_up(work: Work, description: dict[str, Any], directory: RunDirectory) -
 
 
 def default_directory(work: Work, description: dict[str, Any], part: str) -> RunDirectory:
-    """Of an evaluation that names none: the run that it goes on with, or a new one.
+    """The directory of an evaluation that names none: that of the run it goes on with, or a new one.
 
     Args:
         part: what ends the name of a shard's directory.

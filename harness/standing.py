@@ -46,7 +46,7 @@ class Standing:
 
 
 def standing(work: Work, description: Mapping[str, Any]) -> Standing:
-    """Of what is about to be done."""
+    """The standing of an evaluation that is about to begin."""
     return Standing(description, {name: each.fingerprint for name, each in work.answering.items()})
 
 
