@@ -12,7 +12,7 @@ from attacks.climb import BLOCK
 from attacks.fmn import fmn
 from attacks.pgd import pgd
 from attacks.region import Region
-from tests.linear import random_linear
+from benchmarks.oracles.linear import random_linear
 
 READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::item", "aten::masked_select"}
 

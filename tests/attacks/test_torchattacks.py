@@ -18,7 +18,7 @@ from attacks.scenario import parse
 from attacks.search import Found, search
 from attacks.torchattacks_bridge import Bridge
 from attacks.verify import verify
-from tests.linear import random_linear
+from benchmarks.oracles.linear import random_linear
 
 SAMPLES = 8
 RADIUS = 6 * 8 / 255  # in raw units of a range of width 6

@@ -343,7 +343,7 @@ def push(objective, region, strength, *, samples, share=1.0):
 LINEAR = """
 import torch
 from harness.tasks import Task
-from tests.linear import random_linear
+from benchmarks.oracles.linear import random_linear
 
 exact = random_linear(3, samples=40, bounded=True, seed=7)
 
@@ -365,8 +365,8 @@ def build(task):
 
 def test_a_linear_model_from_outside_gets_its_exact_strength(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from attacks.scenario import parse
+    from benchmarks.oracles.linear import random_linear
     from harness.rundir import RunDirectory
-    from tests.linear import random_linear
 
     (elsewhere / "linear.py").write_text(LINEAR)
     scenario = "a@linf:0.05 + b@l2:0.3"

@@ -3,13 +3,12 @@
 from itertools import combinations
 
 import pytest
-import torch
 
 from attacks.bracket import STANDARD
 from attacks.norms import NORMS
 from attacks.scenario import parse
 from attacks.search import search
-from tests.linear import random_linear
+from benchmarks.oracles.linear import random_linear
 
 RADII = {"a": {"linf": 0.05, "l2": 0.1, "l1": 0.3}, "b": {"linf": 0.02, "l2": 0.3, "l1": 0.2}, "c": {"linf": 0.04, "l2": 0.2, "l1": 0.4}}
 SUBSETS = [names for size in (1, 2, 3) for names in combinations("abc", size)]
@@ -41,15 +40,3 @@ def test_search_reaches_the_exact_strength(scenario: str, classes: int, bounded:
 @pytest.mark.parametrize("bounded", [False, True])
 def test_at_any_batch_size(scenario: str, bounded: bool, samples: int) -> None:
     check(scenario, 4, bounded, samples)
-
-
-def test_the_oracle_itself() -> None:
-    """Unbounded, the exact strength is margin / Σ r_m ‖w‖_dual in closed form."""
-    model = random_linear(2, seed=5)
-    scenario = parse("a@linf:0.05 + b@l2:0.1")
-    logits, right = model.logits(model.inputs), model.labels
-    margin = (logits[:, 0] - logits[:, 1]).abs()
-    difference = {name: weight[0] - weight[1] for name, weight in model.weights.items()}
-    slope = 0.05 * difference["a"].abs().sum() + 0.1 * difference["b"].norm()
-    assert right.unique().numel() == 2
-    torch.testing.assert_close(model.exact(scenario).float(), margin / slope, rtol=1e-4, atol=1e-6)

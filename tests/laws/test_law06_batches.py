@@ -13,6 +13,7 @@ from rich.console import Console
 from attacks.bracket import STANDARD
 from attacks.scenario import parse
 from attacks.search import search
+from benchmarks.oracles.linear import Linear, random_linear
 from harness.config import resolve
 from harness.evaluate import evaluate
 from harness.loading import Loaded
@@ -20,7 +21,6 @@ from harness.merge import merge
 from harness.objective import TaskObjective
 from harness.rundir import RunDirectory
 from harness.tasks import Task
-from tests.linear import Linear, random_linear
 
 
 def ledger(out: Path, **flags: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from attacks.bracket import STANDARD
 from attacks.objective import Classification, preserved
 from attacks.scenario import parse
 from attacks.search import search
+from benchmarks.oracles.linear import Linear, random_linear
 from harness.config import resolve
 from harness.evaluate import evaluate
 from harness.loading import Loaded
@@ -21,7 +22,6 @@ from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.train import Training, train
 from harness.verify import recheck
-from tests.linear import Linear, random_linear
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
