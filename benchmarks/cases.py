@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from attacks.objective import Objective
+from attacks.objective import Classification, Objective
 from attacks.region import Bounds, Inputs
 from attacks.scenario import Ball, Scenario
 from benchmarks.oracles.linear import Linear
@@ -67,6 +67,15 @@ def radii_of(balls: dict[str, str], exact: Callable[[Scenario], Tensor], generat
     drawn = tuple(Ball(name, norm, alone[name] * log_uniform(0.5, 2.0, generator)) for name, norm in balls.items())
     scale = median(exact(Scenario(drawn))) / log_uniform(0.5, 4.0, generator)
     return tuple(Ball(ball.modality, ball.norm_name, float(f"{ball.radius * scale:.3g}")) for ball in drawn)
+
+
+def first_order(objective: Classification, inputs: Inputs, scenario: Scenario) -> Tensor:
+    """Roughly the critical strengths (B,): the margin over its slope, ranges aside."""
+    leaves = {name: x.clone().requires_grad_() for name, x in inputs.items()}
+    margin = -objective(leaves).losses["margin"]
+    gradients = dict(zip(leaves, torch.autograd.grad(margin.sum(), list(leaves.values())), strict=True))
+    slopes = [ball.radius * ball.norm.dual(gradients[ball.modality]) for ball in scenario.attacked]
+    return (margin.detach() / torch.stack(slopes).sum(0)).double()
 
 
 def median(strength: Tensor) -> float:

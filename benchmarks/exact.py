@@ -2,10 +2,10 @@
 
     python benchmarks/exact.py --json exact.json [--families linear,groups] [--presets fast,standard,thorough] [--samples-scale 1]
 
-Every sample under every scenario and sub-scenario counts whose exact critical strength is 0.05 to 8. `curve` is the largest
-distance, in points, of the curve of robust accuracy from the exact one, at strengths 0.05, 0.10 … 8, over all samples of
-a line together; `at 1` counts the samples on the wrong side of strength 1. The families are in benchmarks/families.py, the
-oracles in benchmarks/oracles/.
+Every sample under every scenario and sub-scenario counts whose exact critical strength is 0.05 to 8 and within the limit.
+`curve` is the largest distance, in points, of the curve of robust accuracy from the exact one, at strengths 0.05, 0.10 … 8,
+over all samples of a line together; `at 1` counts the samples on the wrong side of strength 1. The families are in
+benchmarks/families.py, the oracles in benchmarks/oracles/.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def outcomes(family: str, case: Case, presets: Iterable[str]) -> Iterator[Outcom
     found, title = {preset: searched(case, preset) for preset in presets}, case.title
     for scenario in next(iter(found.values())):
         exact = case.exact(scenario, torch.stack([each[scenario].strength for each in found.values()]).amin(0))
-        rows = compared(exact).nonzero().squeeze(1)
+        rows = (compared(exact) & (exact <= case.limit)).nonzero().squeeze(1)
         for preset, each in found.items():
             numbers = (each[scenario].strength[rows], exact[rows], each[scenario].gradients[rows])
             yield Outcome(family, title.kind, title.norms, preset, f"{title.details}: {scenario}", *numbers)

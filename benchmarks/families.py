@@ -13,14 +13,20 @@ from torch.nn import functional as F
 
 from attacks.norms import NORMS
 from attacks.region import Range
-from attacks.scenario import Ball
-from benchmarks.cases import POOL, Case, Title, first, of_linear, seeded
+from attacks.scenario import Ball, Scenario
+from benchmarks.cases import POOL, Case, Title, first, first_order, of_linear, radii_of, seeded
 from benchmarks.oracles.linear import WIDTHS, Linear, random_linear
+from benchmarks.oracles.pieces import Pieces, random_pieces
+from benchmarks.oracles.relu import Network, random_network
+from benchmarks.oracles.texts import Texts, random_texts
 
 MIXED = [dict(zip("abc", names, strict=True)) for names in (("linf", "l2", "l1"), ("l2", "l1", "linf"), ("l1", "linf", "l2"))]
 RANGES = ("infinite", "finite", "per feature")
 SHAPES = {"l0": (8,), "dead": (2, 3, 3), "stuck": (5,), "shift": (10,), "tokens": (5, 4)}
 LARGE = 1000.0
+TRAINED = 200  # steps of Adam
+NARROW = {"a": 5, "b": 3}
+POLYHEDRAL = {"linf": {"a": "linf", "b": "linf"}, "l1": {"a": "l1", "b": "l1"}, "mixed": {"a": "linf", "b": "l1"}}
 
 
 def pool_of(classes: int, count: int, seed: int, ranges: Sequence[str]) -> Linear:
@@ -105,4 +111,49 @@ def editable(edit: str, count: int, generator: torch.Generator) -> Tensor:
     return values * 2 - 1 if edit == "shift" else values
 
 
-FAMILIES: dict[str, Callable[[float], Iterator[Case]]] = {"linear": linear, "limit": limit, "groups": groups, "edits": edits}
+def pieces(scale: float) -> Iterator[Case]:
+    """Maxima of linear pieces, two modalities in [0, 1]."""
+    count = max(2, round(40 * scale))
+    for classes, each in ((2, 4), (3, 3), (5, 2), (10, 2)):
+        model = random_pieces(classes, each, count, classes, NARROW)
+        for norms, balls in POLYHEDRAL.items():
+            yield _small(Title("maxima of linear pieces", norms, f"{classes} classes of {each}"), model, balls)
+
+
+def relu(scale: float) -> Iterator[Case]:
+    """ReLU networks of 20, 40 and 60 units, random and trained, with one and two hidden layers."""
+    count = max(2, round(40 * scale))
+    for number, (hidden, steps) in enumerate(product(((20,), (10, 10), (40,), (20, 20), (60,), (30, 30)), (0, TRAINED))):
+        if len(hidden) == 2 and sum(hidden) == 60 and not steps:
+            continue  # its programs take minutes
+        classes, norms = 3 + number % 3, [*POLYHEDRAL, *POLYHEDRAL][number % 3 :][:2]
+        model = random_network(classes, hidden, count, number, NARROW, steps)
+        for norm in norms:
+            details = f"{classes} classes, {' + '.join(map(str, hidden))} units, {'trained' if steps else 'random'}"
+            yield _small(Title(f"ReLU networks of {sum(hidden)} units", norm, details), model, POLYHEDRAL[norm])
+
+
+def _small(title: Title, model: Pieces | Network, balls: dict[str, str]) -> Case:
+    objective, samples = model.objective(), [str(row) for row in range(len(model.inputs["a"]))]
+    radii = radii_of(balls, lambda scenario: first_order(objective, model.inputs, scenario), seeded(title))
+    return Case(title, objective, model.inputs, model.bounds, Scenario(radii), samples, model.exact)
+
+
+def texts(scale: float) -> Iterator[Case]:
+    """Characters on their own and in pairs, alone and beside a norm; brute force to two edits."""
+    count = max(2, round(64 * scale))
+    for bigrams, classes, size, norm in product((False, True), (2, 3, 5), (1.0, 1.5), NORMS):
+        model, kind = random_texts(classes, count, classes, bigrams), "bigrams" if bigrams else "a bag of characters"
+        title = Title(f"tokens of {kind}", norm, f"{classes} classes, tokens:{size:g}")
+        yield _of_texts(title, model, Ball("text", "tokens", size))
+
+
+def _of_texts(title: Title, model: Texts, edit: Ball) -> Case:
+    scenario = Scenario((*radii_of({"a": title.norms}, model.exact, seeded(title)), edit))
+    samples = [str(row) for row in range(len(model.labels))]
+    return Case(title, model.objective(), model.inputs, model.bounds, scenario, samples, lambda asked, known: model.exact(asked))
+
+
+FAMILIES: dict[str, Callable[[float], Iterator[Case]]] = {
+    "linear": linear, "limit": limit, "groups": groups, "edits": edits, "pieces": pieces, "relu": relu, "texts": texts,
+}  # fmt: skip

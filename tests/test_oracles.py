@@ -17,7 +17,10 @@ from attacks.norms import NORMS
 from attacks.region import Range, Region
 from attacks.scenario import Ball, Scenario, parse
 from benchmarks.oracles.linear import Linear, random_linear
+from benchmarks.oracles.pieces import Pieces, random_pieces
+from benchmarks.oracles.relu import Network, random_network
 from benchmarks.oracles.rise import Rise, strength
+from benchmarks.oracles.texts import random_texts
 
 VALUES = 6
 
@@ -175,3 +178,56 @@ def test_stuck_channels_beside_a_norm() -> None:
             near = (model.inputs["a"] + (0.05 * t[:, None]).float() * against).clamp(-1, 1)
             failed |= objective({"a": near, "stuck": moved}).fails & (sum(chosen) <= t)
         assert bool((failed == expected)[within].all()) and bool(within.any())
+
+
+GRID = 61  # points along each of three values
+
+
+@pytest.mark.parametrize("scenario", ["a@linf:0.3", "a@linf:0.2 + b@linf:0.3", "a@l1:0.3 + b@linf:0.2", "a@l1:0.4"])
+@pytest.mark.parametrize("kind", ["pieces", "one layer", "two layers", "trained"])
+def test_small_models_against_a_grid(kind: str, scenario: str) -> None:
+    """Three values in [0, 1]: no point of a grid fails below the exact strength, and one fails a step above it."""
+    widths, asked = {"a": 2, "b": 1}, parse(scenario)
+    model: Pieces | Network
+    if kind == "pieces":
+        model = random_pieces(3, 3, 5, 1, widths)
+    else:
+        hidden = {"one layer": (12,), "two layers": (6, 6), "trained": (8, 6)}[kind]
+        model = random_network(3, hidden, 5, 4, widths, steps=100 if kind == "trained" else 0)
+    exact = model.exact(asked, torch.full((5,), float("inf"), dtype=torch.float64))
+    assert bool((exact < 4).any())
+    step = 1 / (GRID - 1)
+    for row, right in enumerate(model.objective().labels):
+        nearest = nearest_on_a_grid(model, {name: x[row] for name, x in model.inputs.items()}, int(right), asked)
+        assert float(exact[row]) * (1 - 1e-4) <= nearest <= float(exact[row]) + 2 * step / 0.2
+
+
+def nearest_on_a_grid(model: Pieces | Network, clean: dict[str, Tensor], right: int, scenario: Scenario) -> float:
+    """The smallest strength that reaches a failing point of a grid; what is not attacked stays."""
+    along = torch.linspace(0, 1, GRID)
+    points = dict(zip("ab", torch.cartesian_prod(along, along, along).split([2, 1], 1), strict=True))
+    moved = {name: points[name] if name in scenario.attacked_names else x.expand_as(points[name]) for name, x in clean.items()}
+    sizes = [
+        ball.size(clean[ball.modality].expand_as(points[ball.modality]), moved[ball.modality]) / ball.radius for ball in scenario.attacked
+    ]
+    failed = torch.stack(sizes).amax(0)[model.logits(moved).argmax(1) != right]
+    return float(failed.min()) if len(failed) else float("inf")
+
+
+def test_one_piece_is_a_linear_model() -> None:
+    model = random_pieces(4, 1, 12, 0, {"a": 6, "b": 4})
+    weights = dict(zip("ab", model.weight[:, 0].split([6, 4], 1), strict=True)) | {"one": model.bias}
+    same = Linear(weights, {**model.inputs, "one": torch.ones(12, 1)}, model.bounds)
+    for scenario in map(parse, ("a@linf:0.1", "a@l1:0.4 + b@linf:0.1", "b@l1:0.3")):
+        known = torch.full((12,), float("inf"), dtype=torch.float64)
+        torch.testing.assert_close(model.exact(scenario, known), same.exact(scenario), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("scenario", ["text@tokens:1", "text@tokens:1.5 + a@l1:0.3", "a@l2:0.2"])
+def test_a_bag_of_characters_is_a_linear_model(scenario: str) -> None:
+    model = random_texts(3, 24, 0, bigrams=False)
+    same = Linear({"a": model.weight, "text": model.single.T.repeat(1, 6)}, model.inputs, {"a": Range(0.0, 1.0)})
+    exact, expected = model.exact(parse(scenario)), same.exact(parse(scenario))
+    known = ~exact.isnan()
+    torch.testing.assert_close(exact[known], expected[known], rtol=1e-6, atol=1e-8)
+    assert bool((expected[~known] > 1.9).all()) and int(known.sum()) > 12

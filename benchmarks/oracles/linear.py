@@ -63,7 +63,7 @@ class Linear:
     def _exact(self, scenario: Scenario, samples: Sequence[str]) -> Tensor:
         logits = {name: x.flatten(1).double() @ self.weights[name].double().T for name, x in self.inputs.items()}
         whole = torch.stack(list(logits.values())).sum(0)
-        wrong = _others(self.labels, whole.shape[1])
+        wrong = others(self.labels, whole.shape[1])
         margin = whole.gather(1, self.labels[:, None]) - whole.gather(1, wrong)  # (B, K - 1)
         edits = [choices(ball, *self._space(ball.modality), self._directions(ball.modality, wrong), samples) for ball in scenario.edits]
         edited = together(margin, edits, scenario.edits)
@@ -71,20 +71,30 @@ class Linear:
         return cheapest(rises, edited)
 
     def _directions(self, name: str, wrong: Tensor) -> Tensor:
-        """What every value adds to each wrong class against the right one, (B, K - 1, values)."""
-        weight = self.weights[name].double()
-        return weight[wrong] - weight[self.labels][:, None]
+        return towards(self.weights[name], self.labels, wrong)
 
     def _space(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
-        """The values and both ends of their range, (B, ...)."""
-        x = self.inputs[name]
-        valid = self.bounds.get(name, UNBOUNDED).over(x)
-        return x.double(), torch.as_tensor(valid.low).double(), torch.as_tensor(valid.high).double()
+        return space(self.inputs[name], self.bounds.get(name, UNBOUNDED))
 
     def _rise(self, ball: Ball, wrong: Tensor) -> Rise:
-        directions = self._directions(ball.modality, wrong)
-        x, low, high = (each.flatten(1)[:, None].expand_as(directions).flatten(0, 1) for each in self._space(ball.modality))
-        return Rise.of(ball.norm_name, directions.flatten(0, 1), low - x, high - x)
+        return rise_of(ball, self._directions(ball.modality, wrong), *self._space(ball.modality))
+
+
+def towards(weight: Tensor, labels: Tensor, wrong: Tensor) -> Tensor:
+    """What every value adds to each wrong class (B, K - 1) against the right one, float64 (B, K - 1, values)."""
+    return weight.double()[wrong] - weight.double()[labels][:, None]
+
+
+def space(x: Tensor, valid: Range) -> tuple[Tensor, Tensor, Tensor]:
+    """The values and both ends of their range, float64 (B, ...)."""
+    ends = valid.over(x)
+    return x.double(), torch.as_tensor(ends.low).double(), torch.as_tensor(ends.high).double()
+
+
+def rise_of(ball: Ball, directions: Tensor, x: Tensor, low: Tensor, high: Tensor) -> Rise:
+    """The rise along directions (B, J, values), from `x` (B, ...) in its range; B · J functions."""
+    x, low, high = (each.flatten(1)[:, None].expand_as(directions).flatten(0, 1) for each in (x, low, high))
+    return Rise.of(ball.norm_name, directions.flatten(0, 1), low - x, high - x)
 
 
 def cheapest(rises: Sequence[tuple[Rise, float]], edited: Choices) -> Tensor:
@@ -98,7 +108,7 @@ def cheapest(rises: Sequence[tuple[Rise, float]], edited: Choices) -> Tensor:
     return torch.maximum(beside.view_as(edited.needed), edited.strengths).flatten(1).amin(1)
 
 
-def _others(labels: Tensor, classes: int) -> Tensor:
+def others(labels: Tensor, classes: int) -> Tensor:
     """The classes that are wrong, (B, K - 1)."""
     every = torch.arange(classes).expand(len(labels), -1)
     return every[every != labels[:, None]].view(len(labels), -1)
