@@ -206,10 +206,9 @@ def nearest_on_a_grid(model: Pieces | Network, clean: dict[str, Tensor], right: 
     """The smallest strength that reaches a failing point of a grid; what is not attacked stays."""
     along = torch.linspace(0, 1, GRID)
     points = dict(zip("ab", torch.cartesian_prod(along, along, along).split([2, 1], 1), strict=True))
-    moved = {name: points[name] if name in scenario.attacked_names else x.expand_as(points[name]) for name, x in clean.items()}
-    sizes = [
-        ball.size(clean[ball.modality].expand_as(points[ball.modality]), moved[ball.modality]) / ball.radius for ball in scenario.attacked
-    ]
+    still = {name: x.expand_as(points[name]) for name, x in clean.items()}
+    moved = {name: points[name] if name in scenario.attacked_names else x for name, x in still.items()}
+    sizes = [ball.size(still[ball.modality], moved[ball.modality]) / ball.radius for ball in scenario.attacked]
     failed = torch.stack(sizes).amax(0)[model.logits(moved).argmax(1) != right]
     return float(failed.min()) if len(failed) else float("inf")
 
