@@ -14,18 +14,22 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from attacks.aims import Nearby
+from attacks.aims import FEW, Nearby
 from attacks.alternate import alternate
 from attacks.apgd import apgd
 from attacks.fmn import fmn
 from attacks.mixed import mixed
 from attacks.objective import Loss, Named, Toward
+from attacks.polish import polish, solve
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
 from attacks.sidebyside import side_by_side
+from attacks.steps import all_ranked
 from attacks.universal import universal
 
+LOOKED_AT = 6  # of the nearest classes
+ABOUT = 0.87  # of a distance that is known to first order: what it may be off by where ranges bind
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
 CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
 NEAREST, SECOND, THIRD = -1, -2, -3  # what to raise; see `Move.aim`
@@ -78,6 +82,7 @@ class Bracket:
     rounds: int
     edits: tuple[int, int]
     opening: float = 0.9
+    polishes: int = 4
 
     def __call__(self, hunt: Hunt) -> None:
         if not bool((hunt.best.strength > 0).any()):
@@ -91,21 +96,41 @@ class Bracket:
         for turn, walk in enumerate(self.walks):
             left_out = warm if turn >= self.warm[0] else torch.zeros_like(warm)
             self._walk(hunt, nearby, walk, left_out)
+        self._look_at_others(hunt, nearby)
         for turn, move in enumerate(self.moves):
             too_small = torch.zeros_like(hunt.best.strength)
             if turn >= self.warm[1]:
                 too_small = too_small.masked_fill(warm, float("inf"))
             for number in range(self.rounds):
                 too_small = self._below(hunt, move, nearby, too_small, turn, number)
+        polish(hunt, self.polishes)
 
     def _with_edits(self, hunt: Hunt) -> None:
         edits = hunt.region.scenario.edits
         if any(ball.edit.shared for ball in edits):
             universal(hunt, steps=self.edits[0])
-        elif all(ball.norm_name == "tokens" for ball in edits):
+            return
+        ranked = all_ranked(hunt.region)
+        if ranked:
+            self._look_at_classes(hunt)
+        if all(ball.norm_name == "tokens" for ball in edits):
             self._with_tokens(hunt)
         else:
             mixed(hunt, steps=self.edits[0], rounds=self.edits[1])
+        if ranked:
+            polish(hunt, self.polishes)
+
+    def _look_at_classes(self, hunt: Hunt) -> None:
+        """To first order, from the clean inputs: the classes of largest margin; of another objective, its margin."""
+        rows = (hunt.best.strength > 0).nonzero().squeeze(1)
+        region = hunt.region.take(rows)
+        with torch.no_grad():
+            margins = hunt.fast.take(rows)(region.inputs).margins
+        if margins is None:
+            solve(hunt, rows, Named("margin"), region.clean)
+            return
+        for classes in margins.topk(min(FEW, margins.shape[1] - 1), dim=1).indices.unbind(1):
+            solve(hunt, rows, Toward(classes), region.clean)
 
     def _with_tokens(self, hunt: Hunt) -> None:
         """Tokens in turn with the norm balls, which alone come first where no smaller scenario has had them."""
@@ -121,8 +146,8 @@ class Bracket:
     def _nearby(self, hunt: Hunt) -> Nearby | None:
         """The nearest classes of all samples, if the objective is a classifier."""
         rows = (hunt.best.strength > 0).nonzero().squeeze(1)
-        wanted = -min([*self.walks, *(move.aim for move in self.moves), 0])
-        nearby, spent = hunt.aims.nearest(hunt.fast, hunt.region, rows, wanted)
+        wanted = max(LOOKED_AT, -min(*self.walks, *(move.aim for move in self.moves)))
+        nearby, spent = hunt.aims.nearest(hunt.region.scenario, rows, wanted)
         hunt.spend(rows, spent)
         if nearby is None:
             return None
@@ -143,6 +168,17 @@ class Bracket:
         if aim >= 0 or nearby is None:
             return Named(hunt.losses[abs(aim) % len(hunt.losses)])
         return Toward(nearby.classes[rows, -aim - 1])
+
+    def _look_at_others(self, hunt: Hunt, nearby: Nearby | None) -> None:
+        """To first order, from the clean inputs: classes about as near as the nearest, at which no pass has aimed or none has arrived."""
+        if nearby is None:
+            return
+        for place, distance in enumerate(nearby.distance.unbind(1)):
+            best = hunt.best.strength
+            worth = (best > 0) & (distance * ABOUT < torch.minimum(best, nearby.distance[:, 0]).clamp(max=hunt.limit))
+            rows = (worth & (best.isinf() | (place >= len(self.walks)))).nonzero().squeeze(1)
+            if len(rows):
+                solve(hunt, rows, Toward(nearby.classes[rows, place]), hunt.region.take(rows).clean)
 
     def _walk(self, hunt: Hunt, nearby: Nearby | None, aim: int, left_out: Tensor) -> None:
         """One minimum-norm pass: at the nearest class from the best witness, at others from the clean input."""

@@ -30,6 +30,12 @@ def unit_changes(scenario: Scenario, inputs: Inputs, samples: Sequence[str], see
     return changes
 
 
+def signs(like: Tensor, samples: Sequence[str], seed: int, *key: object) -> Tensor:
+    """1 or -1 at random for each value of `like` (B, ...)."""
+    drawn = [torch.randint(0, 2, like.shape[1:], generator=keyed_generator(seed, sample, "signs", *key)) for sample in samples]
+    return (2 * torch.stack(drawn) - 1).to(like)
+
+
 def chances(ball: Ball, like: Tensor, samples: Sequence[str], seed: int, restart: object) -> Tensor:
     """Uniform numbers in [0, 1) for each value of the edited modality `like` (B, ...)."""
     keys = [(seed, sample, "edit", ball.modality, ball.norm_name, restart) for sample in samples]

@@ -61,7 +61,10 @@ def fmn(
         nearer = verdict.fails & (size < nearest)
         best, nearest = select(nearer, at, best), torch.where(nearer, size, nearest)
         broken = broken | value.isnan()
-        reached = size + (-value).clamp_min(0) / region.slope(gradient).clamp_min(torch.finfo(torch.float32).tiny)
+        if step:
+            reached = size + (-value).clamp_min(0) / region.slope(at, gradient).clamp_min(torch.finfo(torch.float32).tiny)
+        else:
+            reached = region.reach(region.needed(at, value, gradient), gradient).float()
         outside = torch.where(nearest.isinf(), reached, allowed) * (1 + shrink)  # a little beyond, as on the boundary rounding decides
         allowed = torch.where(verdict.fails, torch.minimum(allowed, nearest) * (1 - shrink), outside).clamp(max=limit)
         at = region.step(at, gradient, (allowed * length).double(), allowed.double())

@@ -5,6 +5,7 @@ All functions are per sample and batch-safe: `delta` has shape (B, ...), sizes a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,7 +13,11 @@ from torch import Tensor
 
 NEWTON_STEPS = 12  # of the projections on a ball inside a box; each ends where no further value meets its bound
 L1_BISECTIONS = 40  # halvings of the threshold's bracket: past float32 resolution
+ENDLESS = 1e30  # in the place of an infinite room, where rooms are added up
 L1_REACH = 4.0  # Euclidean length of a step across the L1 ball: the longer, the sparser what is left of it
+
+Support = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Radius (B,) -> the most that changes of at most that size add to ⟨weights, ·⟩, and how fast it grows with the radius; float64 (B,)."""
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:
@@ -41,6 +46,12 @@ class Norm(Protocol):
     def project(self, delta: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """The nearest change (Euclidean) with ‖·‖ ≤ radius and low ≤ · ≤ high; needs low ≤ 0 ≤ high."""
 
+    def support(self, weights: Tensor, low: Tensor, high: Tensor) -> Support:
+        """What the changes in range, low ≤ · ≤ high, add to ⟨weights, ·⟩: concave in the radius."""
+
+    def extreme(self, weights: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """The change with ‖·‖ ≤ radius and low ≤ · ≤ high that adds most to ⟨weights, ·⟩; zero where the weights are."""
+
     def random(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         """One uniform draw from the unit ball, of the shape of one sample, on the CPU."""
 
@@ -65,6 +76,19 @@ class Linf:
     def project(self, delta: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
         bound = per_sample(radius, delta)
         return delta.clamp(torch.maximum(low, -bound), torch.minimum(high, bound))
+
+    def support(self, weights: Tensor, low: Tensor, high: Tensor) -> Support:
+        steepness, room = weights.abs().flatten(1), _room(weights, low, high)
+
+        def most(radius: Tensor) -> tuple[Tensor, Tensor]:
+            bound = radius.to(room.dtype)[:, None]
+            free = room > bound
+            return _total(steepness * torch.minimum(room, bound)), _total(torch.where(free, steepness, 0.0))
+
+        return most
+
+    def extreme(self, weights: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        return self.project(weights.sign() * per_sample(radius, weights), radius, low, high)
 
     def random(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         return torch.rand(shape, generator=generator) * 2 - 1
@@ -93,16 +117,28 @@ class L2:
         In s = f², the squared size is concave and piecewise linear: Newton's method from the left needs
         no safeguard, every iterate is feasible, and it is exact after as many steps as it meets pieces.
         """
-        squares = delta.square().flatten(1)
-        bounds = torch.where(delta > 0, high, low).square().flatten(1)
-        budget = radius.square().unsqueeze(1)
-        share = torch.zeros_like(budget)
-        for _ in range(NEWTON_STEPS):
-            clipped = squares * share >= bounds
-            free = torch.where(clipped, 0.0, squares).sum(1, keepdim=True)
-            taken = torch.where(clipped & (squares > 0), bounds, 0.0).sum(1, keepdim=True)
-            share = torch.where(free > 0, ((budget - taken) / free).clamp(0, 1), share)
-        return (delta * per_sample(share.squeeze(1).sqrt(), delta)).clamp(low, high)
+        factor = _factor(delta, _room(delta, low, high), radius, most=1.0)
+        return (delta * per_sample(factor, delta)).clamp(low, high)
+
+    def support(self, weights: Tensor, low: Tensor, high: Tensor) -> Support:
+        """The best change is clamp(f · weights, low, high): its size grows by 1 where ⟨weights, ·⟩ grows by radius / f."""
+        room, direction, size = _room(weights, low, high), _normalised(weights), self.size(weights).double()
+        steepness = direction.abs().flatten(1)
+        at_once = torch.where(room > 0, steepness, 0.0).square().sum(1).sqrt().double()
+
+        def most(radius: Tensor) -> tuple[Tensor, Tensor]:
+            factor = _factor(direction, room, radius.to(room.dtype))
+            change = torch.minimum(steepness * factor[:, None], room)
+            free = ((change < room) & (steepness > 0)).any(1)
+            rate = torch.where(factor > 0, radius / factor.double(), at_once)
+            return size * _total(steepness * change), size * torch.where(free, rate, 0.0)
+
+        return most
+
+    def extreme(self, weights: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        direction = _normalised(weights)
+        factor = _factor(direction, _room(weights, low, high), radius)
+        return (direction * per_sample(factor, weights)).clamp(low, high)
 
     def random(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         direction = torch.randn(shape, generator=generator)
@@ -145,11 +181,57 @@ class L1:
         threshold = torch.where(untouched, 0.0, fits)
         return (torch.minimum((sizes - threshold).clamp_min(0), bounds) * delta.flatten(1).sign()).view_as(delta)
 
+    def support(self, weights: Tensor, low: Tensor, high: Tensor) -> Support:
+        """A fractional knapsack: the steepest values first, each to its bound."""
+        steepness, room, before, _ = _in_order(weights, low, high)
+
+        def most(radius: Tensor) -> tuple[Tensor, Tensor]:
+            left = radius[:, None] - before
+            spent = torch.minimum(left.clamp_min(0), room)
+            return (steepness * spent).sum(1), torch.where((left >= 0) & (left < room), steepness, 0.0).amax(1)
+
+        return most
+
+    def extreme(self, weights: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        _, room, before, order = _in_order(weights, low, high)
+        spent = torch.minimum((radius.double()[:, None] - before).clamp_min(0), room).to(weights.dtype)
+        return (torch.zeros_like(spent).scatter(1, order, spent) * weights.flatten(1).sign()).view_as(weights)
+
     def random(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         """Exponential magnitudes, one more than there are values, are uniform on the simplex once divided by their sum."""
         sizes = -torch.rand(torch.Size((shape.numel() + 1,)), generator=generator).clamp_min(1e-12).log()
         signs = torch.randint(0, 2, (shape.numel(),), generator=generator) * 2 - 1
         return (sizes[:-1] / sizes.sum() * signs).reshape(shape)
+
+
+def _total(values: Tensor) -> Tensor:
+    return values.sum(1, dtype=torch.float64)
+
+
+def _room(direction: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """How far each value may go along the direction, (B, values); 0 where it does not go."""
+    return torch.where(direction > 0, high, torch.where(direction < 0, -low, 0.0)).flatten(1)
+
+
+def _factor(delta: Tensor, room: Tensor, radius: Tensor, most: float = float("inf")) -> Tensor:
+    """The largest f ≤ `most` with ‖clamp(f · delta)‖₂ ≤ radius, by Newton's method in f²: see `L2.project`."""
+    squares, bounds = delta.square().flatten(1), room.square()
+    budget = radius.square().unsqueeze(1)
+    share = torch.zeros_like(budget)
+    for _ in range(NEWTON_STEPS):
+        clipped = squares * share >= bounds
+        free = torch.where(clipped, 0.0, squares).sum(1, keepdim=True)
+        taken = torch.where(clipped & (squares > 0), bounds, 0.0).sum(1, keepdim=True)
+        share = torch.where(free > 0, ((budget - taken) / free).clamp(0, most), share)
+    return share.squeeze(1).sqrt()
+
+
+def _in_order(weights: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The values by steepness: |weights|, room, the room of all before, in float64; and their places."""
+    steepness, order = weights.flatten(1).abs().sort(dim=1, descending=True)
+    room = _room(weights, low, high).gather(1, order).double().clamp(max=ENDLESS)
+    before = torch.cat([torch.zeros_like(room[:, :1]), room.cumsum(1)[:, :-1]], dim=1)
+    return steepness.double(), room, before, order
 
 
 def _normalised(gradient: Tensor) -> Tensor:

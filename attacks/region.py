@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,7 +12,10 @@ from torch import Tensor
 from attacks.edits import Place
 from attacks.errors import BadInput, unknown
 from attacks.norms import per_sample
-from attacks.scenario import Scenario, parse
+from attacks.scenario import Ball, Scenario, parse
+
+REACH_STEPS = 10  # of Newton's method; each but the last meets a value's bound
+FURTHEST = 1e12  # a strength that stands for all that is larger
 
 Inputs = dict[str, Tensor]
 """The inputs of a model: one tensor (B, ...) for each modality."""
@@ -146,9 +149,70 @@ class Region:
         sizes = [ball.size(self.inputs[ball.modality], candidate[ball.modality], dtype) / ball.radius for ball in self.scenario.attacked]
         return torch.stack(sizes).amax(0)
 
-    def slope(self, gradient: Mapping[str, Tensor]) -> Tensor:
-        """How fast a loss can rise with the strength, to first order: Σ_m r_m ‖∇_m‖_dual, (B,)."""
-        return torch.stack([ball.radius * ball.norm.dual(gradient[ball.modality]) for ball in self.scenario.attacked]).sum(0)
+    def slope(self, at: Mapping[str, Tensor], gradient: Mapping[str, Tensor]) -> Tensor:
+        """How fast a loss can rise at `at` with the strength, to first order, (B,): Σ_m r_m ‖∇_m‖_dual, over values with room."""
+        rates = []
+        for ball in self.scenario.attacked:
+            name, valid = ball.modality, self.ranges[ball.modality]
+            room = torch.where(gradient[name] > 0, at[name] < valid.high, at[name] > valid.low)
+            rates.append(ball.radius * ball.norm.dual(torch.where(room, gradient[name], 0.0)))
+        return torch.stack(rates).sum(0)
+
+    def needed(self, at: Mapping[str, Tensor], value: Tensor, gradient: Mapping[str, Tensor]) -> Tensor:
+        """What a linear loss that has this value (B,) and gradient at `at` lacks to zero at the clean inputs, float64 (B,)."""
+        lacking = -value.double()
+        for name, x in self.clean.items():
+            lacking = lacking - (gradient[name] * (x - at[name])).flatten(1).sum(1, dtype=torch.float64)
+        return lacking
+
+    def gained_by(self, gradient: Mapping[str, Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """What changes inside the balls at a strength (B,) add to a linear loss at most, Σ_m h_m(t · r_m), and how fast that grows."""
+        supports = [
+            (ball.radius, ball.norm.support(gradient[ball.modality], *self._slack[ball.modality])) for ball in self.scenario.attacked
+        ]
+
+        def gained(strength: Tensor) -> tuple[Tensor, Tensor]:
+            total, rate = torch.zeros_like(strength), torch.zeros_like(strength)
+            for radius, support in supports:
+                most, faster = support(strength * radius)
+                total, rate = total + most, rate + radius * faster
+            return total, rate
+
+        return gained
+
+    def reach(self, needed: Tensor, gradient: Mapping[str, Tensor]) -> Tensor:
+        """The smallest strength at which changes inside the balls add what is needed, float64 (B,), to a linear loss.
+
+        What they add is concave in the strength, so that Newton's method from the left never passes the root.
+
+        Returns:
+            float64 (B,): 0 where nothing is needed, inf where nothing in range adds enough.
+        """
+        gained = self.gained_by(gradient)
+        strength = torch.zeros_like(needed)
+        for _ in range(REACH_STEPS):
+            total, rate = gained(strength.clamp(max=FURTHEST))
+            lacking = (needed - total).clamp_min(0)
+            strength = strength + torch.where(lacking > 0, lacking / rate, 0.0)  # a rate of zero: nothing in range adds more
+        return strength
+
+    def gains(self, ball: Ball, gradient: Tensor, strengths: Sequence[float]) -> Tensor:
+        """What changes inside one ball add to a linear loss at these strengths, and how fast that grows, float64 (B, 2, strengths)."""
+        support = ball.norm.support(gradient, *self._slack[ball.modality])
+        found = []
+        for strength in strengths:
+            most, rate = support(torch.full((len(gradient),), strength * ball.radius, dtype=torch.float64, device=gradient.device))
+            found.append(torch.stack([most, ball.radius * rate], 1))
+        return torch.stack(found, 2)
+
+    def extreme(self, gradient: Mapping[str, Tensor], strength: Tensor) -> Inputs:
+        """The allowed inputs at strength (B,) at which a linear loss of this gradient is highest."""
+        moved = {}
+        for ball in self.scenario.attacked:
+            x = self.inputs[ball.modality]
+            change = ball.norm.extreme(gradient[ball.modality], (strength * ball.radius).to(x.dtype), *self._slack[ball.modality])
+            moved[ball.modality] = self.ranges[ball.modality].clamp(x + change)
+        return moved
 
     @cached_property
     def _slack(self) -> dict[str, tuple[Tensor, Tensor]]:

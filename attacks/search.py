@@ -7,7 +7,7 @@ upper bound found by attack, with the witness that proves it; it is not a certif
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,7 +18,7 @@ from attacks.draws import unit_changes
 from attacks.errors import BadInput
 from attacks.expectation import judged
 from attacks.objective import Objective
-from attacks.region import Bounds, Inputs, Region, take
+from attacks.region import UNBOUNDED, Bounds, Inputs, Region, take
 from attacks.scenario import Scenario, closure, parse
 from attacks.verify import verify
 
@@ -52,7 +52,7 @@ class Hunt:
         objective: the whole model, asked whenever a witness is verified.
         fast: an equal objective that reuses what it knows of the untouched modalities.
         losses: the names of the losses an attack may ascend, in the objective's order.
-        aims: the nearest classes, shared by the scenarios of one batch.
+        shared: the nearest classes, as the scenarios of one batch share them; `aims` has them.
         singles: what was found with each attacked modality alone, where there are several.
     """
 
@@ -61,15 +61,18 @@ class Hunt:
     samples: Sequence[str]
     seed: int
     limit: float
-    aims: Aims = field(default_factory=Aims)
+    shared: InitVar[Aims | None] = None
     singles: Sequence[Found] = ()
+    aims: Aims = field(init=False)
     fast: Objective = field(init=False)
     losses: tuple[str, ...] = field(init=False)
     best: Found = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, shared: Aims | None) -> None:
         inputs = self.region.inputs
         self.fast = self.objective.holding(inputs, self.region.scenario.attacked_names)
+        balls = self.region.scenario.continuous.attacked
+        self.aims = shared or Aims(self.fast, self.region, balls, self.samples, self.seed)
         with torch.no_grad():
             verdict = self.objective(inputs)
         self.losses = tuple(verdict.losses)
@@ -150,15 +153,18 @@ def search_all(
         raise BadInput(f"limit {limit}: the largest strength searched must be positive")
     done: dict[Scenario, Found] = {}
     failed: dict[Scenario, BaseException] = {}
-    aims = Aims()
-    for scenario in closure(scenarios):
+    everything = closure(scenarios)
+    aims: Aims | None = None
+    for scenario in everything:
         below = scenario.below()
         try:
             if broken := [failed[smaller] for smaller in below if smaller in failed]:
                 raise broken[0]
             singles = [done[smaller] for smaller in below if len(smaller.attacked) == 1]
             region = Region.of(inputs, bounds, scenario)
-            hunt = Hunt(judged(objective, region, names, seed), region, names, seed, limit, aims, singles)
+            if scenario.attacked and not scenario.edits:
+                aims = aims or _shared_aims(objective, region, bounds, everything, names, seed)
+            hunt = Hunt(judged(objective, region, names, seed), region, names, seed, limit, None if scenario.edits else aims, singles)
             _hand_up(hunt, {smaller: done[smaller] for smaller in below})
             if scenario.attacked:
                 algorithm(hunt)
@@ -171,6 +177,16 @@ def search_all(
             continue
         done[scenario] = hunt.best
         yield scenario, hunt.best
+
+
+def _shared_aims(
+    objective: Objective, region: Region, bounds: Bounds, scenarios: Iterable[Scenario], samples: Sequence[str], seed: int
+) -> Aims:
+    """The nearest classes in all scenarios without edits."""
+    balls = list(dict.fromkeys(ball for scenario in scenarios if not scenario.edits for ball in scenario.attacked))
+    names = tuple(dict.fromkeys(ball.modality for ball in balls))
+    ranges = {name: bounds.get(name, UNBOUNDED).over(region.inputs[name]) for name in names}
+    return Aims(objective.holding(region.inputs, names), replace(region, ranges=ranges), balls, samples, seed)
 
 
 def _hand_up(hunt: Hunt, smaller: Mapping[Scenario, Found]) -> None:

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from attacks.edits.edit import Place, Turn
+from attacks.edits.edit import Place, Turn, whole
 
 FIRST_SHARE = 0.25  # of the budget, in the first step; all of it from the middle on
 
@@ -46,10 +47,18 @@ class Chosen(ABC):
         fresh = (turn.fresh.amin(axes) if axes else turn.fresh).flatten(1)
         gain = torch.where(gain > 0, gain * fresh, gain)
         share = min(1.0, FIRST_SHARE + (1 - FIRST_SHARE) * 2 * turn.step / turn.steps)
-        allowed = torch.minimum(budget.floor(), (budget * share).ceil())
-        rank = gain.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        chosen = (rank < allowed[:, None]) & (gain > 0)
-        return torch.where(chosen.view_as(shaped), replaced, place.x)
+        allowed = torch.minimum(whole(budget), (budget * share).ceil())
+        return torch.where(_best(gain, allowed).view_as(shaped), replaced, place.x)
+
+    def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
+        gain = self._grouped(place.x, self.replaced(place, gradient)[1]).flatten(1).clamp_min(0)
+        found = gain.topk(min(most, gain.shape[1]), dim=1).values.cumsum(1)
+        return F.pad(F.pad(found, (1, 0)), (0, most - found.shape[1]), mode="replicate")
+
+    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+        replaced, gains = self.replaced(place, gradient)
+        shaped = self._grouped(place.x, gains)
+        return torch.where(_best(shaped.flatten(1), whole(budget)).view_as(shaped), replaced, place.x)
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
         return moved
@@ -58,3 +67,9 @@ class Chosen(ABC):
         """Sums over each group; the summed axes are kept with length 1."""
         axes = self.axes(x)
         return values.sum(axes, keepdim=True) if axes else values
+
+
+def _best(gain: Tensor, allowed: Tensor) -> Tensor:
+    """The groups (B, G) of highest gain, so many of them (B,) and none that has no gain, bool."""
+    rank = gain.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return (rank < allowed[:, None]) & (gain > 0)

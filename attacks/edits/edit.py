@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class Place:
@@ -56,6 +58,11 @@ class Turn:
     steps: int
 
 
+def whole(budget: Tensor) -> Tensor:
+    """The largest whole size within a budget: of k / r · r, which may round below k, it is k."""
+    return (budget * (1 + ROUNDING)).floor()
+
+
 @runtime_checkable
 class Edit(Protocol):
     """A way of changing an input. It has a size, as a norm has, but no directions."""
@@ -87,3 +94,14 @@ class Edit(Protocol):
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
         """What reaches the model in one draw of the world (B, draws): differentiable in `moved`, and `x` where nothing moved."""
+
+
+@runtime_checkable
+class Ranked(Edit, Protocol):
+    """An edit whose sizes are whole numbers, and of which a gradient says which edit of a size is best."""
+
+    def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
+        """What edits of the sizes 0, 1, ... `most` add to a linear loss of this gradient at most, (B, most + 1)."""
+
+    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+        """The edit within the budget (B,) that adds most to it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attacks.edits.edit import Place, Turn
+from attacks.edits.edit import Place, Turn, whole
 
 EXPLORED = 0.7  # share of the steps that try a new shift; the rest keep the best one
 
@@ -13,8 +13,8 @@ EXPLORED = 0.7  # share of the steps that try a new shift; the rest keep the bes
 class TimeShift:
     """A waveform (T,) or a sequence (T, F) moved by whole steps along time, measured in steps; the gap holds zero.
 
-    There is one number to find and no gradient that reaches far: shifts are tried, evenly spread, and the
-    best is kept while the other modalities are attacked.
+    There is one number to find. Where the model is linear, a gradient ranks all shifts (a correlation); it does not reach far
+    where it is not: shifts are tried, evenly spread, and the best is kept while the other modalities are attacked.
     """
 
     name = "shift"
@@ -52,8 +52,30 @@ class TimeShift:
 
     def _steps(self, place: Place, budget: Tensor, share: Tensor) -> Tensor:
         """From -budget at a share of 0 to +budget at 1."""
-        most = budget.floor().clamp(max=place.x.shape[1] - 1)
+        most = whole(budget).clamp(max=place.x.shape[1] - 1)
         return ((2 * most + 1) * share - most - 0.5).round().clamp(-most, most).long()
+
+    def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
+        return self._gained(place, gradient, most)[0]
+
+    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+        most = min(int(whole(budget).max()), place.x.shape[1] - 1)
+        steps = self._gained(place, gradient, most)[1]
+        return _shifted(place.x, steps.gather(1, whole(budget).clamp(max=most).long()[:, None]).squeeze(1))
+
+    def _gained(self, place: Place, gradient: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """What the best shift of at most 0, 1, ... `most` steps gains, and which it is, (B, most + 1)."""
+        x, weights = (each.flatten(2) if each.ndim > 2 else each[:, :, None] for each in (place.x, gradient))
+        length = x.shape[1]
+        spectrum = torch.fft.rfft(weights, 2 * length, dim=1) * torch.fft.rfft(x, 2 * length, dim=1).conj()
+        total = torch.fft.irfft(spectrum, 2 * length, dim=1).sum(2)  # at s (or 2T + s below zero): the sum of weights[i] x[i - s]
+        size = torch.arange(min(most, length - 1) + 1, device=x.device)
+        later, earlier = total[:, size], total[:, -size]
+        best = torch.maximum(later, earlier)
+        gained, place_of = (best - total[:, :1]).cummax(1)
+        signed = torch.where(later >= earlier, size, -size).gather(1, place_of)
+        lacking = most + 1 - gained.shape[1]
+        return torch.cat([gained, gained[:, -1:].repeat(1, lacking)], 1), torch.cat([signed, signed[:, -1:].repeat(1, lacking)], 1)
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
         return moved

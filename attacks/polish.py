@@ -1,0 +1,93 @@
+"""The last steps down to the boundary: the linear model of a loss at the best witness, solved exactly.
+
+DeepFool's step (Moosavi-Dezfooli et al., CVPR 2016) with the ball and the range kept, as in FAB (Croce & Hein, ICML 2020):
+where the loss is linear between the witness and the solution, the solution is the nearest failure of that class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from attacks.expectation import draws_of
+from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
+from attacks.pullback import pulled_back
+from attacks.region import Inputs, Region, select, take
+from attacks.search import Hunt
+from attacks.steps import at_the_step, candidates, held
+
+BEYOND = 1e-5  # how far past the solution a candidate lies, as rounding decides there
+WORTH = 1e-3  # a step that gains less, as a share of the strength, is the last
+FINDER = "polish"
+
+
+def polish(hunt: Hunt, rounds: int) -> None:
+    """Step from the best witness of every sample, until that gains nothing."""
+    rows = ((hunt.best.strength > 0) & hunt.best.strength.isfinite()).nonzero().squeeze(1)
+    for _ in range(rounds):
+        if not len(rows):
+            return
+        before = hunt.best.strength[rows]
+        solve(hunt, rows, Named("margin"), {name: hunt.best.witness[name][rows] for name in hunt.region.ranges})
+        rows = rows[hunt.best.strength[rows] < before * (1 - WORTH)]
+
+
+def solve(hunt: Hunt, rows: Tensor, loss: Loss, at: Inputs) -> None:
+    """Offer where the linear model of a loss at the attacked modalities `at` says that the boundary is nearest."""
+    region = hunt.region.take(rows)
+    objective = _exact(hunt).take(rows)
+    _, value, gradient = judged_gradient(objective, region, at, loss)
+    refuse_nan(value.isnan())
+    hunt.spend(rows, draws_of(objective))
+    for strength, candidate in _solutions(region, at, value, gradient, hunt.limit):
+        near = (strength < hunt.best.strength[rows]).nonzero().squeeze(1)
+        if len(near):
+            _try(hunt, objective.take(near), region.take(near), rows[near], take(candidate, near), take(gradient, near))
+
+
+def _exact(hunt: Hunt) -> Objective:
+    """What decides, where the quick objective sees a few draws of the world only."""
+    return hunt.objective if draws_of(hunt.objective) > 1 else hunt.fast
+
+
+def _solutions(region: Region, at: Inputs, value: Tensor, gradient: Inputs, limit: float) -> Iterator[tuple[Tensor, Inputs]]:
+    if region.scenario.edits:
+        yield held(region, at, value, gradient, BEYOND)
+        yield from candidates(region, at, value, gradient, limit, BEYOND)
+        return
+    strength = region.reach(region.needed(at, value, gradient), gradient)
+    yield strength, region.extreme(gradient, strength.clamp(max=limit) * (1 + BEYOND))
+
+
+def _try(hunt: Hunt, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs) -> None:
+    """Offer the candidates that fail; the others moved on towards a point that does."""
+    with torch.no_grad():
+        met = objective(region.complete(candidate)).fails
+    _offer(hunt, region, rows, candidate, met)
+    left = (~met & hunt.best.strength[rows].isfinite()).nonzero().squeeze(1)
+    if not len(left):
+        return
+    objective, region, rows, candidate = objective.take(left), region.take(left), rows[left], take(candidate, left)
+    failing, fails = _beyond(hunt, objective, region, rows, candidate, take(gradient, left))
+    nearer = pulled_back(objective, region, failing, candidate)
+    _offer(hunt, region, rows, select(fails, nearer, candidate), fails)
+
+
+def _beyond(hunt: Hunt, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs) -> tuple[Inputs, Tensor]:
+    """The witness; beside edits, the same edits with the balls used up to the best known strength; and whether it fails."""
+    if not region.scenario.edits:
+        return {name: hunt.best.witness[name][rows] for name in region.ranges}, torch.ones_like(rows, dtype=torch.bool)
+    failing = candidate | region.plain.extreme(gradient, hunt.best.strength[rows])
+    with torch.no_grad():
+        return failing, objective(region.complete(failing)).fails
+
+
+def _offer(hunt: Hunt, region: Region, rows: Tensor, candidate: Inputs, fails: Tensor) -> None:
+    met = fails.nonzero().squeeze(1)
+    if not len(met):
+        return
+    hunt.offer(rows[met], take(candidate, met), FINDER)
+    if region.scenario.edits and region.scenario.continuous.attacked:
+        hunt.offer(rows[met], at_the_step(region.take(met), take(candidate, met)), FINDER)
