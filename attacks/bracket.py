@@ -20,7 +20,7 @@ from attacks.apgd import apgd
 from attacks.fmn import fmn
 from attacks.mixed import mixed
 from attacks.objective import Loss, Named, Toward
-from attacks.polish import polish, solve
+from attacks.polish import descend, polish, solve
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
@@ -29,6 +29,7 @@ from attacks.steps import all_ranked
 from attacks.universal import universal
 
 LOOKED_AT = 6  # of the nearest classes
+FAR = 2.0  # as far as the nearest class: at such a class DeepFool does not aim
 ABOUT = 0.87  # of a distance that is known to first order: what it may be off by where ranges bind
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
 CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
@@ -63,6 +64,7 @@ class Bracket:
 
     Attributes:
         summary: shown by `list`.
+        descents: how many of the nearest classes DeepFool aims at, and by how many steps, where no smaller scenario has a witness.
         walks: the losses of the minimum-norm passes, as in `Move.aim`.
         steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
         moves: ways of attacking below the bracket, in turn.
@@ -71,9 +73,11 @@ class Bracket:
         rounds: strengths that each move tries.
         edits: steps of one attack, and strengths that are tried, where edits other than tokens take part.
         opening: the first of the rounds, as a share of the best known strength.
+        polishes: steps from the best witness, at the end.
     """
 
     summary: str
+    descents: tuple[int, int]
     walks: tuple[int, ...]
     steps_from: tuple[int, int]
     moves: tuple[Move, ...]
@@ -81,8 +85,8 @@ class Bracket:
     steps: int
     rounds: int
     edits: tuple[int, int]
-    opening: float = 0.9
-    polishes: int = 4
+    opening: float
+    polishes: int
 
     def __call__(self, hunt: Hunt) -> None:
         if not bool((hunt.best.strength > 0).any()):
@@ -93,6 +97,7 @@ class Bracket:
         side_by_side(hunt)
         nearby = self._nearby(hunt)
         warm = hunt.best.strength.isfinite()
+        self._descend(hunt, nearby, warm)
         for turn, walk in enumerate(self.walks):
             left_out = warm if turn >= self.warm[0] else torch.zeros_like(warm)
             self._walk(hunt, nearby, walk, left_out)
@@ -169,6 +174,17 @@ class Bracket:
             return Named(hunt.losses[abs(aim) % len(hunt.losses)])
         return Toward(nearby.classes[rows, -aim - 1])
 
+    def _descend(self, hunt: Hunt, nearby: Nearby | None, warm: Tensor) -> None:
+        """DeepFool at the nearest classes, those left out that are much farther than the nearest."""
+        classes, steps = self.descents
+        for place in range(0 if nearby is None else min(classes, nearby.classes.shape[1])):
+            assert nearby is not None
+            distance = nearby.distance[:, place]
+            worth = ~warm & (distance < hunt.best.strength) & (distance < FAR * nearby.distance[:, 0])
+            rows = worth.nonzero().squeeze(1)
+            if len(rows):
+                descend(hunt, rows, Toward(nearby.classes[rows, place]), steps)
+
     def _look_at_others(self, hunt: Hunt, nearby: Nearby | None) -> None:
         """To first order, from the clean inputs: classes about as near as the nearest, at which no pass has aimed or none has arrived."""
         if nearby is None:
@@ -228,20 +244,21 @@ class Bracket:
 
 
 FAST = Bracket(
-    "FMN-20, then APGD-10 below it: a first look, about 45 gradients a scenario",
-    walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=3, edits=(10, 4),
+    "DeepFool, FMN-20, then APGD-10 below: a first look, about 50 gradients a scenario",
+    descents=(2, 2), walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=2,
+    opening=0.95, polishes=4, edits=(10, 4),
 )  # fmt: skip
 STANDARD = Bracket(
-    "FMN-30 at two classes, then APGD-12 below it from two starts: for numbers to report, about 60 gradients a scenario",
-    walks=(NEAREST, SECOND), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS)),
-    warm=(2, 1), steps=12, rounds=2, edits=(20, 6),
+    "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 65 gradients a scenario",
+    descents=(3, 3), walks=(NEAREST, DLR), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=12, rounds=3,
+    opening=0.95, polishes=4, edits=(20, 6),
 )  # fmt: skip
 THOROUGH = Bracket(
-    "FMN-100 at three classes, then APGD-50 below it in seven ways: when much hangs on it",
-    walks=(NEAREST, SECOND, THIRD), steps_from=(100, 60),
+    "DeepFool at five classes, FMN-100 in four ways, then APGD-50 below in seven: when much hangs on it",
+    descents=(5, 5), walks=(NEAREST, DLR, SECOND, THIRD), steps_from=(100, 60),
     moves=(
         Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS), Move(MARGIN, Start.RANDOM), Move(DLR, Start.RANDOM),
         Move(NEAREST, Start.CLEAN), Move(SECOND, Start.RANDOM), Move(THIRD, Start.RANDOM),
     ),
-    warm=(3, 7), steps=50, rounds=4, edits=(50, 12), opening=0.95,
+    warm=(4, 7), steps=50, rounds=4, opening=0.95, polishes=8, edits=(50, 12),
 )  # fmt: skip

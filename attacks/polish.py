@@ -34,17 +34,26 @@ def polish(hunt: Hunt, rounds: int) -> None:
         rows = rows[hunt.best.strength[rows] < before * (1 - WORTH)]
 
 
-def solve(hunt: Hunt, rows: Tensor, loss: Loss, at: Inputs) -> None:
-    """Offer where the linear model of a loss at the attacked modalities `at` says that the boundary is nearest."""
+def descend(hunt: Hunt, rows: Tensor, loss: Loss, steps: int) -> None:
+    """Step from the clean inputs to where each linear model says that the boundary is, as DeepFool does."""
+    at = hunt.region.take(rows).clean
+    for _ in range(steps):
+        at = solve(hunt, rows, loss, at)
+
+
+def solve(hunt: Hunt, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
+    """Offer where the linear model of a loss at the attacked modalities `at` says that the boundary is nearest; returns the place."""
     region = hunt.region.take(rows)
     objective = _exact(hunt).take(rows)
     _, value, gradient = judged_gradient(objective, region, at, loss)
     refuse_nan(value.isnan())
     hunt.spend(rows, draws_of(objective))
+    candidate = at
     for strength, candidate in _solutions(region, at, value, gradient, hunt.limit):
         near = (strength < hunt.best.strength[rows]).nonzero().squeeze(1)
         if len(near):
             _try(hunt, objective.take(near), region.take(near), rows[near], take(candidate, near), take(gradient, near))
+    return candidate
 
 
 def _exact(hunt: Hunt) -> Objective:
