@@ -5,7 +5,8 @@ Where it does not, every number of it depends on more than the sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +14,13 @@ from torch import Tensor, nn
 
 from attacks.objective import preserved
 from harness.checks import Flag
-from harness.fingerprint import Fingerprint, another_verdict, fingerprint, fixed_samples, same, spread
+from harness.config import Evaluation
+from harness.fingerprint import SAMPLES, Fingerprint, another_verdict, fingerprint, fixed_samples, same, spread
 from harness.loading import Loaded
-from harness.objective import HALF, TaskObjective
+from harness.objective import HALF, PAD, TaskObjective
 from harness.tasks import Batch, Task
 from harness.timelimit import TooSlow, limited
 
-ALONE = 8  # samples that are asked one by one
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 
 
@@ -28,8 +29,10 @@ class Steadiness:
     """The shares of the samples whose answer changes.
 
     Attributes:
-        alone: when they are asked one by one.
+        alone: when they are asked one by one, or in smaller batches.
         again: when the same batch is asked again.
+
+    Untouched or with a modality missing, whichever changes most.
     """
 
     alone: float
@@ -42,7 +45,7 @@ class Steadiness:
     @property
     def flags(self) -> list[Flag]:
         """`batch` and `random`. What a random model answers alone says nothing of its batch."""
-        found = f"the answers of {self.alone:.0%} of the samples change when they are asked one by one"
+        found = f"the answers of {self.alone:.0%} of the samples change when they are asked one by one or in smaller batches"
         batch = Flag("batch", self.alone > 0, self.alone, found, "every number depends on which samples are asked together")
         found = f"the output of {self.again:.0%} of the samples differs between two identical calls"
         return [batch, Flag("random", self.again > 0, self.again, found, "every number is one draw, and randomness hides failures")]
@@ -56,58 +59,89 @@ class Answering:
     steadiness: Steadiness
 
 
-def ask(models: Iterable[Loaded], task: Task, device: torch.device, seconds: float | None) -> dict[str, Answering]:
-    """Ask each model, in at most so many seconds for each of the two; it is left as it was."""
-    found = {}
+def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Evaluation) -> dict[str, Answering]:
+    """Ask each model, in at most `config.cell_limit` seconds for each of the two; it is left as it was."""
+    found, together = {}, config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
     for model in models:
-        asked = model.module, task, device, seconds
-        found[model.name] = Answering(fingerprint(*asked), steadiness(*asked))
+        prints = fingerprint(model.module, task, device, config.cell_limit)
+        found[model.name] = Answering(prints, steadiness(model.module, task, device, config.cell_limit, together))
     return found
 
 
-def steadiness(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Steadiness:
-    """Ask a model three times; it is left as it was.
+def steadiness(module: nn.Module, task: Task, device: torch.device, seconds: float | None, together: int = SAMPLES) -> Steadiness:
+    """Ask a model for the fixed samples, untouched and with modalities missing; it is left as it was.
 
-    A model that cannot be asked untouched is steady: its cells are errors.
+    A batch is asked twice, and sample by sample. One as large as the run makes is asked in small parts besides.
+    A condition under which the model raises is left out: its rows are errors.
+
+    Args:
+        together: samples in a batch of the run.
     """
-    batch = fixed_samples(task).to(device)
+    found = Steadiness(0.0, 0.0)
+    with suppress(Exception, SystemExit), preserved(module), torch.no_grad(), limited(seconds):
+        for batch, one_by_one in _batches(task, device, together):
+            for present in _patterns(task, batch):
+                here = _steady(module, task, batch, present, one_by_one)
+                found = Steadiness(max(found.alone, here.alone), max(found.again, here.again))
+    return found
+
+
+def _patterns(task: Task, batch: Batch) -> Iterator[Tensor]:
+    """Which modalities are present, bool (B, M): all; all but one; and all but one that differs from row to row, or none."""
+    count = len(task.modalities)
+    every = torch.ones(len(batch), count, dtype=torch.bool, device=batch.targets.device)
+    yield every
+    for place in range(count):
+        yield every & (torch.arange(count, device=every.device) != place)
+    rows = torch.arange(len(batch), device=every.device)
+    for turn in range(count + 1):
+        yield torch.arange(count, device=every.device) != ((rows + turn) % (count + 1))[:, None]
+
+
+def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[Batch, int]]:
+    """Batches to ask for, and into how large parts to take them."""
+    yield fixed_samples(task).to(device), 1
+    if together > SAMPLES:
+        yield fixed_samples(task, together).to(device), PAD
+
+
+def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> Steadiness:
+    """The same of one batch. A model that answers otherwise when it is asked again has no answer to hold its parts against."""
     try:
-        with preserved(module), torch.no_grad(), limited(seconds):
-            tolerance = _tolerance(module, task, batch)
-            first, second = (_asked(module, task, batch) for _ in range(2))
-            if again := _changed(first, second, tolerance):
-                return Steadiness(0.0, again)
-            return Steadiness(_changed([each[:ALONE] for each in first], _one_by_one(module, task, batch), tolerance), 0.0)
+        tolerance = _tolerance(module, task, batch, present)
+        first, second = (_asked(module, task, batch, present) for _ in range(2))
+    except TooSlow:
+        raise
     except (Exception, SystemExit):
         return Steadiness(0.0, 0.0)
+    if again := _changed(first, second, tolerance):
+        return Steadiness(0.0, again)
+    return Steadiness(_changed(first, _in_parts(module, task, batch, present, size), tolerance), 0.0)
 
 
-def _tolerance(module: nn.Module, task: Task, batch: Batch) -> float:
+def _tolerance(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> float:
     """As rounding in the precision of the weights, or of the answers, asks for."""
     held = {x.dtype for x in (*module.parameters(), *module.buffers())}
-    return ROUNDED if held & set(HALF) or _objective(module, task, batch).raw(batch.inputs).dtype in HALF else EXACT
+    raw = TaskObjective(module, task, batch.targets, present, {}).raw(batch.inputs)
+    return ROUNDED if held & set(HALF) or raw.dtype in HALF else EXACT
 
 
-def _objective(module: nn.Module, task: Task, batch: Batch) -> TaskObjective:
-    present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
-    return TaskObjective(module, task, batch.targets, present, {})
-
-
-def _asked(module: nn.Module, task: Task, batch: Batch) -> list[Tensor]:
+def _asked(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> list[Tensor]:
     """Outputs (B, width) and margins (B,)."""
-    outputs = _objective(module, task, batch).answers(batch.inputs)
+    outputs = TaskObjective(module, task, batch.targets, present, {}).answers(batch.inputs)
     return [outputs, task.problem.verdict(outputs, batch.targets).losses["margin"]]
 
 
-def _one_by_one(module: nn.Module, task: Task, batch: Batch) -> list[Tensor] | None:
-    """The same of the first samples, each asked alone; None where the model cannot be asked so."""
+def _in_parts(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> list[Tensor] | None:
+    """The same, asked for so many samples at a time; None where the model cannot be asked so."""
+    rows = [list(range(start, min(start + size, len(batch)))) for start in range(0, len(batch), size)]
     try:
-        alone = [_asked(module, task, batch.take([row])) for row in range(min(ALONE, len(batch)))]
+        parts = [_asked(module, task, batch.take(each), present[each]) for each in rows]
     except TooSlow:
         raise
     except (Exception, SystemExit):
         return None
-    return [torch.cat(each) for each in zip(*alone, strict=True)]
+    return [torch.cat(each) for each in zip(*parts, strict=True)]
 
 
 def _changed(first: list[Tensor], second: list[Tensor] | None, tolerance: float) -> float:

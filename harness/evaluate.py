@@ -51,7 +51,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     device = choose_device(config.device)
     use(config.data_root)
     task, models = load_all(config, device)
-    work = prepare(config, task, models, ask(models, task, device, config.cell_limit))
+    work = prepare(config, task, models, ask(models, task, device, config))
     description = describe(work, device)
     directory = RunDirectory(config.out) if config.out else default_directory(work, description, _part(config))
     work, description = taken_up(work, description, directory)

@@ -58,7 +58,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     device = choose_device(config.device)
     with else_in(config.data_root):
         task, models = load_all(config, device)
-    work = prepare(config, task, models, ask(models, task, device, config.cell_limit))
+    work = prepare(config, task, models, ask(models, task, device, config))
     description, first = describe(work, device), standing_at(sources[0])
     if why := another(first, standing(work, description)):
         raise BadInput(f"run {sources[0].url} {why}: go back to what it was")

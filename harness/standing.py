@@ -14,7 +14,7 @@ import torch
 
 from attacks.expectation import STORED
 from harness.environment import device_name, git_commit, machine, versions
-from harness.fingerprint import POINTS, SAMPLES, Fingerprint
+from harness.fingerprint import POINTS, Fingerprint
 from harness.plan import Work
 from harness.sound import differences
 from harness.status import RUNNING
@@ -77,12 +77,8 @@ def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint,
     samples, points = began.differing(found, here.computes_like(now))
     if not changed and not samples and not points:
         return ""
-    count = f"it answers {samples} of {_size(began)} samples and {points} of {POINTS} random points differently"
+    count = f"it answers {samples} of {began.size} samples and {points} of {POINTS} random points differently"
     return _changed(model, changed, count)
-
-
-def _size(found: Fingerprint) -> int:
-    return min([SAMPLES, *(len(x) for name, x in found.answers.items() if name != "range")])
 
 
 def _changed(model: str, changed: list[str], count: str) -> str:

@@ -62,7 +62,7 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
             f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
             "its witnesses cannot be re-checked"
         )
-    work = prepare(config, task, loaded, ask(loaded, task, CPU, config.cell_limit))
+    work = prepare(config, task, loaded, ask(loaded, task, CPU, config))
     if why := another_model(standing_at(directory), standing(work, describe(work, CPU)), ["weights"]):
         raise BadInput(f"run {directory.url} {why}: its witnesses cannot be re-checked")
     models = {model.name: model for model in loaded}

@@ -3,14 +3,16 @@
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from harness.fingerprint import fingerprint, packed, unpacked
+from harness.fingerprint import fingerprint, packed, unpacked, unseen_labels
 from harness.livecode import code_behind, model_code
-from harness.tasks import Classification, Regression
+from harness.tasks import Classification, Regression, Task
 from tests.tiny import Flat, tiny
 
 CPU = torch.device("cpu")
@@ -187,3 +189,62 @@ def test_a_class_of_a_notebook_is_known_by_all_that_it_refers_to(old: str, new: 
 def test_what_is_ours_or_installed_is_known_by_its_version() -> None:
     assert code_behind(Classification(3)) == code_behind(Classification(4)) != code_behind(Regression(1.0))
     assert model_code(torch.nn.Linear(2, 2)) == model_code(torch.nn.Linear(3, 3))
+
+
+class Noisy(Flat):
+    """Draws from a generator that nobody seeds."""
+
+    def __init__(self, noise: float, gain: float = 1.0, together: bool = False) -> None:
+        super().__init__()
+        self.noise, self.gain, self.together, self.draws = noise, gain, together, np.random.default_rng()
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        out = self.gain * super().forward(inputs)
+        drawn = self.draws.normal(size=(1, 1) if self.together else tuple(out.shape))
+        return out + self.noise * torch.tensor(drawn, dtype=torch.float32) * torch.arange(3)
+
+
+def noisy(*options: float, together: bool = False) -> Noisy:
+    torch.manual_seed(0)
+    return Noisy(*options, together=together)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["row by row", "batch by batch"])
+@pytest.mark.parametrize("noise", [1e-3, 0.05, 0.5])
+def test_a_gross_change_of_a_random_model_is_noticed_and_chance_is_not(noise: float, together: bool) -> None:
+    task = tiny(2)
+    prints = [fingerprint(noisy(noise, together=together), task, CPU, None) for _ in range(6)]
+    assert {each.exactness for each in prints} == {"random"}
+    stored = unpacked(packed({"m": prints[0]}))["m"]
+    assert all(stored.differing(each, exact=True) == (0, 0) for each in prints)
+    assert stored.differing(fingerprint(noisy(noise, -1.0, together=together), task, CPU, None), exact=True)[0] > 4
+    old = replace(stored, variances={})
+    assert old.differing(fingerprint(noisy(noise, -1.0), task, CPU, None), exact=False)[0] > 4, "what is known of one side serves"
+
+
+def many_labels(swapped: tuple[int, ...]) -> tuple[Task, torch.nn.Module]:
+    """Each of 40 classes is a corner, and a model looks up its label."""
+    labels = torch.arange(400) % 40
+    corners = torch.nn.functional.one_hot(labels, 40).float()
+    table = torch.arange(40)
+    table[list(swapped)] = table[list(swapped)].roll(1)
+
+    class Memory(torch.nn.Module):
+        def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+            return torch.nn.functional.one_hot(table[inputs["x"].argmax(1)], 40).float() + 0 * inputs["x"]
+
+    return Task.from_arrays({"x": corners}, labels, name="many"), Memory()
+
+
+def test_a_change_in_labels_that_the_fixed_samples_lack_is_noticed() -> None:
+    task, _ = many_labels(())
+    lacking = task.splits["test"].take(unseen_labels(task)).targets.tolist()
+    assert len(lacking) >= 10
+    before, same, after = (
+        fingerprint(many_labels(swapped)[1], task, CPU, None) for swapped in ((), (), (int(lacking[0]), int(lacking[1])))
+    )
+    assert before.differing(same, exact=True) == (0, 0) and before.size == 16 + len(lacking)
+    assert before.differing(after, exact=True) == before.differing(after, exact=False) == (2, 0)
+    assert before.digest == after.digest, "the id of a run holds what earlier versions asked"
+    before.answers.pop("labels")
+    assert before.differing(after, exact=True) == (0, 0), "an earlier version's run is still read"

@@ -42,6 +42,51 @@ class Counting(Flat):
         return super().forward(inputs) + self.calls / 100
 
 
+class Imputing(Flat):
+    """A modality that is missing is filled with the mean of the batch."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        assert isinstance(present, torch.Tensor)
+        there = present[:, 1:].float()
+        mean = (inputs["b"] * there).sum(0) / there.sum().clamp(min=1)
+        return super().forward({**inputs, "b": torch.where(present[:, 1:], inputs["b"], mean)})
+
+
+class Normalising(Flat):
+    """Over the batch, where a modality is missing in it."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        assert isinstance(present, torch.Tensor)
+        b = inputs["b"] if bool(present[:, 0].all()) else inputs["b"] - inputs["b"].mean(0)
+        return super().forward({**inputs, "b": b})
+
+
+class Drawing(Flat):
+    """What is missing is drawn."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        assert isinstance(present, torch.Tensor)
+        return super().forward({**inputs, "b": torch.where(present[:, 1:], inputs["b"], torch.randn(inputs["b"].shape))})
+
+
+class Capacity(Flat):
+    """As experts that take so many rows of a batch."""
+
+    rows = 32
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        out = super().forward(inputs)
+        return torch.where((torch.arange(len(out)) < self.rows)[:, None], out, 0 * out)
+
+
+class LateRows(Flat):
+    """The rows behind the eighth see each other."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        out = super().forward(inputs)
+        return torch.cat([out[:8], out[8:].roll(1, 0)])
+
+
 class InHalf(Flat):
     def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
         return (super().forward(inputs) + 1e-4 * len(inputs["a"])).half()
@@ -53,6 +98,11 @@ UNSTEADY = {
     BySize: {"batch"},
     Dropping: {"random"},
     Counting: {"random"},
+    Imputing: {"batch"},
+    Normalising: {"batch"},
+    Drawing: {"random"},
+    Capacity: {"batch"},
+    LateRows: {"batch"},
     InHalf: set(),
     Flat: set(),
 }
@@ -60,7 +110,7 @@ UNSTEADY = {
 
 @pytest.mark.parametrize("kind", UNSTEADY, ids=lambda kind: kind.__name__)
 def test_a_model_answers_alone_as_in_its_batch_and_twice_alike_or_says_so(kind: type[Flat]) -> None:
-    found = steadiness(kind(), tiny(2), CPU, None)
+    found = steadiness(kind(), tiny(2), CPU, None, together=40)
     assert {flag.name for flag in found.flags if flag.raised} == UNSTEADY[kind]
     assert found.holds == (not UNSTEADY[kind])
 
