@@ -27,8 +27,8 @@ from harness.plan import Cell, Work, cells, halved, prepare
 from harness.progress import Reporter, reporting
 from harness.resuming import default_directory, taken_up
 from harness.rundir import RunDirectory
-from harness.standing import describe, standing
-from harness.status import COMPLETE, FAILED, STOPPED, of_shard
+from harness.standing import Standing, changed_since, describe, standing
+from harness.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.dataroot import use
 from harness.trust import joined, of_models
 from harness.userfile import stand_for
@@ -53,21 +53,32 @@ def evaluate(config: Evaluation, console: Console) -> int:
     task, models = load_all(config, device)
     work = prepare(config, task, models, ask(models, task, device, config))
     description = describe(work, device)
+    began = standing(work, description)
     directory = RunDirectory(config.out) if config.out else default_directory(work, description, _part(config))
     work, description = taken_up(work, description, directory)
-    directory.start(description, standing(work, description).prints)
+    directory.start(description, began.prints)
     try:
         directory.note_trust(joined(directory.trust(), of_models(work)))
-        code = _carry_out(work, directory, description, device, deadline, console)
+        code = _carry_out(work, directory, description, began, device, deadline, console)
         return code if gates is None else _gated(config, gates, directory, console, code)
     finally:
         directory.release()
 
 
 def _carry_out(
-    work: Work, directory: RunDirectory, description: dict[str, Any], device: torch.device, deadline: float | None, console: Console
+    work: Work,
+    directory: RunDirectory,
+    description: dict[str, Any],
+    began: Standing,
+    device: torch.device,
+    deadline: float | None,
+    console: Console,
 ) -> int:
-    """Do what is left of a run, and print its summary; 0, or 5 where cells are errors."""
+    """Do what is left of a run, and print its summary; 0, or 5 where cells are errors.
+
+    Raises:
+        BadInput: a model, or a file that users' code reads, changed meanwhile.
+    """
     config = work.config
     directory.forget_failures()
     left = cells(work, directory.done())
@@ -75,6 +86,9 @@ def _carry_out(
     console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False)
     with reporting(console, "evaluate", total) as reporter:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
+    if left and (why := changed_since(began, work, description, device)):
+        directory.note({**description, "status": CHANGED})
+        raise BadInput(f"run {directory.url} {why}: it changed while the run ran, so nothing tells which numbers are of which; run it anew")
     if status == COMPLETE and directory.has_errors():  # of a cell that was done before
         status = FAILED
     if config.shard is not None and status != STOPPED:

@@ -25,7 +25,7 @@ from attacks.objective import preserved
 from attacks.randomness import keyed_generator, keyed_seed
 from harness.objective import TaskObjective
 from harness.tasks import Batch, Modality, Task
-from harness.tensorfile import from_bytes, to_bytes
+from harness.tensorfile import checksum, from_bytes, to_bytes
 from harness.timelimit import TooSlow, limited
 
 SAMPLES, POINTS, LABELS, DRAWS = 16, 4, 128, 32
@@ -59,6 +59,11 @@ class Fingerprint:
     def size(self) -> int:
         """How many samples it was taken on."""
         return sum(len(self.answers[name]) for name in (CLEAN, LABELLED) if name in self.answers)
+
+    @property
+    def labels_digest(self) -> str:
+        """SHA-256 of the answers to labels that the fixed samples lack; empty where there are none."""
+        return checksum({LABELLED: self.answers[LABELLED]}) if LABELLED in self.answers else ""
 
     @property
     def digest(self) -> str:
@@ -159,7 +164,7 @@ def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: fl
         seconds: that it may take; what a model that hangs answers is not known, and tells it from no other.
     """
     try:
-        with preserved(module), torch.no_grad(), _one_thread(), limited(seconds):
+        with preserved(module), torch.no_grad(), one_thread(), limited(seconds):
             first, second = (dict(_answers(module, task, device)) for _ in range(2))
             tolerance = ALIKE * spread(first[CLEAN][:, :-JUDGED])
             apart = {at: any(bool(_apart(x, second[name], at).any()) for name, x in first.items()) for at in (0.0, tolerance)}
@@ -181,7 +186,8 @@ def _averaged(draws: Sequence[Answers]) -> Fingerprint:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes in one thread; random numbers of Python and NumPy are afterwards as they were."""
     threads, states = torch.get_num_threads(), (random.getstate(), np.random.get_state())
     torch.set_num_threads(1)
     try:

@@ -16,18 +16,20 @@ from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search import Search
 from harness import attack
 from harness.answering import Answering
+from harness.applied import conditions_applied, is_users, searches_applied
 from harness.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
 from harness.frontier import rays
 from harness.livecode import code_behind
 from harness.loading import Loaded, code_hash, digest, with_options
+from harness.registry import Reference, code_of, resolve
 from harness.registry import names as registered
-from harness.registry import resolve
 from harness.schedules import parse as parse_schedule
 from harness.sweep import Condition, each_missing
 from harness.tasks import Task
 
 HALF_NAME = 6  # digits
+ANSWERED = ("answers", "labels", "applied")  # keys of an identity whose last bits another machine may change
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +127,44 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         "answers": {name: each.fingerprint.digest for name, each in answering.items()},
     }
     identity |= _batch_size(config, requested, answering)
-    search = InTurn((search_of(config.search), *attacks))
-    conditions: list[Condition] = [*([] if config.schedule == NO_SCHEDULE else each_missing(task)), *schedules, *corruptions]
+    identity |= _labels(answering)
+    conditions: list[Condition] = [*schedules, *corruptions]
+    searches = dict(zip(config.attack, attacks, strict=True)) | {config.search: search_of(config.search)}
+    identity |= _of_users(config, task, models, requested, conditions, searches)
+    search = InTurn((searches[config.search], *attacks))
+    conditions = [*([] if config.schedule == NO_SCHEDULE else each_missing(task)), *conditions]
     return Work(_name(identity), identity, task, models, config, list(groups.values()), requested, conditions, search, answering)
+
+
+def _labels(answering: Mapping[str, Answering]) -> dict[str, dict[str, str]]:
+    """What models of users answer to labels that the fixed samples lack."""
+    found = {name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name)}
+    return {"labels": kept} if (kept := {name: digest for name, digest in found.items() if digest}) else {}
+
+
+def _of_users(
+    config: Evaluation,
+    task: Task,
+    models: Sequence[Loaded],
+    requested: Sequence[Scenario],
+    conditions: Sequence[Condition],
+    searches: Mapping[str, Search],
+) -> dict[str, dict[str, str]]:
+    """What schedules, corruptions, attacks and a search of users do; registered ones are known by their code."""
+    rules = [each for each in conditions if is_users(_reference(each, task))]
+    own = {text: each for text, each in searches.items() if is_users(_attack(config, text))}
+    done = conditions_applied(rules, task) | searches_applied(own, task, models, requested, config.limit)
+    return {"applied": done} if done else {}
+
+
+def _reference(condition: Condition, task: Task) -> Reference:
+    if isinstance(condition, corruption.Corruption):
+        return condition.reference(task)
+    return resolve("schedule", str(condition).partition("(")[0])
+
+
+def _attack(config: Evaluation, text: str) -> Reference:
+    return resolve("search", text) if text == config.search else attack.reference(text)
 
 
 def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]) -> dict[str, int]:
@@ -147,12 +184,13 @@ def _name(identity: Mapping[str, Any]) -> str:
 
     On another machine answers differ in their last bits; `harness.resuming` then compares them.
     """
-    return asked_for(identity) + digest(identity["answers"])[:HALF_NAME]
+    answered = {key: identity[key] for key in ANSWERED if key in identity}
+    return asked_for(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]
 
 
 def asked_for(identity: Mapping[str, Any]) -> str:
     """The half of the id that is the same on every machine."""
-    return digest({key: value for key, value in identity.items() if key != "answers"})[:HALF_NAME]
+    return digest({key: value for key, value in identity.items() if key not in ANSWERED})[:HALF_NAME]
 
 
 def checked(text: str, task: Task) -> Scenario:

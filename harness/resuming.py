@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from itertools import chain, count
 from typing import Any
 
 from attacks.errors import BadInput
 from harness.plan import Work, asked_for
 from harness.rundir import RUN_FILE, RunDirectory
 from harness.standing import Standing, another, as_begun, standing
+
+AGAIN = r"-\d+"  # ends the name of a second run of the same id: the first is of a model that changed
 
 
 def standing_at(directory: RunDirectory) -> Standing:
@@ -36,11 +40,14 @@ def default_directory(work: Work, description: dict[str, Any], part: str) -> Run
         part: what ends the name of a shard's directory.
     """
     now, stem = standing(work, description), f"{work.task.name}-{asked_for(work.identity)}"
-    for name in RunDirectory("runs").folders(stem):
-        directory = RunDirectory(f"runs/{name}")
-        if name.partition(stem)[2][len(work.run) - len(asked_for(work.identity)) :] == part and _goes_on(directory, now):
+    taken = RunDirectory("runs").folders(stem)
+    for name in taken:
+        directory, ending = RunDirectory(f"runs/{name}"), name.partition(stem)[2][len(work.run) - len(asked_for(work.identity)) :]
+        if re.fullmatch(f"{re.escape(part)}({AGAIN})?", ending) and _goes_on(directory, now):
             return directory
-    return RunDirectory(f"runs/{work.task.name}-{work.run}{part}")
+    wanted = f"{work.task.name}-{work.run}{part}"
+    names = chain([wanted], (f"{wanted}-{number}" for number in count(2)))
+    return RunDirectory(f"runs/{next(name for name in names if name not in taken)}")
 
 
 def _goes_on(directory: RunDirectory, now: Standing) -> bool:

@@ -14,10 +14,10 @@ import torch
 
 from attacks.expectation import STORED
 from harness.environment import device_name, git_commit, machine, versions
-from harness.fingerprint import POINTS, Fingerprint
-from harness.plan import Work
+from harness.fingerprint import POINTS, Fingerprint, fingerprint
+from harness.plan import ANSWERED, Work, prepare
 from harness.sound import differences
-from harness.status import RUNNING
+from harness.status import CHANGED, RUNNING
 
 OF_MODELS = ("weights", "code")  # keys of an identity that hold something for each model
 OF_TASK = ("task code", "problem")  # a file may hold the task and the model: then the model is what matters
@@ -52,8 +52,11 @@ def standing(work: Work, description: Mapping[str, Any]) -> Standing:
 
 def another(here: Standing, now: Standing) -> str:
     """Why what is there now is not what a run began with, in words that follow its name; empty where it is."""
+    if here.description["status"] == CHANGED:
+        return f"is {CHANGED}"
     mine, theirs = here.identity, now.identity
-    keys = [key for key in differences(mine, theirs) if key != "answers"] if mine != theirs else []
+    compared_by_answers = ANSWERED if not here.computes_like(now) else [key for key in ANSWERED if key != "applied"]
+    keys = [key for key in differences(mine, theirs) if key not in compared_by_answers] if mine != theirs else []
     configured = set(keys) - {*OF_MODELS, *OF_TASK}
     why = "" if configured else another_model(here, now, [key for key in OF_MODELS if key in keys])
     return why or (f"is of another configuration (it differs in {', '.join(keys)})" if keys else "")
@@ -66,6 +69,18 @@ def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
         if why := _differs(model, changed, here, found, now):
             return why
     return ""
+
+
+def changed_since(began: Standing, work: Work, description: Mapping[str, Any], device: torch.device) -> str:
+    """Asked again in the process that asked at the beginning: why models or users' files are others now; empty where none is."""
+    asked = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
+    answering = {name: replace(work.answering[name], fingerprint=each) for name, each in asked.items()}
+    again = prepare(work.config, work.task, work.models, answering)
+    if why := another_model(began, Standing({**description, "identity": again.identity}, asked), ()):
+        return why
+    before, after = (each.get("applied", {}) for each in (began.identity, again.identity))
+    changed = sorted(text for text in after if before.get(text) != after[text])
+    return f"began with another {changed[0]!r}: on the same samples it does something else now" if changed else ""
 
 
 def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint, now: Standing) -> str:

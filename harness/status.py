@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 RUNNING, STOPPED, COMPLETE, FAILED = "running", "stopped", "complete", "finished with errors"
+CHANGED = "of no use: a model or a file changed while it ran"
 FINISHED = (COMPLETE, FAILED)
 
 
@@ -25,6 +26,8 @@ def of_merged(missing: int, total: int, failed: bool) -> str:
 
 def onwards(status: str) -> str:
     """How to go on with a run that is not complete."""
+    if status == CHANGED:
+        return "begin again in a new directory"
     if is_shard(status):
         return f"`merge` puts the shards together{'; the same command does the errors again' if status.endswith(FAILED) else ''}"
     if status.startswith("lacking "):

@@ -248,3 +248,64 @@ def test_a_change_in_labels_that_the_fixed_samples_lack_is_noticed() -> None:
     assert before.digest == after.digest, "the id of a run holds what earlier versions asked"
     before.answers.pop("labels")
     assert before.differing(after, exact=True) == (0, 0), "an earlier version's run is still read"
+
+
+OWN = """
+import torch
+from pathlib import Path
+def read(): return float(Path("said.txt").read_text())
+def corrupt(x, severity, modality, generator): return x + read()
+def attack(hunt):
+    rows = torch.arange(len(hunt.samples))
+    hunt.offer(rows, {name: x + read() * (x.amax() - 2 * x) / 9 for name, x in hunt.region.clean.items()}, "own")
+"""
+BY_USERS = {
+    "corruption": ["--search", "none", "--corruption", "image@own.py:corrupt:1"],
+    "search": ["--search", "own.py:attack"],
+}
+
+
+@pytest.mark.parametrize("kind", BY_USERS)
+def test_a_file_that_users_code_reads_at_run_time_belongs_to_the_run(elsewhere: Path, kind: str) -> None:
+    (elsewhere / "own.py").write_text(OWN)
+    command = ["evaluate", "--task", "digits", "--model", "concat", "--samples", "8", "--schedule", "none", "--no-trust"]
+    command += ["--scenario", "image@linf:16 + text@linf:1", *BY_USERS[kind]]
+    outcomes = []
+    for content in ("0", "0", "9"):
+        (elsewhere / "said.txt").write_text(content)
+        outcomes.append(in_a_process(*command, "--out", "run"))
+    assert [code for code, _ in outcomes] == [0, 0, 2], outcomes
+    assert "0 cells to do" in outcomes[1][1] and "differs in applied" in outcomes[2][1]
+
+
+CHANGING = """
+import torch
+from pathlib import Path
+calls = 0
+class Net(torch.nn.Module):
+    def forward(self, inputs, present=None):
+        global calls
+        calls += 1
+        if calls == 150: Path("said.txt").write_text("-1")
+        s = inputs["x"].mean(1, keepdim=True) * float(Path("said.txt").read_text())
+        return torch.cat([-s, s], 1)
+def build(task): return Net()
+def task():
+    from harness.tasks import Task
+    x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    return Task.from_arrays({"x": x}, (x.mean(1) > 0).long(), name="own")
+"""
+
+
+def test_a_model_that_changes_while_the_run_runs_leaves_no_complete_run(elsewhere: Path) -> None:
+    (elsewhere / "my.py").write_text(CHANGING)
+    (elsewhere / "said.txt").write_text("1")
+    command = ["evaluate", "--task", "my.py:task", "--model", "my.py:build", "--search", "fast", "--schedule", "none", "--no-trust"]
+    command += ["--batch-size", "4", "--scenario", "x@linf:0.1"]
+    code, said = in_a_process(*command, "--out", "run")
+    assert code == 2 and "it changed while the run ran" in said and "12 of 12 samples" in said and "Traceback" not in said
+    (elsewhere / "said.txt").write_text("1")
+    for words in (["report", "run"], [*command, "--out", "run"]):
+        code, said = in_a_process(*words)
+        assert (code, "complete" in said) == ((0, False) if words[0] == "report" else (2, False)), said
+    assert "of no use" in in_a_process("report", "run", "--markdown", "r.md")[1] + Path("r.md").read_text()

@@ -1,0 +1,81 @@
+"""What the corruptions, schedules, attacks and searches of users do to a few fixed samples.
+
+Hashes of their code do not see a file that they read at run time; what they answer shows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from attacks.objective import preserved
+from attacks.region import Region
+from attacks.scenario import Scenario
+from attacks.search import Hunt, Search
+from harness.fingerprint import fixed_samples, one_thread
+from harness.loading import Loaded
+from harness.objective import TaskObjective
+from harness.registry import Reference
+from harness.sweep import Condition
+from harness.tasks import Task
+from harness.tensorfile import checksum
+from harness.userfile import is_our_own
+
+RANDOM = "random"  # in a hash's place: it answers otherwise each time, and tells nothing
+
+
+def is_users(reference: Reference) -> bool:
+    """Whether a reference names code that is neither ours nor the torchattacks library's."""
+    return bool(reference.source) and not is_our_own(Path(str(reference.source))) and not reference.text.startswith("torchattacks:")
+
+
+def conditions_applied(conditions: Iterable[Condition], task: Task) -> dict[str, str]:
+    """By schedule or corruption, a hash of the inputs that it makes of the fixed samples at each of its levels."""
+    return {str(each): _twice(lambda each=each: _conditions(each, task)) for each in conditions}  # type: ignore[misc]
+
+
+def searches_applied(
+    searches: Mapping[str, Search], task: Task, models: Sequence[Loaded], requested: Iterable[Scenario], limit: float
+) -> dict[str, str]:
+    """By attack or search, a hash of what it finds on the fixed samples against the first model."""
+    attacked = next((scenario for scenario in requested if scenario.attacked), None)
+    if attacked is None or not models:
+        return {}
+    module = models[0].module
+    return {text: _twice(lambda each=each: _found(each, module, task, attacked, limit)) for text, each in searches.items()}  # type: ignore[misc]
+
+
+def _twice(answer: Callable[[], Mapping[str, Tensor]]) -> str:
+    """A hash of an answer that is the same twice; one that raises is told by its error."""
+    with one_thread():
+        try:
+            first, second = (checksum(answer()) for _ in range(2))
+        except (Exception, SystemExit) as error:  # what that costs shows when the run asks for it
+            return hashlib.sha256(repr(error).encode()).hexdigest()
+    return first if first == second else RANDOM
+
+
+def _conditions(condition: Condition, task: Task) -> dict[str, Tensor]:
+    batch = fixed_samples(task)
+    found: dict[str, Tensor] = {}
+    for level in condition.levels:
+        inputs, present = condition.applied(task, batch, level, 0, 0)
+        found |= {f"{level:g} {name}": x for name, x in inputs.items()} | {f"{level:g}": present}
+    return found
+
+
+def _found(search: Search, module: nn.Module, task: Task, scenario: Scenario, limit: float) -> dict[str, Tensor]:
+    device = next((x.device for x in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    batch = fixed_samples(task).to(device)
+    present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
+    for name in scenario.missing:
+        present[:, task.names.index(name)] = False
+    objective = TaskObjective(module, task, batch.targets, present, {})
+    with preserved(module):
+        hunt = Hunt(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, 0, limit)
+        search(hunt)
+    return {**hunt.best.witness, "strength": hunt.best.strength}
