@@ -20,7 +20,7 @@ from harness.files import PARTIAL
 from harness.fingerprint import Fingerprint, packed, unpacked
 from harness.ledger import LEDGER
 from harness.parquet import encoded
-from harness.sound import decided, description_faults, differences, trusted
+from harness.sound import OWNER, decided, description_faults, differences, trusted
 from harness.storage import Storage
 from harness.tables import FAILED, SUFFIX, Tables
 from harness.tensorfile import from_bytes, to_bytes
@@ -119,8 +119,8 @@ class RunDirectory:
         self._storage.write(RUN_FILE, json.dumps({"format": FORMAT, **description}, indent=1).encode() + b"\n")
 
     def note_trust(self, flags: Mapping[str, Any]) -> None:
-        """Write `trust.json`: per model, scenario and flag, what the check said."""
-        self._storage.write(TRUST_FILE, json.dumps(flags, indent=1).encode() + b"\n")
+        """Write `trust.json`: the id of the run, and per model, scenario and flag, what the check said."""
+        self._storage.write(TRUST_FILE, json.dumps({OWNER: self.describe()["run"], **flags}, indent=1).encode() + b"\n")
 
     def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
         """Write `gates.json`: what was decided of each gate.
@@ -129,7 +129,8 @@ class RunDirectory:
             BadInput: it cannot be written.
         """
         try:
-            self._storage.write(GATES_FILE, json.dumps(verdicts, indent=1, allow_nan=False).encode() + b"\n")
+            owned = [{OWNER: self.describe()["run"], **verdict} for verdict in verdicts]
+            self._storage.write(GATES_FILE, json.dumps(owned, indent=1, allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise BadInput(f"run {self.url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
 
@@ -137,10 +138,13 @@ class RunDirectory:
         """What `gates.json` says; nothing where no gate was decided.
 
         Raises:
-            BadInput: it is damaged.
+            BadInput: it is damaged, or another run's.
         """
-        found = self._noted(GATES_FILE, decided, "run `gate` on it again")
-        return [] if found is None else list(found)
+        mend = "run `gate` on it again"
+        found = list(self._noted(GATES_FILE, decided, mend) or [])
+        for row in found:
+            self._refuse_foreign(GATES_FILE, row.pop(OWNER, None), mend)
+        return found
 
     def _noted(self, name: str, sound: Callable[[Any], bool], mend: str) -> Any:
         """What a file of JSON says; None where there is none."""
@@ -154,6 +158,12 @@ class RunDirectory:
             pass
         raise BadInput(f"run {self.url} is damaged: {name} cannot be read; {mend}")
 
+    def _refuse_foreign(self, name: str, owner: object, mend: str) -> None:
+        """Refuse what another run wrote; earlier versions did not note which run it was."""
+        own = self.describe()["run"]
+        if owner not in (None, own):
+            raise BadInput(f"run {self.url} is damaged: {name} is of run {owner!r}, this is run {own!r}; {mend}")
+
     def add_attributions(self, key: str, found: Attributed) -> None:
         """Write what is attributed to the inputs of a model; the table last."""
         self._storage.write(f"attributions/{key}.safetensors", to_bytes(found.tensors))
@@ -163,10 +173,12 @@ class RunDirectory:
         """What `trust.json` says; nothing where no checks were made.
 
         Raises:
-            BadInput: it is damaged.
+            BadInput: it is damaged, or another run's.
         """
-        found = self._noted(TRUST_FILE, trusted, "remove that file and run the same command: the checks are done again")
-        return {} if found is None else dict(found)
+        mend = "remove that file and run the same command: the checks are done again"
+        found = dict(self._noted(TRUST_FILE, trusted, mend) or {})
+        self._refuse_foreign(TRUST_FILE, found.pop(OWNER, None), mend)
+        return found
 
     def add(self, key: str, parts: Parts) -> None:
         """Write what a cell found."""

@@ -22,6 +22,7 @@ NAMED = {
 """The texts that every row has."""
 STATUSES = pa.array(["ok", "error", "skipped"])
 BITS = "^[01]+$"
+OWNER = "run id"  # in what a run's trust and gates files hold: whose they are
 
 
 class _Config(BaseModel):
@@ -94,9 +95,10 @@ def description_faults(described: Mapping[str, Any]) -> str:
 
 
 def trusted(flags: Any) -> bool:
-    """Whether these are flags per model, scenario and check."""
+    """Whether these are flags per model, scenario and check; beside the models may stand whose they are."""
     try:
-        _Trust.model_validate({"models": flags})
+        owned = isinstance(flags, dict) and isinstance(flags.get(OWNER), str)
+        _Trust.model_validate({"models": {key: each for key, each in flags.items() if key != OWNER} if owned else flags})
     except ValidationError:
         return False
     return True

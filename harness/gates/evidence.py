@@ -52,7 +52,9 @@ class Evidence:
         """
         description = directory.describe()
         tables = {name: directory.table(name, columns) for name, columns in KEPT.items()}
-        return Evidence(f"run {directory.url}", description, tables, directory.trust())
+        flags = directory.trust()  # a scenario without a check was not checked; a baseline holds raised flags alone
+        checked = {model: {name: each for name, each in scenarios.items() if each} for model, scenarios in flags.items()}
+        return Evidence(f"run {directory.url}", description, tables, checked)
 
     @property
     def models(self) -> list[str]:

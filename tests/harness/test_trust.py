@@ -162,7 +162,7 @@ def test_what_the_model_does_not_use_is_said_without_a_mark(
 
 def test_no_trust(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate(monkeypatch, "build", IMAGE, flags=("--no-trust",)) == 0
-    (flags,) = json.loads((toy / "build" / "trust.json").read_text()).values()
+    _, flags = json.loads((toy / "build" / "trust.json").read_text()).values()
     assert set(flags) == {"every number"}, "whether a model answers alike is asked of every model"
 
 

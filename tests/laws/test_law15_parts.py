@@ -1,5 +1,6 @@
 """Every part of a run counts once: what two parts have, or another run wrote, is refused by every reader, and `verify --files` finds it."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,12 @@ def twin(folder: Path, name: str) -> None:
     shutil.copy(next(folder.iterdir()), folder / name)
 
 
+def owned(file: Path, run: str) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), "run id": run}))
+
+
+NUMBERS = dict.fromkeys(("limit", "value", "low", "high"), 0.5)
+VERDICT = {"gate": "clean", **NUMBERS, "verdict": "pass", "why": "it is so"}
 STRAYS: dict[str, Callable[[Path], object]] = {
     "samples/lonely.parquet has no ledger part": lambda run: shutil.copy(
         next((run / "samples").iterdir()), run / "samples" / "lonely.parquet"
@@ -119,6 +126,8 @@ STRAYS: dict[str, Callable[[Path], object]] = {
     "fingerprints.safetensors is not what": lambda run: (run / "fingerprints.safetensors").unlink(),
     "gates.json cannot be read": lambda run: (run / "gates.json").write_text("{"),
     "trust.json cannot be read": lambda run: (run / "trust.json").write_text("{"),
+    "trust.json is of run 'other', this is run": lambda run: owned(run / "trust.json", "other"),
+    "gates.json is of run 'other', this is run": lambda run: (run / "gates.json").write_text(json.dumps([{**VERDICT, "run id": "other"}])),
     "gates.json cannot be read; run `gate` on it again": lambda run: (run / "gates.json").write_text('[{"gate": ["clean"], "limit": "1"}]'),
 }
 

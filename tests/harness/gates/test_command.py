@@ -68,7 +68,7 @@ def test_a_run_against_a_blessed_one(folder: Path) -> None:
     done = harness(folder, "gate", "worse", "--baseline", "base.parquet", "--suggest", *outputs)
     assert done.returncode == 3 and "2 fail" in done.stdout, done.stderr
     rows = json.loads((folder / "worse" / "gates.json").read_text())
-    assert [set(row) for row in rows] == [{"gate", "limit", "value", "low", "high", "result", "verdict", "why"}] * 3
+    assert [set(row) for row in rows] == [{"run id", "gate", "limit", "value", "low", "high", "result", "verdict", "why"}] * 3
     assert [row["verdict"] for row in rows] == ["fail", "fail", "inconclusive"] and rows[0]["value"] == pytest.approx(0.3)
     assert all((folder / f"out.{form}").stat().st_size for form in ("junit", "sarif", "markdown", "json"))
     assert harness(folder, "gate", "run", "--baseline", "base.parquet").returncode == 4, "too few samples to notice 0.07"

@@ -90,6 +90,7 @@ DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
     "running": ({"status": "running"}, "is running"),
     "flagged": ({"trust": {"m": {IMAGE: {**FINE, "gradient": {"raised": True, "value": 1, "why": "there is none"}}}}}, "there is none"),
     "unchecked": ({"trust": {"m": {}}}, "was not checked"),
+    "checked by nothing": ({"trust": {"m": {IMAGE: {}}}}, "was not checked"),
     "unattacked": ({"config": {"search": "none"}}, "nothing was attacked"),
 }
 
