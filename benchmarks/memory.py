@@ -87,7 +87,7 @@ def _write(config: Any) -> None:
 
     cpu = torch.device("cpu")
     task, models = load_all(config, cpu)
-    answering = ask(models, task, cpu, None)
+    answering = ask(models, task, cpu, config)
     work = prepare(config, task, models, answering)
     directory = RunDirectory(config.out)
     directory.start(describe(work, cpu), {name: each.fingerprint for name, each in answering.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +13,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from attacks.errors import BadInput, ModelBroke
 from attacks.expectation import Expectation, judged
 from attacks.objective import preserved
 from attacks.region import Inputs, Region
@@ -23,10 +22,10 @@ from harness.compiled import compiled
 from harness.ledger import LEDGER, error_rows, found_rows
 from harness.objective import TaskObjective
 from harness.plan import Cell, Work
-from harness.sweep import SWEEP, sweep_rows
-from harness.tasks import Batch
+from harness.singly import OutOfTime, passed_on, singled_out
+from harness.sweep import SWEEP, part, sweep_rows
+from harness.tasks import Batch, Task
 from harness.tasks.task import sample_hashes
-from harness.timelimit import TooSlow
 
 SAMPLES = pa.schema(
     [
@@ -49,31 +48,35 @@ Progress = Callable[[int, int], None]
 """Told how many scenario-samples are done, and how many gradient evaluations they took."""
 
 
-class OutOfTime(Exception):
-    """The budget is spent; the cell is given up and done again when the run is resumed."""
-
-
 @dataclass(eq=False)
 class Parts:
-    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows are errors."""
+    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows are errors.
+
+    Attributes:
+        lost: rows of the test split that the model raises on untouched; nothing is known of them.
+    """
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
     witnesses: Inputs = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
 
     def failed(self, condition: object, error: BaseException) -> None:
-        """Note why the rows of a condition are errors.
+        """Note why rows of a condition are errors, once.
 
         Raises:
             the error, where it is not the condition's: no memory, no time, or input that no part of the run can use.
         """
-        if (
-            out_of_memory(error)
-            or isinstance(error, TooSlow | OutOfTime)
-            or (isinstance(error, BadInput) and not isinstance(error, ModelBroke))
-        ):
-            raise error
-        self.errors.append(f"{condition}:\n{''.join(traceback.format_exception(error))}")
+        passed_on(error)
+        text = f"{condition}:\n{''.join(traceback.format_exception(error))}"
+        self.errors += [] if text in self.errors else [text]
+
+    def take_in(self, other: Parts) -> None:
+        """Add what was found on other samples."""
+        for name, rows in other.rows.items():
+            self.rows[name] += rows
+        self.witnesses |= other.witnesses
+        self.errors += [text for text in other.errors if text not in self.errors]
 
 
 def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, deadline: float | None) -> Parts:
@@ -86,16 +89,19 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         OutOfTime: the deadline has passed.
     """
     task, config, module = work.task, work.config, cell.model.module
-    batch = task.splits["test"].take(cell.rows).to(device)
-    everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
     parts = Parts()
     with preserved(module):
-        with torch.no_grad():
-            outputs = TaskObjective(module, task, batch.targets, everything, {}).outputs(batch.inputs)
+        batch, outputs = _untouched(task, cell, device, parts)
         scores = task.problem.score(outputs, batch.targets).double().tolist()
         parts.rows["samples"] += _sample_rows(batch, task.problem.predictions(outputs), scores)
         parts.rows["sweep"] += sweep_rows(module, task, batch, work.schedules, config.repeats, config.seed, parts.failed)
-        _search(work, module, batch, everything, parts, progress, deadline)
+        progress(len(parts.lost) * work.scenario_count, 0)
+        twin = compiled(module) if config.compile else None
+        for group in work.scenarios:
+            for _, found in singled_out(range(len(batch)), partial(_searched, work, module, twin, batch, group, progress, deadline)):
+                if isinstance(found, BaseException):  # no scenario of the group could be begun
+                    raise found
+                parts.take_in(found)
     clean = dict(zip(batch.samples, scores, strict=True))
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
     for name, rows in parts.rows.items():
@@ -104,39 +110,79 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
     return parts
 
 
-def _search(
-    work: Work, module: nn.Module, batch: Batch, everything: Tensor, parts: Parts, progress: Progress, deadline: float | None
-) -> None:
-    task, twin = work.task, compiled(module) if work.config.compile else None
-    for group in work.scenarios:
-        present = everything.clone()
-        for name in group[0].missing:
-            present[:, task.names.index(name)] = False
-        objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin)
-        steps = search_all(
-            work.search, objective, batch.inputs, task.bounds(batch), group,
-            samples=batch.samples, seed=work.config.seed, limit=work.config.limit, on_error=partial(_error, parts, batch, progress),
-        )  # fmt: skip
-        for scenario, found in steps:
-            try:
-                with torch.no_grad():
-                    predictions = task.problem.predictions(_answers(work, objective, batch, scenario, found.witness))
-            except (Exception, SystemExit) as error:
-                _error(parts, batch, progress, scenario, error)
-                continue
-            rows = found_rows(scenario, found, predictions)
-            parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, rows, strict=True)]
-            parts.witnesses |= _kept(work, batch, scenario, found)
-            progress(len(batch), int(found.gradients.sum()))
-            if deadline is not None and time.monotonic() > deadline:
-                raise OutOfTime
+def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tuple[Batch, Tensor]:
+    """The samples of a cell that the model answers, and its outputs on them; the others are noted as lost.
+
+    Raises:
+        the error, where the model answers none.
+    """
+    whole = task.splits["test"].take(cell.rows).to(device)
+
+    @torch.no_grad()
+    def ask(rows: Sequence[int]) -> Tensor:
+        batch = part(whole, rows)
+        present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
+        return TaskObjective(cell.model.module, task, batch.targets, present, {}).outputs(batch.inputs)
+
+    answered = list(singled_out(range(len(whole)), ask))
+    right = [(row, outputs) for row, outputs in answered if isinstance(outputs, Tensor)]
+    wrong = [(row, error) for row, error in answered if isinstance(error, BaseException)]
+    if not right:
+        raise wrong[0][1]
+    for (row, *_), error in wrong:
+        parts.failed("untouched", error)
+        parts.lost.append(cell.rows[row])
+    return part(whole, [row for rows, _ in right for row in rows]), torch.cat([outputs for _, outputs in right])
 
 
-def _error(parts: Parts, batch: Batch, progress: Progress, scenario: Scenario, error: BaseException) -> None:
-    """A scenario whose search raised costs its own rows."""
-    parts.failed(scenario, error)
-    parts.rows["ledger"] += error_rows(scenario, batch.samples)
-    progress(len(batch), 0)
+def _searched(
+    work: Work,
+    module: nn.Module,
+    twin: nn.Module | None,
+    whole: Batch,
+    group: Sequence[Scenario],
+    progress: Progress,
+    deadline: float | None,
+    rows: Sequence[int],
+) -> Parts:
+    """What the searches of some scenarios find on some samples of a cell.
+
+    Raises:
+        what one of them raised: on one sample alone it costs the rows of its scenario instead.
+    """
+    task, batch, parts, counted = work.task, part(whole, rows), Parts(), 0
+    present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
+    for name in group[0].missing:
+        present[:, task.names.index(name)] = False
+    objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin)
+
+    def on_error(scenario: Scenario, error: BaseException) -> None:
+        if len(batch) > 1:
+            progress(-counted, 0)  # these samples are searched again
+            raise error
+        parts.failed(scenario, error)
+        parts.rows["ledger"] += error_rows(scenario, batch.samples)
+        progress(1, 0)
+
+    steps = search_all(
+        work.search, objective, batch.inputs, task.bounds(batch), group,
+        samples=batch.samples, seed=work.config.seed, limit=work.config.limit, on_error=on_error,
+    )  # fmt: skip
+    for scenario, found in steps:
+        try:
+            with torch.no_grad():
+                predictions = task.problem.predictions(_answers(work, objective, batch, scenario, found.witness))
+        except (Exception, SystemExit) as error:
+            on_error(scenario, error)
+            continue
+        answers = found_rows(scenario, found, predictions)
+        parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, answers, strict=True)]
+        parts.witnesses |= _kept(work, batch, scenario, found)
+        counted += len(batch)
+        progress(len(batch), int(found.gradients.sum()))
+        if deadline is not None and time.monotonic() > deadline:
+            raise OutOfTime
+    return parts
 
 
 def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scenario, witness: Inputs) -> Tensor:
@@ -172,14 +218,9 @@ def _kept(work: Work, batch: Batch, scenario: Scenario, found: Found) -> Inputs:
     }
 
 
-def failed_rows(work: Work, cell: Cell) -> list[dict[str, Any]]:
-    """The ledger of a cell that crashed: one row per sample and scenario, status ``error``, no number."""
+def failed_rows(work: Work, cell: Cell, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """The ledger of a cell that crashed, or of some rows of it: one row per sample and scenario, status ``error``, no number."""
     shared = {"run": work.run, "task": work.task.name, "model": cell.model.name, "seed": work.config.seed}
-    samples = [work.task.splits["test"].samples[row] for row in cell.rows]
+    samples = [work.task.splits["test"].samples[row] for row in (cell.rows if rows is None else rows)]
     scenarios = [scenario for group in work.scenarios for scenario in closure(group)]
     return [{**row, **shared} for scenario in scenarios for row in error_rows(scenario, samples)]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """On a device, or on the CPU, where torch raises a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -132,11 +132,13 @@ class _Runner:
     failed: bool = field(default=False)
 
     def run(self, left: list[Cell]) -> str:
-        """Do the cells; a crash costs its own cell only, and a cell too large for the device is halved."""
+        """Do the cells; what crashes costs its own samples only, and a cell too large for the device is halved."""
         waiting = deque(left)
         for cell, outcome in outcomes(self.work, waiting, self.device, self._progress, self.deadline):
             if isinstance(outcome, Parts):
                 self.directory.add(cell.key, outcome)
+                if outcome.lost:
+                    self.directory.add_failure(cell.key, failed_rows(self.work, cell, outcome.lost), "\n".join(outcome.errors))
                 self.failed = self.failed or bool(outcome.errors)
             elif outcome.time:
                 return STOPPED

@@ -70,7 +70,8 @@ def summarise(directory: RunDirectory) -> Summary:
     modalities = description["modalities"]
     scenarios = description["identity"]["scenarios"]
     singles = [name for name in dict.fromkeys(s for s, _ in robust) if _single(name) and name not in scenarios]
-    asked = [s for s in scenarios if any(panel == s for panel, _ in robust)]
+    there = {str(each) for each in ledger.column("scenario").unique().to_pylist()}  # also where all of its rows are errors
+    asked = [s for s in scenarios if s in there]
     sections = {
         "": {"clean": clean},
         **({"missing": {name: _column(missing, f"fixed({name})") for name in modalities}} if missing else {}),

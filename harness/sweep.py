@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from typing import Any, Protocol
 
@@ -15,6 +17,7 @@ from attacks.region import Inputs
 from harness.curves import rows_of
 from harness.objective import TaskObjective
 from harness.schedules import Schedule, bits
+from harness.singly import singled_out
 from harness.tasks import Batch, Task
 
 MAX_SUBSETS = 4  # modalities; every set of more is too many to sweep unasked
@@ -67,8 +70,8 @@ def sweep_rows(
     """Score a batch under every schedule or corruption, level and repeat; what is asked for twice is done once.
 
     Args:
-        on_error: called where the model raises under a condition, whose rows are then errors; it may raise again. Where it
-            is absent, the exception ends the sweep.
+        on_error: called where the model raises on a sample under a condition, whose row is then an error; it may raise again.
+            Where it is absent, the exception ends the sweep.
     """
     done: set[tuple[str, float]] = set()
     for schedule in schedules:
@@ -77,16 +80,29 @@ def sweep_rows(
         for level in levels:
             for repeat in range(repeats):
                 inputs, present = schedule.applied(task, batch, level, repeat, seed)
-                shared = {"schedule": str(schedule), "level": level, "repeat": repeat, "status": "ok"}
-                try:
-                    answered = _scored(model, task, batch, inputs, present)
-                except (Exception, SystemExit) as error:
-                    if on_error is None:
-                        raise
-                    on_error(f"{schedule} at {level:g}", error)
-                    shared["status"], answered = "error", [(None, None)] * len(batch)
-                for sample, pattern, (prediction, score) in zip(batch.samples, bits(present), answered, strict=True):
-                    yield {**shared, "sample": sample, "present": pattern, "prediction": prediction, "score": score}
+                shared = {"schedule": str(schedule), "level": level, "repeat": repeat}
+                answered = singled_out(range(len(batch)), partial(_scored_rows, model, task, batch, inputs, present))
+                patterns = bits(present)
+                for rows, found in answered:
+                    if isinstance(found, BaseException):
+                        if on_error is None:
+                            raise found
+                        on_error(f"{schedule} at {level:g}", found)
+                    status = "error" if isinstance(found, BaseException) else "ok"
+                    scored = [(None, None)] if isinstance(found, BaseException) else found
+                    for row, (prediction, score) in zip(rows, scored, strict=True):
+                        where = {"sample": batch.samples[row], "present": patterns[row], "status": status}
+                        yield {**shared, **where, "prediction": prediction, "score": score}
+
+
+def part(batch: Batch, rows: Sequence[int]) -> Batch:
+    """Some samples of a batch, in this order."""
+    return batch if list(rows) == list(range(len(batch))) else batch.take(list(rows))
+
+
+def _scored_rows(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor, rows: Sequence[int]) -> list[tuple[Any, Any]]:
+    some = part(replace(batch, inputs=inputs), rows)
+    return _scored(model, task, some, some.inputs, present if some.inputs is inputs else present[list(rows)])
 
 
 def _scored(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor) -> list[tuple[Any, Any]]:

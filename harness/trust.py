@@ -17,13 +17,13 @@ import torch
 from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario, closure
-from harness.cell import out_of_memory
 from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
 from harness.convergence import INSIDE_BALLS
 from harness.curves import query
 from harness.loading import Loaded
 from harness.objective import TaskObjective
 from harness.plan import Work
+from harness.singly import out_of_memory
 from harness.tasks import Batch
 
 READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from attacks.errors import BadInput, ModelBroke
-from harness.cell import OutOfTime, Parts, Progress, out_of_memory, run_cell
+from harness.cell import Parts, Progress, run_cell
 from harness.plan import Cell, Work
+from harness.singly import OutOfTime, out_of_memory
 from harness.timelimit import limited
 
 

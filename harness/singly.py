@@ -1,0 +1,51 @@
+"""What a batch of samples costs when one of them makes the model raise: that sample, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from attacks.errors import BadInput, ModelBroke
+from harness.timelimit import TooSlow
+
+T = TypeVar("T")
+
+
+class OutOfTime(Exception):
+    """The budget is spent; the cell is given up and done again when the run is resumed."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """On a device, or on the CPU, where torch raises a plain RuntimeError."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def passed_on(error: BaseException) -> None:
+    """Raise an error again that is not a sample's: no memory, no time, or input that no part of the run can use."""
+    if out_of_memory(error) or isinstance(error, TooSlow | OutOfTime):
+        raise error
+    if isinstance(error, BadInput) and not isinstance(error, ModelBroke):
+        raise error
+
+
+def singled_out(rows: Sequence[int], ask: Callable[[Sequence[int]], T]) -> Iterator[tuple[Sequence[int], T | BaseException]]:
+    """Answers for rows: all together or, where that raises, for each half in the same way; at one row the error stands.
+
+    Raises:
+        an error that is no sample's, see `passed_on`.
+    """
+    try:
+        answer = ask(rows)
+    except (Exception, SystemExit) as error:
+        passed_on(error)
+        if len(rows) == 1:
+            yield rows, error
+            return
+    else:
+        yield rows, answer
+        return
+    middle = len(rows) // 2
+    for half in (rows[:middle], rows[middle:]):
+        yield from singled_out(half, ask)
