@@ -18,7 +18,7 @@ from attacks.scenario import Ball
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality, per_feature
 from harness.tasks.problem import Classification, Problem, Regression
-from harness.tasks.tensors import as_tensor, constant_tensor, mask_tensor, real_tensor
+from harness.tasks.tensors import as_tensor, check_indices, constant_tensor, mask_tensor, real_tensor
 
 Array = Tensor | NDArray[Any]
 
@@ -65,9 +65,10 @@ def task_parts(
         given: inputs that are no modality, (N, ...) each, passed to models as they are, see `Task.given`.
         splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
-        groups: the group of each sample (a speaker, a site), read as text.
+        groups: the group of each sample (a speaker, a site), read as text; none may be in two splits.
         sources: what each sample was made from (a photograph, a video), read as text; none may be in two splits.
-        duplicates: "allowed" says that equal samples are meant; else their number stands under every table.
+        duplicates: "allowed" says that equal samples, and groups in two splits, are meant; else the number of equal samples
+            stands under every table, and such groups are refused.
         problem: what is asked; from the targets if absent: a classification of `max + 1` classes, or
             a regression that tolerates half a standard deviation.
 
@@ -76,6 +77,9 @@ def task_parts(
     """
     if not isinstance(inputs, Mapping) or not all(isinstance(key, str) for key in inputs):
         raise BadInput(f"inputs must be a dictionary of names and arrays, {{'image': images, ...}}, got {type(inputs).__name__}")
+    named = {"the targets": targets, "splits": splits, "samples": samples, "groups": groups, "sources": sources}
+    masked = {f"{what} of {key!r}": x for what, each in (("valid", valid), ("free", free)) for key, x in (each or {}).items()}
+    check_indices({**{f"modality {key!r}": x for key, x in inputs.items()}, **named, **masked, **(given or {})})
     kinds, ranges, absent, balls, valid, free = (dict(option or {}) for option in (kinds, ranges, absent, balls, valid, free))
     for option in (kinds, ranges, absent, balls, valid, free):
         for key in option:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from attacks.errors import BadInput
 from attacks.scenario import Scenario
 
@@ -28,20 +30,28 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
     if kind == "image" and channels_last(shape):
         raise BadInput(
             f"modality {name!r} has shape {shape} per sample, which reads as (H, W, C), and an image is (C, H, W): "
-            "move the channels first, x.permute(0, 3, 1, 2), or declare its kind as features"
+            "move the channels first, x.permute(0, 3, 1, 2), or, if this shape is meant, declare its kind as features"
         )
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether an image reads as (H, W, C): few channels behind long sides, or two equal sides and another.
+    """Whether an image reads as (H, W, C): fewer channels than both sides have pixels, or two equal sides and another.
 
     >>> channels_last((32, 48, 3)), channels_last((64, 64, 13)), channels_last((13, 64, 64)), channels_last((3, 8, 3))
     (True, True, False, False)
+    >>> channels_last((32, 48, 13)), channels_last((4, 4, 3)), channels_last((4, 100, 3))
+    (True, True, True)
     """
     if len(shape) != 3:
         return False
     first, middle, last = shape
-    return min(first, middle) > FEW and (0 < last <= FEW or first == middle != last)
+    return 0 < last < min(first, middle) or (FEW < first == middle != last)
+
+
+def vocabulary_first(x: Tensor) -> bool:
+    """Whether a text (N, A, B) has at most one token in each column and more in some row: it is (N, vocabulary, positions)."""
+    ones = bool(((x == 0) | (x == 1)).all()) and bool((x == 1).any())
+    return ones and bool((x.sum(1) <= 1).all()) and bool((x.sum(2) > 1).any())
 
 
 def positions(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:

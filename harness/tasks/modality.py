@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, unknown
 from attacks.region import Range
-from harness.tasks.axes import check_axes
+from harness.tasks.axes import check_axes, vocabulary_first
 
 Kind = Literal["image", "audio", "text", "features"]
 
@@ -79,6 +79,11 @@ class Modality:
             raise BadInput(f"modality {self.name!r} has no values, its shape is {tuple(x.shape[1:])} per sample: leave it out")
         if tuple(x.shape[1:]) != self.shape:
             raise BadInput(f"modality {self.name!r} has shape {tuple(x.shape[1:])} per sample, declared {self.shape}")
+        if self.kind == "text" and x.ndim == 3 and vocabulary_first(x):
+            raise BadInput(
+                f"modality {self.name!r} is one-hot along its first axis, {self.shape} per sample, and a text is (positions, vocabulary): "
+                "move the vocabulary last, x.transpose(1, 2), or declare its kind as features"
+            )
         if not x.is_floating_point():
             raise BadInput(f"modality {self.name!r} holds {x.dtype}: make it float32")
         if bool(x.isnan().any()):

@@ -42,8 +42,9 @@ class Task:
         note: said under every table of the task; for example what its radii mean.
         given: names of inputs that are no modality: never attacked, never missing, passed to the model as they are.
             Object proposals are such: what a detector said of the untouched image.
-        apart: groups whose metrics are also told apart.
-        duplicates: whether test samples whose inputs another sample has, too, are flagged in `notes`, or meant.
+        apart: groups whose metrics are also told apart; kinds of samples, which every split may have.
+        duplicates: whether test samples whose inputs another sample has, too, are flagged in `notes`, and groups that two
+            splits have refused; or both are meant.
         detect: makes the object proposals of a picture from its pixels, for models that want them to move with an attack.
     """
 
@@ -68,7 +69,7 @@ class Task:
             raise unknown("word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}")
         if empty := [split for split, batch in self.splits.items() if not len(batch)]:
             raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
-        check_sides(self.name, self.splits)
+        check_sides(self.name, self.splits, None if self.duplicates == "allowed" else self.apart)
         self._check_problem()
         for split, batch in self.splits.items():
             self._check_inputs(split, batch)

@@ -120,13 +120,36 @@ def _dense(what: str, values: Tensor) -> Tensor:
 def _array(what: str, values: Any) -> NDArray[Any]:
     if count := _masked(values):
         raise BadInput(f"{what} has {count} masked values: fill them (.filled(0)), or name what is real with valid=, if they are padding")
-    if isinstance(values, Sequence) and not isinstance(values, str | bytes):
+    if isinstance(values, Sequence) and not isinstance(values, str | bytes | memoryview):
         return _stacked(what, list(values))
+    if isinstance(values, memoryview):
+        return _called(what, lambda: np.asarray(values))
     if isinstance(values, str | bytes) or not (hasattr(values, "__array__") or hasattr(values, "__array_interface__")):
         one_by_one = hasattr(values, "__getitem__") and not isinstance(values, str | bytes | Mapping)
         mend = "it is sparse: call .toarray()" if hasattr(values, "toarray") else ONE_BY_ONE if one_by_one else MEND
         raise BadInput(f"{what} is of type {type(values).__name__}, which is no array; {mend}")
     return _called(what, lambda: np.asarray(np.ma.getdata(values) if isinstance(values, np.ma.MaskedArray) else values))
+
+
+def check_indices(tables: Mapping[str, Any]) -> None:
+    """Refuse tables of pandas whose rows are named otherwise, or in another order: arrays are joined by position.
+
+    Args:
+        tables: whatever was given, by how a message calls it; what has no index of pandas is passed over.
+
+    Raises:
+        BadInput: naming two whose indices differ.
+    """
+    indexed = {
+        what: each.index for what, each in tables.items() if type(each).__module__.partition(".")[0] == "pandas" and hasattr(each, "index")
+    }
+    for what, index in list(indexed.items())[1:]:
+        first = next(iter(indexed))
+        if not index.equals(indexed[first]):
+            raise BadInput(
+                f"{first} and {what} have different pandas indices, and rows are joined by position: give both in one order, as in "
+                "b.loc[a.index], or call .reset_index(drop=True) on both if their order is meant"
+            )
 
 
 def _masked(values: Any) -> int:

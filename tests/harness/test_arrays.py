@@ -127,7 +127,8 @@ def test_annotations_that_cannot_be_meant_are_refused(message: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
 def test_whole_numbers_of_any_width_are_classes(dtype: torch.dtype) -> None:
     targets = (torch.arange(20) % 2).to(dtype)
-    task = Task.from_arrays({"x": torch.randn(20, 3)}, targets, samples=range(20), groups=torch.arange(20) % 4)
+    groups = torch.arange(20) % 4
+    task = Task.from_arrays({"x": torch.randn(20, 3)}, targets, samples=range(20), groups=groups, duplicates="allowed")
     batch = task.splits["test"]
     assert task.problem == Classification(2) and batch.targets.dtype == torch.int64
     assert {type(each) for each in (*batch.samples, *batch.groups)} == {str} and set(batch.groups) <= set("0123")

@@ -48,7 +48,7 @@ def test_choices_are_the_text() -> None:
 def test_an_own_id_among_the_replacements_is_no_edit() -> None:
     texts = encoded()
     own = texts["input_ids"][..., None].expand(-1, -1, 3).numpy()
-    made = token_task(texts, TARGETS, own, special=SPECIAL, pad=PAD, groups=["a", "b"] * 15)
+    made = token_task(texts, TARGETS, own, special=SPECIAL, pad=PAD, groups=["a", "b"] * 15, duplicates="allowed")
     assert not bool(made.splits["train"].free["text"][..., 2:].any()) and set(made.splits["train"].groups) == {"a", "b"}
 
 

@@ -136,3 +136,32 @@ def test_encoders_read_every_fitting_shape(kind: str, shape: tuple[int, ...]) ->
     modality = made(kind, *shape).modality("x")
     x = torch.rand(2, *shape)
     assert encoder(modality, 5)(x).shape == (2, 5) and tokenizer(modality, 5)(x).shape[2] == 5 and len(channels_first(modality)(x)) == 2
+
+
+LAST = [(32, 48, 13), (48, 64, 5), (4, 100, 3), (4, 4, 3), (64, 64, 13), (32, 48, 3), (2, 2, 1)]
+FIRST = [(13, 32, 48), (5, 48, 64), (3, 4, 100), (3, 4, 4), (1, 8, 8), (3, 8, 3), (1, 1, 1), (32, 48)]
+
+
+@pytest.mark.parametrize("shape", LAST)
+def test_channels_behind_the_sides_are_refused_whatever_their_number(shape: tuple[int, ...]) -> None:
+    x, y = torch.zeros(20, *shape), torch.arange(20) % 2
+    with pytest.raises(BadInput, match=r"reads as .H, W, C.*move the channels first.*if this shape is meant, declare its kind as features"):
+        Task.from_arrays({"x": x}, y, kinds={"x": "image"})
+    Task.from_arrays({"x": x}, y)
+    Task.from_arrays({"x": x.permute(0, 3, 1, 2)}, y, kinds={"x": "image"})
+
+
+@pytest.mark.parametrize("shape", FIRST)
+def test_channels_before_the_sides_are_taken(shape: tuple[int, ...]) -> None:
+    Task.from_arrays({"x": torch.zeros(20, *shape)}, torch.arange(20) % 2, kinds={"x": "image"})
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_one_hot_text_has_its_vocabulary_last(padded: bool) -> None:
+    text = torch.nn.functional.one_hot(torch.arange(200).reshape(20, 10) % 7, 30).float()
+    if padded:
+        text[:, 8:] = 0
+    y = torch.arange(20) % 2
+    with pytest.raises(BadInput, match=r"'t' is one-hot along its first axis, \(30, 10\) per sample.*x.transpose\(1, 2\)"):
+        Task.from_arrays({"t": text.transpose(1, 2)}, y, kinds={"t": "text"})
+    Task.from_arrays({"t": text}, y, kinds={"t": "text"})

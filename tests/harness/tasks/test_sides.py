@@ -37,8 +37,15 @@ def test_a_source_on_two_sides_is_refused() -> None:
         made(sources=["a"])
 
 
-def test_groups_may_be_on_both_sides() -> None:
-    assert made(groups=["a", "b"] * 10).splits["test"].groups == ("a", "b") * 3
+def test_a_group_is_on_one_side_unless_the_task_says_that_it_is_meant() -> None:
+    with pytest.raises(BadInput, match=r"group 'a' and 1 more of task 'arrays' is in train and in val, .*splits= names it, or say"):
+        made(groups=["a", "b"] * 10)
+    meant = made(groups=["a", "b"] * 10, duplicates="allowed")
+    assert meant.splits["test"].groups == ("a", "b") * 3
+    assert replace(meant, duplicates="flagged", apart=("a", "b")).apart == ("a", "b"), "kinds of samples are no groups"
+    assert made(groups=["all"] * 20).splits["test"].groups == ("all",) * 6
+    splits = made(groups=[f"video{row // 2}" for row in range(20)]).splits
+    assert not set(splits["train"].groups) & set(splits["test"].groups)
 
 
 def test_equal_inputs_are_flagged_with_their_count() -> None:

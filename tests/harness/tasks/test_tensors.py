@@ -255,3 +255,27 @@ def test_grids_that_hold_more_are_refused(tmp_path: Path) -> None:
 def test_numbers_are_in_this_machines_order() -> None:
     assert native("x", X.astype(">f8")).dtype == np.float64
     assert task(problem=Classification(2)).problem == Classification(2)
+
+
+SHUFFLED = np.random.default_rng(0).permutation(20)
+JOINED = {
+    "targets": lambda: {"y": pd.Series(Y, index=SHUFFLED)},
+    "ids": lambda: {"samples": pd.Series(range(20), index=SHUFFLED)},
+    "a mask": lambda: {"valid": {"x": pd.DataFrame(np.ones((20, 3), bool), index=SHUFFLED)}},
+    "groups": lambda: {"groups": pd.Series(["a"] * 20, index=SHUFFLED)},
+    "fewer rows named": lambda: {"y": pd.Series(Y, index=range(1, 21))},
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_rows_of_pandas_are_never_joined_across_their_names(name: str) -> None:
+    frame = pd.DataFrame(X)
+    with pytest.raises(BadInput, match=r"modality 'x' and .* have different pandas indices.*reset_index"):
+        task(frame, **JOINED[name]())
+    task(frame, pd.Series(Y, index=frame.index))
+    task(frame.to_numpy(), **JOINED[name]()) if name == "targets" else None
+
+
+def test_a_view_of_memory_is_its_array() -> None:
+    assert task(memoryview(X)).data_hash == task(X).data_hash
+    assert task(memoryview(np.asfortranarray(X))).data_hash == task(X).data_hash
