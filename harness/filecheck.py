@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from attacks.errors import BadInput
+from attacks.randomness import keyed_seed
 from harness.cell import SCHEMAS
 from harness.ledger import witness_hash
 from harness.rundir import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.status import FINISHED
 from harness.storage import LOCK
 from harness.tables import FAILED
 from harness.tensorfile import from_bytes
+from harness.wholeness import contradictions
 
 FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, FINGERPRINTS_FILE, LOCK)
 FOLDERS = {
@@ -33,7 +36,14 @@ def file_faults(directory: RunDirectory) -> list[str]:
     files: list[Callable[[], object]] = [partial(_fingerprints, directory), directory.trust, directory.gates]
     tables: list[Callable[[], object]] = [partial(directory.checked, table) for table in (*SCHEMAS, "attributions")]
     found = [why for check in (*files, *tables) if (why := _fault(check))]
-    return list(dict.fromkeys([*found, *_orphans(directory), *_witnesses(directory), *_strangers(directory)]))
+    return list(dict.fromkeys([*found, *_orphans(directory), *_witnesses(directory), *_strangers(directory), *_contradictions(directory)]))
+
+
+def _contradictions(directory: RunDirectory) -> Iterator[str]:
+    try:
+        yield from contradictions(directory)
+    except BadInput:  # a part that cannot be read is a fault already
+        return
 
 
 def _fault(check: Callable[[], object]) -> str:
@@ -71,9 +81,11 @@ def _orphans(directory: RunDirectory) -> Iterator[str]:
 
 
 def _witnesses(directory: RunDirectory) -> Iterator[str]:
-    """Stored witnesses have the hashes that the ledger has."""
+    """Stored witnesses have the hashes that the ledger has, and those that the run was to keep are there."""
+    kept: set[str] | None = None
     for key in directory.cells_done():
         try:
+            kept = _kept(directory) if kept is None else kept
             tables, tensors = directory.cell(key)
         except BadInput as error:
             yield str(error)
@@ -83,10 +95,27 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
         for (scenario, sample), names in claims.items():
             held = [tensors.get(f"{scenario}|{sample}|{name}") for name in names]
             there = [x for x in held if x is not None]
+            if not there and sample in kept:
+                yield f"witnesses/{key}.safetensors lacks the witness of sample {sample!r} under {scenario}, which the run was to keep"
             if there and (len(there) < len(held) or witness_hash(there) != rows[scenario, sample]["witness"]):
                 yield f"witnesses/{key}.safetensors: sample {sample!r} under {scenario} is not the witness that the ledger names"
         known = {f"{scenario}|{sample}|{name}" for (scenario, sample), names in claims.items() for name in names}
         yield from (f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not" for name in sorted(tensors.keys() - known))
+
+
+def _kept(directory: RunDirectory) -> set[str]:
+    """The samples whose witnesses the run was to keep; of a part of a run, only where it was to keep all."""
+    described = directory.describe()
+    config = described.get("config") or {}
+    names = [
+        sample
+        for key in directory.cells_done()
+        for sample in directory.tables.part("ledger", key, ("sample",)).column("sample").to_pylist()
+    ]
+    wanted, ordered = config.get("witnesses"), sorted(set(names), key=lambda name: keyed_seed("choice", config.get("seed"), name))
+    if wanted == "all":
+        return set(ordered)
+    return set(ordered[:wanted]) if isinstance(wanted, int) and described["status"] in FINISHED else set()
 
 
 def _strangers(directory: RunDirectory) -> Iterator[str]:

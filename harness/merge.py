@@ -12,6 +12,7 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.answering import ask
+from harness.cell import SCHEMAS
 from harness.conclude import conclude
 from harness.config import Evaluation
 from harness.environment import choose_device
@@ -75,11 +76,19 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
 
 
 def _one_run(sources: Sequence[RunDirectory]) -> dict[str, Any]:
-    """What the first says, if the others are of the same run."""
+    """What the first says, if the others are of the same run, no shard is there twice and no row of one counts twice."""
     first, *others = map(standing_at, sources)
     for source, other in zip(sources[1:], others, strict=True):
         if why := another(first, other):
             raise BadInput(f"{source.url} and {sources[0].url} are not parts of one run: {sources[0].url} {why}")
+    shards: dict[str, RunDirectory] = {}
+    for source, each in zip(sources, (first, *others), strict=True):
+        shard = (each.description.get("config") or {}).get("shard")
+        if shard is not None and shard in shards:
+            raise BadInput(f"{shards[shard].url} and {source.url} are both shard {shard}: leave one of them out")
+        shards |= {} if shard is None else {shard: source}
+        for table in SCHEMAS:
+            source.checked(table)
     return dict(first.description)
 
 

@@ -58,7 +58,7 @@ def _written(where: str, made: Callable[[], str]) -> str:
         raise BadInput(f"the report cannot be written to {where}: there is no folder {Path(where).parent}; make it, or name another")
     content = made()
     try:
-        write_url(where, content.encode())
+        write_url(where, content.encode(errors="replace"))  # a path on a command line may hold what no text can
     except OSError as error:
         raise BadInput(f"the report cannot be written to {where}: {error.strerror or error}") from None
     return where
@@ -83,7 +83,7 @@ def as_markdown(directory: RunDirectory) -> str:
         _lines(["measure", *summary.models], more),
         "\n".join(f"- {_marked(remark)}" for remark in remarks),
         "</details>",
-        f"Run {_code(description['run'])}, {_marked(description['status'])}.",
+        f"Run {_code(description['run'])}, {_marked(summary.status)}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -52,6 +52,7 @@ class _Description(BaseModel):
     modalities: list[str]
     identity: _Identity
     note: str = ""
+    samples: int | None = None
 
 
 class _Flag(BaseModel):
@@ -143,7 +144,14 @@ def _searched(part: pa.Table, rows: pa.Table) -> str:
     for text in _texts(part, "scenario").unique().to_pylist() if "scenario" in part.column_names else ():
         if not _parses(text):
             return f"scenario {text!r}"
-    return _within("limit", rows, 0.0, math.inf) or _within("strength", rows, 0.0, math.inf, infinite=True)
+    return _within("limit", rows, 0.0, math.inf) or _within("strength", rows, 0.0, math.inf, infinite=True) or _beyond(rows)
+
+
+def _beyond(rows: pa.Table) -> str:
+    if not {"limit", "strength"} <= set(rows.column_names):
+        return ""
+    found = pc.and_(pc.is_finite(rows.column("strength")), pc.greater(rows.column("strength"), rows.column("limit")))
+    return "a strength beyond its limit" if pc.any(found, min_count=0).as_py() else ""
 
 
 @lru_cache(maxsize=10_000)

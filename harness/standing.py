@@ -127,6 +127,7 @@ def describe(work: Work, device: torch.device) -> dict[str, Any]:
         "identity": work.identity,
         "config": work.config.model_dump(mode="json"),
         "modalities": list(work.task.names),
+        "samples": len(work.chosen),
         "note": "; ".join(note for note in (work.task.notes, *remarks(work)) if note),
         "device": device_name(device),
         "machine": machine(device),

@@ -16,8 +16,9 @@ from harness import measures
 from harness.analysis.intervals import Estimate
 from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
-from harness.status import COMPLETE, onwards
+from harness.status import COMPLETE, of_merged, onwards
 from harness.trust import doubted, flag_lines, flagged
+from harness.wholeness import fewer, lacking
 
 CAVEAT = (
     "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "
@@ -44,6 +45,7 @@ class Summary:
     sections: dict[str, dict[str, dict[str, Share]]]
     notes: list[str]
     flagged: frozenset[tuple[str, str]] = frozenset()
+    status: str = COMPLETE
 
     def cells(self, condition: str, shares: dict[str, Share]) -> list[str]:
         """A row of the table, model by model."""
@@ -60,10 +62,11 @@ def attacked(description: dict[str, Any]) -> bool:
 def summarise(directory: RunDirectory) -> Summary:
     """Query a run for its summary."""
     description = directory.describe()
-    ledger = directory.table("ledger", ("scenario", "model", "strength", "status"))
+    ledger = directory.table("ledger", ("scenario", "model", "sample", "strength", "status"))
     sweep = directory.table("sweep", SWEPT)
     robust = robust_curves(ledger, [1.0])
-    clean = clean_scores(directory.table("samples", ("model", "score")))
+    samples = directory.table("samples", ("model", "sample", "score"))
+    clean = clean_scores(samples)
     untouched = {model: points[0].share for (name, model), points in robust_curves(ledger, [0.0]).items() if not parse(name).missing}
     graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
     missing = missing_curves(sweep)
@@ -84,8 +87,16 @@ def summarise(directory: RunDirectory) -> Summary:
     }
     trust = directory.trust()
     errors = sum(statuses(table).get("error", 0) for table in (ledger, sweep))
-    notes = [*_notes(description, errors), *flag_lines(trust)]
-    return Summary(description["identity"]["config"]["model"], sections, notes, flagged(trust))
+    models = description["identity"]["config"]["model"]
+    status = description["status"]
+    held = {"samples": samples, "sweep": sweep, "ledger": ledger}
+    if status == COMPLETE and (missing_samples := lacking(description, held)):
+        status = of_merged(missing_samples, description["samples"], False)
+    counts = {
+        model: {name: row[model].samples for rows in sections.values() for name, row in rows.items() if model in row} for model in models
+    }
+    notes = [*_notes({**description, "status": status}, errors), *fewer(description, counts), *flag_lines(trust)]
+    return Summary(models, sections, notes, flagged(trust), status)
 
 
 def _withstood(curves: dict[tuple[str, str], list[Any]], scenarios: list[str], modalities: Sequence[str]) -> dict[str, dict[str, Share]]:

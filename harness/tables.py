@@ -28,6 +28,7 @@ KEYS = {
     "attributions": ("model", "sample", "condition", "method", "modality"),
 }
 """What tells a row of a table from every other."""
+OWNED = ("run", "seed", "limit")  # columns that a run has one value of
 MEND = "remove that file and run the same command: what it held is done again"
 
 
@@ -39,10 +40,15 @@ class Tables:
         self._described = described
 
     @cached_property
-    def _own(self) -> dict[str, list[str]]:
+    def _own(self) -> dict[str, list[Any]]:
         """What a row of the run may hold in these columns."""
         described = self._described()
-        return {"run": [described["run"]], "model": described["identity"]["config"]["model"]}
+        config = described["identity"]["config"]
+        return {"run": [described["run"]], "model": config["model"], "seed": [config["seed"]], "limit": [config["limit"]]}
+
+    @cached_property
+    def _modalities(self) -> int:
+        return len(self._described()["modalities"])
 
     def parts(self, table: str) -> list[str]:
         """The names of its files, without their suffix."""
@@ -86,7 +92,11 @@ class Tables:
 
     def _read(self, table: str, name: str, columns: Sequence[str] | None) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]:
         """A part, and a number for each pair of a model and a sample in it."""
-        wanted = None if columns is None else list(dict.fromkeys([*columns, *KEYS[table], "run"]))
+        wanted = (
+            None
+            if columns is None
+            else list(dict.fromkeys([*columns, *KEYS[table], *(name for name in OWNED if name in schema(table).names)]))
+        )
         path = f"{table}/{name}{SUFFIX}"
         try:
             part = decoded(self._storage.read(path), schema(table), wanted)
@@ -100,10 +110,13 @@ class Tables:
 
     def _foreign(self, part: pa.Table) -> str:
         for name, own in self._own.items():
-            others = [value for value in part.column(name).unique().to_pylist() if value not in own]
+            there = part.column(name).unique().to_pylist() if name in part.column_names else []
+            others = [value for value in there if value not in own and (value is not None or name in ("run", "model"))]  # null in errors
             if others:
                 return f"it holds rows of {name} {others[0]!r}, this is {name} {' or '.join(map(repr, own))}"
-        return ""
+        patterns = part.column("present").unique().to_pylist() if "present" in part.column_names else []
+        odd = next((each for each in patterns if each is not None and len(each) != self._modalities), None)
+        return "" if odd is None else f"present {odd!r} of {self._modalities} modalities"
 
     def _refuse_twice(self, table: str, names: Sequence[str], owners: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> None:
         pairs = np.concatenate([np.empty(0, np.int64), *owners])

@@ -19,6 +19,7 @@ from harness.gates.evidence import KEPT, Evidence
 from harness.parquet import decoded, encoded
 from harness.rundir import FORMAT, RunDirectory
 from harness.sound import description_faults, row_faults, trusted
+from harness.wholeness import lacking
 
 KEY = b"robustness baseline"
 FIELDS = {name: SCHEMAS[table].field(name).type for table, names in KEPT.items() for name in names}
@@ -35,6 +36,8 @@ def bless(directory: RunDirectory, url: str) -> Evidence:
     evidence = Evidence.of_run(directory)
     if evidence.description["status"] != "complete":
         raise BadInput(f"{evidence.where} is {evidence.description['status']}: only a complete run can be a baseline")
+    if missing := lacking(evidence.description, evidence.tables):
+        raise BadInput(f"{evidence.where} lacks {missing} of {evidence.description['samples']} samples: run the same command again")
     try:
         files, path = fsspec.core.url_to_fs(url)
         if files.exists(path):

@@ -163,8 +163,9 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     status = evidence.description["status"]
     said = [] if status in FINISHED else [f"{evidence.where} is {status}: {onwards(status)}"]
     said += [f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples]
-    if not said and count < len(evidence.expected):
-        said.append(f"{len(evidence.expected) - count} of {len(evidence.expected)} samples are missing")
+    total = max(len(evidence.expected), evidence.description.get("samples") or 0)
+    if not said and count < total:
+        said.append(f"{total - count} of {total} samples are missing")
     if not count and not said:
         said.append("there are no samples")
     flags = evidence.trust.get(gate.model, {}).get(EVERY, {})

@@ -132,6 +132,72 @@ STRAYS: dict[str, Callable[[Path], object]] = {
 }
 
 
+def changed(table: str, column: str, value: object) -> Callable[[Path], object]:
+    """The first row of a table has another value in a column."""
+
+    def change(run: Path) -> object:
+        part = sorted((run / table).iterdir())[0]
+        rows = decoded(part.read_bytes())
+        values = [value, *rows.column(column).to_pylist()[1:]]
+        kind = rows.schema.field(column).type
+        return part.write_bytes(encoded(rows.set_column(rows.column_names.index(column), column, pa.array(values, kind))))
+
+    return change
+
+
+def without_rows(table: str) -> Callable[[Path], object]:
+    def change(run: Path) -> object:
+        part = sorted((run / table).iterdir())[0]
+        return part.write_bytes(encoded(decoded(part.read_bytes()).slice(1)))
+
+    return change
+
+
+STRAYS |= {
+    "which samples/": changed("ledger", "sample", "another"),
+    "holds sample 'stranger', which samples/": changed("sweep", "sample", "stranger"),
+    "rows are missing": without_rows("ledger"),
+    "has 35 rows for 4 samples": without_rows("sweep"),
+    "a strength beyond its limit": changed("ledger", "strength", 99.0),
+    "it holds rows of limit 2.0, this is limit 8.0": changed("ledger", "limit", 2.0),
+    "it holds rows of seed 9, this is seed 0": changed("sweep", "seed", 9),
+    "present '1111' of 3 modalities": changed("sweep", "present", "1111"),
+    "rows are of several tasks: 'digits', 'other'": changed("samples", "task", "other"),
+    "holds scenario 'image@linf:9', which the run does not name": changed("ledger", "scenario", "image@linf:9"),
+    "holds schedule 'zzz', which the run does not name": changed("sweep", "schedule", "zzz"),
+    "the clean score of sample": changed("ledger", "clean_score", 0.5),
+    "lacks the witness of sample": lambda run: [file.unlink() for file in (run / "witnesses").iterdir()],
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_numbers_over_fewer_samples_say_so(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], table: str
+) -> None:
+    """A part is gone: every table says of how many samples its numbers are, and how to mend it."""
+    parts(directory, table)[0].unlink()
+    notes = " ".join(summarise(directory).notes)
+    assert "4 of 8 samples" in notes and "The run is lacking 4 of 8 samples: " in notes
+    assert "lacking 4 of 8 samples" in as_markdown(directory) and "4 of 8 samples" in render(directory)
+    assert run(monkeypatch, "bless", directory.url, "--out", f"{directory.url}.parquet") == 2
+    assert "lacks 4 of 8 samples" in capsys.readouterr().err
+
+
+def test_a_shard_is_merged_once_and_no_row_counts_twice(
+    directory: RunDirectory, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(directory.url)
+    described = json.loads((place / "run.json").read_text())
+    described["config"]["shard"] = "1/2"
+    (place / "run.json").write_text(json.dumps(described))
+    shutil.copytree(place, place.with_name("again"))
+    assert run(monkeypatch, "merge", f"{place}-whole", str(place), str(place.with_name("again"))) == 2
+    assert f"{place} and {place.with_name('again')} are both shard 1/2" in capsys.readouterr().err
+    copy(directory, made, "ledger")
+    assert run(monkeypatch, "merge", f"{place}-whole", str(place)) == 2
+    assert "copy.parquet and ledger/" in capsys.readouterr().err.replace(parts(directory, "ledger")[0].name + " and", "copy.parquet and")
+
+
 @pytest.mark.parametrize("said", STRAYS)
 def test_verify_files_names_what_is_wrong(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str
@@ -168,3 +234,13 @@ def test_no_flipped_bit_shows_another_number(directory: RunDirectory, folder: st
         assert any(part.stem in why for why in faults) or content(RunDirectory(directory.url)) == before, f"byte {at} of {len(sound)}"
     part.write_bytes(sound)
     assert file_faults(RunDirectory(directory.url)) == []
+
+
+@pytest.mark.parametrize("place", ["note", "command"])
+def test_what_no_text_can_hold_does_not_end_a_report(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """A lone surrogate, as paths have that are not UTF-8."""
+    file = Path(directory.url, "run.json")
+    odd = "run\udcff"
+    file.write_text(json.dumps({**json.loads(file.read_text()), place: odd if place == "note" else [odd]}))
+    for words in (["report", directory.url], ["report", directory.url, "--markdown", f"{directory.url}.md"]):
+        assert run(monkeypatch, *words) == 0
