@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ OPAQUE = 255
 STANDARD_GAMMA = 1 / 2.2
 MEND = "save it as PNG of 8 bits per channel"
 INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value that says white is 0
+SAMPLE_FORMAT, SIGNED = 339, 2  # the tag, and what it says of signed integers
+SRGB_CICP = (b"\x01\x0d\x00\x01",)  # primaries, transfer, matrix and range
 
 
 def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
@@ -84,6 +87,7 @@ def _upright(path: Path) -> Picture:
     with Image.open(path, formats=FORMATS) as file:
         if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:  # an MPO is a photograph with others of the same behind it
             raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save the one that is meant")
+        _check_content(path, str(file.format), _tags(file))
         file.load()
         _check_gamma(path, file)
         eight = _eight_bit(path, ImageOps.exif_transpose(file), file.format in ("PNG", "PPM"), _tags(file))
@@ -125,6 +129,48 @@ def _opaque(path: Path, file: Picture) -> Picture:
 
 def _transparent(path: Path) -> str:
     return f"{path} has transparent pixels, and what shows through them is not known: put it on a background and save it without alpha"
+
+
+def _check_content(path: Path, kind: str, tags: dict[int, Any]) -> None:
+    """Refuse what Pillow reads past without a word.
+
+    Raises:
+        BadInput: signed integers in a TIFF, colours of a PNG in another space by its cICP chunk, a PNM of several pictures
+            or of values above the largest that it announces.
+    """
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        raise BadInput(f"{path} holds signed integers, whose black and white are not known: {MEND}")
+    content = path.read_bytes() if kind in ("PNG", "PPM") else b""
+    if kind == "PNG" and (place := _chunk(content, b"cICP")) and content[place : place + 4] not in SRGB_CICP:
+        raise BadInput(f"{path} says by its cICP chunk that its colours are not those of sRGB: convert it to sRGB")
+    if kind == "PPM":
+        _check_netpbm(path, content)
+
+
+def _chunk(content: bytes, name: bytes) -> int:
+    """Where the data of a chunk of a PNG begin; 0 where it has none before its pixels."""
+    place = 8
+    while place + 8 <= len(content):
+        length, kind = struct.unpack(">I4s", content[place : place + 8])
+        if kind in (name, b"IDAT"):
+            return place + 8 if kind == name else 0
+        place += length + 12
+    return 0
+
+
+def _check_netpbm(path: Path, content: bytes) -> None:
+    """Of binary grey and colour pictures: as many bytes as announced, and none above the largest value."""
+    header = re.match(rb"P([56])" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s", content)
+    if header is None:
+        return
+    channels, width, height, most = 3 if header[1] == b"6" else 1, *(int(header[at]) for at in (2, 3, 4))
+    kind = np.dtype(">u2" if most > OPAQUE else "u1")
+    length = channels * width * height * kind.itemsize
+    values = np.frombuffer(content[header.end() : header.end() + length // kind.itemsize * kind.itemsize], kind)
+    if content[header.end() + length :].strip():
+        raise BadInput(f"{path} goes on behind its picture: save the one that is meant")
+    if values.size and int(values.max()) > most:
+        raise BadInput(f"{path} holds the value {int(values.max())}, and announces {most} as its largest: {MEND}")
 
 
 def _check_gamma(path: Path, file: Picture) -> None:
