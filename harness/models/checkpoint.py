@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.files import write_whole
 from harness.tasks.textfiles import read_text
 
 SUFFIX = ".safetensors"
+LOST = 0.01  # the largest rounding, as a share of the largest number: half precision takes less
 HASH = "sha256"  # the card's key for that of the file of weights
 REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 """What a real parameter is read from; the eight bits of float8 mean little without their scale."""
@@ -104,8 +106,14 @@ def _check_type(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
         )
     if real and bool(found.isnan().any()):
         raise BadInput(f"checkpoint {path} holds NaN in {name!r}: its training diverged, or it is damaged; train it again")
-    if real and bool(found.isfinite().all()) and not bool(found.to(expected.dtype).isfinite().all()):
-        raise BadInput(f"checkpoint {path} holds numbers in {name!r} that {expected.dtype} has not: save smaller ones")
+    if real and bool(found.isfinite().all()) and not _fits(found, expected.dtype):
+        raise BadInput(f"checkpoint {path} holds numbers in {name!r} that {expected.dtype} has not: save them nearer to 1")
+
+
+def _fits(x: Tensor, kind: torch.dtype) -> bool:
+    """Whether a type holds numbers, save for rounding: none becomes infinite, and not all of them 0."""
+    narrow, size = x.to(kind), x.abs()
+    return bool(narrow.isfinite().all()) and bool(((narrow.to(x.dtype) - x).abs() <= LOST * size.max()).all() if x.numel() else True)
 
 
 def _kind(x: Tensor) -> str:
@@ -114,11 +122,22 @@ def _kind(x: Tensor) -> str:
 
 def _check_hash(path: Path) -> None:
     """Refuse weights that are not those their card was written for; a card without a hash, as older ones, says nothing."""
-    if not path.with_suffix(".json").is_file() or (said := read_card(path).get(HASH)) is None:
+    if not path.with_suffix(".json").is_file():
         return
+    card = read_card(path)
+    if odd := next((key for key in card if key != HASH and key.strip().lower().replace("-", "") == HASH), None):
+        raise BadInput(f"the card of checkpoint {path} has {shown(odd)}, and the hash of the weights is {HASH!r}: rename it")
+    if HASH not in card:
+        return
+    said = card[HASH]
+    if not isinstance(said, str) or not re.fullmatch("[0-9a-fA-F]{64}", said):
+        raise BadInput(
+            f"the card of checkpoint {path} has {shown(said)} for {HASH!r}, which is no SHA-256: write the hash of the weights, or remove "
+            "the line if it is not known"
+        )
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != said:
+    if found != said.lower():
         raise BadInput(
             f"checkpoint {path} has SHA-256 {found[:16]}…, and its card names {shown(said)[1:17]}…: it is damaged or was changed; "
             f"fetch it again, or remove {HASH!r} from the card if the change is meant"

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -89,6 +90,9 @@ UNFIT: dict[str, Callable[[Weights], Weights]] = {
     "holds NaN in 'layer.bias'": lambda weights: {**weights, "layer.bias": torch.tensor([0.0, torch.nan])},
     "holds NaN in 'norm.running_var'": lambda weights: {**weights, "norm.running_var": torch.tensor([1.0, torch.nan])},
     "holds numbers in 'layer.bias' that torch.float32 has not": lambda weights: {**weights, "layer.bias": torch.ones(2).double() * 1e300},
+    "holds numbers in 'layer.weight' that torch.float32 has not": lambda weights: {
+        name: x.double() * 1e-60 if name == "layer.weight" else x for name, x in weights.items()
+    },
     "does not fit the model: Missing": lambda weights: {name: x for name, x in weights.items() if name != "mask"},
     "does not fit the model: Unexpected": lambda weights: {**weights, "more": torch.ones(1)},
     "does not fit the model: size mismatch": lambda weights: {**weights, "layer.bias": torch.ones(3)},
@@ -141,3 +145,26 @@ def test_every_committed_card_has_the_hash_of_its_weights() -> None:
     for path in cards:
         weights = path.with_suffix(checkpoint.SUFFIX)
         assert checkpoint.read_card(weights)["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest(), path.name
+
+
+CARDS: dict[str, tuple[Callable[[str], dict[str, Any]], str]] = {
+    "null": (lambda known: {"sha256": None}, "which is no SHA-256"),
+    "empty": (lambda known: {"sha256": ""}, "which is no SHA-256"),
+    "number": (lambda known: {"sha256": 0}, "which is no SHA-256"),
+    "list": (lambda known: {"sha256": [known]}, "which is no SHA-256"),
+    "cut": (lambda known: {"sha256": known[:-1]}, "which is no SHA-256"),
+    "upper-case key": (lambda known: {"SHA256": known}, "rename it"),
+    "key with a hyphen": (lambda known: {"SHA-256": known}, "rename it"),
+    "upper-case hash": (lambda known: {"sha256": known.upper()}, ""),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_hash_is_one_or_is_refused(name: str, place: Path) -> None:
+    make, said = CARDS[name]
+    place.with_suffix(".json").write_text(json.dumps({**CARD, **make(hashlib.sha256(place.read_bytes()).hexdigest())}))
+    if not said:
+        checkpoint.load(place, Net())
+        return
+    with pytest.raises(BadInput, match=said):
+        checkpoint.load(place, Net())
