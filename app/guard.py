@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.dashboard import TOKEN
 
-HOSTS = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)
+HOSTS = re.compile(r"localhost(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)  # as Streamlit has it for WebSockets
 PARAMETER = "token"  # of the address; moved into a cookie, so that it stays in no history
 HEADERS = {
     "x-frame-options": "DENY",
@@ -37,7 +37,9 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
         elif not is_ours(header(scope, "host")):
-            await _refuse(scope, receive, send, 421, "This dashboard answers to localhost only.")
+            await _refuse(scope, receive, send, 421, f"This dashboard answers to localhost only: open http://localhost:{_port(scope)}")
+        elif scope["type"] == "websocket" and not is_own_page(scope):
+            await _refuse(scope, receive, send, 403, "This dashboard answers to its own pages only.")
         elif self._may_enter(scope):
             await self.app(scope, receive, _framed_nowhere(send))
         elif scope["type"] == "http" and self._is_token(dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(PARAMETER, "")):
@@ -53,7 +55,7 @@ class Guard:
 
     def _cookie(self, scope: Scope) -> str:
         """Cookies of one host are shared by its ports."""
-        return f"robustness-{scope['server'][1] if scope.get('server') else 0}"
+        return f"robustness-{_port(scope)}"
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same address without the token, which the browser keeps as a cookie."""
@@ -67,6 +69,16 @@ class Guard:
 def is_ours(host: str) -> bool:
     """Whether a Host header, with its port or without, names this machine as it names itself."""
     return HOSTS.fullmatch(host) is not None
+
+
+def is_own_page(scope: Scope) -> bool:
+    """Whether a WebSocket is opened by a page of this host and port, or by no page: then there is no Origin header."""
+    own = f"http://{header(scope, 'host')}".lower()
+    return all(value.decode("latin-1").lower() == own for key, value in scope["headers"] if key == b"origin")
+
+
+def _port(scope: Scope) -> int:
+    return scope["server"][1] if scope.get("server") else 0
 
 
 def header(scope: Scope, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +15,9 @@ from harness import dashboard
 
 PORT = 8501
 COOKIE = f"robustness-{PORT}"
-OURS = ["localhost", "localhost:8501", "LOCALHOST", "127.0.0.1", "127.0.0.1:1", "[::1]", "[::1]:8501"]
+OURS = ["localhost", "localhost:8501", "LOCALHOST", "localhost:1"]
 OTHERS = [
+    "127.0.0.1", "127.0.0.1:8501", "[::1]", "[::1]:8501",
     "", "evil.com", "evil.com:8501", "localhost.evil.com", "evil.com:localhost", "localhost@evil.com", "evil.com@localhost",
     "localhost:8501@evil.com", "evil.com#localhost", "evil.com?localhost", "evil.com/localhost", "localhost#evil.com", "localhost?evil.com",
     "localhost/evil.com", "localhost\\evil.com", "localhost.", ".localhost", "127.0.0.2", "127.0.0.1.nip.io", "0.0.0.0", "192.168.0.2",
@@ -36,9 +37,12 @@ async def served(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"secret"})
 
 
-def asked(guard: Guard, kind: str, *hosts: str, path: str = "/", query: str = "", cookie: str = "") -> list[MutableMapping[str, Any]]:
+def asked(
+    guard: Guard, kind: str, *hosts: str, path: str = "/", query: str = "", cookie: str = "", origins: Sequence[str] = ()
+) -> list[MutableMapping[str, Any]]:
     """What is sent to one request."""
     headers = [(b"host", host.encode("latin-1", "replace")) for host in hosts] + [(b"cookie", cookie.encode())] * bool(cookie)
+    headers += [(b"origin", origin.encode("latin-1", "replace")) for origin in origins]
     scope = {
         "type": kind, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "headers": headers,
         "scheme": "http", "server": ("localhost", PORT), "root_path": "", "http_version": "1.1",
@@ -131,3 +135,27 @@ def test_the_way_in_leads_to_no_other_host(guarded: Guard, path: str) -> None:
 
 def test_the_token_is_taken_out_of_the_environment(guarded: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
     assert TOKEN not in os.environ and dashboard.TOKEN == TOKEN
+
+
+OWN_PAGES = [[], ["http://localhost:8501"], ["HTTP://LOCALHOST:8501"]]
+OTHER_PAGES = [
+    ["null"], [""], ["http://evil.com"], ["http://localhost:9999"], ["http://localhost"], ["https://localhost:8501"],
+    ["http://localhost.evil.com:8501"], ["http://127.0.0.1:8501"], ["http://localhost:8501", "http://evil.com"], ["http://localhost:8501/"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("origins", OWN_PAGES)
+def test_web_sockets_are_for_its_own_pages(open_to_all: Guard, origins: list[str]) -> None:
+    assert outcome(asked(open_to_all, "websocket", "localhost:8501", origins=origins)) == "websocket.accept"
+
+
+@pytest.mark.parametrize("origins", OTHER_PAGES)
+def test_web_sockets_are_refused_to_other_pages(open_to_all: Guard, origins: list[str]) -> None:
+    assert outcome(asked(open_to_all, "websocket", "localhost:8501", origins=origins)) == "websocket.close"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8501", "[::1]:8501"])
+def test_another_name_of_this_machine_is_told_the_address(open_to_all: Guard, host: str) -> None:
+    answer = asked(open_to_all, "http", host)
+    assert outcome(answer) == 421 and b"open http://localhost:8501" in answer[1]["body"]
+    assert outcome(asked(open_to_all, "websocket", host, origins=[f"http://{host}"])) == "websocket.close"
