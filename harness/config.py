@@ -102,7 +102,7 @@ class Evaluation(BaseModel):
         least, words = COUNTS[str(info.field_name)]
         if value in words:
             return value
-        number = int(value) if str(value).isdigit() else -1
+        number = int(value) if re.fullmatch("[0-9]{1,18}", str(value)) else -1
         if number < least:
             raise ValueError(f"give a whole number from {least}, or {' or '.join(words)}")
         return number

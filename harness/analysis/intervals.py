@@ -57,7 +57,7 @@ class Estimate:
 
     def number(self, sign: str = "") -> str:
         """The number alone, as `0.612` or `≥ 8`; with the sign + where it is asked for."""
-        return f"{self.bound} {self.value:{sign}.4g}" if self.bound else f"{self.value:{sign}z.3f}"
+        return f"{self.bound} {self.value:{sign}z.4g}" if self.bound else f"{self.value:{sign}z.3f}"
 
     def text(self, sign: str = "") -> str:
         """As `0.612 [0.51, 0.71]`."""

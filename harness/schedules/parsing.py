@@ -75,4 +75,4 @@ def _rate(text: str, rate: str) -> float:
         raise BadInput(f"schedule {text!r}: {rate.strip()!r} is not a rate; a rate is a number from 0 to 1") from None
     if not 0 <= value <= 1:
         raise BadInput(f"schedule {text!r}: the rate {value:g} is not between 0 and 1; it is the fraction missing")
-    return value
+    return value + 0.0  # without the sign of -0.0

@@ -38,6 +38,7 @@ def test_flags_win(tmp_path: Path) -> None:
         ("scenario: {a: b}", "give one text, or a list of texts"),
         ("schedule: 3", "give one text, or a list of texts"),
         *((f"{key}: yes", f"{key} = True: give a number") for key in ("seed", "limit", "repeats", "batch_size", "budget")),
+        *((f"samples: {digits}", "give a whole number from 1, or all") for digits in ("\uff18", "\u0668", "\u00b2", "'+8'")),
         ("samples: true", "samples = True: give a whole number from 1, or all"),
         ("seed: 9223372036854775808", "seed = 9223372036854775808"),
     ],
