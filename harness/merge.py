@@ -25,6 +25,7 @@ from harness.rundir import RUN_FILE, RunDirectory
 from harness.standing import another, as_begun, describe, standing
 from harness.status import is_shard, of_merged
 from harness.tasks.dataroot import else_in
+from harness.trust import joined, of_models
 
 OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseline")
 """Keys of a shard's configuration that the whole does not inherit."""
@@ -67,6 +68,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     directory = RunDirectory(out)
     directory.start(description, first.prints)
     try:
+        directory.note_trust(joined(directory.trust(), of_models(work)))
         failed = _gather(directory, sources, work.run)
         missing = _missing(work, directory)
         console.print(f"run {work.run} in {directory.url}: merged {', '.join(runs)}", highlight=False, soft_wrap=True, markup=False)
