@@ -120,7 +120,7 @@ class RunDirectory:
 
     def note_trust(self, flags: Mapping[str, Any]) -> None:
         """Write `trust.json`: the id of the run, and per model, scenario and flag, what the check said."""
-        self._storage.write(TRUST_FILE, json.dumps({OWNER: self.describe()["run"], **flags}, indent=1).encode() + b"\n")
+        self._storage.write(TRUST_FILE, json.dumps({OWNER: {self.describe()["run"]: {}}, **flags}, indent=1).encode() + b"\n")
 
     def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
         """Write `gates.json`: what was decided of each gate.
@@ -177,7 +177,7 @@ class RunDirectory:
         """
         mend = "remove that file and run the same command: the checks are done again"
         found = dict(self._noted(TRUST_FILE, trusted, mend) or {})
-        self._refuse_foreign(TRUST_FILE, found.pop(OWNER, None), mend)
+        self._refuse_foreign(TRUST_FILE, next(iter(found.pop(OWNER, {})), None), mend)
         return found
 
     def add(self, key: str, parts: Parts) -> None:

@@ -96,10 +96,9 @@ def description_faults(described: Mapping[str, Any]) -> str:
 
 
 def trusted(flags: Any) -> bool:
-    """Whether these are flags per model, scenario and check; beside the models may stand whose they are."""
+    """Whether these are flags per model, scenario and check; beside the models may stand, shaped alike, whose they are."""
     try:
-        owned = isinstance(flags, dict) and isinstance(flags.get(OWNER), str)
-        _Trust.model_validate({"models": {key: each for key, each in flags.items() if key != OWNER} if owned else flags})
+        _Trust.model_validate({"models": flags})
     except ValidationError:
         return False
     return True

@@ -108,7 +108,7 @@ def twin(folder: Path, name: str) -> None:
 
 
 def owned(file: Path, run: str) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), "run id": run}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "run id": {run: {}}}))
 
 
 NUMBERS = dict.fromkeys(("limit", "value", "low", "high"), 0.5)
