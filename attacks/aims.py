@@ -87,7 +87,8 @@ class Aims:
         distances = torch.stack([look.distance(scenario)[rows] for look in self._looks], 1)
         classes = torch.stack([look.classes[rows] for look in self._looks], 1)
         order = distances.argsort(dim=1, stable=True)[:, :wanted]
-        return Nearby(classes.gather(1, order), distances.gather(1, order)), spent
+        classes, distances = classes.gather(1, order), distances.gather(1, order)
+        return Nearby(torch.where(classes < 0, classes[:, :1], classes), distances), spent  # a row may have looked at fewer than others
 
     def _known_margins(self) -> Tensor | None:
         if self._margins is None:

@@ -14,10 +14,11 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from attacks.aims import FEW, Nearby
+from attacks.aims import Nearby
 from attacks.alternate import alternate
 from attacks.apgd import apgd
 from attacks.fmn import fmn
+from attacks.looks import look_at_classes
 from attacks.mixed import mixed
 from attacks.objective import Loss, Named, Toward
 from attacks.polish import descend, polish, solve
@@ -115,27 +116,13 @@ class Bracket:
         if any(ball.edit.shared for ball in edits):
             universal(hunt, steps=self.edits[0])
             return
-        ranked = all_ranked(hunt.region)
-        if ranked:
-            self._look_at_classes(hunt)
+        look_at_classes(hunt)
         if all(ball.norm_name == "tokens" for ball in edits):
             self._with_tokens(hunt)
         else:
             mixed(hunt, steps=self.edits[0], rounds=self.edits[1])
-        if ranked:
+        if all_ranked(hunt.region):
             polish(hunt, self.polishes)
-
-    def _look_at_classes(self, hunt: Hunt) -> None:
-        """To first order, from the clean inputs: the classes of largest margin; of another objective, its margin."""
-        rows = (hunt.best.strength > 0).nonzero().squeeze(1)
-        region = hunt.region.take(rows)
-        with torch.no_grad():
-            margins = hunt.fast.take(rows)(region.inputs).margins
-        if margins is None:
-            solve(hunt, rows, Named("margin"), region.clean)
-            return
-        for classes in margins.topk(min(FEW, margins.shape[1] - 1), dim=1).indices.unbind(1):
-            solve(hunt, rows, Toward(classes), region.clean)
 
     def _with_tokens(self, hunt: Hunt) -> None:
         """Tokens in turn with the norm balls, which alone come first where no smaller scenario has had them."""

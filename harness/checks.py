@@ -126,14 +126,18 @@ class Case:
     def answers_of(objective: TaskObjective, inputs: Inputs) -> Tensor:
         return objective.outputs(inputs)
 
+    def found(self, rows: Tensor, search: Search, limit: float) -> Tensor:
+        """The critical strengths that a search finds of the given samples, up to a limit, verified, float64 (R,)."""
+        if not len(rows):
+            return self.strengths[rows]
+        samples = [self.samples[row] for row in rows.tolist()]
+        hunt = Hunt(self.objective.take(rows), self.region.take(rows), samples, self.seed, limit)
+        search(hunt)
+        return hunt.best.strength
+
     def broken(self, rows: Tensor, search: Search) -> int:
         """How many of the given samples a search breaks at strength 1, verified."""
-        if not len(rows):
-            return 0
-        samples = [self.samples[row] for row in rows.tolist()]
-        hunt = Hunt(self.objective.take(rows), self.region.take(rows), samples, self.seed, STRENGTH)
-        search(hunt)
-        return int((hunt.best.strength <= STRENGTH).sum())
+        return int((self.found(rows, search, STRENGTH) <= STRENGTH).sum())
 
     def slopes(self, loss: str) -> Tensor:
         """How far a loss would move across each used modality's span, to first order in its steepest value: (B, used)."""

@@ -11,9 +11,10 @@ from torch import Tensor
 from attacks.climb import Attempt
 from attacks.draws import unit_changes
 from attacks.fixed import Fixed, FixedAttack, InTurn
+from attacks.looks import look_at_classes
 from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
-from attacks.search import Hunt
+from attacks.search import DEFAULT_LIMIT, Hunt
 from harness.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag
 from harness.objective import TaskObjective
 from harness.registry import resolve
@@ -22,6 +23,7 @@ UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
 QUERIES = 75  # of the black-box search
 BUDGETED = 12  # samples searched again
 LEAST_STEPS = 10
+NEARER = 1.02
 LATE = 0.05  # of the way, in the last tenth of the steps
 MANY = 0.25
 AROUND = 16  # points of half the ball that a planted failure must stand out from
@@ -69,13 +71,27 @@ class Again:
 
 
 def budget(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples that withstand strength 1 by the ledger, and fail there when as many gradients are spent again."""
-    rows = (case.strengths[:BUDGETED] > STRENGTH).nonzero().squeeze(1)
-    losses = dict.fromkeys(("margin", _first_loss(case)))
-    count = case.broken(rows, InTurn(tuple(Fixed(loss, Again(loss, _steps(case))) for loss in losses)))
-    share = count / min(BUDGETED, len(case.samples))
-    found = f"{share:.0%} of the samples withstood and fail when as many gradients are spent again"
+    """Value: the share of samples for which a second look finds a failure that the run's search should have found.
+
+    They withstand strength 1 by the ledger and fail there when as many gradients are spent again; or the linear model of some
+    class's margin has its nearest failure, steps of edits included, more than 2 % below the strength of the ledger.
+    """
+    strengths = case.strengths[:BUDGETED]
+    missed = _nearer(case, strengths)
+    if not case.region.scenario.edits:
+        rows = (strengths > STRENGTH).nonzero().squeeze(1)
+        losses = dict.fromkeys(("margin", _first_loss(case)))
+        again = case.found(rows, InTurn(tuple(Fixed(loss, Again(loss, _steps(case))) for loss in losses)), STRENGTH)
+        missed[rows] |= again <= STRENGTH
+    share = float(missed.double().mean())
+    found = f"of {share:.0%} of the samples a second look, by as many gradients or at every class, finds a nearer failure"
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
+
+
+def _nearer(case: Case, strengths: Tensor) -> Tensor:
+    """Where a class or a step of an edit is nearer than the strengths (B,) say, to first order and verified, bool (B,)."""
+    found = case.found(torch.arange(len(strengths), device=strengths.device), look_at_classes, DEFAULT_LIMIT)
+    return found < strengths / NEARER
 
 
 def rising(case: Case) -> Iterator[Flag]:
@@ -154,4 +170,4 @@ def _first_loss(case: Case) -> str:
         return next(iter(case.objective(case.region.inputs).losses))
 
 
-INSIDE_BALLS = (blackbox, unlimited, budget, rising, planted)  # these move values continuously: not where edits are counted
+INSIDE_BALLS = (blackbox, unlimited, rising, planted)  # these move values continuously: not where edits are counted
