@@ -42,12 +42,13 @@ class Nearby:
 
 @dataclass(eq=False)
 class Aims:
-    """The nearest classes of one batch, in every scenario that attacks some of the balls.
+    """The nearest classes of one batch, in every scenario of modalities with these ranges.
 
-    One gradient serves all of them: what a class's margin gains in each ball is kept, sample by sample.
+    What a class's margin gains in one ball serves every scenario with that ball: it is found with this modality alone, kept sample
+    by sample, and larger scenarios cost few gradients. So nothing depends on what else is attacked.
 
     Attributes:
-        region: with the ranges of every modality that is attacked somewhere; its scenario's balls are not used.
+        region: with the ranges of every modality that is attacked somewhere; its own scenario's balls are not used.
         balls: those with a norm.
     """
 
@@ -56,8 +57,8 @@ class Aims:
     balls: Sequence[Ball]
     samples: Sequence[str]
     seed: int
-    _looks: list[_Look] = field(default_factory=list)
-    _likely: dict[Ball, Tensor] = field(default_factory=dict)
+    _looks: dict[str, _Looks] = field(default_factory=dict)
+    _slopes: dict[Ball, Tensor] = field(default_factory=dict)
     _margins: Tensor | None = None
 
     def nearest(self, scenario: Scenario, rows: Tensor, wanted: int) -> tuple[Nearby | None, Tensor]:
@@ -67,28 +68,28 @@ class Aims:
             up to `wanted` classes of each, or None where the objective is no classifier; and the gradient evaluations
             spent on each row, int64 (R,).
         """
-        spent = torch.zeros_like(rows)
-        margins = self._known_margins()
+        spent, margins = torch.zeros_like(rows), self._known_margins()
         if margins is None or not wanted or not len(rows):
             return None, spent
         likely = self._likely_distance(scenario, margins)[rows]
         nearest = torch.full(rows.shape, float("inf"), dtype=torch.float64, device=rows.device)
-        for look in self._looks:
-            likely, nearest = self._seen(look, scenario, rows, likely, nearest)
+        classes: list[Tensor] = []
+        distances: list[Tensor] = []
         for _ in range(min(FEW, margins.shape[1] - 1)):
             distance, chosen = likely.min(1)
             asked = (distance.isfinite() & (SURE * distance < nearest)).nonzero().squeeze(1)
-            if not len(asked):
+            if not len(asked) and classes:
                 break
-            look = self._look(rows[asked], chosen[asked], margins)
-            spent[asked] += 1
-            self._looks.append(look)
-            likely, nearest = self._seen(look, scenario, rows, likely, nearest)
-        distances = torch.stack([look.distance(scenario)[rows] for look in self._looks], 1)
-        classes = torch.stack([look.classes[rows] for look in self._looks], 1)
-        order = distances.argsort(dim=1, stable=True)[:, :wanted]
-        classes, distances = classes.gather(1, order), distances.gather(1, order)
-        return Nearby(torch.where(classes < 0, classes[:, :1], classes), distances), spent  # a row may have looked at fewer than others
+            found = torch.full_like(nearest, float("inf"))
+            needed = -margins[rows[asked], chosen[asked]].double()
+            found[asked] = _root(needed, *self._gained(scenario, rows, asked, chosen[asked], spent).unbind(1))
+            likely[asked, chosen[asked]] = float("inf")
+            nearest = torch.minimum(nearest, found)
+            classes.append(chosen)
+            distances.append(found)
+        distance = torch.stack(distances, 1)
+        order = distance.argsort(dim=1, stable=True)[:, :wanted]
+        return Nearby(torch.stack(classes, 1).gather(1, order), distance.gather(1, order)), spent
 
     def _known_margins(self) -> Tensor | None:
         if self._margins is None:
@@ -98,18 +99,25 @@ class Aims:
                 refuse_nan(self._margins.isnan().any(1))
         return self._margins
 
-    def _seen(self, look: _Look, scenario: Scenario, rows: Tensor, likely: Tensor, nearest: Tensor) -> tuple[Tensor, Tensor]:
-        """The same without the classes that were looked at."""
-        classes = look.classes[rows]
-        known = (classes >= 0)[:, None] & (torch.arange(likely.shape[1], device=rows.device) == classes[:, None])
-        return likely.masked_fill(known, float("inf")), torch.minimum(nearest, look.distance(scenario)[rows])
+    def _gained(self, scenario: Scenario, rows: Tensor, asked: Tensor, classes: Tensor, spent: Tensor) -> Tensor:
+        """What the margins of the classes gain at the strengths of the grid, and how fast, for the rows asked about, (n, 2, grid)."""
+        total = torch.zeros(len(asked), 2, len(GRID), dtype=torch.float64, device=rows.device)
+        for ball in scenario.continuous.attacked:
+            looks = self._of(ball.modality)
+            lacking = looks.lacking(rows[asked], classes)
+            if len(lacking):
+                looks.look(self.region, rows[asked[lacking]], classes[lacking])
+                spent[asked[lacking]] += 1
+            total += looks.gains(ball, rows[asked], classes)
+        return total
 
-    def _look(self, rows: Tensor, classes: Tensor, margins: Tensor) -> _Look:
-        """One gradient evaluation of the rows."""
-        region = self.region.take(rows)
-        _, _, gradient = judged_gradient(self.objective.take(rows), region, region.clean, Toward(classes))
-        gains = {ball: region.gains(ball, gradient[ball.modality], GRID) for ball in self.balls}
-        return _Look.of(len(self.region), rows, classes, -margins[rows].gather(1, classes[:, None]).squeeze(1), gains)
+    def _of(self, name: str) -> _Looks:
+        if name not in self._looks:
+            balls, classes = [ball for ball in self.balls if ball.modality == name], self._known_margins()
+            assert classes is not None, "only a classifier has classes to look at"
+            slots = torch.full(classes.shape, -1, dtype=torch.int64, device=classes.device)
+            self._looks[name] = _Looks(self.objective.holding(self.region.inputs, (name,)), name, balls, slots)
+        return self._looks[name]
 
     def _likely_distance(self, scenario: Scenario, margins: Tensor) -> Tensor:
         """How far each class is likely to be, float64 (B, K): inf the right one; where classes are few, 0 the others."""
@@ -124,7 +132,7 @@ class Aims:
 
         The mean square of ⟨∇, v⟩ over random signs v is ‖∇‖₂², and of a ∇ of n normal values the dual norms follow from it.
         """
-        if ball not in self._likely:
+        if ball not in self._slopes:
             x, valid = self.region.inputs[ball.modality], self.region.ranges[ball.modality]
             count = x[0].numel()
             smaller, dual = {
@@ -139,35 +147,43 @@ class Aims:
                     there = self.objective(self.region.complete({**self.region.clean, ball.modality: moved})).margins
                 assert there is not None, "it was a classifier a moment ago"
                 squares += torch.nan_to_num(there - margins).double().square()
-            self._likely[ball] = (squares / PROBES).sqrt() * dual / (PROBED * smaller)
-        return self._likely[ball]
+            self._slopes[ball] = (squares / PROBES).sqrt() * dual / (PROBED * smaller)
+        return self._slopes[ball]
 
 
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """What the gradient of one class's margin says, for each sample of a batch; class -1 where it was not asked for.
+@dataclass(eq=False)
+class _Looks:
+    """What gradients in one modality said of each sample of a batch and each class looked at.
 
     Attributes:
-        classes: int64 (B,).
-        needed: what the margin lacks, float64 (B,).
-        gains: of every ball, what it adds at the strengths of the grid, and how fast that grows, float64 (B, 2, grid).
+        slots: which of the looks has a class of a sample, int64 (B, K); -1 none.
+        found: of each look, what every ball gains, float64 (B, 2, grid).
     """
 
-    classes: Tensor
-    needed: Tensor
-    gains: dict[Ball, Tensor]
+    objective: Objective
+    name: str
+    balls: Sequence[Ball]
+    slots: Tensor
+    found: list[dict[Ball, Tensor]] = field(default_factory=list)
 
-    @staticmethod
-    def of(count: int, rows: Tensor, classes: Tensor, needed: Tensor, gains: dict[Ball, Tensor]) -> _Look:
-        def spread(values: Tensor, fill: float) -> Tensor:
-            return torch.full((count, *values.shape[1:]), fill, dtype=values.dtype, device=rows.device).index_copy(0, rows, values)
+    def lacking(self, rows: Tensor, classes: Tensor) -> Tensor:
+        """Which of the rows have not been looked at with their class."""
+        return (self.slots[rows, classes] < 0).nonzero().squeeze(1)
 
-        return _Look(spread(classes, -1), spread(needed.double(), 0.0), {ball: spread(each, 0.0) for ball, each in gains.items()})
+    def look(self, region: Region, rows: Tensor, classes: Tensor) -> None:
+        """One gradient evaluation of the rows."""
+        some = region.take(rows)
+        _, _, gradient = judged_gradient(self.objective.take(rows), some, {self.name: some.inputs[self.name]}, Toward(classes))
+        found = {}
+        for ball in self.balls:
+            gains = some.gains(ball, gradient[self.name], GRID)
+            found[ball] = torch.zeros(len(region), *gains.shape[1:], dtype=gains.dtype, device=gains.device).index_copy(0, rows, gains)
+        self.slots[rows, classes] = len(self.found)
+        self.found.append(found)
 
-    def distance(self, scenario: Scenario) -> Tensor:
-        """The strength at which the gains make up for what is lacking, float64 (B,): inf where nothing does."""
-        gains = torch.stack([self.gains[ball] for ball in scenario.attacked if ball.has_norm]).sum(0)
-        return torch.where(self.classes >= 0, _root(self.needed, gains[:, 0], gains[:, 1]), float("inf"))
+    def gains(self, ball: Ball, rows: Tensor, classes: Tensor) -> Tensor:
+        """(n, 2, grid)."""
+        return torch.stack([each[ball] for each in self.found])[self.slots[rows, classes], rows]
 
 
 def _root(needed: Tensor, gain: Tensor, rate: Tensor) -> Tensor:

@@ -237,7 +237,7 @@ FAST = Bracket(
 )  # fmt: skip
 STANDARD = Bracket(
     "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 65 gradients a scenario",
-    descents=(3, 3), walks=(NEAREST, DLR), steps_from=(30, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=12, rounds=3,
+    descents=(3, 3), walks=(NEAREST, DLR), steps_from=(28, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=12, rounds=3,
     opening=0.95, polishes=4, edits=(20, 6),
 )  # fmt: skip
 THOROUGH = Bracket(

@@ -72,7 +72,7 @@ class Hunt:
         inputs = self.region.inputs
         self.fast = self.objective.holding(inputs, self.region.scenario.attacked_names)
         balls = self.region.scenario.continuous.attacked
-        self.aims = shared or Aims(self.fast, self.region, balls, self.samples, self.seed)
+        self.aims = shared or Aims(self.objective, self.region, balls, self.samples, self.seed)
         with torch.no_grad():
             verdict = self.objective(inputs)
         self.losses = tuple(verdict.losses)
@@ -184,9 +184,8 @@ def _shared_aims(
 ) -> Aims:
     """The nearest classes in all scenarios without edits."""
     balls = list(dict.fromkeys(ball for scenario in scenarios if not scenario.edits for ball in scenario.attacked))
-    names = tuple(dict.fromkeys(ball.modality for ball in balls))
-    ranges = {name: bounds.get(name, UNBOUNDED).over(region.inputs[name]) for name in names}
-    return Aims(objective.holding(region.inputs, names), replace(region, ranges=ranges), balls, samples, seed)
+    ranges = {ball.modality: bounds.get(ball.modality, UNBOUNDED).over(region.inputs[ball.modality]) for ball in balls}
+    return Aims(objective, replace(region, ranges=ranges), balls, samples, seed)
 
 
 def _hand_up(hunt: Hunt, smaller: Mapping[Scenario, Found]) -> None:

@@ -17,15 +17,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from attacks.bracket import FAST, STANDARD, THOROUGH
+from attacks.region import Region
 from attacks.scenario import Scenario
 from attacks.search import Found, search_all
 from benchmarks.cases import TOP, Case, compared
 from benchmarks.families import FAMILIES
+from harness.checks import STRENGTH, Tally
+from harness.checks import Case as Checked
+from harness.convergence import budget
 
 PRESETS = {"fast": FAST, "standard": STANDARD, "thorough": THOROUGH}
 OFF = 1.02
@@ -47,6 +52,7 @@ class Outcome:
     found: Tensor
     exact: Tensor
     gradients: Tensor
+    flagged: bool
 
 
 def outcomes(family: str, case: Case, presets: Iterable[str]) -> Iterator[Outcome]:
@@ -57,7 +63,16 @@ def outcomes(family: str, case: Case, presets: Iterable[str]) -> Iterator[Outcom
         rows = (compared(exact) & (exact <= case.limit)).nonzero().squeeze(1)
         for preset, each in found.items():
             numbers = (each[scenario].strength[rows], exact[rows], each[scenario].gradients[rows])
-            yield Outcome(family, title.kind, title.norms, preset, f"{title.details}: {scenario}", *numbers)
+            flag = flagged(case, scenario, each[scenario])
+            yield Outcome(family, title.kind, title.norms, preset, f"{title.details}: {scenario}", *numbers, flag)
+
+
+def flagged(case: Case, scenario: Scenario, found: Found) -> bool:
+    """Whether the harness would flag the search's numbers (`budget`)."""
+    region, strengths = Region.of(case.inputs, case.bounds, scenario), found.strength
+    tally = Tally(len(strengths), 0.0, float((strengths > STRENGTH).double().mean()), float(found.gradients.double().mean()))
+    checked = Checked(cast(Any, case.objective), region, case.samples, 0, strengths, tally, True, STANDARD)
+    return any(flag.raised for flag in budget(checked))
 
 
 def searched(case: Case, preset: str) -> dict[Scenario, Found]:
@@ -81,7 +96,7 @@ class Row:
         curve: the largest error of the curve of the whole line, in points.
         at_one: samples on the wrong side of strength 1.
         gradients: gradient evaluations per sample and scenario, on the mean.
-        flags: flags raised by the checks; they are not asked yet.
+        flags: scenarios on which the check `budget` raises its flag.
     """
 
     key: Key
@@ -97,7 +112,7 @@ class Row:
     curve: float
     at_one: int
     gradients: float
-    flags: int | None = None
+    flags: int
 
 
 def row(key: Key, parts: list[Outcome]) -> Row:
@@ -108,7 +123,10 @@ def row(key: Key, parts: list[Outcome]) -> Row:
     off, missed = (mask.double().mean().item() for mask in (found > OFF * exact, ~met))
     at_one = int(((found > SAME) != (exact > SAME)).sum())
     spread = (p50, p95, p999, ratio.max().item(), ratio.min().item())
-    return Row(key, len(parts), len(found), *spread, off, missed, curve_error(found, exact), at_one, gradients.double().mean().item())
+    flags = sum(part.flagged for part in parts)
+    return Row(
+        key, len(parts), len(found), *spread, off, missed, curve_error(found, exact), at_one, gradients.double().mean().item(), flags
+    )
 
 
 def curve_error(found: Tensor, exact: Tensor) -> float:
@@ -142,8 +160,7 @@ def markdown(rows: list[Row]) -> str:
 def line(each: Row) -> str:
     ratios = f"{each.p50:.4f} | {each.p95:.4f} | {each.p999:.3f} | {each.worst:.3f}"
     shares = f"{100 * each.off:.2f} % | {100 * each.missed:.2f} % | {each.curve:.2f} | {each.at_one}"
-    flags = "-" if each.flags is None else each.flags
-    return f"| {' | '.join(each.key)} | {each.samples} | {ratios} | {shares} | {each.gradients:.0f} | {flags} |"
+    return f"| {' | '.join(each.key)} | {each.samples} | {ratios} | {shares} | {each.gradients:.0f} | {each.flags} of {each.scenarios} |"
 
 
 def measured(families: list[str], presets: list[str], scale: float) -> Iterator[Outcome]:

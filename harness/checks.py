@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from attacks.expectation import judged
 from attacks.objective import Named, Objective, judged_gradient
 from attacks.region import Inputs, Region
 from attacks.search import Hunt, Search
@@ -131,7 +132,8 @@ class Case:
         if not len(rows):
             return self.strengths[rows]
         samples = [self.samples[row] for row in rows.tolist()]
-        hunt = Hunt(self.objective.take(rows), self.region.take(rows), samples, self.seed, limit)
+        region = self.region.take(rows)
+        hunt = Hunt(judged(self.objective.take(rows), region, samples, self.seed), region, samples, self.seed, limit)
         search(hunt)
         return hunt.best.strength
 

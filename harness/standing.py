@@ -59,7 +59,8 @@ def another(here: Standing, now: Standing) -> str:
     keys = [key for key in differences(mine, theirs) if key not in compared_by_answers] if mine != theirs else []
     configured = set(keys) - {*OF_MODELS, *OF_TASK}
     why = "" if configured else another_model(here, now, [key for key in OF_MODELS if key in keys])
-    return why or (f"is of another configuration (it differs in {', '.join(keys)})" if keys else "")
+    named = [key for key in keys if key != "applied"] or keys  # other attacks do other things: the attacks are the reason
+    return why or (f"is of another configuration (it differs in {', '.join(named)})" if keys else "")
 
 
 def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:

@@ -47,7 +47,7 @@ def raised(problem: tuple[Classification, Inputs, Bounds], scenario: Scenario, s
 @pytest.mark.parametrize(
     ("classes", "similar", "scenario"),
     [
-        (2, 1, "a@l1:0.5 + b@l0:1"), (3, 1, "a@l2:0.2 + b@l0:2"), (4, 1, "a@linf:0.03 + b@shift:1"),
+        (2, 1, "a@l1:0.5 + b@l0:1"), (3, 1, "a@l2:0.2 + b@l0:2"), (2, 1, "a@linf:0.1 + b@stuck:1"), (4, 1, "a@linf:0.03 + b@shift:1"),
         (32, 8, "a@linf:0.02"), (32, 8, "a@l2:0.1 + b@l1:0.2"), (40, 8, "a@l1:0.5"), (3, 1, "a@linf:0.02"),
         (10, 1, "a@l1:0.3 + b@linf:0.02"),
     ],
