@@ -53,13 +53,14 @@ def make_run(
     directory.note(description(list(models), **changed))
     for place, (model, outcomes) in enumerate(models.items()):
         samples = list(names) or [f"{at:05d}" for at in range(len(outcomes.scores))]
-        directory.add(f"cell-{place}", _parts(model, outcomes, samples, hashes, changed.get("run", "r")))
+        directory.add(f"cell-{place}", _parts(model, outcomes, samples, hashes, changed))
     directory.note_trust({model: dict.fromkeys(outcomes.strengths, FINE) for model, outcomes in models.items()} | (trust or {}))
     return directory
 
 
-def _parts(model: str, outcomes: Outcomes, samples: Sequence[str], hashes: dict[str, str], run: str = "r") -> Parts:
-    shared = {"run": run, "task": "toy", "model": model, "seed": 0, "status": "ok", "repeat": 0, "limit": LIMIT}
+def _parts(model: str, outcomes: Outcomes, samples: Sequence[str], hashes: dict[str, str], changed: dict[str, Any]) -> Parts:
+    limit = changed.get("config", {}).get("limit", LIMIT)
+    shared = {"run": changed.get("run", "r"), "task": "toy", "model": model, "seed": 0, "status": "ok", "repeat": 0, "limit": limit}
     parts, whole = Parts(), range(outcomes.errors, len(samples))
     parts.rows["samples"] = [
         _full("samples", {**shared, "sample": samples[at], "hash": hashes.get(samples[at], "h"), "score": outcomes.scores[at]})
@@ -89,6 +90,6 @@ def evidence(folder: Path, models: dict[str, Outcomes], **changed: Any) -> Evide
 def held(model: str, outcomes: Outcomes) -> Evidence:
     """The same of one model, never written: for simulations."""
     samples = [f"{at:05d}" for at in range(len(outcomes.scores))]
-    rows = _parts(model, outcomes, samples, {}).rows
+    rows = _parts(model, outcomes, samples, {}, {}).rows
     tables = {name: pa.Table.from_pylist(rows[name], SCHEMAS[name]) for name in SCHEMAS}
     return Evidence("run", description([model]), tables, {model: dict.fromkeys(outcomes.strengths, FINE)})

@@ -9,38 +9,45 @@ from itertools import combinations
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
 
-OR_MEANT = ", as splits= names it, or say that it is meant with duplicates='allowed'"
 
-
-def check_sides(task: str, splits: Mapping[str, Batch], anywhere: Collection[str] | None = ()) -> None:
-    """Refuse a sample id that a split has twice, and an id, a source or a group that two splits have.
-
-    A task of one group knows none.
-
-    Args:
-        anywhere: groups that are kinds of samples, which every split has; None where all are.
+def check_sides(task: str, splits: Mapping[str, Batch]) -> None:
+    """Refuse a sample id that a split has twice, and an id or a source that two splits have.
 
     Raises:
         BadInput: sources are not as many as samples; or naming the id or source, how many more there are, and both splits.
     """
     for split, batch in splits.items():
-        if len(batch.sources) not in (0, len(batch)):
-            raise BadInput(f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: name one for each")
+        if batch.sources and len(batch.sources) != len(batch):
+            raise BadInput(f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: name one each")
         sample, count = Counter(batch.samples).most_common(1)[0]
         if count > 1:
             raise BadInput(f"split {split!r} of task {task!r} has {count} samples of the id {sample!r}: give each its own")
-    groups = {group for batch in splits.values() for group in batch.groups}
-    for (one, first), (other, second) in combinations(splits.items(), 2):
-        kinds = {*first.groups, *second.groups} if anywhere is None or len(groups) < 2 else set(anywhere)
-        for what in ("samples", "sources", "groups"):
-            here, there = set(getattr(first, what)), set(getattr(second, what))
-            if shared := sorted(here & there - (kinds if what == "groups" else set())):
-                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-                raise BadInput(
-                    f"{what.removesuffix('s')} {shown(shared[0])}{more} of task {task!r} is in {one} and in {other}, "
-                    "so that a model would be tested on "
-                    f"what it learnt from: keep each in one split{OR_MEANT if what == 'groups' else ''}"
-                )
+    _check("sample", task, {split: set(batch.samples) for split, batch in splits.items()}, "keep each in one split")
+    _check("source", task, {split: set(batch.sources) for split, batch in splits.items()}, "keep each in one split")
+
+
+def check_groups(task: str, splits: Mapping[str, Batch], kinds: Collection[str]) -> None:
+    """Refuse a group that two splits have: what a user's arrays group, such as the samples of a patient, belongs together.
+
+    Args:
+        kinds: groups that are kinds of samples, which every split may have. A task of one group knows none.
+
+    Raises:
+        BadInput: naming the group, how many more there are, and both splits.
+    """
+    sides = {split: set(batch.groups) - set(kinds) for split, batch in splits.items()}
+    if len(set().union(*sides.values())) > 1:
+        _check("group", task, sides, "keep each in one split, as splits= names it, or say that it is meant with duplicates='allowed'")
+
+
+def _check(what: str, task: str, sides: Mapping[str, set[str]], mend: str) -> None:
+    for (one, here), (other, there) in combinations(sides.items(), 2):
+        if shared := sorted(here & there):
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+            raise BadInput(
+                f"{what} {shown(shared[0])}{more} of task {task!r} is in {one} and in {other}, so that a model would be tested on "
+                f"what it learnt from: {mend}"
+            )
 
 
 def repeated(test: Sequence[str], others: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
 from harness.tasks.problem import Problem, answered, lacking
-from harness.tasks.sides import check_sides, repeated
+from harness.tasks.sides import check_groups, check_sides, repeated
 
 SPLITS = ("train", "val", "test")
 Duplicates = Literal["flagged", "allowed"]
@@ -69,7 +69,7 @@ class Task:
             raise unknown("word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}")
         if empty := [split for split, batch in self.splits.items() if not len(batch)]:
             raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
-        check_sides(self.name, self.splits, None if self.duplicates == "allowed" else self.apart)
+        check_sides(self.name, self.splits)
         self._check_problem()
         for split, batch in self.splits.items():
             self._check_inputs(split, batch)
@@ -116,7 +116,10 @@ class Task:
         Raises:
             BadInput: what cannot be used, with the mend.
         """
-        return Task(**task_parts(inputs, targets, **options))  # type: ignore[arg-type]
+        task = Task(**task_parts(inputs, targets, **options))  # type: ignore[arg-type]
+        if task.duplicates != "allowed":
+            check_groups(task.name, task.splits, task.apart)
+        return task
 
     @property
     def names(self) -> tuple[str, ...]:

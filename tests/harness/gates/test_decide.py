@@ -243,7 +243,7 @@ def pair_of_models(random: np.random.RandomState, count: int) -> tuple[np.ndarra
     base = random.exponential(1.2, count)
     wrong = random.rand(count) < 0.2
     both = [np.where(wrong | (random.rand(count) < 0.05), 0.0, base * random.lognormal(0, 0.3, count)) for _ in range(2)]
-    return both[0], both[1]
+    return np.where(both[0] > LIMIT, INF, both[0]), np.where(both[1] > LIMIT, INF, both[1])
 
 
 GATES: list[Gate] = [
