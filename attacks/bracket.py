@@ -31,7 +31,7 @@ from attacks.universal import universal
 
 LOOKED_AT = 6  # of the nearest classes
 FAR = 2.0  # as far as the nearest class: at such a class DeepFool does not aim
-ABOUT = 0.87  # of a distance that is known to first order: what it may be off by where ranges bind
+ABOUT = 0.8  # of a distance that is known to first order: what it may be off by where ranges bind
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
 CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
 NEAREST, SECOND, THIRD = -1, -2, -3  # what to raise; see `Move.aim`

@@ -112,7 +112,7 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
     told = {"target": score, "prediction": score, "score": score, "clean_score": score, "group": "all", "hash": samples, "witness": samples}
     found: dict[str, list[dict[str, Any]]] = {"samples": [{}], "ledger": [], "sweep": []}
     for scenario in (each for group in work.scenarios for each in closure(group)):
-        strength = np.where(score > 0, random.exponential(1, count), 0.0)
+        strength = np.where(score > 0, random.exponential(1, count).clip(max=8), 0.0)
         found["ledger"].append({**scenario_columns(scenario), "strength": strength, "finder": "stub", "gradients": 100})
     levels = {(str(each), level) for each in work.schedules for level in each.levels}
     for schedule, level in sorted(levels):
