@@ -1,9 +1,10 @@
 """The search for the critical strength: minimum-norm passes, then attacks below what they found.
 
 DeepFool (Moosavi-Dezfooli et al., CVPR 2016) steps to the nearest classes; FMN (Pintor et al., NeurIPS 2021) walks
-along the boundary in the gauge of all attacked modalities and leaves an upper bound for each sample. Then attacks at fixed strengths look below it, by bisection, each way of
-attacking until it fails there; a success is pulled back along the straight line to the clean input first,
-which costs no gradients. In the end the linear model at the best witness is solved exactly (`attacks.polish`).
+along the boundary in the gauge of all attacked modalities and leaves an upper bound for each sample. Then attacks at
+fixed strengths look below it, by bisection, each way of attacking until it fails there; a success is pulled back along
+the straight line to the clean input first, which costs no gradients. In the end the linear model at the best witness is
+solved exactly (`attacks.polish`).
 """
 
 from __future__ import annotations
