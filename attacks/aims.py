@@ -24,22 +24,8 @@ FEW = 12  # classes whose gradients are all looked at, and the most of many that
 PROBES = 8  # random changes of each modality that rank many classes
 PROBED = 4.0  # their size, as a strength
 SURE = 0.6  # what is left of a likely distance in the worst case: a class that is farther even so than the nearest known is not looked at
-GRID = (
-    0.0,
-    0.25,
-    0.5,
-    0.7,
-    1.0,
-    1.4,
-    2.0,
-    2.8,
-    4.0,
-    5.6,
-    8.0,
-    11.0,
-    16.0,
-    64.0,
-)  # strengths at which h and its rate are known; between two of them both bound it
+# Strengths at which h and its rate are known; between two of them both bound it.
+GRID = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 64.0)
 
 
 @dataclass(frozen=True, eq=False)

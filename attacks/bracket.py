@@ -232,12 +232,12 @@ class Bracket:
 
 
 FAST = Bracket(
-    "DeepFool, FMN-20, then APGD-10 below: a first look, about 50 gradients a scenario",
+    "DeepFool, FMN-20, then APGD-10 below: a first look, about 35 gradients a scenario",
     descents=(2, 2), walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=2,
     opening=0.95, polishes=4, edits=(10, 4),
 )  # fmt: skip
 STANDARD = Bracket(
-    "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 65 gradients a scenario",
+    "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 70 gradients a scenario",
     descents=(3, 3), walks=(NEAREST, DLR), steps_from=(28, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=12, rounds=3,
     opening=0.95, polishes=4, edits=(20, 6),
 )  # fmt: skip

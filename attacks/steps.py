@@ -70,8 +70,7 @@ def candidates(region: Region, at: Inputs, value: Tensor, gradient: Inputs, limi
         step, lacking = ladder.steps[index], needed - ladder.gained.gather(1, index[:, None]).squeeze(1)
         balls = plain.reach(lacking, gradient)
         strength = torch.maximum(step, balls).masked_fill(place != index, float("inf"))
-        budget = strength.clamp(max=limit)
-        yield strength, edited(region, gradient, step) | plain.extreme(gradient, torch.minimum(balls * (1 + beyond), budget * (1 + beyond)))
+        yield strength, edited(region, gradient, step) | plain.extreme(gradient, balls.clamp(max=limit) * (1 + beyond))
 
 
 def held(region: Region, at: Inputs, value: Tensor, gradient: Inputs, beyond: float) -> tuple[Tensor, Inputs]:
