@@ -33,6 +33,7 @@ from attacks.universal import universal
 LOOKED_AT = 6  # of the nearest classes
 FAR = 2.0  # as far as the nearest class: at such a class DeepFool does not aim
 ABOUT = 0.8  # of a distance that is known to first order: what it may be off by where ranges bind
+WIDER = 4.0  # the next strength that is tried, over the last, while nothing is known
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
 CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
 NEAREST, SECOND, THIRD = -1, -2, -3  # what to raise; see `Move.aim`
@@ -174,13 +175,14 @@ class Bracket:
                 descend(hunt, rows, Toward(nearby.classes[rows, place]), steps)
 
     def _look_at_others(self, hunt: Hunt, nearby: Nearby | None) -> None:
-        """To first order, from the clean inputs: classes about as near as the nearest, at which no pass has aimed or none has arrived."""
+        """To first order, from the clean inputs: classes about as near as the nearest, at which no pass has aimed or none has come as near."""
         if nearby is None:
             return
         for place, distance in enumerate(nearby.distance.unbind(1)):
             best = hunt.best.strength
             worth = (best > 0) & (distance * ABOUT < torch.minimum(best, nearby.distance[:, 0]).clamp(max=hunt.limit))
-            rows = (worth & (best.isinf() | (place >= len(self.walks)))).nonzero().squeeze(1)
+            missed = (distance < best * ABOUT) | (place >= len(self.walks))
+            rows = (worth & missed).nonzero().squeeze(1)
             if len(rows):
                 solve(hunt, rows, Toward(nearby.classes[rows, place]), hunt.region.take(rows).clean)
 
@@ -207,7 +209,7 @@ class Bracket:
         """Attack below the best known strengths, and return what is now known to be too small for this move."""
         best = hunt.best.strength
         tried = torch.where(too_small > 0, (too_small * best).sqrt(), best * self.opening)
-        tried = torch.where(best.isinf(), hunt.limit / 2**number, tried)
+        tried = torch.where(best.isinf(), (self._outer(best, nearby) * WIDER**number).clamp(max=hunt.limit), tried)
         rows = (self._worth(hunt, nearby, move.aim) & (best > too_small * CLOSE)).nonzero().squeeze(1)
         if not len(rows):
             return too_small
@@ -221,6 +223,12 @@ class Bracket:
             nearer = pulled_back(hunt.fast.take(rows[won]), region.take(won), take(attempt.inputs, won))
             hunt.offer(rows[won], nearer, f"apgd-{self.steps} from {move.start.value}")
         return too_small.index_copy(0, rows[lost], strength[lost])
+
+    def _outer(self, best: Tensor, nearby: Nearby | None) -> Tensor:
+        """Where to try first when nothing is known, (B,): beyond the nearest class, at the radii where no class is in reach; not the limit."""
+        if nearby is None:
+            return torch.ones_like(best)
+        return torch.where(nearby.distance[:, 0].isfinite(), FAR * nearby.distance[:, 0], 1.0)
 
     def _start(self, hunt: Hunt, move: Move, rows: Tensor, region: Region, strength: Tensor, draw: int) -> Inputs:
         if move.start is Start.CLEAN:
