@@ -62,14 +62,29 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Walks:
+    """The minimum-norm passes of a preset.
+
+    Attributes:
+        losses: what each raises, as in `Move.aim`.
+        steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
+        rival: steps of one more pass, from the best witness to the class that comes second there; 0: none.
+    """
+
+    losses: tuple[int, ...]
+    steps_from: tuple[int, int]
+    rival: int = 0
+
+
+@dataclass(frozen=True)
 class Bracket:
     """A preset of the search.
 
     Attributes:
         summary: shown by `list`.
         descents: how many of the nearest classes DeepFool aims at, and by how many steps, where no smaller scenario has a witness.
-        walks: the losses of the minimum-norm passes, as in `Move.aim`.
-        steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
+        walks: the minimum-norm passes.
+        l1_walks: those where a ball of L1 takes part, whose corners make the boundary harder to follow.
         moves: ways of attacking below the bracket, in turn.
         warm: how many of the walks and of the moves a sample gets that a smaller scenario has a witness for.
         steps: gradient evaluations of one attack, by APGD.
@@ -81,8 +96,8 @@ class Bracket:
 
     summary: str
     descents: tuple[int, int]
-    walks: tuple[int, ...]
-    steps_from: tuple[int, int]
+    walks: Walks
+    l1_walks: Walks
     moves: tuple[Move, ...]
     warm: tuple[int, int]
     steps: int
@@ -101,10 +116,13 @@ class Bracket:
         nearby = self._nearby(hunt)
         warm = hunt.best.strength.isfinite()
         self._descend(hunt, nearby, warm)
-        for turn, walk in enumerate(self.walks):
+        walks = self._walks(hunt)
+        for turn, loss in enumerate(walks.losses):
             left_out = warm if turn >= self.warm[0] else torch.zeros_like(warm)
-            self._walk(hunt, nearby, walk, left_out)
+            self._walk(hunt, nearby, loss, left_out)
         self._look_at_others(hunt, nearby)
+        if walks.rival:
+            self._walk_to_rivals(hunt, ~warm, walks.rival)
         for turn, move in enumerate(self.moves):
             too_small = torch.zeros_like(hunt.best.strength)
             if turn >= self.warm[1]:
@@ -112,6 +130,10 @@ class Bracket:
             for number in range(self.rounds):
                 too_small = self._below(hunt, move, nearby, too_small, turn, number)
         polish(hunt, self.polishes)
+
+    def _walks(self, hunt: Hunt) -> Walks:
+        corners = any(ball.norm_name == "l1" for ball in hunt.region.scenario.continuous.attacked)
+        return self.l1_walks if corners else self.walks
 
     def _with_edits(self, hunt: Hunt) -> None:
         edits = hunt.region.scenario.edits
@@ -135,12 +157,12 @@ class Bracket:
             hunt.spend(torch.arange(len(alone), device=inner.best.gradients.device), inner.best.gradients)
             rows = inner.best.strength.isfinite().nonzero().squeeze(1)
             hunt.offer(rows, {name: inner.best.witness[name][rows] for name in hunt.region.ranges}, f"witness of {alone.scenario}")
-        alternate(hunt, self.steps_from[0])
+        alternate(hunt, self._walks(hunt).steps_from[0])
 
     def _nearby(self, hunt: Hunt) -> Nearby | None:
         """The nearest classes of all samples, if the objective is a classifier."""
         rows = (hunt.best.strength > 0).nonzero().squeeze(1)
-        wanted = max(LOOKED_AT, -min(*self.walks, *(move.aim for move in self.moves)))
+        wanted = max(LOOKED_AT, -min(*self._walks(hunt).losses, *(move.aim for move in self.moves)))
         nearby, spent = hunt.aims.nearest(hunt.region.scenario, rows, wanted)
         hunt.spend(rows, spent)
         if nearby is None:
@@ -175,13 +197,13 @@ class Bracket:
                 descend(hunt, rows, Toward(nearby.classes[rows, place]), steps)
 
     def _look_at_others(self, hunt: Hunt, nearby: Nearby | None) -> None:
-        """To first order, from the clean inputs: classes about as near as the nearest, at which no pass has aimed or none has come as near."""
+        """To first order, from the clean inputs: classes about as near as the nearest, or nearer than what is known."""
         if nearby is None:
             return
         for place, distance in enumerate(nearby.distance.unbind(1)):
             best = hunt.best.strength
             worth = (best > 0) & (distance * ABOUT < torch.minimum(best, nearby.distance[:, 0]).clamp(max=hunt.limit))
-            missed = (distance < best * ABOUT) | (place >= len(self.walks))
+            missed = (distance < best * ABOUT) | (place >= len(self._walks(hunt).losses))
             rows = (worth & missed).nonzero().squeeze(1)
             if len(rows):
                 solve(hunt, rows, Toward(nearby.classes[rows, place]), hunt.region.take(rows).clean)
@@ -190,17 +212,28 @@ class Bracket:
         """One minimum-norm pass: at the nearest class from the best witness, at others from the clean input."""
         worth = self._worth(hunt, nearby, aim) & ~left_out
         warm = hunt.best.strength.isfinite() & (aim == NEAREST)
-        for chosen, steps in zip((worth & ~warm, worth & warm), self.steps_from, strict=True):
+        for chosen, steps in zip((worth & ~warm, worth & warm), self._walks(hunt).steps_from, strict=True):
             rows = chosen.nonzero().squeeze(1)
             if len(rows):
-                self._walk_from(hunt, nearby, aim, rows, steps)
+                known = hunt.best.strength[rows].isfinite() & (aim == NEAREST)
+                witness = {name: hunt.best.witness[name][rows] for name in hunt.region.ranges}
+                loss = Named("margin") if nearby is None else self._loss(hunt, nearby, aim, rows)
+                self._walk_from(hunt, loss, rows, select(known, witness, hunt.region.take(rows).clean), steps)
 
-    def _walk_from(self, hunt: Hunt, nearby: Nearby | None, aim: int, rows: Tensor, steps: int) -> None:
+    def _walk_to_rivals(self, hunt: Hunt, worth: Tensor, steps: int) -> None:
+        """To first order the nearest class is one thing, beside the best witness another: from there to the class that comes second."""
+        rows = (worth & (hunt.best.strength > 0) & hunt.best.strength.isfinite()).nonzero().squeeze(1)
+        if not len(rows):
+            return
+        witness = {name: hunt.best.witness[name][rows] for name in hunt.region.ranges}
+        with torch.no_grad():
+            margins = hunt.fast.take(rows)(hunt.region.take(rows).complete(witness)).margins
+        if margins is not None and margins.shape[1] > 2:
+            self._walk_from(hunt, Toward(margins.topk(2, dim=1).indices[:, 1]), rows, witness, steps)
+
+    def _walk_from(self, hunt: Hunt, loss: Loss, rows: Tensor, start: Inputs, steps: int) -> None:
         region = hunt.region.take(rows)
-        known = hunt.best.strength[rows].isfinite() & (aim == NEAREST)
-        witness = {name: hunt.best.witness[name][rows] for name in region.ranges}
-        loss = Named("margin") if nearby is None else self._loss(hunt, nearby, aim, rows)
-        nearest = fmn(hunt.fast.take(rows), region, hunt.limit, steps=steps, loss=loss, start=select(known, witness, region.clean))
+        nearest = fmn(hunt.fast.take(rows), region, hunt.limit, steps=steps, loss=loss, start=start)
         hunt.spend(rows, nearest.gradients)
         met = nearest.fails.nonzero().squeeze(1)
         hunt.offer(rows[met], take(nearest.inputs, met), f"fmn-{steps}")
@@ -225,7 +258,7 @@ class Bracket:
         return too_small.index_copy(0, rows[lost], strength[lost])
 
     def _outer(self, best: Tensor, nearby: Nearby | None) -> Tensor:
-        """Where to try first when nothing is known, (B,): beyond the nearest class, at the radii where no class is in reach; not the limit."""
+        """Where to try first when nothing is known, (B,): beyond the nearest class; at strength 1 where no class is in reach."""
         if nearby is None:
             return torch.ones_like(best)
         return torch.where(nearby.distance[:, 0].isfinite(), FAR * nearby.distance[:, 0], 1.0)
@@ -241,17 +274,18 @@ class Bracket:
 
 FAST = Bracket(
     "DeepFool, FMN-20, then APGD-10 below: a first look, about 35 gradients a scenario",
-    descents=(2, 2), walks=(NEAREST,), steps_from=(20, 10), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=2,
+    descents=(2, 2), walks=Walks((NEAREST,), (20, 10)), l1_walks=Walks((NEAREST,), (28, 10), 12),
+    moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=2,
     opening=0.95, polishes=4, edits=(10, 4),
 )  # fmt: skip
 STANDARD = Bracket(
     "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 70 gradients a scenario",
-    descents=(3, 3), walks=(NEAREST, DLR), steps_from=(28, 15), moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=12, rounds=3,
-    opening=0.95, polishes=4, edits=(20, 6),
+    descents=(3, 3), walks=Walks((NEAREST, DLR), (28, 15)), l1_walks=Walks((NEAREST, MARGIN), (38, 15), 12),
+    moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=12, rounds=3, opening=0.95, polishes=4, edits=(20, 6),
 )  # fmt: skip
 THOROUGH = Bracket(
     "DeepFool at five classes, FMN-100 in four ways, then APGD-50 below in seven: when much hangs on it",
-    descents=(5, 5), walks=(NEAREST, DLR, SECOND, THIRD), steps_from=(100, 60),
+    descents=(5, 5), walks=Walks((NEAREST, DLR, SECOND, THIRD), (100, 60)), l1_walks=Walks((NEAREST, MARGIN, SECOND, THIRD), (100, 60), 60),
     moves=(
         Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS), Move(MARGIN, Start.RANDOM), Move(DLR, Start.RANDOM),
         Move(NEAREST, Start.CLEAN), Move(SECOND, Start.RANDOM), Move(THIRD, Start.RANDOM),
