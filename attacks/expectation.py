@@ -16,7 +16,7 @@ from torch import Tensor
 from attacks.draws import worlds
 from attacks.edits import Place
 from attacks.objective import Objective, Verdict
-from attacks.region import Inputs, Region, take
+from attacks.region import Inputs, Region
 from attacks.scenario import Ball
 
 STORED = 32  # draws that decide
@@ -29,21 +29,19 @@ class Expectation:
 
     Attributes:
         balls: those whose edits are received differently in every draw.
-        places: where they work.
-        worlds: per modality, the draws (B, D, numbers of a draw).
+        places: where they work, with D draws of the world each.
         needed: in how many of the D draws a sample must fail.
     """
 
     objective: Objective
     balls: tuple[Ball, ...]
     places: dict[str, Place]
-    worlds: dict[str, Tensor]
     needed: int
 
     @property
     def draws(self) -> int:
         """D."""
-        return next(iter(self.worlds.values())).shape[1]
+        return _worlds(next(iter(self.places.values()))).shape[1]
 
     def __call__(self, inputs: Inputs) -> Verdict:
         """Mean losses and margins; the loss ``margin`` is that of the draw that decides.
@@ -60,7 +58,7 @@ class Expectation:
         return Verdict(means, fails, torch.cat(margins).mean(0) if margins else None)
 
     def _verdict(self, received: Sequence[Inputs], count: int) -> Verdict:
-        rows = torch.arange(count, device=next(iter(self.worlds.values())).device).repeat(len(received))
+        rows = torch.arange(count, device=received[0][self.balls[0].modality].device).repeat(len(received))
         return self.objective.take(rows)({name: torch.cat([each[name] for each in received]) for name in received[0]})
 
     def received(self, inputs: Inputs) -> Iterable[Inputs]:
@@ -69,17 +67,22 @@ class Expectation:
             received = dict(inputs)
             for ball in self.balls:
                 name = ball.modality
-                received[name] = ball.edit.received(self.places[name], inputs[name], self.worlds[name][:, draw])
+                received[name] = ball.edit.received(self.places[name], inputs[name], _worlds(self.places[name])[:, draw])
             yield received
 
     def take(self, rows: Tensor) -> Expectation:
         places = {name: place.take(rows) for name, place in self.places.items()}
-        return Expectation(self.objective.take(rows), self.balls, places, take(self.worlds, rows), self.needed)
+        return Expectation(self.objective.take(rows), self.balls, places, self.needed)
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Expectation:
         """For a search: the first draws only, of which more than half must fail, so that most of all do."""
-        few = {name: draws[:, :SEARCHED] for name, draws in self.worlds.items()}
-        return replace(self, objective=self.objective.holding(inputs, moving), worlds=few, needed=SEARCHED // 2 + 1)
+        few = {name: replace(place, worlds=_worlds(place)[:, :SEARCHED]) for name, place in self.places.items()}
+        return replace(self, objective=self.objective.holding(inputs, moving), places=few, needed=SEARCHED // 2 + 1)
+
+
+def _worlds(place: Place) -> Tensor:
+    assert place.worlds is not None, "an edit that needs draws is judged over some"
+    return place.worlds
 
 
 def _by_draw(values: Tensor, count: int) -> Tensor:
@@ -91,9 +94,15 @@ def judged(objective: Objective, region: Region, samples: Sequence[str], seed: i
     balls = tuple(ball for ball in region.scenario.edits if ball.edit.draws)
     if not balls:
         return objective
-    places = {ball.modality: region.place(ball.modality) for ball in balls}
     drawn = {ball.modality: worlds(ball, samples, seed, STORED).to(region.inputs[ball.modality].device) for ball in balls}
-    return Expectation(objective, balls, places, drawn, STORED // 2)
+    places = {name: replace(region.place(name), worlds=draws) for name, draws in drawn.items()}
+    return Expectation(objective, balls, places, STORED // 2)
+
+
+def places_of(objective: Objective, region: Region) -> dict[str, Place]:
+    """Where the edits of a region work, with the draws of the world by which the objective judges them."""
+    plain = {ball.modality: region.place(ball.modality) for ball in region.scenario.edits}
+    return plain | (objective.places if isinstance(objective, Expectation) else {})
 
 
 def draws_of(objective: Objective) -> int:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from attacks.expectation import draws_of
+from attacks.expectation import draws_of, places_of
 from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
 from attacks.search import Hunt
-from attacks.steps import at_the_step, candidates, held
+from attacks.steps import Places, at_the_step, candidates, held
 
 BEYOND = 1e-5  # how far past the solution a candidate lies, as rounding decides there
 WORTH = 1e-3  # a step that gains less, as a share of the strength, is the last
@@ -49,7 +49,7 @@ def solve(hunt: Hunt, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
     refuse_nan(value.isnan())
     hunt.spend(rows, draws_of(objective))
     candidate = at
-    for strength, candidate in _solutions(region, at, value, gradient, hunt.limit):
+    for strength, candidate in _solutions(region, places_of(objective, region), at, value, gradient, hunt.limit):
         near = (strength < hunt.best.strength[rows]).nonzero().squeeze(1)
         if len(near):
             _try(hunt, objective.take(near), region.take(near), rows[near], take(candidate, near), take(gradient, near))
@@ -61,10 +61,12 @@ def _exact(hunt: Hunt) -> Objective:
     return hunt.objective if draws_of(hunt.objective) > 1 else hunt.fast
 
 
-def _solutions(region: Region, at: Inputs, value: Tensor, gradient: Inputs, limit: float) -> Iterator[tuple[Tensor, Inputs]]:
+def _solutions(
+    region: Region, places: Places, at: Inputs, value: Tensor, gradient: Inputs, limit: float
+) -> Iterator[tuple[Tensor, Inputs]]:
     if region.scenario.edits:
         yield held(region, at, value, gradient, BEYOND)
-        yield from candidates(region, at, value, gradient, limit, BEYOND)
+        yield from candidates(region, places, at, value, gradient, limit, BEYOND)
         return
     strength = region.reach(region.needed(at, value, gradient), gradient)
     yield strength, region.extreme(gradient, strength.clamp(max=limit) * (1 + BEYOND))

@@ -6,13 +6,13 @@ strength at which a linear loss reaches zero lies at a step, or between two at t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from attacks.edits import Ranked
+from attacks.edits import Place, Ranked
 from attacks.edits.edit import whole
 from attacks.norms import per_sample
 from attacks.region import FURTHEST, Inputs, Region
@@ -21,6 +21,9 @@ from attacks.scenario import Ball
 MOST = 4096  # of an edit's sizes that are looked at
 A_SLIVER = 1e-3  # above a step, as a share of it: rounding, or a search that stopped there
 INSIDE = 1e-7
+
+Places = Mapping[str, Place]
+"""Where the edit of each modality works."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Ladder:
     gained: Tensor
 
     @staticmethod
-    def of(region: Region, gradient: Inputs, limit: float) -> Ladder:
+    def of(region: Region, places: Places, gradient: Inputs, limit: float) -> Ladder:
         device = next(iter(gradient.values())).device
         balls, most = region.scenario.edits, {ball: min(int(limit * ball.radius * (1 + INSIDE)), MOST) for ball in region.scenario.edits}
         every = [torch.arange(most[ball] + 1, dtype=torch.float64, device=device) / ball.radius for ball in balls]
@@ -44,7 +47,7 @@ class Ladder:
         gained = torch.zeros(len(region), len(steps), dtype=torch.float64, device=device)
         for ball in balls:
             assert isinstance(ball.edit, Ranked)
-            gains = ball.edit.gains(region.place(ball.modality), gradient[ball.modality], most[ball]).double()
+            gains = ball.edit.gains(places[ball.modality], gradient[ball.modality], most[ball]).double()
             gained += gains[:, whole(steps * ball.radius).long().clamp(max=most[ball])]
         return Ladder(steps, gained)
 
@@ -54,14 +57,19 @@ def all_ranked(region: Region) -> bool:
     return all(isinstance(ball.edit, Ranked) for ball in region.scenario.edits)
 
 
-def candidates(region: Region, at: Inputs, value: Tensor, gradient: Inputs, limit: float, beyond: float) -> Iterator[tuple[Tensor, Inputs]]:
+def candidates(
+    region: Region, places: Places, at: Inputs, value: Tensor, gradient: Inputs, limit: float, beyond: float
+) -> Iterator[tuple[Tensor, Inputs]]:
     """Where a loss of this value (B,) and gradient at `at` reaches zero, were it linear.
+
+    Args:
+        places: where each edit works.
 
     Yields:
         the strength (B,), inf where nothing reaches it, and the attacked modalities there: at the first step at which
         edits and balls are enough, and below it, where the balls make up for what the edits of the step before lack.
     """
-    ladder, plain = Ladder.of(region, gradient, limit), region.plain
+    ladder, plain = Ladder.of(region, places, gradient, limit), region.plain
     needed = region.needed(at, value, gradient)
     first = _first_enough(plain, ladder, needed, gradient)
     last = len(ladder.steps) - 1
@@ -70,7 +78,7 @@ def candidates(region: Region, at: Inputs, value: Tensor, gradient: Inputs, limi
         step, lacking = ladder.steps[index], needed - ladder.gained.gather(1, index[:, None]).squeeze(1)
         balls = plain.reach(lacking, gradient)
         strength = torch.maximum(step, balls).masked_fill(place != index, float("inf"))
-        yield strength, edited(region, gradient, step) | plain.extreme(gradient, balls.clamp(max=limit) * (1 + beyond))
+        yield strength, edited(region, places, gradient, step) | plain.extreme(gradient, balls.clamp(max=limit) * (1 + beyond))
 
 
 def held(region: Region, at: Inputs, value: Tensor, gradient: Inputs, beyond: float) -> tuple[Tensor, Inputs]:
@@ -82,10 +90,10 @@ def held(region: Region, at: Inputs, value: Tensor, gradient: Inputs, beyond: fl
     return strength, edits | plain.extreme(gradient, balls.clamp(max=FURTHEST) * (1 + beyond))
 
 
-def edited(region: Region, gradient: Inputs, strength: Tensor) -> Inputs:
+def edited(region: Region, places: Places, gradient: Inputs, strength: Tensor) -> Inputs:
     """The best edits at a strength (B,) to first order."""
     return {
-        ball.modality: ball.edit.chosen(region.place(ball.modality), strength * ball.radius, gradient[ball.modality])
+        ball.modality: ball.edit.chosen(places[ball.modality], strength * ball.radius, gradient[ball.modality])
         for ball in region.scenario.edits
         if isinstance(ball.edit, Ranked)
     }

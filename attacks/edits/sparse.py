@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from attacks.edits.chosen import Chosen
-from attacks.edits.edit import Place
+from attacks.edits.edit import Place, whole
+from attacks.edits.sets import WIDEST, sets_of
 
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly
 
@@ -75,11 +76,36 @@ class StuckChannels(Chosen):
         centre = self._grouped(place.x, place.x - middle)
         return torch.where(centre > 0, low, high).expand_as(place.x), gradient * (middle - place.x)
 
+    def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
+        return sets_of(self._likely(place, gradient, most)[1], most).gains
+
+    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+        replaced, gains = self.replaced(place, gradient)
+        most, shaped = int(whole(budget).max()), self._grouped(place.x, gains)
+        channels, likely = self._likely(place, gradient, most)
+        held = sets_of(likely, most).within(whole(budget))
+        stuck = torch.zeros_like(shaped.flatten(1), dtype=torch.bool).scatter(1, channels, held)
+        return torch.where(stuck.view_as(shaped), replaced, place.x)
+
+    def _likely(self, place: Place, gradient: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """The channels of highest mean gain (B, n), and what each adds to the loss in each draw of the world, to first order, (B, n, D)."""
+        assert place.worlds is not None, "stuck channels are judged over draws of the world"
+        low, high = place.ends
+        at_low, wide = (self._grouped(place.x, gradient * each).flatten(1).double() for each in (low - place.x, high - low))
+        channels = (at_low + wide / 2).topk(min(at_low.shape[1], max(WIDEST, most)), dim=1).indices
+        share = _shares(place.worlds.transpose(1, 2), channels[:, :, None])
+        return channels, at_low.gather(1, channels)[:, :, None] + wide.gather(1, channels)[:, :, None] * share
+
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
         """Stuck channels hold low + u (high - low), u uniform and another one for each; the gradient passes as if they moved."""
         low, high = place.ends
         changed = self._grouped(place.x, (moved != place.x).to(moved.dtype)) > 0
         number = torch.arange(changed[0].numel(), device=moved.device).view(1, *changed.shape[1:])
-        share = ((world[:, 0].reshape(-1, *[1] * (moved.ndim - 1)) + GOLDEN * number) % 1).to(moved.dtype)
+        share = _shares(world[:, 0].reshape(-1, *[1] * (moved.ndim - 1)), number).to(moved.dtype)
         stuck = (low + share * (high - low)) + (moved - moved.detach())
         return torch.where(changed, stuck, moved)
+
+
+def _shares(drawn: Tensor, channel: Tensor) -> Tensor:
+    """How far up its range each channel is stuck in a draw."""
+    return (drawn + GOLDEN * channel) % 1
