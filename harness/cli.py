@@ -255,6 +255,7 @@ def reproduce(
     recorded: Annotated[bool, typer.Option("--recorded", help="Train nothing: the page of the seeds that are recorded whole.")] = False,
     jobs: Annotated[int | None, typer.Option(help="Trials at a time. [one per core; on a GPU 1]", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    spot_check: Annotated[int, typer.Option(help="So many recorded trials are done again, to see whether numbers move.", min=0)] = 0,
     data_root: DataRoot = None,
 ) -> None:
     """Train and evaluate what a study of the lecture needs, over seeds, and write its tables; go on where it stopped."""
@@ -265,7 +266,7 @@ def reproduce(
     from harness.tasks.dataroot import use
 
     use(data_root)
-    run(Wish(study, small, work, page, tuple(only or ()), recorded, jobs, device), _console(Console))
+    run(Wish(study, small, work, page, tuple(only or ()), recorded, jobs, device, spot_check), _console(Console))
 
 
 @app.command()

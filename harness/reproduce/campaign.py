@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 
+from attacks.bracket import VERSION
 from attacks.errors import BadInput
 from harness.config import Evaluation
 from harness.cost import cost
@@ -140,7 +141,7 @@ def found(trial: Trial, device: torch.device) -> Record:
     tables = {name: trial.directory.table(name) for name in ("samples", "sweep", "ledger")}
     tables[SPLIT] = pa.table({"score": scores.double().cpu().numpy()})
     card, spent = checkpoint.read_card(trial.checkpoint), cost(module.to("cpu"), task, torch.device("cpu"))
-    return Record(tables, {key: card[key] for key in ("metrics", "seconds", "versions")}, spent, device_name(device))
+    return Record(tables, {key: card[key] for key in ("metrics", "seconds", "versions")}, spent, device_name(device), VERSION)
 
 
 def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console) -> None:

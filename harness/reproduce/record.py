@@ -21,6 +21,7 @@ from harness.parquet import decoded, encoded
 
 KEY = b"record of a trial"
 FORMAT = 1
+FIRST_SEARCH = 1  # the version of the search where a record does not say
 SPLIT = "split"  # the table of every sample of the test split, in its order, untouched
 COLUMNS = {
     "samples": ("sample", "score"),
@@ -45,16 +46,18 @@ class Record:
         card: of the checkpoint: its metrics, the seconds of training, the versions.
         cost: of a forward pass, where the trial was made.
         device: that it was made on.
+        search: the version of the search that found the strengths.
     """
 
     tables: Mapping[str, pa.Table]
     card: Mapping[str, Any]
     cost: Cost
     device: str
+    search: int
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
-        told = {"format": FORMAT, "card": self.card, "cost": asdict(self.cost), "device": self.device}
+        told = {"format": FORMAT, "card": self.card, "cost": asdict(self.cost), "device": self.device, "search": self.search}
         below = pa.concat_tables([_part(name, self.tables[name]) for name in COLUMNS])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, encoded(below.replace_schema_metadata({KEY: json.dumps(told)}), compression="zstd"))
@@ -74,7 +77,7 @@ def read_record(path: Path) -> Record:
         names = table.column("table").to_pylist()
         rows = {name: [at for at, each in enumerate(names) if each == name] for name in COLUMNS}
         tables = {name: table.take(rows[name]).select(list(columns)) for name, columns in COLUMNS.items()}
-        return Record(tables, told["card"], Cost(**told["cost"]), told["device"])
+        return Record(tables, told["card"], Cost(**told["cost"]), told["device"], told.get("search", FIRST_SEARCH))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise BadInput(f"record {path} cannot be read ({type(error).__name__}): remove that file, and its trial is done again") from None
 

@@ -49,6 +49,11 @@ class Results:
         records = [self._record(trial) for trial in self.trials]
         return {record.card["versions"]["torch"] for record in records}, {record.device for record in records}
 
+    @property
+    def searches(self) -> set[int]:
+        """The versions of the search that found strengths."""
+        return {self._record(trial).search for trial in self.trials if trial.system.attacked}
+
     def scores(self, system: str, condition: str = CLEAN) -> Array:
         """Scores with everything present, or with ``missing NAME``; of a scenario, 1 where strength 1 is withstood."""
         if condition == CLEAN:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from attacks.bracket import VERSION
 from attacks.errors import BadInput, unknown
 from harness.environment import choose_device
 from harness.loading import load_task
+from harness.reproduce import spotcheck
 from harness.reproduce.campaign import perform_all, recorded, trials
 from harness.reproduce.contrastive import CONTRASTIVE
 from harness.reproduce.counting import COUNTING
@@ -37,6 +39,7 @@ class Wish:
         only: the settings that are done, by name; all if empty.
         recorded: nothing is trained; the page tells of the seeds whose records are there.
         jobs: trials at a time; None: one per core, on a GPU one.
+        spot_check: so many recorded trials are done again, and the page says by how much their robust scores move.
     """
 
     study: str
@@ -47,6 +50,7 @@ class Wish:
     recorded: bool = False
     jobs: int | None = None
     device: str = "auto"
+    spot_check: int = 0
 
 
 def reproduce(wish: Wish, console: Console) -> Path:
@@ -75,7 +79,12 @@ def reproduce(wish: Wish, console: Console) -> Path:
     if not results:
         raise BadInput(f"study {study.name!r} has nothing to tell: {' '.join(absent)}")
     perform_all([trial for result in results.values() for trial in result.trials], jobs, device.type, console)
+    records = path.parent / "records" / study.name
+    if wish.spot_check:
+        spotcheck.write(records, spotcheck.check(results.values(), wish.spot_check, folder / "spot-check", device.type))
     page = _told(study, wish, results, absent, Page(path))
+    _checked(spotcheck.read(records), page)
+    page.write()
     for remark in page.remarks:
         console.print(remark, soft_wrap=True, markup=False)
     console.print(f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False)
@@ -116,9 +125,27 @@ def _told(study: Study, wish: Wish, results: Mapping[str, Results], absent: Sequ
         f"`{_command(wish)}`, torch {' and '.join(sorted(torches))}; {'; '.join(sorted(devices))}.",
         f"What each trial found lies in `records/{study.name}` beside this page: the page is written from that, and what is there is not",
         "done again. What was trained lies in the folder of `--work`.",
+        _searched(results.values()),
     )
-    page.write()
     return page
+
+
+def _searched(results: Iterable[Results]) -> str:
+    versions = sorted(set[int]().union(*(result.searches for result in results)))
+    if not versions:
+        return ""
+    made = " and ".join(map(str, versions))
+    return f"Critical strengths were found by version {made} of the search; this page was written with version {VERSION}."
+
+
+def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
+    if not found:
+        return
+    page.say(
+        "Spot check: trials trained and attacked once more, today's robust scores less the recorded ones, in points; below 0, the search",
+        "has become stronger. One sample is several tenths of a point, or points where few were attacked.",
+    )
+    page.table(spotcheck.HEAD, [spotcheck.row(each) for each in found])
 
 
 def _command(wish: Wish) -> str:

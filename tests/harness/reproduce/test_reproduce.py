@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from attacks.bracket import VERSION
 from attacks.errors import BadInput
 from harness.curves import query
 from harness.loading import with_options
 from harness.measures import Estimate
-from harness.reproduce import campaign, counting, fusion, missing, studies
+from harness.reproduce import campaign, counting, fusion, missing, spotcheck, studies
 from harness.reproduce.page import Page, mean_and_spread, points
 from harness.reproduce.record import read_record
 from harness.reproduce.results import Results
@@ -62,6 +64,31 @@ def test_a_page_says_what_the_runs_hold_and_what_is_left_out(study: Study) -> No
         found = query(f"select avg(case when strength > 1 then 1.0 else 0.0 end) from rows where scenario = '{SCENARIO}'", rows=table)
         shares.append(found[0][0])
     assert f"{np.mean(shares):.3f} ± {np.std(shares, ddof=1):.3f}" in page
+
+
+def test_a_spot_check_says_by_how_much_the_numbers_move(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same search again moves nothing; a record of another version with other strengths is told apart."""
+    page = run(spot_check=1)[0].read_text()
+    assert "Critical strengths were found by version" in page
+    (still,) = spotcheck.read(Path("docs/results/records/tiny"))
+    assert still.alike and (still.at_one, still.furthest, still.curve) == (0, 0, 0)
+    record = Path(f"docs/results/records/tiny/{still.trial}.parquet")
+    found = read_record(record)
+    ledger = found.tables["ledger"]
+    at = ledger.column_names.index("strength")
+    never = ledger.set_column(at, "strength", pa.array([float("inf")] * len(ledger)))
+    replace(found, tables={**found.tables, "ledger": never}, search=1).write(record)
+    page = run(spot_check=1)[0].read_text()
+    (moved,) = spotcheck.read(Path("docs/results/records/tiny"))
+    assert moved.alike and moved.searches == (1, VERSION) and moved.at_one < 0 and moved.curve < 0
+    assert f"| {moved.trial} | 1 → {VERSION} | yes | {moved.at_one:+.1f}" in page
+
+
+def test_a_damaged_spot_check_is_refused(study: Study) -> None:
+    run()
+    Path("docs/results/records/tiny/spot-check.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"is no list of spot checks: remove it"):
+        run()
 
 
 def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

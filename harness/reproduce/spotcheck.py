@@ -1,0 +1,116 @@
+"""Spot checks: some recorded trials are done once more, and their robust scores compared with those that the page has.
+
+The search changes from version to version (`attacks.bracket.VERSION`), and so do the strengths that it finds. A check says by how
+much the numbers of a page would move, without training everything anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from attacks.bracket import VERSION
+from attacks.errors import BadInput
+from harness.files import write_whole
+from harness.reproduce.campaign import Trial, perform
+from harness.reproduce.record import Record, read_record
+from harness.reproduce.results import Results
+
+FILE = "spot-check.json"
+ON_GRID = 64  # strengths at which the curves are compared, up to the limit
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What doing a trial again gave, less what its record has, robust scores in points.
+
+    Attributes:
+        trial: its name.
+        searches: the versions of the search, recorded and now.
+        alike: whether the model gives every test sample the score that is recorded.
+        at_one: at strength 1, the mean over scenarios.
+        furthest: at strength 1, in the scenario that moved most.
+        curve: the mean over scenarios and strengths up to the limit.
+    """
+
+    trial: str
+    searches: tuple[int, int]
+    alike: bool
+    at_one: float
+    furthest: float
+    curve: float
+
+
+def check(results: Iterable[Results], count: int, folder: Path, device: str) -> list[Moved]:
+    """Do the `count` recorded trials again that trained fastest, of those that are attacked; of each system one seed.
+
+    Args:
+        folder: where their checkpoints and runs go.
+
+    Raises:
+        BadInput: nothing attacked is recorded.
+    """
+    found = {trial.name: trial for result in results for trial in result.trials if trial.done and trial.system.attacked}
+    first = {(trial.task, trial.system.name): trial for trial in sorted(found.values(), key=lambda each: -each.seed)}
+    fastest = sorted(first.values(), key=lambda each: read_record(each.record).card["seconds"])[:count]
+    if not fastest:
+        raise BadInput("--spot-check: no trial with an attack is recorded, so that there is nothing to compare with: leave it out")
+    return [_again(trial, folder, device) for trial in fastest]
+
+
+def _again(trial: Trial, folder: Path, device: str) -> Moved:
+    again = replace(trial, folder=folder, records=folder / "records")
+    if not again.done:
+        perform(again, device)
+    return moved(trial, read_record(trial.record), read_record(again.record))
+
+
+def moved(trial: Trial, before: Record, after: Record) -> Moved:
+    """The difference of two records of one trial."""
+    old, new = (_strengths(record) for record in (before, after))
+    grid = np.linspace(0, trial.effort.limit, ON_GRID, endpoint=False)
+    at_one = [100 * float((new[name] > 1).mean() - (old[name] > 1).mean()) for name in old]
+    curves = [100 * float((new[name][:, None] > grid).mean() - (old[name][:, None] > grid).mean()) for name in old]
+    alike = before.tables["split"].equals(after.tables["split"])
+    furthest = max(at_one, key=abs)
+    return Moved(trial.name, (before.search, VERSION), alike, float(np.mean(at_one)), furthest, float(np.mean(curves)))
+
+
+def _strengths(record: Record) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    ledger = record.tables["ledger"]
+    names, strengths = ledger.column("scenario").to_numpy(), ledger.column("strength").to_numpy()
+    return {str(name): strengths[names == name] for name in dict.fromkeys(names)}
+
+
+def write(records: Path, found: Iterable[Moved]) -> None:
+    """Beside the records, for the page."""
+    records.mkdir(parents=True, exist_ok=True)
+    write_whole(records / FILE, (json.dumps([asdict(each) for each in found], indent=1) + "\n").encode())
+
+
+def read(records: Path) -> list[Moved]:
+    """What `write` wrote; nothing where no check was made."""
+    from pydantic import TypeAdapter
+
+    if not (path := records / FILE).exists():
+        return []
+    try:
+        return TypeAdapter(list[Moved]).validate_json(path.read_bytes())
+    except ValueError:
+        raise BadInput(f"{path} is no list of spot checks: remove it, or make it anew with --spot-check") from None
+
+
+def row(each: Moved) -> list[str]:
+    """A line of the page's table."""
+    recorded, now = each.searches
+    return [
+        each.trial, f"{recorded} → {now}", "yes" if each.alike else "no",
+        f"{each.at_one:+.1f}", f"{each.furthest:+.1f}", f"{each.curve:+.1f}",
+    ]  # fmt: skip
+
+
+HEAD = ["trial", "search", "same scores untouched", "at strength 1, mean", "at strength 1, furthest", "whole curve"]
