@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from attacks.climb import Attempt
-from attacks.draws import unit_changes
+from attacks.draws import chances, unit_changes
+from attacks.edits import Ranked
 from attacks.fixed import Fixed, FixedAttack, InTurn
 from attacks.looks import look_at_classes
+from attacks.mixed import scattered
 from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
 from attacks.search import DEFAULT_LIMIT, Hunt
@@ -136,16 +138,17 @@ class Planted:
 def planted(case: Case) -> Iterator[Flag]:
     """Value: the share of planted failures that the run's search misses (a binarisation test, Zimmermann et al., NeurIPS 2022).
 
-    The readout calls a corner of the ball wrong, and the clean input and random points of half the ball right.
+    The readout calls a corner of the ball, with a random edit as large as is allowed, wrong, and the clean input and random points of
+    half the ball right. Where an edit is not ranked by a gradient, or is judged over draws of the world, nothing is planted.
     """
+    if not all(isinstance(ball.edit, Ranked) and not ball.edit.draws for ball in case.region.scenario.edits):
+        return
     region = case.region.take(torch.arange(min(BUDGETED, len(case.samples)), device=case.strengths.device))
     objective, samples = case.objective.take(torch.arange(len(region), device=case.strengths.device)), case.samples[: len(region)]
-    corner = {name: unit.sign() for name, unit in unit_changes(region.scenario, region.clean, samples, case.seed, "corner").items()}
     edge = torch.full_like(case.strengths[: len(region)], STRENGTH)
-    far = {name: region.inputs[name] + 1e3 * case.span(name) * each for name, each in corner.items()}
-    bad = case.answers_of(objective, region.complete(region.project(far, edge)))
-    inner = [unit_changes(region.scenario, region.clean, samples, case.seed, f"planted {turn}") for turn in range(AROUND)]
-    right = torch.stack([case.answers_of(objective, region.complete(region.shifted(each, edge / 2))) for each in inner])
+    bad = case.answers_of(objective, region.complete(_at_the_edge(case, region, samples, edge)))
+    inner = [scattered(region, edge / 2, samples, case.seed, f"planted {turn}") for turn in range(AROUND)]
+    right = torch.stack([case.answers_of(objective, region.complete(each)) for each in inner])
     right = torch.cat([case.answers_of(objective, region.inputs)[None], right])
     direction = bad - right.mean(0)
     highest, there = (right * direction).sum(2).amax(0), (bad * direction).sum(1)
@@ -160,6 +163,19 @@ def planted(case: Case) -> Iterator[Flag]:
     yield Flag("planted", share > MANY, share, found, "the search does not find what is there")
 
 
+def _at_the_edge(case: Case, region: Region, samples: Sequence[str], edge: Tensor) -> Inputs:
+    """A random corner of the balls, and random edits of the size that strength `edge` (B,) allows."""
+    plain = region.plain
+    corner = unit_changes(plain.scenario, plain.clean, samples, case.seed, "corner")
+    far = {name: region.inputs[name] + 1e3 * case.span(name) * each.sign() for name, each in corner.items()}
+    moved = plain.project(far, edge)
+    for ball in region.scenario.edits:
+        assert isinstance(ball.edit, Ranked)
+        direction = chances(ball, region.inputs[ball.modality], samples, case.seed, "planted") - 0.5
+        moved[ball.modality] = ball.edit.chosen(region.place(ball.modality), edge * ball.radius, direction)
+    return moved
+
+
 def _steps(case: Case) -> int:
     """Half of the gradient evaluations that the search spent on a sample."""
     return max(LEAST_STEPS, round(case.ledger.spent / 2))
@@ -170,4 +186,4 @@ def _first_loss(case: Case) -> str:
         return next(iter(case.objective(case.region.inputs).losses))
 
 
-INSIDE_BALLS = (blackbox, unlimited, rising, planted)  # these move values continuously: not where edits are counted
+INSIDE_BALLS = (blackbox, unlimited, rising)  # these move values continuously: not where edits are counted

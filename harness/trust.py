@@ -18,7 +18,7 @@ from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario, closure
 from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
-from harness.convergence import INSIDE_BALLS, budget
+from harness.convergence import INSIDE_BALLS, budget, planted
 from harness.curves import query
 from harness.loading import Loaded
 from harness.objective import TaskObjective
@@ -31,7 +31,7 @@ SAMPLES = 32  # checked of each model and scenario, at most
 INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
 UNCHECKED = "unchecked"
 EVERY = "every number"  # in a scenario's place: what is flagged of a model, whatever is done to its inputs
-OF_THE_SEARCH = {*(check.__name__ for check in (budget, *INSIDE_BALLS)), "gradient", "saturated", "quantised", UNCHECKED}
+OF_THE_SEARCH = {*(check.__name__ for check in (budget, *INSIDE_BALLS, planted)), "gradient", "saturated", "quantised", UNCHECKED}
 
 Flags = dict[str, dict[str, Any]]
 """Per flag: whether it is raised, its value, and one line that says why."""
@@ -125,7 +125,7 @@ def _checked(case: Case) -> Iterator[Flag]:
     for check in ON_THE_LEDGER:
         yield from check(case)
     if bool((case.strengths > 0).any()):
-        for check in (*ON_THE_MODEL, budget, *(() if case.region.scenario.edits else INSIDE_BALLS)):
+        for check in (*ON_THE_MODEL, budget, *(() if case.region.scenario.edits else INSIDE_BALLS), planted):
             yield from check(case)
 
 

@@ -61,6 +61,12 @@ def Wide():
     labels = torch.arange(96) % 2
     inputs = {"image": 0.5 + 0.01 * torch.randn(96, 200, generator=torch.Generator().manual_seed(0)), "sign": 2.0 * labels[:, None] - 1}
     return Task.from_arrays(inputs, labels, name="wide")
+def Finite():
+    toy = MyTask()
+    parts = [split.take(range(len(split.samples))) for split in toy.splits.values()]
+    inputs = {name: torch.cat([part.inputs[name] for part in parts]) for name in toy.names}
+    inputs["sensor"] = inputs["sensor"].clamp(-3, 3)
+    return Task.from_arrays(inputs, torch.cat([part.targets for part in parts]), name="finite", ranges={"image": (0, 1), "sensor": (-3, 3)})
 class Farthest(Linear):  # only the value farthest from its goal has a gradient: a step moves one of 200
     def forward(self, inputs, present=None):
         distance = (inputs["image"] - torch.linspace(0.7, 0.9, 200).to(inputs["image"])).abs().amax(1, keepdim=True)
@@ -139,6 +145,15 @@ def test_too_few_samples_are_wide(toy: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_search_that_spent_too_little(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate(monkeypatch, "build", "image@linf:0.15", flags=("--search", "none")) == 0
     assert raised("build", "image@linf:0.15") == {"blackbox", "budget", "planted"}
+
+
+@pytest.mark.parametrize("scenario", ["image@l0:2", "image@l0:2 + sensor@l2:0.5", "image@l1:0.5 + sensor@l0:1"])
+def test_a_failure_is_planted_beside_edits_too(toy: Path, monkeypatch: pytest.MonkeyPatch, scenario: str) -> None:
+    finite = ("--task", "my.py:Finite")
+    assert evaluate(monkeypatch, "build", scenario, flags=("--search", "none", *finite)) == 0
+    assert "planted" in raised("build", scenario)
+    assert evaluate(monkeypatch, "mlp", scenario, flags=("--search", "standard", *finite)) == 0
+    assert "planted" not in raised("mlp", scenario)
 
 
 def test_a_flag_stands_beside_its_number(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
