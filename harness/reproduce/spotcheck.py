@@ -46,7 +46,7 @@ class Moved:
 
 
 def check(results: Iterable[Results], count: int, folder: Path, device: str) -> list[Moved]:
-    """Do the `count` recorded trials again that trained fastest, of those that are attacked; of each system one seed.
+    """Do `count` recorded trials again, of those that are attacked one seed of a system; spread over the half that trained faster.
 
     Args:
         folder: where their checkpoints and runs go.
@@ -56,10 +56,11 @@ def check(results: Iterable[Results], count: int, folder: Path, device: str) -> 
     """
     found = {trial.name: trial for result in results for trial in result.trials if trial.done and trial.system.attacked}
     first = {(trial.task, trial.system.name): trial for trial in sorted(found.values(), key=lambda each: -each.seed)}
-    fastest = sorted(first.values(), key=lambda each: read_record(each.record).card["seconds"])[:count]
-    if not fastest:
+    by_time = sorted(first.values(), key=lambda each: read_record(each.record).card["seconds"])
+    if not by_time:
         raise BadInput("--spot-check: no trial with an attack is recorded, so that there is nothing to compare with: leave it out")
-    return [_again(trial, folder, device) for trial in fastest]
+    places = dict.fromkeys((len(by_time) - 1) * (number + 1) // (2 * count) for number in range(count))
+    return [_again(by_time[place], folder, device) for place in places]
 
 
 def _again(trial: Trial, folder: Path, device: str) -> Moved:
