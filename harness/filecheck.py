@@ -8,6 +8,7 @@ from functools import partial
 from attacks.errors import BadInput
 from attacks.randomness import keyed_seed
 from harness.cell import SCHEMAS
+from harness.fingerprint import Fingerprint
 from harness.ledger import witness_hash
 from harness.rundir import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.status import FINISHED
@@ -57,7 +58,8 @@ def _fault(check: Callable[[], object]) -> str:
 def _fingerprints(directory: RunDirectory) -> None:
     """Those of the file are those that the run's identity has the hashes of."""
     expected = directory.describe()["identity"].get("answers", {})
-    held = {model: each.digest for model, each in directory.fingerprints().items()}
+    hung = dict.fromkeys(expected, Fingerprint({}, "random"))  # a model that has hung left no answer there
+    held = {model: each.digest for model, each in {**hung, **directory.fingerprints()}.items()}
     if expected and held != expected:
         raise BadInput(f"run {directory.url} is damaged: {FINGERPRINTS_FILE} is not what the run was begun with; restore that file")
 
@@ -104,15 +106,12 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
 
 
 def _kept(directory: RunDirectory) -> set[str]:
-    """The samples whose witnesses the run was to keep; of a part of a run, only where it was to keep all."""
+    """The samples whose witnesses the run was to keep, errors counted among them; of a part of a run, only where it was to keep all."""
     described = directory.describe()
     config = described.get("config") or {}
-    names = [
-        sample
-        for key in directory.cells_done()
-        for sample in directory.tables.part("ledger", key, ("sample",)).column("sample").to_pylist()
-    ]
-    wanted, ordered = config.get("witnesses"), sorted(set(names), key=lambda name: keyed_seed("choice", config.get("seed"), name))
+    parts = [directory.tables.part("ledger", name, ("sample",)) for name in directory.tables.parts("ledger")]
+    names = {sample for part in parts for sample in part.column("sample").to_pylist()}
+    wanted, ordered = config.get("witnesses"), sorted(names, key=lambda name: keyed_seed("choice", config.get("seed"), name))
     if wanted == "all":
         return set(ordered)
     return set(ordered[:wanted]) if isinstance(wanted, int) and described["status"] in FINISHED else set()

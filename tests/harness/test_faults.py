@@ -134,6 +134,17 @@ def test_a_model_that_hangs_costs_its_cell_and_the_rest_goes_on(here: Path, monk
     assert "longer than --cell-limit, 3 s" in next((here / "run" / "errors").iterdir()).read_text()
 
 
+@pytest.mark.parametrize("kept", ["none", "1", "3", "11", "12", "all"])
+@pytest.mark.parametrize("model", ["raises", "hangs"])
+def test_a_sample_that_is_an_error_takes_no_other_samples_place_among_the_witnesses(
+    here: Path, monkeypatch: pytest.MonkeyPatch, model: str, kept: str
+) -> None:
+    """One sample is an error, or those of a whole cell."""
+    limit = ["--cell-limit", "1s"] if model == "hangs" else []
+    assert run(monkeypatch, *COMMAND, "--model", f"mine.py:{model}", "--witnesses", kept, *limit) == 5
+    assert run(monkeypatch, "verify", "run", "--files") == 0
+
+
 @pytest.mark.parametrize("table", ["samples", "sweep", "ledger"])
 def test_a_flipped_bit_is_found_wherever_it_is(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], table: str
