@@ -25,6 +25,7 @@ from harness.rundir import RunDirectory
 from harness.standing import another_model, describe, standing
 from harness.tasks import Task
 from harness.tasks.dataroot import else_in
+from harness.tasks.task import sample_hashes
 
 CPU = torch.device("cpu")
 
@@ -50,7 +51,8 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
         code: the files and modules that the run names and that may be run.
 
     Raises:
-        BadInput: there is no run, it names other code, or its task or a model is not what it was.
+        BadInput: there is no run, it names other code, its task or a model is not what it was, or it holds other samples
+            than the task.
     """
     description = directory.describe()
     identity = description["identity"]
@@ -62,6 +64,7 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
             f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
             "its witnesses cannot be re-checked"
         )
+    _check_samples(directory, task)
     work = prepare(config, task, loaded, ask(loaded, task, CPU, config))
     if why := another_model(standing_at(directory), standing(work, describe(work, CPU)), ["weights"]):
         raise BadInput(f"run {directory.url} {why}: its witnesses cannot be re-checked")
@@ -79,6 +82,26 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
                 moved = {name: tensors[key] for name, key in keys.items() if key in tensors}
                 there = len(moved) == len(keys)
                 yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed)
+
+
+def _check_samples(directory: RunDirectory, task: Task) -> None:
+    """Every row of the samples has the hash, target and group of the task's own sample.
+
+    Raises:
+        BadInput: one has not.
+    """
+    split = task.splits["test"]
+    columns = {"hash": sample_hashes(split), "target": split.targets.double().tolist(), "group": split.groups}
+    place = {sample: row for row, sample in enumerate(split.samples)}
+    for row in directory.table("samples", ("sample", *columns)).to_pylist():
+        own = {name: column[place[row["sample"]]] for name, column in columns.items()} if row["sample"] in place else {}
+        wrong = next((name for name in columns if name not in own or row[name] != own[name]), "")
+        if wrong:
+            theirs = f"has {wrong} {own[wrong]!r}" if own else "does not have that sample"
+            raise BadInput(
+                f"run {directory.url} is damaged: sample {row['sample']!r} has {wrong} {row[wrong]!r} there, and task {task.name!r} "
+                f"{theirs}: restore its samples, or run it anew"
+            )
 
 
 def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.ledger import LEDGER
+from harness.parquet import decoded, encoded
 from harness.rundir import RunDirectory
 from harness.verify import recheck
 from tests.harness.test_cli import own_folder, run
@@ -62,6 +64,37 @@ def test_a_false_witness_exits_3(
     save_file({**tensors, key: spoil(tensors[key])}, part)
     assert run(monkeypatch, "verify", "run") == 3
     assert f"does not hold: mean, sample {key.split('|')[1]}" in capsys.readouterr().out
+
+
+def first(value: object) -> Callable[[list[Any]], list[Any]]:
+    return lambda column: [value, *column[1:]]
+
+
+OTHER_SAMPLES: list[tuple[str, Callable[[list[Any]], list[Any]], str]] = [
+    ("target", lambda column: [1.0 - column[0], *column[1:]], "has target"),
+    ("target", lambda column: column[::-1], "has target"),
+    ("hash", first("0" * 16), "has hash '0000000000000000' there, and task 'digits' has hash"),
+    ("group", first("nobody"), "has group 'nobody' there, and task 'digits' has group"),
+    ("sample", first("stranger"), "task 'digits' does not have that sample"),
+]
+
+
+@pytest.mark.parametrize(("column", "change", "why"), OTHER_SAMPLES)
+def test_samples_that_are_not_the_tasks_are_refused(
+    stored: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    column: str,
+    change: Callable[[list[Any]], list[Any]],
+    why: str,
+) -> None:
+    """Also where the run has one model, with which nothing in the run itself could disagree."""
+    part = next((stored / "samples").iterdir())
+    rows = decoded(part.read_bytes())
+    values = pa.array(change(rows.column(column).to_pylist()), rows.schema.field(column).type)
+    part.write_bytes(encoded(rows.set_column(rows.column_names.index(column), column, values)))
+    assert run(monkeypatch, "verify", "run") == 2
+    assert why in (said := capsys.readouterr().err) and "run run is damaged: sample " in said
 
 
 def lose_one(stored: Path) -> None:
