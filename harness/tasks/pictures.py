@@ -27,6 +27,8 @@ STANDARD_GAMMA = 1 / 2.2
 MEND = "save it as PNG of 8 bits per channel"
 INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value that says white is 0
 SAMPLE_FORMAT, SIGNED = 339, 2  # the tag, and what it says of signed integers
+MARKER, END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]"), b"\xff\xd9"  # what ends a scan of a JPEG, and what ends the file
+AHEAD = bytes(16)  # no less than its decoder looks ahead
 SRGB_CICP = (b"\x01\x0d\x00\x01",)  # primaries, transfer, matrix and range
 
 
@@ -45,7 +47,8 @@ def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
 def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[int, int]]:
     """A photograph stretched to `size` as uint8 (3, H, W), and its own height and width.
 
-    It is turned upright as its EXIF data ask, colours come from its profile, and 16 bits keep the upper 8.
+    It is turned upright as its EXIF data ask, colours come from its profile, and 16 bits keep the upper 8. A JPEG that is
+    progressive or has restart marks may have lost bytes from its middle unnoticed.
 
     Raises:
         BadInput: the file is damaged, cut short or no picture, or it holds more than can be kept: transparent pixels,
@@ -89,6 +92,8 @@ def _upright(path: Path) -> Picture:
             raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save the one that is meant")
         _check_content(path, str(file.format), _tags(file))
         file.load()
+        if file.format in ("JPEG", "MPO") and "progressive" not in file.info:
+            _check_scan(path, file.tobytes())
         _check_gamma(path, file)
         eight = _eight_bit(path, ImageOps.exif_transpose(file), file.format in ("PNG", "PPM"), _tags(file))
         return _in_srgb(path, _opaque(path, eight), file.info.get("icc_profile"))
@@ -145,6 +150,31 @@ def _check_content(path: Path, kind: str, tags: dict[int, Any]) -> None:
         raise BadInput(f"{path} says by its cICP chunk that its colours are not those of sRGB: convert it to sRGB")
     if kind == "PPM":
         _check_netpbm(path, content)
+
+
+def _check_scan(path: Path, pixels: bytes) -> None:
+    """Refuse a JPEG of one scan that ends before its last row, which libjpeg makes up without a word that reaches Pillow.
+
+    Decoded without the mark of its end, it stops where its data do. Progressive ones are not decoded before that mark.
+
+    Args:
+        pixels: as they were decoded.
+    """
+    from PIL import ImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    content = path.read_bytes()
+    JpegImageFile(head := io.BytesIO(content))  # reads up to the scan
+    end = MARKER.search(content, head.tell())
+    if end is None or end[0] != END:  # several scans
+        return
+    cut = io.BytesIO(content[: end.start()] + AHEAD)
+    open_ended = JpegImageFile(cut)
+    open_ended.load_read = cut.read  # type: ignore[method-assign, assignment]  # its own would append that mark
+    ImageFile.LOAD_TRUNCATED_IMAGES = True  # `_strictly` sets it back
+    open_ended.load()
+    if open_ended.tobytes() != pixels:
+        raise BadInput(f"{path} ends before its last row: a part of it was lost; fetch it again")
 
 
 def _chunk(content: bytes, name: bytes) -> int:

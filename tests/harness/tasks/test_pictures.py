@@ -185,6 +185,43 @@ def test_what_cannot_be_kept_is_one_sentence(name: str, tmp_path: Path) -> None:
         read_picture(tmp_path / "any.jpg", (H, W))
 
 
+NOISE = np.random.default_rng(0).integers(0, 256, (H, W, 3), np.uint8)
+HOLES: dict[str, Callable[[bytes], bytes]] = {
+    "the middle": lambda content: content[: len(content) // 2] + content[len(content) // 2 + 300 :],
+    "the rest, but for a new end": lambda content: content[: len(content) // 2] + b"\xff\xd9",
+    "what is before the last bytes": lambda content: content[:-300] + content[-16:],
+}
+
+
+WHOLE = [(name, mode) for name in ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "PPM") for mode in ("L", "RGB")]
+
+
+@pytest.mark.parametrize("lost", HOLES)
+@pytest.mark.parametrize(("name", "mode"), [*WHOLE, ("JPEG", "CMYK"), ("TIFF", "CMYK")])
+def test_a_picture_that_lost_a_part_and_kept_its_end_is_refused(name: str, mode: str, lost: str, tmp_path: Path) -> None:
+    save(NOISE, mode, format=name)(tmp_path / "x")
+    assert read_picture(tmp_path / "x", (H, W)).shape == (3, H, W)
+    (tmp_path / "x").write_bytes(HOLES[lost]((tmp_path / "x").read_bytes()))
+    with pytest.raises(BadInput, match=r"cannot be read|ends before its last row|holds \d+ frames"):
+        read_picture(tmp_path / "x", (H, W))
+
+
+JPEGS: list[dict[str, object]] = [{}, {"subsampling": 0}, {"optimize": True}, {"restart_marker_rows": 1}, {"progressive": True}]
+
+
+@pytest.mark.parametrize("behind", [b"", b"\0" * 99, b"\xff\xd8 another picture"])
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (17, 9), (200, 300)])
+@pytest.mark.parametrize("options", JPEGS, ids=str)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_whole_jpeg_is_read(mode: str, options: dict[str, object], size: tuple[int, int], behind: bytes, tmp_path: Path) -> None:
+    """Also one that is black at its end, where rows that were never decoded look alike."""
+    content = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    content[size[0] // 2 :] = 0
+    save(content, mode, format="JPEG", quality=95, **options)(tmp_path / "x")
+    (tmp_path / "x").write_bytes((tmp_path / "x").read_bytes() + behind)
+    assert read_picture(tmp_path / "x", size).shape == (3, *size)
+
+
 def test_a_jpeg_without_its_end_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(COLOUR).save(buffer, "JPEG")

@@ -68,6 +68,16 @@ def test_what_was_cut_off_is_no_shorter_clip(container: str, share: float, tmp_p
         read_sound(path, RATE)
 
 
+@pytest.mark.parametrize("container", FORMATS)
+@pytest.mark.parametrize("lost", [1, 200])
+def test_what_lost_its_middle_is_no_shorter_clip(container: str, lost: int, tmp_path: Path) -> None:
+    path = written(tmp_path, container=container)
+    content, half = path.read_bytes(), path.stat().st_size // 2
+    path.write_bytes(content[:half] + content[half + lost :])
+    with pytest.raises(BadInput, match=r"any name\.wav (announces|cannot be read)"):
+        read_sound(path, RATE)
+
+
 def resized(size: int) -> Callable[[bytes], bytes]:
     """Another size of the sound in the header: 2³² - 1 is what ffmpeg writes to a pipe."""
 
