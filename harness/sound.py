@@ -51,6 +51,7 @@ class _Description(BaseModel):
     status: str
     modalities: list[str]
     identity: _Identity
+    config: dict[str, Any] | None = None
     note: str = ""
     samples: int | None = None
 

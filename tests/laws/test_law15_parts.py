@@ -244,3 +244,14 @@ def test_what_no_text_can_hold_does_not_end_a_report(directory: RunDirectory, mo
     file.write_text(json.dumps({**json.loads(file.read_text()), place: odd if place == "note" else [odd]}))
     for words in (["report", directory.url], ["report", directory.url, "--markdown", f"{directory.url}.md"]):
         assert run(monkeypatch, *words) == 0
+
+
+@pytest.mark.parametrize("words", [["report"], ["verify"], ["verify", "--files"], ["merge", "whole"]], ids=" ".join)
+@pytest.mark.parametrize("config", [[[[]]], "all", 3, True])
+def test_a_configuration_of_another_type_is_one_sentence(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], config: object
+) -> None:
+    file = Path(directory.url, "run.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "config": config}))
+    assert run(monkeypatch, *words, directory.url) == 2
+    assert "its run.json has no usable config" in capsys.readouterr().err
