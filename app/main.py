@@ -40,7 +40,7 @@ def follow(stamps: list[str]) -> None:
 
 st.set_page_config("Robustness", layout="wide")
 chosen = st.navigation(
-    [st.Page(HERE / f"pages_{name}.py", title=title, url_path=name, default=name == "overview") for name, title in PAGES.items()]
+    [st.Page(HERE / "screens" / f"{name}.py", title=title, url_path=name, default=name == "overview") for name, title in PAGES.items()]
 )
 chosen.run()
 skipped()

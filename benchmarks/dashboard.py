@@ -154,7 +154,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         test = AppTest.from_file(MAIN, default_timeout=300)
         if page != "overview":
             test.run()
-            test.switch_page(f"pages_{page}.py")
+            test.switch_page(f"screens/{page}.py")
         st.cache_data.clear()
         opened.clear()
         found[page] = {"open": timed(test.run), "filter": timed(lambda moved=moved, test=test: moved(test).run())}  # type: ignore[misc]

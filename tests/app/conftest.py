@@ -94,7 +94,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
         monkeypatch.setattr(sys, "argv", [str(MAIN), str(folder)])
         test = AppTest.from_file(MAIN, default_timeout=60)
         if page != "overview":
-            test.run().switch_page(f"pages_{page}.py")
+            test.run().switch_page(f"screens/{page}.py")
         for key, value in parameters.items():
             test.query_params[key] = value
         return test.run()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.pages_compare import differences_figure
 from app.pairs import differences
 from app.runs import found
+from app.screens.compare import differences_figure
 from harness.gates.compare import compare
 from harness.gates.evidence import Evidence
 from tests.rows import IMAGE, Outcomes, make_run

@@ -21,7 +21,7 @@ from tests.fuzz.mutations import mutate
 
 FEW, MANY, CHUNKS = 40, 1000, 20
 MAIN = Path(app.__file__).with_name("main.py")
-PAGES = [file.name for file in MAIN.parent.glob("pages_*.py") if file.name != "pages_overview.py"]  # that is the first
+PAGES = [f"screens/{file.name}" for file in MAIN.with_name("screens").glob("[!_]*.py") if file.name != "overview.py"]  # that is the first
 CODE = ("--code", "mine.py")
 COMMANDS = [
     ("report", "odd"), ("report", "odd", "--markdown", "-"),
