@@ -8,7 +8,7 @@ import fsspec
 from torch import Tensor
 
 from attacks.errors import BadInput
-from harness.tensorfile import from_bytes
+from harness.storage.tensorfile import from_bytes
 
 
 def read(files: fsspec.AbstractFileSystem, path: str, wanted: Callable[[str], bool]) -> dict[str, Tensor]:

@@ -20,9 +20,9 @@ from harness.fingerprint import fixed_samples, one_thread
 from harness.loading import Loaded
 from harness.objective import TaskObjective
 from harness.registry import Reference
+from harness.storage.tensorfile import checksum
 from harness.sweep import Condition
 from harness.tasks import Task
-from harness.tensorfile import checksum
 from harness.userfile import is_our_own
 
 RANDOM = "random"  # in a hash's place: it answers otherwise each time, and tells nothing

@@ -288,7 +288,7 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path
     """Write a commented configuration, to be run with `evaluate --config`."""
     from attacks.errors import BadInput
     from harness.config import Evaluation, dump
-    from harness.files import write_whole
+    from harness.storage.files import write_whole
 
     try:
         if path.exists():
@@ -306,7 +306,7 @@ def _console(console: Any) -> Any:
 
 def main() -> None:
     """Run the command line; see design.md for the exit codes."""
-    from harness.output import open_streams, patient_streams
+    from harness.storage.output import open_streams, patient_streams
 
     open_streams()
     with patient_streams():

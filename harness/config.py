@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from attacks.errors import BadInput, shown, unknown
 from attacks.search import DEFAULT_LIMIT
-from harness.files import path_of
-from harness.yamlfile import MAX_BYTES, loaded, written
+from harness.storage.files import path_of
+from harness.storage.yamlfile import MAX_BYTES, loaded, written
 
 DEFAULT_MODELS = ("early", "concat", "mean", "late")
 NO_SCHEDULE = ("none",)

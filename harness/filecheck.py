@@ -12,9 +12,9 @@ from harness.fingerprint import Fingerprint
 from harness.ledger import witness_hash
 from harness.rundir import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.status import FINISHED
-from harness.storage import LOCK
+from harness.storage.folder import LOCK
+from harness.storage.tensorfile import from_bytes
 from harness.tables import FAILED
-from harness.tensorfile import from_bytes
 from harness.wholeness import contradictions
 
 FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, FINGERPRINTS_FILE, LOCK)

@@ -24,8 +24,8 @@ from attacks.edits.tokens import is_one_hot
 from attacks.objective import preserved
 from attacks.randomness import keyed_generator, keyed_seed
 from harness.objective import TaskObjective
+from harness.storage.tensorfile import checksum, from_bytes, to_bytes
 from harness.tasks import Batch, Modality, Task
-from harness.tensorfile import checksum, from_bytes, to_bytes
 from harness.timelimit import TooSlow, limited
 
 SAMPLES, POINTS, LABELS, DRAWS = 16, 4, 128, 32

@@ -15,7 +15,7 @@ from torch import Tensor
 from attacks.region import Inputs
 from attacks.scenario import Scenario
 from attacks.search import Found
-from harness.tensorfile import as_bytes
+from harness.storage.tensorfile import as_bytes
 
 LEDGER = pa.schema(
     [

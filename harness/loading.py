@@ -20,12 +20,12 @@ from torch import nn
 from attacks.errors import BadInput
 from attacks.objective import preserved
 from harness import options
-from harness.files import path_of
 from harness.livecode import model_code
 from harness.models import checkpoint
 from harness.objective import TaskObjective
 from harness.registry import Reference, code_of, names, resolve
 from harness.sources import Reached, located, reached
+from harness.storage.files import path_of
 from harness.tasks import Task
 from harness.userfile import inside, is_our_own, own_packages
 

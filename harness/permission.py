@@ -9,8 +9,8 @@ from typing import Any
 
 from attacks.errors import BadInput
 from harness.config import Evaluation
-from harness.files import path_of
 from harness.registry import code_of
+from harness.storage.files import path_of
 from harness.userfile import stand_for
 
 LEVELS = re.compile(r":[\d.,\s]+$")  # of a schedule or a corruption

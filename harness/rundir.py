@@ -16,14 +16,14 @@ from torch import Tensor
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.cell import SCHEMAS, Parts
-from harness.files import PARTIAL
 from harness.fingerprint import Fingerprint, packed, unpacked
 from harness.ledger import LEDGER
-from harness.parquet import encoded
 from harness.sound import OWNER, decided, description_faults, differences, trusted
-from harness.storage import Storage
+from harness.storage.files import PARTIAL
+from harness.storage.folder import Storage
+from harness.storage.parquet import encoded
+from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tables import FAILED, SUFFIX, Tables
-from harness.tensorfile import from_bytes, to_bytes
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"

@@ -15,9 +15,9 @@ import pyarrow as pa
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS
 from harness.cell import SCHEMAS
-from harness.parquet import decoded
 from harness.sound import row_faults
-from harness.storage import Storage
+from harness.storage.folder import Storage
+from harness.storage.parquet import decoded
 
 SUFFIX = ".parquet"
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again

@@ -15,8 +15,8 @@ from harness.cell import Parts, Progress
 from harness.engines.outcome import Failed, Outcome
 from harness.engines.parent import end_with_parent
 from harness.engines.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
-from harness.output import make_patient
 from harness.plan import Cell, Work
+from harness.storage.output import make_patient
 
 
 def in_processes(

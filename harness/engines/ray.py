@@ -24,8 +24,8 @@ from attacks.errors import BadInput
 from harness.cell import Parts, Progress
 from harness.engines.outcome import Failed, Outcome
 from harness.engines.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
-from harness.output import make_patient
 from harness.plan import Cell, Work
+from harness.storage.output import make_patient
 from harness.tasks.dataroot import VARIABLE
 
 ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 
 from attacks.errors import BadInput, plain
 from harness.cell import SCHEMAS
-from harness.files import read_url, write_to
 from harness.gates.evidence import KEPT, Evidence
-from harness.parquet import decoded, encoded
 from harness.rundir import FORMAT, RunDirectory
 from harness.sound import description_faults, row_faults, trusted
+from harness.storage.files import read_url, write_to
+from harness.storage.parquet import decoded, encoded
 from harness.wholeness import lacking
 
 KEY = b"robustness baseline"
@@ -64,7 +64,7 @@ def frozen(evidence: Evidence) -> bytes:
 
 def _part(name: str, rows: pa.Table) -> pa.Table:
     plain = pa.schema([(column, FIELDS[column]) for column in KEPT[name]])
-    rows = rows.select(list(KEPT[name])).cast(plain)  # sorted without Arrow's threads, see harness.parquet
+    rows = rows.select(list(KEPT[name])).cast(plain)  # sorted without Arrow's threads, see harness.storage.parquet
     rows = rows.take(pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in KEPT[name]]))
     given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in KEPT[name]}}
     columns = [given[field.name] if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from attacks.errors import BadInput, plain, shown, unknown
 from attacks.scenario import parse
-from harness.files import read_url
-from harness.yamlfile import MAX_BYTES, loaded
+from harness.storage.files import read_url
+from harness.storage.yamlfile import MAX_BYTES, loaded
 
 MAX_GATES = 500
 SCORE: Final = "score"

@@ -17,9 +17,9 @@ from rich.text import Text
 
 import harness
 from attacks.errors import BadInput, plain
-from harness.files import write_url
 from harness.gates.decide import FAIL, INCONCLUSIVE, PASS, Verdict, exit_code
 from harness.gates.file import GatesFile
+from harness.storage.files import write_url
 
 CAVEAT = (
     "Worst-case numbers are upper bounds found by attack, not certificates. Intervals are 95 %. "

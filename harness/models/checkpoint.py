@@ -15,7 +15,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from attacks.errors import BadInput, shown
-from harness.files import write_whole
+from harness.storage.files import write_whole
 from harness.tasks.textfiles import read_text
 
 SUFFIX = ".safetensors"

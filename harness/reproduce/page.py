@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from harness.analysis import intervals
 from harness.analysis.intervals import TOO_FEW, Array, Estimate
-from harness.files import write_whole
+from harness.storage.files import write_whole
 
 DIFFERENCES = (
     "Differences are in points with a 95 % interval over seeds and samples, bold where it excludes zero; where too few seeds or samples "

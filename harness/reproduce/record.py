@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from attacks.errors import BadInput
 from harness.cost import Cost
-from harness.files import write_whole
-from harness.parquet import decoded, encoded
+from harness.storage.files import write_whole
+from harness.storage.parquet import decoded, encoded
 
 KEY = b"record of a trial"
 FORMAT = 1

@@ -15,10 +15,10 @@ import numpy as np
 
 from attacks.bracket import VERSION
 from attacks.errors import BadInput
-from harness.files import write_whole
 from harness.reproduce.campaign import Trial, perform
 from harness.reproduce.record import Record, read_record
 from harness.reproduce.results import Results
+from harness.storage.files import write_whole
 
 FILE = "spot-check.json"
 ON_GRID = 64  # strengths at which the curves are compared, up to the limit

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from attacks.errors import BadInput
-from harness.files import path_of
+from harness.storage.files import path_of
 
 VARIABLE = "ROBUSTNESS_DATA"
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks.dataroot import VARIABLE
-from harness.tensorfile import from_bytes, to_bytes
 from tests.app.conftest import JOINT, Opened, words
 from tests.fuzz.mutations import agree
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import torch
 
 from harness.ledger import witness_hash
-from harness.parquet import decoded, encoded
-from harness.tensorfile import from_bytes, to_bytes
+from harness.storage.parquet import decoded, encoded
+from harness.storage.tensorfile import from_bytes, to_bytes
 
 Mutation = Callable[[random.Random, Path], None]
 TEXTS = [

@@ -24,8 +24,8 @@ from harness.gates.compare import compare
 from harness.gates.decide import decide
 from harness.gates.evidence import Evidence
 from harness.gates.file import gate_of
-from harness.parquet import encoded
 from harness.report import as_markdown, render
+from harness.storage.parquet import encoded
 from harness.summary import measures_of, summarise
 from harness.verify import recheck
 from tests.fuzz.cases import fuzzed, result_or_refusal

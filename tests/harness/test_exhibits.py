@@ -19,8 +19,8 @@ from harness.evaluate import evaluate
 from harness.exhibits import exhibits, shown, untouched
 from harness.report import render
 from harness.rundir import RunDirectory
+from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks import Task
-from harness.tensorfile import from_bytes, to_bytes
 from tests.fuzz.mutations import agree
 
 JOINT = "audio@linf:0.005 + image@linf:1.6 + text@tokens:1"

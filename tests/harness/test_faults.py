@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from attacks.errors import BadInput
-from harness.files import PARTIAL, write_whole
 from harness.models import checkpoint
 from harness.rundir import RunDirectory
+from harness.storage.files import PARTIAL, write_whole
 from tests.harness.test_cli import run
 
 MINE = """
@@ -111,7 +111,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_loses_nothing(
 
 def test_a_second_process_says_so_and_stops(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The first is killed in the end: no lock outlives its process."""
-    hold = "import time; from harness.storage import Storage; d = Storage('run'); d.claim(); print('held', flush=True); "
+    hold = "import time; from harness.storage.folder import Storage; d = Storage('run'); d.claim(); print('held', flush=True); "
     hold += "time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None and first.stdout.readline() == "held\n"

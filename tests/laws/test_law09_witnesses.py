@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.ledger import LEDGER
-from harness.parquet import decoded, encoded
 from harness.rundir import RunDirectory
+from harness.storage.parquet import decoded, encoded
 from harness.verify import recheck
 from tests.harness.test_cli import own_folder, run
 

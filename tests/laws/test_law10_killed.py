@@ -16,7 +16,7 @@ import pytest
 
 from harness.filecheck import file_faults
 from harness.rundir import RunDirectory
-from harness.tensorfile import as_bytes, from_bytes
+from harness.storage.tensorfile import as_bytes, from_bytes
 
 COMMAND = [sys.executable, "-m", "harness", "evaluate", "--model", "concat", "--samples", "20", "--batch-size", "4", "--out"]
 

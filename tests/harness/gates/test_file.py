@@ -9,7 +9,7 @@ import pytest
 from attacks.errors import BadInput
 from harness.gates.file import gate_of, read_gates
 from harness.gates.needs import evaluation_for
-from harness.yamlfile import MAX_BYTES
+from harness.storage.yamlfile import MAX_BYTES
 
 SLIPS = {
     "gates: [{model: m, mn: 0.5}]": "gate 1: unknown key 'mn': did you mean min",

@@ -12,7 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from attacks.errors import BadInput, plain
-from harness.files import PARTIAL, path_of, refuse_ways_out, write_to
+from harness.storage.files import PARTIAL, path_of, refuse_ways_out, write_to
 
 LOCK = "lock"  # held by the process that writes here
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from harness.parquet import decoded, encoded
+from harness.storage.parquet import decoded, encoded
 
 STARTS = """
 import os, sys
 from pathlib import Path
-from harness.parquet import decoded
+from harness.storage.parquet import decoded
 
 content, before = Path(sys.argv[1]).read_bytes(), os.listdir("/proc/self/task")
 print(len(decoded(content, columns={columns})), len(set(os.listdir("/proc/self/task")) - set(before)))

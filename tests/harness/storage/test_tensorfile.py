@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.tensorfile import as_bytes
+from harness.storage.tensorfile import as_bytes
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "turned": lambda x: x.mT, "every second": lambda x: x[:, ::2], "one value of a column": lambda x: x[:1, 1],

@@ -1,0 +1,1 @@
+"""Files that appear whole, folders at any fsspec address, Parquet, YAML and tensors."""
