@@ -19,8 +19,8 @@ from harness.exhibits import untouched
 from harness.ledger import witness_hash
 from harness.loading import code_at, load_task
 from harness.neighbourhood import unlabelled
-from harness.permission import configured
-from harness.registry import code_of
+from harness.references.code_consent import configured
+from harness.references.registry import code_of
 from harness.tasks import Task
 from harness.tasks.dataroot import data_root, else_in
 

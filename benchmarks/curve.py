@@ -34,7 +34,7 @@ from attacks.scenario import Scenario, parse
 from attacks.search import Found, Hunt, search_all
 from harness.loading import load_model, load_task
 from harness.objective import TaskObjective
-from harness.registry import resolve
+from harness.references.registry import resolve
 from harness.tasks import Batch, Task
 from harness.train import Training, fit
 

@@ -19,11 +19,11 @@ from attacks.search import Hunt, Search
 from harness.fingerprint import fixed_samples, one_thread
 from harness.loading import Loaded
 from harness.objective import TaskObjective
-from harness.registry import Reference
+from harness.references.registry import Reference
+from harness.references.userfile import is_our_own
 from harness.storage.tensorfile import checksum
 from harness.sweep import Condition
 from harness.tasks import Task
-from harness.userfile import is_our_own
 
 RANDOM = "random"  # in a hash's place: it answers otherwise each time, and tells nothing
 

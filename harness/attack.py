@@ -9,8 +9,8 @@ import torch
 from attacks.fixed import Fixed, fixed_attack, free_options
 from attacks.region import Region
 from attacks.scenario import Scenario
-from harness import options
-from harness.registry import Reference, resolve
+from harness.references import options
+from harness.references.registry import Reference, resolve
 from harness.tasks import Task
 
 GRAMMAR = f"NAME, torchattacks:CLASS, package.module:object or file.py:object, with options as {options.GRAMMAR}"

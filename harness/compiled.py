@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attacks.region import Inputs
 from harness.models.protocols import Factored
-from harness.userfile import beneath
+from harness.references.userfile import beneath
 
 
 class Compiled(nn.Module):

@@ -19,7 +19,7 @@ from attacks.region import Inputs, Region
 from attacks.search import DEFAULT_LIMIT, Hunt
 from harness.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag
 from harness.objective import TaskObjective
-from harness.registry import resolve
+from harness.references.registry import resolve
 
 UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
 QUERIES = 75  # of the black-box search

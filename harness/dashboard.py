@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from attacks.errors import BadInput
+from harness.references.sources import HOME
 from harness.rundir import RunDirectory
-from harness.sources import HOME
 from harness.tasks.dataroot import use
 
 HOST = "localhost"

@@ -25,13 +25,13 @@ from harness.gates.outputs import printed as verdicts
 from harness.neighbourhood import load_all
 from harness.plan import Cell, Work, cells, halved, prepare
 from harness.progress import Reporter, reporting
+from harness.references.userfile import stand_for
 from harness.resuming import default_directory, taken_up
 from harness.rundir import RunDirectory
 from harness.standing import Standing, changed_since, describe, standing
 from harness.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.dataroot import use
 from harness.trust import joined, of_models
-from harness.userfile import stand_for
 
 
 def evaluate(config: Evaluation, console: Console) -> int:

@@ -18,8 +18,8 @@ from harness import pictures
 from harness.curves import query
 from harness.ledger import witness_hash
 from harness.loading import load_task
-from harness.permission import configured
-from harness.registry import code_of
+from harness.references.code_consent import configured
+from harness.references.registry import code_of
 from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.tasks.dataroot import else_in

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import product
 
 from attacks.errors import BadInput, unknown
-from harness.registry import names
+from harness.references.registry import names
 from harness.schedules import Gap, Schedule, parse
 from harness.tasks import Batch, Task
 

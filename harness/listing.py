@@ -10,9 +10,10 @@ from attacks import scenario
 from attacks.edits import EDITS
 from attacks.fixed import free_options
 from attacks.norms import NORMS
-from harness import attack, frontier, options, schedules
+from harness import attack, frontier, schedules
 from harness.corruptions import corruption
-from harness.registry import KINDS, Kind, names, registered, summary
+from harness.references import options
+from harness.references.registry import KINDS, Kind, names, registered, summary
 
 PLURALS = {"search": "searches"}
 OFFERED: dict[Kind, Callable[..., Mapping[str, Parameter]]] = {

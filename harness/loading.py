@@ -19,15 +19,15 @@ from torch import nn
 
 from attacks.errors import BadInput
 from attacks.objective import preserved
-from harness import options
-from harness.livecode import model_code
 from harness.models import checkpoint
 from harness.objective import TaskObjective
-from harness.registry import Reference, code_of, names, resolve
-from harness.sources import Reached, located, reached
+from harness.references import options
+from harness.references.livecode import model_code
+from harness.references.registry import Reference, code_of, names, resolve
+from harness.references.sources import Reached, located, reached
+from harness.references.userfile import inside, is_our_own, own_packages
 from harness.storage.files import path_of
 from harness.tasks import Task
-from harness.userfile import inside, is_our_own, own_packages
 
 _WITH_CODE = re.compile(r"(?P<code>[^@]+:[^@:/]+)@(?P<weights>.+)")
 PROBED = 4  # samples a model is tried on before the work begins

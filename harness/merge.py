@@ -18,8 +18,8 @@ from harness.config import Evaluation
 from harness.environment import choose_device
 from harness.ledger import LEDGER
 from harness.neighbourhood import load_all
-from harness.permission import permitted
 from harness.plan import Work, prepare
+from harness.references.code_consent import permitted
 from harness.resuming import standing_at
 from harness.rundir import RUN_FILE, RunDirectory
 from harness.standing import another, as_begun, describe, standing

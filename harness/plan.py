@@ -20,10 +20,10 @@ from harness.applied import conditions_applied, is_users, searches_applied
 from harness.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
 from harness.frontier import rays
-from harness.livecode import code_behind
 from harness.loading import Loaded, code_hash, digest, with_options
-from harness.registry import Reference, code_of, resolve
-from harness.registry import names as registered
+from harness.references.livecode import code_behind
+from harness.references.registry import Reference, code_of, resolve
+from harness.references.registry import names as registered
 from harness.schedules import parse as parse_schedule
 from harness.sweep import Condition, each_missing
 from harness.tasks import Task

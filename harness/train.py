@@ -17,16 +17,16 @@ from torch import Tensor, nn
 
 import harness
 from attacks.errors import BadInput
-from harness import options
 from harness.environment import choose_device, versions
 from harness.incomplete import Missing, described, grid, incomplete, tag
 from harness.loading import build_model, load_task, probe
 from harness.models import checkpoint
 from harness.models.recipe import Measuring, Recipe, Stage
 from harness.progress import Reporter, reporting
-from harness.registry import resolve
+from harness.references import options
+from harness.references.registry import resolve
+from harness.references.userfile import stand_for
 from harness.tasks import Batch, Task
-from harness.userfile import stand_for
 
 EVALUATED_AT_ONCE = 256
 SEEDS = 2**63

@@ -18,8 +18,8 @@ from harness.ledger import witness_hashes
 from harness.loading import Loaded
 from harness.neighbourhood import load_all
 from harness.objective import TaskObjective
-from harness.permission import permitted
 from harness.plan import kept_rows, prepare
+from harness.references.code_consent import permitted
 from harness.resuming import standing_at
 from harness.rundir import RunDirectory
 from harness.standing import another_model, describe, standing

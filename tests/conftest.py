@@ -14,7 +14,7 @@ import torch
 
 from harness.loading import Loaded, load_model, load_task
 from harness.models import checkpoint
-from harness.registry import MODALITY, names
+from harness.references.registry import MODALITY, names
 from harness.tasks import Task
 
 torch.set_num_threads(1)

@@ -20,9 +20,9 @@ from attacks.errors import BadInput, unknown
 from attacks.randomness import keyed_generator
 from attacks.region import Inputs
 from harness.corruptions.scale import absent, ends
-from harness.registry import Reference, names, resolve
+from harness.references.registry import Reference, names, resolve
+from harness.references.userfile import own_packages
 from harness.tasks import Batch, Modality, Task
-from harness.userfile import own_packages
 
 GRAMMAR = "MODALITY@NAME:SEVERITY,... or MODALITY@file.py:function:SEVERITY,...; severities 0 (clean) to 5, all if left out"
 SEVERITIES = (0, 1, 2, 3, 4, 5)

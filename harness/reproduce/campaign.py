@@ -25,9 +25,9 @@ from harness.environment import choose_device, device_name
 from harness.evaluate import evaluate
 from harness.loading import code_hash, load_model, load_task
 from harness.models import checkpoint
-from harness.options import plain
 from harness.progress import reporting
-from harness.registry import resolve
+from harness.references.options import plain
+from harness.references.registry import resolve
 from harness.reproduce.record import SPLIT, Record
 from harness.reproduce.study import SMALL, Effort, Setting, System
 from harness.rundir import RunDirectory

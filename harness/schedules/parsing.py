@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 
 from attacks.errors import BadInput, unknown
-from harness.registry import resolve
+from harness.references.registry import resolve
 from harness.schedules.gap import Gap
 from harness.schedules.schedule import Schedule
 

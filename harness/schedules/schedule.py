@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.randomness import keyed_generator
 from attacks.region import Inputs
-from harness.registry import resolve
+from harness.references.registry import resolve
 from harness.schedules.masks import Mask, Sample
 from harness.tasks import Batch, Task
 

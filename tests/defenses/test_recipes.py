@@ -17,7 +17,7 @@ from defenses.single_source_adversarial import SingleSourceAdversarial
 from defenses.varmat import Varmat, vulnerabilities
 from harness.loading import build_model
 from harness.models.recipe import Recipe
-from harness.registry import resolve
+from harness.references.registry import resolve
 from harness.tasks import Task
 from harness.train import Training, fit
 from tests.tiny import tiny

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from harness.cli import main
-from harness.userfile import Defaults
+from harness.references.userfile import Defaults
 
 MINE = """
 import torch

@@ -16,7 +16,7 @@ from harness.config import Evaluation
 from harness.corruptions.corruption import Corruption
 from harness.loading import Loaded, probe
 from harness.plan import cells, prepare
-from harness.registry import names
+from harness.references.registry import names
 from harness.schedules import parse as parse_schedule
 from harness.sound import row_faults
 from harness.tasks import Task

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from attacks.edits import EDITS
 from attacks.norms import NORMS
 from attacks.scenario import Ball, Scenario, closure, parse
-from harness import options
 from harness.corruptions.corruption import Corruption
 from harness.frontier import rays
+from harness.references import options
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
 from tests.fuzz.cases import fuzzed, result_or_refusal

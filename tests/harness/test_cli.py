@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.options import chosen, offered, written
-from harness.registry import Kind, names, registered
+from harness.references.options import chosen, offered, written
+from harness.references.registry import Kind, names, registered
 
 TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "bring-your-own.md").read_text(), re.S)
 

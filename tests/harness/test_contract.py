@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from harness.loading import Loaded, load_task
 from harness.models.protocols import Factored
-from harness.registry import KINDS, names, summary
+from harness.references.registry import KINDS, names, summary
 from harness.tasks import Heads, Problem, Regression, SoftCounting, Task
 from harness.tasks.dataroot import VARIABLE, NoData
 from tests import featurefiles, picturefiles

@@ -20,7 +20,7 @@ from harness.corruptions.corruption import SEVERITIES, Corruption, parse_all
 from harness.corruptions.scale import span
 from harness.curves import corruption_curves, missing_curves
 from harness.loading import Loaded
-from harness.registry import names
+from harness.references.registry import names
 from harness.report import render
 from harness.rundir import RunDirectory
 from harness.schedules import Schedule, parse

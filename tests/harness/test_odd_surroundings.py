@@ -14,10 +14,10 @@ import torch
 
 from attacks.errors import BadInput
 from harness.config import Evaluation, dump, resolve
+from harness.references.userfile import Defaults
 from harness.rundir import RunDirectory
 from harness.storage.files import path_of
 from harness.storage.yamlfile import loaded, written
-from harness.userfile import Defaults
 from tests.fuzz.commandline import EVALUATE, GATES, MINE, carried_out
 
 SETTINGS = {

@@ -17,7 +17,7 @@ from attacks.errors import BadInput
 from harness.config import Evaluation, resolve
 from harness.loading import load_model
 from harness.models import checkpoint
-from harness.permission import permitted
+from harness.references.code_consent import permitted
 from harness.report import as_markdown, render
 from harness.rundir import RunDirectory
 from harness.tasks import Task

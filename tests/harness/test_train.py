@@ -16,7 +16,7 @@ from harness.models import checkpoint
 from harness.models.fused import Fused
 from harness.models.recipe import Stage, Supervised
 from harness.models.scheduled import Scheduled
-from harness.registry import MODALITY, names
+from harness.references.registry import MODALITY, names
 from harness.tasks import Batch, Task
 from harness.train import EVALUATED_AT_ONCE, Training, _file_name, fewer, fit, recipe_of
 from tests.conftest import registered_models

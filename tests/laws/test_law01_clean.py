@@ -7,7 +7,7 @@ from attacks.pgd import pgd
 from attacks.region import Region
 from harness.loading import Loaded
 from harness.objective import TaskObjective
-from harness.registry import names
+from harness.references.registry import names
 from harness.schedules import Gap, Schedule, parse
 from harness.sweep import sweep_rows
 from harness.tasks import Task

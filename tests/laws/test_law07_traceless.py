@@ -9,7 +9,7 @@ from torch import nn
 from attacks.objective import Classification, preserved
 from attacks.region import Inputs, Region
 from attacks.search import search
-from harness.registry import names, resolve
+from harness.references.registry import names, resolve
 
 
 def net() -> nn.Sequential:

@@ -13,7 +13,7 @@ from attacks.objective import Classification
 from attacks.region import Inputs, Region
 from attacks.search import search
 from harness.loading import load_model
-from harness.registry import resolve
+from harness.references.registry import resolve
 from harness.tasks import Task
 
 AROUND = 32

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.fingerprint import fingerprint, packed, unpacked, unseen_labels
-from harness.livecode import code_behind, model_code
+from harness.references.livecode import code_behind, model_code
 from harness.tasks import Classification, Regression, Task
 from tests.tiny import Flat, tiny
 

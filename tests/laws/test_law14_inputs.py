@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from harness.loading import load_task
-from harness.registry import names
+from harness.references.registry import names
 from harness.tasks import Task
 from harness.tasks.axes import check_axes
 from harness.tasks.dataroot import NoData

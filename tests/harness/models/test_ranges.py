@@ -6,8 +6,8 @@ import pytest
 
 from attacks.errors import BadInput
 from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, TwoOrMore, ZeroOrMore, check
-from harness.options import given, signature
-from harness.registry import MODALITY, names, resolve
+from harness.references.options import given, signature
+from harness.references.registry import MODALITY, names, resolve
 
 OUTSIDE = [
     (Share, -0.1),

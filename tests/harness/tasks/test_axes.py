@@ -10,7 +10,7 @@ from attacks.randomness import keyed_generator
 from attacks.scenario import parse as parse_scenario
 from harness.models.encoders import channels_first, encoder, tokenizer
 from harness.plan import checked
-from harness.registry import names, resolve
+from harness.references.registry import names, resolve
 from harness.schedules import parse
 from harness.tasks import Modality, Task
 from harness.tasks.axes import AXES, channels_last

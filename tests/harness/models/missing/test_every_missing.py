@@ -21,7 +21,7 @@ from harness.models.missing.smil import Codebook, smil
 from harness.models.missing.smil_recipe import Smil
 from harness.models.recipe import Recipe
 from harness.objective import TaskObjective
-from harness.registry import resolve
+from harness.references.registry import resolve
 from harness.tasks import Modality, Task
 from harness.tasks.dataroot import NoData
 from harness.train import Training, fit

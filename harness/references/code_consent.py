@@ -9,9 +9,9 @@ from typing import Any
 
 from attacks.errors import BadInput
 from harness.config import Evaluation
-from harness.registry import code_of
+from harness.references.registry import code_of
+from harness.references.userfile import stand_for
 from harness.storage.files import path_of
-from harness.userfile import stand_for
 
 LEVELS = re.compile(r":[\d.,\s]+$")  # of a schedule or a corruption
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from attacks.errors import BadInput, unknown
-from harness.userfile import load_object
+from harness.references.userfile import load_object
 
 Kind = Literal["task", "model", "recipe", "search", "attack", "schedule", "corruption"]
 KINDS: tuple[str, ...] = get_args(Kind)

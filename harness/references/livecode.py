@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.sources import INSTALLED
-from harness.userfile import is_our_own
+from harness.references.sources import INSTALLED
+from harness.references.userfile import is_our_own
 
 PLAIN = (str, bytes, int, float, complex, type(None), type(...))
 FUNCTIONS = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, cached_property, partial)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.loading import build_model, code_hash, load_model
-from harness.registry import resolve
+from harness.references.registry import resolve
 from harness.tasks import Task
 
 CPU = torch.device("cpu")

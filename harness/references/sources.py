@@ -13,7 +13,7 @@ from pathlib import Path
 
 INSTALLED = ("site-packages", "dist-packages")
 OURS = ("attacks", "defenses", "harness", "app")
-HOME = Path(__file__).resolve().parents[1]  # where our packages stand side by side
+HOME = Path(__file__).resolve().parents[2]  # where our packages stand side by side
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from attacks.errors import BadInput, unknown
-from harness.sources import INSTALLED, OURS, reached
+from harness.references.sources import INSTALLED, OURS, reached
 from harness.storage.files import path_of
 
 _packages = {name: importlib.import_module(name) for name in OURS}  # now, before a user's folder can come first on the path
