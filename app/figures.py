@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from harness.curves import Point
+from harness.analysis.curves import Point
 from harness.report import PALETTE, figured, figures
 
 HEIGHT = 440

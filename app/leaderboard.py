@@ -10,8 +10,8 @@ import numpy as np
 from app.queries import answer, kept, rows, trust
 from app.runs import Run
 from attacks.scenario import parse
-from harness.curves import Point, Share, missing_curves
-from harness.summary import attacked
+from harness.analysis.curves import Point, Share, missing_curves
+from harness.analysis.summary import attacked
 from harness.trust import flagged
 
 SCORES = ("clean", "worst single", "joint", "missing area")

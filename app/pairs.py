@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from app.queries import answer, kept, rows
 from app.runs import Run
+from harness.analysis.curves import query
 from harness.analysis.intervals import TOO_FEW
 from harness.analysis.paired import drop_of
-from harness.curves import query
 
 CLEAN = "clean"
 SCORES = """

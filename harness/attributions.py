@@ -23,9 +23,9 @@ from attacks.randomness import keyed_seed
 from attacks.region import Inputs
 from attacks.scenario import Scenario
 from attacks.search import search_all
-from harness.curves import query
+from harness.analysis.curves import query
+from harness.analysis.measures import bits, shapley
 from harness.loading import Loaded
-from harness.measures import bits, shapley
 from harness.models.protocols import Explaining
 from harness.objective import TaskObjective
 from harness.plan import Work

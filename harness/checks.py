@@ -13,7 +13,7 @@ from attacks.expectation import judged
 from attacks.objective import Named, Objective, judged_gradient
 from attacks.region import Inputs, Region
 from attacks.search import Hunt, Search
-from harness.curves import Share
+from harness.analysis.curves import Share
 from harness.objective import TaskObjective
 
 STRENGTH = 1.0  # the radii as written: what the table shows

@@ -140,9 +140,9 @@ def report(
     """Print a run's table again, and write its curves as one self-contained HTML page; or its tables as Markdown."""
     from rich.console import Console
 
+    from harness.analysis.summary import printed, printed_measures, summarise
     from harness.report import as_markdown, write_markdown, write_report
     from harness.rundir import RunDirectory
-    from harness.summary import printed, printed_measures, summarise
 
     directory, console = RunDirectory(run), _console(Console)
     if markdown == "-":

@@ -15,7 +15,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import parse
 from harness import pictures
-from harness.curves import query
+from harness.analysis.curves import query
 from harness.ledger import witness_hash
 from harness.loading import load_task
 from harness.references.code_consent import configured

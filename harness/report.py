@@ -12,11 +12,11 @@ import plotly.io
 from plotly.colors import qualitative
 
 from attacks.errors import BadInput, plain
-from harness.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
+from harness.analysis.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
+from harness.analysis.summary import SWEPT, Summary, attacked, measures_of, summarise
 from harness.exhibits import shown
 from harness.rundir import RunDirectory
 from harness.storage.files import path_of, write_url
-from harness.summary import SWEPT, Summary, attacked, measures_of, summarise
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
 PALETTE = qualitative.D3

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.region import Inputs
-from harness.curves import rows_of
+from harness.analysis.curves import rows_of
 from harness.objective import TaskObjective
 from harness.schedules import Schedule, bits
 from harness.singly import singled_out

@@ -17,9 +17,9 @@ import torch
 from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario, closure
+from harness.analysis.curves import query
 from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
 from harness.convergence import INSIDE_BALLS, budget, planted
-from harness.curves import query
 from harness.loading import Loaded
 from harness.objective import TaskObjective
 from harness.plan import Work

@@ -12,8 +12,8 @@ from app.figures import curve, heat
 from app.queries import answer, kept, rows
 from app.runs import Run
 from app.view import EVALUATE, chosen, empty, of_a_run, page, said, shown, taken_away
-from harness.curves import IS_GAP, Point, corruption_curves, missing_curves
-from harness.measures import area, degradations
+from harness.analysis.curves import IS_GAP, Point, corruption_curves, missing_curves
+from harness.analysis.measures import area, degradations
 
 SCHEDULES = """
     select schedule, contains(schedule, '@') as corrupts from sweep where status = 'ok'

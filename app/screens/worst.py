@@ -18,10 +18,10 @@ from app.queries import answer, kept, rows, trust
 from app.runs import Run
 from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, shown, taken_away
 from attacks.scenario import parse
-from harness.curves import Point, robust_curves, strength_grid
-from harness.measures import oracle_of
+from harness.analysis.curves import Point, robust_curves, strength_grid
+from harness.analysis.measures import oracle_of
+from harness.analysis.summary import attacked
 from harness.report import figured
-from harness.summary import attacked
 from harness.trust import EVERY, flag_lines
 
 BINS = 24

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks.errors import BadInput, unknown
+from harness.analysis.summary import attacked
 from harness.rundir import RunDirectory
-from harness.summary import attacked
 from harness.trust import Trust, flagged
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

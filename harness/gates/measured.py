@@ -15,10 +15,10 @@ from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.analysis.bca import mean_score_interval
 from harness.analysis.intervals import Estimate, median_strength, proportion
+from harness.analysis.measures import degradations, oracle_of, sample_areas
 from harness.analysis.paired import drop_of
 from harness.gates.evidence import Array, Evidence, Values, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
-from harness.measures import degradations, oracle_of, sample_areas
 from harness.schedules import parse as parse_schedule
 from harness.status import FINISHED, onwards
 from harness.trust import EVERY

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from attacks.errors import BadInput
+from harness.analysis.curves import query
+from harness.analysis.measures import Array, contributions
 from harness.cost import Cost
-from harness.curves import query
-from harness.measures import Array, contributions
 from harness.reproduce.campaign import Trial
 from harness.reproduce.record import SPLIT, Record, read_record
 from harness.reproduce.study import Effort, Setting

@@ -14,17 +14,17 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from attacks.randomness import keyed_generator
+from harness.analysis.curves import corruption_curves, missing_curves
+from harness.analysis.summary import summarise
 from harness.cli import main
 from harness.corruptions import audio
 from harness.corruptions.corruption import SEVERITIES, Corruption, parse_all
 from harness.corruptions.scale import span
-from harness.curves import corruption_curves, missing_curves
 from harness.loading import Loaded
 from harness.references.registry import names
 from harness.report import render
 from harness.rundir import RunDirectory
 from harness.schedules import Schedule, parse
-from harness.summary import summarise
 from harness.sweep import SWEEP, sweep_rows
 from harness.tasks import Batch, Modality, Task
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
+from harness.analysis.curves import Share
 from harness.analysis.intervals import (
     MANY,
     RARE,
@@ -18,7 +19,6 @@ from harness.analysis.intervals import (
     median_strength,
     proportion,
 )
-from harness.curves import Share
 
 
 @pytest.mark.parametrize(("right", "of"), [(0, 1), (0, 10), (3, 10), (10, 10), (77, 100), (150, 199), (3, 400), (995, 1000), (0, 5000)])

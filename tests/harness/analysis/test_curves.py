@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from harness.curves import missing_curves, robust_curves
+from harness.analysis.curves import missing_curves, robust_curves
 from harness.ledger import LEDGER
 from harness.sweep import SWEEP
 

@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from attacks.scenario import parse
 from harness.analysis.bca import mean_interval, mean_score_interval, resampled
+from harness.analysis.curves import FRACTION_MISSING, IS_GAP, columns_of, query
 from harness.analysis.intervals import Estimate
 from harness.analysis.paired import drop_of
-from harness.curves import FRACTION_MISSING, IS_GAP, columns_of, query
 
 TINY = 1e-9
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from attacks.errors import plain
 from attacks.scenario import parse
-from harness import measures
+from harness.analysis import measures
+from harness.analysis.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.analysis.intervals import Estimate
-from harness.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.rundir import RunDirectory
 from harness.status import COMPLETE, of_merged, onwards
 from harness.trust import doubted, flag_lines, flagged

@@ -8,10 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness import measures
-from harness.analysis.paired import drop_of
-from harness.ledger import LEDGER
-from harness.measures import (
+from harness.analysis import measures
+from harness.analysis.measures import (
     area,
     contributions,
     degradations,
@@ -21,6 +19,8 @@ from harness.measures import (
     relative_robustness,
     remarks,
 )
+from harness.analysis.paired import drop_of
+from harness.ledger import LEDGER
 from harness.sweep import SWEEP
 
 NOTHING = pa.Table.from_pylist([], schema=LEDGER)
