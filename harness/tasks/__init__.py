@@ -1,11 +1,11 @@
 """What a model is tested on."""
 
 from harness.tasks.batch import Batch
-from harness.tasks.counts import Counting
-from harness.tasks.heads import Heads
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Classification, Problem, Regression
-from harness.tasks.softcounts import SoftCounting
+from harness.tasks.problems.counts import Counting
+from harness.tasks.problems.heads import Heads
+from harness.tasks.problems.problem import Classification, Problem, Regression
+from harness.tasks.problems.softcounts import SoftCounting
 from harness.tasks.task import Detector, Task
 
 __all__ = ["Batch", "Classification", "Counting", "Detector", "Heads", "Modality", "Problem", "Regression", "SoftCounting", "Task"]

@@ -17,7 +17,7 @@ from attacks.errors import BadInput, shown, unknown
 from attacks.scenario import Ball
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality, per_feature
-from harness.tasks.problem import Classification, Problem, Regression
+from harness.tasks.problems.problem import Classification, Problem, Regression
 from harness.tasks.tensors import as_tensor, check_indices, constant_tensor, mask_tensor, real_tensor
 
 Array = Tensor | NDArray[Any]

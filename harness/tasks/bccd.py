@@ -21,10 +21,10 @@ from torch import Tensor
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
 from harness.tasks.blobs import blobs
-from harness.tasks.counts import Counting
 from harness.tasks.dataroot import data_path
 from harness.tasks.modality import Modality
 from harness.tasks.pictures import read_sized
+from harness.tasks.problems.counts import Counting
 from harness.tasks.task import SPLITS, Task
 from harness.tasks.textfiles import read_lines, read_xml
 from harness.tasks.words import Words

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from harness.tasks.batch import Batch
-from harness.tasks.counts import Counting
+from harness.tasks.problems.counts import Counting
 from harness.tasks.scenes.batch import GIVEN, MODALITIES, NOTE, Asked, asked, split_of
 from harness.tasks.scenes.plan import OBJECTS
 from harness.tasks.scenes.questions import complex_, simple

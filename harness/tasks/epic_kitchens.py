@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from attacks.errors import BadInput
 from harness.tasks.arrayfiles import one_per_row, split_arrays
 from harness.tasks.features import feature_task
-from harness.tasks.heads import Heads
+from harness.tasks.problems.heads import Heads
 from harness.tasks.task import SPLITS, Task
 
 BALLS = {"visual": "linf:0.1", "motion": "linf:0.1", "audio": "linf:0.1"}

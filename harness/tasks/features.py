@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.tasks.arrays import task_parts
-from harness.tasks.problem import Problem
+from harness.tasks.problems.problem import Problem
 from harness.tasks.task import SPLITS, Task
 from harness.tasks.tensors import real_tensor
 

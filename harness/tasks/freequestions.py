@@ -19,7 +19,7 @@ from harness.tasks.dataroot import NoData
 from harness.tasks.grids import grid_of
 from harness.tasks.modality import Modality
 from harness.tasks.pictures import read_picture
-from harness.tasks.problem import Problem
+from harness.tasks.problems.problem import Problem
 from harness.tasks.task import SPLITS, Task
 from harness.tasks.textfiles import read_text
 from harness.tasks.words import fitted, learnt, split_words

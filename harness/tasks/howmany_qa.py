@@ -15,7 +15,7 @@ from typing import Any
 from attacks.errors import BadInput
 from harness.tasks.dataroot import data_path
 from harness.tasks.freequestions import FreeQuestion, question_task, read_json
-from harness.tasks.softcounts import SoftCounting, voted
+from harness.tasks.problems.softcounts import SoftCounting, voted
 from harness.tasks.task import Task
 
 LARGEST = 20

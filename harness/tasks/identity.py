@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Problem
+from harness.tasks.problems.problem import Problem
 
 
 def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Problem, splits: Mapping[str, Batch]) -> str:

@@ -16,7 +16,7 @@ from attacks.errors import BadInput
 from harness.tasks.batch import Batch
 from harness.tasks.dataroot import data_path
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Classification
+from harness.tasks.problems.problem import Classification
 from harness.tasks.task import Task
 
 SIDE = 28

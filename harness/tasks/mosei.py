@@ -25,7 +25,7 @@ from torch import Tensor
 from attacks.errors import BadInput
 from harness.tasks.arrayfiles import Arrays, one_per_row, split_arrays
 from harness.tasks.features import feature_task
-from harness.tasks.problem import Regression
+from harness.tasks.problems.problem import Regression
 from harness.tasks.sentiment import STRONGEST, sentiment_metrics
 from harness.tasks.task import SPLITS, Task
 

@@ -18,7 +18,7 @@ from attacks.errors import BadInput, shown
 from harness.tasks.arrayfiles import read_csv
 from harness.tasks.dataroot import data_path
 from harness.tasks.features import feature_task
-from harness.tasks.problem import Classification
+from harness.tasks.problems.problem import Classification
 from harness.tasks.task import SPLITS, Task
 from harness.tasks.textfiles import read_rows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.tasks.problem import regression_metrics
+from harness.tasks.problems.problem import regression_metrics
 
 STRONGEST = 3
 

@@ -21,7 +21,7 @@ from harness.tasks.axes import check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Problem, answered, lacking
+from harness.tasks.problems.problem import Problem, answered, lacking
 from harness.tasks.sides import check_groups, check_sides, repeated
 
 SPLITS = ("train", "val", "test")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from harness.tasks.batch import Batch
-from harness.tasks.problem import Classification
+from harness.tasks.problems.problem import Classification
 from harness.tasks.scenes.batch import GIVEN, MODALITIES, NOTE, Asked, asked, split_of
 from harness.tasks.scenes.plan import OBJECTS
 from harness.tasks.scenes.questions import Question, attribute, complex_, simple, yes_or_no

@@ -18,7 +18,7 @@ from attacks.search import search
 from harness.loading import load_task
 from harness.objective import TaskObjective
 from harness.tasks import Counting, Task, counting, vqa
-from harness.tasks.counts import count_logits
+from harness.tasks.problems.counts import count_logits
 from harness.tasks.scenes.batch import Asked
 from harness.tasks.scenes.place import SIDE
 from harness.tasks.scenes.proposals import PROPOSALS

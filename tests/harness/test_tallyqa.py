@@ -19,7 +19,7 @@ from harness.tasks.freequestions import POSITIONS, SIZE
 from harness.tasks.grids import grid_of
 from harness.tasks.howmany_qa import count, howmany_qa
 from harness.tasks.pictures import read_picture
-from harness.tasks.softcounts import voted
+from harness.tasks.problems.softcounts import voted
 from harness.tasks.tallyqa import Entry, group, tallyqa
 from harness.tasks.words import UNKNOWN, fitted, learnt, split_words
 from tests.picturefiles import howmany, tally

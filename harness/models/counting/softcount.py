@@ -16,7 +16,7 @@ from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, o
 from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Task
-from harness.tasks.counts import count_logits, count_of
+from harness.tasks.problems.counts import count_logits, count_of
 
 SHOWN = 4  # samples on which a model is asked what it answers
 

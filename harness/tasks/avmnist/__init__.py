@@ -15,7 +15,7 @@ from harness.tasks.batch import Batch
 from harness.tasks.fsdd import SAMPLE_RATE, waveforms
 from harness.tasks.mnist import SIDE, mnist
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Classification
+from harness.tasks.problems.problem import Classification
 from harness.tasks.task import Task
 
 CLIP = 6_400  # 0.8 s: all of 98 in 100 recordings

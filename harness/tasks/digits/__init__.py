@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.tasks.batch import Batch
 from harness.tasks.digits.degrade import degraded_audio, degraded_image, misspelt
 from harness.tasks.modality import Modality
-from harness.tasks.problem import Classification
+from harness.tasks.problems.problem import Classification
 from harness.tasks.task import Task
 
 SEED = 20_26

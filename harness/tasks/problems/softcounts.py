@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import Verdict
-from harness.tasks.counts import Counting, count_metrics
+from harness.tasks.problems.counts import Counting, count_metrics
 
 PER_VOICE = 0.3  # min(0.3 n, 1) for n of ten: what the mean of min(n / 3, 1) over all nine of the ten comes to
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import TINY, Verdict
-from harness.tasks.problem import Classification
+from harness.tasks.problems.problem import Classification
 
 
 @dataclass(frozen=True)
