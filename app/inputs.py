@@ -22,7 +22,7 @@ from harness.neighbourhood import unlabelled
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.tasks import Task
-from harness.tasks.dataroot import data_root, else_in
+from harness.tasks.files.dataroot import data_root, else_in
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ def merge(
     from rich.console import Console
 
     from harness.merge import merge as run
-    from harness.tasks.dataroot import use
+    from harness.tasks.files.dataroot import use
 
     use(data_root)
     sys.exit(run(out, runs, _console(Console), code or ()))
@@ -115,7 +115,7 @@ def train(
     """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
     from rich.console import Console
 
-    from harness.tasks.dataroot import use
+    from harness.tasks.files.dataroot import use
     from harness.train import Training
     from harness.train import train as run
 
@@ -168,7 +168,7 @@ def verify(
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""
     from attacks.errors import plain
     from harness.rundir import RunDirectory
-    from harness.tasks.dataroot import use
+    from harness.tasks.files.dataroot import use
 
     if files:
         from harness.filecheck import file_faults
@@ -263,7 +263,7 @@ def reproduce(
 
     from harness.reproduce import Wish
     from harness.reproduce import reproduce as run
-    from harness.tasks.dataroot import use
+    from harness.tasks.files.dataroot import use
 
     use(data_root)
     run(Wish(study, small, work, page, tuple(only or ()), recorded, jobs, device, spot_check), _console(Console))

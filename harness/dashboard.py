@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from attacks.errors import BadInput
 from harness.references.sources import HOME
 from harness.rundir import RunDirectory
-from harness.tasks.dataroot import use
+from harness.tasks.files.dataroot import use
 
 HOST = "localhost"
 PORTS = range(8501, 8601)  # where a free one is looked for

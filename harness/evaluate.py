@@ -30,7 +30,7 @@ from harness.resuming import default_directory, taken_up
 from harness.rundir import RunDirectory
 from harness.standing import Standing, changed_since, describe, standing
 from harness.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
-from harness.tasks.dataroot import use
+from harness.tasks.files.dataroot import use
 from harness.trust import joined, of_models
 
 

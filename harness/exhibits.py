@@ -22,7 +22,7 @@ from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.rundir import RunDirectory
 from harness.tasks import Task
-from harness.tasks.dataroot import else_in
+from harness.tasks.files.dataroot import else_in
 from harness.tasks.modality import Modality
 from harness.tasks.task import sample_hashes
 

@@ -24,7 +24,7 @@ from harness.resuming import standing_at
 from harness.rundir import RUN_FILE, RunDirectory
 from harness.standing import another, as_begun, describe, standing
 from harness.status import is_shard, of_merged
-from harness.tasks.dataroot import else_in
+from harness.tasks.files.dataroot import else_in
 from harness.trust import joined, of_models
 
 OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseline")

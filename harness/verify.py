@@ -24,7 +24,7 @@ from harness.resuming import standing_at
 from harness.rundir import RunDirectory
 from harness.standing import another_model, describe, standing
 from harness.tasks import Task
-from harness.tasks.dataroot import else_in
+from harness.tasks.files.dataroot import else_in
 from harness.tasks.task import sample_hashes
 
 CPU = torch.device("cpu")

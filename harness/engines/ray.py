@@ -26,7 +26,7 @@ from harness.engines.outcome import Failed, Outcome
 from harness.engines.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
 from harness.plan import Cell, Work
 from harness.storage.output import make_patient
-from harness.tasks.dataroot import VARIABLE
+from harness.tasks.files.dataroot import VARIABLE
 
 ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error
 PATIENCE = 5.0  # seconds for a cluster to answer

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from attacks.errors import BadInput, shown
 from harness.storage.files import write_whole
-from harness.tasks.textfiles import read_text
+from harness.tasks.files.textfiles import read_text
 
 SUFFIX = ".safetensors"
 LOST = 0.01  # the largest rounding, as a share of the largest number: half precision takes less

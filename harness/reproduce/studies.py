@@ -23,7 +23,7 @@ from harness.reproduce.missing import MISSING
 from harness.reproduce.page import Page
 from harness.reproduce.results import Results
 from harness.reproduce.study import Study
-from harness.tasks.dataroot import NoData
+from harness.tasks.files.dataroot import NoData
 
 STUDIES: Mapping[str, Study] = {study.name: study for study in (FUSION, MISSING, COUNTING, CONTRASTIVE)}
 

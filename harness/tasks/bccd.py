@@ -21,12 +21,12 @@ from torch import Tensor
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
 from harness.tasks.blobs import blobs
-from harness.tasks.dataroot import data_path
+from harness.tasks.files.dataroot import data_path
+from harness.tasks.files.images import read_sized
+from harness.tasks.files.textfiles import read_lines, read_xml
 from harness.tasks.modality import Modality
-from harness.tasks.pictures import read_sized
 from harness.tasks.problems.counts import Counting
 from harness.tasks.task import SPLITS, Task
-from harness.tasks.textfiles import read_lines, read_xml
 from harness.tasks.words import Words
 
 SIZE = (96, 128)  # height and width to which 480 × 640 are reduced: a red cell is about 21 pixels wide, a platelet 8

@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 
 from attacks.errors import BadInput, unknown
-from harness.tasks.dataroot import VARIABLE, data_root, use
-from harness.tasks.fetch import fetch
+from harness.tasks.files.dataroot import VARIABLE, data_root, use
+from harness.tasks.files.fetch import fetch
+from harness.tasks.files.questionfiles import ARCHIVES, fetch_archives
 from harness.tasks.fsdd import SPEAKERS, TAKES
-from harness.tasks.questionfiles import ARCHIVES, fetch_archives
 
 # LeCun's own page no longer serves the files; the copies of Google's CVDF, which TensorFlow Datasets fetches, are
 # the same, and the checksums are those published with it.

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
-from harness.tasks.dataroot import NoData
-from harness.tasks.grids import grid_of
+from harness.tasks.files.dataroot import NoData
+from harness.tasks.files.grids import grid_of
+from harness.tasks.files.images import read_picture
+from harness.tasks.files.textfiles import read_text
 from harness.tasks.modality import Modality
-from harness.tasks.pictures import read_picture
 from harness.tasks.problems.problem import Problem
 from harness.tasks.task import SPLITS, Task
-from harness.tasks.textfiles import read_text
 from harness.tasks.words import fitted, learnt, split_words
 
 T = TypeVar("T")

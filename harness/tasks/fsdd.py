@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.tasks.dataroot import data_path
-from harness.tasks.sounds import read_sound
+from harness.tasks.files.dataroot import data_path
+from harness.tasks.files.sounds import read_sound
 
 SAMPLE_RATE = 8_000
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")

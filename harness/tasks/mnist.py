@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from attacks.errors import BadInput
 from harness.tasks.batch import Batch
-from harness.tasks.dataroot import data_path
+from harness.tasks.files.dataroot import data_path
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Classification
 from harness.tasks.task import Task

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.errors import BadInput
-from harness.tasks.arrayfiles import Arrays, one_per_row, split_arrays
 from harness.tasks.features import feature_task
+from harness.tasks.files.arrayfiles import Arrays, one_per_row, split_arrays
 from harness.tasks.problems.problem import Regression
 from harness.tasks.sentiment import STRONGEST, sentiment_metrics
 from harness.tasks.task import SPLITS, Task

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import BadInput, shown
-from harness.tasks.arrayfiles import read_csv
-from harness.tasks.dataroot import data_path
 from harness.tasks.features import feature_task
+from harness.tasks.files.arrayfiles import read_csv
+from harness.tasks.files.dataroot import data_path
+from harness.tasks.files.textfiles import read_rows
 from harness.tasks.problems.problem import Classification
 from harness.tasks.task import SPLITS, Task
-from harness.tasks.textfiles import read_rows
 
 SIZES = {"text": 100, "audio": 73, "video": 100}
 BALLS = {"text": "linf:0.25", "audio": "linf:0.25", "video": "linf:0.25"}

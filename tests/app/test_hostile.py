@@ -15,7 +15,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from harness.storage.tensorfile import from_bytes, to_bytes
-from harness.tasks.dataroot import VARIABLE
+from harness.tasks.files.dataroot import VARIABLE
 from tests.app.conftest import JOINT, Opened, words
 from tests.fuzz.mutations import agree
 

@@ -18,7 +18,7 @@ from harness.loading import load_task
 from harness.tasks import Task
 from harness.tasks.avmnist import manifest
 from harness.tasks.avmnist.pairing import PLANS, lines
-from harness.tasks.dataroot import VARIABLE, NoData
+from harness.tasks.files.dataroot import VARIABLE, NoData
 from harness.tasks.fsdd import waveforms
 from harness.tasks.mnist import mnist, read_idx
 

@@ -16,8 +16,8 @@ from harness.loading import load_task
 from harness.tasks import Counting, Task
 from harness.tasks.bccd import NAMES, SIZE, WORDS, bccd
 from harness.tasks.blobs import PROPOSALS, blobs, otsu
-from harness.tasks.dataroot import VARIABLE, NoData, data_path
-from harness.tasks.pictures import read_picture
+from harness.tasks.files.dataroot import VARIABLE, NoData, data_path
+from harness.tasks.files.images import read_picture
 from tests.picturefiles import blood
 
 

@@ -10,7 +10,7 @@ from harness.loading import Loaded, load_task
 from harness.models.protocols import Factored
 from harness.references.registry import KINDS, names, summary
 from harness.tasks import Heads, Problem, Regression, SoftCounting, Task
-from harness.tasks.dataroot import VARIABLE, NoData
+from harness.tasks.files.dataroot import VARIABLE, NoData
 from tests import featurefiles, picturefiles
 
 WRITERS = featurefiles.WRITERS | picturefiles.WRITERS

@@ -11,8 +11,8 @@ from attacks.region import Range
 from attacks.search import search
 from harness.objective import TaskObjective
 from harness.tasks import Heads, Task
-from harness.tasks.dataroot import VARIABLE
 from harness.tasks.epic_kitchens import epic_kitchens
+from harness.tasks.files.dataroot import VARIABLE
 from tests.featurefiles import COUNTS, action_arrays, save
 
 PROBLEM = Heads(("verb", "noun"), (3, 4), "action")

@@ -11,7 +11,7 @@ import torch
 from attacks.errors import BadInput
 from harness.loading import load_task
 from harness.tasks import Task
-from harness.tasks.dataroot import VARIABLE, NoData
+from harness.tasks.files.dataroot import VARIABLE, NoData
 from harness.tasks.mosi import SIZES, mosi
 
 

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from harness.tasks import Counting, SoftCounting, freequestions
-from harness.tasks.dataroot import VARIABLE, NoData
+from harness.tasks.files.dataroot import VARIABLE, NoData
+from harness.tasks.files.grids import grid_of
+from harness.tasks.files.images import read_picture
 from harness.tasks.freequestions import POSITIONS, SIZE
-from harness.tasks.grids import grid_of
 from harness.tasks.howmany_qa import count, howmany_qa
-from harness.tasks.pictures import read_picture
 from harness.tasks.problems.softcounts import voted
 from harness.tasks.tallyqa import Entry, group, tallyqa
 from harness.tasks.words import UNKNOWN, fitted, learnt, split_words

@@ -11,7 +11,7 @@ from harness.loading import load_task
 from harness.references.registry import names
 from harness.tasks import Task
 from harness.tasks.axes import check_axes
-from harness.tasks.dataroot import NoData
+from harness.tasks.files.dataroot import NoData
 
 
 @pytest.fixture(scope="module", params=names("task"))

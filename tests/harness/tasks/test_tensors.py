@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from attacks.errors import BadInput
 from harness.tasks import Classification, Regression, Task
-from harness.tasks.grids import grid_of
+from harness.tasks.files.grids import grid_of
 from harness.tasks.tensors import native
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float16).astype(np.float32)  # exact in every width

@@ -21,7 +21,7 @@ from harness.models.fused import Fused
 from harness.objective import TaskObjective
 from harness.tasks import Batch, SoftCounting, Task, bccd, counting, howmany_qa, tallyqa
 from harness.tasks.blobs import blobs
-from harness.tasks.dataroot import VARIABLE
+from harness.tasks.files.dataroot import VARIABLE
 from harness.tasks.problems import counts
 from harness.train import Training, fit, recipe_of
 from tests import picturefiles

@@ -23,7 +23,7 @@ from harness.models.recipe import Recipe
 from harness.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.tasks import Modality, Task
-from harness.tasks.dataroot import NoData
+from harness.tasks.files.dataroot import NoData
 from harness.train import Training, fit
 from tests.tiny import tiny
 

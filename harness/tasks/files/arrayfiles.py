@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import BadInput
-from harness.tasks.dataroot import NoData, data_path
+from harness.tasks.files.dataroot import NoData, data_path
+from harness.tasks.files.textfiles import read_lines
 from harness.tasks.tensors import native
-from harness.tasks.textfiles import read_lines
 
 ARCHIVE = "arrays.npz"
 WRITTEN = {"train": "train", "val": "valid", "test": "test"}  # the field's word for validation

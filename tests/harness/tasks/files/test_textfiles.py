@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from attacks.errors import BadInput
-from harness.tasks.textfiles import read_lines, read_rows, read_text, read_xml
+from harness.tasks.files.textfiles import read_lines, read_rows, read_text, read_xml
 
 CONTENT = 'id,"say, ""so"""\n1,Zürich\n'
 ROWS = [["id", 'say, "so"'], ["1", "Zürich"]]

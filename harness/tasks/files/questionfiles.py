@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.tasks.archives import unzip
-from harness.tasks.fetch import fetch
+from harness.tasks.files.archives import unzip
+from harness.tasks.files.fetch import fetch
 
 
 @dataclass(frozen=True)

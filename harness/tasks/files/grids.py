@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from attacks.errors import BadInput
-from harness.tasks.dataroot import NoData
+from harness.tasks.files.dataroot import NoData
 from harness.tasks.tensors import as_tensor, real_tensor
 
 

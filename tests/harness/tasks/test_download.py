@@ -16,10 +16,11 @@ import pytest
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.tasks import download, questionfiles
-from harness.tasks.archives import unzip
-from harness.tasks.dataroot import VARIABLE
-from harness.tasks.fetch import fetch
+from harness.tasks import download
+from harness.tasks.files import questionfiles
+from harness.tasks.files.archives import unzip
+from harness.tasks.files.dataroot import VARIABLE
+from harness.tasks.files.fetch import fetch
 
 CONTENT = bytes(range(256)) * 1_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.tasks.dataroot import VARIABLE, NoData, data_path, data_root, use
+from harness.tasks.files.dataroot import VARIABLE, NoData, data_path, data_root, use
 
 TASK = """
 import torch
 from harness.tasks import Task
-from harness.tasks.dataroot import data_path
+from harness.tasks.files.dataroot import data_path
 def task():
     scale = float(data_path("toys", "scale.txt").read_text())
     x = scale * (torch.arange(60) % 2 * 2.0 - 1)[:, None].repeat(1, 3)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from attacks.errors import BadInput
-from harness.tasks.pictures import read_picture, read_sized
+from harness.tasks.files.images import read_picture, read_sized
 
 H, W = 48, 64
 GREY = np.tile((np.arange(W) * 4).astype(np.uint8), (H, 1))

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from attacks.errors import BadInput
-from harness.tasks.sounds import read_sound
+from harness.tasks.files.sounds import read_sound
 
 RATE = 8_000
 WAVE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(1_600) / RATE)
