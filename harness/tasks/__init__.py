@@ -13,17 +13,17 @@ __all__ = ["Batch", "Classification", "Counting", "Detector", "Heads", "Modality
 CATALOGUE = {
     "task": {
         "digits": "harness.tasks.digits:digits",
-        "mnist": "harness.tasks.mnist:digits_seen",
+        "mnist": "harness.tasks.datasets.mnist:digits_seen",
         "avmnist": "harness.tasks.avmnist:avmnist",
         "avmnist-smil": "harness.tasks.avmnist:avmnist_smil",
-        "mosi": "harness.tasks.mosi:mosi",
-        "mosi-regression": "harness.tasks.mosei:mosi_regression",
-        "mosei": "harness.tasks.mosei:mosei",
-        "epic-kitchens": "harness.tasks.epic_kitchens:epic_kitchens",
-        "counting": "harness.tasks.counting:counting",
-        "vqa": "harness.tasks.vqa:vqa",
-        "bccd": "harness.tasks.bccd:bccd",
-        "tallyqa": "harness.tasks.tallyqa:tallyqa",
-        "howmany-qa": "harness.tasks.howmany_qa:howmany_qa",
+        "mosi": "harness.tasks.datasets.mosi:mosi",
+        "mosi-regression": "harness.tasks.datasets.mosei:mosi_regression",
+        "mosei": "harness.tasks.datasets.mosei:mosei",
+        "epic-kitchens": "harness.tasks.datasets.epic_kitchens:epic_kitchens",
+        "counting": "harness.tasks.datasets.counting:counting",
+        "vqa": "harness.tasks.datasets.vqa:vqa",
+        "bccd": "harness.tasks.datasets.bccd:bccd",
+        "tallyqa": "harness.tasks.datasets.tallyqa:tallyqa",
+        "howmany-qa": "harness.tasks.datasets.howmany_qa:howmany_qa",
     }
 }

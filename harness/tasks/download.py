@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 
 from attacks.errors import BadInput, unknown
+from harness.tasks.datasets.fsdd import SPEAKERS, TAKES
 from harness.tasks.files.dataroot import VARIABLE, data_root, use
 from harness.tasks.files.fetch import fetch
 from harness.tasks.files.questionfiles import ARCHIVES, fetch_archives
-from harness.tasks.fsdd import SPEAKERS, TAKES
 
 # LeCun's own page no longer serves the files; the copies of Google's CVDF, which TensorFlow Datasets fetches, are
 # the same, and the checksums are those published with it.
@@ -33,13 +33,13 @@ MNIST_FILES = {
 FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"  # made on demand: no checksum
 ASK = {
     "mosi": "CMU-MOSI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, "
-    "and harness/tasks/mosi.py for the files to put into {folder}",
+    "and harness/tasks/datasets/mosi.py for the files to put into {folder}",
     "mosi-regression": "CMU-MOSI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, "
-    "and harness/tasks/mosei.py for the arrays to put into {folder}",
+    "and harness/tasks/datasets/mosei.py for the arrays to put into {folder}",
     "mosei": "CMU-MOSEI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, "
-    "and harness/tasks/mosei.py for the arrays to put into {folder}",
+    "and harness/tasks/datasets/mosei.py for the arrays to put into {folder}",
     "epic-kitchens": "EPIC-Kitchens is for research only and its features are made by you or by the authors of a paper: see "
-    "https://epic-kitchens.github.io, and harness/tasks/epic_kitchens.py for the arrays to put into {folder}",
+    "https://epic-kitchens.github.io, and harness/tasks/datasets/epic_kitchens.py for the arrays to put into {folder}",
 }
 
 

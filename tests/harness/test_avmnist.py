@@ -18,9 +18,9 @@ from harness.loading import load_task
 from harness.tasks import Task
 from harness.tasks.avmnist import manifest
 from harness.tasks.avmnist.pairing import PLANS, lines
+from harness.tasks.datasets.fsdd import waveforms
+from harness.tasks.datasets.mnist import mnist, read_idx
 from harness.tasks.files.dataroot import VARIABLE, NoData
-from harness.tasks.fsdd import waveforms
-from harness.tasks.mnist import mnist, read_idx
 
 HASHES = {
     "avmnist": "23ade2055b160f8fbf84150e34f48d207d3737cab807180d9d5a9bbaed05d1be",

@@ -12,8 +12,8 @@ import torch
 
 from attacks.errors import BadInput
 from harness.tasks.batch import Batch
-from harness.tasks.fsdd import SAMPLE_RATE, waveforms
-from harness.tasks.mnist import SIDE, mnist
+from harness.tasks.datasets.fsdd import SAMPLE_RATE, waveforms
+from harness.tasks.datasets.mnist import SIDE, mnist
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Classification
 from harness.tasks.task import Task

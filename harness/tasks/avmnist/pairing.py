@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.tasks.fsdd import SPEAKERS, TAKES
+from harness.tasks.datasets.fsdd import SPEAKERS, TAKES
 
 SEED = 20_26
 TRAIN_RANKS, TEST_RANKS = 850, 890  # the rarest digit has so many images in train10k, and in MNIST's test set

@@ -12,7 +12,8 @@ from harness.loading import build_model
 from harness.models.counting.asked import CHANNELS, Grid
 from harness.models.counting.detecting import Detecting, Detector
 from harness.models.counting.variation import Variation
-from harness.tasks import Task, counting
+from harness.tasks import Task
+from harness.tasks.datasets import counting
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from harness.models.counting.movie import Bottleneck, Movie
 from harness.models.counting.regions import BOXES, Redetected
 from harness.models.fused import Fused
 from harness.objective import TaskObjective
-from harness.tasks import Batch, SoftCounting, Task, bccd, counting, howmany_qa, tallyqa
-from harness.tasks.blobs import blobs
+from harness.tasks import Batch, SoftCounting, Task
+from harness.tasks.datasets import bccd, counting, howmany_qa, tallyqa
+from harness.tasks.datasets.blobs import blobs
 from harness.tasks.files.dataroot import VARIABLE
 from harness.tasks.problems import counts
 from harness.train import Training, fit, recipe_of

@@ -8,7 +8,8 @@ import torch
 from harness.loading import build_model
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.grounding import Grounding, cells, covered
-from harness.tasks import Task, counting, vqa
+from harness.tasks import Task
+from harness.tasks.datasets import counting, vqa
 
 GROUNDED = ("movie", "irlc", "softcount", "updown", "counter", "mutan", "rcn")
 

@@ -8,7 +8,8 @@ import torch
 
 from attacks.errors import BadInput
 from harness.models.counting.variation import NARROWEST, Cut, Variation
-from harness.tasks import Batch, Task, counting
+from harness.tasks import Batch, Task
+from harness.tasks.datasets import counting
 
 SIDEWAYS = {"left", "right"}
 UP_OR_DOWN = {"above", "over", "upper", "top", "below", "under", "lower", "bottom"}

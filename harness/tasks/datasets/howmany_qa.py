@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from attacks.errors import BadInput
+from harness.tasks.datasets.freequestions import FreeQuestion, question_task, read_json
 from harness.tasks.files.dataroot import data_path
-from harness.tasks.freequestions import FreeQuestion, question_task, read_json
 from harness.tasks.problems.softcounts import SoftCounting, voted
 from harness.tasks.task import Task
 

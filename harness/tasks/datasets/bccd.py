@@ -20,7 +20,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
-from harness.tasks.blobs import blobs
+from harness.tasks.datasets.blobs import blobs
 from harness.tasks.files.dataroot import data_path
 from harness.tasks.files.images import read_sized
 from harness.tasks.files.textfiles import read_lines, read_xml
@@ -54,7 +54,7 @@ def bccd(tolerance: int = 0) -> Task:
     label noise, which is kept as published.
 
     The input `boxes` (47, 5) holds proposals as in `counting`. They come from the photograph by a classical filter
-    (`harness.tasks.blobs`), not from the annotations, which would give the answer away; about a fifth of red cells
+    (`harness.tasks.datasets.blobs`), not from the annotations, which would give the answer away; about a fifth of red cells
     and platelets have none, and half of the boxes are on no cell.
 
     Args:

@@ -14,8 +14,8 @@ from PIL import Image
 from attacks.errors import BadInput
 from harness.loading import load_task
 from harness.tasks import Counting, Task
-from harness.tasks.bccd import NAMES, SIZE, WORDS, bccd
-from harness.tasks.blobs import PROPOSALS, blobs, otsu
+from harness.tasks.datasets.bccd import NAMES, SIZE, WORDS, bccd
+from harness.tasks.datasets.blobs import PROPOSALS, blobs, otsu
 from harness.tasks.files.dataroot import VARIABLE, NoData, data_path
 from harness.tasks.files.images import read_picture
 from tests.picturefiles import blood

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from attacks.errors import BadInput
+from harness.tasks.datasets.mosei import mosei, real_steps
+from harness.tasks.datasets.sentiment import sentiment_metrics
 from harness.tasks.files.dataroot import VARIABLE
-from harness.tasks.mosei import mosei, real_steps
-from harness.tasks.sentiment import sentiment_metrics
 from tests.featurefiles import COUNTS, save, sentiment_arrays
 
 Arrays = dict[str, Any]

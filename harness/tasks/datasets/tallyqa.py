@@ -12,8 +12,8 @@ import hashlib
 from dataclasses import dataclass
 
 from attacks.errors import BadInput
+from harness.tasks.datasets.freequestions import FreeQuestion, question_task, read_json
 from harness.tasks.files.dataroot import data_path
-from harness.tasks.freequestions import FreeQuestion, question_task, read_json
 from harness.tasks.problems.counts import Counting
 from harness.tasks.task import Task
 

@@ -11,8 +11,8 @@ import torch
 from attacks.errors import BadInput
 from harness.loading import load_task
 from harness.tasks import Task
+from harness.tasks.datasets.mosi import SIZES, mosi
 from harness.tasks.files.dataroot import VARIABLE, NoData
-from harness.tasks.mosi import SIZES, mosi
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from attacks.errors import BadInput
-from harness.tasks.features import feature_task
+from harness.tasks.datasets.features import feature_task
 from harness.tasks.files.arrayfiles import one_per_row, split_arrays
 from harness.tasks.problems.heads import Heads
 from harness.tasks.task import SPLITS, Task

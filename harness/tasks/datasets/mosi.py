@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.errors import BadInput, shown
-from harness.tasks.features import feature_task
+from harness.tasks.datasets.features import feature_task
 from harness.tasks.files.arrayfiles import read_csv
 from harness.tasks.files.dataroot import data_path
 from harness.tasks.files.textfiles import read_rows

@@ -11,7 +11,7 @@ from attacks.region import Range
 from attacks.search import search
 from harness.objective import TaskObjective
 from harness.tasks import Heads, Task
-from harness.tasks.epic_kitchens import epic_kitchens
+from harness.tasks.datasets.epic_kitchens import epic_kitchens
 from harness.tasks.files.dataroot import VARIABLE
 from tests.featurefiles import COUNTS, action_arrays, save
 

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.errors import BadInput
-from harness.tasks.features import feature_task
+from harness.tasks.datasets.features import feature_task
+from harness.tasks.datasets.sentiment import STRONGEST, sentiment_metrics
 from harness.tasks.files.arrayfiles import Arrays, one_per_row, split_arrays
 from harness.tasks.problems.problem import Regression
-from harness.tasks.sentiment import STRONGEST, sentiment_metrics
 from harness.tasks.task import SPLITS, Task
 
 BALLS = {"text": "linf:0.1", "audio": "linf:0.1", "vision": "linf:0.1"}

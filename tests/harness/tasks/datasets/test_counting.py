@@ -17,7 +17,8 @@ from attacks.scenario import parse
 from attacks.search import search
 from harness.loading import load_task
 from harness.objective import TaskObjective
-from harness.tasks import Counting, Task, counting, vqa
+from harness.tasks import Counting, Task
+from harness.tasks.datasets import counting, vqa
 from harness.tasks.problems.counts import count_logits
 from harness.tasks.scenes.batch import Asked
 from harness.tasks.scenes.place import SIDE

@@ -13,14 +13,15 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
-from harness.tasks import Counting, SoftCounting, freequestions
+from harness.tasks import Counting, SoftCounting
+from harness.tasks.datasets import freequestions
+from harness.tasks.datasets.freequestions import POSITIONS, SIZE
+from harness.tasks.datasets.howmany_qa import count, howmany_qa
+from harness.tasks.datasets.tallyqa import Entry, group, tallyqa
 from harness.tasks.files.dataroot import VARIABLE, NoData
 from harness.tasks.files.grids import grid_of
 from harness.tasks.files.images import read_picture
-from harness.tasks.freequestions import POSITIONS, SIZE
-from harness.tasks.howmany_qa import count, howmany_qa
 from harness.tasks.problems.softcounts import voted
-from harness.tasks.tallyqa import Entry, group, tallyqa
 from harness.tasks.words import UNKNOWN, fitted, learnt, split_words
 from tests.picturefiles import howmany, tally
 
