@@ -14,8 +14,8 @@ CATALOGUE = {
     "task": {
         "digits": "harness.tasks.digits:digits",
         "mnist": "harness.tasks.datasets.mnist:digits_seen",
-        "avmnist": "harness.tasks.avmnist:avmnist",
-        "avmnist-smil": "harness.tasks.avmnist:avmnist_smil",
+        "avmnist": "harness.tasks.datasets.avmnist:avmnist",
+        "avmnist-smil": "harness.tasks.datasets.avmnist:avmnist_smil",
         "mosi": "harness.tasks.datasets.mosi:mosi",
         "mosi-regression": "harness.tasks.datasets.mosei:mosi_regression",
         "mosei": "harness.tasks.datasets.mosei:mosei",

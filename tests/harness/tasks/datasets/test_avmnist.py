@@ -16,8 +16,8 @@ from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.loading import load_task
 from harness.tasks import Task
-from harness.tasks.avmnist import manifest
-from harness.tasks.avmnist.pairing import PLANS, lines
+from harness.tasks.datasets.avmnist import manifest
+from harness.tasks.datasets.avmnist.pairing import PLANS, lines
 from harness.tasks.datasets.fsdd import waveforms
 from harness.tasks.datasets.mnist import mnist, read_idx
 from harness.tasks.files.dataroot import VARIABLE, NoData
@@ -40,7 +40,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_manifest_is_frozen_and_can_be_made_anew(name: str) -> None:
-    content = (files("harness.tasks.avmnist") / "data" / f"{name}.tsv").read_bytes()
+    content = (files("harness.tasks.datasets.avmnist") / "data" / f"{name}.tsv").read_bytes()
     assert hashlib.sha256(content).hexdigest() == HASHES[name]
     assert "\n".join(lines(name)) + "\n" == content.decode()
 

@@ -1,4 +1,4 @@
-"""Make the manifests of avMNIST anew: ``python -m harness.tasks.avmnist.pairing``. A test holds them to it.
+"""Make the manifests of avMNIST anew: ``python -m harness.tasks.datasets.avmnist.pairing``. A test holds them to it.
 
 The recordings of FSDD are known by name and images are counted within their digit, so no data is needed.
 """
