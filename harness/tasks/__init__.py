@@ -12,7 +12,7 @@ __all__ = ["Batch", "Classification", "Counting", "Detector", "Heads", "Modality
 
 CATALOGUE = {
     "task": {
-        "digits": "harness.tasks.digits:digits",
+        "digits": "harness.tasks.datasets.digits:digits",
         "mnist": "harness.tasks.datasets.mnist:digits_seen",
         "avmnist": "harness.tasks.datasets.avmnist:avmnist",
         "avmnist-smil": "harness.tasks.datasets.avmnist:avmnist_smil",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.tasks.batch import Batch
-from harness.tasks.digits.degrade import degraded_audio, degraded_image, misspelt
+from harness.tasks.datasets.digits.degrade import degraded_audio, degraded_image, misspelt
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Classification
 from harness.tasks.task import Task

@@ -4,7 +4,7 @@ import json
 from itertools import combinations
 from pathlib import Path
 
-import harness.tasks.digits as package
+import harness.tasks.datasets.digits as package
 from harness.tasks import Task
 
 

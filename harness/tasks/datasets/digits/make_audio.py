@@ -2,7 +2,7 @@
 
 Needs the Debian packages ``espeak-ng`` (1.51 was used) and ``flite`` (2.2 was used)::
 
-    python -m harness.tasks.digits.make_audio
+    python -m harness.tasks.datasets.digits.make_audio
 
 Every voice says the ten digits once. A voice is an espeak-ng speaker variant or a flite speaker and
 belongs to one split; the accents of the splits are disjoint as well, so that a test voice shares
@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from harness.tasks.digits import CLIP_SECONDS, SAMPLE_RATE
+from harness.tasks.datasets.digits import CLIP_SECONDS, SAMPLE_RATE
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 ACCENTS = {
