@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from harness.tasks.batch import Batch
+from harness.tasks.datasets.scenes.batch import GIVEN, MODALITIES, NOTE, Asked, asked, split_of
+from harness.tasks.datasets.scenes.plan import OBJECTS
+from harness.tasks.datasets.scenes.questions import complex_, simple
 from harness.tasks.problems.counts import Counting
-from harness.tasks.scenes.batch import GIVEN, MODALITIES, NOTE, Asked, asked, split_of
-from harness.tasks.scenes.plan import OBJECTS
-from harness.tasks.scenes.questions import complex_, simple
 from harness.tasks.task import Task
 
 SEEDS = {"train": 20_261, "val": 20_262, "test": 20_263}

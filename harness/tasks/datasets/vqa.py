@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from harness.tasks.batch import Batch
+from harness.tasks.datasets.scenes.batch import GIVEN, MODALITIES, NOTE, Asked, asked, split_of
+from harness.tasks.datasets.scenes.plan import OBJECTS
+from harness.tasks.datasets.scenes.questions import Question, attribute, complex_, simple, yes_or_no
+from harness.tasks.datasets.scenes.vocabulary import ATTRIBUTES, COLOURS, SHAPES
 from harness.tasks.problems.problem import Classification
-from harness.tasks.scenes.batch import GIVEN, MODALITIES, NOTE, Asked, asked, split_of
-from harness.tasks.scenes.plan import OBJECTS
-from harness.tasks.scenes.questions import Question, attribute, complex_, simple, yes_or_no
-from harness.tasks.scenes.vocabulary import ATTRIBUTES, COLOURS, SHAPES
 from harness.tasks.task import Task
 
 SEEDS = {"train": 20_264, "val": 20_265, "test": 20_266}

@@ -19,12 +19,12 @@ from harness.loading import load_task
 from harness.objective import TaskObjective
 from harness.tasks import Counting, Task
 from harness.tasks.datasets import counting, vqa
+from harness.tasks.datasets.scenes.batch import Asked
+from harness.tasks.datasets.scenes.place import SIDE
+from harness.tasks.datasets.scenes.proposals import PROPOSALS
+from harness.tasks.datasets.scenes.render import objects, pictures
+from harness.tasks.datasets.scenes.vocabulary import ATTRIBUTES, COLOURS, FIXED, SAID, WORDS
 from harness.tasks.problems.counts import count_logits
-from harness.tasks.scenes.batch import Asked
-from harness.tasks.scenes.place import SIDE
-from harness.tasks.scenes.proposals import PROPOSALS
-from harness.tasks.scenes.render import objects, pictures
-from harness.tasks.scenes.vocabulary import ATTRIBUTES, COLOURS, FIXED, SAID, WORDS
 
 MEANS = {said: value for value, words in SAID.items() for said in words}
 HASHES = {

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.tasks.scenes.vocabulary import ATTRIBUTES, FIXED, PLACES, SAID
+from harness.tasks.datasets.scenes.vocabulary import ATTRIBUTES, FIXED, PLACES, SAID
 
 Kind = Literal["count", "more", "any", "what"]
 HALF, STAR = "half", "star"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.tasks.scenes.place import placed
-from harness.tasks.scenes.questions import STAR, Question
-from harness.tasks.scenes.vocabulary import ATTRIBUTES, PLACES
+from harness.tasks.datasets.scenes.place import placed
+from harness.tasks.datasets.scenes.questions import STAR, Question
+from harness.tasks.datasets.scenes.vocabulary import ATTRIBUTES, PLACES
 
 Array = NDArray[Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.tasks.scenes.place import SIDE
-from harness.tasks.scenes.plan import STAR_RADIUS, Scenes
-from harness.tasks.scenes.vocabulary import COLOURS, RGB
+from harness.tasks.datasets.scenes.place import SIDE
+from harness.tasks.datasets.scenes.plan import STAR_RADIUS, Scenes
+from harness.tasks.datasets.scenes.vocabulary import COLOURS, RGB
 
 Array = NDArray[Any]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from harness.tasks.batch import Batch
+from harness.tasks.datasets.scenes.place import SIDE
+from harness.tasks.datasets.scenes.plan import Array, Scenes, planned
+from harness.tasks.datasets.scenes.proposals import proposals
+from harness.tasks.datasets.scenes.questions import STAR, Question
+from harness.tasks.datasets.scenes.render import clutter, objects, pictures
+from harness.tasks.datasets.scenes.vocabulary import ATTRIBUTES, PLACES, WORDS
 from harness.tasks.modality import Modality
-from harness.tasks.scenes.place import SIDE
-from harness.tasks.scenes.plan import Array, Scenes, planned
-from harness.tasks.scenes.proposals import proposals
-from harness.tasks.scenes.questions import STAR, Question
-from harness.tasks.scenes.render import clutter, objects, pictures
-from harness.tasks.scenes.vocabulary import ATTRIBUTES, PLACES, WORDS
 
 MODALITIES = (
     Modality("image", (3, SIDE, SIDE), "image", 0.0, 255.0, 127.5, "linf:8"),
