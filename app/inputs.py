@@ -15,10 +15,10 @@ from app.tensors import read
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import parse
+from harness.engine.knn_consistency import unlabelled
+from harness.engine.ledger import witness_hash
+from harness.engine.loading import code_at, load_task
 from harness.exhibits import untouched
-from harness.ledger import witness_hash
-from harness.loading import code_at, load_task
-from harness.neighbourhood import unlabelled
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.tasks import Task

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attacks.errors import BadInput
-from harness.cell import SCHEMAS
+from harness.engine.cell import SCHEMAS
 from harness.rundir import GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 
 DEEPEST = 4  # folders below the one that was named

@@ -32,8 +32,8 @@ from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.search import Found, Hunt, search_all
-from harness.loading import load_model, load_task
-from harness.objective import TaskObjective
+from harness.engine.loading import load_model, load_task
+from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.tasks import Batch, Task
 from harness.train import Training, fit

@@ -28,9 +28,9 @@ from streamlit.testing.v1 import AppTest
 import app
 from app.queries import opened
 from attacks.scenario import closure, parse
-from harness.cell import SCHEMAS
-from harness.frontier import RATIOS
-from harness.loading import load_task
+from harness.engine.cell import SCHEMAS
+from harness.engine.frontier import RATIOS
+from harness.engine.loading import load_task
 from harness.rundir import RunDirectory
 
 MAIN = Path(app.__file__).with_name("main.py")

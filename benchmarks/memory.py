@@ -79,11 +79,11 @@ def prepare_folder(folder: Path, samples: int, cell: int = 4_096) -> None:
 def _write(config: Any) -> None:
     import torch
 
-    from harness.answering import ask
-    from harness.neighbourhood import load_all
-    from harness.plan import cells, prepare
+    from harness.engine.answering import ask
+    from harness.engine.knn_consistency import load_all
+    from harness.engine.plan import cells, prepare
+    from harness.engine.standing import describe
     from harness.rundir import RunDirectory
-    from harness.standing import describe
 
     cpu = torch.device("cpu")
     task, models = load_all(config, cpu)
@@ -102,8 +102,8 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
     import pyarrow as pa
 
     from attacks.scenario import closure
-    from harness.cell import SCHEMAS
-    from harness.ledger import scenario_columns
+    from harness.engine.cell import SCHEMAS
+    from harness.engine.ledger import scenario_columns
 
     random, count, names = np.random.RandomState(rows[0]), len(rows), work.task.splits["test"].samples
     samples = [names[row] for row in rows]

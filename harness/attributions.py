@@ -25,11 +25,11 @@ from attacks.scenario import Scenario
 from attacks.search import search_all
 from harness.analysis.curves import query
 from harness.analysis.measures import bits, shapley
-from harness.loading import Loaded
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
+from harness.engine.plan import Work
+from harness.engine.sweep import MAX_SUBSETS
 from harness.models.protocols import Explaining
-from harness.objective import TaskObjective
-from harness.plan import Work
-from harness.sweep import MAX_SUBSETS
 from harness.tasks import Batch, Modality, Task
 
 ATTRIBUTIONS = pa.schema(

@@ -14,7 +14,7 @@ from attacks.objective import Named, Objective, judged_gradient
 from attacks.region import Inputs, Region
 from attacks.search import Hunt, Search
 from harness.analysis.curves import Share
-from harness.objective import TaskObjective
+from harness.engine.objective import TaskObjective
 
 STRENGTH = 1.0  # the radii as written: what the table shows
 FEW = 0.1  # a share of samples that is not worth a flag

@@ -11,11 +11,11 @@ from rich.console import Console
 from attacks.errors import plain
 from harness.analysis.summary import printed, summarise
 from harness.attributions import attribute, key_of
-from harness.plan import Work
-from harness.progress import reporting
+from harness.engine.plan import Work
+from harness.engine.progress import reporting
+from harness.engine.sweep import MASKS, mask_hash
 from harness.rundir import RunDirectory
 from harness.status import FAILED, FINISHED
-from harness.sweep import MASKS, mask_hash
 from harness.trust import READ, check_run, joined, of_models
 
 

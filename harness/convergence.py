@@ -18,7 +18,7 @@ from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
 from attacks.search import DEFAULT_LIMIT, Hunt
 from harness.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag
-from harness.objective import TaskObjective
+from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 
 UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50

@@ -11,24 +11,24 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.answering import ask
-from harness.cell import Parts, failed_rows
 from harness.conclude import conclude
 from harness.config import Evaluation
+from harness.engine.answering import ask
+from harness.engine.cell import Parts, failed_rows
+from harness.engine.environment import choose_device
+from harness.engine.knn_consistency import load_all
+from harness.engine.plan import Cell, Work, cells, halved, prepare
+from harness.engine.progress import Reporter, reporting
+from harness.engine.resuming import default_directory, taken_up
+from harness.engine.standing import Standing, changed_since, describe, standing
 from harness.engines import check_engine, outcomes
-from harness.environment import choose_device
 from harness.gates.baseline import evidence_at
 from harness.gates.decide import FAILED as GATE_FAILED
 from harness.gates.file import GatesFile, read_gates
 from harness.gates.gating import judge_and_keep
 from harness.gates.outputs import printed as verdicts
-from harness.neighbourhood import load_all
-from harness.plan import Cell, Work, cells, halved, prepare
-from harness.progress import Reporter, reporting
 from harness.references.userfile import stand_for
-from harness.resuming import default_directory, taken_up
 from harness.rundir import RunDirectory
-from harness.standing import Standing, changed_since, describe, standing
 from harness.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.files.dataroot import use
 from harness.trust import joined, of_models

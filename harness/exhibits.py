@@ -16,8 +16,8 @@ from attacks.region import Inputs
 from attacks.scenario import parse
 from harness import pictures
 from harness.analysis.curves import query
-from harness.ledger import witness_hash
-from harness.loading import load_task
+from harness.engine.ledger import witness_hash
+from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.rundir import RunDirectory

@@ -7,9 +7,9 @@ from functools import partial
 
 from attacks.errors import BadInput
 from attacks.randomness import keyed_seed
-from harness.cell import SCHEMAS
-from harness.fingerprint import Fingerprint
-from harness.ledger import witness_hash
+from harness.engine.cell import SCHEMAS
+from harness.engine.fingerprint import Fingerprint
+from harness.engine.ledger import witness_hash
 from harness.rundir import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.status import FINISHED
 from harness.storage.folder import LOCK

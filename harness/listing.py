@@ -10,8 +10,9 @@ from attacks import scenario
 from attacks.edits import EDITS
 from attacks.fixed import free_options
 from attacks.norms import NORMS
-from harness import attack, frontier, schedules
+from harness import schedules
 from harness.corruptions import corruption
+from harness.engine import extra_attacks, frontier
 from harness.references import options
 from harness.references.registry import KINDS, Kind, names, registered, summary
 
@@ -27,8 +28,8 @@ OFFERED: dict[Kind, Callable[..., Mapping[str, Parameter]]] = {
 def catalogue() -> dict[str, dict[str, str]]:
     """Per kind, each name and its line."""
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
-    kinds["attacks"]["torchattacks:CLASS"] = attack.TORCHATTACKS
-    grammars = {"scenario": scenario, "frontier": frontier, "attack": attack, "schedule": schedules, "corruption": corruption}
+    kinds["attacks"]["torchattacks:CLASS"] = extra_attacks.TORCHATTACKS
+    grammars = {"scenario": scenario, "frontier": frontier, "attack": extra_attacks, "schedule": schedules, "corruption": corruption}
     grammar = {"norms": ", ".join(NORMS), **{name: module.GRAMMAR for name, module in grammars.items()}}
     return {**kinds, "edits": {name: edit.summary for name, edit in EDITS.items()}, "options": _options(), "grammar": grammar}
 

@@ -11,18 +11,18 @@ import pyarrow as pa
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.answering import ask
-from harness.cell import SCHEMAS
 from harness.conclude import conclude
 from harness.config import Evaluation
-from harness.environment import choose_device
-from harness.ledger import LEDGER
-from harness.neighbourhood import load_all
-from harness.plan import Work, prepare
+from harness.engine.answering import ask
+from harness.engine.cell import SCHEMAS
+from harness.engine.environment import choose_device
+from harness.engine.knn_consistency import load_all
+from harness.engine.ledger import LEDGER
+from harness.engine.plan import Work, prepare
+from harness.engine.resuming import standing_at
+from harness.engine.standing import another, as_begun, describe, standing
 from harness.references.code_consent import permitted
-from harness.resuming import standing_at
 from harness.rundir import RUN_FILE, RunDirectory
-from harness.standing import another, as_begun, describe, standing
 from harness.status import is_shard, of_merged
 from harness.tasks.files.dataroot import else_in
 from harness.trust import joined, of_models

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS, Attributed
-from harness.cell import SCHEMAS, Parts
-from harness.fingerprint import Fingerprint, packed, unpacked
-from harness.ledger import LEDGER
+from harness.engine.cell import SCHEMAS, Parts
+from harness.engine.fingerprint import Fingerprint, packed, unpacked
+from harness.engine.ledger import LEDGER
 from harness.sound import OWNER, decided, description_faults, differences, trusted
 from harness.storage.files import PARTIAL
 from harness.storage.folder import Storage

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 import harness
 from attacks.errors import BadInput
-from harness.environment import choose_device, versions
+from harness.engine.environment import choose_device, versions
+from harness.engine.loading import build_model, load_task, probe
+from harness.engine.progress import Reporter, reporting
 from harness.incomplete import Missing, described, grid, incomplete, tag
-from harness.loading import build_model, load_task, probe
 from harness.models import checkpoint
 from harness.models.recipe import Measuring, Recipe, Stage
-from harness.progress import Reporter, reporting
 from harness.references import options
 from harness.references.registry import resolve
 from harness.references.userfile import stand_for

@@ -20,10 +20,10 @@ from attacks.scenario import Scenario, closure
 from harness.analysis.curves import query
 from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
 from harness.convergence import INSIDE_BALLS, budget, planted
-from harness.loading import Loaded
-from harness.objective import TaskObjective
-from harness.plan import Work
-from harness.singly import out_of_memory
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
+from harness.engine.plan import Work
+from harness.engine.singly import out_of_memory
 from harness.tasks import Batch
 
 READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger

@@ -13,16 +13,16 @@ from attacks.expectation import judged
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
-from harness.answering import ask
-from harness.ledger import witness_hashes
-from harness.loading import Loaded
-from harness.neighbourhood import load_all
-from harness.objective import TaskObjective
-from harness.plan import kept_rows, prepare
+from harness.engine.answering import ask
+from harness.engine.knn_consistency import load_all
+from harness.engine.ledger import witness_hashes
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
+from harness.engine.plan import kept_rows, prepare
+from harness.engine.resuming import standing_at
+from harness.engine.standing import another_model, describe, standing
 from harness.references.code_consent import permitted
-from harness.resuming import standing_at
 from harness.rundir import RunDirectory
-from harness.standing import another_model, describe, standing
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
 from harness.tasks.task import sample_hashes

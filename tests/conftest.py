@@ -12,7 +12,7 @@ beartype_packages(("attacks", "harness.tasks", "harness.models", "harness.corrup
 import pytest
 import torch
 
-from harness.loading import Loaded, load_model, load_task
+from harness.engine.loading import Loaded, load_model, load_task
 from harness.models import checkpoint
 from harness.references.registry import MODALITY, names
 from harness.tasks import Task

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.cell import SCHEMAS, Parts
 from harness.config import Evaluation
+from harness.engine.cell import SCHEMAS, Parts
 from harness.gates.evidence import Evidence
 from harness.rundir import RunDirectory
 

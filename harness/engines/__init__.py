@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import torch
 
 from attacks.errors import BadInput
-from harness.cell import Progress
 from harness.config import Evaluation
+from harness.engine.cell import Progress
+from harness.engine.plan import Cell, Work
 from harness.engines.outcome import Failed, Outcome
 from harness.engines.processes import in_processes
 from harness.engines.ray import library, on_ray
 from harness.engines.serial import serially
-from harness.plan import Cell, Work
 
 __all__ = ["Failed", "Outcome", "check_engine", "outcomes"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from attacks.errors import BadInput, ModelBroke
-from harness.cell import Parts, Progress, run_cell
-from harness.plan import Cell, Work
-from harness.singly import OutOfTime, out_of_memory
-from harness.timelimit import limited
+from harness.engine.cell import Parts, Progress, run_cell
+from harness.engine.plan import Cell, Work
+from harness.engine.singly import OutOfTime, out_of_memory
+from harness.engine.timelimit import limited
 
 
 @dataclass(frozen=True)

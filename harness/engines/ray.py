@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from attacks.errors import BadInput
-from harness.cell import Parts, Progress
+from harness.engine.cell import Parts, Progress
+from harness.engine.plan import Cell, Work
 from harness.engines.outcome import Failed, Outcome
 from harness.engines.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
-from harness.plan import Cell, Work
 from harness.storage.output import make_patient
 from harness.tasks.files.dataroot import VARIABLE
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from harness.cell import Parts, Progress
+from harness.engine.cell import Parts, Progress
+from harness.engine.plan import Cell, Work
 from harness.engines.outcome import Outcome, carried_out
-from harness.plan import Cell, Work
 
 
 def serially(

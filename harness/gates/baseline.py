@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks.errors import BadInput, plain
-from harness.cell import SCHEMAS
+from harness.engine.cell import SCHEMAS
 from harness.gates.evidence import KEPT, Evidence
 from harness.rundir import FORMAT, RunDirectory
 from harness.sound import description_faults, row_faults, trusted

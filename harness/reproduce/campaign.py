@@ -20,12 +20,12 @@ from attacks.bracket import VERSION
 from attacks.errors import BadInput
 from harness.config import Evaluation
 from harness.cost import cost
+from harness.engine.environment import choose_device, device_name
+from harness.engine.loading import code_hash, load_model, load_task
+from harness.engine.progress import reporting
 from harness.engines.parent import end_with_parent
-from harness.environment import choose_device, device_name
 from harness.evaluate import evaluate
-from harness.loading import code_hash, load_model, load_task
 from harness.models import checkpoint
-from harness.progress import reporting
 from harness.references.options import plain
 from harness.references.registry import resolve
 from harness.reproduce.record import SPLIT, Record

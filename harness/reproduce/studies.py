@@ -12,8 +12,8 @@ from rich.console import Console
 
 from attacks.bracket import VERSION
 from attacks.errors import BadInput, unknown
-from harness.environment import choose_device
-from harness.loading import load_task
+from harness.engine.environment import choose_device
+from harness.engine.loading import load_task
 from harness.reproduce import spotcheck
 from harness.reproduce.campaign import perform_all, recorded, trials
 from harness.reproduce.contrastive import CONTRASTIVE

@@ -17,8 +17,8 @@ from streamlit.testing.v1 import AppTest
 
 import app
 from harness.config import Evaluation
+from harness.engine.loading import load_task
 from harness.evaluate import evaluate
-from harness.loading import load_task
 
 MAIN = Path(app.__file__).with_name("main.py")
 PAGES = ("overview", "worst", "average", "samples", "compare", "trust")

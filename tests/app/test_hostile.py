@@ -21,7 +21,7 @@ from tests.fuzz.mutations import agree
 
 CODE = """
 from pathlib import Path
-from harness.loading import load_task
+from harness.engine.loading import load_task
 Path({trace!r}).touch()
 def task(): return load_task("digits")
 """

@@ -15,7 +15,7 @@ from defenses.multi_source_adversarial import MultiSourceAdversarial
 from defenses.schedule import ADVERSARIAL
 from defenses.single_source_adversarial import SingleSourceAdversarial
 from defenses.varmat import Varmat, vulnerabilities
-from harness.loading import build_model
+from harness.engine.loading import build_model
 from harness.models.recipe import Recipe
 from harness.references.registry import resolve
 from harness.tasks import Task

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 
-from harness.ledger import witness_hash
+from harness.engine.ledger import witness_hash
 from harness.storage.parquet import decoded, encoded
 from harness.storage.tensorfile import from_bytes, to_bytes
 

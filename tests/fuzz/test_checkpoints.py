@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from harness.loading import load_model
+from harness.engine.loading import load_model
 from harness.models import checkpoint
 from tests.fuzz.cases import fuzzed, result_or_refusal
 from tests.fuzz.test_texts import TOY

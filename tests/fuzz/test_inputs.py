@@ -11,11 +11,11 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
-from harness.cell import SCHEMAS, run_cell
 from harness.config import Evaluation
 from harness.corruptions.corruption import Corruption
-from harness.loading import Loaded, probe
-from harness.plan import cells, prepare
+from harness.engine.cell import SCHEMAS, run_cell
+from harness.engine.loading import Loaded, probe
+from harness.engine.plan import cells, prepare
 from harness.references.registry import names
 from harness.schedules import parse as parse_schedule
 from harness.sound import row_faults

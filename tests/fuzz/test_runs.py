@@ -19,7 +19,7 @@ from app.runs import looked_at
 from app.tensors import read
 from harness.analysis.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import measures_of, summarise
-from harness.cell import SCHEMAS
+from harness.engine.cell import SCHEMAS
 from harness.gates.baseline import evidence_at, frozen
 from harness.gates.compare import compare
 from harness.gates.decide import decide

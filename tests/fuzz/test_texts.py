@@ -11,7 +11,7 @@ from attacks.edits import EDITS
 from attacks.norms import NORMS
 from attacks.scenario import Ball, Scenario, closure, parse
 from harness.corruptions.corruption import Corruption
-from harness.frontier import rays
+from harness.engine.frontier import rays
 from harness.references import options
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task

@@ -7,7 +7,7 @@ import pytest
 
 from attacks.errors import BadInput
 from harness.config import Evaluation, dump, resolve
-from harness.environment import DEVICES
+from harness.engine.environment import DEVICES
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:

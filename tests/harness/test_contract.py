@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.loading import Loaded, load_task
+from harness.engine.loading import Loaded, load_task
 from harness.models.protocols import Factored
 from harness.references.registry import KINDS, names, summary
 from harness.tasks import Heads, Problem, Regression, SoftCounting, Task

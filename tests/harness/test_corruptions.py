@@ -20,12 +20,12 @@ from harness.cli import main
 from harness.corruptions import audio
 from harness.corruptions.corruption import SEVERITIES, Corruption, parse_all
 from harness.corruptions.scale import span
-from harness.loading import Loaded
+from harness.engine.loading import Loaded
+from harness.engine.sweep import SWEEP, sweep_rows
 from harness.references.registry import names
 from harness.report import render
 from harness.rundir import RunDirectory
 from harness.schedules import Schedule, parse
-from harness.sweep import SWEEP, sweep_rows
 from harness.tasks import Batch, Modality, Task
 
 SAMPLES = 64

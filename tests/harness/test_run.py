@@ -130,7 +130,7 @@ def test_a_compiled_search_is_verified_by_the_model_itself(toy: Path, monkeypatc
         programs.append(function)
         return torch.compile(function, dynamic=dynamic, backend="eager")  # traced, without a C++ compiler's minute
 
-    monkeypatch.setattr("harness.compiled.torch", SimpleNamespace(compile=program, Tensor=torch.Tensor))
+    monkeypatch.setattr("harness.engine.compiled.torch", SimpleNamespace(compile=program, Tensor=torch.Tensor))
     assert run(monkeypatch, *TOY, "--model", "my.py:build", "--compile", "--out", "compiled") == 0
     assert run(monkeypatch, *TOY, "--model", "my.py:build", "--out", "whole") == 0
     twin, plain = ([row["strength"] for row in rows(out)] for out in ("compiled", "whole"))

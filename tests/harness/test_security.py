@@ -15,7 +15,7 @@ import torch
 
 from attacks.errors import BadInput
 from harness.config import Evaluation, resolve
-from harness.loading import load_model
+from harness.engine.loading import load_model
 from harness.models import checkpoint
 from harness.references.code_consent import permitted
 from harness.report import as_markdown, render

@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from harness.loading import Loaded, build_model, load_model
+from harness.engine.loading import Loaded, build_model, load_model
 from harness.models import checkpoint
 from harness.models.fused import Fused
 from harness.models.recipe import Stage, Supervised

@@ -5,11 +5,11 @@ import torch
 
 from attacks.pgd import pgd
 from attacks.region import Region
-from harness.loading import Loaded
-from harness.objective import TaskObjective
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
+from harness.engine.sweep import sweep_rows
 from harness.references.registry import names
 from harness.schedules import Gap, Schedule, parse
-from harness.sweep import sweep_rows
 from harness.tasks import Task
 
 NAMES = ("image", "audio", "text")

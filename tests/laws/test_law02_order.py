@@ -5,8 +5,8 @@ import torch
 from attacks.bracket import FAST
 from attacks.scenario import parse
 from attacks.search import search_all
-from harness.loading import Loaded
-from harness.objective import TaskObjective
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
 from harness.tasks import Task
 
 

@@ -4,8 +4,8 @@ import torch
 
 from attacks.bracket import FAST
 from attacks.search import search
-from harness.loading import Loaded
-from harness.objective import TaskObjective
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
 from harness.tasks import Task
 
 
@@ -30,7 +30,7 @@ def test_missing_has_no_influence_on_an_attack(system: Loaded, digits: Task) -> 
 
 
 def test_which_modality_is_attacked_matters(digits: Task) -> None:
-    from harness.loading import load_model
+    from harness.engine.loading import load_model
 
     batch = digits.splits["test"].take(range(8))
     module = load_model("concat", digits, torch.device("cpu")).module

@@ -15,10 +15,10 @@ from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear
 from harness.config import resolve
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
 from harness.evaluate import evaluate
-from harness.loading import Loaded
 from harness.merge import merge
-from harness.objective import TaskObjective
 from harness.rundir import RunDirectory
 from harness.tasks import Task
 

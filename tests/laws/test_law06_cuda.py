@@ -16,8 +16,8 @@ from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear
 from harness.config import resolve
+from harness.engine.loading import Loaded
 from harness.evaluate import evaluate
-from harness.loading import Loaded
 from harness.rundir import RunDirectory
 from harness.tasks import Task
 from harness.train import Training, train

@@ -12,7 +12,7 @@ from attacks.draws import unit_changes
 from attacks.objective import Classification
 from attacks.region import Inputs, Region
 from attacks.search import search
-from harness.loading import load_model
+from harness.engine.loading import load_model
 from harness.references.registry import resolve
 from harness.tasks import Task
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.ledger import LEDGER
+from harness.engine.ledger import LEDGER
 from harness.rundir import RunDirectory
 from harness.storage.parquet import decoded, encoded
 from harness.verify import recheck

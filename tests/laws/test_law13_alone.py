@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.answering import steadiness
+from harness.engine.answering import steadiness
 from tests.harness.test_cli import own_folder, run
 from tests.tiny import Flat, tiny
 

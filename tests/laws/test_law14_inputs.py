@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from harness.loading import load_task
+from harness.engine.loading import load_task
 from harness.references.registry import names
 from harness.tasks import Task
 from harness.tasks.axes import check_axes

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from harness.analysis.curves import missing_curves, robust_curves
-from harness.ledger import LEDGER
-from harness.sweep import SWEEP
+from harness.engine.ledger import LEDGER
+from harness.engine.sweep import SWEEP
 
 
 def ledger(*rows: tuple[float | None, str]) -> pa.Table:

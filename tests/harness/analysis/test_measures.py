@@ -20,8 +20,8 @@ from harness.analysis.measures import (
     remarks,
 )
 from harness.analysis.paired import drop_of
-from harness.ledger import LEDGER
-from harness.sweep import SWEEP
+from harness.engine.ledger import LEDGER
+from harness.engine.sweep import SWEEP
 
 NOTHING = pa.Table.from_pylist([], schema=LEDGER)
 ATTACKED = pa.Table.from_pylist([dict.fromkeys(LEDGER.names)], schema=LEDGER)

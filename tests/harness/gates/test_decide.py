@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks.errors import BadInput
-from harness.cell import SCHEMAS
+from harness.engine.cell import SCHEMAS
 from harness.gates.baseline import bless, evidence_at, frozen
 from harness.gates.compare import compare
 from harness.gates.decide import Verdict, decide, exit_code

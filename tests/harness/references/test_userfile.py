@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.loading import build_model, code_hash, load_model
+from harness.engine.loading import build_model, code_hash, load_model
 from harness.references.registry import resolve
 from harness.tasks import Task
 

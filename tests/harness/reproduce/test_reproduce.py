@@ -15,7 +15,7 @@ from attacks.bracket import VERSION
 from attacks.errors import BadInput
 from harness.analysis.curves import query
 from harness.analysis.measures import Estimate
-from harness.loading import with_options
+from harness.engine.loading import with_options
 from harness.reproduce import campaign, counting, fusion, missing, spotcheck, studies
 from harness.reproduce.page import Page, mean_and_spread, points
 from harness.reproduce.record import read_record

@@ -10,8 +10,8 @@ from attacks.bracket import FAST
 from attacks.errors import BadInput
 from attacks.region import Region
 from attacks.search import search
+from harness.engine.objective import TaskObjective
 from harness.models.fusion.concat import concat
-from harness.objective import TaskObjective
 from harness.tasks import Classification, Regression, Task
 
 

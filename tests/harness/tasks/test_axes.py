@@ -8,8 +8,8 @@ from attacks.edits import EDITS
 from attacks.errors import BadInput
 from attacks.randomness import keyed_generator
 from attacks.scenario import parse as parse_scenario
+from harness.engine.plan import checked
 from harness.models.encoders import channels_first, encoder, tokenizer
-from harness.plan import checked
 from harness.references.registry import names, resolve
 from harness.schedules import parse
 from harness.tasks import Modality, Task

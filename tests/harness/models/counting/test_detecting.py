@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
-from harness.loading import build_model
+from harness.engine.loading import build_model
 from harness.models.counting.asked import CHANNELS, Grid
 from harness.models.counting.detecting import Detecting, Detector
 from harness.models.counting.variation import Variation

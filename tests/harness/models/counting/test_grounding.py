@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from harness.loading import build_model
+from harness.engine.loading import build_model
 from harness.models.counting.detecting import Detecting
 from harness.models.counting.grounding import Grounding, cells, covered
 from harness.tasks import Task

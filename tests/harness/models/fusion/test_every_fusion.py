@@ -6,10 +6,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from harness.loading import build_model
+from harness.engine.loading import build_model
+from harness.engine.objective import TaskObjective
 from harness.models.fused import Fused
 from harness.models.recipe import Supervised
-from harness.objective import TaskObjective
 from harness.tasks import Task
 from harness.train import Training, fit
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.loading import build_model
+from harness.engine.loading import build_model
 from harness.models.fusion.perceiver import LATENTS, Perceiver, fourier
 from harness.tasks import Task
 

@@ -9,8 +9,9 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
+from harness.engine.loading import build_model, load_model, load_task
+from harness.engine.objective import TaskObjective
 from harness.incomplete import grid, incomplete
-from harness.loading import build_model, load_model, load_task
 from harness.models import checkpoint
 from harness.models.fused import Fused
 from harness.models.missing.completed import Completed
@@ -20,7 +21,6 @@ from harness.models.missing.networks import MFCC, cosines, network
 from harness.models.missing.smil import Codebook, smil
 from harness.models.missing.smil_recipe import Smil
 from harness.models.recipe import Recipe
-from harness.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.tasks import Modality, Task
 from harness.tasks.files.dataroot import NoData

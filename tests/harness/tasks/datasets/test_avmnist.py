@@ -14,7 +14,7 @@ import torch
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
-from harness.loading import load_task
+from harness.engine.loading import load_task
 from harness.tasks import Task
 from harness.tasks.datasets.avmnist import manifest
 from harness.tasks.datasets.avmnist.pairing import PLANS, lines

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from attacks.errors import BadInput
-from harness.loading import load_task
+from harness.engine.loading import load_task
 from harness.tasks import Counting, Task
 from harness.tasks.datasets.bccd import NAMES, SIZE, WORDS, bccd
 from harness.tasks.datasets.blobs import PROPOSALS, blobs, otsu

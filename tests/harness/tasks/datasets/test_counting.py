@@ -15,8 +15,8 @@ from attacks.errors import BadInput
 from attacks.objective import classification_verdict
 from attacks.scenario import parse
 from attacks.search import search
-from harness.loading import load_task
-from harness.objective import TaskObjective
+from harness.engine.loading import load_task
+from harness.engine.objective import TaskObjective
 from harness.tasks import Counting, Task
 from harness.tasks.datasets import counting, vqa
 from harness.tasks.datasets.scenes.batch import Asked

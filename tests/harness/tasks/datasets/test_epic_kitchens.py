@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from attacks.region import Range
 from attacks.search import search
-from harness.objective import TaskObjective
+from harness.engine.objective import TaskObjective
 from harness.tasks import Heads, Task
 from harness.tasks.datasets.epic_kitchens import epic_kitchens
 from harness.tasks.files.dataroot import VARIABLE

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attacks.errors import BadInput
-from harness.loading import load_task
+from harness.engine.loading import load_task
 from harness.tasks import Task
 from harness.tasks.datasets.mosi import SIZES, mosi
 from harness.tasks.files.dataroot import VARIABLE, NoData

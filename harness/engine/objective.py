@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from attacks.errors import ModelBroke
 from attacks.objective import Verdict
 from attacks.region import Inputs, take
-from harness.compiled import Compiled
+from harness.engine.compiled import Compiled
 from harness.models.halves import answered, encoded_still
 from harness.tasks import Task
 

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from attacks.edits.tokens import is_one_hot
 from attacks.objective import preserved
 from attacks.randomness import keyed_generator, keyed_seed
-from harness.objective import TaskObjective
+from harness.engine.objective import TaskObjective
+from harness.engine.timelimit import TooSlow, limited
 from harness.storage.tensorfile import checksum, from_bytes, to_bytes
 from harness.tasks import Batch, Modality, Task
-from harness.timelimit import TooSlow, limited
 
 SAMPLES, POINTS, LABELS, DRAWS = 16, 4, 128, 32
 CLEAN, RANGE, MISSING, LABELLED = "clean", "range", "missing ", "labels"

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from attacks.region import Inputs
 from harness.analysis.curves import rows_of
-from harness.objective import TaskObjective
+from harness.engine.objective import TaskObjective
+from harness.engine.singly import singled_out
 from harness.schedules import Schedule, bits
-from harness.singly import singled_out
 from harness.tasks import Batch, Task
 
 MAX_SUBSETS = 4  # modalities; every set of more is too many to sweep unasked

@@ -18,12 +18,12 @@ from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search import Found, search_all
-from harness.compiled import compiled
-from harness.ledger import LEDGER, error_rows, found_rows
-from harness.objective import TaskObjective
-from harness.plan import Cell, Work
-from harness.singly import OutOfTime, passed_on, singled_out
-from harness.sweep import SWEEP, part, sweep_rows
+from harness.engine.compiled import compiled
+from harness.engine.ledger import LEDGER, error_rows, found_rows
+from harness.engine.objective import TaskObjective
+from harness.engine.plan import Cell, Work
+from harness.engine.singly import OutOfTime, passed_on, singled_out
+from harness.engine.sweep import SWEEP, part, sweep_rows
 from harness.tasks import Batch, Task
 from harness.tasks.task import sample_hashes
 

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from harness.config import Evaluation
+from harness.engine.knn_consistency import NEIGHBOURS, Neighbourhood, Watched, unlabelled, watched
+from harness.engine.loading import Loaded
 from harness.evaluate import evaluate
-from harness.loading import Loaded
 from harness.models.contrastive.simclr import simclr
 from harness.models.fusion.concat import concat
-from harness.neighbourhood import NEIGHBOURS, Neighbourhood, Watched, unlabelled, watched
 from harness.rundir import RunDirectory
 from harness.verify import recheck
 

@@ -14,18 +14,18 @@ from attacks.fixed import InTurn
 from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search import Search
-from harness import attack
-from harness.answering import Answering
-from harness.applied import conditions_applied, is_users, searches_applied
 from harness.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
-from harness.frontier import rays
-from harness.loading import Loaded, code_hash, digest, with_options
+from harness.engine import extra_attacks
+from harness.engine.answering import Answering
+from harness.engine.applied import conditions_applied, is_users, searches_applied
+from harness.engine.frontier import rays
+from harness.engine.loading import Loaded, code_hash, digest, with_options
+from harness.engine.sweep import Condition, each_missing
 from harness.references.livecode import code_behind
 from harness.references.registry import Reference, code_of, resolve
 from harness.references.registry import names as registered
 from harness.schedules import parse as parse_schedule
-from harness.sweep import Condition, each_missing
 from harness.tasks import Task
 
 HALF_NAME = 6  # digits
@@ -109,7 +109,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [parse_schedule(text, task.names) for text in config.schedule if config.schedule != NO_SCHEDULE]
     corruptions = corruption.parse_all(config.corruption, task)
-    attacks = attack.parse_all(config.attack, task, [each for group in groups.values() for each in closure(group)])
+    attacks = extra_attacks.parse_all(config.attack, task, [each for group in groups.values() for each in closure(group)])
     identity: dict[str, Any] = {
         "harness": harness.__version__,
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
@@ -122,7 +122,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         "scenarios": [str(scenario) for scenario in requested],
         "search": code_hash(resolve("search", config.search)),
         "schedules": {str(each): code_hash(resolve("schedule", str(each).partition("(")[0])) for each in schedules},
-        "attacks": {text: code_hash(attack.reference(text)) for text in config.attack},
+        "attacks": {text: code_hash(extra_attacks.reference(text)) for text in config.attack},
         "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
         "answers": {name: each.fingerprint.digest for name, each in answering.items()},
     }
@@ -164,7 +164,7 @@ def _reference(condition: Condition, task: Task) -> Reference:
 
 
 def _attack(config: Evaluation, text: str) -> Reference:
-    return resolve("search", text) if text == config.search else attack.reference(text)
+    return resolve("search", text) if text == config.search else extra_attacks.reference(text)
 
 
 def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]) -> dict[str, int]:
@@ -182,7 +182,7 @@ def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Ma
 def _name(identity: Mapping[str, Any]) -> str:
     """A run's id: half of it says what was asked for and of which code and weights, half what the models answered.
 
-    On another machine answers differ in their last bits; `harness.resuming` then compares them.
+    On another machine answers differ in their last bits; `harness.engine.resuming` then compares them.
     """
     answered = {key: identity[key] for key in ANSWERED if key in identity}
     return asked_for(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]

@@ -18,7 +18,7 @@ from attacks.objective import Verdict, preserved
 from attacks.randomness import keyed_seed
 from attacks.region import Inputs
 from harness.config import Evaluation
-from harness.loading import Loaded, load_model, load_task
+from harness.engine.loading import Loaded, load_model, load_task
 from harness.tasks import Batch, Task
 
 NEIGHBOURS = 10

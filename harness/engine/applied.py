@@ -16,13 +16,13 @@ from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario
 from attacks.search import Hunt, Search
-from harness.fingerprint import fixed_samples, one_thread
-from harness.loading import Loaded
-from harness.objective import TaskObjective
+from harness.engine.fingerprint import fixed_samples, one_thread
+from harness.engine.loading import Loaded
+from harness.engine.objective import TaskObjective
+from harness.engine.sweep import Condition
 from harness.references.registry import Reference
 from harness.references.userfile import is_our_own
 from harness.storage.tensorfile import checksum
-from harness.sweep import Condition
 from harness.tasks import Task
 
 RANDOM = "random"  # in a hash's place: it answers otherwise each time, and tells nothing

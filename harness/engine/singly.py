@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from attacks.errors import BadInput, ModelBroke
-from harness.timelimit import TooSlow
+from harness.engine.timelimit import TooSlow
 
 T = TypeVar("T")
 

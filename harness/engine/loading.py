@@ -19,8 +19,8 @@ from torch import nn
 
 from attacks.errors import BadInput
 from attacks.objective import preserved
+from harness.engine.objective import TaskObjective
 from harness.models import checkpoint
-from harness.objective import TaskObjective
 from harness.references import options
 from harness.references.livecode import model_code
 from harness.references.registry import Reference, code_of, names, resolve

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from attacks.objective import preserved
 from harness.checks import Flag
 from harness.config import Evaluation
-from harness.fingerprint import SAMPLES, Fingerprint, another_verdict, fingerprint, fixed_samples, same, spread
-from harness.loading import Loaded
-from harness.objective import HALF, PAD, TaskObjective
+from harness.engine.fingerprint import SAMPLES, Fingerprint, another_verdict, fingerprint, fixed_samples, same, spread
+from harness.engine.loading import Loaded
+from harness.engine.objective import HALF, PAD, TaskObjective
+from harness.engine.timelimit import TooSlow, limited
 from harness.tasks import Batch, Task
-from harness.timelimit import TooSlow, limited
 
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 

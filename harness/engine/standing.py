@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from attacks.expectation import STORED
-from harness.environment import device_name, git_commit, machine, versions
-from harness.fingerprint import POINTS, Fingerprint, fingerprint
-from harness.plan import ANSWERED, Work, prepare
+from harness.engine.environment import device_name, git_commit, machine, versions
+from harness.engine.fingerprint import POINTS, Fingerprint, fingerprint
+from harness.engine.plan import ANSWERED, Work, prepare
 from harness.sound import differences
 from harness.status import CHANGED, RUNNING
 
