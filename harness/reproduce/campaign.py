@@ -21,9 +21,9 @@ from attacks.errors import BadInput
 from harness.config import Evaluation
 from harness.cost import cost
 from harness.engine.environment import choose_device, device_name
+from harness.engine.executors.parent import end_with_parent
 from harness.engine.loading import code_hash, load_model, load_task
 from harness.engine.progress import reporting
-from harness.engines.parent import end_with_parent
 from harness.evaluate import evaluate
 from harness.models import checkpoint
 from harness.references.options import plain

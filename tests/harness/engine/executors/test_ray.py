@@ -12,7 +12,7 @@ from typing import IO, Any
 import pytest
 
 from harness.rundir import RunDirectory
-from tests.harness.engines.test_processes import COMMAND, here, rows, run  # noqa: F401 - `here` is a fixture
+from tests.harness.engine.executors.test_processes import COMMAND, here, rows, run  # noqa: F401 - `here` is a fixture
 
 SLOW = """
 import os
@@ -41,7 +41,7 @@ class Hangs(mine.Linear):
 def build(task): return Hangs()
 """
 SLACK = 5.0  # seconds that a node takes to die, and a loaded machine to notice
-CLUSTER = [sys.executable, "-m", "tests.harness.engines.twonodes"]
+CLUSTER = [sys.executable, "-m", "tests.harness.engine.executors.twonodes"]
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import torch
 
 from harness.engine.cell import Parts, Progress
+from harness.engine.executors.outcome import Outcome, carried_out
 from harness.engine.plan import Cell, Work
-from harness.engines.outcome import Outcome, carried_out
 
 
 def serially(

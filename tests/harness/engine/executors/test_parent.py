@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.engines.test_processes import COMMAND, here  # noqa: F401 - `here` is a fixture
+from tests.harness.engine.executors.test_processes import COMMAND, here  # noqa: F401 - `here` is a fixture
 
 SLOW = """
 import os

@@ -18,12 +18,12 @@ from harness.config import Evaluation
 from harness.engine.answering import Answering, Steadiness
 from harness.engine.cell import Parts
 from harness.engine.environment import choose_device
+from harness.engine.executors.outcome import Failed, Outcome, carried_out
 from harness.engine.fingerprint import fingerprint, packed, unpacked
 from harness.engine.knn_consistency import load_all
 from harness.engine.loading import Loaded
 from harness.engine.plan import Cell, Work, prepare
 from harness.engine.standing import Standing, another, another_model, as_begun, describe, standing
-from harness.engines.outcome import Failed, Outcome, carried_out
 
 Asked = tuple[str, str, tuple[int, ...], float | None]
 """To a worker: a cell's model by name, its key and its rows, and the seconds left of the budget."""
