@@ -18,8 +18,8 @@ import streamlit as st
 
 from app.runs import TABLES, Run
 from attacks.errors import BadInput
-from harness.rundir import RunDirectory
-from harness.tables import schema
+from harness.run.directory import RunDirectory
+from harness.run.tables import schema
 
 KEPT = 200  # answers
 HELD = 64 * 2**20  # bytes of a table's files, up to which it is read once and held; of larger ones only what a query needs is read

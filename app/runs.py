@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from attacks.errors import BadInput
 from harness.engine.cell import SCHEMAS
-from harness.rundir import GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.run.directory import GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 
 DEEPEST = 4  # folders below the one that was named
 TABLES = tuple(dict.fromkeys((*SCHEMAS, "attributions")))

@@ -17,7 +17,7 @@ import streamlit as st
 
 from app.runs import Run, found
 from attacks.errors import BadInput
-from harness.status import onwards
+from harness.run.status import onwards
 
 DEFAULT = "runs"  # where `evaluate` writes unless told otherwise
 FRESH = 2.0  # seconds for which the list of runs is not looked up again

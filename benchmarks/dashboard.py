@@ -31,7 +31,7 @@ from attacks.scenario import closure, parse
 from harness.engine.cell import SCHEMAS
 from harness.engine.frontier import RATIOS
 from harness.engine.loading import load_task
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 
 MAIN = Path(app.__file__).with_name("main.py")
 MODELS = ("early", "concat", "mean", "late")

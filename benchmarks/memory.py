@@ -65,7 +65,7 @@ MAKE = "import sys; from pathlib import Path; from benchmarks.memory import prep
 
 def prepare_folder(folder: Path, samples: int, cell: int = 4_096) -> None:
     """The files that the commands name, and the run without its last cell; in that folder, which is left again."""
-    from harness.config import Evaluation, dump
+    from harness.run.config import Evaluation, dump
 
     folder.mkdir(exist_ok=True)
     with contextlib.chdir(folder):
@@ -83,7 +83,7 @@ def _write(config: Any) -> None:
     from harness.engine.knn_consistency import load_all
     from harness.engine.plan import cells, prepare
     from harness.engine.standing import describe
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     cpu = torch.device("cpu")
     task, models = load_all(config, cpu)

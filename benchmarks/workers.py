@@ -33,7 +33,7 @@ def timed(engine: Sequence[str], samples: int, out: Path) -> float:
 
 def rows(out: Path) -> list[tuple[object, ...]]:
     """The ledger, in one order."""
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     table = RunDirectory(str(out)).table("ledger").to_pylist()
     return sorted((row["sample"], row["scenario"], row["strength"], row["witness"]) for row in table)

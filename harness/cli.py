@@ -73,8 +73,8 @@ def evaluate(
     flags = {key: value for key, value in locals().items() if key != "config"}
     from rich.console import Console
 
-    from harness.config import resolve
     from harness.evaluate import evaluate as run
+    from harness.run.config import resolve
 
     sys.exit(run(resolve(config, flags), _console(Console)))
 
@@ -142,7 +142,7 @@ def report(
 
     from harness.analysis.summary import printed, printed_measures, summarise
     from harness.report import as_markdown, write_markdown, write_report
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     directory, console = RunDirectory(run), _console(Console)
     if markdown == "-":
@@ -167,7 +167,7 @@ def verify(
 ) -> None:
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""
     from attacks.errors import plain
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
     from harness.tasks.files.dataroot import use
 
     if files:
@@ -206,7 +206,7 @@ def gate(
     from harness.gates.file import read_gates
     from harness.gates.gating import judge_and_keep
     from harness.gates.outputs import printed, write
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     found = judge_and_keep(RunDirectory(run), read_gates(gates), gates, baseline)
     write(found, {"junit": junit, "sarif": sarif, "markdown": markdown, "json": json})
@@ -221,7 +221,7 @@ def bless(
 ) -> None:
     """Freeze a complete run into one small file, the baseline that gates of drops are against."""
     from harness.gates.baseline import bless as freeze
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     frozen = freeze(RunDirectory(run), out)
     doubted = (
@@ -287,7 +287,7 @@ def dashboard(
 def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("harness.yaml")) -> None:
     """Write a commented configuration, to be run with `evaluate --config`."""
     from attacks.errors import BadInput
-    from harness.config import Evaluation, dump
+    from harness.run.config import Evaluation, dump
     from harness.storage.files import write_whole
 
     try:

@@ -14,8 +14,8 @@ from harness.attributions import attribute, key_of
 from harness.engine.plan import Work
 from harness.engine.progress import reporting
 from harness.engine.sweep import MASKS, mask_hash
-from harness.rundir import RunDirectory
-from harness.status import FAILED, FINISHED
+from harness.run.directory import RunDirectory
+from harness.run.status import FAILED, FINISHED
 from harness.trust import READ, check_run, joined, of_models
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from attacks.errors import BadInput
 from harness.references.sources import HOME
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.tasks.files.dataroot import use
 
 HOST = "localhost"

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.conclude import conclude
-from harness.config import Evaluation
 from harness.engine.answering import ask
 from harness.engine.cell import Parts, failed_rows
 from harness.engine.environment import choose_device
@@ -28,8 +27,9 @@ from harness.gates.file import GatesFile, read_gates
 from harness.gates.gating import judge_and_keep
 from harness.gates.outputs import printed as verdicts
 from harness.references.userfile import stand_for
-from harness.rundir import RunDirectory
-from harness.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
+from harness.run.config import Evaluation
+from harness.run.directory import RunDirectory
+from harness.run.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.files.dataroot import use
 from harness.trust import joined, of_models
 

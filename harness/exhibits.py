@@ -20,7 +20,7 @@ from harness.engine.ledger import witness_hash
 from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
 from harness.tasks.modality import Modality

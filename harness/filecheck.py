@@ -10,12 +10,12 @@ from attacks.randomness import keyed_seed
 from harness.engine.cell import SCHEMAS
 from harness.engine.fingerprint import Fingerprint
 from harness.engine.ledger import witness_hash
-from harness.rundir import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
-from harness.status import FINISHED
+from harness.run.directory import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.run.status import FINISHED
+from harness.run.tables import FAILED
+from harness.run.wholeness import contradictions
 from harness.storage.folder import LOCK
 from harness.storage.tensorfile import from_bytes
-from harness.tables import FAILED
-from harness.wholeness import contradictions
 
 FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, FINGERPRINTS_FILE, LOCK)
 FOLDERS = {

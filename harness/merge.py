@@ -12,7 +12,6 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.conclude import conclude
-from harness.config import Evaluation
 from harness.engine.answering import ask
 from harness.engine.cell import SCHEMAS
 from harness.engine.environment import choose_device
@@ -22,8 +21,9 @@ from harness.engine.plan import Work, prepare
 from harness.engine.resuming import standing_at
 from harness.engine.standing import another, as_begun, describe, standing
 from harness.references.code_consent import permitted
-from harness.rundir import RUN_FILE, RunDirectory
-from harness.status import is_shard, of_merged
+from harness.run.config import Evaluation
+from harness.run.directory import RUN_FILE, RunDirectory
+from harness.run.status import is_shard, of_merged
 from harness.tasks.files.dataroot import else_in
 from harness.trust import joined, of_models
 

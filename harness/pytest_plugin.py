@@ -71,7 +71,7 @@ class _GatesNode(pytest.File):
     def _decided(self) -> Report:
         from harness.gates.file import read_gates
         from harness.gates.gating import judge
-        from harness.rundir import RunDirectory
+        from harness.run.directory import RunDirectory
 
         file, option = read_gates(str(self.path)), self.config.getoption
         run = option("--robustness-run")
@@ -122,7 +122,7 @@ def robustness_gate(request: pytest.FixtureRequest) -> RobustnessGate:
         with _one_sentence():
             from harness.gates.file import GatesFile, gate_of
             from harness.gates.gating import judge
-            from harness.rundir import RunDirectory
+            from harness.run.directory import RunDirectory
 
             asked = gate_of(model=model, task=task, scenario=scenario, **keys)
             run = _evaluated(request.config, [asked], str(samples))
@@ -156,9 +156,9 @@ def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> st
     """The run directory of an evaluation of what some gates name; once per session, in a temporary folder."""
     from rich.console import Console
 
-    from harness.config import dump
     from harness.evaluate import evaluate
     from harness.gates.needs import evaluation_for
+    from harness.run.config import dump
 
     wanted = evaluation_for(list(gates), samples)
     runs = config.stash.setdefault(RUNS, {})

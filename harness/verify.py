@@ -22,7 +22,7 @@ from harness.engine.plan import kept_rows, prepare
 from harness.engine.resuming import standing_at
 from harness.engine.standing import another_model, describe, standing
 from harness.references.code_consent import permitted
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
 from harness.tasks.task import sample_hashes

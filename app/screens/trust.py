@@ -13,7 +13,7 @@ from app.queries import trust
 from app.runs import Run
 from app.view import EVALUATE, HARNESS, empty, of_a_run, page, said, shown, taken_away
 from harness.report import figured
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.trust import INFORMATIVE
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}

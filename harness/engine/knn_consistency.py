@@ -17,8 +17,8 @@ from attacks.errors import BadInput
 from attacks.objective import Verdict, preserved
 from attacks.randomness import keyed_seed
 from attacks.region import Inputs
-from harness.config import Evaluation
 from harness.engine.loading import Loaded, load_model, load_task
+from harness.run.config import Evaluation
 from harness.tasks import Batch, Task
 
 NEIGHBOURS = 10

@@ -14,7 +14,6 @@ from attacks.fixed import InTurn
 from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search import Search
-from harness.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.corruptions import corruption
 from harness.engine import extra_attacks
 from harness.engine.answering import Answering
@@ -25,6 +24,7 @@ from harness.engine.sweep import Condition, each_missing
 from harness.references.livecode import code_behind
 from harness.references.registry import Reference, code_of, resolve
 from harness.references.registry import names as registered
+from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
 

@@ -9,7 +9,7 @@ from typing import Any
 from attacks.errors import BadInput
 from harness.engine.plan import Work, asked_for
 from harness.engine.standing import Standing, another, as_begun, standing
-from harness.rundir import RUN_FILE, RunDirectory
+from harness.run.directory import RUN_FILE, RunDirectory
 
 AGAIN = r"-\d+"  # ends the name of a second run of the same id: the first is of a model that changed
 

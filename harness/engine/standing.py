@@ -16,8 +16,8 @@ from attacks.expectation import STORED
 from harness.engine.environment import device_name, git_commit, machine, versions
 from harness.engine.fingerprint import POINTS, Fingerprint, fingerprint
 from harness.engine.plan import ANSWERED, Work, prepare
-from harness.sound import differences
-from harness.status import CHANGED, RUNNING
+from harness.run.status import CHANGED, RUNNING
+from harness.run.validation import differences
 
 OF_MODELS = ("weights", "code")  # keys of an identity that hold something for each model
 OF_TASK = ("task code", "problem")  # a file may hold the task and the model: then the model is what matters

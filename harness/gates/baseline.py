@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 from attacks.errors import BadInput, plain
 from harness.engine.cell import SCHEMAS
 from harness.gates.evidence import KEPT, Evidence
-from harness.rundir import FORMAT, RunDirectory
-from harness.sound import description_faults, row_faults, trusted
+from harness.run.directory import FORMAT, RunDirectory
+from harness.run.validation import description_faults, row_faults, trusted
+from harness.run.wholeness import lacking
 from harness.storage.files import read_url, write_to
 from harness.storage.parquet import decoded, encoded
-from harness.wholeness import lacking
 
 KEY = b"robustness baseline"
 FIELDS = {name: SCHEMAS[table].field(name).type for table, names in KEPT.items() for name in names}

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from attacks.errors import BadInput, unknown
 from harness.analysis.summary import attacked
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.trust import Trust, flagged
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

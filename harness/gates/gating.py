@@ -7,7 +7,7 @@ from harness.gates.decide import decide
 from harness.gates.evidence import Evidence
 from harness.gates.file import GatesFile
 from harness.gates.outputs import Report
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 
 
 def judge(directory: RunDirectory, file: GatesFile, url: str, baseline: str | None) -> Report:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from attacks.errors import BadInput
 from harness.analysis.measures import oracle_of
-from harness.config import DEFAULT_SCHEDULES, Evaluation, resolve
 from harness.gates.file import AREA, GAP, Gate
+from harness.run.config import DEFAULT_SCHEDULES, Evaluation, resolve
 
 RATES = DEFAULT_SCHEDULES[0].partition(":")[2]  # of an area
 

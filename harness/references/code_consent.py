@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from attacks.errors import BadInput
-from harness.config import Evaluation
 from harness.references.registry import code_of
 from harness.references.userfile import stand_for
+from harness.run.config import Evaluation
 from harness.storage.files import path_of
 
 LEVELS = re.compile(r":[\d.,\s]+$")  # of a schedule or a corruption

@@ -18,7 +18,6 @@ from rich.console import Console
 
 from attacks.bracket import VERSION
 from attacks.errors import BadInput
-from harness.config import Evaluation
 from harness.cost import cost
 from harness.engine.environment import choose_device, device_name
 from harness.engine.executors.parent import end_with_parent
@@ -30,7 +29,8 @@ from harness.references.options import plain
 from harness.references.registry import resolve
 from harness.reproduce.record import SPLIT, Record
 from harness.reproduce.study import SMALL, Effort, Setting, System
-from harness.rundir import RunDirectory
+from harness.run.config import Evaluation
+from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.train import Training, train
 

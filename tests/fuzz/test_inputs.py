@@ -11,14 +11,14 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
-from harness.config import Evaluation
 from harness.corruptions.corruption import Corruption
 from harness.engine.cell import SCHEMAS, run_cell
 from harness.engine.loading import Loaded, probe
 from harness.engine.plan import cells, prepare
 from harness.references.registry import names
+from harness.run.config import Evaluation
+from harness.run.validation import row_faults
 from harness.schedules import parse as parse_schedule
-from harness.sound import row_faults
 from harness.tasks import Task
 from tests.fuzz.cases import fuzzed, result_or_refusal
 

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from harness.config import Evaluation, dump, resolve
 from harness.gates.file import Gate, GatesFile, parse_gates
+from harness.run.config import Evaluation, dump, resolve
 from tests.fuzz.cases import fuzzed, result_or_refusal
 
 FILE = Path(tempfile.mkdtemp()) / "c.yaml"

@@ -148,7 +148,7 @@ def test_a_folder_with_packages_of_our_names(elsewhere: Path) -> None:
 
 
 def test_a_crashing_cell_costs_itself_only(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     own_folder(
         elsewhere,
@@ -170,7 +170,7 @@ def breaks(task): return Breaks()
 
 
 def test_attacks_follow_the_search(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     own_folder(
         elsewhere,
@@ -219,7 +219,7 @@ def build(task):
 def test_a_linear_model_from_outside_gets_its_exact_strength(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from attacks.scenario import parse
     from benchmarks.oracles.linear import random_linear
-    from harness.rundir import RunDirectory
+    from harness.run.directory import RunDirectory
 
     (elsewhere / "linear.py").write_text(LINEAR)
     scenario = "a@linf:0.05 + b@l2:0.3"

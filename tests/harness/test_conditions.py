@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.harness.test_cli import run
 
 MINE = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.harness.test_cli import own_folder, run
 
 COMMAND = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "4", "--search", "none", "--schedule", "none"]

@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.config import Evaluation
 from harness.evaluate import evaluate
 from harness.exhibits import exhibits, shown, untouched
 from harness.report import render
-from harness.rundir import RunDirectory
+from harness.run.config import Evaluation
+from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks import Task
 from tests.fuzz.mutations import agree

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.harness.engine.executors.test_processes import COMMAND, here, run  # noqa: F401 - `here` is a fixture
 from tests.harness.test_cli import run as run_command
 

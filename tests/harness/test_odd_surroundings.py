@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from attacks.errors import BadInput
-from harness.config import Evaluation, dump, resolve
 from harness.references.userfile import Defaults
-from harness.rundir import RunDirectory
+from harness.run.config import Evaluation, dump, resolve
+from harness.run.directory import RunDirectory
 from harness.storage.files import path_of
 from harness.storage.yamlfile import loaded, written
 from tests.fuzz.commandline import EVALUATE, GATES, MINE, carried_out

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.harness.test_cli import own_folder, run
 
 TOY = ["evaluate", "--task", "my.py:MyTask", "--samples", "12", "--schedule", "mcar:0", "--scenario", "image@linf:0.1 + sensor@l2:0.5"]

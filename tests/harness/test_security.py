@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from attacks.errors import BadInput
-from harness.config import Evaluation, resolve
 from harness.engine.loading import load_model
 from harness.models import checkpoint
 from harness.references.code_consent import permitted
 from harness.report import as_markdown, render
-from harness.rundir import RunDirectory
+from harness.run.config import Evaluation, resolve
+from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from tests.harness.test_cli import run
 from tests.rows import IMAGE, Outcomes, make_run

@@ -8,7 +8,7 @@ import pytest
 from harness import trust
 from harness.checks import Case, Flag
 from harness.report import render
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.harness.test_cli import own_folder, run
 
 IMAGE, JOINT = "image@linf:0.05", "image@linf:0.05 + sensor@l2:0.5"

@@ -14,12 +14,12 @@ from attacks.bracket import STANDARD
 from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear
-from harness.config import resolve
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
 from harness.evaluate import evaluate
 from harness.merge import merge
-from harness.rundir import RunDirectory
+from harness.run.config import resolve
+from harness.run.directory import RunDirectory
 from harness.tasks import Task
 
 

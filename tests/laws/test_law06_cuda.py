@@ -15,10 +15,10 @@ from attacks.objective import Classification, preserved
 from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear
-from harness.config import resolve
 from harness.engine.loading import Loaded
 from harness.evaluate import evaluate
-from harness.rundir import RunDirectory
+from harness.run.config import resolve
+from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.train import Training, train
 from harness.verify import recheck

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.engine.ledger import LEDGER
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.storage.parquet import decoded, encoded
 from harness.verify import recheck
 from tests.harness.test_cli import own_folder, run

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.filecheck import file_faults
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import as_bytes, from_bytes
 
 COMMAND = [sys.executable, "-m", "harness", "evaluate", "--model", "concat", "--samples", "20", "--batch-size", "4", "--out"]
@@ -63,8 +63,8 @@ def evaluated(folder: str, out: str, **changed: Any) -> None:
     import torch
     from rich.console import Console
 
-    from harness.config import Evaluation
     from harness.evaluate import evaluate
+    from harness.run.config import Evaluation
 
     torch.set_num_threads(1)
     os.chdir(folder)

@@ -13,7 +13,7 @@ from harness.analysis.summary import measures_of, summarise
 from harness.filecheck import file_faults
 from harness.gates.baseline import evidence_at
 from harness.report import as_markdown, render
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.storage.parquet import decoded, encoded
 from harness.storage.tensorfile import from_bytes
 from tests.harness.test_cli import run

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import torch
 
 from attacks.errors import BadInput
-from harness.config import Evaluation
 from harness.engine.cell import Progress
 from harness.engine.executors.outcome import Failed, Outcome
 from harness.engine.executors.processes import in_processes
 from harness.engine.executors.ray import library, on_ray
 from harness.engine.executors.serial import serially
 from harness.engine.plan import Cell, Work
+from harness.run.config import Evaluation
 
 __all__ = ["Failed", "Outcome", "check_engine", "outcomes"]
 

@@ -7,7 +7,7 @@ import pytest
 from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.engine.frontier import rays
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from tests.harness.test_cli import own_folder, run
 

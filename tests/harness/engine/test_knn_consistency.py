@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.region import Inputs
-from harness.config import Evaluation
 from harness.engine.knn_consistency import NEIGHBOURS, Neighbourhood, Watched, unlabelled, watched
 from harness.engine.loading import Loaded
 from harness.evaluate import evaluate
 from harness.models.contrastive.simclr import simclr
 from harness.models.fusion.concat import concat
-from harness.rundir import RunDirectory
+from harness.run.config import Evaluation
+from harness.run.directory import RunDirectory
 from harness.verify import recheck
 
 CPU = torch.device("cpu")

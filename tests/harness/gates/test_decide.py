@@ -19,7 +19,7 @@ from harness.gates.compare import compare
 from harness.gates.decide import Verdict, decide, exit_code
 from harness.gates.evidence import Evidence
 from harness.gates.file import GatesFile, gate_of
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.rows import BOTH, FINE, IMAGE, LIMIT, Outcomes, evidence, held, make_run
 
 INF = float("inf")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.harness.test_cli import run as run_command
 
 MINE = """

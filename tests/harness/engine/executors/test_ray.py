@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import pytest
 
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from tests.harness.engine.executors.test_processes import COMMAND, here, rows, run  # noqa: F401 - `here` is a fixture
 
 SLOW = """

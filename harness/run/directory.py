@@ -18,12 +18,12 @@ from harness.attributions import ATTRIBUTIONS, Attributed
 from harness.engine.cell import SCHEMAS, Parts
 from harness.engine.fingerprint import Fingerprint, packed, unpacked
 from harness.engine.ledger import LEDGER
-from harness.sound import OWNER, decided, description_faults, differences, trusted
+from harness.run.tables import FAILED, SUFFIX, Tables
+from harness.run.validation import OWNER, decided, description_faults, differences, trusted
 from harness.storage.files import PARTIAL
 from harness.storage.folder import Storage
 from harness.storage.parquet import encoded
 from harness.storage.tensorfile import from_bytes, to_bytes
-from harness.tables import FAILED, SUFFIX, Tables
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"

@@ -15,7 +15,7 @@ import torch
 
 from attacks.errors import BadInput
 from harness.models import checkpoint
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 from harness.storage.files import PARTIAL, write_whole
 from tests.harness.test_cli import run
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from attacks.errors import BadInput
 from harness.attributions import ATTRIBUTIONS
 from harness.engine.cell import SCHEMAS
-from harness.sound import row_faults
+from harness.run.validation import row_faults
 from harness.storage.folder import Storage
 from harness.storage.parquet import decoded
 

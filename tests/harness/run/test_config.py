@@ -6,8 +6,8 @@ from typing import get_args
 import pytest
 
 from attacks.errors import BadInput
-from harness.config import Evaluation, dump, resolve
 from harness.engine.environment import DEVICES
+from harness.run.config import Evaluation, dump, resolve
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks.scenario import closure, parse
-from harness.rundir import RunDirectory
+from harness.run.directory import RunDirectory
 
 Row = dict[str, Any]
 SWEPT = ("schedule", "level", "repeat")
