@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from harness.dashboard import TOKEN
+from harness.commands.dashboard import TOKEN
 
 HOSTS = re.compile(r"localhost(:[0-9]{1,5})?", re.IGNORECASE | re.ASCII)  # as Streamlit has it for WebSockets
 PARAMETER = "token"  # of the address; moved into a cookie, so that it stays in no history

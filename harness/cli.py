@@ -73,7 +73,7 @@ def evaluate(
     flags = {key: value for key, value in locals().items() if key != "config"}
     from rich.console import Console
 
-    from harness.evaluate import evaluate as run
+    from harness.commands.evaluate import evaluate as run
     from harness.run.config import resolve
 
     sys.exit(run(resolve(config, flags), _console(Console)))
@@ -89,7 +89,7 @@ def merge(
     """Put the shards of a run together; check and summarise the whole as `evaluate` would have."""
     from rich.console import Console
 
-    from harness.merge import merge as run
+    from harness.commands.merge import merge as run
     from harness.tasks.files.dataroot import use
 
     use(data_root)
@@ -126,7 +126,7 @@ def train(
 @app.command("list")
 def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False) -> None:
     """Show every task, model, recipe, search, attack, schedule and corruption there is, and how scenarios are written."""
-    from harness.listing import as_object, as_text
+    from harness.commands.listing import as_object, as_text
 
     print(as_object() if as_json else as_text())
 
@@ -171,14 +171,14 @@ def verify(
     from harness.tasks.files.dataroot import use
 
     if files:
-        from harness.filecheck import file_faults
+        from harness.commands.filecheck import file_faults
 
         faults = file_faults(RunDirectory(run))
         for fault in faults:
             print(plain(fault))
         print(f"the files of run {plain(run)} were checked, {len(faults) or 'no'} fault{'s' * (len(faults) != 1)} found")
         sys.exit(3 if faults else 0)
-    from harness.verify import recheck
+    from harness.commands.verify import recheck
 
     use(data_root)
     checked = list(recheck(RunDirectory(run), code or ()))
@@ -278,7 +278,7 @@ def dashboard(
     data_root: DataRoot = None,
 ) -> None:
     """Look at runs in a browser, also while they are being written; nothing is changed, and only this machine is served."""
-    from harness.dashboard import serve
+    from harness.commands.dashboard import serve
 
     serve(runs or [], port, browser, data_root, token)
 

@@ -156,7 +156,7 @@ def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> st
     """The run directory of an evaluation of what some gates name; once per session, in a temporary folder."""
     from rich.console import Console
 
-    from harness.evaluate import evaluate
+    from harness.commands.evaluate import evaluate
     from harness.gates.needs import evaluation_for
     from harness.run.config import dump
 

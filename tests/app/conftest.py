@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 
 import app
+from harness.commands.evaluate import evaluate
 from harness.engine.loading import load_task
-from harness.evaluate import evaluate
 from harness.run.config import Evaluation
 
 MAIN = Path(app.__file__).with_name("main.py")

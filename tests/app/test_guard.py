@@ -11,7 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from app.guard import HEADERS, TOKEN, Guard
-from harness import dashboard
+from harness.commands import dashboard
 
 PORT = 8501
 COOKIE = f"robustness-{PORT}"

@@ -19,6 +19,7 @@ from app.runs import looked_at
 from app.tensors import read
 from harness.analysis.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import measures_of, summarise
+from harness.commands.verify import recheck
 from harness.engine.cell import SCHEMAS
 from harness.gates.baseline import evidence_at, frozen
 from harness.gates.compare import compare
@@ -27,7 +28,6 @@ from harness.gates.evidence import Evidence
 from harness.gates.file import gate_of
 from harness.report import as_markdown, render
 from harness.storage.parquet import encoded
-from harness.verify import recheck
 from tests.fuzz.cases import fuzzed, result_or_refusal
 from tests.rows import BOTH, IMAGE, Outcomes, description, held, make_run
 

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.evaluate import evaluate
+from harness.commands.evaluate import evaluate
 from harness.exhibits import exhibits, shown, untouched
 from harness.report import render
 from harness.run.config import Evaluation

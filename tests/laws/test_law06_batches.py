@@ -14,10 +14,10 @@ from attacks.bracket import STANDARD
 from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear
+from harness.commands.evaluate import evaluate
+from harness.commands.merge import merge
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
-from harness.evaluate import evaluate
-from harness.merge import merge
 from harness.run.config import resolve
 from harness.run.directory import RunDirectory
 from harness.tasks import Task

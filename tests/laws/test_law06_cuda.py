@@ -15,13 +15,13 @@ from attacks.objective import Classification, preserved
 from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear
+from harness.commands.evaluate import evaluate
+from harness.commands.verify import recheck
 from harness.engine.loading import Loaded
-from harness.evaluate import evaluate
 from harness.run.config import resolve
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.train import Training, train
-from harness.verify import recheck
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

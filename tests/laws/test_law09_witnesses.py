@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.commands.verify import recheck
 from harness.engine.ledger import LEDGER
 from harness.run.directory import RunDirectory
 from harness.storage.parquet import decoded, encoded
-from harness.verify import recheck
 from tests.harness.test_cli import own_folder, run
 
 Tensors = dict[str, torch.Tensor]

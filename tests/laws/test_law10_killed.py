@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.filecheck import file_faults
+from harness.commands.filecheck import file_faults
 from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import as_bytes, from_bytes
 
@@ -63,7 +63,7 @@ def evaluated(folder: str, out: str, **changed: Any) -> None:
     import torch
     from rich.console import Console
 
-    from harness.evaluate import evaluate
+    from harness.commands.evaluate import evaluate
     from harness.run.config import Evaluation
 
     torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def merged(folder: str, out: str) -> None:
     import torch
     from rich.console import Console
 
-    from harness.merge import merge
+    from harness.commands.merge import merge
 
     torch.set_num_threads(1)
     os.chdir(folder)
@@ -129,7 +129,9 @@ def test_killed_at_random_moments(tmp_path: Path, work: Callable[[str, str], Non
     """Each run is killed again and again until it is through; then it is as one that was left alone."""
     (tmp_path / "toy.py").write_text(TOY)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.evaluate", "attacks.bracket", "attacks.apgd", "attacks.fmn", "pyarrow.dataset", "pandas"])
+    context.set_forkserver_preload(
+        ["harness.commands.evaluate", "attacks.bracket", "attacks.apgd", "attacks.fmn", "pyarrow.dataset", "pandas"]
+    )
     draw, done, finished = random.Random(0), 0, 0
 
     def started(out: str) -> Any:

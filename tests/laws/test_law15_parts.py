@@ -10,7 +10,7 @@ import pytest
 
 from attacks.errors import BadInput
 from harness.analysis.summary import measures_of, summarise
-from harness.filecheck import file_faults
+from harness.commands.filecheck import file_faults
 from harness.gates.baseline import evidence_at
 from harness.report import as_markdown, render
 from harness.run.directory import RunDirectory

@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.region import Inputs
+from harness.commands.evaluate import evaluate
+from harness.commands.verify import recheck
 from harness.engine.knn_consistency import NEIGHBOURS, Neighbourhood, Watched, unlabelled, watched
 from harness.engine.loading import Loaded
-from harness.evaluate import evaluate
 from harness.models.contrastive.simclr import simclr
 from harness.models.fusion.concat import concat
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
-from harness.verify import recheck
 
 CPU = torch.device("cpu")
 

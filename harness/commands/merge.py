@@ -11,7 +11,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.conclude import conclude
+from harness.commands.finish import conclude
 from harness.engine.answering import ask
 from harness.engine.cell import SCHEMAS
 from harness.engine.environment import choose_device

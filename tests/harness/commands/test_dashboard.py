@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.dashboard import command
+from harness.commands.dashboard import command
 from tests.harness.test_cli import run
 
 

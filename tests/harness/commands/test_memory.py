@@ -31,6 +31,6 @@ def test_no_command_holds_an_object_per_row(elsewhere: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_a_million_samples_fit_into_two_gigabytes() -> None:
-    command = [sys.executable, str(Path(__file__).parents[2] / "benchmarks" / "memory.py")]
+    command = [sys.executable, str(Path(__file__).parents[3] / "benchmarks" / "memory.py")]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr

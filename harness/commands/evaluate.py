@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.conclude import conclude
+from harness.commands.finish import conclude
 from harness.engine.answering import ask
 from harness.engine.cell import Parts, failed_rows
 from harness.engine.environment import choose_device
