@@ -18,9 +18,9 @@ from attacks.scenario import parse
 from harness.engine.knn_consistency import unlabelled
 from harness.engine.ledger import witness_hash
 from harness.engine.loading import code_at, load_task
-from harness.exhibits import untouched
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
+from harness.reporting.sample_gallery import untouched
 from harness.tasks import Task
 from harness.tasks.files.dataroot import data_root, else_in
 

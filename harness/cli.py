@@ -141,7 +141,7 @@ def report(
     from rich.console import Console
 
     from harness.analysis.summary import printed, printed_measures, summarise
-    from harness.report import as_markdown, write_markdown, write_report
+    from harness.reporting.report import as_markdown, write_markdown, write_report
     from harness.run.directory import RunDirectory
 
     directory, console = RunDirectory(run), _console(Console)

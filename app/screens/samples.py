@@ -18,9 +18,9 @@ from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, secti
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
-from harness import pictures
-from harness.exhibits import NO_WITNESS, can_be_of
-from harness.report import figured
+from harness.reporting import images
+from harness.reporting.report import figured
+from harness.reporting.sample_gallery import NO_WITNESS, can_be_of
 from harness.tasks.modality import Modality
 
 LISTED = 300  # samples of the table
@@ -144,20 +144,20 @@ def _state(modality: Modality, scenario: Scenario, witness: Inputs) -> str:
 
 
 def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> None:
-    if pictures.is_tokens(modality, clean):
+    if images.is_tokens(modality, clean):
         for title, x in (("untouched", None), ("attacked", moved)):
             if x is not None or title == "untouched":
                 said(title)
-                st.html(pictures.text(modality, clean, x))
+                st.html(images.text(modality, clean, x))
         if moved is not None and not bool((moved.max(1).values > 1 - 1e-3).all()):
             said("The attack mixes tokens as no text can; of each mixture the largest part is shown.")
         return None
-    figure = pictures.side_by_side(modality, clean, moved, times)
+    figure = images.side_by_side(modality, clean, moved, times)
     shown(figure, f"input-{modality.name}")
-    if pictures.is_wave(modality):
+    if images.is_wave(modality):
         sounds = {"untouched": clean} | ({} if moved is None else {"attacked": moved, f"change × {times:g}": (moved - clean) * times})
         for column, (title, x) in zip(st.columns(3), sounds.items(), strict=False):
-            column.audio(pictures.playable(modality, x), format="audio/wav")
+            column.audio(images.playable(modality, x), format="audio/wav")
             column.caption(title)
     return taken_away(f"input-{modality.name}", _values(clean, moved), {"Picture": figure})
 
@@ -197,13 +197,13 @@ def _before_and_after(run: Run, name: str, method: str, found: Sequence[attribut
         return
     st.markdown(f"**{plain(name)}**, {plain(method)}")
     modality = next((each for each in sample.task.modalities if each.name == name), None) if sample else None
-    if sample and modality and pictures.is_tokens(modality, sample.inputs[name]) and _by_position(pairs, len(sample.inputs[name])):
+    if sample and modality and images.is_tokens(modality, sample.inputs[name]) and _by_position(pairs, len(sample.inputs[name])):
         for each, x in read:
             if x is not None:
                 moved = _moved(run, each, sample).get(name)
-                words = pictures.tokens(modality, sample.inputs[name] if moved is None else moved)
+                words = images.tokens(modality, sample.inputs[name] if moved is None else moved)
                 said(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
-                st.html(pictures.coloured(modality, words, pictures.weight_colours(x)))
+                st.html(images.coloured(modality, words, images.weight_colours(x)))
         return
     figure = _boxed(sample, pairs) if name == attributions.BOXES else None
     figure = figure or attributions.maps(pairs)
@@ -233,10 +233,10 @@ def _moved(run: Run, row: attributions.Row, sample: Sample) -> Inputs:
 
 def _boxed(sample: Sample | None, pairs: Sequence[tuple[str, Tensor]]) -> go.Figure | None:
     """The boxes on the picture, of the first pair; None where there is no picture."""
-    image = next((each for each in sample.task.modalities if pictures.is_picture(each)), None) if sample else None
+    image = next((each for each in sample.task.modalities if images.is_picture(each)), None) if sample else None
     if sample is None or image is None:
         return None
-    picture = pictures.side_by_side(image, sample.inputs[image.name], None, 1.0)
+    picture = images.side_by_side(image, sample.inputs[image.name], None, 1.0)
     picture.layout.annotations[0].text = figured(pairs[0][0])
     return attributions.outlined(picture, pairs[0][1])
 

@@ -21,7 +21,7 @@ from attacks.scenario import parse
 from harness.analysis.curves import Point, robust_curves, strength_grid
 from harness.analysis.measures import oracle_of
 from harness.analysis.summary import attacked
-from harness.report import figured
+from harness.reporting.report import figured
 from harness.trust import EVERY, flag_lines
 
 BINS = 24

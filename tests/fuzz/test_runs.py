@@ -26,7 +26,7 @@ from harness.gates.compare import compare
 from harness.gates.decide import decide
 from harness.gates.evidence import Evidence
 from harness.gates.file import gate_of
-from harness.report import as_markdown, render
+from harness.reporting.report import as_markdown, render
 from harness.storage.parquet import encoded
 from tests.fuzz.cases import fuzzed, result_or_refusal
 from tests.rows import BOTH, IMAGE, Outcomes, description, held, make_run

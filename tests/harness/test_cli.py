@@ -81,7 +81,7 @@ def test_report_as_markdown_escapes_what_names_hold(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Names of models and tasks are the user's: a bar would end a cell, a tag would be HTML, an @ would call someone."""
-    from harness.report import _code, _marked
+    from harness.reporting.report import _code, _marked
 
     assert _code("a|b`c") == "`a\\|b'c`" and _marked("<b>*x*</b> image@linf") == "\\<b\\>\\*x\\*\\</b\\> image<span>@</span>linf"
     assert run(monkeypatch, "evaluate", "--model", "late", "--samples", "4", "--search", "fast", "--no-trust", "--out", "run") == 0

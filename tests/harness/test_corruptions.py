@@ -23,7 +23,7 @@ from harness.corruptions.scale import span
 from harness.engine.loading import Loaded
 from harness.engine.sweep import SWEEP, sweep_rows
 from harness.references.registry import names
-from harness.report import render
+from harness.reporting.report import render
 from harness.run.directory import RunDirectory
 from harness.schedules import Schedule, parse
 from harness.tasks import Batch, Modality, Task

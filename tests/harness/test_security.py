@@ -17,7 +17,7 @@ from attacks.errors import BadInput
 from harness.engine.loading import load_model
 from harness.models import checkpoint
 from harness.references.code_consent import permitted
-from harness.report import as_markdown, render
+from harness.reporting.report import as_markdown, render
 from harness.run.config import Evaluation, resolve
 from harness.run.directory import RunDirectory
 from harness.tasks import Task

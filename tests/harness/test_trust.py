@@ -7,7 +7,7 @@ import pytest
 
 from harness import trust
 from harness.checks import Case, Flag
-from harness.report import render
+from harness.reporting.report import render
 from harness.run.directory import RunDirectory
 from tests.harness.test_cli import own_folder, run
 

@@ -12,7 +12,7 @@ from attacks.errors import BadInput
 from harness.analysis.summary import measures_of, summarise
 from harness.commands.filecheck import file_faults
 from harness.gates.baseline import evidence_at
-from harness.report import as_markdown, render
+from harness.reporting.report import as_markdown, render
 from harness.run.directory import RunDirectory
 from harness.storage.parquet import decoded, encoded
 from harness.storage.tensorfile import from_bytes

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.commands.evaluate import evaluate
-from harness.exhibits import exhibits, shown, untouched
-from harness.report import render
+from harness.reporting.report import render
+from harness.reporting.sample_gallery import exhibits, shown, untouched
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes

@@ -14,12 +14,12 @@ from torch import Tensor
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import parse
-from harness import pictures
 from harness.analysis.curves import query
 from harness.engine.ledger import witness_hash
 from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
+from harness.reporting import images
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
@@ -149,11 +149,11 @@ def _drawn(exhibit: Exhibit, inputs: Inputs, task: Task, said: str) -> Iterator[
 
 
 def _input(modality: Modality, clean: Tensor, moved: Tensor | None) -> Iterator[Drawing]:
-    if pictures.is_tokens(modality, clean):
-        yield "".join(pictures.text(modality, clean, x) for x in _both(clean, moved))
+    if images.is_tokens(modality, clean):
+        yield "".join(images.text(modality, clean, x) for x in _both(clean, moved))
         return
-    yield pictures.side_by_side(modality, clean, moved, ENLARGED)
-    if pictures.is_wave(modality):
+    yield images.side_by_side(modality, clean, moved, ENLARGED)
+    if images.is_wave(modality):
         yield "".join(_sound(modality, x) for x in _both(clean, moved))
 
 
@@ -162,7 +162,7 @@ def _both(clean: Tensor, moved: Tensor | None) -> Sequence[Tensor]:
 
 
 def _sound(modality: Modality, x: Tensor) -> str:
-    return f'<audio controls src="data:audio/wav;base64,{base64.b64encode(pictures.playable(modality, x)).decode()}"></audio>'
+    return f'<audio controls src="data:audio/wav;base64,{base64.b64encode(images.playable(modality, x)).decode()}"></audio>'
 
 
 def _note(text: str) -> str:

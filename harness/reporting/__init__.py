@@ -1,0 +1,1 @@
+"""The report of a run: its page, its figures and its samples."""
