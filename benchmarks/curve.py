@@ -36,7 +36,7 @@ from harness.engine.loading import load_model, load_task
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.tasks import Batch, Task
-from harness.train import Training, fit
+from harness.training.train import Training, fit
 
 RADII = 16
 TOPS = {1: 4.0, 2: 2.0, 3: 1.5}  # the largest radius, in units of strength, by the number of attacked modalities

@@ -116,8 +116,8 @@ def train(
     from rich.console import Console
 
     from harness.tasks.files.dataroot import use
-    from harness.train import Training
-    from harness.train import train as run
+    from harness.training.train import Training
+    from harness.training.train import train as run
 
     use(data_root)
     run(Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ()), train_samples), _console(Console))

@@ -32,7 +32,7 @@ from harness.reproduce.study import SMALL, Effort, Setting, System
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-from harness.train import Training, train
+from harness.training.train import Training, train
 
 AT_ONCE = 256
 SAMPLES_SEED = 0  # of which samples are tested: the same for every system and seed, so that all are paired

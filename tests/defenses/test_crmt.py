@@ -11,7 +11,7 @@ from attacks.errors import BadInput
 from defenses.crmt import Crmt, OrthogonalSum, crmt, lacking
 from harness.models.fusion.concat import concat
 from harness.tasks import Classification
-from harness.train import Training, fit
+from harness.training.train import Training, fit
 from tests.tiny import tiny
 
 

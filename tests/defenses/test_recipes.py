@@ -19,7 +19,7 @@ from harness.engine.loading import build_model
 from harness.models.recipe import Recipe
 from harness.references.registry import resolve
 from harness.tasks import Task
-from harness.train import Training, fit
+from harness.training.train import Training, fit
 from tests.tiny import tiny
 
 ROBUST_FUSION = ("robust-fusion", "single-source-adversarial")

@@ -21,7 +21,7 @@ from harness.engine.loading import Loaded
 from harness.run.config import resolve
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-from harness.train import Training, train
+from harness.training.train import Training, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -23,7 +23,7 @@ from harness.reproduce.results import Results
 from harness.reproduce.study import Effort, Setting, Study, System
 from harness.tasks import Task
 from harness.tasks.datasets import counting as scenes
-from harness.train import recipe_of
+from harness.training.train import recipe_of
 
 TINY = Effort(seeds=(0, 1), epochs=1, samples=6, search="fast")
 SCENARIO = "image@linf:1.6"

@@ -18,7 +18,7 @@ from harness.models.contrastive.simclr import SimCLR, simclr
 from harness.models.fused import Fused
 from harness.models.fusion.concat import concat
 from harness.tasks import Task
-from harness.train import Training, fit
+from harness.training.train import Training, fit
 
 CPU = torch.device("cpu")
 WAYS = {"simclr": (SimCLR, "simclr-a"), "byol": (BYOL, "byol-a"), "infonce": (InfoNCE, "infonce")}

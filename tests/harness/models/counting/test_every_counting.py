@@ -24,7 +24,7 @@ from harness.tasks.datasets import bccd, counting, howmany_qa, tallyqa
 from harness.tasks.datasets.blobs import blobs
 from harness.tasks.files.dataroot import VARIABLE
 from harness.tasks.problems import counts
-from harness.train import Training, fit, recipe_of
+from harness.training.train import Training, fit, recipe_of
 from tests import picturefiles
 
 RECIPES = {"movie": "counting", "movie-vqa": "movie-vqa", "irlc": "irlc", "softcount": "softcount", "updown": "scheduled"}

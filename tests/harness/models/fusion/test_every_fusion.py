@@ -11,7 +11,7 @@ from harness.engine.objective import TaskObjective
 from harness.models.fused import Fused
 from harness.models.recipe import Supervised
 from harness.tasks import Task
-from harness.train import Training, fit
+from harness.training.train import Training, fit
 
 FUSIONS = ("early", "concat", "mean", "late", "mmtm", "mbt", "mbt-early", "mbt-late", "attention", "attention-early", "perceiver")
 SHAPES = {"photo": (3, 33, 18), "scan": (5, 7), "sound": (1000,), "letters": (6, 9), "vector": (7,), "series": (4, 3)}

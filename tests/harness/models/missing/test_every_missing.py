@@ -11,7 +11,6 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.engine.loading import build_model, load_model, load_task
 from harness.engine.objective import TaskObjective
-from harness.incomplete import grid, incomplete
 from harness.models import checkpoint
 from harness.models.fused import Fused
 from harness.models.missing.completed import Completed
@@ -24,7 +23,8 @@ from harness.models.recipe import Recipe
 from harness.references.registry import resolve
 from harness.tasks import Modality, Task
 from harness.tasks.files.dataroot import NoData
-from harness.train import Training, fit
+from harness.training.train import Training, fit
+from harness.training.train_missing import grid, incomplete
 from tests.tiny import tiny
 
 CPU = torch.device("cpu")

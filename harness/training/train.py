@@ -20,13 +20,13 @@ from attacks.errors import BadInput
 from harness.engine.environment import choose_device, versions
 from harness.engine.loading import build_model, load_task, probe
 from harness.engine.progress import Reporter, reporting
-from harness.incomplete import Missing, described, grid, incomplete, tag
 from harness.models import checkpoint
 from harness.models.recipe import Measuring, Recipe, Stage
 from harness.references import options
 from harness.references.registry import resolve
 from harness.references.userfile import stand_for
 from harness.tasks import Batch, Task
+from harness.training.train_missing import Missing, described, grid, incomplete, tag
 
 EVALUATED_AT_ONCE = 256
 SEEDS = 2**63

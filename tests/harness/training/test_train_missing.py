@@ -11,11 +11,11 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.cli import main
-from harness.incomplete import grid, incomplete, tag
 from harness.models import checkpoint
 from harness.models.recipe import Supervised
 from harness.tasks import Task
-from harness.train import Training, fit
+from harness.training.train import Training, fit
+from harness.training.train_missing import grid, incomplete, tag
 
 CPU = torch.device("cpu")
 

@@ -18,7 +18,7 @@ from harness.models.recipe import Stage, Supervised
 from harness.models.scheduled import Scheduled
 from harness.references.registry import MODALITY, names
 from harness.tasks import Batch, Task
-from harness.train import EVALUATED_AT_ONCE, Training, _file_name, fewer, fit, recipe_of
+from harness.training.train import EVALUATED_AT_ONCE, Training, _file_name, fewer, fit, recipe_of
 from tests.conftest import registered_models
 
 CPU = torch.device("cpu")

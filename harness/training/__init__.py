@@ -1,0 +1,1 @@
+"""Training by recipes, also on data that lack modalities."""
