@@ -28,9 +28,9 @@ from attacks.scenario import Scenario
 from attacks.search import Found, search_all
 from benchmarks.cases import TOP, Case, compared
 from benchmarks.families import FAMILIES
-from harness.checks import STRENGTH, Tally
-from harness.checks import Case as Checked
-from harness.convergence import budget
+from harness.trust.attack_checks import budget
+from harness.trust.checks import STRENGTH, Tally
+from harness.trust.checks import Case as Checked
 
 PRESETS = {"fast": FAST, "standard": STANDARD, "thorough": THOROUGH}
 OFF = 1.02

@@ -18,7 +18,7 @@ from harness.analysis.intervals import Estimate
 from harness.run.directory import RunDirectory
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
-from harness.trust import doubted, flag_lines, flagged
+from harness.trust.examiner import doubted, flag_lines, flagged
 
 CAVEAT = (
     "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "

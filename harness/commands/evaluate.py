@@ -31,7 +31,7 @@ from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.run.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.files.dataroot import use
-from harness.trust import joined, of_models
+from harness.trust.examiner import joined, of_models
 
 
 def evaluate(config: Evaluation, console: Console) -> int:

@@ -16,7 +16,7 @@ from harness.engine.progress import reporting
 from harness.engine.sweep import MASKS, mask_hash
 from harness.run.directory import RunDirectory
 from harness.run.status import FAILED, FINISHED
-from harness.trust import READ, check_run, joined, of_models
+from harness.trust.examiner import READ, check_run, joined, of_models
 
 
 def conclude(work: Work, directory: RunDirectory, description: dict[str, Any], device: torch.device, console: Console, status: str) -> int:

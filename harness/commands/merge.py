@@ -25,7 +25,7 @@ from harness.run.config import Evaluation
 from harness.run.directory import RUN_FILE, RunDirectory
 from harness.run.status import is_shard, of_merged
 from harness.tasks.files.dataroot import else_in
-from harness.trust import joined, of_models
+from harness.trust.examiner import joined, of_models
 
 OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseline")
 """Keys of a shard's configuration that the whole does not inherit."""

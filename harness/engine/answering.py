@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from attacks.objective import preserved
-from harness.checks import Flag
 from harness.engine.fingerprint import SAMPLES, Fingerprint, another_verdict, fingerprint, fixed_samples, same, spread
 from harness.engine.loading import Loaded
 from harness.engine.objective import HALF, PAD, TaskObjective
 from harness.engine.timelimit import TooSlow, limited
 from harness.run.config import Evaluation
 from harness.tasks import Batch, Task
+from harness.trust.checks import Flag
 
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 

@@ -21,7 +21,7 @@ from harness.gates.evidence import Array, Evidence, Values, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
 from harness.run.status import FINISHED, onwards
 from harness.schedules import parse as parse_schedule
-from harness.trust import EVERY
+from harness.trust.examiner import EVERY
 
 NOTHING: Values = (pa.array([], pa.string()), np.empty(0))
 

@@ -18,13 +18,13 @@ from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario, closure
 from harness.analysis.curves import query
-from harness.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
-from harness.convergence import INSIDE_BALLS, budget, planted
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Work
 from harness.engine.singly import out_of_memory
 from harness.tasks import Batch
+from harness.trust.attack_checks import INSIDE_BALLS, budget, planted
+from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
 
 READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger
 SAMPLES = 32  # checked of each model and scenario, at most

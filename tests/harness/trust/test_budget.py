@@ -13,8 +13,8 @@ from attacks.objective import Classification
 from attacks.region import Bounds, Inputs, Range, Region
 from attacks.scenario import Scenario, parse
 from attacks.search import search
-from harness.checks import Case, Tally
-from harness.convergence import budget
+from harness.trust.attack_checks import budget
+from harness.trust.checks import Case, Tally
 
 SAMPLES = 10
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import trust
-from harness.checks import Case, Flag
 from harness.reporting.report import render
 from harness.run.directory import RunDirectory
+from harness.trust import examiner
+from harness.trust.checks import Case, Flag
 from tests.harness.test_cli import own_folder, run
 
 IMAGE, JOINT = "image@linf:0.05", "image@linf:0.05 + sensor@l2:0.5"
@@ -201,7 +201,7 @@ def test_a_check_that_breaks_costs_the_trust_not_the_run(toy: Path, monkeypatch:
     def breaks(case: Case) -> list[Flag]:
         raise RuntimeError("no such kernel")
 
-    monkeypatch.setattr(trust, "ON_THE_MODEL", (breaks,))
+    monkeypatch.setattr(examiner, "ON_THE_MODEL", (breaks,))
     assert evaluate(monkeypatch, "build", IMAGE) == 0
     assert raised("build", IMAGE) == {"unchecked"}
 

@@ -17,9 +17,9 @@ from attacks.mixed import scattered
 from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
 from attacks.search import DEFAULT_LIMIT, Hunt
-from harness.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
+from harness.trust.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag
 
 UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
 QUERIES = 75  # of the black-box search
