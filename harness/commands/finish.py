@@ -10,10 +10,10 @@ from rich.console import Console
 
 from attacks.errors import plain
 from harness.analysis.summary import printed, summarise
-from harness.attributions import attribute, key_of
 from harness.engine.plan import Work
 from harness.engine.progress import reporting
 from harness.engine.sweep import MASKS, mask_hash
+from harness.explain.attributions import attribute, key_of
 from harness.run.directory import RunDirectory
 from harness.run.status import FAILED, FINISHED
 from harness.trust.examiner import READ, check_run, joined, of_models

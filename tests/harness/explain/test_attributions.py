@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from attacks.region import Inputs
-from harness.attributions import ABLATION, CLOSEST, FURTHEST, GRADIENTS, RANDOM, Case, cases, explained, pieces, samples
 from harness.cli import app
 from harness.commands.evaluate import evaluate
 from harness.engine.ledger import witness_hashes
 from harness.engine.loading import Loaded, load_model
 from harness.engine.plan import prepare
+from harness.explain.attributions import ABLATION, CLOSEST, FURTHEST, GRADIENTS, RANDOM, Case, cases, explained, pieces, samples
 from harness.models.checkpoint import weight_hash
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory

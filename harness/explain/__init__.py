@@ -1,0 +1,1 @@
+"""What of an input speaks for an answer."""
