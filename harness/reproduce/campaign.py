@@ -19,7 +19,6 @@ from rich.console import Console
 from attacks.bracket import VERSION
 from attacks.errors import BadInput
 from harness.commands.evaluate import evaluate
-from harness.cost import cost
 from harness.engine.environment import choose_device, device_name
 from harness.engine.executors.parent import end_with_parent
 from harness.engine.loading import code_hash, load_model, load_task
@@ -27,6 +26,7 @@ from harness.engine.progress import reporting
 from harness.models import checkpoint
 from harness.references.options import plain
 from harness.references.registry import resolve
+from harness.reproduce.cost import cost
 from harness.reproduce.record import SPLIT, Record
 from harness.reproduce.study import SMALL, Effort, Setting, System
 from harness.run.config import Evaluation

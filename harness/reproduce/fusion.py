@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attacks.scenario import Scenario
 from harness.analysis.intervals import Estimate
 from harness.analysis.paired import difference
-from harness.cost import Cost
+from harness.reproduce.cost import Cost
 from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.robust import curves

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from attacks.errors import BadInput
-from harness.cost import Cost
+from harness.reproduce.cost import Cost
 from harness.storage.files import write_whole
 from harness.storage.parquet import decoded, encoded
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 from attacks.errors import BadInput
 from harness.analysis.curves import query
 from harness.analysis.measures import Array, contributions
-from harness.cost import Cost
 from harness.reproduce.campaign import Trial
+from harness.reproduce.cost import Cost
 from harness.reproduce.record import SPLIT, Record, read_record
 from harness.reproduce.study import Effort, Setting
 from harness.tasks import Task

@@ -13,12 +13,12 @@ from torch import nn
 from attacks.errors import BadInput
 from attacks.scenario import parse
 from attacks.search import search
-from harness.cost import cost
 from harness.engine.loading import build_model
 from harness.engine.objective import TaskObjective
 from harness.models.counting.movie import Bottleneck, Movie
 from harness.models.counting.regions import BOXES, Redetected
 from harness.models.fused import Fused
+from harness.reproduce.cost import cost
 from harness.tasks import Batch, SoftCounting, Task
 from harness.tasks.datasets import bccd, counting, howmany_qa, tallyqa
 from harness.tasks.datasets.blobs import blobs

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.region import Inputs
-from harness.cost import BATCH, cost
+from harness.reproduce.cost import BATCH, cost
 from harness.tasks import Task
 
 CPU = torch.device("cpu")
