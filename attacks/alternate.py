@@ -6,7 +6,7 @@ from attacks.fmn import fmn
 from attacks.hotflip import Edited, hotflip
 from attacks.objective import Named
 from attacks.region import take
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 
 WALKED = (1, 2, 4, 8)  # after so many edits the continuous part is searched
 

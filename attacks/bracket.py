@@ -25,7 +25,7 @@ from attacks.objective import Loss, Named, Toward
 from attacks.polish import descend, polish, solve
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 from attacks.sidebyside import side_by_side
 from attacks.steps import all_ranked
 from attacks.universal import universal

@@ -13,7 +13,7 @@ from torch import Tensor
 from attacks.errors import BadInput
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, take
-from attacks.search import Hunt, Search
+from attacks.search_state import Hunt, Search
 
 STRENGTH = 1.0  # the radii as written
 ROUNDING = 1e-6  # relative: what a change may lose so that rounding leaves it inside its ball

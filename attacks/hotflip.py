@@ -18,7 +18,7 @@ from attacks.edits.tokens import replacements
 from attacks.objective import Named, judged_gradient, refuse_nan
 from attacks.region import Inputs, Region, take
 from attacks.scenario import Ball
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 
 BEAM = 3  # texts kept after each edit
 CANDIDATES = 32  # replacements tried on each of them

@@ -8,7 +8,7 @@ from torch import Tensor
 from attacks.aims import FEW
 from attacks.objective import Named, Toward
 from attacks.polish import solve
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 from attacks.steps import all_ranked
 
 

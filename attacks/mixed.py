@@ -19,7 +19,7 @@ from attacks.edits import Turn
 from attacks.expectation import draws_of
 from attacks.objective import Named
 from attacks.region import Inputs, Region, take
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 
 MOMENTUM = 0.75
 STALE = 0.9  # how much less a value counts for each step that changed it in vain

@@ -15,7 +15,7 @@ from attacks.expectation import draws_of, places_of
 from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
 from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 from attacks.steps import Places, at_the_step, candidates, held
 
 BEYOND = 1e-5  # how far past the solution a candidate lies, as rounding decides there

@@ -7,7 +7,7 @@ import torch
 from attacks.norms import per_sample
 from attacks.pullback import pulled_back
 from attacks.region import take
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 
 
 def side_by_side(hunt: Hunt) -> None:

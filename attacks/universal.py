@@ -13,7 +13,7 @@ from attacks.expectation import draws_of
 from attacks.mixed import MOMENTUM
 from attacks.objective import Named, judged_gradient, refuse_nan
 from attacks.randomness import keyed_generator
-from attacks.search import Hunt
+from attacks.search_state import Hunt
 
 RUNGS = 6  # strengths that are tried, each a square with about the same growth of its side
 

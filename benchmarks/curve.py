@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
-from attacks.search import Found, Hunt, search_all
+from attacks.search_state import Found, Hunt, search_all
 from harness.engine.loading import load_model, load_task
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve

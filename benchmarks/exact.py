@@ -25,7 +25,7 @@ from torch import Tensor
 from attacks.bracket import FAST, STANDARD, THOROUGH
 from attacks.region import Region
 from attacks.scenario import Scenario
-from attacks.search import Found, search_all
+from attacks.search_state import Found, search_all
 from benchmarks.cases import TOP, Case, compared
 from benchmarks.families import FAMILIES
 from harness.trust.attack_checks import budget

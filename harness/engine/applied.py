@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario
-from attacks.search import Hunt, Search
+from attacks.search_state import Hunt, Search
 from harness.engine.fingerprint import fixed_samples, one_thread
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective

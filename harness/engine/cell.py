@@ -17,7 +17,7 @@ from attacks.expectation import Expectation, judged
 from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
-from attacks.search import Found, search_all
+from attacks.search_state import Found, search_all
 from harness.engine.compiled import compiled
 from harness.engine.ledger import LEDGER, error_rows, found_rows
 from harness.engine.objective import TaskObjective

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attacks.region import Inputs
 from attacks.scenario import Scenario
-from attacks.search import Found
+from attacks.search_state import Found
 from harness.storage.tensorfile import as_bytes
 
 LEDGER = pa.schema(

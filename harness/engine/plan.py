@@ -13,7 +13,7 @@ from attacks.errors import BadInput
 from attacks.fixed import InTurn
 from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, mentioned, parse
-from attacks.search import Search
+from attacks.search_state import Search
 from harness.corruptions import corruption
 from harness.engine import extra_attacks
 from harness.engine.answering import Answering

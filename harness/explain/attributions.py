@@ -22,7 +22,7 @@ from attacks.objective import preserved
 from attacks.randomness import keyed_seed
 from attacks.region import Inputs
 from attacks.scenario import Scenario
-from attacks.search import search_all
+from attacks.search_state import search_all
 from harness.analysis.curves import query
 from harness.analysis.measures import bits, shapley
 from harness.engine.loading import Loaded

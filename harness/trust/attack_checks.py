@@ -16,7 +16,7 @@ from attacks.looks import look_at_classes
 from attacks.mixed import scattered
 from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
-from attacks.search import DEFAULT_LIMIT, Hunt
+from attacks.search_state import DEFAULT_LIMIT, Hunt
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.trust.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag

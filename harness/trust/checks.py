@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.expectation import judged
 from attacks.objective import Named, Objective, judged_gradient
 from attacks.region import Inputs, Region
-from attacks.search import Hunt, Search
+from attacks.search_state import Hunt, Search
 from harness.analysis.curves import Share
 from harness.engine.objective import TaskObjective
 

@@ -14,7 +14,8 @@ from attacks.expectation import SEARCHED, STORED, Expectation, judged
 from attacks.objective import Classification
 from attacks.region import Inputs, Range, Region
 from attacks.scenario import Ball, parse
-from attacks.search import search, search_all
+from attacks.search import search
+from attacks.search_state import search_all
 from attacks.verify import verify
 
 SAMPLES = 6

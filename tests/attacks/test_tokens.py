@@ -16,7 +16,8 @@ from attacks.objective import Classification
 from attacks.pgd import pgd
 from attacks.region import Inputs, Range, Region
 from attacks.scenario import parse
-from attacks.search import Found, search, search_all
+from attacks.search import search
+from attacks.search_state import Found, search_all
 from attacks.verify import verify
 
 POSITIONS, VOCABULARY, SAMPLES = 4, 5, 64

@@ -15,7 +15,8 @@ from attacks.objective import Classification
 from attacks.pgd import pgd
 from attacks.region import Bounds, Inputs, Range, Region
 from attacks.scenario import parse
-from attacks.search import Found, search
+from attacks.search import search
+from attacks.search_state import Found
 from attacks.torchattacks_bridge import Bridge
 from attacks.verify import verify
 from benchmarks.oracles.linear import random_linear

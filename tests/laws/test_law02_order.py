@@ -4,7 +4,7 @@ import torch
 
 from attacks.bracket import FAST
 from attacks.scenario import parse
-from attacks.search import search_all
+from attacks.search_state import search_all
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
 from harness.tasks import Task

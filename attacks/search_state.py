@@ -1,0 +1,195 @@
+"""The search for the critical strength: the interface every search algorithm answers to.
+
+The critical strength t* of a sample is the smallest t at which it fails. What a search returns is an
+upper bound found by attack, with the witness that proves it; it is not a certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from attacks.aims import Aims
+from attacks.draws import unit_changes
+from attacks.errors import BadInput
+from attacks.expectation import judged
+from attacks.objective import Objective
+from attacks.region import UNBOUNDED, Bounds, Inputs, Region, take
+from attacks.scenario import Scenario, closure
+from attacks.verify import verify
+
+UNTOUCHED, NONE = "untouched", "none"
+DEFAULT_LIMIT = 8.0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The best known critical strengths of a batch.
+
+    Attributes:
+        strength: float64 (B,): 0 where the sample fails untouched, inf where nothing was found up
+            to the search limit.
+        witness: full inputs that fail at that strength; the clean inputs where nothing was found.
+        finder: what found each witness.
+        gradients: gradient evaluations spent on each sample, int64 (B,).
+    """
+
+    strength: Tensor
+    witness: Inputs
+    finder: list[str]
+    gradients: Tensor
+
+
+@dataclass(eq=False)
+class Hunt:
+    """One search in progress: the problem, and the best verified witness of every sample so far.
+
+    Attributes:
+        objective: the whole model, asked whenever a witness is verified.
+        fast: an equal objective that reuses what it knows of the untouched modalities.
+        losses: the names of the losses an attack may ascend, in the objective's order.
+        shared: the nearest classes, as the scenarios of one batch share them; `aims` has them.
+        singles: what was found with each attacked modality alone, where there are several.
+    """
+
+    objective: Objective
+    region: Region
+    samples: Sequence[str]
+    seed: int
+    limit: float
+    shared: InitVar[Aims | None] = None
+    singles: Sequence[Found] = ()
+    aims: Aims = field(init=False)
+    fast: Objective = field(init=False)
+    losses: tuple[str, ...] = field(init=False)
+    best: Found = field(init=False)
+
+    def __post_init__(self, shared: Aims | None) -> None:
+        inputs = self.region.inputs
+        self.fast = self.objective.holding(inputs, self.region.scenario.attacked_names)
+        balls = self.region.scenario.continuous.attacked
+        self.aims = shared or Aims(self.objective, self.region, balls, self.samples, self.seed)
+        with torch.no_grad():
+            verdict = self.objective(inputs)
+        self.losses = tuple(verdict.losses)
+        strength = torch.full(verdict.fails.shape, float("inf"), dtype=torch.float64, device=verdict.fails.device)
+        finder = [UNTOUCHED if failed else NONE for failed in verdict.fails.tolist()]
+        spent = torch.zeros_like(verdict.fails, dtype=torch.int64)
+        self.best = Found(strength.masked_fill(verdict.fails, 0.0), inputs, finder, spent)
+
+    def offer(self, rows: Tensor, attacked: Mapping[str, Tensor], finder: str) -> None:
+        """Take the candidates (one for each of `rows`) that are better than the best known and verify."""
+        region = self.region.take(rows)
+        strength = region.gauge(attacked)
+        better = ((strength < self.best.strength[rows]) & (strength <= self.limit)).nonzero().squeeze(1)
+        if not len(better):
+            return
+        region, strength, rows = region.take(better), strength[better], rows[better]
+        witness = region.complete(take(attacked, better))
+        good = verify(self.objective.take(rows), region.inputs, witness, region.ranges, region.scenario, strength)
+        self._record(rows[good], strength[good], take(witness, good), finder)
+
+    def _record(self, rows: Tensor, strength: Tensor, witness: Inputs, finder: str) -> None:
+        chosen = set(rows.tolist())
+        self.best = replace(
+            self.best,
+            strength=self.best.strength.index_copy(0, rows, strength),
+            witness={name: x.index_copy(0, rows, witness[name]) for name, x in self.best.witness.items()},
+            finder=[finder if row in chosen else before for row, before in enumerate(self.best.finder)],
+        )
+
+    def draw(self, rows: Tensor, restart: int) -> Inputs:
+        """Random changes of gauge at most 1 for the given rows."""
+        samples = [self.samples[row] for row in rows.tolist()]
+        return unit_changes(self.region.scenario, take(self.region.clean, rows), samples, self.seed, restart)
+
+    def spend(self, rows: Tensor, gradients: Tensor | int) -> None:
+        """Book gradient evaluations to the given rows."""
+        self.best.gradients[rows] += gradients
+
+
+@runtime_checkable
+class Search(Protocol):
+    """A search algorithm: improves the best known witnesses of a hunt by offering it candidates."""
+
+    def __call__(self, hunt: Hunt) -> None: ...
+
+
+def search_all(
+    algorithm: Search,
+    objective: Objective,
+    inputs: Inputs,
+    bounds: Bounds,
+    scenarios: Iterable[Scenario],
+    *,
+    samples: Sequence[str] | None = None,
+    seed: int = 0,
+    limit: float = DEFAULT_LIMIT,
+    on_error: Callable[[Scenario, BaseException], None] | None = None,
+) -> Iterator[tuple[Scenario, Found]]:
+    """Search scenarios that miss the same modalities, and all their sub-scenarios, from small to large.
+
+    Each search starts from the best witnesses of its sub-scenarios. A smaller scenario that is no
+    sub-scenario (the same modalities in smaller balls) hands its witnesses up when the search is over:
+    its presence can only mend a violation of the order, never steer a search.
+
+    Args:
+        samples: names of the samples, to key randomness on; row numbers if absent.
+        on_error: called with a scenario whose search raised, and with each scenario above it, which is left out too;
+            it may raise again. Where it is absent, the exception ends the search.
+
+    Yields:
+        each scenario with what was found, sub-scenarios included, every one after all below it.
+    """
+    count = len(next(iter(inputs.values())))
+    names = [str(row) for row in range(count)] if samples is None else samples
+    if len(names) != count:
+        raise BadInput(f"{len(names)} names of samples for {count} of them: name each, or none")
+    if not limit > 0:
+        raise BadInput(f"limit {limit}: the largest strength searched must be positive")
+    done: dict[Scenario, Found] = {}
+    failed: dict[Scenario, BaseException] = {}
+    everything = closure(scenarios)
+    aims: Aims | None = None
+    for scenario in everything:
+        below = scenario.below()
+        try:
+            if broken := [failed[smaller] for smaller in below if smaller in failed]:
+                raise broken[0]
+            singles = [done[smaller] for smaller in below if len(smaller.attacked) == 1]
+            region = Region.of(inputs, bounds, scenario)
+            if scenario.attacked and not scenario.edits:
+                aims = aims or _shared_aims(objective, region, bounds, everything, names, seed)
+            hunt = Hunt(judged(objective, region, names, seed), region, names, seed, limit, None if scenario.edits else aims, singles)
+            _hand_up(hunt, {smaller: done[smaller] for smaller in below})
+            if scenario.attacked:
+                algorithm(hunt)
+            _hand_up(hunt, {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below})
+        except (Exception, SystemExit) as error:
+            if on_error is None:
+                raise
+            on_error(scenario, error)
+            failed[scenario] = error
+            continue
+        done[scenario] = hunt.best
+        yield scenario, hunt.best
+
+
+def _shared_aims(
+    objective: Objective, region: Region, bounds: Bounds, scenarios: Iterable[Scenario], samples: Sequence[str], seed: int
+) -> Aims:
+    """The nearest classes in all scenarios without edits."""
+    balls = list(dict.fromkeys(ball for scenario in scenarios if not scenario.edits for ball in scenario.attacked))
+    ranges = {ball.modality: bounds.get(ball.modality, UNBOUNDED).over(region.inputs[ball.modality]) for ball in balls}
+    return Aims(objective, replace(region, ranges=ranges), balls, samples, seed)
+
+
+def _hand_up(hunt: Hunt, smaller: Mapping[Scenario, Found]) -> None:
+    for scenario, found in smaller.items():
+        rows = found.strength.isfinite().nonzero().squeeze(1)
+        if len(rows):
+            hunt.offer(rows, {name: found.witness[name][rows] for name in hunt.region.ranges}, f"witness of {scenario}")
