@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attacks.errors import BadInput
-from harness.engine.cell import SCHEMAS
 from harness.run.directory import GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.run.schema import SCHEMAS
 
 DEEPEST = 4  # folders below the one that was named
 TABLES = tuple(dict.fromkeys((*SCHEMAS, "attributions")))

@@ -28,10 +28,10 @@ from streamlit.testing.v1 import AppTest
 import app
 from app.queries import opened
 from attacks.scenario import closure, parse
-from harness.engine.cell import SCHEMAS
 from harness.engine.frontier import RATIOS
 from harness.engine.loading import load_task
 from harness.run.directory import RunDirectory
+from harness.run.schema import SCHEMAS
 
 MAIN = Path(app.__file__).with_name("main.py")
 MODELS = ("early", "concat", "mean", "late")

@@ -102,8 +102,8 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
     import pyarrow as pa
 
     from attacks.scenario import closure
-    from harness.engine.cell import SCHEMAS
     from harness.engine.ledger import scenario_columns
+    from harness.run.schema import SCHEMAS
 
     random, count, names = np.random.RandomState(rows[0]), len(rows), work.task.splits["test"].samples
     samples = [names[row] for row in rows]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.engine.cell import SCHEMAS, Parts
 from harness.gates.evidence import Evidence
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
+from harness.run.schema import SCHEMAS, Parts
 
 IMAGE, BOTH = "image@linf:0.1", "audio@linf:0.2 + image@linf:0.1"
 MODALITIES = ("image", "audio")

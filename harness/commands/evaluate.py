@@ -13,7 +13,7 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.commands.finish import conclude
 from harness.engine.answering import ask
-from harness.engine.cell import Parts, failed_rows
+from harness.engine.cell import failed_rows
 from harness.engine.environment import choose_device
 from harness.engine.executors import check_engine, outcomes
 from harness.engine.knn_consistency import load_all
@@ -29,6 +29,7 @@ from harness.gates.outputs import printed as verdicts
 from harness.references.userfile import stand_for
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
+from harness.run.schema import Parts
 from harness.run.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.files.dataroot import use
 from harness.trust.examiner import joined, of_models

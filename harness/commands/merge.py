@@ -13,16 +13,15 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.commands.finish import conclude
 from harness.engine.answering import ask
-from harness.engine.cell import SCHEMAS
 from harness.engine.environment import choose_device
 from harness.engine.knn_consistency import load_all
-from harness.engine.ledger import LEDGER
 from harness.engine.plan import Work, prepare
 from harness.engine.resuming import standing_at
 from harness.engine.standing import another, as_begun, describe, standing
 from harness.references.code_consent import permitted
 from harness.run.config import Evaluation
 from harness.run.directory import RUN_FILE, RunDirectory
+from harness.run.schema import LEDGER, SCHEMAS
 from harness.run.status import is_shard, of_merged
 from harness.tasks.files.dataroot import else_in
 from harness.trust.examiner import joined, of_models

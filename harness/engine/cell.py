@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
@@ -19,28 +17,14 @@ from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search_state import Found, search_all
 from harness.engine.compiled import compiled
-from harness.engine.ledger import LEDGER, error_rows, found_rows
+from harness.engine.ledger import error_rows, found_rows
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Cell, Work
 from harness.engine.singly import OutOfTime, passed_on, singled_out
-from harness.engine.sweep import SWEEP, part, sweep_rows
+from harness.engine.sweep import part, sweep_rows
+from harness.run.schema import SCHEMAS, Parts
 from harness.tasks import Batch, Task
 from harness.tasks.task import sample_hashes
-
-SAMPLES = pa.schema(
-    [
-        ("run", pa.string()),
-        ("task", pa.string()),
-        ("model", pa.string()),
-        ("sample", pa.string()),
-        ("hash", pa.string()),
-        ("target", pa.float64()),
-        ("group", pa.string()),
-        ("prediction", pa.float64()),
-        ("score", pa.float64()),
-    ]
-)
-SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "ledger": LEDGER}
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
@@ -48,35 +32,15 @@ Progress = Callable[[int, int], None]
 """Told how many scenario-samples are done, and how many gradient evaluations they took."""
 
 
-@dataclass(eq=False)
-class Parts:
-    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows are errors.
+def _failed(parts: Parts, condition: object, error: BaseException) -> None:
+    """Note why rows of a condition are errors, once.
 
-    Attributes:
-        lost: rows of the test split that the model raises on untouched; nothing is known of them.
+    Raises:
+        the error, where it is not the condition's: no memory, no time, or input that no part of the run can use.
     """
-
-    rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
-    witnesses: Inputs = field(default_factory=dict)
-    errors: list[str] = field(default_factory=list)
-    lost: list[int] = field(default_factory=list)
-
-    def failed(self, condition: object, error: BaseException) -> None:
-        """Note why rows of a condition are errors, once.
-
-        Raises:
-            the error, where it is not the condition's: no memory, no time, or input that no part of the run can use.
-        """
-        passed_on(error)
-        text = f"{condition}:\n{''.join(traceback.format_exception(error))}"
-        self.errors += [] if text in self.errors else [text]
-
-    def take_in(self, other: Parts) -> None:
-        """Add what was found on other samples."""
-        for name, rows in other.rows.items():
-            self.rows[name] += rows
-        self.witnesses |= other.witnesses
-        self.errors += [text for text in other.errors if text not in self.errors]
+    passed_on(error)
+    text = f"{condition}:\n{''.join(traceback.format_exception(error))}"
+    parts.errors += [] if text in parts.errors else [text]
 
 
 def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, deadline: float | None) -> Parts:
@@ -94,7 +58,7 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         batch, outputs = _untouched(task, cell, device, parts)
         scores = task.problem.score(outputs, batch.targets).double().tolist()
         parts.rows["samples"] += _sample_rows(batch, task.problem.predictions(outputs), scores)
-        parts.rows["sweep"] += sweep_rows(module, task, batch, work.schedules, config.repeats, config.seed, parts.failed)
+        parts.rows["sweep"] += sweep_rows(module, task, batch, work.schedules, config.repeats, config.seed, partial(_failed, parts))
         progress(len(parts.lost) * work.scenario_count, 0)
         twin = compiled(module) if config.compile else None
         for group in work.scenarios:
@@ -130,7 +94,7 @@ def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tu
     if not right:
         raise wrong[0][1]
     for (row, *_), error in wrong:
-        parts.failed("untouched", error)
+        _failed(parts, "untouched", error)
         parts.lost.append(cell.rows[row])
     return part(whole, [row for rows, _ in right for row in rows]), torch.cat([outputs for _, outputs in right])
 
@@ -160,7 +124,7 @@ def _searched(
         if len(batch) > 1:
             progress(-counted, 0)  # these samples are searched again
             raise error
-        parts.failed(scenario, error)
+        _failed(parts, scenario, error)
         parts.rows["ledger"] += error_rows(scenario, batch.samples)
         progress(1, 0)
 

@@ -9,34 +9,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 from torch import Tensor
 
 from attacks.region import Inputs
 from attacks.scenario import Scenario
 from attacks.search_state import Found
+from harness.run.schema import LEDGER
 from harness.storage.tensorfile import as_bytes
-
-LEDGER = pa.schema(
-    [
-        ("run", pa.string()),
-        ("task", pa.string()),
-        ("model", pa.string()),
-        ("sample", pa.string()),
-        ("scenario", pa.string()),
-        ("attacked", pa.string()),
-        ("missing", pa.string()),
-        ("strength", pa.float64()),
-        ("limit", pa.float64()),
-        ("clean_score", pa.float64()),
-        ("prediction", pa.float64()),
-        ("finder", pa.string()),
-        ("gradients", pa.int64()),
-        ("witness", pa.string()),
-        ("status", pa.string()),
-        ("seed", pa.int64()),
-    ]
-)
 
 
 def found_rows(scenario: Scenario, found: Found, predictions: Tensor) -> list[dict[str, Any]]:

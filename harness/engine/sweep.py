@@ -22,23 +22,6 @@ from harness.tasks import Batch, Task
 
 MAX_SUBSETS = 4  # modalities; every set of more is too many to sweep unasked
 
-SWEEP = pa.schema(
-    [
-        ("run", pa.string()),
-        ("task", pa.string()),
-        ("model", pa.string()),
-        ("sample", pa.string()),
-        ("schedule", pa.string()),
-        ("level", pa.float64()),
-        ("repeat", pa.int64()),
-        ("present", pa.string()),
-        ("prediction", pa.float64()),
-        ("score", pa.float64()),
-        ("status", pa.string()),
-        ("seed", pa.int64()),
-    ]
-)
-
 
 class Condition(Protocol):
     """What happens to the inputs, at several levels: a schedule or a corruption. Its text names it in the sweep."""

@@ -30,26 +30,9 @@ from harness.engine.objective import TaskObjective
 from harness.engine.plan import Work
 from harness.engine.sweep import MAX_SUBSETS
 from harness.models.protocols import Explaining
+from harness.run.schema import Attributed
 from harness.tasks import Batch, Modality, Task
 
-ATTRIBUTIONS = pa.schema(
-    [
-        ("run", pa.string()),
-        ("task", pa.string()),
-        ("model", pa.string()),
-        ("sample", pa.string()),
-        ("why", pa.string()),
-        ("condition", pa.string()),
-        ("method", pa.string()),
-        ("modality", pa.string()),
-        ("share", pa.float64()),
-        ("shapley", pa.float64()),
-        ("output", pa.float64()),
-        ("baseline", pa.float64()),
-        ("delta", pa.float64()),
-        ("tensor", pa.string()),
-    ]
-)
 CLEAN = "clean"
 CLOSEST, FURTHEST, RANDOM = "closest", "furthest", "random"
 GRADIENTS, ABLATION, SHOWN = "integrated gradients", "feature ablation", "shown"
@@ -58,20 +41,6 @@ CERTAIN = 100.0  # a margin beyond it, which models give to what cannot be, coun
 TRUSTED = 0.1  # of the difference that attributions add up to: what may be missing before more steps, then ablation, take over
 AT_ONCE = 64  # inputs the model sees together
 PIECES = 64  # about so many parts of an image, or of a sound, are taken away one by one
-
-
-@dataclass(eq=False)
-class Attributed:
-    """What is stored of one model: rows of `ATTRIBUTIONS`, and tensors by the names in them."""
-
-    rows: list[dict[str, Any]]
-    tensors: Inputs
-
-    def add(self, row: dict[str, Any], tensor: Tensor) -> None:
-        """A row, with the name of its tensor."""
-        name = "|".join(row[key] for key in ("model", "sample", "condition", "method", "modality"))
-        self.tensors[name] = tensor.detach().float().cpu().contiguous()
-        self.rows.append({**row, "tensor": name})
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks.errors import BadInput, plain
-from harness.engine.cell import SCHEMAS
 from harness.gates.evidence import KEPT, Evidence
 from harness.run.directory import FORMAT, RunDirectory
+from harness.run.schema import SCHEMAS
 from harness.run.validation import description_faults, row_faults, trusted
 from harness.run.wholeness import lacking
 from harness.storage.files import read_url, write_to

@@ -14,10 +14,8 @@ import pyarrow as pa
 from torch import Tensor
 
 from attacks.errors import BadInput
-from harness.engine.cell import SCHEMAS, Parts
 from harness.engine.fingerprint import Fingerprint, packed, unpacked
-from harness.engine.ledger import LEDGER
-from harness.explain.attributions import ATTRIBUTIONS, Attributed
+from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
 from harness.run.tables import FAILED, SUFFIX, Tables
 from harness.run.validation import OWNER, decided, description_faults, differences, trusted
 from harness.storage.files import PARTIAL

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from attacks.errors import BadInput
-from harness.engine.cell import SCHEMAS
-from harness.explain.attributions import ATTRIBUTIONS
+from harness.run.schema import ATTRIBUTIONS, SCHEMAS
 from harness.run.validation import row_faults
 from harness.storage.folder import Storage
 from harness.storage.parquet import decoded

@@ -12,11 +12,12 @@ from torch import Tensor
 from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.corruptions.corruption import Corruption
-from harness.engine.cell import SCHEMAS, run_cell
+from harness.engine.cell import run_cell
 from harness.engine.loading import Loaded, probe
 from harness.engine.plan import cells, prepare
 from harness.references.registry import names
 from harness.run.config import Evaluation
+from harness.run.schema import SCHEMAS
 from harness.run.validation import row_faults
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task

@@ -20,13 +20,13 @@ from app.tensors import read
 from harness.analysis.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import measures_of, summarise
 from harness.commands.verify import recheck
-from harness.engine.cell import SCHEMAS
 from harness.gates.baseline import evidence_at, frozen
 from harness.gates.compare import compare
 from harness.gates.decide import decide
 from harness.gates.evidence import Evidence
 from harness.gates.file import gate_of
 from harness.reporting.report import as_markdown, render
+from harness.run.schema import SCHEMAS
 from harness.storage.parquet import encoded
 from tests.fuzz.cases import fuzzed, result_or_refusal
 from tests.rows import BOTH, IMAGE, Outcomes, description, held, make_run

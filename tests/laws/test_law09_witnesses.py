@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.commands.verify import recheck
-from harness.engine.ledger import LEDGER
 from harness.run.directory import RunDirectory
+from harness.run.schema import LEDGER
 from harness.storage.parquet import decoded, encoded
 from tests.harness.test_cli import own_folder, run
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from attacks.errors import BadInput, ModelBroke
-from harness.engine.cell import Parts, Progress, run_cell
+from harness.engine.cell import Progress, run_cell
 from harness.engine.plan import Cell, Work
 from harness.engine.singly import OutOfTime, out_of_memory
 from harness.engine.timelimit import limited
+from harness.run.schema import Parts
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
-from harness.engine.cell import Parts, Progress
+from harness.engine.cell import Progress
 from harness.engine.executors.outcome import Failed, Outcome
 from harness.engine.executors.parent import end_with_parent
 from harness.engine.executors.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
 from harness.engine.plan import Cell, Work
+from harness.run.schema import Parts
 from harness.storage.output import make_patient
 
 

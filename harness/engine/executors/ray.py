@@ -21,10 +21,11 @@ from typing import Any
 import torch
 
 from attacks.errors import BadInput
-from harness.engine.cell import Parts, Progress
+from harness.engine.cell import Progress
 from harness.engine.executors.outcome import Failed, Outcome
 from harness.engine.executors.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
 from harness.engine.plan import Cell, Work
+from harness.run.schema import Parts
 from harness.storage.output import make_patient
 from harness.tasks.files.dataroot import VARIABLE
 

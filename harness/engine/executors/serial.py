@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import torch
 
-from harness.engine.cell import Parts, Progress
+from harness.engine.cell import Progress
 from harness.engine.executors.outcome import Outcome, carried_out
 from harness.engine.plan import Cell, Work
+from harness.run.schema import Parts
 
 
 def serially(

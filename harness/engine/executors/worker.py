@@ -15,7 +15,6 @@ from safetensors.torch import save as to_safetensors
 
 from attacks.errors import BadInput
 from harness.engine.answering import Answering, Steadiness
-from harness.engine.cell import Parts
 from harness.engine.environment import choose_device
 from harness.engine.executors.outcome import Failed, Outcome, carried_out
 from harness.engine.fingerprint import fingerprint, packed, unpacked
@@ -24,6 +23,7 @@ from harness.engine.loading import Loaded
 from harness.engine.plan import Cell, Work, prepare
 from harness.engine.standing import Standing, another, another_model, as_begun, describe, standing
 from harness.run.config import Evaluation
+from harness.run.schema import Parts
 
 Asked = tuple[str, str, tuple[int, ...], float | None]
 """To a worker: a cell's model by name, its key and its rows, and the seconds left of the budget."""

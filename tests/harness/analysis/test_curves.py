@@ -4,8 +4,7 @@ import pyarrow as pa
 import pytest
 
 from harness.analysis.curves import missing_curves, robust_curves
-from harness.engine.ledger import LEDGER
-from harness.engine.sweep import SWEEP
+from harness.run.schema import LEDGER, SWEEP
 
 
 def ledger(*rows: tuple[float | None, str]) -> pa.Table:

@@ -20,8 +20,7 @@ from harness.analysis.measures import (
     remarks,
 )
 from harness.analysis.paired import drop_of
-from harness.engine.ledger import LEDGER
-from harness.engine.sweep import SWEEP
+from harness.run.schema import LEDGER, SWEEP
 
 NOTHING = pa.Table.from_pylist([], schema=LEDGER)
 ATTACKED = pa.Table.from_pylist([dict.fromkeys(LEDGER.names)], schema=LEDGER)

@@ -21,10 +21,11 @@ from harness.corruptions import audio
 from harness.corruptions.corruption import SEVERITIES, Corruption, parse_all
 from harness.corruptions.scale import span
 from harness.engine.loading import Loaded
-from harness.engine.sweep import SWEEP, sweep_rows
+from harness.engine.sweep import sweep_rows
 from harness.references.registry import names
 from harness.reporting.report import render
 from harness.run.directory import RunDirectory
+from harness.run.schema import SWEEP
 from harness.schedules import Schedule, parse
 from harness.tasks import Batch, Modality, Task
 

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attacks.errors import BadInput
-from harness.engine.cell import SCHEMAS
 from harness.gates.baseline import bless, evidence_at, frozen
 from harness.gates.compare import compare
 from harness.gates.decide import Verdict, decide, exit_code
 from harness.gates.evidence import Evidence
 from harness.gates.file import GatesFile, gate_of
 from harness.run.directory import RunDirectory
+from harness.run.schema import SCHEMAS
 from tests.rows import BOTH, FINE, IMAGE, LIMIT, Outcomes, evidence, held, make_run
 
 INF = float("inf")

@@ -1,0 +1,121 @@
+"""What a run holds: the columns of its tables, and what a cell adds to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from torch import Tensor
+
+from attacks.region import Inputs
+
+SWEEP = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("schedule", pa.string()),
+        ("level", pa.float64()),
+        ("repeat", pa.int64()),
+        ("present", pa.string()),
+        ("prediction", pa.float64()),
+        ("score", pa.float64()),
+        ("status", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
+
+
+LEDGER = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("scenario", pa.string()),
+        ("attacked", pa.string()),
+        ("missing", pa.string()),
+        ("strength", pa.float64()),
+        ("limit", pa.float64()),
+        ("clean_score", pa.float64()),
+        ("prediction", pa.float64()),
+        ("finder", pa.string()),
+        ("gradients", pa.int64()),
+        ("witness", pa.string()),
+        ("status", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
+
+
+SAMPLES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("hash", pa.string()),
+        ("target", pa.float64()),
+        ("group", pa.string()),
+        ("prediction", pa.float64()),
+        ("score", pa.float64()),
+    ]
+)
+SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "ledger": LEDGER}
+
+
+@dataclass(eq=False)
+class Parts:
+    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows are errors.
+
+    Attributes:
+        lost: rows of the test split that the model raises on untouched; nothing is known of them.
+    """
+
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
+    witnesses: Inputs = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
+
+    def take_in(self, other: Parts) -> None:
+        """Add what was found on other samples."""
+        for name, rows in other.rows.items():
+            self.rows[name] += rows
+        self.witnesses |= other.witnesses
+        self.errors += [text for text in other.errors if text not in self.errors]
+
+
+ATTRIBUTIONS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("why", pa.string()),
+        ("condition", pa.string()),
+        ("method", pa.string()),
+        ("modality", pa.string()),
+        ("share", pa.float64()),
+        ("shapley", pa.float64()),
+        ("output", pa.float64()),
+        ("baseline", pa.float64()),
+        ("delta", pa.float64()),
+        ("tensor", pa.string()),
+    ]
+)
+
+
+@dataclass(eq=False)
+class Attributed:
+    """What is stored of one model: rows of `ATTRIBUTIONS`, and tensors by the names in them."""
+
+    rows: list[dict[str, Any]]
+    tensors: Inputs
+
+    def add(self, row: dict[str, Any], tensor: Tensor) -> None:
+        """A row, with the name of its tensor."""
+        name = "|".join(row[key] for key in ("model", "sample", "condition", "method", "modality"))
+        self.tensors[name] = tensor.detach().float().cpu().contiguous()
+        self.rows.append({**row, "tensor": name})
