@@ -12,7 +12,7 @@ from app.runs import Run
 from attacks.scenario import parse
 from harness.analysis.curves import Point, Share, missing_curves
 from harness.analysis.summary import attacked
-from harness.trust.examiner import flagged
+from harness.run.flags import flagged
 
 SCORES = ("clean", "worst single", "joint", "missing area")
 

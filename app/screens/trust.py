@@ -14,7 +14,7 @@ from app.runs import Run
 from app.view import EVALUATE, HARNESS, empty, of_a_run, page, said, shown, taken_away
 from harness.reporting.report import figured
 from harness.run.directory import RunDirectory
-from harness.trust.examiner import INFORMATIVE
+from harness.run.flags import INFORMATIVE
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}
 GATE = ("gate", "limit", "result", "value", "low", "high", "verdict", "why")

@@ -22,7 +22,7 @@ from harness.analysis.curves import Point, robust_curves, strength_grid
 from harness.analysis.measures import oracle_of
 from harness.analysis.summary import attacked
 from harness.reporting.report import figured
-from harness.trust.examiner import EVERY, flag_lines
+from harness.run.flags import EVERY, flag_lines
 
 BINS = 24
 POINTS = 81

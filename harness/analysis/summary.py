@@ -16,9 +16,9 @@ from harness.analysis import measures
 from harness.analysis.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.analysis.intervals import Estimate
 from harness.run.directory import RunDirectory
+from harness.run.flags import doubted, flag_lines, flagged
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
-from harness.trust.examiner import doubted, flag_lines, flagged
 
 CAVEAT = (
     "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "

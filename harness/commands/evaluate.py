@@ -29,10 +29,11 @@ from harness.gates.outputs import printed as verdicts
 from harness.references.userfile import stand_for
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
+from harness.run.flags import joined
 from harness.run.schema import Parts
 from harness.run.status import CHANGED, COMPLETE, FAILED, STOPPED, of_shard
 from harness.tasks.files.dataroot import use
-from harness.trust.examiner import joined, of_models
+from harness.trust.examiner import of_models
 
 
 def evaluate(config: Evaluation, console: Console) -> int:

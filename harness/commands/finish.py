@@ -15,8 +15,9 @@ from harness.engine.progress import reporting
 from harness.engine.sweep import MASKS, mask_hash
 from harness.explain.attributions import attribute, key_of
 from harness.run.directory import RunDirectory
+from harness.run.flags import joined
 from harness.run.status import FAILED, FINISHED
-from harness.trust.examiner import READ, check_run, joined, of_models
+from harness.trust.examiner import READ, check_run, of_models
 
 
 def conclude(work: Work, directory: RunDirectory, description: dict[str, Any], device: torch.device, console: Console, status: str) -> int:

@@ -21,10 +21,11 @@ from harness.engine.standing import another, as_begun, describe, standing
 from harness.references.code_consent import permitted
 from harness.run.config import Evaluation
 from harness.run.directory import RUN_FILE, RunDirectory
+from harness.run.flags import joined
 from harness.run.schema import LEDGER, SCHEMAS
 from harness.run.status import is_shard, of_merged
 from harness.tasks.files.dataroot import else_in
-from harness.trust.examiner import joined, of_models
+from harness.trust.examiner import of_models
 
 OF_A_PART = ("shard", "engine", "address", "workers", "budget", "gates", "baseline")
 """Keys of a shard's configuration that the whole does not inherit."""

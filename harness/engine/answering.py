@@ -18,8 +18,8 @@ from harness.engine.loading import Loaded
 from harness.engine.objective import HALF, PAD, TaskObjective
 from harness.engine.timelimit import TooSlow, limited
 from harness.run.config import Evaluation
+from harness.run.flags import Flag
 from harness.tasks import Batch, Task
-from harness.trust.checks import Flag
 
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from attacks.errors import BadInput, unknown
 from harness.analysis.summary import attacked
 from harness.run.directory import RunDirectory
-from harness.trust.examiner import Trust, flagged
+from harness.run.flags import Trust, flagged
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Values = tuple[pa.Array, Array]

@@ -19,9 +19,9 @@ from harness.analysis.measures import degradations, oracle_of, sample_areas
 from harness.analysis.paired import drop_of
 from harness.gates.evidence import Array, Evidence, Values, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
+from harness.run.flags import EVERY
 from harness.run.status import FINISHED, onwards
 from harness.schedules import parse as parse_schedule
-from harness.trust.examiner import EVERY
 
 NOTHING: Values = (pa.array([], pa.string()), np.empty(0))
 

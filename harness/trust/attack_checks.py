@@ -19,7 +19,8 @@ from attacks.region import Inputs, Region
 from attacks.search_state import DEFAULT_LIMIT, Hunt
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
-from harness.trust.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case, Flag
+from harness.run.flags import Flag
+from harness.trust.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case
 
 UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
 QUERIES = 75  # of the black-box search

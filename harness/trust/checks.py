@@ -15,6 +15,7 @@ from attacks.region import Inputs, Region
 from attacks.search_state import Hunt, Search
 from harness.analysis.curves import Share
 from harness.engine.objective import TaskObjective
+from harness.run.flags import Flag
 
 STRENGTH = 1.0  # the radii as written: what the table shows
 FEW = 0.1  # a share of samples that is not worth a flag
@@ -23,28 +24,6 @@ TINY_CHANGE = 1e-4  # of a modality's range
 TOO_WIDE = 0.3
 SUMS_TO_ONE = 1e-4
 MOST = 0.5  # a share of samples that is no accident
-
-
-@dataclass(frozen=True)
-class Flag:
-    """What one check says.
-
-    Attributes:
-        value: what was measured; each check says what.
-        found: the same in words.
-        so: what follows from it where the flag is raised.
-    """
-
-    name: str
-    raised: bool
-    value: float
-    found: str
-    so: str = ""
-
-    @property
-    def why(self) -> str:
-        """One line."""
-        return f"{self.found}: {self.so}" if self.raised and self.so else self.found
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ A raised flag does not change a number: it is shown wherever the number is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,22 +22,15 @@ from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Work
 from harness.engine.singly import out_of_memory
+from harness.run.flags import EVERY, Flag, Flags, Trust
 from harness.tasks import Batch
 from harness.trust.attack_checks import INSIDE_BALLS, budget, planted
-from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Flag, Tally
+from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Tally
 
 READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger
 SAMPLES = 32  # checked of each model and scenario, at most
-INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
 UNCHECKED = "unchecked"
-EVERY = "every number"  # in a scenario's place: what is flagged of a model, whatever is done to its inputs
 OF_THE_SEARCH = {*(check.__name__ for check in (budget, *INSIDE_BALLS, planted)), "gradient", "saturated", "quantised", UNCHECKED}
-
-Flags = dict[str, dict[str, Any]]
-"""Per flag: whether it is raised, its value, and one line that says why."""
-
-Trust = Mapping[str, Mapping[str, Flags]]
-"""What a run's `trust.json` holds: flags per model and scenario."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,37 +158,3 @@ def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:
 def of_models(work: Work) -> Trust:
     """Per model, what its answers say of every number of it."""
     return {name: {EVERY: {flag.name: _as_row(flag) for flag in each.steadiness.flags}} for name, each in work.answering.items()}
-
-
-def joined(first: Trust, second: Trust) -> Trust:
-    """The flags of both; what both know, as the second has it."""
-    return {model: {**first.get(model, {}), **second.get(model, {})} for model in dict.fromkeys([*first, *second])}
-
-
-def doubted(flags: frozenset[tuple[str, str]], condition: str, model: str) -> bool:
-    """Whether a number of a model may be wrong, under a scenario or anything else that is done to its inputs."""
-    return (condition, model) in flags or (EVERY, model) in flags
-
-
-def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
-    """The (scenario, model) pairs whose number may be wrong; `EVERY` in a scenario's place stands for all of a model's."""
-    return frozenset((scenario, model) for model, scenario, name, _ in _raised(trust) if name not in INFORMATIVE)
-
-
-def flag_lines(trust: Trust) -> list[str]:
-    """One line per raised flag; where several scenarios of a model raise it for the same reason, one for all of them."""
-    alike: dict[tuple[str, str, str], list[str]] = {}
-    for model, scenario, name, why in _raised(trust):
-        alike.setdefault((model, name, why), []).append(scenario)
-    return [f"{model}, {_named(scenarios)}: {name} — {why}" for (model, name, why), scenarios in alike.items()]
-
-
-def _named(scenarios: Sequence[str]) -> str:
-    first, *others = sorted(scenarios, key=lambda each: (each.count("+"), each))
-    return f"{first} and {len(others)} other scenario{'s' * (len(others) > 1)}" if others else first
-
-
-def _raised(trust: Trust) -> Iterator[tuple[str, str, str, str]]:
-    for model, scenarios in trust.items():
-        for scenario, flags in scenarios.items():
-            yield from ((model, scenario, name, flag["why"]) for name, flag in flags.items() if flag["raised"])

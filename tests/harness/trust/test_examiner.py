@@ -7,8 +7,9 @@ import pytest
 
 from harness.reporting.report import render
 from harness.run.directory import RunDirectory
+from harness.run.flags import Flag
 from harness.trust import examiner
-from harness.trust.checks import Case, Flag
+from harness.trust.checks import Case
 from tests.harness.test_cli import own_folder, run
 
 IMAGE, JOINT = "image@linf:0.05", "image@linf:0.05 + sensor@l2:0.5"

@@ -1,0 +1,71 @@
+"""The flags of a run's `trust.json`: what the checks said of each number, and which numbers may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What one check says.
+
+    Attributes:
+        value: what was measured; each check says what.
+        found: the same in words.
+        so: what follows from it where the flag is raised.
+    """
+
+    name: str
+    raised: bool
+    value: float
+    found: str
+    so: str = ""
+
+    @property
+    def why(self) -> str:
+        """One line."""
+        return f"{self.found}: {self.so}" if self.raised and self.so else self.found
+
+
+INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
+EVERY = "every number"  # in a scenario's place: what is flagged of a model, whatever is done to its inputs
+Flags = dict[str, dict[str, Any]]
+"""Per flag: whether it is raised, its value, and one line that says why."""
+Trust = Mapping[str, Mapping[str, Flags]]
+"""What a run's `trust.json` holds: flags per model and scenario."""
+
+
+def joined(first: Trust, second: Trust) -> Trust:
+    """The flags of both; what both know, as the second has it."""
+    return {model: {**first.get(model, {}), **second.get(model, {})} for model in dict.fromkeys([*first, *second])}
+
+
+def doubted(flags: frozenset[tuple[str, str]], condition: str, model: str) -> bool:
+    """Whether a number of a model may be wrong, under a scenario or anything else that is done to its inputs."""
+    return (condition, model) in flags or (EVERY, model) in flags
+
+
+def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
+    """The (scenario, model) pairs whose number may be wrong; `EVERY` in a scenario's place stands for all of a model's."""
+    return frozenset((scenario, model) for model, scenario, name, _ in _raised(trust) if name not in INFORMATIVE)
+
+
+def flag_lines(trust: Trust) -> list[str]:
+    """One line per raised flag; where several scenarios of a model raise it for the same reason, one for all of them."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for model, scenario, name, why in _raised(trust):
+        alike.setdefault((model, name, why), []).append(scenario)
+    return [f"{model}, {_named(scenarios)}: {name} — {why}" for (model, name, why), scenarios in alike.items()]
+
+
+def _named(scenarios: Sequence[str]) -> str:
+    first, *others = sorted(scenarios, key=lambda each: (each.count("+"), each))
+    return f"{first} and {len(others)} other scenario{'s' * (len(others) > 1)}" if others else first
+
+
+def _raised(trust: Trust) -> Iterator[tuple[str, str, str, str]]:
+    for model, scenarios in trust.items():
+        for scenario, flags in scenarios.items():
+            yield from ((model, scenario, name, flag["why"]) for name, flag in flags.items() if flag["raised"])
