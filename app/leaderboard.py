@@ -11,7 +11,7 @@ from app.queries import answer, kept, rows, trust
 from app.runs import Run
 from attacks.scenario import parse
 from harness.analysis.curves import Point, Share, missing_curves
-from harness.analysis.summary import attacked
+from harness.run.description import attacked
 from harness.run.flags import flagged
 
 SCORES = ("clean", "worst single", "joint", "missing area")

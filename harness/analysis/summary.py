@@ -15,6 +15,7 @@ from attacks.scenario import parse
 from harness.analysis import measures
 from harness.analysis.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.analysis.intervals import Estimate
+from harness.run.description import attacked
 from harness.run.directory import RunDirectory
 from harness.run.flags import doubted, flag_lines, flagged
 from harness.run.status import COMPLETE, of_merged, onwards
@@ -51,12 +52,6 @@ class Summary:
         """A row of the table, model by model."""
         marks = {model: MARK if doubted(self.flagged, condition, model) else "" for model in self.models}
         return [f"{shares[model]}{marks[model]}" if model in shares else "-" for model in self.models]
-
-
-def attacked(description: dict[str, Any]) -> bool:
-    """Whether a run looks for failures at all; without, all that is right would pass for robust."""
-    config = description["identity"]["config"]
-    return bool(config["search"] != "none" or config["attack"])
 
 
 def summarise(directory: RunDirectory) -> Summary:

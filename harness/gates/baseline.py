@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from attacks.errors import BadInput, plain
 from harness.gates.evidence import KEPT, Evidence
+from harness.run.description import description_faults
 from harness.run.directory import FORMAT, RunDirectory
 from harness.run.schema import SCHEMAS
-from harness.run.validation import description_faults, row_faults, trusted
+from harness.run.validation import row_faults, trusted
 from harness.run.wholeness import lacking
 from harness.storage.files import read_url, write_to
 from harness.storage.parquet import decoded, encoded

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks.errors import BadInput, unknown
-from harness.analysis.summary import attacked
+from harness.run.description import attacked
 from harness.run.directory import RunDirectory
 from harness.run.flags import Trust, flagged
 

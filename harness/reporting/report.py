@@ -13,8 +13,9 @@ from plotly.colors import qualitative
 
 from attacks.errors import BadInput, plain
 from harness.analysis.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
-from harness.analysis.summary import SWEPT, Summary, attacked, measures_of, summarise
+from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
 from harness.reporting.sample_gallery import shown
+from harness.run.description import attacked
 from harness.run.directory import RunDirectory
 from harness.storage.files import path_of, write_url
 

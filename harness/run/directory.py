@@ -15,9 +15,10 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.engine.fingerprint import Fingerprint, packed, unpacked
+from harness.run.description import description_faults
 from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
 from harness.run.tables import FAILED, SUFFIX, Tables
-from harness.run.validation import OWNER, decided, description_faults, differences, trusted
+from harness.run.validation import OWNER, decided, differences, trusted
 from harness.storage.files import PARTIAL
 from harness.storage.folder import Storage
 from harness.storage.parquet import encoded

@@ -25,37 +25,6 @@ BITS = "^[01]+$"
 OWNER = "run id"  # in what a run's trust and gates files hold: whose they are
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(strict=True)
-    task: str
-    model: list[str]
-    search: str
-    attack: list[str]
-    seed: int
-    limit: float = Field(gt=0, allow_inf_nan=False)
-
-
-class _Identity(BaseModel):
-    model_config = ConfigDict(strict=True)
-    config: _Config
-    weights: dict[str, str]
-    task_definition: str = Field(alias="task definition")
-    scenarios: list[str]
-    attacks: dict[str, str] = Field(default_factory=dict)
-    corruptions: dict[str, str] = Field(default_factory=dict)
-
-
-class _Description(BaseModel):
-    model_config = ConfigDict(strict=True)
-    run: str
-    status: str
-    modalities: list[str]
-    identity: _Identity
-    config: dict[str, Any] | None = None
-    note: str = ""
-    samples: int | None = None
-
-
 class _Flag(BaseModel):
     model_config = ConfigDict(strict=True)
     raised: bool
@@ -81,19 +50,6 @@ class _Verdict(BaseModel):
 
 class _Gates(BaseModel):
     verdicts: list[_Verdict]
-
-
-def description_faults(described: Mapping[str, Any]) -> str:
-    """What readers of a run rely on and its description lacks; empty where nothing is wrong."""
-    try:
-        _Description.model_validate(described)
-        for text in described["identity"]["scenarios"]:
-            parse(text)
-    except ValidationError as error:
-        return ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
-    except BadInput as error:
-        return str(error)
-    return ""
 
 
 def trusted(flags: Any) -> bool:
