@@ -7,9 +7,9 @@ from functools import partial
 
 from attacks.errors import BadInput
 from attacks.randomness import keyed_seed
-from harness.engine.fingerprint import Fingerprint
 from harness.engine.ledger import witness_hash
 from harness.run.directory import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.run.fingerprint import Fingerprint
 from harness.run.schema import SCHEMAS
 from harness.run.status import FINISHED
 from harness.run.tables import FAILED

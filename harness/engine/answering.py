@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from attacks.objective import preserved
-from harness.engine.fingerprint import SAMPLES, Fingerprint, another_verdict, fingerprint, fixed_samples, same, spread
+from harness.engine.fingerprint import fingerprint, fixed_samples
 from harness.engine.loading import Loaded
 from harness.engine.objective import HALF, PAD, TaskObjective
 from harness.engine.timelimit import TooSlow, limited
 from harness.run.config import Evaluation
+from harness.run.fingerprint import SAMPLES, Fingerprint, another_verdict, same, spread
 from harness.run.flags import Flag
 from harness.tasks import Batch, Task
 

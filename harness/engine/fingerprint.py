@@ -8,13 +8,10 @@ for besides, one sample each. Of a model that answers at random it holds the mea
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,118 +22,23 @@ from attacks.objective import preserved
 from attacks.randomness import keyed_generator, keyed_seed
 from harness.engine.objective import TaskObjective
 from harness.engine.timelimit import TooSlow, limited
-from harness.storage.tensorfile import checksum, from_bytes, to_bytes
+from harness.run.fingerprint import (
+    ALIKE,
+    CLEAN,
+    DRAWS,
+    JUDGED,
+    LABELLED,
+    LABELS,
+    MISSING,
+    POINTS,
+    RANGE,
+    SAMPLES,
+    Answers,
+    Fingerprint,
+    apart_rows,
+    spread,
+)
 from harness.tasks import Batch, Modality, Task
-
-SAMPLES, POINTS, LABELS, DRAWS = 16, 4, 128, 32
-CLEAN, RANGE, MISSING, LABELLED = "clean", "range", "missing ", "labels"
-BEYOND = 6.0  # standard errors between the means of two random models' draws; fewer may be chance
-ALIKE = 1e-3  # of the spread of the answers: what kernels of another machine may change
-VARIANCE = "variance"
-Answers = dict[str, Tensor]
-"""Per condition, the outputs and behind them score, prediction and margin, float64 (B, width + 3); (B, 0) where the model raised."""
-
-
-Exactness = Literal["bits", "about", "random"]
-JUDGED = 3  # columns behind the outputs: score, prediction and margin
-
-
-@dataclass(frozen=True, eq=False)
-class Fingerprint:
-    """What a model answers.
-
-    Attributes:
-        exactness: whether it gave the same bits when it was asked twice, about the same, or neither: then its answers are
-            the means of `DRAWS` draws.
-        variances: of these draws, shaped as the answers.
-    """
-
-    answers: Answers
-    exactness: Exactness
-    variances: Answers = field(default_factory=dict)
-
-    @property
-    def size(self) -> int:
-        """How many samples it was taken on."""
-        return sum(len(self.answers[name]) for name in (CLEAN, LABELLED) if name in self.answers)
-
-    @property
-    def labels_digest(self) -> str:
-        """SHA-256 of the answers to labels that the fixed samples lack; empty where there are none."""
-        return checksum({LABELLED: self.answers[LABELLED]}) if LABELLED in self.answers else ""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of every bit of the answers to the fixed samples and points."""
-        digest = hashlib.sha256()
-        for name, x in sorted(self.answers.items()):
-            if name == LABELLED:
-                continue
-            digest.update(f"{name} {tuple(x.shape)}".encode() + x.contiguous().numpy().tobytes())
-        return digest.hexdigest()
-
-    def differing(self, other: Fingerprint, exact: bool) -> tuple[int, int]:
-        """How many of the samples are answered otherwise, untouched or with a modality missing, and how many random points.
-
-        Args:
-            exact: bit for bit, if the model repeats itself so; else answers may lie `ALIKE` of their spread apart, and
-                the verdict of a sample that lies so near to failing may differ.
-        """
-        if not self.answers or not other.answers:  # one has hung: nothing tells
-            return 0, 0
-        known = [name for name in self.answers if name != LABELLED or name in other.answers]  # earlier versions did not ask
-        rows = {name: self._apart(other, name, exact) for name in known}
-        samples = torch.stack([apart for name, apart in rows.items() if name not in (RANGE, LABELLED)]).any(0)
-        return int(samples.sum()) + int(rows.get(LABELLED, samples[:0]).sum()), int(rows[RANGE].sum())
-
-    def _apart(self, other: Fingerprint, name: str, exact: bool) -> Tensor:
-        """Which rows of a condition differ, bool (B,)."""
-        ours, theirs = self.answers[name], other.answers.get(name)
-        kinds = {self.exactness, other.exactness}
-        tolerance = 0.0 if exact and kinds == {"bits"} else ALIKE * spread(self.answers[CLEAN][:, :-JUDGED])
-        if "random" in kinds:
-            return _beyond_chance(ours, theirs, [each.variances.get(name) for each in (self, other)], tolerance)
-        return _apart(ours, theirs, tolerance)
-
-
-def spread(outputs: Tensor) -> float:
-    """The distance of the largest from the smallest output; a model has -inf for what cannot be."""
-    seen = outputs[outputs.isfinite()]
-    return float(seen.max() - seen.min()) if len(seen) else 0.0
-
-
-def _apart(ours: Tensor, theirs: Tensor | None, tolerance: float) -> Tensor:
-    """Which rows of answers differ, bool (B,)."""
-    if theirs is None or ours.shape != theirs.shape:
-        return torch.ones(len(ours), dtype=torch.bool)
-    if not ours.shape[1]:
-        return torch.zeros(len(ours), dtype=torch.bool)
-    if not tolerance:
-        return ~same(ours, theirs, 0.0).all(1)
-    margins = ours[:, -1], theirs[:, -1]
-    return ~same(ours, theirs, tolerance)[:, :-JUDGED].all(1) | another_verdict(*margins, tolerance)
-
-
-def _beyond_chance(ours: Tensor, theirs: Tensor | None, variances: Sequence[Tensor | None], tolerance: float) -> Tensor:
-    """Which rows of the means of draws differ by more than their variances explain; none where no variance is known."""
-    if theirs is None or ours.shape != theirs.shape:
-        return torch.ones(len(ours), dtype=torch.bool)
-    known = [x for x in variances if x is not None and x.shape == ours.shape]
-    if not known:
-        return torch.zeros(len(ours), dtype=torch.bool)
-    own = torch.stack(known).sum(0)
-    error = (torch.maximum(own, own.nanmean(0, keepdim=True)) / DRAWS).sqrt()  # a row that never varied may yet
-    return ((ours - theirs).abs() > tolerance + BEYOND * error).any(1)
-
-
-def same(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
-    """Which numbers lie no further apart, bool; NaN is the same as NaN."""
-    return ((ours - theirs).abs() <= tolerance) | (ours == theirs) | (ours.isnan() & theirs.isnan())
-
-
-def another_verdict(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
-    """Whether one margin (B,) says failure and the other does not, by more than the tolerance, bool (B,)."""
-    return ((ours >= 0) != (theirs >= 0)) & (torch.maximum(ours.abs(), theirs.abs()) > tolerance)
 
 
 def fixed_samples(task: Task, count: int = SAMPLES) -> Batch:
@@ -167,7 +69,7 @@ def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: fl
         with preserved(module), torch.no_grad(), one_thread(), limited(seconds):
             first, second = (dict(_answers(module, task, device)) for _ in range(2))
             tolerance = ALIKE * spread(first[CLEAN][:, :-JUDGED])
-            apart = {at: any(bool(_apart(x, second[name], at).any()) for name, x in first.items()) for at in (0.0, tolerance)}
+            apart = {at: any(bool(apart_rows(x, second[name], at).any()) for name, x in first.items()) for at in (0.0, tolerance)}
             if apart[tolerance]:
                 return _averaged([first, second, *(dict(_answers(module, task, device)) for _ in range(DRAWS - 2))])
     except TooSlow:
@@ -253,26 +155,3 @@ def _judged(objective: TaskObjective, batch: Batch) -> Tensor:
         raise
     except (Exception, SystemExit):  # on this condition; what that costs shows when the run asks for it
         return torch.zeros(len(batch), 0, dtype=torch.float64)
-
-
-def packed(prints: Mapping[str, Fingerprint]) -> bytes:
-    """Fingerprints by model as a file's content."""
-    tensors: Answers = {}
-    for model, each in prints.items():
-        tensors |= {json.dumps([model, each.exactness, name]): x for name, x in each.answers.items()}
-        tensors |= {json.dumps([model, each.exactness, name, VARIANCE]): x for name, x in each.variances.items()}
-    return to_bytes(tensors)
-
-
-def unpacked(content: bytes) -> dict[str, Fingerprint]:
-    """What `packed` made.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    found: dict[str, Fingerprint] = {}
-    for key, x in from_bytes(content).items():
-        model, exactness, name, *rest = json.loads(key)
-        mine = found.setdefault(model, Fingerprint({}, exactness))
-        (mine.variances if rest == [VARIANCE] else mine.answers)[name] = x
-    return found

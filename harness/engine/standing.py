@@ -14,8 +14,9 @@ import torch
 
 from attacks.expectation import STORED
 from harness.engine.environment import device_name, git_commit, machine, versions
-from harness.engine.fingerprint import POINTS, Fingerprint, fingerprint
+from harness.engine.fingerprint import fingerprint
 from harness.engine.plan import ANSWERED, Work, prepare
+from harness.run.fingerprint import POINTS, Fingerprint
 from harness.run.status import CHANGED, RUNNING
 from harness.run.validation import differences
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 from torch import Tensor
 
 from attacks.errors import BadInput
-from harness.engine.fingerprint import Fingerprint, packed, unpacked
 from harness.run.description import description_faults
+from harness.run.fingerprint import Fingerprint, packed, unpacked
 from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
 from harness.run.tables import FAILED, SUFFIX, Tables
 from harness.run.validation import OWNER, decided, differences, trusted

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine.fingerprint import fingerprint, packed, unpacked, unseen_labels
+from harness.engine.fingerprint import fingerprint, unseen_labels
 from harness.references.livecode import code_behind, model_code
+from harness.run.fingerprint import packed, unpacked
 from harness.tasks import Classification, Regression, Task
 from tests.tiny import Flat, tiny
 
