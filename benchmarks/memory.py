@@ -80,8 +80,7 @@ def _write(config: Any) -> None:
     import torch
 
     from harness.engine.answering import ask
-    from harness.engine.knn_consistency import load_all
-    from harness.engine.plan import cells, prepare
+    from harness.engine.plan import cells, load_all, prepare
     from harness.engine.standing import describe
     from harness.run.directory import RunDirectory
 

@@ -16,8 +16,7 @@ from harness.engine.answering import ask
 from harness.engine.cell import failed_rows
 from harness.engine.environment import choose_device
 from harness.engine.executors import check_engine, outcomes
-from harness.engine.knn_consistency import load_all
-from harness.engine.plan import Cell, Work, cells, halved, prepare
+from harness.engine.plan import Cell, Work, cells, halved, load_all, prepare
 from harness.engine.progress import Reporter, reporting
 from harness.engine.resuming import default_directory, taken_up
 from harness.engine.standing import Standing, changed_since, describe, standing

@@ -14,8 +14,7 @@ from attacks.errors import BadInput
 from harness.commands.finish import conclude
 from harness.engine.answering import ask
 from harness.engine.environment import choose_device
-from harness.engine.knn_consistency import load_all
-from harness.engine.plan import Work, prepare
+from harness.engine.plan import Work, load_all, prepare
 from harness.engine.resuming import standing_at
 from harness.engine.standing import another, as_begun, describe, standing
 from harness.references.code_consent import permitted

@@ -14,11 +14,10 @@ from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
 from harness.engine.answering import ask
-from harness.engine.knn_consistency import load_all
 from harness.engine.ledger import witness_hashes
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
-from harness.engine.plan import kept_rows, prepare
+from harness.engine.plan import kept_rows, load_all, prepare
 from harness.engine.resuming import standing_at
 from harness.engine.standing import another_model, describe, standing
 from harness.references.code_consent import permitted

@@ -17,8 +17,7 @@ from attacks.errors import BadInput
 from attacks.objective import Verdict, preserved
 from attacks.randomness import keyed_seed
 from attacks.region import Inputs
-from harness.engine.loading import Loaded, load_model, load_task
-from harness.run.config import Evaluation
+from harness.engine.loading import Loaded
 from harness.tasks import Batch, Task
 
 NEIGHBOURS = 10
@@ -94,20 +93,6 @@ class Watched(nn.Module):
         stays, comes = own.topk(must).values[:, -1], others.topk(count - must + 1).values[:, -1]
         kept = (similar.topk(count).indices[:, :, None] == near[:, None]).any(2).to(own.dtype).mean(1)
         return torch.stack([stays, comes, kept], 1)
-
-
-def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loaded]]:
-    """The task and the models of an evaluation, judged as it says.
-
-    Raises:
-        BadInput: one of them cannot be loaded, or judged so.
-    """
-    task = load_task(config.task)
-    models = [load_model(name, task, device, config.seed) for name in config.model]
-    if config.judge == "answers":
-        return task, models
-    judged = unlabelled(task)
-    return judged, [replace(each, module=watched(each, judged, device)) for each in models]
 
 
 def unlabelled(task: Task) -> Task:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import torch
 
 import harness
 from attacks.errors import BadInput
@@ -19,7 +21,8 @@ from harness.engine import extra_attacks
 from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
 from harness.engine.frontier import rays
-from harness.engine.loading import Loaded, code_hash, digest, with_options
+from harness.engine.knn_consistency import unlabelled, watched
+from harness.engine.loading import Loaded, code_hash, digest, load_model, load_task, with_options
 from harness.engine.sweep import Condition, each_missing
 from harness.references.livecode import code_behind
 from harness.references.registry import Reference, code_of, resolve
@@ -241,3 +244,17 @@ def halved(work: Work, cell: Cell) -> list[Cell]:
 def _cell(work: Work, model: Loaded, rows: Sequence[int]) -> Cell:
     names = work.task.splits["test"].samples
     return Cell(digest([work.run, model.name, [names[row] for row in rows]])[:16], model, tuple(rows))
+
+
+def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loaded]]:
+    """The task and the models of an evaluation, judged as it says.
+
+    Raises:
+        BadInput: one of them cannot be loaded, or judged so.
+    """
+    task = load_task(config.task)
+    models = [load_model(name, task, device, config.seed) for name in config.model]
+    if config.judge == "answers":
+        return task, models
+    judged = unlabelled(task)
+    return judged, [replace(each, module=watched(each, judged, device)) for each in models]

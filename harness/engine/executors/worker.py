@@ -18,9 +18,8 @@ from harness.engine.answering import Answering, Steadiness
 from harness.engine.environment import choose_device
 from harness.engine.executors.outcome import Failed, Outcome, carried_out
 from harness.engine.fingerprint import fingerprint
-from harness.engine.knn_consistency import load_all
 from harness.engine.loading import Loaded
-from harness.engine.plan import Cell, Work, prepare
+from harness.engine.plan import Cell, Work, load_all, prepare
 from harness.engine.standing import Standing, another, another_model, as_begun, describe, standing
 from harness.run.config import Evaluation
 from harness.run.fingerprint import packed, unpacked
