@@ -16,7 +16,9 @@ from harness.commands.evaluate import evaluate
 from harness.engine.ledger import witness_hashes
 from harness.engine.loading import Loaded, load_model
 from harness.engine.plan import prepare
-from harness.explain.attributions import ABLATION, CLOSEST, FURTHEST, GRADIENTS, RANDOM, Case, cases, explained, pieces, samples
+from harness.explain.attributions import cases
+from harness.explain.methods import ABLATION, GRADIENTS, Case, explained, pieces
+from harness.explain.selection import CLOSEST, FURTHEST, RANDOM, samples
 from harness.models.checkpoint import weight_hash
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
