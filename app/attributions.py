@@ -13,8 +13,8 @@ from app.queries import answer
 from app.runs import Run
 from app.tensors import read
 from attacks.errors import BadInput
+from harness.reporting.figures import PALETTE, figured
 from harness.reporting.images import DIVERGING, SIZE
-from harness.reporting.report import PALETTE, figured
 
 CLEAN, SHOWN = "clean", "shown"
 BOXES = "boxes"

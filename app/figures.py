@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from harness.analysis.curves import Point
-from harness.reporting.report import PALETTE, figured, figures
+from harness.reporting.figures import PALETTE, figured, figures
 
 HEIGHT = 440
 

@@ -11,7 +11,7 @@ from app.figures import HEIGHT, colour
 from app.queries import kept, rows
 from app.runs import Run
 from attacks.scenario import Scenario, parse
-from harness.reporting.report import figured
+from harness.reporting.figures import figured
 
 FEWEST = 3  # rays that make a frontier
 Kind = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]

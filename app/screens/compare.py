@@ -12,7 +12,7 @@ from app.pairs import apart, changed, differences
 from app.runs import Run
 from app.view import EVALUATE, addresses, chosen, chosen_run, empty, no_runs, note_of, page, readable, said, shown, taken_away
 from harness.analysis.intervals import TOO_FEW
-from harness.reporting.report import figured
+from harness.reporting.figures import figured
 
 SIDES = ("A", "B")
 

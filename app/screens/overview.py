@@ -12,7 +12,7 @@ from app.leaderboard import SCORES, leaders, matching
 from app.runs import Run
 from app.view import EVALUATE, addresses, empty, no_runs, page, plain, readable, said, shown, taken_away
 from attacks.errors import BadInput
-from harness.reporting.report import PALETTE, figured
+from harness.reporting.figures import PALETTE, figured
 
 MOST_DRAWN = 30  # models in the figure
 COLUMNS = ("run", "model", *SCORES, "flags", "task", "samples", "status", "seed", "weakest to", "joint attack", "missing by")

@@ -19,7 +19,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
 from harness.reporting import images
-from harness.reporting.report import figured
+from harness.reporting.figures import figured
 from harness.reporting.sample_gallery import NO_WITNESS, can_be_of
 from harness.tasks.modality import Modality
 

@@ -12,7 +12,7 @@ from app.figures import heat
 from app.queries import trust
 from app.runs import Run
 from app.view import EVALUATE, HARNESS, empty, of_a_run, page, said, shown, taken_away
-from harness.reporting.report import figured
+from harness.reporting.figures import figured
 from harness.run.directory import RunDirectory
 from harness.run.flags import INFORMATIVE
 

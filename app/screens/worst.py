@@ -20,7 +20,7 @@ from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, shown
 from attacks.scenario import parse
 from harness.analysis.curves import Point, robust_curves, strength_grid
 from harness.analysis.measures import oracle_of
-from harness.reporting.report import figured
+from harness.reporting.figures import figured
 from harness.run.description import attacked
 from harness.run.flags import EVERY, flag_lines
 

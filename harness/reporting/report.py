@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
 import plotly.graph_objects as go
 import plotly.io
-from plotly.colors import qualitative
 
 from attacks.errors import BadInput, plain
-from harness.analysis.curves import Point, corruption_curves, missing_curves, robust_curves, strength_grid
+from harness.analysis.curves import corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
+from harness.reporting.figures import Curves, curves_figured, figured, figures
 from harness.reporting.sample_gallery import shown
 from harness.run.description import attacked
 from harness.run.directory import RunDirectory
 from harness.storage.files import path_of, write_url
 
-Curves = Mapping[tuple[str, str], Sequence[Point]]
-PALETTE = qualitative.D3
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font-family: system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; color: #222; }}
@@ -115,9 +113,9 @@ def render(directory: RunDirectory) -> str:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
     curves = robust_curves(ledger, strength_grid(ledger)) if attacked(description) else {}
     models = [figured(model) for model in summary.models]
-    robust = figures(_figured(curves), models, "strength", "robust score")
-    missing = figures(_figured(_levels(missing_curves(sweep))), models, "fraction missing", "score")
-    corrupted = figures(_figured(_levels(corruption_curves(sweep))), models, "severity", "score")
+    robust = figures(curves_figured(curves), models, "strength", "robust score")
+    missing = figures(curves_figured(_levels(missing_curves(sweep))), models, "fraction missing", "score")
+    corrupted = figures(curves_figured(_levels(corruption_curves(sweep))), models, "severity", "score")
     script = iter([True])  # the first figure brings the library
 
     def drawn(figure: go.Figure) -> str:
@@ -135,42 +133,6 @@ def render(directory: RunDirectory) -> str:
         corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
         samples=samples_html,
     )
-
-
-def figured(text: str) -> str:
-    """Text from outside for a figure, which reads some HTML."""
-    return escape(text, quote=False)
-
-
-def _figured(curves: Curves) -> Curves:
-    return {(figured(panel), figured(model)): points for (panel, model), points in curves.items()}
-
-
-def figures(curves: Curves, models: Sequence[str], across: str, up: str) -> list[go.Figure]:
-    """One panel per scenario or schedule, one line with its band per model."""
-    panels = sorted({panel for panel, _ in curves}, key=lambda panel: (panel.count("+"), panel))
-    return [_panel(panel, {m: curves[panel, m] for m in models if (panel, m) in curves}, models, across, up) for panel in panels]
-
-
-def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[str], across: str, up: str) -> go.Figure:
-    figure = go.Figure()
-    for model, points in lines.items():
-        colour = PALETTE[models.index(model) % len(PALETTE)]
-        at = [point.at for point in points]
-        low, high = zip(*(point.share.interval for point in points), strict=True)
-        band = {"x": at + at[::-1], "y": [*high, *low[::-1]], "fill": "toself", "opacity": 0.15, "mode": "none"}
-        figure.add_scatter(**band, fillcolor=colour, hoverinfo="skip", showlegend=False, legendgroup=model)
-        figure.add_scatter(
-            x=at, y=[point.share.value for point in points], name=model, legendgroup=model,
-            mode="lines" if len(at) > 20 else "lines+markers", line={"color": colour},
-        )  # fmt: skip
-    standing = [point.at for points in lines.values() for point in points if point.share.value > 0]
-    figure.update_xaxes(range=[0, max(standing, default=1.0) * 1.03])  # beyond, every line is at 0
-    figure.update_layout(
-        title=title, width=560, height=380, template="plotly_white", margin={"t": 50, "b": 45, "l": 55, "r": 15},
-        xaxis_title=across, yaxis={"title": up, "range": [0, 1.02]},
-    )  # fmt: skip
-    return figure
 
 
 def _levels(curves: Curves) -> Curves:

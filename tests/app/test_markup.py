@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from app.view import plain
+from harness.reporting.figures import figured
 from harness.reporting.images import coloured, text
-from harness.reporting.report import figured
 from harness.tasks import Modality
 from tests.app.conftest import PAGES, Opened
 

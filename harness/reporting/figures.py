@@ -1,0 +1,51 @@
+"""The figures of curves: a panel for each scenario or schedule, a line with its band for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from harness.analysis.curves import Point
+
+Curves = Mapping[tuple[str, str], Sequence[Point]]
+PALETTE = qualitative.D3
+
+
+def figured(text: str) -> str:
+    """Text from outside for a figure, which reads some HTML."""
+    return escape(text, quote=False)
+
+
+def curves_figured(curves: Curves) -> Curves:
+    """The names of panels and models as `figured` has them."""
+    return {(figured(panel), figured(model)): points for (panel, model), points in curves.items()}
+
+
+def figures(curves: Curves, models: Sequence[str], across: str, up: str) -> list[go.Figure]:
+    """One panel per scenario or schedule, one line with its band per model."""
+    panels = sorted({panel for panel, _ in curves}, key=lambda panel: (panel.count("+"), panel))
+    return [_panel(panel, {m: curves[panel, m] for m in models if (panel, m) in curves}, models, across, up) for panel in panels]
+
+
+def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[str], across: str, up: str) -> go.Figure:
+    figure = go.Figure()
+    for model, points in lines.items():
+        colour = PALETTE[models.index(model) % len(PALETTE)]
+        at = [point.at for point in points]
+        low, high = zip(*(point.share.interval for point in points), strict=True)
+        band = {"x": at + at[::-1], "y": [*high, *low[::-1]], "fill": "toself", "opacity": 0.15, "mode": "none"}
+        figure.add_scatter(**band, fillcolor=colour, hoverinfo="skip", showlegend=False, legendgroup=model)
+        figure.add_scatter(
+            x=at, y=[point.share.value for point in points], name=model, legendgroup=model,
+            mode="lines" if len(at) > 20 else "lines+markers", line={"color": colour},
+        )  # fmt: skip
+    standing = [point.at for points in lines.values() for point in points if point.share.value > 0]
+    figure.update_xaxes(range=[0, max(standing, default=1.0) * 1.03])  # beyond, every line is at 0
+    figure.update_layout(
+        title=title, width=560, height=380, template="plotly_white", margin={"t": 50, "b": 45, "l": 55, "r": 15},
+        xaxis_title=across, yaxis={"title": up, "range": [0, 1.02]},
+    )  # fmt: skip
+    return figure
