@@ -28,7 +28,7 @@ from harness.references.options import plain
 from harness.references.registry import resolve
 from harness.reproduce.cost import cost
 from harness.reproduce.record import SPLIT, Record
-from harness.reproduce.study import SMALL, Effort, Setting, System
+from harness.reproduce.setting import SMALL, Effort, Setting, System
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.tasks import Task

@@ -11,7 +11,8 @@ from harness.analysis.paired import difference
 from harness.reproduce import robust
 from harness.reproduce.page import DIFFERENCES, Page, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
-from harness.reproduce.study import Effort, Setting, Study, System
+from harness.reproduce.setting import Effort, Setting, System
+from harness.reproduce.study import Study
 
 BATCHES = (32, 64, 128, 256, 512)
 EPOCHS, USUAL = 15, 256

@@ -14,7 +14,8 @@ from harness.analysis.paired import difference
 from harness.reproduce import robust
 from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
-from harness.reproduce.study import Effort, Setting, Study, System
+from harness.reproduce.setting import Effort, Setting, System
+from harness.reproduce.study import Study
 from harness.tasks import Batch
 
 MOVIE = "MoVie"

@@ -11,7 +11,8 @@ from harness.reproduce.cost import Cost
 from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import CLEAN, Results
 from harness.reproduce.robust import curves
-from harness.reproduce.study import Effort, Setting, Study, System
+from harness.reproduce.setting import Effort, Setting, System
+from harness.reproduce.study import Study
 
 ALONE, SEVERAL = "single-source-adversarial", "multi-source-adversarial"
 ORACLE = "oracle"

@@ -10,7 +10,8 @@ from plotly.colors import qualitative
 from harness.analysis.paired import difference
 from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, points
 from harness.reproduce.results import CLEAN, Results
-from harness.reproduce.study import Effort, Setting, Study, System
+from harness.reproduce.setting import Effort, Setting, System
+from harness.reproduce.study import Study
 
 KEPT = {"10 %": (0.9, Effort(seeds=(0, 1, 2, 3, 4))), "5 %": (0.95, Effort()), "20 %": (0.8, Effort())}
 SMIL, ELBO, LOWER, UPPER = "SMIL, two MSE terms", "SMIL, ELBO", "lower bound (image only)", "upper bound (all sound kept)"

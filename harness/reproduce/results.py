@@ -17,7 +17,7 @@ from harness.analysis.measures import Array, contributions
 from harness.reproduce.campaign import Trial
 from harness.reproduce.cost import Cost
 from harness.reproduce.record import SPLIT, Record, read_record
-from harness.reproduce.study import Effort, Setting
+from harness.reproduce.setting import Effort, Setting
 from harness.tasks import Task
 
 CLEAN = "clean"

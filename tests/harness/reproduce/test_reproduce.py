@@ -20,7 +20,8 @@ from harness.reproduce import campaign, counting, fusion, missing, spotcheck, st
 from harness.reproduce.page import Page, mean_and_spread, points
 from harness.reproduce.record import read_record
 from harness.reproduce.results import Results
-from harness.reproduce.study import Effort, Setting, Study, System
+from harness.reproduce.setting import Effort, Setting, System
+from harness.reproduce.study import Study
 from harness.tasks import Task
 from harness.tasks.datasets import counting as scenes
 from harness.training.train import recipe_of
