@@ -1,6 +1,11 @@
 """How a multimodal model fails: worst case under attack, average case with inputs missing."""
 
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import Run, evaluate, load, train
 
 # MKL rounds by where a row lies in memory unless told not to, and a ledger may not depend on the batch (law 6).
 # AUTO alone does not hold on every CPU. It reads this at its first product; where a program has made one before, that program decides.
@@ -9,6 +14,19 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 __version__ = "0.1.0"
+__all__ = ["Run", "evaluate", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """The Python door opens when it is used: importing this package loads no torch."""
+    if name in __all__:
+        return getattr(importlib.import_module("harness.api"), name)
+    raise AttributeError(f"module 'harness' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
 
 CATALOGUE = {
     "schedule": {

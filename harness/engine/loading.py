@@ -23,6 +23,7 @@ from harness.engine.objective import TaskObjective
 from harness.models import checkpoint
 from harness.references import options
 from harness.references.livecode import model_code
+from harness.references.objects import held
 from harness.references.registry import Reference, code_of, names, resolve
 from harness.references.sources import Reached, located, reached
 from harness.references.userfile import inside, is_our_own, own_packages
@@ -44,11 +45,13 @@ class Loaded:
 
 
 def load_task(text: str) -> Task:
-    """The task a reference names, with options as ``counting?tolerance=1``.
+    """The task a reference names, with options as ``counting?tolerance=1``, or the one that the name stands for.
 
     Raises:
         BadInput: the reference resolves to nothing, or what it names returns no task.
     """
+    if isinstance(given := held("task", text), Task):
+        return given
     reference = with_options("task", text)
     if isinstance(reference.target, Task):
         return reference.target
@@ -61,12 +64,15 @@ def load_task(text: str) -> Task:
 def build_model(text: str, task: Task) -> nn.Module:
     """The untrained (or user-trained) module a reference builds for a task, with options as ``mmtm?gate_scale=1``."""
     reference = with_options("model", text)
-    module = call(reference, "model", task)
-    if not isinstance(module, nn.Module):
-        raise BadInput(f"model {text!r} must build a torch.nn.Module, it built {type(module).__name__}")
+    module = _built(call(reference, "model", task), text)
     if reference.folder:
         inside(reference.folder, module)
     return module
+
+
+def task_code(text: str) -> str:
+    """SHA-256 of the code that a reference to a task names; empty for a task that a Python program hands over."""
+    return "" if held("task", text) is not None else code_hash(with_options("task", text))
 
 
 def with_options(kind: Literal["task", "model"], text: str) -> Reference:
@@ -93,6 +99,8 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     Raises:
         BadInput: no such model, no weights, or a model that does not fit the task.
     """
+    if (given := held("model", text)) is not None:
+        return _given(text, given, task, device, seed)
     reference, weights = text, None
     by_name = not text.endswith(checkpoint.SUFFIX) and ":" not in text
     if text.endswith(checkpoint.SUFFIX):
@@ -110,6 +118,25 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     probe(text, module, task, device)
     code = digest([code_hash(with_options("model", reference)), model_code(module)])
     return Loaded(text, module, checkpoint.weight_hash(module), code)
+
+
+def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -> Loaded:
+    """A model that a Python program hands over: a module, a function that builds one, or a reference under another name."""
+    if isinstance(given, str):
+        return replace(load_model(given, task, device, seed), name=name)
+    if not isinstance(given, nn.Module):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            given = _built(call(Reference(name, given, None), "model", task), name)
+    module = given.to(device).eval()
+    probe(name, module, task, device)
+    return Loaded(name, module, checkpoint.weight_hash(module), digest([model_code(module)]))
+
+
+def _built(module: Any, name: str) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise BadInput(f"model {name!r} must build a torch.nn.Module, it built {type(module).__name__}")
+    return module
 
 
 def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:

@@ -22,9 +22,10 @@ from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
 from harness.engine.frontier import rays
 from harness.engine.knn_consistency import unlabelled, watched
-from harness.engine.loading import Loaded, code_hash, digest, load_model, load_task, with_options
+from harness.engine.loading import Loaded, code_hash, digest, load_model, load_task, task_code
 from harness.engine.sweep import Condition, each_missing
 from harness.references.livecode import code_behind
+from harness.references.objects import held
 from harness.references.registry import Reference, code_of, resolve
 from harness.references.registry import names as registered
 from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
@@ -118,7 +119,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
         "data": task.data_hash,
         "task definition": task.definition_hash,
-        "task code": code_hash(with_options("task", config.task)),
+        "task code": task_code(config.task),
         "problem": code_behind(task.problem),
         "weights": {model.name: model.weights for model in models},
         "code": {model.name: model.code for model in models},
@@ -141,7 +142,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
 
 def _labels(answering: Mapping[str, Answering]) -> dict[str, dict[str, str]]:
     """What models of users answer to labels that the fixed samples lack."""
-    found = {name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name)}
+    found = {name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name) or held("model", name)}
     return {"labels": kept} if (kept := {name: digest for name, digest in found.items() if digest}) else {}
 
 

@@ -8,10 +8,34 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from harness.analysis.curves import Point
+from harness.analysis.curves import Point, robust_curves, strength_grid
+from harness.run.directory import RunDirectory
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
 PALETTE = qualitative.D3
+ACROSS = 3  # panels in a row
+
+
+def robust_figure(directory: RunDirectory) -> go.Figure:
+    """All curves of a run in one figure: robust score against strength, a panel for each scenario."""
+    from plotly.subplots import make_subplots
+
+    ledger = directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
+    curves = curves_figured(robust_curves(ledger, strength_grid(ledger))) if len(ledger) else {}
+    panels = figures(curves, list(dict.fromkeys(model for _, model in curves)), "strength", "robust score")
+    columns = max(1, min(ACROSS, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
+    whole = make_subplots(rows, columns, subplot_titles=[panel.layout.title.text for panel in panels], shared_yaxes=True)
+    for number, panel in enumerate(panels):
+        row, column = number // columns + 1, number % columns + 1
+        whole.add_traces(panel.data, rows=row, cols=column)
+        whole.update_xaxes(range=panel.layout.xaxis.range, title="strength", row=row, col=column)
+        whole.update_yaxes(range=[0, 1.02], row=row, col=column)
+    for trace in whole.data[len(panels[0].data) if panels else 0 :]:  # the first panel's lines name the models
+        trace.showlegend = False
+    whole.update_yaxes(title="robust score", col=1)
+    whole.update_layout(width=360 * columns + 140, height=320 * rows + 60, template="plotly_white")
+    return whole
 
 
 def figured(text: str) -> str:

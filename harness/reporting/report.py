@@ -13,7 +13,7 @@ import plotly.io
 from attacks.errors import BadInput, plain
 from harness.analysis.curves import corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
-from harness.reporting.figures import Curves, curves_figured, figured, figures
+from harness.reporting.figures import Curves, curves_figured, figured, figures, robust_figure
 from harness.reporting.sample_gallery import shown
 from harness.run.description import attacked
 from harness.run.directory import RunDirectory
@@ -133,6 +133,14 @@ def render(directory: RunDirectory) -> str:
         corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
         samples=samples_html,
     )
+
+
+def notebook(directory: RunDirectory) -> str:
+    """The table of a run and its curves, for a notebook."""
+    summary = summarise(directory)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in summary.notes)
+    drawn: str = plotly.io.to_html(robust_figure(directory), full_html=False, include_plotlyjs=True)
+    return f"{_table(summary)}{notes}{drawn}"
 
 
 def _levels(curves: Curves) -> Curves:

@@ -48,6 +48,8 @@ class Training:
     train_samples: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.train_missing, str):
+            raise BadInput(f"train_missing {self.train_missing!r}: give a list of texts")
         if self.train_samples is not None and self.train_samples < 1:
             raise BadInput(f"--train-samples {self.train_samples}: give 1 or more")
         if not 0 <= self.seed < SEEDS:
@@ -96,10 +98,28 @@ def _refuse_unheeded(training: Training) -> None:
         )
 
 
-def _train_one(training: Training, task: Task, missing: Missing, path: Path, device: torch.device, console: Console) -> None:
+def trained(training: Training, console: Console) -> nn.Module:
+    """Train a model and return it at its best epoch, on the CPU; where `out` names a file, checkpoint and card are written, too.
+
+    Raises:
+        BadInput: as `train`, or several rates are named at which inputs are missing.
+    """
+    stand_for({})
+    task, device = load_task(training.task), choose_device(training.device)
+    _refuse_unheeded(training)
+    missing, *others = grid(training.train_missing, task.names)
+    if others:
+        raise BadInput(f"train_missing {training.train_missing!r} makes {1 + len(others)} models: call train once for each rate")
+    path = writable(training.out) if training.out else None
+    return _train_one(training, task, missing, path, device, console).cpu()
+
+
+def _train_one(training: Training, task: Task, missing: Missing, path: Path | None, device: torch.device, console: Console) -> nn.Module:
     recipe = recipe_of(training.recipe)
     learnt_from, started = incomplete(fewer(task, training), missing, training.seed), time.monotonic()
     model, validation = fit(training, learnt_from, recipe, device, console)
+    if path is None:
+        return model
     seconds = time.monotonic() - started
     with torch.no_grad():
         known = recipe.measured(task.splits["test"]) if isinstance(recipe, Measuring) else {}
@@ -112,6 +132,7 @@ def _train_one(training: Training, task: Task, missing: Missing, path: Path, dev
         card["train_missing"] = described(missing, learnt_from)
     checkpoint.save(path, model, card)
     console.print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True, markup=False)
+    return model
 
 
 def fewer(task: Task, training: Training) -> Task:

@@ -1,0 +1,297 @@
+"""The Python door: `harness.evaluate`, `harness.load` and `harness.train`, for objects and for references alike."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from attacks.errors import BadInput, unknown
+from harness.references.objects import holding
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+    from torch import nn
+
+    from harness.gates.outputs import Report
+    from harness.run.directory import RunDirectory
+    from harness.tasks import Task
+
+MEMORY = "memory://harness-runs"
+PLURAL = {"scenarios": "scenario", "frontiers": "frontier", "schedules": "schedule", "corruptions": "corruption", "attacks": "attack"}
+APART = ("workers", "engine")  # what needs processes of their own, which cannot see objects of this one
+
+
+class Run:
+    """What an evaluation found: tables, curves, a figure, flags and gates. It shows itself in a notebook.
+
+    Args:
+        url: of the run's directory.
+    """
+
+    def __init__(self, url: str) -> None:
+        from harness.run.directory import RunDirectory
+
+        self.url = url
+        self.directory: RunDirectory = RunDirectory(url)
+        self.directory.describe()
+
+    def __repr__(self) -> str:
+        return f"Run({self.url!r}, status={self.status!r})"
+
+    @property
+    def status(self) -> str:
+        """`complete`, or what is not: see docs."""
+        return str(self.directory.describe()["status"])
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The printed table: a row for each condition and model, with the score, its 95 % interval, and the flags that are raised.
+
+        Columns: section, condition, model, score, low, high, samples, flags.
+        """
+        import pandas as pd
+
+        from harness.analysis.summary import summarise
+
+        raised = self.flags
+        found = summarise(self.directory)
+        rows = [
+            (section, condition, model, share.value, *share.interval, share.samples, _named(raised, condition, model))
+            for section, conditions in found.sections.items()
+            for condition, shares in conditions.items()
+            for model, share in shares.items()
+        ]
+        return pd.DataFrame(rows, columns=["section", "condition", "model", "score", "low", "high", "samples", "flags"])
+
+    def curves(self) -> pd.DataFrame:
+        """Robust score against strength. Columns: model, scenario, strength, score, low, high."""
+        import pandas as pd
+
+        from harness.analysis.curves import robust_curves, strength_grid
+
+        ledger = self.directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
+        found = robust_curves(ledger, strength_grid(ledger)) if len(ledger) else {}
+        rows = [
+            (model, scenario, point.at, point.share.value, *point.share.interval)
+            for (scenario, model), points in found.items()
+            for point in points
+        ]
+        return pd.DataFrame(rows, columns=["model", "scenario", "strength", "score", "low", "high"])
+
+    def figure(self) -> go.Figure:
+        """Robust score against strength: a panel for each scenario, a line with its band for each model."""
+        from harness.reporting.figures import robust_figure
+
+        return robust_figure(self.directory)
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """One row for each sample, model and scenario: the critical strength, and how it was found."""
+        return self._frame("ledger")
+
+    @cached_property
+    def sweep(self) -> pd.DataFrame:
+        """One row for each sample, model, schedule or corruption, level and repeat: the score there."""
+        return self._frame("sweep")
+
+    @cached_property
+    def flags(self) -> pd.DataFrame:
+        """The checks of trust that are raised. Columns: model, scenario, check, value, why."""
+        import pandas as pd
+
+        rows = [
+            (model, scenario, name, flag["value"], flag["why"])
+            for model, scenarios in self.directory.trust().items()
+            for scenario, flags in scenarios.items()
+            for name, flag in flags.items()
+            if flag["raised"]
+        ]
+        return pd.DataFrame(rows, columns=["model", "scenario", "check", "value", "why"])
+
+    def gate(self, file: str, baseline: str | Run | None = None) -> Report:
+        """Hold the run against a gates file: `code` is the exit code of the command `gate`, `verdicts` has each gate's.
+
+        Args:
+            baseline: for gates of drops: a run, or a file that `bless` wrote.
+
+        Raises:
+            BadInput: the file cannot be read, or does not fit the run.
+        """
+        from harness.gates.file import read_gates
+        from harness.gates.gating import judge
+
+        return judge(self.directory, read_gates(file), file, baseline.url if isinstance(baseline, Run) else baseline)
+
+    def _repr_html_(self) -> str:
+        from harness.reporting.report import notebook
+
+        return notebook(self.directory)
+
+    def _frame(self, table: str) -> pd.DataFrame:
+        frame: pd.DataFrame = self.directory.table(table).to_pandas()
+        return frame
+
+
+def evaluate(
+    task: Task | str = "digits", models: Mapping[str, Any] | Sequence[str] | nn.Module | str | None = None, /, **options: Any
+) -> Run:
+    """Evaluate models on a task, as `python -m harness evaluate` does.
+
+    >>> run = harness.evaluate(task, {"mine": net}, scenarios=["image@linf:8/255"], samples=100)
+
+    Args:
+        task: a `harness.tasks.Task`, or a reference.
+        models: modules, or functions that build one for a task, by name; or references; the command's models if absent.
+        options: those of `evaluate`, by the same names (`--batch-size` is `batch_size`); options that may be repeated
+            take a list, and also have their plural as a name: `scenarios`, `schedules`, `corruptions`, `attacks`, `frontiers`.
+
+    Returns:
+        the run. Without `out` it is kept in memory, and gone with the `Run`; with `out` it is a directory, and the same call
+        goes on with it.
+
+    Raises:
+        BadInput: whatever cannot be used, before any work is done.
+    """
+    from rich.console import Console
+
+    from harness.commands.evaluate import evaluate as run
+    from harness.run.config import resolve
+
+    given = _by_flag(options)
+    with ExitStack() as stack:
+        given |= {"task": stack.enter_context(_task(task))}
+        if models is not None:
+            given |= {"model": stack.enter_context(_models(models))}
+        _refuse_apart(given, task, models)
+        url = given.setdefault("out", f"{MEMORY}/{uuid.uuid4().hex}")
+        run(resolve(None, given), Console(quiet=True))
+    found = Run(url)
+    if url.startswith(MEMORY):
+        weakref.finalize(found, _forget, url)
+    return found
+
+
+def load(url: str) -> Run:
+    """Open a run at a path or URL.
+
+    Raises:
+        BadInput: there is no run.
+    """
+    return Run(url)
+
+
+def train(task: Task | str, model: str, /, **options: Any) -> nn.Module:
+    """Train a model, as `python -m harness train` does, and return it at its best epoch.
+
+    Args:
+        model: a registered name, or a reference to a function that builds one.
+        options: those of `train`, by the same names: recipe, seed, epochs, device, train_missing, train_samples; with `out` a
+            checkpoint and its card are written, too.
+
+    Raises:
+        BadInput: whatever cannot be used, a loss that is not finite, or several rates in `train_missing`: they make several models.
+    """
+    from rich.console import Console
+
+    from harness.training.train import Training, trained
+
+    allowed = [name for name in inspect.signature(Training).parameters if name not in ("task", "model")]
+    for name in options:
+        if name not in allowed:
+            raise unknown("option", name, allowed, where=" of harness.train")
+    with _task(task) as name:
+        return trained(Training(name, model, **options), Console(quiet=True))
+
+
+def _by_flag(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by the names of the flags.
+
+    Raises:
+        BadInput: one is given twice.
+    """
+    given = {PLURAL.get(name, name): value for name, value in options.items() if value is not None}
+    for plural, name in PLURAL.items():
+        if plural in options and name in options:
+            raise BadInput(f"{plural} and {name} are one option: give one of them")
+    return given
+
+
+@contextmanager
+def _task(task: Task | str) -> Iterator[str]:
+    """The reference of a task, or the name that stands for it."""
+    from harness.tasks import Task as Known
+
+    if isinstance(task, str):
+        yield task
+    elif isinstance(task, Known):
+        with holding("task", {task.name: task}):
+            yield task.name
+    else:
+        raise BadInput(f"task is of type {type(task).__name__}: give a harness.tasks.Task (Task.from_arrays makes one), or a reference")
+
+
+@contextmanager
+def _models(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -> Iterator[tuple[str, ...]]:
+    """The references of models, and the names that stand for objects; those are left in the mode and on the device that they are in."""
+    from torch import nn
+
+    from attacks.objective import preserved
+
+    if isinstance(models, str):
+        yield (models,)
+    elif isinstance(models, nn.Module):
+        with _models({type(models).__name__: models}) as names:
+            yield names
+    elif isinstance(models, Mapping):
+        _refuse_names(models)
+        modules = [each for each in models.values() if isinstance(each, nn.Module)]
+        with holding("model", models), ExitStack() as stack:
+            for module in modules:
+                stack.enter_context(preserved(module))
+            yield tuple(models)
+    elif not isinstance(models, Sequence):
+        raise BadInput(f"models is of type {type(models).__name__}: give modules by name, as {{'mine': network}}, or references")
+    else:
+        for each in models:
+            if not isinstance(each, str):
+                raise BadInput(f"models holds a {type(each).__name__} without a name: give objects by name, as {{'mine': network}}")
+        yield tuple(models)
+
+
+def _refuse_names(models: Mapping[str, Any]) -> None:
+    for name, each in models.items():
+        if not isinstance(name, str) or not name.strip() or ":" in name or name.endswith(".safetensors"):
+            raise BadInput(f"models has the name {name!r}: give a text without ':' that does not end in .safetensors")
+        if not callable(each) and not isinstance(each, str):
+            raise BadInput(
+                f"model {name!r} is of type {type(each).__name__}: give an nn.Module, a function that builds one, or a reference"
+            )
+
+
+def _refuse_apart(given: Mapping[str, Any], task: object, models: object) -> None:
+    """Objects cannot travel to other processes."""
+    objects = not isinstance(task, str) or isinstance(models, Mapping) or not isinstance(models, str | Sequence | None)
+    if objects and (given.get("workers", 1) != 1 or given.get("engine", "local") != "local"):
+        named = next(name for name in APART if given.get(name) not in (None, 1, "local"))
+        raise BadInput(f"{named}={given[named]!r} takes references (file.py:object): other processes cannot see objects of this one")
+
+
+def _named(raised: pd.DataFrame, condition: str, model: str) -> str:
+    from harness.run.flags import EVERY
+
+    rows = raised[(raised["model"] == model) & raised["scenario"].isin([condition, EVERY])]
+    return ", ".join(dict.fromkeys(rows["check"]))
+
+
+def _forget(url: str) -> None:
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(url)
+    if files.exists(root):
+        files.rm(root, recursive=True)
