@@ -14,7 +14,7 @@ from harness.cli import main
 from harness.references.options import chosen, offered, written
 from harness.references.registry import Kind, names, registered
 
-TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "bring-your-own.md").read_text(), re.S)
+TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "your-own-model.md").read_text(), re.S)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

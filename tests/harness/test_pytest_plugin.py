@@ -14,7 +14,7 @@ import pytest
 from tests.rows import IMAGE, Outcomes, make_run
 
 ROOT = Path(__file__).parents[2]
-TOY = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "bring-your-own.md").read_text(), re.S)
+TOY = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "your-own-model.md").read_text(), re.S)
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -222,7 +222,7 @@ def test_curves_keep_missing_and_corrupted_apart() -> None:
     assert [(point.at, point.share.value) for point in points] == [(0.0, 1.0), (3.0, 0.5), (5.0, 0.25)]
 
 
-TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "bring-your-own.md").read_text(), re.S)
+TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "your-own-model.md").read_text(), re.S)
 OWN = """
 def fog(x, severity, modality, generator):
     x += 10.0 * severity

@@ -16,7 +16,7 @@ from tests.rows import IMAGE, Outcomes, make_run
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
-TOY = re.search(r"```python\n(.*?)```", (DOCS / "bring-your-own.md").read_text(), re.S)
+TOY = re.search(r"```python\n(.*?)```", (DOCS / "your-own-model.md").read_text(), re.S)
 
 
 def harness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

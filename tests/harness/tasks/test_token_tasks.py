@@ -192,7 +192,7 @@ def test_the_page_for_users_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatc
     marks = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
     PreTrainedTokenizerFast(tokenizer_object=plain, **marks).save_pretrained(elsewhere / "mine")
     bert(labels=2).save_pretrained(elsewhere / "mine")
-    page = (Path(__file__).parents[3] / "docs" / "bring-your-own.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "your-own-model.md").read_text()
     snippet = next(each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "AutoTokenizer" in each)
     (elsewhere / "hf.py").write_text(snippet.replace("folder/or/name", "mine"))
     line = re.search(r"python -m harness (evaluate --task hf.py:.*)", page)

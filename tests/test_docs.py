@@ -1,0 +1,34 @@
+"""Links of pages that no site builder checks lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODEL = """
+class MyModel(torch.nn.Module):
+    def forward(self, inputs, present=None):
+        seen = inputs["image"].mean(1) - 0.5 + inputs["sensor"].mean(1)
+        return torch.stack([-seen, seen], 1)
+"""
+PAGES = ("README.md", "CONTRIBUTING.md", "attacks/README.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_file_leads_to_one(page: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.S)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link and not link.startswith("#")]
+    broken = [link for link in links if not ((ROOT / page).parent / link.partition("#")[0]).exists()]
+    assert not broken
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    names: dict[str, object] = {}
+    exec(example.replace("labels =", f"{MODEL}\nlabels =", 1), names)
+    assert len(names["run"].summary)  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []
