@@ -177,6 +177,19 @@ def evaluate(
     return found
 
 
+def _signature() -> inspect.Signature:
+    """Every option of `evaluate`, with its type and default, for whoever completes or inspects the call."""
+    from harness.run.config import Evaluation
+
+    own = [each for each in inspect.signature(evaluate).parameters.values() if each.kind is inspect.Parameter.POSITIONAL_ONLY]
+    fields = {name: field for name, field in Evaluation.model_fields.items() if name not in ("task", "model")}
+    flags = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.annotation) for n, f in fields.items()]
+    return inspect.Signature([*own, *flags], return_annotation=Run)
+
+
+evaluate.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
 def load(url: str) -> Run:
     """Open a run at a path or URL.
 

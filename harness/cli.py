@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from harness.run.config import Evaluation
 
 app = typer.Typer(
     help="How a multimodal model fails: under attack on one input or several, and when inputs go missing.",
@@ -22,61 +27,47 @@ Code = Annotated[Many | None, typer.Option(help="A file or module of yours that 
 INTERRUPTED = 130
 
 
-@app.command()
-def evaluate(
-    task: Annotated[str | None, typer.Option(help="What to test on: a name or file.py:object. [digits]")] = None,
-    data_root: DataRoot = None,
-    model: Annotated[Many | None, typer.Option(help="A model under test; may be repeated. [early, concat, mean, late]")] = None,
-    scenario: Annotated[Many | None, typer.Option(help="An attack, as 'image@linf:8/255 + text@missing'; may be repeated.")] = None,
-    frontier: Annotated[Many | None, typer.Option(help="Two modalities, image,audio: five scenarios; may be repeated.")] = None,
-    schedule: Annotated[Many | None, typer.Option(help="Missing modalities, name:rate,rate,... or none; may be repeated.")] = None,
-    corruption: Annotated[Many | None, typer.Option(help="As 'image@noise:0,1,3,5' or 'image@noise'; may be repeated.")] = None,
-    repeats: Annotated[int | None, typer.Option(help="Draws of each schedule or corruption at each level. [3]")] = None,
-    search: Annotated[str | None, typer.Option(help="fast, standard, thorough or none. [standard]")] = None,
-    attack: Annotated[
-        Many | None, typer.Option(help="Follows the search at strength 1, as 'torchattacks:APGD?steps=50'; may be repeated.")
-    ] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="What fails: answers, or neighbours (of models that embed, without labels). [answers]")
-    ] = None,
-    samples: Annotated[str | None, typer.Option(help="How many test samples, or 'all'. [100]")] = None,
-    shard: Annotated[str | None, typer.Option(help="Of the samples only part i/n, into an --out of its own; see `merge`.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of everything random. [0]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples attacked at once. [64]")] = None,
-    engine: Annotated[str | None, typer.Option(help="Where batches are done: local, or ray. [local]")] = None,
-    address: Annotated[str | None, typer.Option(help="The Ray cluster, as HOST:6379 or auto. [one of this machine]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Batches done at a time, each in a process of its own. [1]")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. [auto]")] = None,
-    precision: Annotated[str | None, typer.Option(help="What the search computes in, float32 or bf16; it verifies in float32.")] = None,
-    compile: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Search with a compiled twin of the model; first steps take long. [no]")
-    ] = None,
-    limit: Annotated[float | None, typer.Option(help="The largest strength searched. [8]")] = None,
-    witnesses: Annotated[str | None, typer.Option(help="Samples whose adversarial inputs are kept: none, a count or all. [8]")] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Stop cleanly after this time (90s, 5m, 2h), after one batch at least; the same command goes on.")
-    ] = None,
-    cell_limit: Annotated[str | None, typer.Option(help="A batch of samples of one model that takes longer (10m) is an error.")] = None,
-    trust: Annotated[
-        bool | None, typer.Option("--trust/--no-trust", help="Check how far each worst-case number can be trusted. [trust]")
-    ] = None,
-    attributions: Annotated[
-        int | None,
-        typer.Option(help="Samples of each model of which to store what speaks for the right answer. [0]", min=0),
-    ] = None,
-    out: Annotated[str | None, typer.Option(help="The run directory, a path or URL. [runs/TASK-ID]")] = None,
-    gates: Annotated[str | None, typer.Option(help="Then hold the run against this gates file; exit 3 if a gate fails.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="For gates of drops: a run, or a file that bless wrote.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")] = None,
-) -> None:
+def evaluate(**options: Any) -> None:
     """Find each sample's critical strength under every scenario, and the score as modalities go missing or get corrupted."""
-    flags = {key: value for key, value in locals().items() if key != "config"}
     from rich.console import Console
 
     from harness.commands.evaluate import evaluate as run
     from harness.run.config import resolve
 
-    sys.exit(run(resolve(config, flags), _console(Console)))
+    file = options.pop("config")
+    sys.exit(run(resolve(file, options), _console(Console)))
+
+
+def _flags_of(model: type[BaseModel]) -> inspect.Signature:
+    """A flag for each field of a configuration: its name, type, description and default are declared there."""
+    flags = {name: _flag(name, field) for name, field in model.model_fields.items()}
+    flags["config"] = Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")]
+    return inspect.Signature([inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=a) for n, a in flags.items()])
+
+
+def _flag(name: str, field: FieldInfo) -> Any:
+    text = str(field.description)
+    shown = _shown(field.default)
+    words = f"{text[0].upper()}{text[1:]}.{f' [{shown}]' if shown else ''}"
+    if field.annotation is bool:
+        flag = name.replace("_", "-")
+        return Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}", help=words)]
+    if get_origin(field.annotation) is tuple:
+        return Annotated[Many | None, typer.Option(help=words, metavar="<str>")]
+    return Annotated[field.annotation | None if field.annotation in (int, float) else str | None, typer.Option(help=words)]
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, tuple):
+        return ", ".join(default)
+    return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+
+
+evaluate.__signature__ = _flags_of(Evaluation)  # type: ignore[attr-defined]
+evaluate.__annotations__ = {name: each.annotation for name, each in evaluate.__signature__.parameters.items()}  # type: ignore[attr-defined]
+app.command()(evaluate)
 
 
 @app.command()
