@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from harness.run.config import Evaluation
 
 app = typer.Typer(
     help="How a multimodal model fails: under attack on one input or several, and when inputs go missing.",
@@ -27,47 +22,21 @@ Code = Annotated[Many | None, typer.Option(help="A file or module of yours that 
 INTERRUPTED = 130
 
 
-def evaluate(**options: Any) -> None:
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def evaluate(context: typer.Context) -> Any:
     """Find each sample's critical strength under every scenario, and the score as modalities go missing or get corrupted."""
+    from harness.commands.flags import evaluation
+
+    return evaluation(lambda options: _evaluate(**options))(context.args, prog_name=context.command_path, standalone_mode=False)
+
+
+def _evaluate(config: Path | None, **flags: Any) -> None:
     from rich.console import Console
 
     from harness.commands.evaluate import evaluate as run
     from harness.run.config import resolve
 
-    file = options.pop("config")
-    sys.exit(run(resolve(file, options), _console(Console)))
-
-
-def _flags_of(model: type[BaseModel]) -> inspect.Signature:
-    """A flag for each field of a configuration: its name, type, description and default are declared there."""
-    flags = {name: _flag(name, field) for name, field in model.model_fields.items()}
-    flags["config"] = Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")]
-    return inspect.Signature([inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=a) for n, a in flags.items()])
-
-
-def _flag(name: str, field: FieldInfo) -> Any:
-    text = str(field.description)
-    shown = _shown(field.default)
-    words = f"{text[0].upper()}{text[1:]}.{f' [{shown}]' if shown else ''}"
-    if field.annotation is bool:
-        flag = name.replace("_", "-")
-        return Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}", help=words)]
-    if get_origin(field.annotation) is tuple:
-        return Annotated[Many | None, typer.Option(help=words, metavar="<str>")]
-    return Annotated[field.annotation | None if field.annotation in (int, float) else str | None, typer.Option(help=words)]
-
-
-def _shown(default: Any) -> str:
-    if isinstance(default, bool):
-        return "yes" if default else "no"
-    if isinstance(default, tuple):
-        return ", ".join(default)
-    return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
-
-
-evaluate.__signature__ = _flags_of(Evaluation)  # type: ignore[attr-defined]
-evaluate.__annotations__ = {name: each.annotation for name, each in evaluate.__signature__.parameters.items()}  # type: ignore[attr-defined]
-app.command()(evaluate)
+    sys.exit(run(resolve(config, flags), _console(Console)))
 
 
 @app.command()
