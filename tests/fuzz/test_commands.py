@@ -12,11 +12,12 @@ import pytest
 import typer
 
 from harness.cli import app
+from harness.commands.flags import evaluation
 from tests.fuzz.cases import RANDOM
 from tests.fuzz.commandline import EVALUATE, MINE, carried_out, furnished
 
 FEW, MANY, CHUNKS = 60, 2000, 20
-VERBS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+VERBS: dict[str, Any] = {**typer.main.get_command(app).commands, "evaluate": evaluation(lambda options: None)}  # type: ignore[attr-defined]
 COSTLY = {
     "evaluate": {
         "workers": ["1", "0", "-1", "x"], "engine": ["local", "", "cloud"], "compile": [], "address": ["", "x:1"],
