@@ -14,7 +14,7 @@ from app.runs import Run
 from app.view import EVALUATE, HARNESS, empty, of_a_run, page, said, shown, taken_away
 from harness.reporting.figures import figured
 from harness.run.directory import RunDirectory
-from harness.run.flags import INFORMATIVE
+from harness.run.flags import EXPLAINED, INFORMATIVE
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}
 GATE = ("gate", "limit", "result", "value", "low", "high", "verdict", "why")
@@ -39,7 +39,10 @@ def _flags(run: Run) -> None:
     raised = right.toggle("Raised only", key="raised", bind="query-params")
     kept = [row for row in found if row["model"] in models and row["flag"] in wanted and (row["raised"] or not raised)]
     doubted = sum(row["raised"] for row in found)
-    said(f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number: it says how far the number can be believed.")
+    said(
+        f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number: it says how far the number can be believed. "
+        + EXPLAINED
+    )
     if not kept:
         return said("No check matches these filters: take one away.")
     st.dataframe(

@@ -17,7 +17,7 @@ from harness.analysis.curves import Share, clean_scores, corruption_curves, miss
 from harness.analysis.intervals import Estimate
 from harness.run.description import attacked
 from harness.run.directory import RunDirectory
-from harness.run.flags import doubted, flag_lines, flagged
+from harness.run.flags import EXPLAINED, doubted, flag_lines, flagged
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
 
@@ -90,7 +90,8 @@ def summarise(directory: RunDirectory) -> Summary:
     counts = {
         model: {name: row[model].samples for rows in sections.values() for name, row in rows.items() if model in row} for model in models
     }
-    notes = [*_notes({**description, "status": status}, errors), *fewer(description, counts), *flag_lines(trust)]
+    doubts = flag_lines(trust)
+    notes = [*_notes({**description, "status": status}, errors), *fewer(description, counts), *doubts, *([EXPLAINED] if doubts else [])]
     return Summary(models, sections, notes, flagged(trust), status)
 
 

@@ -30,6 +30,7 @@ class Flag:
 
 
 INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
+EXPLAINED = "docs/trust.md explains each check, and what to do."
 EVERY = "every number"  # in a scenario's place: what is flagged of a model, whatever is done to its inputs
 Flags = dict[str, dict[str, Any]]
 """Per flag: whether it is raised, its value, and one line that says why."""
