@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import numbers
+import os
 import uuid
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from harness.tasks import Task
 
 MEMORY = "memory://harness-runs"
+SOME_FAILED = 5  # the exit code of the command
 PLURAL = {"scenarios": "scenario", "frontiers": "frontier", "schedules": "schedule", "corruptions": "corruption", "attacks": "attack"}
 APART = ("workers", "engine")  # what needs processes of their own, which cannot see objects of this one
 
@@ -100,6 +104,11 @@ class Run:
         """One row for each sample, model, schedule or corruption, level and repeat: the score there."""
         return self._frame("sweep")
 
+    @property
+    def errors(self) -> dict[str, str]:
+        """The tracebacks of cells that are errors, by the name of the cell; empty where none is."""
+        return {name: self.directory.read(f"errors/{name}").decode(errors="replace") for name in self.directory.listing("errors")}
+
     @cached_property
     def flags(self) -> pd.DataFrame:
         """The checks of trust that are raised. Columns: model, scenario, check, value, why."""
@@ -114,7 +123,7 @@ class Run:
         ]
         return pd.DataFrame(rows, columns=["model", "scenario", "check", "value", "why"])
 
-    def gate(self, file: str, baseline: str | Run | None = None) -> Report:
+    def gate(self, file: str | os.PathLike[str], baseline: str | os.PathLike[str] | Run | None = None) -> Report:
         """Hold the run against a gates file: `code` is the exit code of the command `gate`, `verdicts` has each gate's.
 
         Args:
@@ -126,7 +135,8 @@ class Run:
         from harness.gates.file import read_gates
         from harness.gates.gating import judge
 
-        return judge(self.directory, read_gates(file), file, baseline.url if isinstance(baseline, Run) else baseline)
+        before = baseline.url if isinstance(baseline, Run) else None if baseline is None else os.fspath(baseline)
+        return judge(self.directory, read_gates(os.fspath(file)), os.fspath(file), before)
 
     def _repr_html_(self) -> str:
         from harness.reporting.report import notebook
@@ -170,8 +180,10 @@ def evaluate(
             given |= {"model": stack.enter_context(_models(models))}
         _refuse_apart(given, task, models)
         url = given.setdefault("out", f"{MEMORY}/{uuid.uuid4().hex}")
-        run(resolve(None, given), Console(quiet=True))
+        code = run(resolve(None, given), Console(quiet=True))
     found = Run(url)
+    if code == SOME_FAILED:
+        warnings.warn("some cells of the run are errors: `run.errors` has the tracebacks, `run.summary` leaves them out", stacklevel=2)
     if url.startswith(MEMORY):
         weakref.finalize(found, _forget, url)
     return found
@@ -190,13 +202,13 @@ def _signature() -> inspect.Signature:
 evaluate.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
-def load(url: str) -> Run:
+def load(url: str | os.PathLike[str]) -> Run:
     """Open a run at a path or URL.
 
     Raises:
         BadInput: there is no run.
     """
-    return Run(url)
+    return Run(os.fspath(url))
 
 
 def train(task: Task | str, model: str, /, **options: Any) -> nn.Module:
@@ -228,11 +240,18 @@ def _by_flag(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadInput: one is given twice.
     """
-    given = {PLURAL.get(name, name): value for name, value in options.items() if value is not None}
+    given = {PLURAL.get(name, name): _plain(value) for name, value in options.items() if value is not None}
     for plural, name in PLURAL.items():
         if plural in options and name in options:
             raise BadInput(f"{plural} and {name} are one option: give one of them")
     return given
+
+
+def _plain(value: Any) -> Any:
+    """Paths as texts and numbers of NumPy as Python's, as a configuration holds them."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if isinstance(value, numbers.Number) and hasattr(value, "item") else value
 
 
 @contextmanager

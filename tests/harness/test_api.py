@@ -163,6 +163,26 @@ def test_bad_input_is_one_sentence(elsewhere: Path, task: Any, models: Any, opti
     assert list(elsewhere.iterdir()) == []
 
 
+def test_paths_and_numbers_of_numpy_are_taken(elsewhere: Path) -> None:
+    import numpy as np
+
+    harness.evaluate(toy(), Net(), scenario=IMAGE, out=Path("here"), **(SMALL | {"samples": np.int64(6), "limit": np.float32(4)}))
+    assert len(harness.load(Path("here")).ledger) == 6
+
+
+def test_errors_are_told_of(elsewhere: Path) -> None:
+    class Choosy(Net):
+        def forward(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+            if present is not None and not bool(present.all()):
+                raise ValueError("every input is needed")
+            return super().forward(inputs, present)
+
+    with pytest.warns(UserWarning, match="some cells of the run are errors"):
+        found = harness.evaluate(toy(), Choosy(), scenario=IMAGE, **SMALL)
+    assert found.status == "finished with errors" and any("every input is needed" in text for text in found.errors.values())
+    assert "clean" in set(found.summary["condition"])
+
+
 def test_there_is_no_run() -> None:
     with pytest.raises(BadInput, match="is not a run"):
         harness.load("nowhere")
