@@ -15,13 +15,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from attacks.edits import EDITS, Edit
 from attacks.errors import BadInput, unknown
-from attacks.norms import NORMS, Norm
+from attacks.names import EDIT_EXAMPLES, NORM_NAMES
+
+if TYPE_CHECKING:
+    import torch
+
+    import attacks.edits
+    import attacks.norms
 
 INTACT = "intact"
 GRAMMAR = (
@@ -46,10 +49,10 @@ class Ball:
     @property
     def has_norm(self) -> bool:
         """Whether a norm bounds the change; else it is an edit."""
-        return self.norm_name in NORMS
+        return self.norm_name in NORM_NAMES
 
     @property
-    def norm(self) -> Norm:
+    def norm(self) -> attacks.norms.Norm:
         """The norm.
 
         Raises:
@@ -57,15 +60,22 @@ class Ball:
         """
         if not self.has_norm:
             raise BadInput(f"{self} allows edits and has no norm: attack in one, as in {self.modality}@linf:0.1")
+        from attacks.norms import NORMS
+
         return NORMS[self.norm_name]
 
     @property
-    def edit(self) -> Edit:
+    def edit(self) -> attacks.edits.Edit:
         """What the ball allows, where it has no norm."""
+        from attacks.edits import EDITS
+
         return EDITS[self.norm_name]
 
-    def size(self, x: Tensor, moved: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-        """How large the change from `x` to `moved` (B, ...) is, (B,)."""
+    def size(self, x: torch.Tensor, moved: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """How large the change from `x` to `moved` (B, ...) is, (B,); in float64, if no type is named."""
+        import torch
+
+        dtype = dtype or torch.float64
         if self.has_norm:
             return self.norm.size(moved.to(dtype) - x.to(dtype))
         return self.edit.size(x, moved).to(dtype)
@@ -168,11 +178,11 @@ def parse(text: str) -> Scenario:
             if radius is not None:
                 raise _unparsed(text, place + match.start("radius"), radius, f"{what} takes no radius")
             missing += [name] if what == "missing" else []
-        elif what not in NORMS and what not in EDITS:
+        elif what not in NORM_NAMES and what not in EDIT_EXAMPLES:
             at = place + match.start("what") + 1
-            raise BadInput(f"scenario {text!r}, character {at}: {unknown('norm', what, [*NORMS, *EDITS, 'missing', INTACT])}")
+            raise BadInput(f"scenario {text!r}, character {at}: {unknown('norm', what, [*NORM_NAMES, *EDIT_EXAMPLES, 'missing', INTACT])}")
         elif radius is None:
-            example = EDITS[what].example if what in EDITS else 0.5
+            example = EDIT_EXAMPLES.get(what, 0.5)
             raise _unparsed(text, place + match.end("what"), "", f"{what} needs a radius, as in {name}@{what}:{example}")
         else:
             balls.append(Ball(name, what, _radius(text, place + match.start("radius"), radius)))

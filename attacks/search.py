@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attacks.bracket import STANDARD
+from attacks.names import DEFAULT_LIMIT
 from attacks.objective import Objective
 from attacks.region import Bounds, Inputs
 from attacks.scenario import Scenario, parse
-from attacks.search_state import DEFAULT_LIMIT, Found, Search, search_all
+from attacks.search_state import Found, Search, search_all
 
 
 def search(

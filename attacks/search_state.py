@@ -17,13 +17,13 @@ from attacks.aims import Aims
 from attacks.draws import unit_changes
 from attacks.errors import BadInput
 from attacks.expectation import judged
+from attacks.names import DEFAULT_LIMIT
 from attacks.objective import Objective
 from attacks.region import UNBOUNDED, Bounds, Inputs, Region, take
 from attacks.scenario import Scenario, closure
 from attacks.verify import verify
 
 UNTOUCHED, NONE = "untouched", "none"
-DEFAULT_LIMIT = 8.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,6 @@ class OverTheAir:
 
     name = "air"
     summary = "a quiet sound played in a room: echoes, gain and noise are drawn"
-    example = "0.01"
     draws = 2 * ECHOES + 2
     kinds: tuple[str, ...] = ("audio",)
     shared = False

@@ -71,8 +71,6 @@ class Edit(Protocol):
 
     name: str
     summary: str
-    example: str
-    """A size, as a message suggests it."""
     draws: int
     """How many uniform numbers one draw of the world takes; 0 where the model receives just what it is given."""
 

@@ -22,7 +22,6 @@ class Patch:
     x' = (1 - m) x + m clamp(low + b (p - low)), with m and p moved and scaled by nearest neighbours.
     """
 
-    example = "0.1"
     draws = 4
     kinds: tuple[str, ...] = ("image",)
 

@@ -19,7 +19,6 @@ class TimeShift:
 
     name = "shift"
     summary = "a waveform or sequence moved in time, by so many steps"
-    example = "100"
     draws = 0
     kinds: tuple[str, ...] = ("audio",)
     shared = False

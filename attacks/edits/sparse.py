@@ -17,7 +17,6 @@ class Features(Chosen):
 
     name = "l0"
     summary = "single values moved to an end of their range"
-    example = "5"
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         return ()
@@ -35,7 +34,6 @@ class DeadPixels(Chosen):
 
     name = "dead"
     summary = "pixels that stay dark, where they hurt most"
-    example = "3"
     kinds: tuple[str, ...] = ("image",)
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
@@ -60,7 +58,6 @@ class StuckChannels(Chosen):
 
     name = "stuck"
     summary = "channels that hold one value, drawn from their range"
-    example = "1"
     draws = 1
 
     def axes(self, x: Tensor) -> tuple[int, ...]:

@@ -18,7 +18,6 @@ class Tokens(Chosen):
 
     name = "tokens"
     summary = "characters or tokens replaced, by HotFlip with a beam"
-    example = "1"
 
     def fault(self, place: Place) -> str | None:
         x = place.x

@@ -116,6 +116,11 @@ class Evidence:
             found.setdefault(name, []).append(level)
         return found
 
+    @property
+    def schedules(self) -> list[str]:
+        """The names in the sweep that are no corruption's."""
+        return [name for name in self.levels if "@" not in name]
+
     def clean(self, model: str) -> Values:
         """The score of each sample, untouched."""
         return _by_sample(self._rows("samples", ("sample", "score"), model=model), "score")

@@ -21,7 +21,6 @@ from harness.gates.evidence import Array, Evidence, Values, columns, known
 from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
 from harness.run.flags import EVERY
 from harness.run.status import FINISHED, onwards
-from harness.schedules import parse as parse_schedule
 
 NOTHING: Values = (pa.array([], pa.string()), np.empty(0))
 
@@ -124,7 +123,11 @@ def _score(gate: Gate, evidence: Evidence) -> Values:
 
 
 def schedule_of(gate: Gate, evidence: Evidence, level: float = 0.0) -> str:
-    """The gate's schedule, as the sweep writes it."""
+    """The gate's schedule, as the sweep writes it; one that is written so needs no reading, which would load torch."""
+    if gate.schedule in evidence.schedules:
+        return str(gate.schedule)
+    from harness.schedules import parse as parse_schedule
+
     return str(parse_schedule(f"{gate.schedule}:{level:g}", evidence.modalities))
 
 

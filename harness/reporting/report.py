@@ -6,18 +6,19 @@ import re
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-
-import plotly.graph_objects as go
-import plotly.io
+from typing import TYPE_CHECKING
 
 from attacks.errors import BadInput, plain
 from harness.analysis.curves import corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
-from harness.reporting.figures import Curves, curves_figured, figured, figures, robust_figure
-from harness.reporting.sample_gallery import shown
 from harness.run.description import attacked
 from harness.run.directory import RunDirectory
 from harness.storage.files import path_of, write_url
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from harness.reporting.figures import Curves
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -106,6 +107,9 @@ def _marked(text: str) -> str:
 
 def render(directory: RunDirectory) -> str:
     """The page as text; it needs no network to be read."""
+    from harness.reporting.figures import curves_figured, figured, figures
+    from harness.reporting.sample_gallery import shown
+
     description, summary = directory.describe(), summarise(directory)
     ledger = directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
     sweep = directory.table("sweep", SWEPT)
@@ -119,8 +123,7 @@ def render(directory: RunDirectory) -> str:
     script = iter([True])  # the first figure brings the library
 
     def drawn(figure: go.Figure) -> str:
-        html: str = plotly.io.to_html(figure, full_html=False, include_plotlyjs=next(script, False))
-        return html
+        return _html(figure, next(script, False))
 
     robust_html, missing_html, corrupted_html = ("".join(map(drawn, panels)) for panels in (robust, missing, corrupted))
     samples_html = "".join(each if isinstance(each, str) else drawn(each) for each in shown(directory))
@@ -137,10 +140,18 @@ def render(directory: RunDirectory) -> str:
 
 def notebook(directory: RunDirectory) -> str:
     """The table of a run and its curves, for a notebook."""
+    from harness.reporting.figures import robust_figure
+
     summary = summarise(directory)
     notes = "".join(f"<p>{escape(note)}</p>" for note in summary.notes)
-    drawn: str = plotly.io.to_html(robust_figure(directory), full_html=False, include_plotlyjs=True)
-    return f"{_table(summary)}{notes}{drawn}"
+    return f"{_table(summary)}{notes}{_html(robust_figure(directory), True)}"
+
+
+def _html(figure: go.Figure, with_library: bool) -> str:
+    import plotly.io
+
+    html: str = plotly.io.to_html(figure, full_html=False, include_plotlyjs=with_library)
+    return html
 
 
 def _levels(curves: Curves) -> Curves:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from attacks.errors import BadInput, shown, unknown
-from attacks.search_state import DEFAULT_LIMIT
+from attacks.names import DEFAULT_LIMIT
 from harness.storage.files import path_of
 from harness.storage.yamlfile import MAX_BYTES, loaded, written
 

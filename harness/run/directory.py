@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.run.description import description_faults
@@ -23,6 +22,9 @@ from harness.storage.files import PARTIAL
 from harness.storage.folder import Storage
 from harness.storage.parquet import encoded
 from harness.storage.tensorfile import from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"

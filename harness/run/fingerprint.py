@@ -6,19 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from harness.storage.tensorfile import checksum, from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLES, POINTS, LABELS, DRAWS = 16, 4, 128, 32
 CLEAN, RANGE, MISSING, LABELLED = "clean", "range", "missing ", "labels"
 BEYOND = 6.0  # standard errors between the means of two random models' draws; fewer may be chance
 ALIKE = 1e-3  # of the spread of the answers: what kernels of another machine may change
 VARIANCE = "variance"
-Answers = dict[str, Tensor]
+Answers = dict[str, "Tensor"]
 """Per condition, the outputs and behind them score, prediction and margin, float64 (B, width + 3); (B, 0) where the model raised."""
 
 Exactness = Literal["bits", "about", "random"]
@@ -66,6 +66,8 @@ class Fingerprint:
             exact: bit for bit, if the model repeats itself so; else answers may lie `ALIKE` of their spread apart, and
                 the verdict of a sample that lies so near to failing may differ.
         """
+        import torch
+
         if not self.answers or not other.answers:  # one has hung: nothing tells
             return 0, 0
         known = [name for name in self.answers if name != LABELLED or name in other.answers]  # earlier versions did not ask
@@ -91,6 +93,8 @@ def spread(outputs: Tensor) -> float:
 
 def apart_rows(ours: Tensor, theirs: Tensor | None, tolerance: float) -> Tensor:
     """Which rows of answers differ, bool (B,)."""
+    import torch
+
     if theirs is None or ours.shape != theirs.shape:
         return torch.ones(len(ours), dtype=torch.bool)
     if not ours.shape[1]:
@@ -103,6 +107,8 @@ def apart_rows(ours: Tensor, theirs: Tensor | None, tolerance: float) -> Tensor:
 
 def _beyond_chance(ours: Tensor, theirs: Tensor | None, variances: Sequence[Tensor | None], tolerance: float) -> Tensor:
     """Which rows of the means of draws differ by more than their variances explain; none where no variance is known."""
+    import torch
+
     if theirs is None or ours.shape != theirs.shape:
         return torch.ones(len(ours), dtype=torch.bool)
     known = [x for x in variances if x is not None and x.shape == ours.shape]
@@ -120,6 +126,8 @@ def same(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
 
 def another_verdict(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
     """Whether one margin (B,) says failure and the other does not, by more than the tolerance, bool (B,)."""
+    import torch
+
     return ((ours >= 0) != (theirs >= 0)) & (torch.maximum(ours.abs(), theirs.abs()) > tolerance)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from torch import Tensor
 
-from attacks.region import Inputs
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from attacks.region import Inputs
 
 SWEEP = pa.schema(
     [

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHECKSUM = "sha256"  # in the file's metadata
 LENGTH = 8  # bytes, little-endian: how long the header is
@@ -17,6 +16,8 @@ LENGTH = 8  # bytes, little-endian: how long the header is
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
     """A file's content; the same tensors give the same bytes."""
+    from safetensors.torch import save
+
     held = dict(tensors)
     return save(held, {CHECKSUM: checksum(held)})
 
@@ -27,6 +28,9 @@ def from_bytes(content: bytes) -> dict[str, Tensor]:
     Raises:
         ValueError: it is something else, or a bit of it is not what was written.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
         tensors = load(content)
         length = int.from_bytes(content[:LENGTH], "little")
@@ -49,5 +53,7 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 
 def as_bytes(x: Tensor) -> bytes:
     """The values of a tensor of any type, in order."""
+    import torch
+
     held = x.detach().cpu().clone(memory_format=torch.contiguous_format)  # one value is contiguous whatever its strides are
     return held.reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""

@@ -1,14 +1,36 @@
 """What a model is tested on."""
 
-from harness.tasks.batch import Batch
-from harness.tasks.modality import Modality
-from harness.tasks.problems.counts import Counting
-from harness.tasks.problems.heads import Heads
-from harness.tasks.problems.problem import Classification, Problem, Regression
-from harness.tasks.problems.softcounts import SoftCounting
-from harness.tasks.task import Detector, Task
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.tasks.batch import Batch
+    from harness.tasks.modality import Modality
+    from harness.tasks.problems.counts import Counting
+    from harness.tasks.problems.heads import Heads
+    from harness.tasks.problems.problem import Classification, Problem, Regression
+    from harness.tasks.problems.softcounts import SoftCounting
+    from harness.tasks.task import Detector, Task
 
 __all__ = ["Batch", "Classification", "Counting", "Detector", "Heads", "Modality", "Problem", "Regression", "SoftCounting", "Task"]
+HOMES = {
+    "harness.tasks.batch": ("Batch",),
+    "harness.tasks.modality": ("Modality",),
+    "harness.tasks.problems.counts": ("Counting",),
+    "harness.tasks.problems.heads": ("Heads",),
+    "harness.tasks.problems.problem": ("Classification", "Problem", "Regression"),
+    "harness.tasks.problems.softcounts": ("SoftCounting",),
+    "harness.tasks.task": ("Detector", "Task"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What is named here comes when it is used: finding the folder of data sets loads no torch."""
+    home = next((module for module, names in HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'harness.tasks' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)
+
 
 CATALOGUE = {
     "task": {

@@ -14,9 +14,10 @@ from attacks.edits import Ranked
 from attacks.fixed import Fixed, FixedAttack, InTurn
 from attacks.looks import look_at_classes
 from attacks.mixed import scattered
+from attacks.names import DEFAULT_LIMIT
 from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
-from attacks.search_state import DEFAULT_LIMIT, Hunt
+from attacks.search_state import Hunt
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.run.flags import Flag

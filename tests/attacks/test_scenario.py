@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attacks.edits import EDITS
 from attacks.errors import BadInput
+from attacks.names import EDIT_EXAMPLES, NORM_NAMES
 from attacks.norms import NORMS
 from attacks.scenario import Ball, Scenario, closure, parse
 
@@ -74,3 +76,9 @@ def test_mistakes_are_pointed_at(text: str, message: str) -> None:
     with pytest.raises(BadInput) as error:
         parse(text)
     assert message in str(error.value)
+
+
+def test_what_a_scenario_may_name_is_there() -> None:
+    assert tuple(NORMS) == NORM_NAMES
+    assert list(EDITS) == list(EDIT_EXAMPLES)
+    assert all(str(parse(f"m@{name}:{size}")) == f"m@{name}:{size}" for name, size in EDIT_EXAMPLES.items())

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from attacks.edits import EDITS
 from attacks.errors import BadInput
+from attacks.names import EDIT_EXAMPLES
 from attacks.randomness import keyed_generator
 from attacks.scenario import parse as parse_scenario
 from harness.engine.plan import checked
@@ -117,7 +118,7 @@ SAMPLE = {"image": (3, 8, 8), "audio": (600,), "text": (5, 7), "features": (6, 4
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_is_refused_where_it_makes_no_sense(name: str, kind: str) -> None:
-    task, scenario = made(kind, *SAMPLE[kind]), f"x@{name}:{EDITS[name].example}"
+    task, scenario = made(kind, *SAMPLE[kind]), f"x@{name}:{EDIT_EXAMPLES[name]}"
     if FITS.get(name, kind) in (kind, "features") or kind == "features":
         assert checked(scenario, task) == parse_scenario(scenario)
         return
