@@ -40,19 +40,19 @@ def sample_of(run: Run, name: str) -> Sample:
         BadInput: its task cannot be loaded here, or has other data now.
     """
     with else_in(configured(run.url, run.description).data_root):
-        task = _task(run.config["task"], run.config.get("judge", "answers"), str(data_root()), consent(run))
+        task = _task(run.config.task, run.config.judge, str(data_root()), consent(run))
     stored = rows(run, "select hash from samples where sample = ? limit 1", (name,))
     return Sample(task, untouched(task, name, stored[0]["hash"] if stored else None))
 
 
 def runs_code(run: Run) -> bool:
     """Whether showing the run's inputs means running a file or module that the run names, and not a task of ours."""
-    return code_of(run.config["task"]) is not None
+    return code_of(run.config.task) is not None
 
 
 def consent(run: Run) -> str:
     """What a consent to run code is for: this run, the file or module that it names, and what that holds now."""
-    place = code_of(run.config["task"]) or ""
+    place = code_of(run.config.task) or ""
     return hashlib.sha256(json.dumps([run.url, place, code_at(place)]).encode()).hexdigest()[:16]
 
 

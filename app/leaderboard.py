@@ -11,7 +11,6 @@ from app.queries import answer, kept, rows, trust
 from app.runs import Run
 from attacks.scenario import parse
 from harness.analysis.curves import Point, Share, missing_curves
-from harness.run.description import attacked
 from harness.run.flags import flagged
 
 SCORES = ("clean", "worst single", "joint", "missing area")
@@ -28,12 +27,12 @@ def leaders(run: Run) -> list[dict[str, Any]]:
     for model in run.models:
         if model not in clean and model not in worst:
             continue
-        row = {
+        row: dict[str, Any] = {
             "run": run.label,
-            "status": run.description["status"],
-            "task": run.config["task"],
+            "status": run.description.status,
+            "task": run.config.task,
             "model": model,
-            "seed": run.config["seed"],
+            "seed": run.config.seed,
         }
         row |= {"samples": clean[model].samples if model in clean else 0}
         row |= _columns("clean", clean.get(model)) | _columns("worst single", worst.get(model, ("", None))[1])
@@ -64,7 +63,7 @@ def _columns(name: str, share: Share | None) -> dict[str, float | None]:
 
 def _robust(run: Run) -> tuple[dict[str, tuple[str, Share]], dict[str, tuple[str, Share]]]:
     """Per model the attack on one modality that lowers the score most, and that on most modalities, at strength 1."""
-    if not attacked(run.description):
+    if not run.description.attacked:
         return {}, {}
     singles: dict[str, tuple[str, Share]] = {}
     joints: dict[str, tuple[str, Share]] = {}
@@ -86,7 +85,7 @@ def _widest(found: tuple[str, Share]) -> tuple[int, float]:
 def _areas(run: Run) -> dict[str, tuple[str, float]]:
     """Per model the mean score over the fractions missing, under the first schedule that the run was asked for at several levels."""
     curves = missing_curves(answer(run, SEVERAL))
-    order = [text.rsplit(":", 1)[0] for text in run.config.get("schedule", ())]
+    order = [text.rsplit(":", 1)[0] for text in run.config.schedule]
     schedules = sorted({schedule for schedule, _ in curves}, key=lambda name: (order.index(name) if name in order else len(order), name))
     return {model: (schedules[0], _area(points)) for (schedule, model), points in curves.items() if schedule == schedules[0]}
 

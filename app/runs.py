@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attacks.errors import BadInput
+from harness.run.description import Description, SavedConfig
 from harness.run.directory import GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.run.schema import SCHEMAS
+from harness.run.status import RUNNING
 
 DEEPEST = 4  # folders below the one that was named
 TABLES = tuple(dict.fromkeys((*SCHEMAS, "attributions")))
@@ -33,21 +35,27 @@ class Run:
     url: str
     label: str
     stamp: str = ""
-    description: dict[str, Any] = field(default_factory=dict)
+    described: Description | None = None
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     problem: str = ""
 
     @property
-    def config(self) -> dict[str, Any]:
-        return dict(self.description["identity"]["config"])
+    def description(self) -> Description:
+        """What `run.json` says; of a run that is skipped, nothing does."""
+        assert self.described is not None, self.problem
+        return self.described
+
+    @property
+    def config(self) -> SavedConfig:
+        return self.description.identity.config
 
     @property
     def models(self) -> list[str]:
-        return list(self.config["model"])
+        return self.config.model
 
     @property
     def running(self) -> bool:
-        return self.description.get("status") == "running"
+        return self.described is not None and self.described.status == RUNNING
 
     @property
     def files(self) -> fsspec.AbstractFileSystem:
@@ -77,7 +85,7 @@ def looked_at(url: str, label: str) -> Run:
         listing = _listing(directory)
         stamp = hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
         description = directory.describe()
-        _check(directory, description, listing)
+        _check(directory, listing)
     except BadInput as error:
         return Run(url, label, stamp, problem=str(error))
     except OSError as error:
@@ -132,16 +140,12 @@ def _time(entry: dict[str, Any]) -> Any:
     return next((entry[key] for key in ("mtime", "LastModified", "last_modified", "updated", "created") if key in entry), "")
 
 
-def _check(directory: RunDirectory, description: dict[str, Any], listing: dict[str, list[tuple[str, int, str]]]) -> None:
-    """What the pages rely on: the configuration, flags, and tables of the columns this version knows.
+def _check(directory: RunDirectory, listing: dict[str, list[tuple[str, int, str]]]) -> None:
+    """What the pages rely on: flags, and tables of the columns this version knows.
 
     Raises:
         BadInput: something is not there, or of another version.
     """
-    identity = description["identity"]
-    config = identity.get("config") if isinstance(identity, dict) else None
-    if not isinstance(config, dict) or not {"task", "model", "search", "attack", "seed"} <= config.keys() or "scenarios" not in identity:
-        raise BadInput(f"run {directory.url} cannot be read: its {RUN_FILE} lacks parts of the configuration; run its command again")
     directory.trust()
     for name, schema in SCHEMAS.items():
         for path, size, time in listing[name]:

@@ -112,7 +112,7 @@ def sections(*parts: Callable[[], None]) -> None:
 
 def note_of(run: Run) -> None:
     """What must be said beside every number of a run that is not complete."""
-    status = run.description["status"]
+    status = run.description.status
     if status != "complete":
         st.info(plain(f"This run is {status}: what is here so far is shown; {onwards(status)}."))
 

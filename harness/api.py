@@ -51,7 +51,7 @@ class Run:
     @property
     def status(self) -> str:
         """`complete`, or what is not: see docs."""
-        return str(self.directory.describe()["status"])
+        return self.directory.describe().status
 
     @cached_property
     def summary(self) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from harness.gates.evidence import Evidence
 from harness.run.config import Evaluation
+from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.schema import SCHEMAS, Parts
 
@@ -50,7 +51,7 @@ def make_run(
     """Write a run; every attack is trusted unless `trust` says otherwise. Other names change what `run.json` says."""
     directory = RunDirectory(str(folder))
     hashes = changed.pop("hashes", {})
-    directory.note(description(list(models), **changed))
+    directory.note(Description.model_validate(description(list(models), **changed)))
     for place, (model, outcomes) in enumerate(models.items()):
         samples = list(names) or [f"{at:05d}" for at in range(len(outcomes.scores))]
         directory.add(f"cell-{place}", _parts(model, outcomes, samples, hashes, changed))
@@ -92,4 +93,4 @@ def held(model: str, outcomes: Outcomes) -> Evidence:
     samples = [f"{at:05d}" for at in range(len(outcomes.scores))]
     rows = _parts(model, outcomes, samples, {}, {}).rows
     tables = {name: pa.Table.from_pylist(rows[name], SCHEMAS[name]) for name in SCHEMAS}
-    return Evidence("run", description([model]), tables, {model: dict.fromkeys(outcomes.strengths, FINE)})
+    return Evidence("run", Description.model_validate(description([model])), tables, {model: dict.fromkeys(outcomes.strengths, FINE)})

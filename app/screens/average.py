@@ -34,7 +34,7 @@ MOST_RESAMPLED = 5_000  # samples; beyond, a bootstrap takes longer than a page 
 @of_a_run
 def draw(run: Run) -> None:
     if not rows(run, "select 1 from sweep where status = 'ok' limit 1"):
-        return empty("This run swept nothing.", *EVALUATE, "--task", run.config["task"])
+        return empty("This run swept nothing.", *EVALUATE, "--task", run.config.task)
     models = st.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
     schedules = rows(run, SCHEDULES)
     left, right = st.columns(2)
@@ -49,7 +49,7 @@ def draw(run: Run) -> None:
 def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
     st.subheader("Fraction missing", anchor=False)
     if not schedules:
-        return empty("No schedule was run at two levels or more.", *EVALUATE, "--task", run.config["task"], "--schedule", "mcar:0,0.5")
+        return empty("No schedule was run at two levels or more.", *EVALUATE, "--task", run.config.task, "--schedule", "mcar:0,0.5")
     schedule = chosen(st, "Schedule", schedules, "schedule")
     curves = _of(missing_curves(answer(run, ROWS, (schedule,))), models)
     figure = curve(curves, run.models, "fraction missing", "score")
@@ -64,8 +64,8 @@ def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
 def _corrupted(run: Run, corruptions: Sequence[str], models: Sequence[str]) -> None:
     st.subheader("Severity of a corruption", anchor=False)
     if not corruptions:
-        name = run.description["modalities"][0]
-        return empty("No corruption was run.", *EVALUATE, "--task", run.config["task"], "--corruption", f"{name}@noise")
+        name = run.description.modalities[0]
+        return empty("No corruption was run.", *EVALUATE, "--task", run.config.task, "--corruption", f"{name}@noise")
     corruption = chosen(st, "Corruption", corruptions, "corruption")
     curves = _of(corruption_curves(answer(run, ROWS, (corruption,))), models)
     figure = curve(curves, run.models, "severity", "score")
@@ -101,10 +101,10 @@ def _points(name: str, across: str, curves: dict[str, list[Point]]) -> list[dict
 
 def _sets(run: Run, models: Sequence[str]) -> None:
     st.subheader("Which modalities are missing", anchor=False)
-    names = run.description["modalities"]
+    names = run.description.modalities
     found = [{**row, "missing": absent(row["present"], names)} for row in rows(run, SETS) if row["model"] in models]
     if not found:
-        return empty("No set of modalities was left out.", *EVALUATE, "--task", run.config["task"], "--schedule", f"fixed({names[0]}):0,1")
+        return empty("No set of modalities was left out.", *EVALUATE, "--task", run.config.task, "--schedule", f"fixed({names[0]}):0,1")
     figure = sets_figure(found, models)
     shown(figure, "sets")
     said("The mean score with exactly these modalities missing in every sample.")

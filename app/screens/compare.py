@@ -31,7 +31,7 @@ def draw() -> None:
     if other := apart(ours, theirs):
         said(f"{other} samples have the same name in both and other data: they are left out.")
     if not found:
-        task = ours[0].config["task"]
+        task = ours[0].config.task
         command = (*EVALUATE, "--task", task, "--out", f"{addresses()[0].rstrip('/')}/second")
         return empty("A and B share no sample under a common condition.", *command)
     _differences(found)

@@ -40,10 +40,10 @@ HIDDEN = {"file", "witness", "scenario"}
 def draw(run: Run) -> None:
     models = [row["model"] for row in rows(run, "select distinct model from ledger where status = 'ok'")]
     if not models:
-        return empty("This run has no samples yet.", *EVALUATE, "--task", run.config["task"], "--out", run.url)
+        return empty("This run has no samples yet.", *EVALUATE, "--task", run.config.task, "--out", run.url)
     left, middle, order, finding = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
     model = chosen(left, "Model", [each for each in run.models if each in models], "model")
-    asked = run.description["identity"]["scenarios"]
+    asked = run.description.identity.scenarios
     there = [row["scenario"] for row in rows(run, SCENARIOS, (model,))]
     scenarios = sorted(there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each))
     scenario = chosen(middle, "Scenario", scenarios, "scenario")
@@ -96,7 +96,7 @@ def _number(value: float | None) -> str:
 def _loaded(run: Run, name: str) -> Sample | None:
     """The sample's inputs; None, and one sentence that says why, where they cannot be had here."""
     if runs_code(run):
-        task = run.config["task"]
+        task = run.config.task
         st.info(plain(f"The inputs come from {task}, code that the run names and that would be run here: only do so if you trust it."))
         if not st.toggle("Run it and show the inputs", key=f"trusted-{consent(run)}"):
             return None
@@ -118,7 +118,7 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
     witness = kept or {}
     if scenario.attacked and kept == {}:
         why = "No attack succeeded on it" if row["strength"] == float("inf") else "Its witness was not kept"
-        empty(f"{why}: only the untouched inputs can be shown.", *EVALUATE, "--task", run.config["task"], "--witnesses", "all")
+        empty(f"{why}: only the untouched inputs can be shown.", *EVALUATE, "--task", run.config.task, "--witnesses", "all")
     times = st.select_slider("The change is shown enlarged", [1, 2, 5, 10, 20, 50, 100], 5, key="times", bind="query-params")
     for modality in sample.task.modalities:
         name = modality.name
@@ -172,7 +172,7 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
     st.subheader("Attributions", anchor=False)
     explained = set(attributions.attributed(run, model))
     if not explained:
-        return empty("This run has no attributions of this model.", *EVALUATE, "--task", run.config["task"], "--attributions", "8")
+        return empty("This run has no attributions of this model.", *EVALUATE, "--task", run.config.task, "--attributions", "8")
     found = attributions.of_sample(run, model, row["sample"])
     if not found:
         return said(f"This sample has none; these have: {', '.join(sorted(explained))}.")

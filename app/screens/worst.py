@@ -21,7 +21,6 @@ from attacks.scenario import parse
 from harness.analysis.curves import Point, robust_curves, strength_grid
 from harness.analysis.measures import oracle_of
 from harness.reporting.figures import figured
-from harness.run.description import attacked
 from harness.run.flags import EVERY, flag_lines
 
 BINS = 24
@@ -33,8 +32,8 @@ SCENARIOS = "select scenario, count(*) as samples from ledger where status = 'ok
 @of_a_run
 def draw(run: Run) -> None:
     scenarios = _scenarios(run)
-    if not attacked(run.description) or not scenarios:
-        return empty("This run has no attacked samples.", *EVALUATE, "--task", run.config["task"])
+    if not run.description.attacked or not scenarios:
+        return empty("This run has no attacked samples.", *EVALUATE, "--task", run.config.task)
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom")
     scenario = chosen(left, "Scenario", scenarios, "scenario")
     models = middle.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
@@ -49,7 +48,7 @@ def draw(run: Run) -> None:
 def _scenarios(run: Run) -> list[str]:
     """Those asked for first, then what was searched on the way; none that attacks nothing."""
     there = {row["scenario"] for row in rows(run, SCENARIOS)}
-    asked = [each for each in run.description["identity"]["scenarios"] if each in there]
+    asked = [each for each in run.description.identity.scenarios if each in there]
     others = sorted(there - set(asked), key=lambda each: (each.count("+"), each))
     return [each for each in (*asked, *others) if parse(each).attacked]
 
@@ -149,9 +148,9 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
     st.subheader("Frontier between two modalities", anchor=False)
     pairs = frontier.frontiers(scenarios)
     if not pairs:
-        names = run.description["modalities"]
+        names = run.description.modalities
         pair = ",".join(names[:2]) if len(names) > 1 else "FIRST,SECOND"
-        return empty("This run searched no frontier.", *EVALUATE, "--task", run.config["task"], "--frontier", pair)
+        return empty("This run searched no frontier.", *EVALUATE, "--task", run.config.task, "--frontier", pair)
     left, right = st.columns([4, 4])
     pair = chosen(left, "Pair", list(pairs), "pair")
     share = right.slider("Share of samples that still withstands", 0.05, 0.95, 0.5, 0.05, key="share", bind="query-params")

@@ -15,7 +15,7 @@ from attacks.scenario import parse
 from harness.analysis import measures
 from harness.analysis.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
 from harness.analysis.intervals import Estimate
-from harness.run.description import attacked
+from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import EXPLAINED, doubted, flag_lines, flagged
 from harness.run.status import COMPLETE, of_merged, onwards
@@ -65,8 +65,8 @@ def summarise(directory: RunDirectory) -> Summary:
     untouched = {model: points[0].share for (name, model), points in robust_curves(ledger, [0.0]).items() if not parse(name).missing}
     graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
     missing = missing_curves(sweep)
-    modalities = description["modalities"]
-    scenarios = description["identity"]["scenarios"]
+    modalities = description.modalities
+    scenarios = description.identity.scenarios
     singles = [name for name in dict.fromkeys(s for s, _ in robust) if _single(name) and name not in scenarios]
     there = {str(each) for each in ledger.column("scenario").unique().to_pylist()}  # also where all of its rows are errors
     asked = [s for s in scenarios if s in there]
@@ -76,22 +76,23 @@ def summarise(directory: RunDirectory) -> Summary:
         **_corrupted(corruption_curves(sweep)),
         **(
             {ROBUST: {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked], modalities)}}
-            if attacked(description)
+            if description.attacked
             else {}
         ),
     }
     trust = directory.trust()
     errors = sum(statuses(table).get("error", 0) for table in (ledger, sweep))
-    models = description["identity"]["config"]["model"]
-    status = description["status"]
+    models = description.identity.config.model
+    status = description.status
     held = {"samples": samples, "sweep": sweep, "ledger": ledger}
-    if status == COMPLETE and (missing_samples := lacking(description, held)):
-        status = of_merged(missing_samples, description["samples"], False)
+    if status == COMPLETE and description.samples and (missing_samples := lacking(description, held)):
+        status = of_merged(missing_samples, description.samples, False)
     counts = {
         model: {name: row[model].samples for rows in sections.values() for name, row in rows.items() if model in row} for model in models
     }
     doubts = flag_lines(trust)
-    notes = [*_notes({**description, "status": status}, errors), *fewer(description, counts), *doubts, *([EXPLAINED] if doubts else [])]
+    notes = [*_notes(description.model_copy(update={"status": status}), errors), *fewer(description, counts)]
+    notes = [*notes, *doubts, *([EXPLAINED] if doubts else [])]
     return Summary(models, sections, notes, flagged(trust), status)
 
 
@@ -127,10 +128,10 @@ def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, 
     return sections
 
 
-def _notes(description: dict[str, Any], errors: int) -> list[str]:
-    notes = [CAVEAT if attacked(description) else UNATTACKED, *([description["note"]] if description.get("note") else [])]
-    if description["status"] != COMPLETE:
-        notes.append(f"The run is {description['status']}: {onwards(description['status'])}.")
+def _notes(description: Description, errors: int) -> list[str]:
+    notes = [CAVEAT if description.attacked else UNATTACKED, *([description.note] if description.note else [])]
+    if description.status != COMPLETE:
+        notes.append(f"The run is {description.status}: {onwards(description.status)}.")
     if errors:
         notes.append(f"{errors} rows are errors and in no number; the run's errors/ folder says why.")
     return [note[0].upper() + note[1:] for note in notes]
@@ -140,8 +141,8 @@ def measures_of(directory: RunDirectory) -> tuple[dict[str, dict[str, Estimate]]
     """One number per curve and game, by name and model, and what to know of them."""
     samples, ledger, sweep = (directory.table(name, columns) for name, columns in MEASURED.items())
     description = directory.describe()
-    ledger = ledger if attacked(description) else ledger.slice(0, 0)
-    found = measures.table(samples, ledger, sweep, description["modalities"])
+    ledger = ledger if description.attacked else ledger.slice(0, 0)
+    found = measures.table(samples, ledger, sweep, description.modalities)
     return found, [INTERVALS, *measures.remarks(found, ledger, sweep)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -27,6 +26,7 @@ from harness.gates.gating import judge_and_keep
 from harness.gates.outputs import printed as verdicts
 from harness.references.userfile import stand_for
 from harness.run.config import Evaluation
+from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import joined
 from harness.run.schema import Parts
@@ -69,7 +69,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
 def _carry_out(
     work: Work,
     directory: RunDirectory,
-    description: dict[str, Any],
+    description: Description,
     began: Standing,
     device: torch.device,
     deadline: float | None,
@@ -88,7 +88,7 @@ def _carry_out(
     with reporting(console, "evaluate", total) as reporter:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
     if left and (why := changed_since(began, work, description, device)):
-        directory.note({**description, "status": CHANGED})
+        directory.note(description.model_copy(update={"status": CHANGED}))
         raise BadInput(f"run {directory.url} {why}: it changed while the run ran, so nothing tells which numbers are of which; run it anew")
     if status == COMPLETE and directory.has_errors():  # of a cell that was done before
         status = FAILED

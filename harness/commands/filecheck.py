@@ -57,7 +57,7 @@ def _fault(check: Callable[[], object]) -> str:
 
 def _fingerprints(directory: RunDirectory) -> None:
     """Those of the file are those that the run's identity has the hashes of."""
-    expected = directory.describe()["identity"].get("answers", {})
+    expected = directory.describe().identity.answers
     hung = dict.fromkeys(expected, Fingerprint({}, "random"))  # a model that has hung left no answer there
     held = {model: each.digest for model, each in {**hung, **directory.fingerprints()}.items()}
     if expected and held != expected:
@@ -108,13 +108,12 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
 def _kept(directory: RunDirectory) -> set[str]:
     """The samples whose witnesses the run was to keep, errors counted among them; of a part of a run, only where it was to keep all."""
     described = directory.describe()
-    config = described.get("config") or {}
     parts = [directory.tables.part("ledger", name, ("sample",)) for name in directory.tables.parts("ledger")]
     names = {sample for part in parts for sample in part.column("sample").to_pylist()}
-    wanted, ordered = config.get("witnesses"), sorted(names, key=lambda name: keyed_seed("choice", config.get("seed"), name))
+    wanted, ordered = described.asked("witnesses"), sorted(names, key=lambda name: keyed_seed("choice", described.asked("seed"), name))
     if wanted == "all":
         return set(ordered)
-    return set(ordered[:wanted]) if isinstance(wanted, int) and described["status"] in FINISHED else set()
+    return set(ordered[:wanted]) if isinstance(wanted, int) and described.status in FINISHED else set()
 
 
 def _strangers(directory: RunDirectory) -> Iterator[str]:

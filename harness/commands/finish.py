@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -14,20 +13,21 @@ from harness.engine.plan import Work
 from harness.engine.progress import reporting
 from harness.engine.sweep import MASKS, mask_hash
 from harness.explain.attributions import attribute, key_of
+from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import joined
 from harness.run.status import FAILED, FINISHED
 from harness.trust.examiner import READ, check_run, of_models
 
 
-def conclude(work: Work, directory: RunDirectory, description: dict[str, Any], device: torch.device, console: Console, status: str) -> int:
+def conclude(work: Work, directory: RunDirectory, description: Description, device: torch.device, console: Console, status: str) -> int:
     """Check and attribute where the run is whole, note its status, and print its summary; 0, or 5 where cells are errors."""
     config = work.config
     if config.trust and status in FINISHED:
         directory.note_trust(joined(of_models(work), check_run(work, device, directory.table("ledger", READ))))
     if config.attributions and status in FINISHED:
         _attribute(work, directory, device, console)
-    directory.note({**description, "status": status, "masks": mask_hash(directory.table("sweep", MASKS))})
+    directory.note(description.model_copy(update={"status": status, "masks": mask_hash(directory.table("sweep", MASKS))}))
     console.print(printed(summarise(directory)))
     return 5 if status.endswith(FAILED) else 0
 

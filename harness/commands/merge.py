@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
@@ -19,6 +18,7 @@ from harness.engine.resuming import standing_at
 from harness.engine.standing import another, as_begun, describe, standing
 from harness.references.code_consent import permitted
 from harness.run.config import Evaluation
+from harness.run.description import Description
 from harness.run.directory import RUN_FILE, RunDirectory
 from harness.run.flags import joined
 from harness.run.schema import LEDGER, SCHEMAS
@@ -51,8 +51,8 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     target = RunDirectory(out)
     if any(source.root == target.root for source in sources):
         raise BadInput(f"merge into {out}: that is one of the runs to merge; name a new directory")
-    there = target.describe() if target.files.exists(f"{target.root}/{RUN_FILE}") else {}
-    if there.get("run") == described["run"] and is_shard(str(there["status"])):
+    there = target.describe() if target.files.exists(f"{target.root}/{RUN_FILE}") else None
+    if there is not None and there.run == described.run and is_shard(there.status):
         raise BadInput(f"merge into {out}: that is a shard of a run, which would be one no more; name a new directory")
     config = permitted(sources[0].url, described, code)
     config = config.model_copy(update={"out": out, **{key: Evaluation.model_fields[key].default for key in OF_A_PART}})
@@ -76,7 +76,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
         directory.release()
 
 
-def _one_run(sources: Sequence[RunDirectory]) -> dict[str, Any]:
+def _one_run(sources: Sequence[RunDirectory]) -> Description:
     """What the first says, if the others are of the same run, no shard is there twice and no row of one counts twice."""
     first, *others = map(standing_at, sources)
     for source, other in zip(sources[1:], others, strict=True):
@@ -84,13 +84,13 @@ def _one_run(sources: Sequence[RunDirectory]) -> dict[str, Any]:
             raise BadInput(f"{source.url} and {sources[0].url} are not parts of one run: {sources[0].url} {why}")
     shards: dict[str, RunDirectory] = {}
     for source, each in zip(sources, (first, *others), strict=True):
-        shard = (each.description.get("config") or {}).get("shard")
+        shard = each.description.asked("shard")
         if shard is not None and shard in shards:
             raise BadInput(f"{shards[shard].url} and {source.url} are both shard {shard}: leave one of them out")
         shards |= {} if shard is None else {shard: source}
         for table in SCHEMAS:
             source.checked(table)
-    return dict(first.description)
+    return first.description
 
 
 def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bool:

@@ -54,11 +54,11 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
             than the task.
     """
     description = directory.describe()
-    identity = description["identity"]
+    identity = description.identity
     config = permitted(directory.url, description, code)
     with else_in(config.data_root):
         task, loaded = load_all(config, CPU)
-    if (task.data_hash, task.definition_hash) != (identity.get("data"), identity.get("task definition")):
+    if (task.data_hash, task.definition_hash) != (identity.data, identity.task_definition):
         raise BadInput(
             f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
             "its witnesses cannot be re-checked"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from itertools import chain, count
-from typing import Any
 
 from attacks.errors import BadInput
 from harness.engine.plan import Work, asked_for
 from harness.engine.standing import Standing, another, as_begun, standing
+from harness.run.description import Description
 from harness.run.directory import RUN_FILE, RunDirectory
 
 AGAIN = r"-\d+"  # ends the name of a second run of the same id: the first is of a model that changed
@@ -19,7 +19,7 @@ def standing_at(directory: RunDirectory) -> Standing:
     return Standing(directory.describe(), directory.fingerprints())
 
 
-def taken_up(work: Work, description: dict[str, Any], directory: RunDirectory) -> tuple[Work, dict[str, Any]]:
+def taken_up(work: Work, description: Description, directory: RunDirectory) -> tuple[Work, Description]:
     """The work under the id of the run that is there, if it is this one; as it is where there is none.
 
     Raises:
@@ -33,7 +33,7 @@ def taken_up(work: Work, description: dict[str, Any], directory: RunDirectory) -
     return as_begun(work, description, here.description)
 
 
-def default_directory(work: Work, description: dict[str, Any], part: str) -> RunDirectory:
+def default_directory(work: Work, description: Description, part: str) -> RunDirectory:
     """The directory of an evaluation that names none: that of the run it goes on with, or a new one.
 
     Args:

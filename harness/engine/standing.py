@@ -16,6 +16,7 @@ from attacks.expectation import STORED
 from harness.engine.environment import device_name, git_commit, machine, versions
 from harness.engine.fingerprint import fingerprint
 from harness.engine.plan import ANSWERED, Work, prepare
+from harness.run.description import Description, Identity
 from harness.run.fingerprint import POINTS, Fingerprint
 from harness.run.status import CHANGED, RUNNING
 from harness.run.validation import differences
@@ -33,27 +34,27 @@ class Standing:
         prints: the fingerprints by model; of a damaged run some may be missing.
     """
 
-    description: Mapping[str, Any]
+    description: Description
     prints: Mapping[str, Fingerprint]
 
     @property
     def identity(self) -> dict[str, Any]:
-        return dict(self.description["identity"])
+        return self.description.identity.content()
 
     def computes_like(self, other: Standing) -> bool:
         """Whether both compute with the same libraries on the same kind of machine, so that bits can be compared."""
-        keys = ("versions", "machine")
-        return all(self.description.get(key) == other.description.get(key) for key in keys)
+        ours, theirs = self.description, other.description
+        return (ours.versions, ours.machine) == (theirs.versions, theirs.machine)
 
 
-def standing(work: Work, description: Mapping[str, Any]) -> Standing:
+def standing(work: Work, description: Description) -> Standing:
     """The standing of an evaluation that is about to begin."""
     return Standing(description, {name: each.fingerprint for name, each in work.answering.items()})
 
 
 def another(here: Standing, now: Standing) -> str:
     """Why what is there now is not what a run began with, in words that follow its name; empty where it is."""
-    if here.description["status"] == CHANGED:
+    if here.description.status == CHANGED:
         return f"is {CHANGED}"
     mine, theirs = here.identity, now.identity
     compared_by_answers = ANSWERED if not here.computes_like(now) else [key for key in ANSWERED if key != "applied"]
@@ -73,12 +74,13 @@ def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
     return ""
 
 
-def changed_since(began: Standing, work: Work, description: Mapping[str, Any], device: torch.device) -> str:
+def changed_since(began: Standing, work: Work, description: Description, device: torch.device) -> str:
     """Asked again in the process that asked at the beginning: why models or users' files are others now; empty where none is."""
     asked = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
     answering = {name: replace(work.answering[name], fingerprint=each) for name, each in asked.items()}
     again = prepare(work.config, work.task, work.models, answering)
-    if why := another_model(began, Standing({**description, "identity": again.identity}, asked), ()):
+    now = description.model_copy(update={"identity": Identity.model_validate(again.identity)})
+    if why := another_model(began, Standing(now, asked), ()):
         return why
     before, after = (each.get("applied", {}) for each in (began.identity, again.identity))
     changed = sorted(text for text in after if before.get(text) != after[text])
@@ -103,10 +105,10 @@ def _changed(model: str, changed: list[str], count: str) -> str:
     return f"began with another model {model!r} ({reasons})"
 
 
-def as_begun(work: Work, description: dict[str, Any], begun: Mapping[str, Any]) -> tuple[Work, dict[str, Any]]:
+def as_begun(work: Work, description: Description, begun: Description) -> tuple[Work, Description]:
     """The work, and its description, under the id and the identity of the run that it goes on with."""
-    own = {"run": begun["run"], "identity": begun["identity"]}
-    return replace(work, run=begun["run"], identity=dict(begun["identity"])), {**description, **own}
+    own = description.model_copy(update={"run": begun.run, "identity": begun.identity})
+    return replace(work, run=begun.run, identity=begun.identity.content()), own
 
 
 def remarks(work: Work) -> list[str]:
@@ -121,9 +123,9 @@ def remarks(work: Work) -> list[str]:
     return said
 
 
-def describe(work: Work, device: torch.device) -> dict[str, Any]:
+def describe(work: Work, device: torch.device) -> Description:
     """What `run.json` says of a run that begins."""
-    return {
+    content = {
         "run": work.run,
         "status": RUNNING,
         "identity": work.identity,
@@ -137,3 +139,4 @@ def describe(work: Work, device: torch.device) -> dict[str, Any]:
         "git_commit": git_commit(),
         "command": sys.argv[1:],
     }
+    return Description.model_validate(content)

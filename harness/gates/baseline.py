@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 
 from attacks.errors import BadInput, plain
 from harness.gates.evidence import KEPT, Evidence
-from harness.run.description import description_faults
-from harness.run.directory import FORMAT, RunDirectory
+from harness.run.description import FORMAT, described
+from harness.run.directory import RunDirectory
 from harness.run.schema import SCHEMAS
 from harness.run.validation import row_faults, trusted
 from harness.run.wholeness import lacking
@@ -35,10 +35,10 @@ def bless(directory: RunDirectory, url: str) -> Evidence:
         BadInput: the run is not whole, the file exists, or it cannot be written.
     """
     evidence = Evidence.of_run(directory)
-    if evidence.description["status"] != "complete":
-        raise BadInput(f"{evidence.where} is {evidence.description['status']}: only a complete run can be a baseline")
+    if evidence.description.status != "complete":
+        raise BadInput(f"{evidence.where} is {evidence.description.status}: only a complete run can be a baseline")
     if missing := lacking(evidence.description, evidence.tables):
-        raise BadInput(f"{evidence.where} lacks {missing} of {evidence.description['samples']} samples: run the same command again")
+        raise BadInput(f"{evidence.where} lacks {missing} of {evidence.description.samples} samples: run the same command again")
     try:
         files, path = fsspec.core.url_to_fs(url)
         if files.exists(path):
@@ -58,8 +58,9 @@ def frozen(evidence: Evidence) -> bytes:
         model: {scenario: {name: flag for name, flag in flags.items() if flag["raised"]} for scenario, flags in scenarios.items()}
         for model, scenarios in evidence.trust.items()
     }
-    described = {"format": FORMAT, **{key: evidence.description.get(key) for key in DESCRIBED}, "trust": raised}
-    table = pa.concat_tables(parts).replace_schema_metadata({KEY: json.dumps(described, sort_keys=True).encode()})
+    content = evidence.description.content()
+    kept = {"format": FORMAT, **{key: content.get(key) for key in DESCRIBED}, "trust": raised}
+    table = pa.concat_tables(parts).replace_schema_metadata({KEY: json.dumps(kept, sort_keys=True).encode()})
     return encoded(table, compression="zstd")
 
 
@@ -80,16 +81,20 @@ def read_baseline(url: str) -> Evidence:
     """
     try:
         table = decoded(read_url(url))
-        described = json.loads((table.schema.metadata or {})[KEY])
-        whole = table.schema.remove_metadata().equals(SCHEMA) and isinstance(described, dict) and not description_faults(described)
+        content = json.loads((table.schema.metadata or {})[KEY])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
         raise BadInput(f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`") from None
-    if not whole or described.get("format") != FORMAT or not trusted(described.get("trust")):
+    try:
+        description = described(content)
+        whole = table.schema.remove_metadata().equals(SCHEMA) and content.get("format") == FORMAT and trusted(content.get("trust"))
+    except ValueError:
+        whole = False
+    if not whole:
         raise BadInput(f"baseline {url} is damaged, or of another version of the harness: bless a new one")
     tables = {name: table.filter(pc.equal(table.column("table"), name)).select(list(KEPT[name])) for name in KEPT}
     if fault := next((fault for name, part in tables.items() if (fault := row_faults(name, part))), ""):
         raise BadInput(f"baseline {url} is damaged: it holds {fault}; bless a new one")
-    return Evidence(f"baseline {url}", described, tables, described["trust"])
+    return Evidence(f"baseline {url}", description, tables, content["trust"])
 
 
 def evidence_at(url: str) -> Evidence:

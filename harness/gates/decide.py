@@ -7,7 +7,7 @@ where there are samples enough to have noticed one that is `min_effect` larger.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf, isfinite
 from typing import Any, Literal
@@ -193,18 +193,14 @@ def paired_drop(measured: Measured, before: Array, after: Array, limit: float, a
 def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:
     """Why two runs' numbers are not of the same kind: an attack or a corruption that is another one."""
     said = []
+    ours, theirs = run.description.identity, baseline.description.identity
     if gate.attacks:
-        differing = [key for key in SEARCHED if run.config.get(key) != baseline.config.get(key)]
-        differing += ["attack code"] if _code(run, "attacks") != _code(baseline, "attacks") and "attack" not in differing else []
+        differing = [key for key in SEARCHED if getattr(run.config, key) != getattr(baseline.config, key)]
+        differing += ["attack code"] if ours.attacks != theirs.attacks and "attack" not in differing else []
         said += [f"the baseline was attacked otherwise, it differs in {', '.join(differing)}"] if differing else []
-    if gate.corruption and _code(run, "corruptions").get(gate.corruption) != _code(baseline, "corruptions").get(gate.corruption):
+    if gate.corruption and ours.corruptions.get(gate.corruption) != theirs.corruptions.get(gate.corruption):
         said.append(f"the baseline was corrupted by other code of {gate.corruption}")
     return said
-
-
-def _code(evidence: Evidence, kind: str) -> Mapping[str, Any]:
-    code: Mapping[str, Any] = evidence.description["identity"].get(kind, {})
-    return code
 
 
 def _dropped(pair: _Pair, fell: bool, level: float) -> Verdict:

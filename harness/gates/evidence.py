@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks.errors import BadInput, unknown
-from harness.run.description import attacked
+from harness.run.description import Description, SavedConfig
 from harness.run.directory import RunDirectory
 from harness.run.flags import Trust, flagged
 
@@ -39,7 +39,7 @@ class Evidence:
     """
 
     where: str
-    description: Mapping[str, Any]
+    description: Description
     tables: Mapping[str, pa.Table]
     trust: Trust
 
@@ -59,27 +59,26 @@ class Evidence:
     @property
     def models(self) -> list[str]:
         """The models of the run, those that crashed among them."""
-        return list(self.description["identity"]["weights"])
+        return list(self.description.identity.weights)
 
     @property
     def modalities(self) -> list[str]:
-        return list(self.description["modalities"])
+        return self.description.modalities
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> SavedConfig:
         """The part of the configuration that decides the results."""
-        config: Mapping[str, Any] = self.description["identity"]["config"]
-        return config
+        return self.description.identity.config
 
     @property
     def attacked(self) -> bool:
         """Whether the run looked for failures at all."""
-        return attacked(dict(self.description))
+        return self.description.attacked
 
     @property
     def limit(self) -> float:
         """The largest strength searched."""
-        return float(self.config["limit"])
+        return self.config.limit
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -96,7 +95,7 @@ class Evidence:
     @cached_property
     def tasks(self) -> frozenset[str]:
         """How the task may be called: as the configuration names it, or as the rows do."""
-        return frozenset({self.config["task"], *self.tables["samples"].column("task").unique().to_pylist()})
+        return frozenset({self.config.task, *self.tables["samples"].column("task").unique().to_pylist()})
 
     @cached_property
     def doubted(self) -> frozenset[tuple[str, str]]:
@@ -180,7 +179,7 @@ def refuse_other_data(ours: Evidence, theirs: Evidence) -> None:
     changed = next((sample for sample in both if ours.hashes[sample] != theirs.hashes[sample]), None)
     if changed is not None:
         raise BadInput(f"sample {changed!r} is other data in {ours.where} than in {theirs.where}: bless a new baseline")
-    if ours.description["identity"]["task definition"] != theirs.description["identity"]["task definition"]:
+    if ours.description.identity.task_definition != theirs.description.identity.task_definition:
         raise BadInput(
             f"the task of {ours.where} is defined otherwise than that of {theirs.where} (samples, ranges, masks or scoring): "
             "bless a new baseline"

@@ -163,10 +163,10 @@ def singles(gate: Gate, evidence: Evidence) -> list[str]:
 
 def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     """Why the number may not be believed, the gravest first."""
-    status = evidence.description["status"]
+    status = evidence.description.status
     said = [] if status in FINISHED else [f"{evidence.where} is {status}: {onwards(status)}"]
     said += [f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples]
-    total = max(len(evidence.expected), evidence.description.get("samples") or 0)
+    total = max(len(evidence.expected), evidence.description.samples or 0)
     if not said and count < total:
         said.append(f"{total - count} of {total} samples are missing")
     if not count and not said:

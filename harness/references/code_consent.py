@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from attacks.errors import BadInput
 from harness.references.registry import code_of
 from harness.references.userfile import stand_for
 from harness.run.config import Evaluation
+from harness.run.description import Description
 from harness.storage.files import path_of
 
 LEVELS = re.compile(r":[\d.,\s]+$")  # of a schedule or a corruption
 
 
-def permitted(url: str, description: Mapping[str, Any], code: Collection[str]) -> Evaluation:
+def permitted(url: str, description: Description, code: Collection[str]) -> Evaluation:
     """The configuration of a run, if all code in it may be run.
 
     Args:
@@ -37,14 +37,14 @@ def permitted(url: str, description: Mapping[str, Any], code: Collection[str]) -
     return config
 
 
-def configured(url: str, description: Mapping[str, Any]) -> Evaluation:
+def configured(url: str, description: Description) -> Evaluation:
     """The configuration of a run.
 
     Raises:
         BadInput: it is not a whole one.
     """
     try:
-        return Evaluation.model_validate(description.get("config"))
+        return Evaluation.model_validate(description.config)
     except (ValueError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise BadInput(f"run {url} cannot be taken up: its run.json has no whole configuration ({why})") from None

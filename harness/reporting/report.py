@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from attacks.errors import BadInput, plain
 from harness.analysis.curves import corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
-from harness.run.description import attacked
 from harness.run.directory import RunDirectory
 from harness.storage.files import path_of, write_url
 
@@ -76,14 +75,14 @@ def as_markdown(directory: RunDirectory) -> str:
     measured, remarks = measures_of(directory)
     more = [[name, *(str(values[m]) if m in values else "-" for m in summary.models)] for name, values in measured.items()]
     parts = [
-        f"### Robustness of {', '.join(map(_code, summary.models))} on {_code(description['identity']['config']['task'])}",
+        f"### Robustness of {', '.join(map(_code, summary.models))} on {_code(description.identity.config.task)}",
         _lines(["score", *summary.models], rows),
         "\n".join(f"- {_marked(note)}" for note in summary.notes),
         "<details><summary>Measures</summary>",
         _lines(["measure", *summary.models], more),
         "\n".join(f"- {_marked(remark)}" for remark in remarks),
         "</details>",
-        f"Run {_code(description['run'])}, {_marked(summary.status)}.",
+        f"Run {_code(description.run)}, {_marked(summary.status)}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -115,7 +114,7 @@ def render(directory: RunDirectory) -> str:
     sweep = directory.table("sweep", SWEPT)
     if not ledger.num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
-    curves = robust_curves(ledger, strength_grid(ledger)) if attacked(description) else {}
+    curves = robust_curves(ledger, strength_grid(ledger)) if description.attacked else {}
     models = [figured(model) for model in summary.models]
     robust = figures(curves_figured(curves), models, "strength", "robust score")
     missing = figures(curves_figured(_levels(missing_curves(sweep))), models, "fraction missing", "score")
@@ -128,7 +127,7 @@ def render(directory: RunDirectory) -> str:
     robust_html, missing_html, corrupted_html = ("".join(map(drawn, panels)) for panels in (robust, missing, corrupted))
     samples_html = "".join(each if isinstance(each, str) else drawn(each) for each in shown(directory))
     return PAGE.format(
-        title=escape(f"Run {description['run']} on {description['identity']['config']['task']}"),
+        title=escape(f"Run {description.run} on {description.identity.config.task}"),
         table=_table(summary),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in summary.notes),
         robust=ROBUST.format(robust_html) if robust else "",

@@ -73,7 +73,7 @@ def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
 
 def exhibits(directory: RunDirectory) -> list[Exhibit]:
     """Of each of the first models, the sample with a stored witness that failed soonest under the largest scenario asked for."""
-    asked = directory.describe()["identity"]["scenarios"]
+    asked = directory.describe().identity.scenarios
     largest = max(asked, key=lambda each: len(parse(each).attacked), default="")
     found: dict[str, Exhibit] = {}
     for tensors, rows in directory.witnesses(stored=True):
@@ -82,7 +82,7 @@ def exhibits(directory: RunDirectory) -> list[Exhibit]:
             before = found.get(exhibit.row["model"])
             if before is None or exhibit.row["strength"] < before.row["strength"]:
                 found[exhibit.row["model"]] = exhibit
-    models = directory.describe()["identity"]["config"]["model"]
+    models = directory.describe().identity.config.model
     return [found[model] for model in models if model in found][:MODELS]
 
 

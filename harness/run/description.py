@@ -1,61 +1,110 @@
-"""What `run.json` says of a run."""
+"""What `run.json` says of a run, typed: every reader and every writer has it as a `Description`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from attacks.errors import BadInput
 from attacks.scenario import parse
 
+FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 
-class _Config(BaseModel):
-    model_config = ConfigDict(strict=True)
+
+class _Part(BaseModel):
+    """Keys that this version does not know are kept, in their order: a later version may have written them."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    def content(self) -> dict[str, Any]:
+        """What the file holds: the keys that were given, no others."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+
+class SavedConfig(_Part):
+    """The part of the configuration that decides the results, as it was saved; `harness.run.config` says what each key means."""
+
     task: str
     model: list[str]
+    scenario: list[str] = Field(default_factory=list)
+    frontier: list[str] = Field(default_factory=list)
+    schedule: list[str] = Field(default_factory=list)
+    corruption: list[str] = Field(default_factory=list)
+    repeats: int | None = None
     search: str
     attack: list[str]
-    seed: int
+    judge: str = "answers"
     limit: float = Field(gt=0, allow_inf_nan=False)
+    samples: int | str | None = None
+    seed: int
+    precision: str | None = None
 
 
-class _Identity(BaseModel):
-    model_config = ConfigDict(strict=True)
-    config: _Config
-    weights: dict[str, str]
+class Identity(_Part):
+    """All that determines the results; hashes by name, where several things have one.
+
+    Attributes:
+        scenarios: those asked for, in order.
+        schedules: None in a run of a version that did not note them.
+    """
+
+    harness: str | None = None
+    config: SavedConfig
+    data: str | None = None
     task_definition: str = Field(alias="task definition")
+    task_code: str | None = Field(None, alias="task code")
+    problem: str | None = None
+    weights: dict[str, str]
+    code: dict[str, str] = Field(default_factory=dict)
     scenarios: list[str]
+    search: str | None = None
+    schedules: dict[str, str] | None = None
     attacks: dict[str, str] = Field(default_factory=dict)
     corruptions: dict[str, str] = Field(default_factory=dict)
+    answers: dict[str, str] = Field(default_factory=dict)
 
 
-class _Description(BaseModel):
-    model_config = ConfigDict(strict=True)
+class Description(_Part):
+    """What a run is, how it stands and where it was made.
+
+    Attributes:
+        status: see `harness.run.status`.
+        config: the whole configuration; `harness.references.code_consent.configured` reads it.
+        samples: how many samples are under test; None in a run of a version that did not note it.
+    """
+
     run: str
     status: str
-    modalities: list[str]
-    identity: _Identity
+    identity: Identity
     config: dict[str, Any] | None = None
-    note: str = ""
+    modalities: list[str]
     samples: int | None = None
+    note: str = ""
+    device: str | None = None
+    machine: str | None = None
+    versions: dict[str, str] | None = None
+    git_commit: str | None = None
+
+    @property
+    def attacked(self) -> bool:
+        """Whether a run looks for failures at all; without, all that is right would pass for robust."""
+        return bool(self.identity.config.search != "none" or self.identity.config.attack)
+
+    def asked(self, key: str) -> Any:
+        """A value of the whole configuration; None where it was not noted."""
+        return (self.config or {}).get(key)
 
 
-def description_faults(described: Mapping[str, Any]) -> str:
-    """What readers of a run rely on and its description lacks; empty where nothing is wrong."""
+def described(content: object) -> Description:
+    """The description that a file holds.
+
+    Raises:
+        ValueError: what readers of a run rely on and the description lacks.
+    """
     try:
-        _Description.model_validate(described)
-        for text in described["identity"]["scenarios"]:
-            parse(text)
+        found = Description.model_validate(content)
     except ValidationError as error:
-        return ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
-    except BadInput as error:
-        return str(error)
-    return ""
-
-
-def attacked(description: dict[str, Any]) -> bool:
-    """Whether a run looks for failures at all; without, all that is right would pass for robust."""
-    config = description["identity"]["config"]
-    return bool(config["search"] != "none" or config["attack"])
+        raise ValueError(".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])) from None
+    for text in found.identity.scenarios:
+        parse(text)
+    return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from attacks.errors import BadInput
-from harness.run.description import description_faults
+from harness.run.description import FORMAT, Description, described
 from harness.run.fingerprint import Fingerprint, packed, unpacked
 from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
 from harness.run.tables import FAILED, SUFFIX, Tables
@@ -26,7 +26,6 @@ from harness.storage.tensorfile import from_bytes, to_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
 RUN_FILE = "run.json"
 TRUST_FILE = "trust.json"
 FINGERPRINTS_FILE = "fingerprints.safetensors"
@@ -43,7 +42,7 @@ class RunDirectory:
         self.files, self.root = self._storage.files, self._storage.root
         self.tables = Tables(self._storage, self.describe)
 
-    def start(self, description: Mapping[str, Any], prints: Mapping[str, Fingerprint]) -> None:
+    def start(self, description: Description, prints: Mapping[str, Fingerprint]) -> None:
         """Claim the directory for a run, or take up the run that is in it; see `release`.
 
         Args:
@@ -76,7 +75,7 @@ class RunDirectory:
         """Let other processes write here again; the end of the process does the same."""
         self._storage.release()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Description:
         """What `run.json` says.
 
         Raises:
@@ -84,17 +83,18 @@ class RunDirectory:
         """
         self._storage.refuse_ways_out()
         try:
-            described: dict[str, Any] = json.loads(self._storage.read(RUN_FILE))
-            complete = set(described) >= ESSENTIAL
+            content = json.loads(self._storage.read(RUN_FILE))
+            complete = set(content) >= ESSENTIAL
         except (OSError, ValueError, TypeError, RecursionError):
             raise BadInput(f"{self.url} is not a run: it has no readable {RUN_FILE}") from None
-        if not complete or not isinstance(described, dict):
-            raise BadInput(f"{self.url} is not a run: its {RUN_FILE} lacks {', '.join(sorted(ESSENTIAL - set(described)))}")
-        if described.get("format") != FORMAT:
-            raise BadInput(f"run {self.url} has format {described.get('format')}, this version reads {FORMAT}")
-        if fault := description_faults(described):
-            raise BadInput(f"run {self.url} cannot be read: its {RUN_FILE} has no usable {fault}; run its command again")
-        return described
+        if not complete or not isinstance(content, dict):
+            raise BadInput(f"{self.url} is not a run: its {RUN_FILE} lacks {', '.join(sorted(ESSENTIAL - set(content)))}")
+        if content["format"] != FORMAT:
+            raise BadInput(f"run {self.url} has format {content['format']}, this version reads {FORMAT}")
+        try:
+            return described(content)
+        except ValueError as fault:
+            raise BadInput(f"run {self.url} cannot be read: its {RUN_FILE} has no usable {fault}; run its command again") from None
 
     def fingerprints(self) -> dict[str, Fingerprint]:
         """What each model answered when the run began; nothing where that is lost."""
@@ -115,13 +115,13 @@ class RunDirectory:
         """The folders here whose names begin so."""
         return self._storage.folders(start)
 
-    def note(self, description: Mapping[str, Any]) -> None:
+    def note(self, description: Description) -> None:
         """Write `run.json`."""
-        self._storage.write(RUN_FILE, json.dumps({"format": FORMAT, **description}, indent=1).encode() + b"\n")
+        self._storage.write(RUN_FILE, json.dumps({"format": FORMAT, **description.content()}, indent=1).encode() + b"\n")
 
     def note_trust(self, flags: Mapping[str, Any]) -> None:
         """Write `trust.json`: the id of the run, and per model, scenario and flag, what the check said."""
-        self._storage.write(TRUST_FILE, json.dumps({OWNER: {self.describe()["run"]: {}}, **flags}, indent=1).encode() + b"\n")
+        self._storage.write(TRUST_FILE, json.dumps({OWNER: {self.describe().run: {}}, **flags}, indent=1).encode() + b"\n")
 
     def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
         """Write `gates.json`: what was decided of each gate.
@@ -130,7 +130,7 @@ class RunDirectory:
             BadInput: it cannot be written.
         """
         try:
-            owned = [{OWNER: self.describe()["run"], **verdict} for verdict in verdicts]
+            owned = [{OWNER: self.describe().run, **verdict} for verdict in verdicts]
             self._storage.write(GATES_FILE, json.dumps(owned, indent=1, allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise BadInput(f"run {self.url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
@@ -161,7 +161,7 @@ class RunDirectory:
 
     def _refuse_foreign(self, name: str, owner: object, mend: str) -> None:
         """Refuse what another run wrote; earlier versions did not note which run it was."""
-        own = self.describe()["run"]
+        own = self.describe().run
         if owner not in (None, own):
             raise BadInput(f"run {self.url} is damaged: {name} is of run {owner!r}, this is run {own!r}; {mend}")
 
@@ -293,8 +293,8 @@ class RunDirectory:
             for part in set(self.tables.parts(name)) - whole:
                 self._storage.remove(f"{name}/{part}{SUFFIX}")
 
-    def _refuse_another(self, here: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-        if here.get("run") == wanted["run"]:
+    def _refuse_another(self, here: Description, wanted: Description) -> None:
+        if here.run == wanted.run:
             return
-        differing = ", ".join(differences(here.get("identity", {}), wanted["identity"]))
+        differing = ", ".join(differences(here.identity.content(), wanted.identity.content()))
         raise BadInput(f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory")

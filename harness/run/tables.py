@@ -5,7 +5,7 @@ A row that two parts have would count twice; a row of another run is not this mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from attacks.errors import BadInput
+from harness.run.description import Description
 from harness.run.schema import ATTRIBUTIONS, SCHEMAS
 from harness.run.validation import row_faults
 from harness.storage.folder import Storage
@@ -34,7 +35,7 @@ MEND = "remove that file and run the same command: what it held is done again"
 class Tables:
     """The tables in a storage, of the run that `described` describes."""
 
-    def __init__(self, storage: Storage, described: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, storage: Storage, described: Callable[[], Description]) -> None:
         self._storage = storage
         self._described = described
 
@@ -42,12 +43,12 @@ class Tables:
     def _own(self) -> dict[str, list[Any]]:
         """What a row of the run may hold in these columns."""
         described = self._described()
-        config = described["identity"]["config"]
-        return {"run": [described["run"]], "model": config["model"], "seed": [config["seed"]], "limit": [config["limit"]]}
+        config = described.identity.config
+        return {"run": [described.run], "model": config.model, "seed": [config.seed], "limit": [config.limit]}
 
     @cached_property
     def _modalities(self) -> int:
-        return len(self._described()["modalities"])
+        return len(self._described().modalities)
 
     def parts(self, table: str) -> list[str]:
         """The names of its files, without their suffix."""

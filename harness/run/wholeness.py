@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attacks.scenario import closure, parse
+from harness.run.description import Description
 from harness.run.directory import RunDirectory
 
 Row = dict[str, Any]
@@ -34,19 +35,19 @@ def contradictions(directory: RunDirectory) -> Iterator[str]:
         yield from _cell(key, tables, len(scenarios), len(conditions))
 
 
-def _unknown(described: Mapping[str, Any], scenarios: set[str], schedules: set[str]) -> Iterator[str]:
+def _unknown(described: Description, scenarios: set[str], schedules: set[str]) -> Iterator[str]:
     """Scenarios and schedules that the run does not name, nor need."""
-    asked = [parse(text) for text in described["identity"]["scenarios"]]
+    asked = [parse(text) for text in described.identity.scenarios]
     groups = [[each for each in asked if each.missing == missing] for missing in {each.missing for each in asked}]
     known = {str(each) for group in groups for each in closure(group)}
     yield from (f"the ledger holds scenario {name!r}, which the run does not name" for name in sorted(scenarios - known))
-    if "schedules" not in described["identity"]:
+    if described.identity.schedules is None:
         return
-    names = described["modalities"]
+    names = described.modalities
     sets = (
         {f"fixed({'+'.join(some)})" for size in range(1, len(names) + 1) for some in combinations(names, size)} if len(names) < 9 else set()
     )
-    own = {*sets, *(f"fixed({name})" for name in names), "mcar", *described["identity"]["schedules"], *described["identity"]["corruptions"]}
+    own = {*sets, *(f"fixed({name})" for name in names), "mcar", *described.identity.schedules, *described.identity.corruptions}
     yield from (f"the sweep holds schedule {name!r}, which the run does not name" for name in sorted(schedules - own))
 
 
@@ -80,14 +81,14 @@ def _cell(key: str, tables: Mapping[str, Sequence[Row]], scenarios: int, conditi
             return
 
 
-def fewer(description: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+def fewer(description: Description, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """In words, which numbers are over fewer samples than the run has.
 
     Args:
         counts: per model and condition, the samples that its number is over.
     """
-    total = description.get("samples")  # earlier versions did not note it
-    if not isinstance(total, int):
+    total = description.samples
+    if total is None:
         return []
     said = []
     for model, conditions in counts.items():
@@ -98,10 +99,10 @@ def fewer(description: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]
     return said
 
 
-def lacking(description: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> int:
+def lacking(description: Description, tables: Mapping[str, pa.Table]) -> int:
     """How many of the run's samples some model has no row of, in the table that has fewest; errors are rows."""
-    total, models = description.get("samples"), description["identity"]["config"]["model"]
-    if not isinstance(total, int):
+    total, models = description.samples, description.identity.config.model
+    if total is None:
         return 0
     held = [_held(table, model) for table in tables.values() if len(table) for model in models]
     return max([0, *(total - each for each in held)])

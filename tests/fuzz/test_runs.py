@@ -26,6 +26,7 @@ from harness.gates.decide import decide
 from harness.gates.evidence import Evidence
 from harness.gates.file import gate_of
 from harness.reporting.report import as_markdown, render
+from harness.run.description import described
 from harness.run.schema import SCHEMAS
 from harness.storage.parquet import encoded
 from tests.fuzz.cases import fuzzed, result_or_refusal
@@ -71,7 +72,7 @@ def test_any_description_is_read_or_refused(path: tuple[str, ...], value: Any, g
 @fuzzed("trust files", content=st.one_of(TRUST, st.binary(max_size=9), st.just(b"[" * 50_000)))
 def test_any_trust_is_read_or_refused(content: bytes) -> None:
     (HERE / "small" / "trust.json").write_bytes(content)
-    SMALL.note(WHOLE)
+    SMALL.note(described(WHOLE))
     evidence = result_or_refusal(Evidence.of_run, SMALL)
     if evidence is not None:
         result_or_refusal(decide, [gate_of(model="m", scenario=IMAGE, min=0.5)], evidence)
@@ -186,7 +187,7 @@ def test_odd_rows_are_shown_or_refused(oddity: tuple[str, str, Any]) -> None:
     before = parts[0].read_bytes()
     rows = [{**row, column: value} if at == 0 else row for at, row in enumerate(SMALL.table(table).to_pylist())]
     parts[0].write_bytes(encoded(pa.Table.from_pylist(rows, SCHEMAS[table])))
-    SMALL.note(WHOLE)
+    SMALL.note(described(WHOLE))
     SMALL.note_trust({})
     try:
         with patch("harness.analysis.bca.RESAMPLES", 20):

@@ -67,7 +67,7 @@ def test_a_run_from_elsewhere_runs_nothing(evil: Path, monkeypatch: pytest.Monke
     """Its description and its rows name code everywhere a name can stand."""
     code = {"task": "evil.py:task", "model": ["evil.py:build"], "search": "evil.py:build", "attack": ["evil.py:build"]}
     directory = make_run(evil / "run", {"evil.py:build": GOOD["m"]}, config=code)
-    directory.note({**directory.describe(), "config": {**directory.describe()["config"], **code}})
+    directory.note(directory.describe().model_copy(update={"config": {**(directory.describe().config or {}), **code}}))
     (evil / "gates.yaml").write_text("gates: [{model: 'evil.py:build', min: 0.1}]")
     for verb in (["report", "run"], ["gate", "run"], ["compare", "run", "run"], ["bless", "run"], ["verify", "run"]):
         run(monkeypatch, *verb)

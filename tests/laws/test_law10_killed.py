@@ -113,7 +113,7 @@ def everything(out: Path) -> dict[str, Any]:
         }  # fmt: skip
     return {
         **held,
-        "described": {**directory.describe(), "config": {**directory.describe()["config"], "out": ""}},
+        "described": {**directory.describe().content(), "config": {**(directory.describe().config or {}), "out": ""}},
         "trust": directory.trust(),
     }
 

@@ -22,6 +22,7 @@ from harness.engine.loading import Loaded
 from harness.engine.plan import Cell, Work, load_all, prepare
 from harness.engine.standing import Standing, another, another_model, as_begun, describe, standing
 from harness.run.config import Evaluation
+from harness.run.description import Description
 from harness.run.fingerprint import packed, unpacked
 from harness.run.schema import Parts
 
@@ -43,7 +44,7 @@ class Begun:
     """
 
     config: dict[str, Any]
-    description: dict[str, Any]
+    description: Description
     prints: bytes
     steadiness: dict[str, Steadiness]
 

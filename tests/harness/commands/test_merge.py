@@ -16,7 +16,7 @@ def everything(out: str) -> dict[str, Any]:
     directory = RunDirectory(out)
     tables = {name: sorted(directory.table(name).to_pylist(), key=lambda row: repr(list(row.values()))) for name in TABLES}
     held = {key: x.tolist() for tensors, _ in directory.witnesses() for key, x in tensors.items()}
-    said = {key: value for key, value in directory.describe().items() if key not in ("config", "command")}
+    said = {key: value for key, value in directory.describe().content().items() if key not in ("config", "command")}
     return {**tables, "trust": directory.trust(), "witnesses": held, "said": said}
 
 
@@ -31,9 +31,9 @@ def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert run(monkeypatch, *more, "--out", "memory://whole") == 0
     for number in (1, 2, 3):
         assert run(monkeypatch, *more, "--shard", f"{number}/3", "--out", f"part{number}") == 0
-        assert RunDirectory(f"part{number}").describe()["status"] == f"shard {number}/3"
+        assert RunDirectory(f"part{number}").describe().status == f"shard {number}/3"
     assert merged(monkeypatch, "whole", "part1", "part3") == 0
-    assert RunDirectory("whole").describe()["status"] == "lacking 4 of 12 samples"
+    assert RunDirectory("whole").describe().status == "lacking 4 of 12 samples"
     assert "The run is lacking 4 of 12 samples: merge the missing shards" in capsys.readouterr().out
     assert {name for flags in RunDirectory("whole").trust().values() for name in flags} == {"every number"}
     assert merged(monkeypatch, "part1", "part2", "part3") == 2
@@ -50,10 +50,10 @@ def test_a_sample_in_two_runs_is_taken_once_and_errors_only_where_nothing_else_i
     """Of different batches: cells overlap in part. The model that raises fails by batches of four, alone only on one sample."""
     model = ["--model", "mine.py:raises"]
     assert run(monkeypatch, *model, "--shard", "1/1", "--out", "fours") == 5
-    assert RunDirectory("fours").describe()["status"] == "shard 1/1, finished with errors"
+    assert RunDirectory("fours").describe().status == "shard 1/1, finished with errors"
     assert run(monkeypatch, *model, "--batch-size", "1", "--out", "ones") == 5
     assert merged(monkeypatch, "both", "fours", "ones") == 5
-    assert RunDirectory("both").describe()["status"] == "finished with errors"
+    assert RunDirectory("both").describe().status == "finished with errors"
     found, alone = everything("both"), everything("ones")
     assert found["ledger"] == alone["ledger"] and found["samples"] == alone["samples"]
     assert len({row["sample"] for row in found["ledger"] if row["status"] == "error"}) == 1
@@ -64,7 +64,7 @@ def test_a_sample_in_two_runs_is_taken_once_and_errors_only_where_nothing_else_i
 def test_more_shards_than_samples_leave_some_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, "--model", "mine.py:build", "--shard", "13/13", "--out", "part") == 0
     assert merged(monkeypatch, "whole", "part") == 0
-    assert RunDirectory("whole").describe()["status"] == "lacking 12 of 12 samples"
+    assert RunDirectory("whole").describe().status == "lacking 12 of 12 samples"
 
 
 REFUSED = {

@@ -141,7 +141,7 @@ def test_a_compiled_search_is_verified_by_the_model_itself(toy: Path, monkeypatc
 def test_a_budget_always_gets_something_done(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
         assert run(monkeypatch, *TOY, "--model", "my.py:build", "--batch-size", "4", "--budget", "0.001s", "--out", "run") == 0
-    assert RunDirectory("run").describe()["status"] == "complete"
+    assert RunDirectory("run").describe().status == "complete"
 
 
 def test_where_nothing_is_attacked_nothing_is_called_robust(

@@ -113,7 +113,7 @@ def test_the_witness_explained_is_that_of_the_ledger(tmp_path: Path) -> None:
     stored(tmp_path, "both")
     directory = RunDirectory(str(tmp_path / "both"))
     ledger = directory.table("ledger").to_pylist()
-    config = Evaluation.model_validate(directory.describe()["config"])
+    config = Evaluation.model_validate(directory.describe().config)
     task, model = tiny(2), Plain(tiny(2)).eval()
     work = prepare(config, task, [Loaded(config.model[0], model, "", "")], {})
     chosen = samples(work, work.models[0], directory.table("ledger"))

@@ -1,0 +1,74 @@
+"""What `run.json` says: read as a typed description, written back as it was, refused where a reader would miss something."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from attacks.errors import BadInput
+from harness.run.directory import RunDirectory
+from tests.rows import IMAGE, Outcomes, make_run
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return make_run(tmp_path / "run", {"m": Outcomes([1.0])})
+
+
+def rewritten(directory: RunDirectory, path: tuple[str, ...], value: Any) -> None:
+    """`run.json` with something else, or where the value is None nothing, in one place."""
+    file = Path(directory.root, "run.json")
+    content = json.loads(file.read_text())
+    held = content
+    for key in path[:-1]:
+        held = held[key]
+    held[path[-1]] = value
+    if value is None:
+        del held[path[-1]]
+    file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+@pytest.mark.parametrize("path", [("later",), ("identity", "later"), ("identity", "config", "later")], ids=".".join)
+def test_a_key_of_a_later_version_is_kept(directory: RunDirectory, path: tuple[str, ...]) -> None:
+    rewritten(directory, path, {"more": [1, None]})
+    before = Path(directory.root, "run.json").read_text()
+    directory.note(directory.describe())
+    assert json.loads(Path(directory.root, "run.json").read_text()) == json.loads(before)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("run",), 5, "run"),
+        (("modalities",), "image", "modalities"),
+        (("samples",), "all", "samples"),
+        (("identity", "weights"), ["m"], "identity.weights"),
+        (("identity", "task definition"), None, "identity.task definition"),
+        (("identity", "answers"), 5, "identity.answers"),
+        (("identity", "config", "seed"), None, "identity.config.seed"),
+        (("identity", "config", "limit"), -1.0, "identity.config.limit"),
+        (("identity", "config", "schedule"), "mcar", "identity.config.schedule"),
+    ],
+)
+def test_what_readers_rely_on_is_named_where_it_is_not_usable(
+    directory: RunDirectory, path: tuple[str, ...], value: Any, named: str
+) -> None:
+    rewritten(directory, path, value)
+    with pytest.raises(BadInput) as refused:
+        directory.describe()
+    assert str(refused.value) == f"run {directory.url} cannot be read: its run.json has no usable {named}; run its command again"
+
+
+def test_a_scenario_that_does_not_parse_says_why(directory: RunDirectory) -> None:
+    rewritten(directory, ("identity", "scenarios"), [IMAGE, "image@"])
+    with pytest.raises(BadInput, match="has no usable scenario 'image@' does not parse at character 1"):
+        directory.describe()
+
+
+def test_a_description_does_not_change_under_a_reader(directory: RunDirectory) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        directory.describe().status = "complete"  # type: ignore[misc]
