@@ -22,7 +22,8 @@ def robust_figure(directory: RunDirectory) -> go.Figure:
 
     ledger = directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
     curves = curves_figured(robust_curves(ledger, strength_grid(ledger))) if len(ledger) else {}
-    panels = figures(curves, list(dict.fromkeys(model for _, model in curves)), "strength", "robust score")
+    models = [figured(model) for model in directory.describe().identity.config.model]
+    panels = figures(curves, models, "strength", "robust score")
     columns = max(1, min(ACROSS, len(panels)))
     rows = max(1, -(-len(panels) // columns))
     whole = make_subplots(rows, columns, subplot_titles=[panel.layout.title.text for panel in panels], shared_yaxes=True)
