@@ -19,6 +19,7 @@ from harness.models import checkpoint
 from harness.references.code_consent import permitted
 from harness.reporting.report import as_markdown, render
 from harness.run.config import Evaluation, resolve
+from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from tests.harness.test_cli import run
@@ -188,7 +189,7 @@ def test_names_of_a_run_are_only_names(elsewhere: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_wherever_a_run_names_code_it_asks(changed: dict[str, Any], named: str) -> None:
-    described = {"config": Evaluation().model_dump(mode="json") | changed}
+    described = Description.model_construct(config=Evaluation().model_dump(mode="json") | changed)
     if not named:
         assert permitted("run", described, ()).model == ("checkpoints/a.safetensors",)
         return
