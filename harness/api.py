@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 from attacks.errors import BadInput, unknown
 from harness.references.objects import holding
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 MEMORY = "memory://harness-runs"
 SOME_FAILED = 5  # the exit code of the command
-PLURAL = {"scenarios": "scenario", "frontiers": "frontier", "schedules": "schedule", "corruptions": "corruption", "attacks": "attack"}
 APART = ("workers", "engine")  # what needs processes of their own, which cannot see objects of this one
 
 
@@ -50,7 +49,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`complete`, or what is not: see docs."""
+        """`complete`, or why the run is not complete, as `run.json` has it."""
         return self.directory.describe().status
 
     @cached_property
@@ -114,13 +113,10 @@ class Run:
         """The checks of trust that are raised. Columns: model, scenario, check, value, why."""
         import pandas as pd
 
-        rows = [
-            (model, scenario, name, flag["value"], flag["why"])
-            for model, scenarios in self.directory.trust().items()
-            for scenario, flags in scenarios.items()
-            for name, flag in flags.items()
-            if flag["raised"]
-        ]
+        from harness.run.flags import raised
+
+        found = raised(self.directory.trust())
+        rows = [(model, scenario, name, flag["value"], flag["why"]) for model, scenario, name, flag in found]
         return pd.DataFrame(rows, columns=["model", "scenario", "check", "value", "why"])
 
     def gate(self, file: str | os.PathLike[str], baseline: str | os.PathLike[str] | Run | None = None) -> Report:
@@ -240,10 +236,14 @@ def _by_flag(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadInput: one is given twice.
     """
-    given = {PLURAL.get(name, name): _plain(value) for name, value in options.items() if value is not None}
-    for plural, name in PLURAL.items():
-        if plural in options and name in options:
-            raise BadInput(f"{plural} and {name} are one option: give one of them")
+    from harness.run.config import Evaluation
+
+    repeatable = [name for name, field in Evaluation.model_fields.items() if get_origin(field.annotation) is tuple and name != "model"]
+    plural = {f"{name}s": name for name in repeatable}
+    given = {plural.get(name, name): _plain(value) for name, value in options.items() if value is not None}
+    for many, name in plural.items():
+        if many in options and name in options:
+            raise BadInput(f"{many} and {name} are one option: give one of them")
     return given
 
 
@@ -308,7 +308,7 @@ def _refuse_names(models: Mapping[str, Any]) -> None:
 
 def _refuse_apart(given: Mapping[str, Any], task: object, models: object) -> None:
     """Objects cannot travel to other processes."""
-    objects = not isinstance(task, str) or isinstance(models, Mapping) or not isinstance(models, str | Sequence | None)
+    objects = not isinstance(task, str) or isinstance(models, Mapping) or not isinstance(models, Sequence | None)
     if objects and (given.get("workers", 1) != 1 or given.get("engine", "local") != "local"):
         named = next(name for name in APART if given.get(name) not in (None, 1, "local"))
         raise BadInput(f"{named}={given[named]!r} takes references (file.py:object): other processes cannot see objects of this one")

@@ -50,14 +50,14 @@ def doubted(flags: frozenset[tuple[str, str]], condition: str, model: str) -> bo
 
 def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
     """The (scenario, model) pairs whose number may be wrong; `EVERY` in a scenario's place stands for all of a model's."""
-    return frozenset((scenario, model) for model, scenario, name, _ in _raised(trust) if name not in INFORMATIVE)
+    return frozenset((scenario, model) for model, scenario, name, _ in raised(trust) if name not in INFORMATIVE)
 
 
 def flag_lines(trust: Trust) -> list[str]:
     """One line per raised flag; where several scenarios of a model raise it for the same reason, one for all of them."""
     alike: dict[tuple[str, str, str], list[str]] = {}
-    for model, scenario, name, why in _raised(trust):
-        alike.setdefault((model, name, why), []).append(scenario)
+    for model, scenario, name, flag in raised(trust):
+        alike.setdefault((model, name, flag["why"]), []).append(scenario)
     return [f"{model}, {_named(scenarios)}: {name} — {why}" for (model, name, why), scenarios in alike.items()]
 
 
@@ -66,7 +66,8 @@ def _named(scenarios: Sequence[str]) -> str:
     return f"{first} and {len(others)} other scenario{'s' * (len(others) > 1)}" if others else first
 
 
-def _raised(trust: Trust) -> Iterator[tuple[str, str, str, str]]:
+def raised(trust: Trust) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Model, scenario, name and content of every flag that is raised."""
     for model, scenarios in trust.items():
         for scenario, flags in scenarios.items():
-            yield from ((model, scenario, name, flag["why"]) for name, flag in flags.items() if flag["raised"])
+            yield from ((model, scenario, name, flag) for name, flag in flags.items() if flag["raised"])

@@ -170,7 +170,7 @@ def test_paths_and_numbers_of_numpy_are_taken(elsewhere: Path) -> None:
     assert len(harness.load(Path("here")).ledger) == 6
 
 
-def test_errors_are_told_of(elsewhere: Path) -> None:
+def test_a_run_with_errors_warns(elsewhere: Path) -> None:
     class Choosy(Net):
         def forward(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
             if present is not None and not bool(present.all()):
