@@ -151,14 +151,15 @@ def _top_level(folder: Path) -> frozenset[str]:
 
 
 def _hidden(folder: Path) -> list[str]:
-    """Loaded modules of a name the folder has too: ours, and those of where one stands or of the folder around."""
-    clashing = list(_clashing(folder))
+    """Loaded modules of a name the folder has too: ours, and those of any other folder of a user."""
     same = [name for name in _top_level(folder) if name in sys.modules and name not in OURS]
-    if not same:
-        return clashing
-    around = [Path.cwd(), *_ACTIVE]
-    others = [name for name in same if not _lies_in(sys.modules[name], folder, at_top=True)]
-    return [*clashing, *(name for name in others if any(_lies_in(sys.modules[name], place) for place in around))]
+    others = [name for name in same if name not in sys.stdlib_module_names]
+    return [*_clashing(folder), *(name for name in others if _is_of_another_folder(sys.modules[name], folder))]
+
+
+def _is_of_another_folder(module: ModuleType, folder: Path) -> bool:
+    """Whether a module is a user's (neither ours nor installed) and does not stand right in the folder."""
+    return _lies_in(module, Path("/")) and not _lies_in(module, folder, at_top=True)
 
 
 def _lies_in(module: ModuleType, folder: Path, at_top: bool = False) -> bool:

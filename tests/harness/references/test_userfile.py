@@ -1,6 +1,7 @@
 """Code from outside: each folder gets its own modules, and a change in any of them is noticed."""
 
 import copy
+import importlib
 import sys
 from pathlib import Path
 
@@ -81,6 +82,22 @@ def test_a_module_of_the_folder_one_stands_in_hides_no_other(elsewhere: Path, to
     assert sys.modules["utils"].VALUE == 7
     for name in ("utils", "mine"):
         del sys.modules[name]
+
+
+@pytest.mark.parametrize("kind", ["file", "package", "folder"])
+def test_a_module_left_behind_by_another_folder_hides_none(elsewhere: Path, toy: Task, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A notebook that imported its helpers and went on in another folder."""
+    left = {"file": "old/utils.py", "package": "old/utils/__init__.py", "folder": "old/utils/other.py"}[kind]
+    (elsewhere / left).parent.mkdir(parents=True)
+    (elsewhere / left).write_text("VALUE = 7.0\n")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(elsewhere / "old"))
+        old = importlib.import_module("utils")
+    monkeypatch.setitem(sys.modules, "utils", old)
+    (elsewhere / "here").mkdir()
+    monkeypatch.chdir(elsewhere / "here")
+    assert load_model(f"{folder_with(elsewhere / 'one', 1.0)}:build", toy, CPU).module({"x": torch.zeros(1, 3)}).max() == 3
+    assert sys.modules["utils"] is old
 
 
 @pytest.mark.parametrize(("seed", "same"), [(3, True), (4, False)])
