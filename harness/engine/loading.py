@@ -25,7 +25,7 @@ from harness.references import options
 from harness.references.livecode import model_code
 from harness.references.objects import held
 from harness.references.registry import Reference, code_of, names, resolve
-from harness.references.sources import Reached, located, reached
+from harness.references.sources import Reached, located, meaning, reached
 from harness.references.userfile import inside, is_our_own, own_packages
 from harness.storage.files import path_of
 from harness.tasks import Task
@@ -248,7 +248,7 @@ def code_at(place: str) -> str:
 def code_hash(reference: Reference) -> str:
     """SHA-256 of the file a reference names and, where it is not ours, of all it imports; empty if there is no file.
 
-    Files are hashed by their content, installed packages by their version.
+    Files are hashed by what they mean (`sources.meaning`), installed packages by their version.
     """
     if not reference.source:
         return ""
@@ -259,7 +259,7 @@ def code_hash(reference: Reference) -> str:
 def _hash_of(imported: Reached) -> str:
     found = hashlib.sha256()
     for path in imported.files:
-        found.update(hashlib.sha256(path.read_bytes()).digest())
+        found.update(hashlib.sha256(meaning(path)).digest())
     if imported.packages:
         found.update(json.dumps(imported.packages, sort_keys=True).encode())
     return found.hexdigest()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 INSTALLED = ("site-packages", "dist-packages")
 OURS = ("attacks", "defenses", "harness", "app")
@@ -113,6 +114,29 @@ def _imported(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
             base = package[: len(package) - node.level + 1] if node.level else ()
             base += tuple(node.module.split(".")) if node.module else ()
             yield from ((*base, alias.name) for alias in node.names)
+
+
+def meaning(path: Path) -> bytes:
+    """What tells a file of code from another: of Python its syntax, so that layout and docstrings are free; else every byte."""
+    content = path.read_bytes()
+    try:
+        return repr(_syntax(ast.parse(content))).encode()
+    except (SyntaxError, ValueError, RecursionError):
+        return content
+
+
+def _syntax(node: Any) -> Any:
+    """A syntax tree as nested tuples, without what is empty: the versions of Python differ in that."""
+    if isinstance(node, list):
+        return tuple(_syntax(each) for each in node if not _is_a_bare_text(each))
+    if not isinstance(node, ast.AST):
+        return node
+    parts = ((name, _syntax(value)) for name, value in ast.iter_fields(node) if isinstance(node, ast.Constant) or value not in (None, []))
+    return type(node).__name__, *parts
+
+
+def _is_a_bare_text(node: Any) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache

@@ -73,6 +73,24 @@ def test_a_change_in_any_module_a_model_imports_is_noticed(elsewhere: Path, chan
     assert code_hash(reference) != before
 
 
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (("import torch", '"""What it is."""\n\nimport torch  # and why'), True),
+        (("    return Model()", '    """Build one."""\n\n    return (\n        Model()\n    )'), True),
+        (("    return Model()", "    model = Model()\n    return model"), False),
+        (("2)", "3)"), False),
+        (("+ utils", "- utils"), False),
+    ],
+)
+def test_what_code_means_is_hashed_not_its_layout(elsewhere: Path, change: tuple[str, str], same: bool) -> None:
+    file = folder_with(elsewhere / "one", 1.0)
+    before = code_hash(resolve("model", f"{file}:build"))
+    assert MODEL.count(change[0]) == 1
+    file.write_text(MODEL.replace(*change))
+    assert (code_hash(resolve("model", f"{file}:build")) == before) == same
+
+
 def test_a_module_of_the_folder_one_stands_in_hides_no_other(elsewhere: Path, toy: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(elsewhere))
     (elsewhere / "utils.py").write_text("VALUE = 7.0\n")
