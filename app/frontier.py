@@ -1,4 +1,6 @@
-"""The frontier between two modalities: how far both may be changed before a share of the samples has failed."""
+"""The frontier between two modalities: how far both may be changed before a share of the samples
+has failed.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,14 @@ Kind = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
 
 
 def frontiers(scenarios: Iterable[str]) -> dict[str, list[Scenario]]:
-    """Per pair of modalities, its rays by rising angle, the attacks on one of the two alone at the ends."""
+    """Per pair of modalities, its rays by rising angle, the attacks on one of the two alone at the
+    ends.
+    """
     kinds: dict[Kind, list[Scenario]] = {}
     for scenario in map(parse, scenarios):
-        kinds.setdefault((tuple((ball.modality, ball.norm_name) for ball in scenario.attacked), scenario.missing), []).append(scenario)
+        kinds.setdefault(
+            (tuple((ball.modality, ball.norm_name) for ball in scenario.attacked), scenario.missing), []
+        ).append(scenario)
     found = {}
     for (balls, missing), rays in kinds.items():
         if len(balls) == 2 and len({_angle(ray, balls) for ray in rays}) >= FEWEST:
@@ -45,14 +51,18 @@ def _radii(ray: Scenario, balls: Sequence[tuple[str, str]]) -> tuple[float, ...]
 
 @kept
 def radii(run: Run, rays: Sequence[str], withstanding: float) -> list[dict[str, object]]:
-    """Per model and ray, the strength at which no more than this share of samples withstands, and the radii there."""
+    """Per model and ray, the strength at which no more than this share of samples withstands, and
+    the radii there.
+    """
     marks = ", ".join("?" * len(rays))
     sql = f"""
         select model, scenario, quantile_disc(strength, 1 - ?::double) as strength, count(*) as samples from ledger
         where status = 'ok' and scenario in ({marks}) group by all
     """
     strengths = {(row["model"], row["scenario"]): row for row in rows(run, sql, (withstanding, *rays))}
-    balls = next([(ball.modality, ball.norm_name) for ball in ray.attacked] for ray in map(parse, rays) if len(ray.attacked) == 2)
+    balls = next(
+        [(ball.modality, ball.norm_name) for ball in ray.attacked] for ray in map(parse, rays) if len(ray.attacked) == 2
+    )
     found: list[dict[str, object]] = []
     for model in run.models:
         for ray in rays:
@@ -70,10 +80,18 @@ def drawn(run: Run, found: Sequence[Mapping[str, object]], models: Sequence[str]
     for model in models:
         points = [row for row in found if row["model"] == model and math.isfinite(float(str(row["strength"])))]
         figure.add_scatter(
-            x=[row[names[0]] for row in points], y=[row[names[1]] for row in points], name=figured(model), mode="lines+markers",
-            line={"color": colour(model, run.models)}, text=[figured(str(row["scenario"])) for row in points], cliponaxis=False,
-        )  # fmt: skip
+            x=[row[names[0]] for row in points],
+            y=[row[names[1]] for row in points],
+            name=figured(model),
+            mode="lines+markers",
+            line={"color": colour(model, run.models)},
+            text=[figured(str(row["scenario"])) for row in points],
+            cliponaxis=False,
+        )
     return figure.update_layout(
-        height=HEIGHT, xaxis={"title": figured(names[0]), "rangemode": "tozero"}, yaxis={"title": figured(names[1]), "rangemode": "tozero"},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}, template="plotly_white",
-    )  # fmt: skip
+        height=HEIGHT,
+        xaxis={"title": figured(names[0]), "rangemode": "tozero"},
+        yaxis={"title": figured(names[1]), "rangemode": "tozero"},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+        template="plotly_white",
+    )

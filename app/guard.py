@@ -1,6 +1,8 @@
-"""Whom the dashboard serves: browsers of this machine that name it as it names itself, and have the token if there is one.
+"""Whom the dashboard serves: browsers of this machine that name it as it names itself, and have the
+token if there is one.
 
-A page from elsewhere may have its own name point here (DNS rebinding), or show ours in a frame of its own.
+A page from elsewhere may have its own name point here (DNS rebinding), or show ours in a frame of
+its own.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses what comes by another name or without the token; everything that is served may stand in no frame."""
+    """Refuses what comes by another name or without the token; everything that is served may stand
+    in no frame.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -37,12 +41,20 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
         elif not is_ours(header(scope, "host")):
-            await _refuse(scope, receive, send, 421, f"This dashboard answers to localhost only: open http://localhost:{_port(scope)}")
+            await _refuse(
+                scope,
+                receive,
+                send,
+                421,
+                f"This dashboard answers to localhost only: open http://localhost:{_port(scope)}",
+            )
         elif scope["type"] == "websocket" and not is_own_page(scope):
             await _refuse(scope, receive, send, 403, "This dashboard answers to its own pages only.")
         elif self._may_enter(scope):
             await self.app(scope, receive, _framed_nowhere(send))
-        elif scope["type"] == "http" and self._is_token(dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(PARAMETER, "")):
+        elif scope["type"] == "http" and self._is_token(
+            dict(parse_qsl(scope["query_string"].decode("latin-1"))).get(PARAMETER, "")
+        ):
             await self._let_in(scope, receive, send)
         else:
             await _refuse(scope, receive, send, 401, "Open the address with the token that the command printed.")
@@ -59,7 +71,11 @@ class Guard:
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The same address without the token, which the browser keeps as a cookie."""
-        left = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True) if pair[0] != PARAMETER]
+        left = [
+            pair
+            for pair in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            if pair[0] != PARAMETER
+        ]
         path = f"/{scope['path'].lstrip('/')}"  # two slashes would lead to another host
         answer = RedirectResponse(f"{path}?{urlencode(left)}" if left else path, 303)
         answer.set_cookie(self._cookie(scope), self.token, httponly=True, samesite="strict")
@@ -72,7 +88,9 @@ def is_ours(host: str) -> bool:
 
 
 def is_own_page(scope: Scope) -> bool:
-    """Whether a WebSocket is opened by a page of this host and port, or by no page: then there is no Origin header."""
+    """Whether a WebSocket is opened by a page of this host and port, or by no page: then there is
+    no Origin header.
+    """
     own = f"http://{header(scope, 'host')}".lower()
     return all(value.decode("latin-1").lower() == own for key, value in scope["headers"] if key == b"origin")
 
@@ -100,7 +118,10 @@ def _framed_nowhere(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             kept = [pair for pair in message.get("headers", ()) if pair[0].decode("latin-1").lower() not in HEADERS]
-            message = {**message, "headers": [*kept, *((name.encode(), value.encode()) for name, value in HEADERS.items())]}
+            message = {
+                **message,
+                "headers": [*kept, *((name.encode(), value.encode()) for name, value in HEADERS.items())],
+            }
         await send(message)
 
     return sent

@@ -46,18 +46,23 @@ def sample_of(run: Run, name: str) -> Sample:
 
 
 def runs_code(run: Run) -> bool:
-    """Whether showing the run's inputs means running a file or module that the run names, and not a task of ours."""
+    """Whether showing the run's inputs means running a file or module that the run names, and not a
+    task of ours.
+    """
     return code_of(run.config.task) is not None
 
 
 def consent(run: Run) -> str:
-    """What a consent to run code is for: this run, the file or module that it names, and what that holds now."""
+    """What a consent to run code is for: this run, the file or module that it names, and what that
+    holds now.
+    """
     place = code_of(run.config.task) or ""
     return hashlib.sha256(json.dumps([run.url, place, code_at(place)]).encode()).hexdigest()[:16]
 
 
 def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
-    """The attacked modalities of the witness behind a row of the ledger; none where it was not kept.
+    """The attacked modalities of the witness behind a row of the ledger; none where it was not
+    kept.
 
     Raises:
         BadInput: the file is damaged.
@@ -78,6 +83,8 @@ def _cell(file: str) -> str:
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the task's data")
 def _task(text: str, judge: str, root: str, allowed: str) -> Task:
-    """A task with its data; `root`, where they lie, and what was allowed only tell one from another."""
+    """A task with its data; `root`, where they lie, and what was allowed only tell one from
+    another.
+    """
     task = load_task(text)
     return unlabelled(task) if judge == "neighbours" else task

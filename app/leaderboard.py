@@ -62,7 +62,9 @@ def _columns(name: str, share: Share | None) -> dict[str, float | None]:
 
 
 def _robust(run: Run) -> tuple[dict[str, tuple[str, Share]], dict[str, tuple[str, Share]]]:
-    """Per model the attack on one modality that lowers the score most, and that on most modalities, at strength 1."""
+    """Per model the attack on one modality that lowers the score most, and that on most modalities,
+    at strength 1.
+    """
     if not run.description.attacked:
         return {}, {}
     singles: dict[str, tuple[str, Share]] = {}
@@ -83,11 +85,18 @@ def _widest(found: tuple[str, Share]) -> tuple[int, float]:
 
 
 def _areas(run: Run) -> dict[str, tuple[str, float]]:
-    """Per model the mean score over the fractions missing, under the first schedule that the run was asked for at several levels."""
+    """Per model the mean score over the fractions missing, under the first schedule that the run
+    was asked for at several levels.
+    """
     curves = missing_curves(answer(run, SEVERAL))
     order = [text.rsplit(":", 1)[0] for text in run.config.schedule]
-    schedules = sorted({schedule for schedule, _ in curves}, key=lambda name: (order.index(name) if name in order else len(order), name))
-    return {model: (schedules[0], _area(points)) for (schedule, model), points in curves.items() if schedule == schedules[0]}
+    schedules = sorted(
+        {schedule for schedule, _ in curves},
+        key=lambda name: (order.index(name) if name in order else len(order), name),
+    )
+    return {
+        model: (schedules[0], _area(points)) for (schedule, model), points in curves.items() if schedule == schedules[0]
+    }
 
 
 def _area(points: Sequence[Point]) -> float:
@@ -96,8 +105,12 @@ def _area(points: Sequence[Point]) -> float:
     return float(np.trapezoid(values, at)) / span if span else float(values.mean())
 
 
-def matching(found: Sequence[Mapping[str, Any]], words: str, tasks: Sequence[str], sound: bool) -> list[Mapping[str, Any]]:
-    """The rows whose run, task or model holds every word; of these tasks, if any are named; without flags, if so wished."""
+def matching(
+    found: Sequence[Mapping[str, Any]], words: str, tasks: Sequence[str], sound: bool
+) -> list[Mapping[str, Any]]:
+    """The rows whose run, task or model holds every word; of these tasks, if any are named; without
+    flags, if so wished.
+    """
     wanted = words.lower().split()
     return [
         row

@@ -11,7 +11,8 @@ from app.view import addresses, looked_up, plain
 
 HERE = Path(__file__).parent
 if str(Path.cwd()) not in sys.path:
-    sys.path.append(str(Path.cwd()))  # a run may name a task in the folder one stands in; at the end, it hides nothing of ours
+    # a run may name a task in the folder one stands in; at the end, it hides nothing of ours
+    sys.path.append(str(Path.cwd()))
 PAGES = {
     "overview": "Overview",
     "worst": "Worst case",
@@ -40,7 +41,10 @@ def follow(stamps: list[str]) -> None:
 
 st.set_page_config("Robustness", layout="wide")
 chosen = st.navigation(
-    [st.Page(HERE / "screens" / f"{name}.py", title=title, url_path=name, default=name == "overview") for name, title in PAGES.items()]
+    [
+        st.Page(HERE / "screens" / f"{name}.py", title=title, url_path=name, default=name == "overview")
+        for name, title in PAGES.items()
+    ]
 )
 chosen.run()
 skipped()

@@ -19,7 +19,8 @@ SCORES = """
         select scenario as condition, sample, case when strength > ?::double then 1.0 else 0.0 end as score, strength
         from ledger where model = ? and status = 'ok'
     ), swept as (
-        select case when starts_with(schedule, 'fixed(') and level = 1 then 'missing ' || replace(schedule[7:-2], '+', ' + ')
+        select case when starts_with(schedule, 'fixed(') and level = 1
+                   then 'missing ' || replace(schedule[7:-2], '+', ' + ')
                     else schedule || ', level ' || format('{:g}', level) end as condition,
                sample, avg(score) as score, null::double as strength
         from sweep where model = ? and status = 'ok' and (level > 0 or schedule = 'fixed') group by all
@@ -32,36 +33,49 @@ SCORES = """
 """
 PAIRED = """
     select ours.condition as condition, list(ours.score) as ours, list(theirs.score) as theirs
-    from ours join theirs on ours.condition = theirs.condition and ours.sample = theirs.sample and ours.hash = theirs.hash
+    from ours join theirs on ours.condition = theirs.condition
+        and ours.sample = theirs.sample and ours.hash = theirs.hash
     group by ours.condition
 """
 CHANGED = """
     select ours.sample, ours.target, ours."group", ours.score, theirs.score, ours.strength, theirs.strength
-    from ours join theirs on ours.condition = theirs.condition and ours.sample = theirs.sample and ours.hash = theirs.hash
+    from ours join theirs on ours.condition = theirs.condition
+        and ours.sample = theirs.sample and ours.hash = theirs.hash
     where ours.condition = '{}' and abs(ours.score - theirs.score) > 0.5 order by ours.score - theirs.score, ours.sample
 """
 
 
 @kept
 def scores(run: Run, model: str, strength: float) -> pa.Table:
-    """The score of a model on every sample under every condition; an attack's is whether the sample withstands this strength."""
+    """The score of a model on every sample under every condition; an attack's is whether the sample
+    withstands this strength.
+    """
     return answer(run, SCORES, (strength, model, model, model, model))
 
 
 @kept
 def differences(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float) -> list[dict[str, Any]]:
-    """Per condition that both have, the mean scores and their change, B less A, with its 95 % interval, as `compare` has it."""
+    """Per condition that both have, the mean scores and their change, B less A, with its 95 %
+    interval, as `compare` has it.
+    """
     found = []
     for condition, first, second in query(PAIRED, ours=scores(*ours, strength), theirs=scores(*theirs, strength)):
         a, b = np.array(first), np.array(second)
         change = drop_of(a, b).turned
         found.append(
             {
-                "condition": condition, "A": float(a.mean()), "B": float(b.mean()), "change": change.value,
-                "low": change.low, "high": change.high, "interval": TOO_FEW if change.low is None else "95 %",
-                "samples": len(a), "only A": int((a - b > 0.5).sum()), "only B": int((b - a > 0.5).sum()),
+                "condition": condition,
+                "A": float(a.mean()),
+                "B": float(b.mean()),
+                "change": change.value,
+                "low": change.low,
+                "high": change.high,
+                "interval": TOO_FEW if change.low is None else "95 %",
+                "samples": len(a),
+                "only A": int((a - b > 0.5).sum()),
+                "only B": int((b - a > 0.5).sum()),
             }
-        )  # fmt: skip
+        )
     return sorted(found, key=lambda row: _order(row["condition"]))
 
 
@@ -78,7 +92,9 @@ def changed(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float, con
     found = query(sql, ours=scores(*ours, strength), theirs=scores(*theirs, strength))
     rows_of = [dict(zip(names, row, strict=True)) for row in found]
     told = [key for key in names if any(row[key] is not None for row in rows_of)]
-    return [{"right": "A" if row["score A"] > row["score B"] else "B"} | {key: row[key] for key in told} for row in rows_of]
+    return [
+        {"right": "A" if row["score A"] > row["score B"] else "B"} | {key: row[key] for key in told} for row in rows_of
+    ]
 
 
 def apart(ours: tuple[Run, str], theirs: tuple[Run, str]) -> int:

@@ -1,7 +1,8 @@
-"""What the pages ask of runs: SQL over their tables, answered by DuckDB and kept until a file of the run changes.
+"""What the pages ask of runs: SQL over their tables, answered by DuckDB and kept until a file of
+the run changes.
 
-Files on this machine are read by DuckDB itself: small ones once, of large ones only the columns and rows that a question
-needs. Those on other file systems are fetched once as Arrow tables.
+Files on this machine are read by DuckDB itself: small ones once, of large ones only the columns and
+rows that a question needs. Those on other file systems are fetched once as Arrow tables.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from harness.run.directory import RunDirectory
 from harness.run.tables import schema
 
 KEPT = 200  # answers
-HELD = 64 * 2**20  # bytes of a table's files, up to which it is read once and held; of larger ones only what a query needs is read
+# bytes of a table's files, up to which it is read once and held; of larger ones only what a
+# query needs is read
+HELD = 64 * 2**20
 kept = st.cache_data(max_entries=KEPT, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
 """Keeps what a function of runs returns, until one of them changes."""
 
 
 @kept
 def answer(run: Run, sql: str, values: tuple[Any, ...] = ()) -> pa.Table:
-    """The answer to a query on the tables of a run, by their names; `values` stand for its question marks.
+    """The answer to a query on the tables of a run, by their names; `values` stand for its question
+    marks.
 
     Raises:
         BadInput: a file of the run cannot be read.
@@ -61,7 +65,9 @@ class Database:
     lock: Lock = field(default_factory=Lock)
 
     def knowing(self, names: Sequence[str]) -> duckdb.DuckDBPyConnection:
-        """A cursor for one thread; the column `file` of every table says which part, and so which cell, a row is of."""
+        """A cursor for one thread; the column `file` of every table says which part, and so which
+        cell, a row is of.
+        """
         with self.lock:
             for name in names:
                 if name not in self.known:

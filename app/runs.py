@@ -94,7 +94,9 @@ def looked_at(url: str, label: str) -> Run:
 
 
 def _under(directory: RunDirectory, url: str, depth: int = 0) -> Iterator[str]:
-    """The run at an address, or those in the folders below; a folder of tables that lost its `run.json` counts."""
+    """The run at an address, or those in the folders below; a folder of tables that lost its
+    `run.json` counts.
+    """
     try:
         entries = directory.files.ls(directory.root, detail=True)
     except OSError:
@@ -137,7 +139,9 @@ def _files(directory: RunDirectory, folder: str, endings: tuple[str, ...]) -> li
 
 def _time(entry: dict[str, Any]) -> Any:
     """When a file was last written; file systems call it by different names."""
-    return next((entry[key] for key in ("mtime", "LastModified", "last_modified", "updated", "created") if key in entry), "")
+    return next(
+        (entry[key] for key in ("mtime", "LastModified", "last_modified", "updated", "created") if key in entry), ""
+    )
 
 
 def _check(directory: RunDirectory, listing: dict[str, list[tuple[str, int, str]]]) -> None:
@@ -151,7 +155,8 @@ def _check(directory: RunDirectory, listing: dict[str, list[tuple[str, int, str]
         for path, size, time in listing[name]:
             if lacking := sorted(set(schema.names) - set(_columns(directory, name, path, size, time))):
                 raise BadInput(
-                    f"run {directory.url} cannot be read: {name}/{_last(path)} lacks {', '.join(lacking)}; another version wrote it"
+                    f"run {directory.url} cannot be read: {name}/{_last(path)} lacks {', '.join(lacking)}; another"
+                    " version wrote it"
                 )
 
 
@@ -159,7 +164,9 @@ _COLUMNS: dict[tuple[str, str, int, str], list[str]] = {}
 
 
 def _columns(directory: RunDirectory, name: str, path: str, size: int, time: str) -> list[str]:
-    """The columns of a part of a table, from its footer; looked at once as long as the file stays the same."""
+    """The columns of a part of a table, from its footer; looked at once as long as the file stays
+    the same.
+    """
     key = (directory.files.unstrip_protocol(path), name, size, time)
     if key not in _COLUMNS:
         try:

@@ -1,4 +1,6 @@
-"""What every page is made of: its run, its words, its figures, and what can be taken away from it."""
+"""What every page is made of: its run, its words, its figures, and what can be taken away from
+it.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ def of_a_run(draw: Callable[[Run], None]) -> Callable[[], None]:
 
 
 def chosen(place: Any, label: str, options: Sequence[str], key: str, first: str | None = None) -> str:
-    """A choice among what runs hold. It always stands in the address: what is first today may not be tomorrow.
+    """A choice among what runs hold. It always stands in the address: what is first today may not
+    be tomorrow.
 
     Args:
         place: where it is drawn.
@@ -102,7 +105,9 @@ def chosen_run(place: Any, label: str, key: str) -> Run:
 
 
 def sections(*parts: Callable[[], None]) -> None:
-    """Parts of a page, one below the other: what keeps one from being drawn is a sentence in its place."""
+    """Parts of a page, one below the other: what keeps one from being drawn is a sentence in its
+    place.
+    """
     for part in parts:
         try:
             part()
@@ -119,11 +124,18 @@ def note_of(run: Run) -> None:
 
 def no_runs() -> None:
     """What to do where there is nothing to show."""
-    empty(f"There are no runs to show in {', '.join(addresses())}.", *EVALUATE, "--out", f"{addresses()[0].rstrip('/')}/first")
+    empty(
+        f"There are no runs to show in {', '.join(addresses())}.",
+        *EVALUATE,
+        "--out",
+        f"{addresses()[0].rstrip('/')}/first",
+    )
 
 
 def empty(why: str, *command: str) -> None:
-    """The state of a view without data: why, and what to run; its words may come from a run, and are quoted for a shell."""
+    """The state of a view without data: why, and what to run; its words may come from a run, and
+    are quoted for a shell.
+    """
     st.info(plain(f"{why} To fill this view, run:"))
     st.code(shlex.join(command), language="bash")
 
@@ -134,7 +146,8 @@ def said(text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Text from outside for Markdown: every sign that could mean something stands for itself, on one line.
+    """Text from outside for Markdown: every sign that could mean something stands for itself, on
+    one line.
 
     A zero-width space keeps addresses from becoming links and colons from becoming emoji.
     """
@@ -145,21 +158,36 @@ def plain(text: str) -> str:
 def shown(figure: go.Figure, key: str) -> None:
     """Draw a figure as wide as its place."""
     figure.update_layout(width=None, margin_t=60 if figure.layout.title.text else 30)
-    st.plotly_chart(figure, key=f"figure-{key}", config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]})
+    st.plotly_chart(
+        figure, key=f"figure-{key}", config={"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+    )
 
 
 def taken_away(name: str, data: pa.Table | Sequence[Mapping[str, Any]], figures: Mapping[str, go.Figure]) -> None:
-    """The view's data as CSV and its figures as pages that need no network, made when they are asked for."""
+    """The view's data as CSV and its figures as pages that need no network, made when they are
+    asked for.
+    """
     table = data if isinstance(data, pa.Table) else pa.Table.from_pylist([dict(row) for row in data])
     with st.container(horizontal=True):
         st.download_button(
-            "Data (CSV)", partial(as_csv, table), f"{name}.csv", "text/csv", key=f"{name}-csv", icon=":material/table:", on_click="ignore"
+            "Data (CSV)",
+            partial(as_csv, table),
+            f"{name}.csv",
+            "text/csv",
+            key=f"{name}-csv",
+            icon=":material/table:",
+            on_click="ignore",
         )
         for title, figure in figures.items():
             st.download_button(
-                f"{title} (HTML)", partial(as_page, figure), f"{name}-{_file_name(title)}.html", "text/html",
-                key=f"{name}-{title}-html", icon=":material/show_chart:", on_click="ignore",
-            )  # fmt: skip
+                f"{title} (HTML)",
+                partial(as_page, figure),
+                f"{name}-{_file_name(title)}.html",
+                "text/html",
+                key=f"{name}-{title}-html",
+                icon=":material/show_chart:",
+                on_click="ignore",
+            )
 
 
 def as_csv(table: pa.Table) -> bytes:

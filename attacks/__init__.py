@@ -3,7 +3,8 @@
 >>> from attacks.objective import Classification
 >>> from attacks.region import Range
 >>> from attacks.search import search
->>> found = search(Classification(model, labels), {"image": x}, {"image": Range(0, 1)}, "image@linf:8/255")
+>>> objective = Classification(model, labels)
+>>> found = search(objective, {"image": x}, {"image": Range(0, 1)}, "image@linf:8/255")
 >>> found.strength  # the best known critical strength of every sample, in units of 8/255
 """
 

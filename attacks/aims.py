@@ -1,9 +1,11 @@
-"""Which wrong classes are nearest: the linearised distance of DeepFool (Moosavi-Dezfooli et al., CVPR 2016), ranges kept.
+"""Which wrong classes are nearest: the linearised distance of DeepFool (Moosavi-Dezfooli et al.,
+CVPR 2016), ranges kept.
 
-For class j with margin_j < 0 at the clean input, a first-order step reaches the boundary at the strength t at which
-Σ_m h_m,j(t · r_m) = -margin_j, h_m,j what changes of modality m in its ball and range add to the margin at most. The largest
-margin need not be the nearest class: all classes are looked at while they are few; of many, those that random changes
-of the inputs, which cost forward passes only, make likely.
+For class j with margin_j < 0 at the clean input, a first-order step reaches the boundary at the
+strength t at which Σ_m h_m,j(t · r_m) = -margin_j, h_m,j what changes of modality m in its ball and
+range add to the margin at most. The largest margin need not be the nearest class: all classes are
+looked at while they are few; of many, those that random changes of the inputs, which cost forward
+passes only, make likely.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from attacks.scenario import Ball, Scenario
 FEW = 12  # classes whose gradients are all looked at, and the most of many that one scenario looks at
 PROBES = 8  # random changes of each modality that rank many classes
 PROBED = 4.0  # their size, as a strength
-SURE = 0.6  # what is left of a likely distance in the worst case: a class that is farther even so than the nearest known is not looked at
+# what is left of a likely distance in the worst case: a class that is farther even so than the
+# nearest known is not looked at
+SURE = 0.6
 # Strengths at which h and its rate are known; between two of them both bound it.
 GRID = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 64.0)
 
@@ -34,7 +38,8 @@ class Nearby:
 
     Attributes:
         classes: int64 (B, n).
-        distance: the strength at which each is reached, to first order, float64 (B, n); inf where nothing in range does.
+        distance: the strength at which each is reached, to first order, float64 (B, n); inf where
+            nothing in range does.
     """
 
     classes: Tensor
@@ -45,11 +50,13 @@ class Nearby:
 class Aims:
     """The nearest classes of one batch, in every scenario of modalities with these ranges.
 
-    What a class's margin gains in one ball serves every scenario with that ball: it is found with this modality alone, kept sample
-    by sample, and larger scenarios cost few gradients. So nothing depends on what else is attacked.
+    What a class's margin gains in one ball serves every scenario with that ball: it is found with
+    this modality alone, kept sample by sample, and larger scenarios cost few gradients. So nothing
+    depends on what else is attacked.
 
     Attributes:
-        region: with the ranges of every modality that is attacked somewhere; its own scenario's balls are not used.
+        region: with the ranges of every modality that is attacked somewhere; its own scenario's
+            balls are not used.
         balls: those with a norm.
     """
 
@@ -66,7 +73,8 @@ class Aims:
         """The classes an attack on these rows, int64 (R,), should aim at.
 
         Returns:
-            up to `wanted` classes of each, or None where the objective is no classifier; and the gradient evaluations
+            up to `wanted` classes of each, or None where the objective is no classifier; and the
+                gradient evaluations
             spent on each row, int64 (R,).
         """
         spent, margins = torch.zeros_like(rows), self._known_margins()
@@ -101,7 +109,9 @@ class Aims:
         return self._margins
 
     def _gained(self, scenario: Scenario, rows: Tensor, asked: Tensor, classes: Tensor, spent: Tensor) -> Tensor:
-        """What the margins of the classes gain at the strengths of the grid, and how fast, for the rows asked about, (n, 2, grid)."""
+        """What the margins of the classes gain at the strengths of the grid, and how fast, for the
+        rows asked about, (n, 2, grid).
+        """
         total = torch.zeros(len(asked), 2, len(GRID), dtype=torch.float64, device=rows.device)
         for ball in scenario.continuous.attacked:
             looks = self._of(ball.modality)
@@ -121,7 +131,9 @@ class Aims:
         return self._looks[name]
 
     def _likely_distance(self, scenario: Scenario, margins: Tensor) -> Tensor:
-        """How far each class is likely to be, float64 (B, K): inf the right one; where classes are few, 0 the others."""
+        """How far each class is likely to be, float64 (B, K): inf the right one; where classes are
+        few, 0 the others.
+        """
         away = (-margins).double()
         if margins.shape[1] - 1 <= FEW:
             return torch.where(away.isinf(), away, 0.0)
@@ -129,9 +141,11 @@ class Aims:
         return away.clamp_min(0) / torch.as_tensor(slope).clamp_min(torch.finfo(torch.float64).tiny)
 
     def _probed(self, ball: Ball, margins: Tensor) -> Tensor:
-        """About how fast each class's margin can rise with the strength, float64 (B, K), from random changes of one modality.
+        """About how fast each class's margin can rise with the strength, float64 (B, K), from
+        random changes of one modality.
 
-        The mean square of ⟨∇, v⟩ over random signs v is ‖∇‖₂², and of a ∇ of n normal values the dual norms follow from it.
+        The mean square of ⟨∇, v⟩ over random signs v is ‖∇‖₂², and of a ∇ of n normal values the
+        dual norms follow from it.
         """
         if ball not in self._slopes:
             x, valid = self.region.inputs[ball.modality], self.region.ranges[ball.modality]
@@ -143,7 +157,9 @@ class Aims:
             }[ball.norm_name]
             squares = torch.zeros_like(margins, dtype=torch.float64)
             for probe in range(PROBES):
-                moved = valid.clamp(x + PROBED * ball.radius * smaller * signs(x, self.samples, self.seed, ball.modality, probe))
+                moved = valid.clamp(
+                    x + PROBED * ball.radius * smaller * signs(x, self.samples, self.seed, ball.modality, probe)
+                )
                 with torch.no_grad():
                     there = self.objective(self.region.complete({**self.region.clean, ball.modality: moved})).margins
                 assert there is not None, "it was a classifier a moment ago"
@@ -174,11 +190,15 @@ class _Looks:
     def look(self, region: Region, rows: Tensor, classes: Tensor) -> None:
         """One gradient evaluation of the rows."""
         some = region.take(rows)
-        _, _, gradient = judged_gradient(self.objective.take(rows), some, {self.name: some.inputs[self.name]}, Toward(classes))
+        _, _, gradient = judged_gradient(
+            self.objective.take(rows), some, {self.name: some.inputs[self.name]}, Toward(classes)
+        )
         found = {}
         for ball in self.balls:
             gains = some.gains(ball, gradient[self.name], GRID)
-            found[ball] = torch.zeros(len(region), *gains.shape[1:], dtype=gains.dtype, device=gains.device).index_copy(0, rows, gains)
+            found[ball] = torch.zeros(len(region), *gains.shape[1:], dtype=gains.dtype, device=gains.device).index_copy(
+                0, rows, gains
+            )
         self.slots[rows, classes] = len(self.found)
         self.found.append(found)
 
@@ -188,7 +208,9 @@ class _Looks:
 
 
 def _root(needed: Tensor, gain: Tensor, rate: Tensor) -> Tensor:
-    """Where a concave function, known with its rates on the grid, (B, grid), reaches a value (B,); half way between its bounds."""
+    """Where a concave function, known with its rates on the grid, (B, grid), reaches a value (B,);
+    half way between its bounds.
+    """
     grid = torch.tensor(GRID, dtype=gain.dtype, device=gain.device)
     place = (gain < needed[:, None]).sum(1)
     left = (place - 1).clamp_min(0)

@@ -1,4 +1,6 @@
-"""Edits and continuous changes together: the continuous part is searched with an edited text in place."""
+"""Edits and continuous changes together: the continuous part is searched with an edited text in
+place.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ WALKED = (1, 2, 4, 8)  # after so many edits the continuous part is searched
 
 
 def alternate(hunt: Hunt, steps: int) -> None:
-    """Edit more and more tokens (HotFlip), and with few, twice as many, ... of them walk in the continuous part (FMN).
+    """Edit more and more tokens (HotFlip), and with few, twice as many, ...
+
+    of them walk in the continuous part (FMN).
 
     Only samples whose edits alone take less than the best known strength are searched further.
     """

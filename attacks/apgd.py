@@ -1,4 +1,6 @@
-"""APGD: PGD with momentum that halves its own steps (Croce & Hein, ICML 2020), over several modalities at once."""
+"""APGD: PGD with momentum that halves its own steps (Croce & Hein, ICML 2020), over several
+modalities at once.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ FIRST_CHECK, LESS_EACH_TIME, SHORTEST = 0.22, 0.03, 0.06  # where step lengths a
 
 
 def checkpoints(steps: int) -> list[int]:
-    """The steps after which lengths are reconsidered: w_j = ⌈p_j N⌉, p_0 = 0, p_1 = .22, then gaps shrinking by .03 to .06."""
+    """The steps after which lengths are reconsidered: w_j = ⌈p_j N⌉, p_0 = 0, p_1 = .22, then gaps
+    shrinking by .03 to .06.
+    """
     share, gap, found = FIRST_CHECK, FIRST_CHECK, []
     while share < 1:
         found.append(max(1, math.ceil(round(share * steps, 6))))
@@ -58,16 +62,24 @@ class _Adaptive:
         ahead = region.step(at, gradient, self.length, climber.strength)
         if step:
             ahead = region.project(
-                {n: torch.lerp(x, ahead[n], MOMENTUM).add_(x - self.before[n], alpha=1 - MOMENTUM) for n, x in at.items()}, climber.strength
+                {
+                    n: torch.lerp(x, ahead[n], MOMENTUM).add_(x - self.before[n], alpha=1 - MOMENTUM)
+                    for n, x in at.items()
+                },
+                climber.strength,
             )
         self.before = at
         return ahead
 
     def _reconsider(self, climber: Climber, gradient: Inputs, step: int) -> tuple[Inputs, Inputs]:
-        """Halve the length and go back to the best where too few steps helped, or nothing has since the last check."""
+        """Halve the length and go back to the best where too few steps helped, or nothing has since
+        the last check.
+        """
         place = self.checks.index(step)
         taken = step - (self.checks[place - 1] if place else 0)
-        stuck = ~self.kept_length & (climber.value <= self.checked_best) if place else torch.zeros_like(self.kept_length)
+        stuck = (
+            ~self.kept_length & (climber.value <= self.checked_best) if place else torch.zeros_like(self.kept_length)
+        )
         halve = (self.raised < ENOUGH * taken) | stuck
         self.length = torch.where(halve, self.length / 2, self.length)
         self.kept_length, self.checked_best, self.raised = halve, climber.value, torch.zeros_like(self.raised)
@@ -76,9 +88,15 @@ class _Adaptive:
 
     def take(self, rows: Tensor) -> _Adaptive:
         return _Adaptive(
-            self.checks, self.length[rows], take(self.before, rows), take(self.best_gradient, rows), self.last_value[rows],
-            self.raised[rows], self.checked_best[rows], self.kept_length[rows],
-        )  # fmt: skip
+            self.checks,
+            self.length[rows],
+            take(self.before, rows),
+            take(self.best_gradient, rows),
+            self.last_value[rows],
+            self.raised[rows],
+            self.checked_best[rows],
+            self.kept_length[rows],
+        )
 
 
 def apgd(
@@ -98,5 +116,7 @@ def apgd(
         loss: what to raise; the objective's first loss if absent.
         start: the attacked modalities to start from; the clean inputs if absent.
     """
-    limit = torch.as_tensor(strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device).expand(len(region))
+    limit = torch.as_tensor(strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device).expand(
+        len(region)
+    )
     return climb(objective, region, limit, _Adaptive.begin(region, limit, steps), steps=steps, loss=loss, start=start)

@@ -1,10 +1,11 @@
 """The search for the critical strength: minimum-norm passes, then attacks below what they found.
 
-DeepFool (Moosavi-Dezfooli et al., CVPR 2016) steps to the nearest classes; FMN (Pintor et al., NeurIPS 2021) walks
-along the boundary in the gauge of all attacked modalities and leaves an upper bound for each sample. Then attacks at
-fixed strengths look below it, by bisection, each way of attacking until it fails there; a success is pulled back along
-the straight line to the clean input first, which costs no gradients. In the end the linear model at the best witness is
-solved exactly (`attacks.polish`).
+DeepFool (Moosavi-Dezfooli et al., CVPR 2016) steps to the nearest classes; FMN (Pintor et al.,
+NeurIPS 2021) walks along the boundary in the gauge of all attacked modalities and leaves an upper
+bound for each sample. Then attacks at fixed strengths look below it, by bisection, each way of
+attacking until it fails there; a success is pulled back along the straight line to the clean input
+first, which costs no gradients. In the end the linear model at the best witness is solved exactly
+(`attacks.polish`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ from attacks.sidebyside import side_by_side
 from attacks.steps import all_ranked
 from attacks.universal import universal
 
-VERSION = 2  # of what the presets find: raise it with a change that moves critical strengths; records of studies hold it
+# of what the presets find: raise it with a change that moves critical strengths; records of
+# studies hold it
+VERSION = 2
 LOOKED_AT = 6  # of the nearest classes
 FAR = 2.0  # as far as the nearest class: at such a class DeepFool does not aim
 ABOUT = 0.8  # of a distance that is known to first order: what it may be off by where ranges bind
@@ -53,8 +56,8 @@ class Move:
     """One way of attacking.
 
     Attributes:
-        aim: which loss to raise, by its place among the objective's; of a classifier, -1 is the margin of
-            its nearest class, -2 of the second nearest, and so on.
+        aim: which loss to raise, by its place among the objective's; of a classifier, -1 is the
+            margin of its nearest class, -2 of the second nearest, and so on.
         start: from where.
     """
 
@@ -69,7 +72,8 @@ class Walks:
     Attributes:
         losses: what each raises, as in `Move.aim`.
         steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
-        rival: steps of one more pass, from the best witness to the class that comes second there; 0: none.
+        rival: steps of one more pass, from the best witness to the class that comes second there;
+            0: none.
     """
 
     losses: tuple[int, ...]
@@ -83,14 +87,18 @@ class Bracket:
 
     Attributes:
         summary: shown by `list`.
-        descents: how many of the nearest classes DeepFool aims at, and by how many steps, where no smaller scenario has a witness.
+        descents: how many of the nearest classes DeepFool aims at, and by how many steps, where no
+            smaller scenario has a witness.
         walks: the minimum-norm passes.
-        l1_walks: those where a ball of L1 takes part, whose corners make the boundary harder to follow.
+        l1_walks: those where a ball of L1 takes part, whose corners make the boundary harder to
+            follow.
         moves: ways of attacking below the bracket, in turn.
-        warm: how many of the walks and of the moves a sample gets that a smaller scenario has a witness for.
+        warm: how many of the walks and of the moves a sample gets that a smaller scenario has a
+            witness for.
         steps: gradient evaluations of one attack, by APGD.
         rounds: strengths that each move tries.
-        edits: steps of one attack, and strengths that are tried, where edits other than tokens take part.
+        edits: steps of one attack, and strengths that are tried, where edits other than tokens take
+            part.
         opening: the first of the rounds, as a share of the best known strength.
         polishes: steps from the best witness, at the end.
     """
@@ -150,14 +158,20 @@ class Bracket:
             polish(hunt, self.polishes)
 
     def _with_tokens(self, hunt: Hunt) -> None:
-        """Tokens in turn with the norm balls, which alone come first where no smaller scenario has had them."""
+        """Tokens in turn with the norm balls, which alone come first where no smaller scenario has
+        had them.
+        """
         alone = hunt.region.plain
         if alone.scenario.attacked and not hunt.singles:
             inner = Hunt(hunt.objective, alone, hunt.samples, hunt.seed, hunt.limit)
             self(inner)
             hunt.spend(torch.arange(len(alone), device=inner.best.gradients.device), inner.best.gradients)
             rows = inner.best.strength.isfinite().nonzero().squeeze(1)
-            hunt.offer(rows, {name: inner.best.witness[name][rows] for name in hunt.region.ranges}, f"witness of {alone.scenario}")
+            hunt.offer(
+                rows,
+                {name: inner.best.witness[name][rows] for name in hunt.region.ranges},
+                f"witness of {alone.scenario}",
+            )
         alternate(hunt, self._walks(hunt).steps_from[0])
 
     def _nearby(self, hunt: Hunt) -> Nearby | None:
@@ -173,7 +187,9 @@ class Bracket:
         return Nearby(classes.index_copy(0, rows, nearby.classes), distance.index_copy(0, rows, nearby.distance))
 
     def _worth(self, hunt: Hunt, nearby: Nearby | None, aim: int) -> Tensor:
-        """Samples that withstand, without those whose class, to first order, lies beyond what is known."""
+        """Samples that withstand, without those whose class, to first order, lies beyond what is
+        known.
+        """
         standing = hunt.best.strength > 0
         if aim >= NEAREST or nearby is None:
             return standing
@@ -187,7 +203,9 @@ class Bracket:
         return Toward(nearby.classes[rows, -aim - 1])
 
     def _descend(self, hunt: Hunt, nearby: Nearby | None, warm: Tensor) -> None:
-        """DeepFool at the nearest classes, those left out that are much farther than the nearest."""
+        """DeepFool at the nearest classes, those left out that are much farther than the
+        nearest.
+        """
         classes, steps = self.descents
         for place in range(0 if nearby is None else min(classes, nearby.classes.shape[1])):
             assert nearby is not None
@@ -198,7 +216,9 @@ class Bracket:
                 descend(hunt, rows, Toward(nearby.classes[rows, place]), steps)
 
     def _look_at_others(self, hunt: Hunt, nearby: Nearby | None) -> None:
-        """To first order, from the clean inputs: classes about as near as the nearest, or nearer than what is known."""
+        """To first order, from the clean inputs: classes about as near as the nearest, or nearer
+        than what is known.
+        """
         if nearby is None:
             return
         for place, distance in enumerate(nearby.distance.unbind(1)):
@@ -210,7 +230,9 @@ class Bracket:
                 solve(hunt, rows, Toward(nearby.classes[rows, place]), hunt.region.take(rows).clean)
 
     def _walk(self, hunt: Hunt, nearby: Nearby | None, aim: int, left_out: Tensor) -> None:
-        """One minimum-norm pass: at the nearest class from the best witness, at others from the clean input."""
+        """One minimum-norm pass: at the nearest class from the best witness, at others from the
+        clean input.
+        """
         worth = self._worth(hunt, nearby, aim) & ~left_out
         warm = hunt.best.strength.isfinite() & (aim == NEAREST)
         for chosen, steps in zip((worth & ~warm, worth & warm), self._walks(hunt).steps_from, strict=True):
@@ -222,7 +244,9 @@ class Bracket:
                 self._walk_from(hunt, loss, rows, select(known, witness, hunt.region.take(rows).clean), steps)
 
     def _walk_to_rivals(self, hunt: Hunt, worth: Tensor, steps: int) -> None:
-        """To first order the nearest class is one thing, beside the best witness another: from there to the class that comes second."""
+        """To first order the nearest class is one thing, beside the best witness another: from
+        there to the class that comes second.
+        """
         rows = (worth & (hunt.best.strength > 0) & hunt.best.strength.isfinite()).nonzero().squeeze(1)
         if not len(rows):
             return
@@ -239,8 +263,12 @@ class Bracket:
         met = nearest.fails.nonzero().squeeze(1)
         hunt.offer(rows[met], take(nearest.inputs, met), f"fmn-{steps}")
 
-    def _below(self, hunt: Hunt, move: Move, nearby: Nearby | None, too_small: Tensor, turn: int, number: int) -> Tensor:
-        """Attack below the best known strengths, and return what is now known to be too small for this move."""
+    def _below(
+        self, hunt: Hunt, move: Move, nearby: Nearby | None, too_small: Tensor, turn: int, number: int
+    ) -> Tensor:
+        """Attack below the best known strengths, and return what is now known to be too small for
+        this move.
+        """
         best = hunt.best.strength
         tried = torch.where(too_small > 0, (too_small * best).sqrt(), best * self.opening)
         tried = torch.where(best.isinf(), (self._outer(best, nearby) * WIDER**number).clamp(max=hunt.limit), tried)
@@ -259,7 +287,9 @@ class Bracket:
         return too_small.index_copy(0, rows[lost], strength[lost])
 
     def _outer(self, best: Tensor, nearby: Nearby | None) -> Tensor:
-        """Where to try first when nothing is known, (B,): beyond the nearest class; at strength 1 where no class is in reach."""
+        """Where to try first when nothing is known, (B,): beyond the nearest class; at strength 1
+        where no class is in reach.
+        """
         if nearby is None:
             return torch.ones_like(best)
         return torch.where(nearby.distance[:, 0].isfinite(), FAR * nearby.distance[:, 0], 1.0)
@@ -270,26 +300,56 @@ class Bracket:
         random = region.shifted(hunt.draw(rows, draw), strength)
         if move.start is Start.RANDOM:
             return random
-        return select(hunt.best.strength[rows].isfinite(), {name: hunt.best.witness[name][rows] for name in region.ranges}, random)
+        return select(
+            hunt.best.strength[rows].isfinite(), {name: hunt.best.witness[name][rows] for name in region.ranges}, random
+        )
 
 
 FAST = Bracket(
     "DeepFool, FMN-20, then APGD-10 below: a first look, about 35 gradients a scenario",
-    descents=(2, 2), walks=Walks((NEAREST,), (20, 10)), l1_walks=Walks((NEAREST,), (28, 10), 12),
-    moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=10, rounds=2,
-    opening=0.95, polishes=4, edits=(10, 4),
-)  # fmt: skip
+    descents=(2, 2),
+    walks=Walks((NEAREST,), (20, 10)),
+    l1_walks=Walks((NEAREST,), (28, 10), 12),
+    moves=(Move(CROSS_ENTROPY, Start.RANDOM),),
+    warm=(1, 1),
+    steps=10,
+    rounds=2,
+    opening=0.95,
+    polishes=4,
+    edits=(10, 4),
+)
 STANDARD = Bracket(
-    "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 70 gradients a scenario",
-    descents=(3, 3), walks=Walks((NEAREST, DLR), (28, 15)), l1_walks=Walks((NEAREST, MARGIN), (38, 15), 12),
-    moves=(Move(CROSS_ENTROPY, Start.RANDOM),), warm=(1, 1), steps=12, rounds=3, opening=0.95, polishes=4, edits=(20, 6),
-)  # fmt: skip
+    "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 70 gradients a"
+    " scenario",
+    descents=(3, 3),
+    walks=Walks((NEAREST, DLR), (28, 15)),
+    l1_walks=Walks((NEAREST, MARGIN), (38, 15), 12),
+    moves=(Move(CROSS_ENTROPY, Start.RANDOM),),
+    warm=(1, 1),
+    steps=12,
+    rounds=3,
+    opening=0.95,
+    polishes=4,
+    edits=(20, 6),
+)
 THOROUGH = Bracket(
     "DeepFool at five classes, FMN-100 in four ways, then APGD-50 below in seven: when much hangs on it",
-    descents=(5, 5), walks=Walks((NEAREST, DLR, SECOND, THIRD), (100, 60)), l1_walks=Walks((NEAREST, MARGIN, SECOND, THIRD), (100, 60), 60),
+    descents=(5, 5),
+    walks=Walks((NEAREST, DLR, SECOND, THIRD), (100, 60)),
+    l1_walks=Walks((NEAREST, MARGIN, SECOND, THIRD), (100, 60), 60),
     moves=(
-        Move(CROSS_ENTROPY, Start.RANDOM), Move(CROSS_ENTROPY, Start.WITNESS), Move(MARGIN, Start.RANDOM), Move(DLR, Start.RANDOM),
-        Move(NEAREST, Start.CLEAN), Move(SECOND, Start.RANDOM), Move(THIRD, Start.RANDOM),
+        Move(CROSS_ENTROPY, Start.RANDOM),
+        Move(CROSS_ENTROPY, Start.WITNESS),
+        Move(MARGIN, Start.RANDOM),
+        Move(DLR, Start.RANDOM),
+        Move(NEAREST, Start.CLEAN),
+        Move(SECOND, Start.RANDOM),
+        Move(THIRD, Start.RANDOM),
     ),
-    warm=(4, 7), steps=50, rounds=4, opening=0.95, polishes=8, edits=(50, 12),
-)  # fmt: skip
+    warm=(4, 7),
+    steps=50,
+    rounds=4,
+    opening=0.95,
+    polishes=8,
+    edits=(50, 12),
+)

@@ -1,4 +1,6 @@
-"""What a library that attacks one image in [0, 1] is shown of the attacked modalities of a sample."""
+"""What a library that attacks one image in [0, 1] is shown of the attacked modalities of a
+sample.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,13 @@ from attacks.region import Inputs, Region
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """The attacked modalities of one sample as one image u in [0, 1]: x' = x + (u - u_clean) · scale.
+    """The attacked modalities of one sample as one image u in [0, 1]: x' = x + (u - u_clean) ·
+    scale.
 
-    One modality with finite ranges is *scaled*: u = (x' - low) / max(high - low) over its features, so that eps
-    has one meaning for all of them. Otherwise, if all balls are L∞, u in [0, 1] is the ball itself, the clean
-    input at 0.5. Where u in [0, 1] leaves a narrower range, it is clipped before the model sees it.
+    One modality with finite ranges is *scaled*: u = (x' - low) / max(high - low) over its features,
+    so that eps has one meaning for all of them. Otherwise, if all balls are L∞, u in [0, 1] is the
+    ball itself, the clean input at 0.5. Where u in [0, 1] leaves a narrower range, it is clipped
+    before the model sees it.
 
     Attributes:
         region: of the one sample.
@@ -39,13 +43,17 @@ class Chart:
             BadInput: neither all balls are L∞, nor is it one modality with finite ranges.
         """
         balls = region.scenario.attacked
-        finite = all(bool((end.isfinite()).all()) for r in region.ranges.values() for end in map(torch.as_tensor, (r.low, r.high)))
+        finite = all(
+            bool((end.isfinite()).all())
+            for r in region.ranges.values()
+            for end in map(torch.as_tensor, (r.low, r.high))
+        )
         if len(balls) == 1 and finite:
             return Chart._scaled(region, strength)
         if any(ball.norm_name != "linf" for ball in balls):
             raise BadInput(
-                f"torchattacks cannot attack '{region.scenario}': outside linf it takes one modality with finite ranges; "
-                "attack each alone, declare the range, or use pgd"
+                f"torchattacks cannot attack '{region.scenario}': outside linf it takes one modality with finite"
+                " ranges; attack each alone, declare the range, or use pgd"
             )
         return Chart._ball(region, strength)
 
@@ -63,12 +71,17 @@ class Chart:
         shapes = [x.shape[1:] for x in region.clean.values()]
         shape = image_shape(shapes[0]) if len(shapes) == 1 else (1, 1, sum(each.numel() for each in shapes))
         image = torch.full((1, *shape), 0.5, device=next(iter(region.clean.values())).device)
-        return Chart(region, image, {ball.modality: 2 * strength * ball.radius for ball in region.scenario.attacked}, 0.5)
+        return Chart(
+            region, image, {ball.modality: 2 * strength * ball.radius for ball in region.scenario.attacked}, 0.5
+        )
 
     def raw(self, image: Tensor) -> Inputs:
-        """The attacked modalities (n, ...) in raw units, in range. What is not finite does not move.
+        """The attacked modalities (n, ...) in raw units, in range.
 
-        The gradient passes the clip: a value that a random start put outside its range can come back.
+        What is not finite does not move.
+
+        The gradient passes the clip: a value that a random start put outside its range can come
+        back.
         """
         clean = self.region.clean
         change = torch.where(image.isfinite(), image - self.clean, 0.0).flatten(1)
@@ -81,7 +94,9 @@ class Chart:
 
 
 def image_shape(shape: torch.Size) -> tuple[int, int, int]:
-    """The channels, height and width a sample of any shape is shown with; three axes are an image already."""
+    """The channels, height and width a sample of any shape is shown with; three axes are an image
+    already.
+    """
     if len(shape) == 3:
         return shape[0], shape[1], shape[2]
     return 1, shape[:-1].numel(), shape[-1] if len(shape) else 1

@@ -1,7 +1,7 @@
 """The loop that every fixed-strength attack by gradients shares.
 
-Steps come in blocks. Inside a block nothing is read back from the device; between two blocks the samples
-that fail leave the batch. The best iterate of the whole path is kept, never the last.
+Steps come in blocks. Inside a block nothing is read back from the device; between two blocks the
+samples that fail leave the batch. The best iterate of the whole path is kept, never the last.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Attempt:
         inputs: the attacked modalities: the first iterate that fails, else the one of highest loss.
         fails: whether it fails, bool (B,).
         gradients: gradient evaluations spent on each sample, int64 (B,).
-        late: the share of all that the loss rose by which it rose in the last tenth of the steps, (B,);
-            None where the attack does not say.
+        late: the share of all that the loss rose by which it rose in the last tenth of the steps,
+            (B,); None where the attack does not say.
     """
 
     inputs: Inputs
@@ -44,7 +44,8 @@ class Climber:
     Attributes:
         strength: t of each sample, float64 (B,).
         at: the attacked modalities now.
-        best: the first iterate that failed, else the one of highest loss; `value` is the loss there.
+        best: the first iterate that failed, else the one of highest loss; `value` is the loss
+            there.
         fails: whether `best` fails, bool (B,).
         broken: whether the model ever answered NaN, bool (B,).
         marks: the best loss at the first step and where the last tenth of the steps begins, (B, 2).
@@ -82,10 +83,17 @@ class Climber:
 
     def take(self, rows: Tensor) -> Climber:
         return Climber(
-            self.objective.take(rows), self.region.take(rows), self.loss.take(rows), self.strength[rows],
-            take(self.at, rows), take(self.best, rows), self.value[rows], self.fails[rows], self.broken[rows],
+            self.objective.take(rows),
+            self.region.take(rows),
+            self.loss.take(rows),
+            self.strength[rows],
+            take(self.at, rows),
+            take(self.best, rows),
+            self.value[rows],
+            self.fails[rows],
+            self.broken[rows],
             self.marks[rows],
-        )  # fmt: skip
+        )
 
 
 @runtime_checkable
@@ -106,9 +114,17 @@ class Mover(Protocol):
 
 
 def climb(
-    objective: Objective, region: Region, strength: Tensor | float, mover: Mover, *, steps: int, loss: Loss | None, start: Inputs | None
+    objective: Objective,
+    region: Region,
+    strength: Tensor | float,
+    mover: Mover,
+    *,
+    steps: int,
+    loss: Loss | None,
+    start: Inputs | None,
 ) -> Attempt:
-    """Run an attack from `start` (the clean inputs if absent) at strength t, shared or per sample (B,).
+    """Run an attack from `start` (the clean inputs if absent) at strength t, shared or per sample
+    (B,).
 
     Raises:
         ModelBroke: the model answers NaN.
@@ -118,7 +134,9 @@ def climb(
     at = region.project(start or region.clean, limit)
     nothing = torch.zeros(len(region), dtype=torch.bool, device=device)
     lowest = torch.full((len(region),), float("-inf"), device=device)
-    climber = Climber(objective, region, loss or Named(), limit, at, at, lowest, nothing, nothing, lowest[:, None].repeat(1, 2))
+    climber = Climber(
+        objective, region, loss or Named(), limit, at, at, lowest, nothing, nothing, lowest[:, None].repeat(1, 2)
+    )
     rows, none = torch.arange(len(region), device=device), torch.zeros_like(limit, dtype=torch.int64)
     late = torch.zeros_like(lowest)
     attempt = Attempt(dict(at), nothing.clone(), none, late)

@@ -1,4 +1,6 @@
-"""What an attack draws for each sample: keyed, so that a sample's draws do not depend on what else is attacked."""
+"""What an attack draws for each sample: keyed, so that a sample's draws do not depend on what else
+is attacked.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from attacks.scenario import Ball, Scenario
 
 
 def unit_changes(scenario: Scenario, inputs: Inputs, samples: Sequence[str], seed: int, restart: object) -> Inputs:
-    """A random change of gauge at most 1 for each sample: uniform in each modality's ball; no edits.
+    """A random change of gauge at most 1 for each sample: uniform in each modality's ball; no
+    edits.
 
     Keyed on the seed, the sample, the attacked modalities with their norms (not the radii: a change
     of units changes nothing), the missing modalities and the restart.
@@ -32,7 +35,10 @@ def unit_changes(scenario: Scenario, inputs: Inputs, samples: Sequence[str], see
 
 def signs(like: Tensor, samples: Sequence[str], seed: int, *key: object) -> Tensor:
     """1 or -1 at random for each value of `like` (B, ...)."""
-    drawn = [torch.randint(0, 2, like.shape[1:], generator=keyed_generator(seed, sample, "signs", *key)) for sample in samples]
+    drawn = [
+        torch.randint(0, 2, like.shape[1:], generator=keyed_generator(seed, sample, "signs", *key))
+        for sample in samples
+    ]
     return (2 * torch.stack(drawn) - 1).to(like)
 
 
@@ -43,6 +49,8 @@ def chances(ball: Ball, like: Tensor, samples: Sequence[str], seed: int, restart
 
 
 def worlds(ball: Ball, samples: Sequence[str], seed: int, count: int) -> Tensor:
-    """The stored draws of the world that an edit is judged by, the same at every strength: uniform in [0, 1), (B, count, draws)."""
+    """The stored draws of the world that an edit is judged by, the same at every strength: uniform
+    in [0, 1), (B, count, draws).
+    """
     keys = [(seed, sample, "world", ball.modality, ball.norm_name) for sample in samples]
     return torch.stack([torch.rand(count, ball.edit.draws, generator=keyed_generator(*key)) for key in keys])

@@ -11,8 +11,9 @@ QUOTED = 200  # signs of a value that a message quotes
 class BadInput(ValueError):
     """What the caller gave cannot be used; the message names the value and the mend.
 
-    The command line prints the message as one sentence and exits with code 2. What it quotes may come from anywhere: line
-    breaks become spaces, and signs that a terminal would obey are replaced.
+    The command line prints the message as one sentence and exits with code 2. What it quotes may
+    come from anywhere: line breaks become spaces, and signs that a terminal would obey are
+    replaced.
     """
 
     def __init__(self, message: str) -> None:
@@ -20,7 +21,9 @@ class BadInput(ValueError):
 
 
 class ModelBroke(BadInput):
-    """The model answers NaN on inputs that an attack made; other models of the same run are none the worse."""
+    """The model answers NaN on inputs that an attack made; other models of the same run are none
+    the worse.
+    """
 
 
 def plain(text: str) -> str:

@@ -1,8 +1,9 @@
-"""Expectation over transforms (Athalye et al., ICML 2018): an objective judged over stored draws of the world.
+"""Expectation over transforms (Athalye et al., ICML 2018): an objective judged over stored draws of
+the world.
 
-Some edits do not reach the model as the adversary made them: a patch is printed somewhere, a sound echoes, a
-stuck sensor holds a value of its own. A sample fails when it fails in at least half of 32 stored draws; an
-attack raises the mean loss over the first few of them.
+Some edits do not reach the model as the adversary made them: a patch is printed somewhere, a sound
+echoes, a stuck sensor holds a value of its own. A sample fails when it fails in at least half of 32
+stored draws; an attack raises the mean loss over the first few of them.
 """
 
 from __future__ import annotations
@@ -49,8 +50,13 @@ class Expectation:
         A few draws at a time go through the model as one larger batch.
         """
         received, count = list(self.received(inputs)), len(next(iter(inputs.values())))
-        verdicts = [self._verdict(received[first : first + SEARCHED], count) for first in range(0, self.draws, SEARCHED)]
-        losses = {name: torch.cat([_by_draw(verdict.losses[name], count) for verdict in verdicts]) for name in verdicts[0].losses}
+        verdicts = [
+            self._verdict(received[first : first + SEARCHED], count) for first in range(0, self.draws, SEARCHED)
+        ]
+        losses = {
+            name: torch.cat([_by_draw(verdict.losses[name], count) for verdict in verdicts])
+            for name in verdicts[0].losses
+        }
         means = {name: each.mean(0) for name, each in losses.items()}
         means["margin"] = losses["margin"].sort(0, descending=True).values[self.needed - 1]
         fails = torch.cat([_by_draw(verdict.fails, count) for verdict in verdicts]).sum(0) >= self.needed
@@ -67,7 +73,9 @@ class Expectation:
             received = dict(inputs)
             for ball in self.balls:
                 name = ball.modality
-                received[name] = ball.edit.received(self.places[name], inputs[name], _worlds(self.places[name])[:, draw])
+                received[name] = ball.edit.received(
+                    self.places[name], inputs[name], _worlds(self.places[name])[:, draw]
+                )
             yield received
 
     def take(self, rows: Tensor) -> Expectation:
@@ -75,7 +83,9 @@ class Expectation:
         return Expectation(self.objective.take(rows), self.balls, places, self.needed)
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Expectation:
-        """For a search: the first draws only, of which more than half must fail, so that most of all do."""
+        """For a search: the first draws only, of which more than half must fail, so that most of
+        all do.
+        """
         few = {name: replace(place, worlds=_worlds(place)[:, :SEARCHED]) for name, place in self.places.items()}
         return replace(self, objective=self.objective.holding(inputs, moving), places=few, needed=SEARCHED // 2 + 1)
 
@@ -90,17 +100,23 @@ def _by_draw(values: Tensor, count: int) -> Tensor:
 
 
 def judged(objective: Objective, region: Region, samples: Sequence[str], seed: int) -> Objective:
-    """The objective as a scenario is judged: over the stored draws, keyed on seed and sample, where it has edits that need them."""
+    """The objective as a scenario is judged: over the stored draws, keyed on seed and sample, where
+    it has edits that need them.
+    """
     balls = tuple(ball for ball in region.scenario.edits if ball.edit.draws)
     if not balls:
         return objective
-    drawn = {ball.modality: worlds(ball, samples, seed, STORED).to(region.inputs[ball.modality].device) for ball in balls}
+    drawn = {
+        ball.modality: worlds(ball, samples, seed, STORED).to(region.inputs[ball.modality].device) for ball in balls
+    }
     places = {name: replace(region.place(name), worlds=draws) for name, draws in drawn.items()}
     return Expectation(objective, balls, places, STORED // 2)
 
 
 def places_of(objective: Objective, region: Region) -> dict[str, Place]:
-    """Where the edits of a region work, with the draws of the world by which the objective judges them."""
+    """Where the edits of a region work, with the draws of the world by which the objective judges
+    them.
+    """
     plain = {ball.modality: region.place(ball.modality) for ball in region.scenario.edits}
     return plain | (objective.places if isinstance(objective, Expectation) else {})
 

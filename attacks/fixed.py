@@ -1,4 +1,6 @@
-"""Attacks at one strength as searches: what they find at the radii as written is offered to the hunt."""
+"""Attacks at one strength as searches: what they find at the radii as written is offered to the
+hunt.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ class Reached(Protocol):
 
 @runtime_checkable
 class FixedAttack(Protocol):
-    """An attack that keeps to a strength. It may also take `samples` and `seed`, to key its randomness on."""
+    """An attack that keeps to a strength.
+
+    It may also take `samples` and `seed`, to key its randomness on.
+    """
 
     def __call__(self, objective: Any, region: Region, strength: float, /, *_: Any, **options: Any) -> Reached: ...
 
@@ -50,11 +55,14 @@ class Choosy(Protocol):
     """An attack that cannot attack everything."""
 
     def check(self, region: Region, classes: int | None, options: dict[str, Any]) -> None:
-        """Raise BadInput if it cannot attack such a region of an objective with so many classes (None: no classifier)."""
+        """Raise BadInput if it cannot attack such a region of an objective with so many classes
+        (None: no classifier).
+        """
 
 
 def fixed_attack(target: Any) -> FixedAttack:
-    """What a name stands for, as an attack: a function of (objective, region, strength), or a class of torchattacks, bridged.
+    """What a name stands for, as an attack: a function of (objective, region, strength), or a class
+    of torchattacks, bridged.
 
     Raises:
         BadInput: it is neither.
@@ -71,7 +79,11 @@ def fixed_attack(target: Any) -> FixedAttack:
 def free_options(attack: FixedAttack) -> dict[str, inspect.Parameter]:
     """What can be told to an attack: its parameters with a plain default."""
     parameters = list(inspect.signature(attack).parameters.items())[ARGUMENTS:]
-    return {name: each for name, each in parameters if name not in KEYED and isinstance(each.default, (bool, int, float, str))}
+    return {
+        name: each
+        for name, each in parameters
+        if name not in KEYED and isinstance(each.default, (bool, int, float, str))
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +101,9 @@ class Fixed:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, region: Region, classes: int | None) -> None:
-        """Raise BadInput if the attack cannot attack such a region; `classes` is None for what is no classifier."""
+        """Raise BadInput if the attack cannot attack such a region; `classes` is None for what is
+        no classifier.
+        """
         if (steps := self.options.get("steps", 1)) < 1:
             raise BadInput(f"attack {self.name!r}: option steps must be at least 1, not {steps}")
         for ball in region.scenario.edits:
@@ -110,7 +124,9 @@ class Fixed:
         met = reached.fails.nonzero().squeeze(1)
         if len(met):
             there = region.take(met)
-            hunt.offer(rows[met], pulled_back(objective.take(met), there, _inside(there, take(reached.inputs, met))), self.name)
+            hunt.offer(
+                rows[met], pulled_back(objective.take(met), there, _inside(there, take(reached.inputs, met))), self.name
+            )
 
     def _keys(self, hunt: Hunt, rows: Tensor) -> dict[str, Any]:
         keys = {"samples": [hunt.samples[row] for row in rows.tolist()], "seed": hunt.seed}

@@ -1,4 +1,5 @@
-"""FMN: fast minimum-norm attack (Pintor et al., NeurIPS 2021), in the gauge of several modalities at once.
+"""FMN: fast minimum-norm attack (Pintor et al., NeurIPS 2021), in the gauge of several modalities
+at once.
 
 The gauge max_m ‖δ_m‖ / r_m makes a minimum-norm search over several modalities a search over one.
 """
@@ -34,9 +35,16 @@ class Nearest:
 
 
 def fmn(
-    objective: Objective, region: Region, limit: float, *, steps: int = 40, loss: Loss | None = None, start: Inputs | None = None
+    objective: Objective,
+    region: Region,
+    limit: float,
+    *,
+    steps: int = 40,
+    loss: Loss | None = None,
+    start: Inputs | None = None,
 ) -> Nearest:
-    """FMN (Pintor et al., NeurIPS 2021): walk along the boundary, shrinking the allowed strength where the sample fails.
+    """FMN (Pintor et al., NeurIPS 2021): walk along the boundary, shrinking the allowed strength
+    where the sample fails.
 
     Until a sample has failed once, its allowed strength is where the linearised loss reaches zero.
 
@@ -62,10 +70,13 @@ def fmn(
         best, nearest = select(nearer, at, best), torch.where(nearer, size, nearest)
         broken = broken | value.isnan()
         if step:
-            reached = size + (-value).clamp_min(0) / region.slope(at, gradient).clamp_min(torch.finfo(torch.float32).tiny)
+            reached = size + (-value).clamp_min(0) / region.slope(at, gradient).clamp_min(
+                torch.finfo(torch.float32).tiny
+            )
         else:
             reached = region.reach(region.needed(at, value, gradient), gradient).float()
-        outside = torch.where(nearest.isinf(), reached, allowed) * (1 + shrink)  # a little beyond, as on the boundary rounding decides
+        # a little beyond, as on the boundary rounding decides
+        outside = torch.where(nearest.isinf(), reached, allowed) * (1 + shrink)
         allowed = torch.where(verdict.fails, torch.minimum(allowed, nearest) * (1 - shrink), outside).clamp(max=limit)
         at = region.step(at, gradient, (allowed * length).double(), allowed.double())
     refuse_nan(broken)

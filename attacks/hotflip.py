@@ -1,8 +1,8 @@
 """HotFlip (Ebrahimi et al., ACL 2018): the fewest tokens to change, greedily, with a beam.
 
-One gradient ranks every replacement of a token to first order; the most promising are tried by a forward
-pass, and the best few texts are edited further. Several texts take turns, in the order of the strengths at
-which their budgets grow.
+One gradient ranks every replacement of a token to first order; the most promising are tried by a
+forward pass, and the best few texts are edited further. Several texts take turns, in the order of
+the strengths at which their budgets grow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Edited:
 
     Attributes:
         strength: what that many edits take.
-        rows: the samples that were edited: those with a larger best known strength, and a token left to change.
+        rows: the samples that were edited: those with a larger best known strength, and a token
+            left to change.
         texts: the edited modalities of these rows.
     """
 
@@ -56,7 +57,10 @@ class Beam:
     @staticmethod
     def of(region: Region) -> Beam:
         """The untouched texts."""
-        texts = {ball.modality: _matrix(region.inputs[ball.modality])[:, None].repeat(1, BEAM, 1, 1) for ball in region.scenario.edits}
+        texts = {
+            ball.modality: _matrix(region.inputs[ball.modality])[:, None].repeat(1, BEAM, 1, 1)
+            for ball in region.scenario.edits
+        }
         alive = torch.zeros(len(region), BEAM, dtype=torch.bool, device=next(iter(texts.values())).device)
         alive[:, 0] = True
         return Beam(texts, alive)
@@ -72,7 +76,8 @@ class Beam:
 def hotflip(hunt: Hunt) -> Iterator[Edited]:
     """Edit the texts of a hunt, one token more each time, all else untouched, and offer what fails.
 
-    A sample leaves when its best known strength, also one found by the caller between two edits, is reached.
+    A sample leaves when its best known strength, also one found by the caller between two edits, is
+    reached.
 
     Raises:
         ModelBroke: the model answers NaN.
@@ -93,9 +98,13 @@ def hotflip(hunt: Hunt) -> Iterator[Edited]:
 
 
 def _turns(balls: tuple[Ball, ...], movable: dict[str, Tensor], limit: float) -> list[tuple[float, str, int]]:
-    """Every edit up to the limit: the strength that pays for it, the modality, and how many it has had with it."""
+    """Every edit up to the limit: the strength that pays for it, the modality, and how many it has
+    had with it.
+    """
     most = {ball.modality: int(movable[ball.modality].max()) for ball in balls}
-    turns = [(count / ball.radius, ball.modality, count) for ball in balls for count in range(1, most[ball.modality] + 1)]
+    turns = [
+        (count / ball.radius, ball.modality, count) for ball in balls for count in range(1, most[ball.modality] + 1)
+    ]
     return sorted(turn for turn in turns if turn[0] <= limit)
 
 
@@ -110,7 +119,9 @@ def _replaceable(region: Region, ball: Ball) -> Tensor:
 
 
 def _edited_once(hunt: Hunt, rows: Tensor, beam: Beam, name: str, free: Tensor) -> tuple[Beam, Tensor]:
-    """The best texts with one more token of the named modality replaced, and the margin of the first, (R,)."""
+    """The best texts with one more token of the named modality replaced, and the margin of the
+    first, (R,).
+    """
     row, slot = beam.alive.nonzero().unbind(1)
     shape = hunt.region.inputs[name].shape[1:]
     objective, region = hunt.fast.take(rows[row]), hunt.region.take(rows[row])
@@ -153,6 +164,8 @@ def _best(beam: Beam, name: str, value: Tensor, position: Tensor, token: Tensor)
 
 
 def _replaced(text: Tensor, position: Tensor, token: Tensor) -> Tensor:
-    """The text (R, positions, vocabulary) with one row of each made the one-hot vector of the token."""
+    """The text (R, positions, vocabulary) with one row of each made the one-hot vector of the
+    token.
+    """
     row = torch.arange(len(text), device=text.device)
     return text.index_put((row, position), F.one_hot(token, text.shape[-1]).to(text.dtype))

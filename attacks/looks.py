@@ -1,4 +1,6 @@
-"""Every class that may be the nearest, to first order from the clean inputs: exact where the model is linear."""
+"""Every class that may be the nearest, to first order from the clean inputs: exact where the model
+is linear.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from attacks.steps import all_ranked
 
 
 def look_at_classes(hunt: Hunt) -> None:
-    """Offer the first-order solution for each of the nearest classes; beside edits, for the classes of largest margin.
+    """Offer the first-order solution for each of the nearest classes; beside edits, for the classes
+    of largest margin.
 
     An objective that is no classifier has one margin, which is solved for.
 
@@ -33,14 +36,22 @@ def look_at_classes(hunt: Hunt) -> None:
 
 
 def _nearest(hunt: Hunt, rows: Tensor) -> list[tuple[Tensor, Tensor]] | None:
-    """Classes of each row, and where anything in range reaches them; None where the objective is no classifier."""
+    """Classes of each row, and where anything in range reaches them; None where the objective is no
+    classifier.
+    """
     nearby, spent = hunt.aims.nearest(hunt.region.scenario, rows, FEW)
     hunt.spend(rows, spent)
-    return None if nearby is None else list(zip(nearby.classes.unbind(1), nearby.distance.isfinite().unbind(1), strict=True))
+    return (
+        None
+        if nearby is None
+        else list(zip(nearby.classes.unbind(1), nearby.distance.isfinite().unbind(1), strict=True))
+    )
 
 
 def _likeliest(hunt: Hunt, rows: Tensor) -> list[tuple[Tensor, Tensor]] | None:
-    """The classes of largest margin, and where there are such; None where the objective is no classifier."""
+    """The classes of largest margin, and where there are such; None where the objective is no
+    classifier.
+    """
     with torch.no_grad():
         margins = hunt.fast.take(rows)(hunt.region.take(rows).inputs).margins
     if margins is None:

@@ -1,7 +1,9 @@
-"""Edits of any kind, alone or beside continuous changes: all modalities move in every step, each in its own way.
+"""Edits of any kind, alone or beside continuous changes: all modalities move in every step, each in
+its own way.
 
-At a strength, norm balls take projected steps and edits choose anew (`Edit.move`); strengths are found by
-bisection, sample by sample. A gradient averaged over the steps keeps choices from swinging to and fro.
+At a strength, norm balls take projected steps and edits choose anew (`Edit.move`); strengths are
+found by bisection, sample by sample. A gradient averaged over the steps keeps choices from swinging
+to and fro.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ UP = 2.5  # from a strength that was too small, while none is known to do
 
 @dataclass(eq=False)
 class Mixed:
-    """The moves of both kinds, and what they remember of each sample; without edits they are those of PGD."""
+    """The moves of both kinds, and what they remember of each sample; without edits they are those
+    of PGD.
+    """
 
     steps: int
     averaged: Inputs
@@ -40,7 +44,11 @@ class Mixed:
     def begin(region: Region, steps: int) -> Mixed:
         """Before the first of so many steps."""
         edited = [ball.modality for ball in region.scenario.edits]
-        return Mixed(steps, {n: torch.zeros_like(region.inputs[n]) for n in edited}, {n: torch.ones_like(region.inputs[n]) for n in edited})
+        return Mixed(
+            steps,
+            {n: torch.zeros_like(region.inputs[n]) for n in edited},
+            {n: torch.ones_like(region.inputs[n]) for n in edited},
+        )
 
     def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
         region, strength, moved = climber.region, climber.strength, {}
@@ -79,7 +87,9 @@ def mixed(hunt: Hunt, *, steps: int, rounds: int) -> None:
             return
         region, strength = hunt.region.take(rows), tried[rows]
         samples = [hunt.samples[row] for row in rows.tolist()]
-        start = edited(region, strength, samples, hunt.seed, number) | scattered(region, strength, samples, hunt.seed, number)
+        start = edited(region, strength, samples, hunt.seed, number) | scattered(
+            region, strength, samples, hunt.seed, number
+        )
         loss, mover = Named(hunt.losses[0]), Mixed.begin(region, steps)
         attempt = climb(hunt.fast.take(rows), region, strength, mover, steps=steps, loss=loss, start=start)
         hunt.spend(rows, attempt.gradients * draws_of(hunt.fast))

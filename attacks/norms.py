@@ -1,6 +1,7 @@
 """The norms a perturbation is measured in.
 
-All functions are per sample and batch-safe: `delta` has shape (B, ...), sizes and radii have shape (B,).
+All functions are per sample and batch-safe: `delta` has shape (B, ...), sizes and radii have shape
+(B,).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ ENDLESS = 1e30  # in the place of an infinite room, where rooms are added up
 L1_REACH = 4.0  # Euclidean length of a step across the L1 ball: the longer, the sparser what is left of it
 
 Support = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Radius (B,) -> the most that changes of at most that size add to ⟨weights, ·⟩, and how fast it grows with the radius; float64 (B,)."""
+"""Maps a radius (B,) to the most that changes of that size add to ⟨weights, ·⟩, and to its slope in
+the radius; both float64 (B,)."""
 
 
 def per_sample(values: Tensor, like: Tensor) -> Tensor:
@@ -41,16 +43,22 @@ class Norm(Protocol):
         """The unit change that adds most to ⟨gradient, ·⟩; zero where the gradient is."""
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """The direction of a step that is projected afterwards; a length of 1 crosses the unit ball."""
+        """The direction of a step that is projected afterwards; a length of 1 crosses the unit
+        ball.
+        """
 
     def project(self, delta: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """The nearest change (Euclidean) with ‖·‖ ≤ radius and low ≤ · ≤ high; needs low ≤ 0 ≤ high."""
+        """The nearest change (Euclidean) with ‖·‖ ≤ radius and low ≤ · ≤ high; needs low ≤ 0 ≤
+        high.
+        """
 
     def support(self, weights: Tensor, low: Tensor, high: Tensor) -> Support:
         """What the changes in range, low ≤ · ≤ high, add to ⟨weights, ·⟩: concave in the radius."""
 
     def extreme(self, weights: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """The change with ‖·‖ ≤ radius and low ≤ · ≤ high that adds most to ⟨weights, ·⟩; zero where the weights are."""
+        """The change with ‖·‖ ≤ radius and low ≤ · ≤ high that adds most to ⟨weights, ·⟩; zero
+        where the weights are.
+        """
 
     def random(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
         """One uniform draw from the unit ball, of the shape of one sample, on the CPU."""
@@ -114,14 +122,17 @@ class L2:
     def project(self, delta: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Stationarity gives clamp(f · delta, low, high), f ≤ 1 the largest factor that fits.
 
-        In s = f², the squared size is concave and piecewise linear: Newton's method from the left needs
-        no safeguard, every iterate is feasible, and it is exact after as many steps as it meets pieces.
+        In s = f², the squared size is concave and piecewise linear: Newton's method from the left
+        needs no safeguard, every iterate is feasible, and it is exact after as many steps as it
+        meets pieces.
         """
         factor = _factor(delta, _room(delta, low, high), radius, most=1.0)
         return (delta * per_sample(factor, delta)).clamp(low, high)
 
     def support(self, weights: Tensor, low: Tensor, high: Tensor) -> Support:
-        """The best change is clamp(f · weights, low, high): its size grows by 1 where ⟨weights, ·⟩ grows by radius / f."""
+        """The best change is clamp(f · weights, low, high): its size grows by 1 where ⟨weights, ·⟩
+        grows by radius / f.
+        """
         room, direction, size = _room(weights, low, high), _normalised(weights), self.size(weights).double()
         steepness = direction.abs().flatten(1)
         at_once = torch.where(room > 0, steepness, 0.0).square().sum(1).sqrt().double()
@@ -164,11 +175,15 @@ class L1:
         return torch.zeros_like(flat).scatter(1, place, flat.gather(1, place).sign()).view_as(gradient)
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """Not the steepest, a single value: the projection makes the step sparse, and several values may move."""
+        """Not the steepest, a single value: the projection makes the step sparse, and several
+        values may move.
+        """
         return L1_REACH * _normalised(gradient)
 
     def project(self, delta: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Stationarity gives sign(delta) · clamp(|delta| - λ, 0, bound); the smallest λ ≥ 0 that fits, by bisection."""
+        """Stationarity gives sign(delta) · clamp(|delta| - λ, 0, bound); the smallest λ ≥ 0 that
+        fits, by bisection.
+        """
         sizes, bounds = delta.abs().flatten(1), torch.where(delta > 0, high, -low).flatten(1)
         budget = radius.unsqueeze(1)
         fits = sizes.amax(1, keepdim=True)
@@ -198,7 +213,9 @@ class L1:
         return (torch.zeros_like(spent).scatter(1, order, spent) * weights.flatten(1).sign()).view_as(weights)
 
     def random(self, shape: torch.Size, generator: torch.Generator) -> Tensor:
-        """Exponential magnitudes, one more than there are values, are uniform on the simplex once divided by their sum."""
+        """Exponential magnitudes, one more than there are values, are uniform on the simplex once
+        divided by their sum.
+        """
         sizes = -torch.rand(torch.Size((shape.numel() + 1,)), generator=generator).clamp_min(1e-12).log()
         signs = torch.randint(0, 2, (shape.numel(),), generator=generator) * 2 - 1
         return (sizes[:-1] / sizes.sum() * signs).reshape(shape)
@@ -214,7 +231,9 @@ def _room(direction: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _factor(delta: Tensor, room: Tensor, radius: Tensor, most: float = float("inf")) -> Tensor:
-    """The largest f ≤ `most` with ‖clamp(f · delta)‖₂ ≤ radius, by Newton's method in f²: see `L2.project`."""
+    """The largest f ≤ `most` with ‖clamp(f · delta)‖₂ ≤ radius, by Newton's method in f²: see
+    `L2.project`.
+    """
     squares, bounds = delta.square().flatten(1), room.square()
     budget = radius.square().unsqueeze(1)
     share = torch.zeros_like(budget)
@@ -227,7 +246,9 @@ def _factor(delta: Tensor, room: Tensor, radius: Tensor, most: float = float("in
 
 
 def _in_order(weights: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The values by steepness: |weights|, room, the room of all before, in float64; and their places."""
+    """The values by steepness: |weights|, room, the room of all before, in float64; and their
+    places.
+    """
     steepness, order = weights.flatten(1).abs().sort(dim=1, descending=True)
     room = _room(weights, low, high).gather(1, order).double().clamp(max=ENDLESS)
     before = torch.cat([torch.zeros_like(room[:, :1]), room.cumsum(1)[:, :-1]], dim=1)
@@ -235,7 +256,9 @@ def _in_order(weights: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tenso
 
 
 def _normalised(gradient: Tensor) -> Tensor:
-    """Divided by its L2 norm; scaled by the largest entry first, as the square of a tiny value would underflow."""
+    """Divided by its L2 norm; scaled by the largest entry first, as the square of a tiny value
+    would underflow.
+    """
     peak = per_sample(gradient.abs().flatten(1).amax(1), gradient)
     scaled = torch.where(peak > 0, gradient / peak, 0.0)
     size = per_sample(scaled.flatten(1).square().sum(1).sqrt(), gradient)

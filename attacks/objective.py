@@ -1,4 +1,6 @@
-"""What an attack aims at: a model's verdict on inputs, as numbers to raise and a failure to reach."""
+"""What an attack aims at: a model's verdict on inputs, as numbers to raise and a failure to
+reach.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ class Verdict:
     """What a model makes of a batch.
 
     Attributes:
-        losses: per name, a loss per sample (B,), higher is nearer to failing, differentiable. The first is
-            what attacks raise by default; one is named ``margin`` and is negative exactly where a sample withstands.
+        losses: per name, a loss per sample (B,), higher is nearer to failing, differentiable. The
+            first is what attacks raise by default; one is named ``margin`` and is negative exactly
+            where a sample withstands.
         fails: whether each sample fails, bool (B,).
         margins: for a classifier, how far each class is ahead of the right one (B, K), -inf at the
             right one, differentiable; an attack may aim at one class.
@@ -91,15 +94,18 @@ class Objective(Protocol):
         """The same objective for the chosen rows only."""
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Objective:
-        """An equal objective that may reuse what it knows of `inputs` outside the `moving` modalities."""
+        """An equal objective that may reuse what it knows of `inputs` outside the `moving`
+        modalities.
+        """
 
 
 def classification_verdict(logits: Tensor, labels: Tensor) -> Verdict:
     """Cross-entropy, margin and DLR of logits (B, K), labels (B,).
 
-    The margin is the largest wrong logit minus the right one; a tie counts as a failure: the right class is
-    not ahead. DLR (Croce & Hein, ICML 2020) divides it by the distance of the first from the third logit;
-    with fewer than four classes it is left out, as that distance then all but follows the margin.
+    The margin is the largest wrong logit minus the right one; a tie counts as a failure: the right
+    class is not ahead. DLR (Croce & Hein, ICML 2020) divides it by the distance of the first from
+    the third logit; with fewer than four classes it is left out, as that distance then all but
+    follows the margin.
 
     Raises:
         BadInput: logits or labels are of another shape or type.
@@ -154,7 +160,8 @@ def judged_gradient(objective: Objective, region: Region, at: Inputs, loss: Loss
         if value.requires_grad:
             found = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True)
     gradient = {
-        name: torch.zeros_like(x) if part is None else torch.nan_to_num(part) for (name, x), part in zip(at.items(), found, strict=True)
+        name: torch.zeros_like(x) if part is None else torch.nan_to_num(part)
+        for (name, x), part in zip(at.items(), found, strict=True)
     }
     return verdict, value.detach().float(), gradient
 
@@ -162,22 +169,28 @@ def judged_gradient(objective: Objective, region: Region, at: Inputs, loss: Loss
 def refuse_nan(broken: Tensor) -> None:
     """Raise ModelBroke where the model answered NaN, bool (B,). Waits for the device."""
     if bool(broken.any()):
-        raise ModelBroke(f"the model answers NaN on {int(broken.sum())} of {len(broken)} samples under attack: mend the model")
+        raise ModelBroke(
+            f"the model answers NaN on {int(broken.sum())} of {len(broken)} samples under attack: mend the model"
+        )
 
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
     """Evaluate a model and leave no trace, also after an exception.
 
-    Inside, the model is in evaluation mode, and its recurrent layers run without cuDNN, which differentiates them in
-    training mode only. Afterwards the mode of every module, the gradients and `requires_grad` of every parameter, every
-    buffer, and torch's global random state are as they were.
+    Inside, the model is in evaluation mode, and its recurrent layers run without cuDNN, which
+    differentiates them in training mode only. Afterwards the mode of every module, the gradients
+    and `requires_grad` of every parameter, every buffer, and torch's global random state are as
+    they were.
     """
     modes = [(module, module.training) for module in model.modules()]
     parameters = [(p, p.requires_grad, p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices), _without_cudnn(m for m in model.modules() if isinstance(m, nn.RNNBase)):
+    with (
+        torch.random.fork_rng(devices=devices),
+        _without_cudnn(m for m in model.modules() if isinstance(m, nn.RNNBase)),
+    ):
         try:
             model.eval()
             yield

@@ -1,4 +1,6 @@
-"""PGD: projected gradient ascent inside a ball (Madry et al., ICLR 2018), over several modalities at once."""
+"""PGD: projected gradient ascent inside a ball (Madry et al., ICLR 2018), over several modalities
+at once.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,11 @@ def pgd(
     loss: Loss | None = None,
     start: Inputs | None = None,
 ) -> Attempt:
-    """PGD (Madry et al., ICLR 2018): ascend over all attacked modalities together, each sample at its strength.
+    """PGD (Madry et al., ICLR 2018): ascend over all attacked modalities together, each sample at
+    its strength.
 
-    Every modality takes its own steepest step and is projected on its own ball, so radii are enforced
-    modality by modality. The step length falls from the full radius to zero by a cosine.
+    Every modality takes its own steepest step and is projected on its own ball, so radii are
+    enforced modality by modality. The step length falls from the full radius to zero by a cosine.
 
     Args:
         strength: t, shared or per sample (B,): ‖δ_m‖ ≤ t · r_m.

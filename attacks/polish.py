@@ -1,7 +1,9 @@
-"""The last steps down to the boundary: the linear model of a loss at the best witness, solved exactly.
+"""The last steps down to the boundary: the linear model of a loss at the best witness, solved
+exactly.
 
-DeepFool's step (Moosavi-Dezfooli et al., CVPR 2016) with the ball and the range kept, as in FAB (Croce & Hein, ICML 2020):
-where the loss is linear between the witness and the solution, the solution is the nearest failure of that class.
+DeepFool's step (Moosavi-Dezfooli et al., CVPR 2016) with the ball and the range kept, as in FAB
+(Croce & Hein, ICML 2020): where the loss is linear between the witness and the solution, the
+solution is the nearest failure of that class.
 """
 
 from __future__ import annotations
@@ -35,14 +37,18 @@ def polish(hunt: Hunt, rounds: int) -> None:
 
 
 def descend(hunt: Hunt, rows: Tensor, loss: Loss, steps: int) -> None:
-    """Step from the clean inputs to where each linear model says that the boundary is, as DeepFool does."""
+    """Step from the clean inputs to where each linear model says that the boundary is, as DeepFool
+    does.
+    """
     at = hunt.region.take(rows).clean
     for _ in range(steps):
         at = solve(hunt, rows, loss, at)
 
 
 def solve(hunt: Hunt, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
-    """Offer where the linear model of a loss at the attacked modalities `at` says that the boundary is nearest; returns the place."""
+    """Offer where the linear model of a loss at the attacked modalities `at` says that the boundary
+    is nearest; returns the place.
+    """
     region = hunt.region.take(rows)
     objective = _exact(hunt).take(rows)
     _, value, gradient = judged_gradient(objective, region, at, loss)
@@ -86,8 +92,12 @@ def _try(hunt: Hunt, objective: Objective, region: Region, rows: Tensor, candida
     _offer(hunt, region, rows, select(fails, nearer, candidate), fails)
 
 
-def _beyond(hunt: Hunt, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs) -> tuple[Inputs, Tensor]:
-    """The witness; beside edits, the same edits with the balls used up to the best known strength; and whether it fails."""
+def _beyond(
+    hunt: Hunt, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs
+) -> tuple[Inputs, Tensor]:
+    """The witness; beside edits, the same edits with the balls used up to the best known strength;
+    and whether it fails.
+    """
     if not region.scenario.edits:
         return {name: hunt.best.witness[name][rows] for name in region.ranges}, torch.ones_like(rows, dtype=torch.bool)
     failing = candidate | region.plain.extreme(gradient, hunt.best.strength[rows])

@@ -15,7 +15,9 @@ HALVINGS = 4  # of the line between a failure and the point
 
 
 def pulled_back(objective: Objective, region: Region, failing: Inputs, towards: Inputs | None = None) -> Inputs:
-    """The point nearest to `towards` (the clean input if absent), on the line to it, that still fails, by bisection."""
+    """The point nearest to `towards` (the clean input if absent), on the line to it, that still
+    fails, by bisection.
+    """
     origin = region.clean if towards is None else towards
     change = {name: failing[name] - x for name, x in origin.items()}
     device = next(iter(failing.values())).device
@@ -30,4 +32,7 @@ def pulled_back(objective: Objective, region: Region, failing: Inputs, towards: 
 
 def _along(region: Region, origin: Mapping[str, Tensor], change: Mapping[str, Tensor], share: Tensor) -> Inputs:
     """The origin moved by a share (B,) of the change, kept in range."""
-    return {name: valid.clamp(origin[name] + per_sample(share, origin[name]) * change[name]) for name, valid in region.ranges.items()}
+    return {
+        name: valid.clamp(origin[name] + per_sample(share, origin[name]) * change[name])
+        for name, valid in region.ranges.items()
+    }

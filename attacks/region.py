@@ -1,4 +1,6 @@
-"""The region an adversary may reach: clean inputs, the balls of a scenario, and the valid ranges."""
+"""The region an adversary may reach: clean inputs, the balls of a scenario, and the valid
+ranges.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Range:
             low, high = (end.expand_as(x) for end in ends)
         except RuntimeError:
             shapes = " and ".join(str(tuple(end.shape)) for end in ends)
-            raise BadInput(f"a range with ends of shape {shapes} does not go with values of shape {tuple(x.shape)}") from None
+            raise BadInput(
+                f"a range with ends of shape {shapes} does not go with values of shape {tuple(x.shape)}"
+            ) from None
         if bool((ends[0] > ends[1]).any()):
             raise BadInput(f"a range from {ends[0].max():g} to {ends[1].min():g} is empty: low must not lie above high")
         return Range(low, high)
@@ -89,17 +93,22 @@ class Region:
         """Check and build.
 
         Raises:
-            BadInput: the scenario or the bounds name a modality the inputs lack, the inputs are of unequal length, an
-                attacked one holds whole numbers, values outside its range or NaN, or gradients are switched off for good.
+            BadInput: the scenario or the bounds name a modality the inputs lack, the inputs are of
+                unequal length, an attacked one holds whole numbers, values outside its range or
+                NaN, or gradients are switched off for good.
         """
         scenario = parse(scenario) if isinstance(scenario, str) else scenario
         _refuse_unusable(inputs, bounds)
         for name in scenario.names:
             if name not in inputs:
-                raise BadInput(f"modality {name!r} of scenario '{scenario}' is not among the inputs ({', '.join(inputs)})")
+                raise BadInput(
+                    f"modality {name!r} of scenario '{scenario}' is not among the inputs ({', '.join(inputs)})"
+                )
         for name in scenario.attacked_names:
             if not inputs[name].is_floating_point():
-                raise BadInput(f"modality {name!r} holds {inputs[name].dtype}, which has no gradient: convert it with .float()")
+                raise BadInput(
+                    f"modality {name!r} holds {inputs[name].dtype}, which has no gradient: convert it with .float()"
+                )
         ranges = {name: bounds.get(name, UNBOUNDED).over(inputs[name]) for name in scenario.attacked_names}
         for name, valid in ranges.items():
             x = inputs[name]
@@ -111,7 +120,10 @@ class Region:
         for ball in scenario.edits:
             fault = ball.edit.fault(Place(inputs[ball.modality], *ranges[ball.modality].ends))
             if fault:
-                raise BadInput(f"modality {ball.modality!r} {fault}: mend the data, or attack it in a norm, as in {ball.modality}@linf:0.1")
+                raise BadInput(
+                    f"modality {ball.modality!r} {fault}: mend the data, or attack it in a norm, as in"
+                    f" {ball.modality}@linf:0.1"
+                )
         return Region({name: x.clone() if x.is_inference() else x for name, x in inputs.items()}, ranges, scenario)
 
     @property
@@ -127,13 +139,19 @@ class Region:
         return Place(self.inputs[name], *self.ranges[name].ends)
 
     def take(self, rows: Tensor) -> Region:
-        ranges = {name: Range(torch.as_tensor(r.low)[rows], torch.as_tensor(r.high)[rows]) for name, r in self.ranges.items()}
+        ranges = {
+            name: Range(torch.as_tensor(r.low)[rows], torch.as_tensor(r.high)[rows]) for name, r in self.ranges.items()
+        }
         return Region(take(self.inputs, rows), ranges, self.scenario)
 
     def continuous(self, edited: Mapping[str, Tensor]) -> Region:
-        """The same without the balls that allow edits, the given edited modalities in the place of the clean ones."""
+        """The same without the balls that allow edits, the given edited modalities in the place of
+        the clean ones.
+        """
         scenario = self.scenario.continuous
-        return Region({**self.inputs, **edited}, {name: self.ranges[name] for name in scenario.attacked_names}, scenario)
+        return Region(
+            {**self.inputs, **edited}, {name: self.ranges[name] for name in scenario.attacked_names}, scenario
+        )
 
     @cached_property
     def plain(self) -> Region:
@@ -146,11 +164,16 @@ class Region:
 
     def gauge(self, candidate: Mapping[str, Tensor], dtype: torch.dtype = torch.float64) -> Tensor:
         """The smallest strength that allows the candidate, max_m ‖δ_m‖ / r_m, (B,)."""
-        sizes = [ball.size(self.inputs[ball.modality], candidate[ball.modality], dtype) / ball.radius for ball in self.scenario.attacked]
+        sizes = [
+            ball.size(self.inputs[ball.modality], candidate[ball.modality], dtype) / ball.radius
+            for ball in self.scenario.attacked
+        ]
         return torch.stack(sizes).amax(0)
 
     def slope(self, at: Mapping[str, Tensor], gradient: Mapping[str, Tensor]) -> Tensor:
-        """How fast a loss can rise at `at` with the strength, to first order, (B,): Σ_m r_m ‖∇_m‖_dual, over values with room."""
+        """How fast a loss can rise at `at` with the strength, to first order, (B,): Σ_m r_m
+        ‖∇_m‖_dual, over values with room.
+        """
         rates = []
         for ball in self.scenario.attacked:
             name, valid = ball.modality, self.ranges[ball.modality]
@@ -159,16 +182,21 @@ class Region:
         return torch.stack(rates).sum(0)
 
     def needed(self, at: Mapping[str, Tensor], value: Tensor, gradient: Mapping[str, Tensor]) -> Tensor:
-        """What a linear loss that has this value (B,) and gradient at `at` lacks to zero at the clean inputs, float64 (B,)."""
+        """What a linear loss that has this value (B,) and gradient at `at` lacks to zero at the
+        clean inputs, float64 (B,).
+        """
         lacking = -value.double()
         for name, x in self.clean.items():
             lacking = lacking - (gradient[name] * (x - at[name])).flatten(1).sum(1, dtype=torch.float64)
         return lacking
 
     def gained_by(self, gradient: Mapping[str, Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """What changes inside the balls at a strength (B,) add to a linear loss at most, Σ_m h_m(t · r_m), and how fast that grows."""
+        """What changes inside the balls at a strength (B,) add to a linear loss at most, Σ_m h_m(t
+        · r_m), and how fast that grows.
+        """
         supports = [
-            (ball.radius, ball.norm.support(gradient[ball.modality], *self._slack[ball.modality])) for ball in self.scenario.attacked
+            (ball.radius, ball.norm.support(gradient[ball.modality], *self._slack[ball.modality]))
+            for ball in self.scenario.attacked
         ]
 
         def gained(strength: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,9 +209,11 @@ class Region:
         return gained
 
     def reach(self, needed: Tensor, gradient: Mapping[str, Tensor]) -> Tensor:
-        """The smallest strength at which changes inside the balls add what is needed, float64 (B,), to a linear loss.
+        """The smallest strength at which changes inside the balls add what is needed, float64 (B,),
+        to a linear loss.
 
-        What they add is concave in the strength, so that Newton's method from the left never passes the root.
+        What they add is concave in the strength, so that Newton's method from the left never passes
+        the root.
 
         Returns:
             float64 (B,): 0 where nothing is needed, inf where nothing in range adds enough.
@@ -193,34 +223,47 @@ class Region:
         for _ in range(REACH_STEPS):
             total, rate = gained(strength.clamp(max=FURTHEST))
             lacking = (needed - total).clamp_min(0)
-            strength = strength + torch.where(lacking > 0, lacking / rate, 0.0)  # a rate of zero: nothing in range adds more
+            # a rate of zero: nothing in range adds more
+            strength = strength + torch.where(lacking > 0, lacking / rate, 0.0)
         return strength
 
     def gains(self, ball: Ball, gradient: Tensor, strengths: Sequence[float]) -> Tensor:
-        """What changes inside one ball add to a linear loss at these strengths, and how fast that grows, float64 (B, 2, strengths)."""
+        """What changes inside one ball add to a linear loss at these strengths, and how fast that
+        grows, float64 (B, 2, strengths).
+        """
         support = ball.norm.support(gradient, *self._slack[ball.modality])
         found = []
         for strength in strengths:
-            most, rate = support(torch.full((len(gradient),), strength * ball.radius, dtype=torch.float64, device=gradient.device))
+            most, rate = support(
+                torch.full((len(gradient),), strength * ball.radius, dtype=torch.float64, device=gradient.device)
+            )
             found.append(torch.stack([most, ball.radius * rate], 1))
         return torch.stack(found, 2)
 
     def extreme(self, gradient: Mapping[str, Tensor], strength: Tensor) -> Inputs:
-        """The allowed inputs at strength (B,) at which a linear loss of this gradient is highest."""
+        """The allowed inputs at strength (B,) at which a linear loss of this gradient is
+        highest.
+        """
         moved = {}
         for ball in self.scenario.attacked:
             x = self.inputs[ball.modality]
-            change = ball.norm.extreme(gradient[ball.modality], (strength * ball.radius).to(x.dtype), *self._slack[ball.modality])
+            change = ball.norm.extreme(
+                gradient[ball.modality], (strength * ball.radius).to(x.dtype), *self._slack[ball.modality]
+            )
             moved[ball.modality] = self.ranges[ball.modality].clamp(x + change)
         return moved
 
     @cached_property
     def _slack(self) -> dict[str, tuple[Tensor, Tensor]]:
         """How far down and up each value may go."""
-        return {name: (valid.low - self.inputs[name], valid.high - self.inputs[name]) for name, valid in self.ranges.items()}
+        return {
+            name: (valid.low - self.inputs[name], valid.high - self.inputs[name]) for name, valid in self.ranges.items()
+        }
 
     def project(self, candidate: Mapping[str, Tensor], strength: Tensor) -> Inputs:
-        """The nearest allowed inputs at strength (B,), modality by modality; edits are left as they are."""
+        """The nearest allowed inputs at strength (B,), modality by modality; edits are left as they
+        are.
+        """
         projected = {ball.modality: candidate[ball.modality] for ball in self.scenario.edits}
         for ball in self.scenario.continuous.attacked:
             x, valid = self.inputs[ball.modality], self.ranges[ball.modality]
@@ -229,11 +272,18 @@ class Region:
             projected[ball.modality] = valid.clamp(x + delta)  # x + (high - x) may round past high
         return projected
 
-    def step(self, at: Mapping[str, Tensor], gradient: Mapping[str, Tensor], length: Tensor, strength: Tensor) -> Inputs:
-        """One steepest step in every attacked modality, `length` (B,) in units of strength, projected."""
+    def step(
+        self, at: Mapping[str, Tensor], gradient: Mapping[str, Tensor], length: Tensor, strength: Tensor
+    ) -> Inputs:
+        """One steepest step in every attacked modality, `length` (B,) in units of strength,
+        projected.
+        """
         moved = {
-            ball.modality: at[ball.modality]
-            + ball.norm.ascent(gradient[ball.modality]) * per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype)
+            ball.modality: (
+                at[ball.modality]
+                + ball.norm.ascent(gradient[ball.modality])
+                * per_sample(length * ball.radius, at[ball.modality]).to(at[ball.modality].dtype)
+            )
             for ball in self.scenario.attacked
         }
         return self.project(moved, strength)
@@ -241,7 +291,9 @@ class Region:
     def shifted(self, unit: Mapping[str, Tensor], strength: Tensor) -> Inputs:
         """The clean inputs moved by `strength` (B,) times a change of unit gauge, kept in range."""
         return {
-            name: valid.clamp(self.inputs[name] + per_sample(strength, self.inputs[name]).to(self.inputs[name].dtype) * unit[name])
+            name: valid.clamp(
+                self.inputs[name] + per_sample(strength, self.inputs[name]).to(self.inputs[name].dtype) * unit[name]
+            )
             for name, valid in self.ranges.items()
         }
 
@@ -252,7 +304,9 @@ def _refuse_unusable(inputs: Inputs, bounds: Bounds) -> None:
         raise BadInput("attacks need gradients, and torch.inference_mode() is on: leave it, or use torch.no_grad()")
     lengths = {name: len(x) for name, x in inputs.items()}
     if len(set(lengths.values())) > 1:
-        raise BadInput(f"modalities of unequal length: {', '.join(f'{name} has {length}' for name, length in lengths.items())}")
+        raise BadInput(
+            f"modalities of unequal length: {', '.join(f'{name} has {length}' for name, length in lengths.items())}"
+        )
     for name in bounds:
         if name not in inputs:
             raise unknown("modality", name, inputs, where=" in the bounds")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 INTACT = "intact"
 GRAMMAR = (
-    "MODALITY@NORM:RADIUS | MODALITY@EDIT:SIZE | MODALITY@missing | MODALITY@intact, joined by '+'; 'intact' alone is the untouched input"
+    "MODALITY@NORM:RADIUS | MODALITY@EDIT:SIZE | MODALITY@missing | MODALITY@intact, joined by '+'; 'intact' alone is"
+    " the untouched input"
 )
 MAX_CLOSED = 3  # up to this many attacked modalities, every sub-scenario is searched first
 
@@ -37,7 +38,8 @@ _TERM = re.compile(r"\s*(?P<name>[^\s@+:]+)\s*@\s*(?P<what>[^\s@+:]+)\s*(?::\s*(
 
 @dataclass(frozen=True, order=True)
 class Ball:
-    """A set of allowed changes of one modality at strength 1: ‖δ‖ ≤ radius, in the modality's raw units.
+    """A set of allowed changes of one modality at strength 1: ‖δ‖ ≤ radius, in the modality's raw
+    units.
 
     In the place of a norm there may be an edit; at strength t one of size t · radius is allowed.
     """
@@ -72,7 +74,9 @@ class Ball:
         return EDITS[self.norm_name]
 
     def size(self, x: torch.Tensor, moved: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """How large the change from `x` to `moved` (B, ...) is, (B,); in float64, if no type is named."""
+        """How large the change from `x` to `moved` (B, ...) is, (B,); in float64, if no type is
+        named.
+        """
         import torch
 
         dtype = dtype or torch.float64
@@ -86,11 +90,12 @@ class Ball:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Which modalities are attacked, each inside a ball, and which are missing; all others are intact.
+    """Which modalities are attacked, each inside a ball, and which are missing; all others are
+    intact.
 
-    The order `S <= T` says that every input S allows at a strength, T allows too: both miss the same
-    modalities, and every modality attacked in S is attacked in T in the same norm with a radius at
-    least as large.
+    The order `S <= T` says that every input S allows at a strength, T allows too: both miss the
+    same modalities, and every modality attacked in S is attacked in T in the same norm with a
+    radius at least as large.
     """
 
     attacked: tuple[Ball, ...] = ()
@@ -130,7 +135,9 @@ class Scenario:
     def __le__(self, other: Scenario) -> bool:
         larger = {ball.modality: ball for ball in other.attacked}
         return self.missing == other.missing and all(
-            ball.modality in larger and larger[ball.modality].norm_name == ball.norm_name and larger[ball.modality].radius >= ball.radius
+            ball.modality in larger
+            and larger[ball.modality].norm_name == ball.norm_name
+            and larger[ball.modality].radius >= ball.radius
             for ball in self.attacked
         )
 
@@ -138,7 +145,8 @@ class Scenario:
         return self <= other and self != other
 
     def below(self) -> list[Scenario]:
-        """The proper sub-scenarios: fewer modalities attacked, in the same balls, smallest sets first.
+        """The proper sub-scenarios: fewer modalities attacked, in the same balls, smallest sets
+        first.
 
         All of them up to `MAX_CLOSED` attacked modalities; none beyond, where they grow too many.
         """
@@ -149,7 +157,9 @@ class Scenario:
 
 
 def closure(scenarios: Iterable[Scenario]) -> list[Scenario]:
-    """The scenarios and all their sub-scenarios, each once, every one after all that are below it."""
+    """The scenarios and all their sub-scenarios, each once, every one after all that are below
+    it.
+    """
     everything = {each for scenario in scenarios for each in (*scenario.below(), scenario)}
     return sorted(everything, key=lambda s: (len(s.attacked), s.missing, [b.radius for b in s.attacked], str(s)))
 
@@ -180,10 +190,15 @@ def parse(text: str) -> Scenario:
             missing += [name] if what == "missing" else []
         elif what not in NORM_NAMES and what not in EDIT_EXAMPLES:
             at = place + match.start("what") + 1
-            raise BadInput(f"scenario {text!r}, character {at}: {unknown('norm', what, [*NORM_NAMES, *EDIT_EXAMPLES, 'missing', INTACT])}")
+            raise BadInput(
+                f"scenario {text!r}, character {at}:"
+                f" {unknown('norm', what, [*NORM_NAMES, *EDIT_EXAMPLES, 'missing', INTACT])}"
+            )
         elif radius is None:
             example = EDIT_EXAMPLES.get(what, 0.5)
-            raise _unparsed(text, place + match.end("what"), "", f"{what} needs a radius, as in {name}@{what}:{example}")
+            raise _unparsed(
+                text, place + match.end("what"), "", f"{what} needs a radius, as in {name}@{what}:{example}"
+            )
         else:
             balls.append(Ball(name, what, _radius(text, place + match.start("radius"), radius)))
         place += len(term) + 1

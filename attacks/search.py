@@ -39,5 +39,7 @@ def search(
             outside its range.
     """
     wanted = parse(scenario) if isinstance(scenario, str) else scenario
-    steps = search_all(algorithm or STANDARD, objective, inputs, bounds, [wanted], samples=samples, seed=seed, limit=limit)
+    steps = search_all(
+        algorithm or STANDARD, objective, inputs, bounds, [wanted], samples=samples, seed=seed, limit=limit
+    )
     return dict(steps)[wanted]

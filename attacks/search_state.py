@@ -1,7 +1,7 @@
 """The search for the critical strength: the interface every search algorithm answers to.
 
-The critical strength t* of a sample is the smallest t at which it fails. What a search returns is an
-upper bound found by attack, with the witness that proves it; it is not a certificate.
+The critical strength t* of a sample is the smallest t at which it fails. What a search returns is
+an upper bound found by attack, with the witness that proves it; it is not a certificate.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class Hunt:
         self.best = Found(strength.masked_fill(verdict.fails, 0.0), inputs, finder, spent)
 
     def offer(self, rows: Tensor, attacked: Mapping[str, Tensor], finder: str) -> None:
-        """Take the candidates (one for each of `rows`) that are better than the best known and verify."""
+        """Take the candidates (one for each of `rows`) that are better than the best known and
+        verify.
+        """
         region = self.region.take(rows)
         strength = region.gauge(attacked)
         better = ((strength < self.best.strength[rows]) & (strength <= self.limit)).nonzero().squeeze(1)
@@ -131,16 +133,17 @@ def search_all(
     limit: float = DEFAULT_LIMIT,
     on_error: Callable[[Scenario, BaseException], None] | None = None,
 ) -> Iterator[tuple[Scenario, Found]]:
-    """Search scenarios that miss the same modalities, and all their sub-scenarios, from small to large.
+    """Search scenarios that miss the same modalities, and all their sub-scenarios, from small to
+    large.
 
     Each search starts from the best witnesses of its sub-scenarios. A smaller scenario that is no
-    sub-scenario (the same modalities in smaller balls) hands its witnesses up when the search is over:
-    its presence can only mend a violation of the order, never steer a search.
+    sub-scenario (the same modalities in smaller balls) hands its witnesses up when the search is
+    over: its presence can only mend a violation of the order, never steer a search.
 
     Args:
         samples: names of the samples, to key randomness on; row numbers if absent.
-        on_error: called with a scenario whose search raised, and with each scenario above it, which is left out too;
-            it may raise again. Where it is absent, the exception ends the search.
+        on_error: called with a scenario whose search raised, and with each scenario above it, which
+            is left out too; it may raise again. Where it is absent, the exception ends the search.
 
     Yields:
         each scenario with what was found, sub-scenarios included, every one after all below it.
@@ -164,11 +167,21 @@ def search_all(
             region = Region.of(inputs, bounds, scenario)
             if scenario.attacked and not scenario.edits:
                 aims = aims or _shared_aims(objective, region, bounds, everything, names, seed)
-            hunt = Hunt(judged(objective, region, names, seed), region, names, seed, limit, None if scenario.edits else aims, singles)
+            hunt = Hunt(
+                judged(objective, region, names, seed),
+                region,
+                names,
+                seed,
+                limit,
+                None if scenario.edits else aims,
+                singles,
+            )
             _hand_up(hunt, {smaller: done[smaller] for smaller in below})
             if scenario.attacked:
                 algorithm(hunt)
-            _hand_up(hunt, {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below})
+            _hand_up(
+                hunt, {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below}
+            )
         except (Exception, SystemExit) as error:
             if on_error is None:
                 raise
@@ -180,7 +193,12 @@ def search_all(
 
 
 def _shared_aims(
-    objective: Objective, region: Region, bounds: Bounds, scenarios: Iterable[Scenario], samples: Sequence[str], seed: int
+    objective: Objective,
+    region: Region,
+    bounds: Bounds,
+    scenarios: Iterable[Scenario],
+    samples: Sequence[str],
+    seed: int,
 ) -> Aims:
     """The nearest classes in all scenarios without edits."""
     balls = list(dict.fromkeys(ball for scenario in scenarios if not scenario.edits for ball in scenario.attacked))

@@ -11,9 +11,11 @@ from attacks.search_state import Hunt
 
 
 def side_by_side(hunt: Hunt) -> None:
-    """Offer what attacks on one modality found, all of them together, each at the same share of its radius.
+    """Offer what attacks on one modality found, all of them together, each at the same share of its
+    radius.
 
-    Exact for a linear model without ranges: there the best joint change is the best single ones side by side.
+    Exact for a linear model without ranges: there the best joint change is the best single ones
+    side by side.
     """
     strength = hunt.best.strength
     rows = ((strength > 0) & strength.isfinite()).nonzero().squeeze(1)

@@ -1,7 +1,9 @@
-"""Square: random search without gradients (Andriushchenko et al., ECCV 2020), over several modalities at once.
+"""Square: random search without gradients (Andriushchenko et al., ECCV 2020), over several
+modalities at once.
 
-Each step proposes a new value for one window of every attacked modality, at the edge of what the ball allows,
-and keeps it where the loss rises. A check on gradients more than an attack: it asks for none.
+Each step proposes a new value for one window of every attacked modality, at the edge of what the
+ball allows, and keeps it where the loss rises. A check on gradients more than an attack: it asks
+for none.
 """
 
 from __future__ import annotations
@@ -38,9 +40,15 @@ class _State:
 
     def take(self, rows: Tensor) -> _State:
         return _State(
-            self.objective.take(rows), self.region.take(rows), self.loss.take(rows), self.strength[rows],
-            take(self.at, rows), self.value[rows], self.fails[rows], take(self.draws, rows),
-        )  # fmt: skip
+            self.objective.take(rows),
+            self.region.take(rows),
+            self.loss.take(rows),
+            self.strength[rows],
+            take(self.at, rows),
+            self.value[rows],
+            self.fails[rows],
+            take(self.draws, rows),
+        )
 
     def judge(self, candidate: Inputs) -> None:
         """Keep the candidate where the loss is higher or the sample fails; a failure is final."""
@@ -63,7 +71,8 @@ def square(
     samples: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Attempt:
-    """Square (Andriushchenko et al., ECCV 2020): random windows at the edge of the ball, no gradients.
+    """Square (Andriushchenko et al., ECCV 2020): random windows at the edge of the ball, no
+    gradients.
 
     Args:
         strength: t, shared or per sample (B,): ‖δ_m‖ ≤ t · r_m.
@@ -77,11 +86,25 @@ def square(
     device = next(iter(region.inputs.values())).device
     limit = torch.as_tensor(strength, dtype=torch.float64, device=device).expand(len(region))
     names = [str(row) for row in range(len(region))] if samples is None else samples
-    start = region.project(region.shifted(unit_changes(region.scenario, region.clean, names, seed, "square"), limit), limit)
+    start = region.project(
+        region.shifted(unit_changes(region.scenario, region.clean, names, seed, "square"), limit), limit
+    )
     lowest, no = torch.full_like(limit, float("-inf"), dtype=torch.float32), torch.zeros_like(limit, dtype=torch.bool)
-    state = _State(objective, region, loss or Named("margin"), limit, region.clean, lowest, no, _drawn(region, names, seed, steps, device))
+    state = _State(
+        objective,
+        region,
+        loss or Named("margin"),
+        limit,
+        region.clean,
+        lowest,
+        no,
+        _drawn(region, names, seed, steps, device),
+    )
     state.judge(start)
-    rows, attempt = torch.arange(len(region), device=device), Attempt(dict(start), no.clone(), torch.zeros_like(limit, dtype=torch.int64))
+    rows, attempt = (
+        torch.arange(len(region), device=device),
+        Attempt(dict(start), no.clone(), torch.zeros_like(limit, dtype=torch.int64)),
+    )
     for step in range(1, steps):
         state.judge(_proposal(state, step, steps))
         if step % BLOCK == 0 or step == steps - 1:
@@ -101,7 +124,10 @@ def _drawn(region: Region, samples: Sequence[str], seed: int, steps: int, device
     key = (region.scenario.attacked_names, region.scenario.missing)
     return {
         name: torch.stack(
-            [torch.rand(steps, DRAWS, generator=keyed_generator("square", seed, sample, key, name)) for sample in samples]
+            [
+                torch.rand(steps, DRAWS, generator=keyed_generator("square", seed, sample, key, name))
+                for sample in samples
+            ]
         ).to(device)
         for name in region.ranges
     }

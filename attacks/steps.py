@@ -1,7 +1,9 @@
-"""Edits beside norm balls, to first order: strengths that lie exactly on a step of an edit are met exactly.
+"""Edits beside norm balls, to first order: strengths that lie exactly on a step of an edit are met
+exactly.
 
-Between two steps the edits stay as they are and the norm balls grow; at a step the edits gain something at once. So the smallest
-strength at which a linear loss reaches zero lies at a step, or between two at the root of what the balls then lack.
+Between two steps the edits stay as they are and the norm balls grow; at a step the edits gain
+something at once. So the smallest strength at which a linear loss reaches zero lies at a step, or
+between two at the root of what the balls then lack.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ class Ladder:
     @staticmethod
     def of(region: Region, places: Places, gradient: Inputs, limit: float) -> Ladder:
         device = next(iter(gradient.values())).device
-        balls, most = region.scenario.edits, {ball: min(int(limit * ball.radius * (1 + INSIDE)), MOST) for ball in region.scenario.edits}
+        balls, most = (
+            region.scenario.edits,
+            {ball: min(int(limit * ball.radius * (1 + INSIDE)), MOST) for ball in region.scenario.edits},
+        )
         every = [torch.arange(most[ball] + 1, dtype=torch.float64, device=device) / ball.radius for ball in balls]
         steps = torch.cat(every).unique()
         gained = torch.zeros(len(region), len(steps), dtype=torch.float64, device=device)
@@ -66,8 +71,10 @@ def candidates(
         places: where each edit works.
 
     Yields:
-        the strength (B,), inf where nothing reaches it, and the attacked modalities there: at the first step at which
-        edits and balls are enough, and below it, where the balls make up for what the edits of the step before lack.
+        the strength (B,), inf where nothing reaches it, and the attacked modalities there: at the
+            first step at which
+        edits and balls are enough, and below it, where the balls make up for what the edits of the
+            step before lack.
     """
     ladder, plain = Ladder.of(region, places, gradient, limit), region.plain
     needed = region.needed(at, value, gradient)
@@ -78,11 +85,16 @@ def candidates(
         step, lacking = ladder.steps[index], needed - ladder.gained.gather(1, index[:, None]).squeeze(1)
         balls = plain.reach(lacking, gradient)
         strength = torch.maximum(step, balls).masked_fill(place != index, float("inf"))
-        yield strength, edited(region, places, gradient, step) | plain.extreme(gradient, balls.clamp(max=limit) * (1 + beyond))
+        yield (
+            strength,
+            edited(region, places, gradient, step) | plain.extreme(gradient, balls.clamp(max=limit) * (1 + beyond)),
+        )
 
 
 def held(region: Region, at: Inputs, value: Tensor, gradient: Inputs, beyond: float) -> tuple[Tensor, Inputs]:
-    """The same with the edits left as they are at `at`: the strength (B,) and the attacked modalities there."""
+    """The same with the edits left as they are at `at`: the strength (B,) and the attacked
+    modalities there.
+    """
     edits = {ball.modality: at[ball.modality] for ball in region.scenario.edits}
     plain = region.continuous(edits)
     balls = plain.reach(plain.needed(at, value, gradient), gradient)
@@ -100,9 +112,14 @@ def edited(region: Region, places: Places, gradient: Inputs, strength: Tensor) -
 
 
 def _first_enough(plain: Region, ladder: Ladder, needed: Tensor, gradient: Inputs) -> Tensor:
-    """The first step at which edits and balls together reach what is needed, int64 (B,); the number of steps where none does."""
+    """The first step at which edits and balls together reach what is needed, int64 (B,); the number
+    of steps where none does.
+    """
     gained_by = plain.gained_by(gradient)
-    low, high = torch.zeros_like(needed, dtype=torch.int64), torch.full_like(needed, len(ladder.steps), dtype=torch.int64)
+    low, high = (
+        torch.zeros_like(needed, dtype=torch.int64),
+        torch.full_like(needed, len(ladder.steps), dtype=torch.int64),
+    )
     for _ in range(len(ladder.steps).bit_length() + 1):
         middle = ((low + high) // 2).clamp(max=len(ladder.steps) - 1)
         enough = ladder.gained.gather(1, middle[:, None]).squeeze(1) + gained_by(ladder.steps[middle])[0] >= needed
@@ -113,8 +130,12 @@ def _first_enough(plain: Region, ladder: Ladder, needed: Tensor, gradient: Input
 
 
 def at_the_step(region: Region, attacked: Inputs) -> Inputs:
-    """The same with the changes in norm balls drawn in to the strength of the edits, where they lie a sliver above it."""
-    edits, balls = (_gauge(region, attacked, chosen) for chosen in (region.scenario.edits, region.scenario.continuous.attacked))
+    """The same with the changes in norm balls drawn in to the strength of the edits, where they lie
+    a sliver above it.
+    """
+    edits, balls = (
+        _gauge(region, attacked, chosen) for chosen in (region.scenario.edits, region.scenario.continuous.attacked)
+    )
     share = torch.where((balls > edits) & (balls <= edits * (1 + A_SLIVER)), edits / balls * (1 - INSIDE), 1.0)
     drawn = {}
     for ball in region.scenario.continuous.attacked:
@@ -122,7 +143,9 @@ def at_the_step(region: Region, attacked: Inputs) -> Inputs:
         size, allowed = ball.size(x, moved), edits * ball.radius
         nearer = region.ranges[ball.modality].clamp(x + per_sample(share, x).to(x.dtype) * (moved - x))
         excess = (ball.size(x, nearer) - allowed).clamp_min(0)  # rounding of x + change
-        again = torch.where(share < 1, (allowed - 2 * excess) / size.clamp_min(torch.finfo(torch.float64).tiny), 1.0).clamp(0, 1)
+        again = torch.where(
+            share < 1, (allowed - 2 * excess) / size.clamp_min(torch.finfo(torch.float64).tiny), 1.0
+        ).clamp(0, 1)
         drawn[ball.modality] = region.ranges[ball.modality].clamp(x + per_sample(again, x).to(x.dtype) * (moved - x))
     return {**attacked, **drawn}
 

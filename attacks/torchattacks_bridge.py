@@ -1,13 +1,15 @@
-"""The classes of torchattacks (Kim, 2020), which attack one image in [0, 1], on any modalities in any units.
+"""The classes of torchattacks (Kim, 2020), which attack one image in [0, 1], on any modalities in
+any units.
 
-A class attacks one sample at a time. Some classes hand on subsets, copies or single rows of their batch,
-so that a row would not know which sample's other modalities it goes with; and several draw random numbers,
-scale losses or stop early for the batch as a whole, so that a result would depend on its neighbours.
+A class attacks one sample at a time. Some classes hand on subsets, copies or single rows of their
+batch, so that a row would not know which sample's other modalities it goes with; and several draw
+random numbers, scale losses or stop early for the batch as a whole, so that a result would depend
+on its neighbours.
 
-What it is shown of a sample is a `Chart`. Its model answers the objective's margins with 0 at the right
-class, shifted to be positive: to cross-entropy, DLR and every difference of logits, these are the logits,
-and CW, which ignores negative logits, has something to follow. What it returns is projected on the region,
-and judged anew.
+What it is shown of a sample is a `Chart`. Its model answers the objective's margins with 0 at the
+right class, shifted to be positive: to cross-entropy, DLR and every difference of logits, these are
+the logits, and CW, which ignores negative logits, has something to follow. What it returns is
+projected on the region, and judged anew.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ STRENGTH = 1.0  # of the try before the work begins
 class _Logits(nn.Module):
     """The objective on one sample, as the model of images that torchattacks asks for.
 
-    The library's `backward` ends at the image: no parameter of the model behind the objective is reached.
+    The library's `backward` ends at the image: no parameter of the model behind the objective is
+    reached.
 
     Attributes:
         gradients: gradient evaluations so far; a Jacobian of K classes is K.
@@ -53,14 +56,18 @@ class _Logits(nn.Module):
 
     def __init__(self, objective: Objective, chart: Chart, label: int) -> None:
         super().__init__()
-        self.place = nn.Parameter(torch.zeros_like(chart.clean), requires_grad=False)  # where the library finds its device
+        # where the library finds its device
+        self.place = nn.Parameter(torch.zeros_like(chart.clean), requires_grad=False)
         self._objective = (objective,)  # not as a submodule: the library changes modes
         self.chart, self.label = chart, label
         self.gradients, self.broke = 0, False
 
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[1:] != self.chart.clean.shape[1:]:
-            raise BadInput(f"it changes the shape {tuple(self.chart.clean.shape[1:])} of its input, which only square images survive")
+            raise BadInput(
+                f"it changes the shape {tuple(self.chart.clean.shape[1:])} of its input, which only square images"
+                " survive"
+            )
         margins: Tensor = _Margins.apply(image, self)  # type: ignore[no-untyped-call]
         logits = margins.index_fill(1, torch.tensor([self.label], device=image.device), 0.0)
         return logits - logits.detach().amin(1, keepdim=True) + 1
@@ -107,16 +114,19 @@ class _Margins(torch.autograd.Function):
 
 @dataclass(frozen=True, eq=False)
 class Bridge:
-    """A class of torchattacks, or a subclass of its `Attack`, as a fixed-strength attack on a region.
+    """A class of torchattacks, or a subclass of its `Attack`, as a fixed-strength attack on a
+    region.
 
-    `eps` is the scenario's radius times the strength; `alpha`, unless given, keeps the class's own ratio to `eps`
-    (1/4 for most). A given `alpha` is in raw units, like the radius. All other options are the class's own, in
-    units of the chart. A class without `eps` (CW, DeepFool, SparseFool, OnePixel ...) keeps to no ball: what it
-    finds is projected on the ball, and counts if it still fails there. Features at an end of their range do
-    not move under CW, whose change of variables is flat there.
+    `eps` is the scenario's radius times the strength; `alpha`, unless given, keeps the class's own
+    ratio to `eps` (1/4 for most). A given `alpha` is in raw units, like the radius. All other
+    options are the class's own, in units of the chart. A class without `eps` (CW, DeepFool,
+    SparseFool, OnePixel ...) keeps to no ball: what it finds is projected on the ball, and counts
+    if it still fails there. Features at an end of their range do not move under CW, whose change of
+    variables is flat there.
 
     Raises:
-        BadInput: the class is no attack of torchattacks, or needs more to be built than a model and options.
+        BadInput: the class is no attack of torchattacks, or needs more to be built than a model and
+            options.
     """
 
     attack: type[Any]
@@ -124,12 +134,25 @@ class Bridge:
 
     def __post_init__(self) -> None:
         if not issubclass(self.attack, LibraryAttack):
-            raise BadInput(f"{self.name} is a class, but no torchattacks attack: name a subclass of torchattacks.attack.Attack")
-        needed = [name for name, each in self._parameters.items() if each.default is each.empty and each.kind is not each.VAR_KEYWORD]
+            raise BadInput(
+                f"{self.name} is a class, but no torchattacks attack: name a subclass of torchattacks.attack.Attack"
+            )
+        needed = [
+            name
+            for name, each in self._parameters.items()
+            if each.default is each.empty and each.kind is not each.VAR_KEYWORD
+        ]
         if needed != ["model"]:
-            raise BadInput(f"{self.name} needs {' and '.join(needed)}, not only a model and options: it cannot be attacked with by name")
-        given = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("objective", "region", "strength")]
-        free = [each for each in self._parameters.values() if each.name not in MANAGED and each.kind is not each.VAR_KEYWORD]
+            raise BadInput(
+                f"{self.name} needs {' and '.join(needed)}, not only a model and options: it cannot be attacked with by"
+                " name"
+            )
+        given = [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("objective", "region", "strength")
+        ]
+        free = [
+            each for each in self._parameters.values() if each.name not in MANAGED and each.kind is not each.VAR_KEYWORD
+        ]
         keyed = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in ("samples", "seed")]
         options = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in free]
         object.__setattr__(self, "__signature__", inspect.Signature([*given, *keyed, *options]))
@@ -143,13 +166,15 @@ class Bridge:
         return dict(inspect.signature(self.attack).parameters)
 
     def check(self, region: Region, classes: int | None, options: dict[str, Any]) -> None:
-        """Whether the class can attack such a region: what is known of it, then a try on a model that fails already.
+        """Whether the class can attack such a region: what is known of it, then a try on a model
+        that fails already.
 
         Args:
             classes: of the objective; None if it is no classifier.
 
         Raises:
-            BadInput: too few classes, a norm that is not the class's, no chart, or options or a shape it fails on.
+            BadInput: too few classes, a norm that is not the class's, no chart, or options or a
+                shape it fails on.
         """
         self._suits(region, classes, options)
         device = next(iter(region.inputs.values())).device
@@ -168,10 +193,14 @@ class Bridge:
             raise BadInput(f"{self.name} attacks classifiers, and this is none: use pgd, apgd, fmn or square")
         fewest = FEWEST_CLASSES.get(self.name, FEWEST_FOR_DLR if options.get("loss") == "dlr" else 2)
         if classes < fewest:
-            raise BadInput(f"{self.name} needs {fewest} classes or more for its loss, and there are {classes}: use APGD or FAB")
+            raise BadInput(
+                f"{self.name} needs {fewest} classes or more for its loss, and there are {classes}: use APGD or FAB"
+            )
         for ball in region.scenario.attacked:
             if ball.norm_name not in self._norms:
-                raise BadInput(f"{self.name} keeps to {' or '.join(self._norms)}, not to {ball}: name an attack of that norm")
+                raise BadInput(
+                    f"{self.name} keeps to {' or '.join(self._norms)}, not to {ball}: name an attack of that norm"
+                )
         if "alpha" in options and len(region.scenario.attacked) > 1:
             raise BadInput(f"{self.name}: alpha has no common unit for several modalities: leave it out")
 
@@ -252,12 +281,16 @@ def _blamed(name: str, logits: _Logits) -> Iterator[None]:
         if logits.broke:
             raise
         reason = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
-        raise BadInput(f"torchattacks' {name} fails on an input of shape {tuple(logits.chart.clean.shape[1:])}: {reason}") from error
+        raise BadInput(
+            f"torchattacks' {name} fails on an input of shape {tuple(logits.chart.clean.shape[1:])}: {reason}"
+        ) from error
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's and numpy's global random states follow the seed, and warnings of the library's arithmetic are silent."""
+    """Inside, torch's and numpy's global random states follow the seed, and warnings of the
+    library's arithmetic are silent.
+    """
     numpy_state = np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings(action="ignore"):

@@ -1,4 +1,5 @@
-"""A universal patch: one for all samples of the batch, raising their mean loss (Moosavi-Dezfooli et al., CVPR 2017).
+"""A universal patch: one for all samples of the batch, raising their mean loss (Moosavi-Dezfooli et
+al., CVPR 2017).
 
 It depends on the whole batch: with other samples beside it, a sample's strength may be another.
 """
@@ -25,13 +26,18 @@ def universal(hunt: Hunt, *, steps: int) -> None:
         BadInput: anything but the patch is attacked.
         ModelBroke: the model answers NaN.
     """
-    (ball, *others) = hunt.region.scenario.attacked
+    ball, *others = hunt.region.scenario.attacked
     if others:
-        raise BadInput(f"scenario '{hunt.region.scenario}': a universal patch comes alone: leave the other modalities intact or missing")
+        raise BadInput(
+            f"scenario '{hunt.region.scenario}': a universal patch comes alone: leave the other modalities intact or"
+            " missing"
+        )
     place, rows = hunt.region.place(ball.modality), torch.arange(len(hunt.region), device=hunt.best.strength.device)
     for rung in range(1, RUNGS + 1):
         budget = torch.full_like(hunt.best.strength, (rung / RUNGS) ** 2 * min(hunt.limit * ball.radius, 1.0))
-        chance = torch.rand(place.x.shape[1:], generator=keyed_generator(hunt.seed, "universal", ball.modality, rung)).to(place.x)
+        chance = torch.rand(
+            place.x.shape[1:], generator=keyed_generator(hunt.seed, "universal", ball.modality, rung)
+        ).to(place.x)
         at = ball.edit.start(place, budget, chance.expand_as(place.x))
         averaged, broken = torch.zeros_like(at), torch.zeros_like(rows, dtype=torch.bool)
         for step in range(steps):

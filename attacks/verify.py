@@ -16,14 +16,20 @@ TOLERANCE = 1e-6  # relative: strengths are recorded as float64 of float32 diffe
 
 
 def verify(
-    objective: Objective, inputs: Inputs, witness: Mapping[str, Tensor], bounds: Bounds, scenario: Scenario, strength: Tensor
+    objective: Objective,
+    inputs: Inputs,
+    witness: Mapping[str, Tensor],
+    bounds: Bounds,
+    scenario: Scenario,
+    strength: Tensor,
 ) -> Tensor:
     """Re-check a batch of witnesses, in float32, one verdict per sample.
 
     A witness passes when the modalities the scenario does not attack are untouched, byte for byte;
-    every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured anew (of tokens: the
-    changed rows are one-hot, and counted anew; other edits alike); and the model fails on it, asked anew.
-    An edit that the world changes on its way is judged by the objective: see `attacks.expectation.judged`.
+    every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured anew (of tokens:
+    the changed rows are one-hot, and counted anew; other edits alike); and the model fails on it,
+    asked anew. An edit that the world changes on its way is judged by the objective: see
+    `attacks.expectation.judged`.
 
     Args:
         witness: full inputs, (B, ...) per modality.
@@ -45,7 +51,9 @@ def verify(
         else:
             good &= (moved == x).reshape(len(x), -1).all(dim=1)
     with torch.no_grad():
-        fails = objective({name: x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for name, x in witness.items()}).fails
+        fails = objective(
+            {name: x.float() if x.dtype in (torch.float16, torch.bfloat16) else x for name, x in witness.items()}
+        ).fails
     return good & fails
 
 
@@ -76,7 +84,9 @@ def _within(ball: Ball, x: Tensor, moved: Tensor, strength: Tensor, valid: Range
 
 
 def _in_the_middle(changed: Tensor, area: float) -> Tensor:
-    """Whether all changes of an image (..., H, W) lie in a square in its middle of at most such a share of it."""
+    """Whether all changes of an image (..., H, W) lie in a square in its middle of at most such a
+    share of it.
+    """
     height, width = changed.shape[-2:]
     side = min(math.floor(math.sqrt(area * height * width) + TOLERANCE), height, width)
     rest = changed.clone()
@@ -86,7 +96,9 @@ def _in_the_middle(changed: Tensor, area: float) -> Tensor:
 
 
 def _is_shift(x: Tensor, moved: Tensor, most: float) -> Tensor:
-    """Whether a sequence (T, ...) is another one moved by at most so many steps, with zeros in the gap."""
+    """Whether a sequence (T, ...) is another one moved by at most so many steps, with zeros in the
+    gap.
+    """
     length = len(x)
     for steps in range(min(math.floor(most), length - 1) + 1):
         for late, early in ((moved, x), (x, moved)):

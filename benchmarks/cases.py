@@ -1,4 +1,6 @@
-"""A batch with exact answers, and how its samples and radii are chosen; `benchmarks/exact.py` measures the search by such cases."""
+"""A batch with exact answers, and how its samples and radii are chosen; `benchmarks/exact.py`
+measures the search by such cases.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Choice = Callable[[Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class Title:
-    """Where a case stands in the table: its kind of model, its norms, and what tells it from others of the same line."""
+    """Where a case stands in the table: its kind of model, its norms, and what tells it from others
+    of the same line.
+    """
 
     kind: str
     norms: str
@@ -37,8 +41,8 @@ class Case:
     Attributes:
         scenario: searched with all its sub-scenarios.
         samples: names of the samples, on which their draws are keyed.
-        exact: the critical strengths (B,) under a scenario, given the smallest strengths that have a witness (B,), from
-            which an oracle may start; nan where they are not known.
+        exact: the critical strengths (B,) under a scenario, given the smallest strengths that have
+            a witness (B,), from which an oracle may start; nan where they are not known.
         limit: the largest strength searched.
     """
 
@@ -61,8 +65,12 @@ def log_uniform(low: float, high: float, generator: torch.Generator) -> float:
     return low * (high / low) ** torch.rand((), generator=generator).item()
 
 
-def radii_of(balls: dict[str, str], exact: Callable[[Scenario], Tensor], generator: torch.Generator) -> tuple[Ball, ...]:
-    """Balls in which the modalities weigh about the same, and the joint strengths have a drawn median between 0.5 and 4."""
+def radii_of(
+    balls: dict[str, str], exact: Callable[[Scenario], Tensor], generator: torch.Generator
+) -> tuple[Ball, ...]:
+    """Balls in which the modalities weigh about the same, and the joint strengths have a drawn
+    median between 0.5 and 4.
+    """
     alone = {name: median(exact(Scenario((Ball(name, norm, 1.0),)))) for name, norm in balls.items()}
     drawn = tuple(Ball(name, norm, alone[name] * log_uniform(0.5, 2.0, generator)) for name, norm in balls.items())
     scale = median(exact(Scenario(drawn))) / log_uniform(0.5, 4.0, generator)
@@ -90,7 +98,9 @@ def compared(strength: Tensor) -> Tensor:
 
 
 def even(strength: Tensor, count: int) -> Tensor:
-    """Up to `count` rows whose strengths are spread evenly, on a log scale, over those that count."""
+    """Up to `count` rows whose strengths are spread evenly, on a log scale, over those that
+    count.
+    """
     rows = compared(strength).nonzero().squeeze(1)
     rows = rows[strength[rows].argsort()]
     wanted = torch.logspace(math.log10(LEAST), math.log10(TOP), count, dtype=torch.float64)
@@ -127,4 +137,12 @@ def of_linear(
     names = [str(row) for row in range(len(pool.labels))]
     rows = choose(pool.exact(scenario, names), count)
     model, samples = pool.take(rows), [names[row] for row in rows.tolist()]
-    return Case(title, model.objective(), model.inputs, model.bounds, scenario, samples, lambda asked, known: model.exact(asked, samples))
+    return Case(
+        title,
+        model.objective(),
+        model.inputs,
+        model.bounds,
+        scenario,
+        samples,
+        lambda asked, known: model.exact(asked, samples),
+    )

@@ -1,10 +1,12 @@
-"""What every interval covers and how often every test fails falsely, on a grid: the tables of docs/statistics.md.
+"""What every interval covers and how often every test fails falsely, on a grid: the tables of
+docs/statistics.md.
 
     python benchmarks/coverage.py [--fast]
 
-Yes or no outcomes are summed over all that can happen; graded ones are drawn, 200 times a cell. `covered` is the share of
-experiments whose interval holds the true number, among those that have an interval; cells where fewer than one in three has
-one are left out. tests/harness/analysis/test_coverage.py asserts what stands here.
+Yes or no outcomes are summed over all that can happen; graded ones are drawn, 200 times a cell.
+`covered` is the share of experiments whose interval holds the true number, among those that have an
+interval; cells where fewer than one in three has one are left out.
+tests/harness/analysis/test_coverage.py asserts what stands here.
 """
 
 from __future__ import annotations
@@ -57,7 +59,11 @@ def shares_of_yes(samples: int) -> Iterator[Cell]:
     ends = np.array([proportion(count / samples, samples) for count in counts])
     for share in (*SHARES, *np.linspace(0.5 / samples, 0.5, 199)):
         covered = (ends[:, 0] <= share) & (share <= ends[:, 1])
-        yield Cell("score, yes or no", f"{samples} samples, share {share:.3g}", float(binom.pmf(counts, samples, share) @ covered))
+        yield Cell(
+            "score, yes or no",
+            f"{samples} samples, share {share:.3g}",
+            float(binom.pmf(counts, samples, share) @ covered),
+        )
 
 
 GRADED: dict[str, Array] = {  # chances of the scores 0, 1/4, 1/2, 3/4 and 1
@@ -83,7 +89,9 @@ def graded_scores(samples: int) -> Iterator[Cell]:
 
 
 class Rejections:
-    """From how many lost pairs on H0: drop ≤ shift falls, by how many pairs differ: found once each, by bisection."""
+    """From how many lost pairs on H0: drop ≤ shift falls, by how many pairs differ: found once
+    each, by bisection.
+    """
 
     def __init__(self, samples: int, shift: float, level: float) -> None:
         self.samples, self.shift, self.level = samples, shift, level
@@ -100,7 +108,9 @@ class Rejections:
         return self.found[differing]
 
     def chance(self, share: float, drop: float) -> float:
-        """Of falling where this share of pairs differ and the true drop is this, over all outcomes."""
+        """Of falling where this share of pairs differ and the true drop is this, over all
+        outcomes.
+        """
         weights = binom.pmf(np.arange(self.samples + 1), self.samples, share)
         kept = np.nonzero(weights > NO_WEIGHT)[0]
         lost = min(1.0, (share + drop) / (2 * share))
@@ -121,7 +131,9 @@ def paired_failures(samples: int, allowed: float) -> Iterator[Cell]:
 
 
 def passes(samples: int, allowed: float, effect: float) -> Iterator[Cell]:
-    """How often a gate passes though the drop is larger than allowed by the effect that it says it would notice, computed."""
+    """How often a gate passes though the drop is larger than allowed by the effect that it says it
+    would notice, computed.
+    """
     test, drop = Rejections(samples, allowed, ALPHA), allowed + effect
     for share in differing_shares(drop):
         weights = binom.pmf(np.arange(samples + 1), samples, share)
@@ -129,11 +141,17 @@ def passes(samples: int, allowed: float, effect: float) -> Iterator[Cell]:
         enough = [each for each in kept if pairs_needed((each + 1) / (samples + 1), allowed, effect, ALPHA) <= samples]
         lost = min(1.0, (share + drop) / (2 * share))
         passed = sum(weights[each] * binom.cdf(test.fewest(each) - 1, each, lost) for each in enough)
-        yield Cell(PASSED, f"{samples} pairs, {allowed:g} allowed, {effect:g} more to be noticed, {share:.3g} differ", float(passed))
+        yield Cell(
+            PASSED,
+            f"{samples} pairs, {allowed:g} allowed, {effect:g} more to be noticed, {share:.3g} differ",
+            float(passed),
+        )
 
 
 def paired_coverage(samples: int, drop: float) -> Iterator[Cell]:
-    """What the interval of a drop covers, computed: its ends are where the test falls, on either side."""
+    """What the interval of a drop covers, computed: its ends are where the test falls, on either
+    side.
+    """
     below, above = (Rejections(samples, each, (1 - LEVEL) / 2) for each in (drop, -drop))
     for share in differing_shares(drop):
         missed = below.chance(share, drop) + above.chance(share, -drop)
@@ -195,19 +213,25 @@ def few_change(samples: int, times: int) -> Iterator[Cell]:
 
 
 def areas(samples: int, times: int) -> Iterator[Cell]:
-    """Areas under curves of yes or no at three levels, drawn: samples differ in how hard they are."""
+    """Areas under curves of yes or no at three levels, drawn: samples differ in how hard they
+    are.
+    """
     for ease in (-1.0, 0.0, 1.0, 2.5):
         covered, random = 0, np.random.RandomState(samples)
         true = float(np.mean(ndtr((ease - np.array([0.0, 1.0, 2.0])) / 2**0.5) * [0.5, 1.0, 0.5]) * 1.5)
         for _ in range(times):
-            scores = (random.randn(samples, 1) + random.randn(samples, 3) < ease - np.array([0.0, 1.0, 2.0])).astype(float)
+            scores = (random.randn(samples, 1) + random.randn(samples, 3) < ease - np.array([0.0, 1.0, 2.0])).astype(
+                float
+            )
             low, high = mean_score_interval(scores @ [0.25, 0.5, 0.25])
             covered += low <= true <= high
         yield _cell("area", f"{samples} samples, ease {ease:g}", covered / times, times)
 
 
 def contributions(samples: int, times: int) -> Iterator[Cell]:
-    """Measures that may lie anywhere, as Shapley values do: means of numbers with a heavy side, drawn."""
+    """Measures that may lie anywhere, as Shapley values do: means of numbers with a heavy side,
+    drawn.
+    """
     for name, draw, true in (
         ("normal", lambda random: random.randn(samples), 0.0),
         ("halves", lambda random: random.choice([-0.5, 0.0, 0.5, 1.0], p=[0.1, 0.4, 0.3, 0.2], size=samples), 0.3),
@@ -240,7 +264,9 @@ def medians(samples: int, times: int) -> Iterator[Cell]:
 
 
 def seeds_and_samples(seeds: int, samples: int, times: int) -> Iterator[Cell]:
-    """Two ways to train, over seeds and samples, drawn: hard and easy samples, good and bad seeds."""
+    """Two ways to train, over seeds and samples, drawn: hard and easy samples, good and bad
+    seeds.
+    """
     for spread, better in product((0.0, 0.05, 0.2), (0.0, 0.5)):
         deviation = (1.2**2 + 0.5**2 + 0.3**2 + spread**2) ** 0.5
         true = float(ndtr((0.9 + better) / deviation) - ndtr(0.9 / deviation))
@@ -280,7 +306,9 @@ def grid(samples: Sequence[int] = SAMPLES, seeds: Sequence[int] = SEEDS, times: 
 
 
 def worst(cells: list[Cell]) -> Iterator[tuple[str, int, Cell]]:
-    """Per interval the cell that covers least, per test that which fails most, and how many cells there are."""
+    """Per interval the cell that covers least, per test that which fails most, and how many cells
+    there are.
+    """
     for what in dict.fromkeys(cell.what for cell in cells):
         here = [cell for cell in cells if cell.what == what]
         pick = max if what.startswith(("failed", "passed")) else min

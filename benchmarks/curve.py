@@ -1,14 +1,17 @@
-"""One search against an attack per radius: time, gradient evaluations and robust accuracy, side by side in one process.
+"""One search against an attack per radius: time, gradient evaluations and robust accuracy, side by
+side in one process.
 
     python benchmarks/curve.py --case digits --samples 256 --json curve.json
 
-(a) our search over every single-modality scenario and the joint one, read at 16 radii; (b) torchattacks' PGD,
-100 steps of 2.5·ε/steps, once per radius, two seeds; (c) foolbox's LinfPGD once per radius and its FMN once;
-(d) torchattacks' AutoAttack at one radius; (e) a bare forward-backward loop over the batches of (a): of the case's own
-model and, as `overhead`, of a convolutional one, where time goes into the model as it does for most users.
+(a) our search over every single-modality scenario and the joint one, read at 16 radii; (b)
+torchattacks' PGD, 100 steps of 2.5·ε/steps, once per radius, two seeds; (c) foolbox's LinfPGD once
+per radius and its FMN once; (d) torchattacks' AutoAttack at one radius; (e) a bare forward-backward
+loop over the batches of (a): of the case's own model and, as `overhead`, of a convolutional one,
+where time goes into the model as it does for most users.
 
-The libraries attack whole batches here, and see the attacked modalities as one image in [0, 1] whose middle is
-the clean input and whose edge the largest radius; ranges are clipped before the model sees it.
+The libraries attack whole batches here, and see the attacked modalities as one image in [0, 1]
+whose middle is the clean input and whose edge the largest radius; ranges are clipped before the
+model sees it.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ Curve = list[float]
 
 @dataclass
 class Timed:
-    """What one method gave: robust accuracy at each radius per scenario, seconds, gradient evaluations per sample."""
+    """What one method gave: robust accuracy at each radius per scenario, seconds, gradient
+    evaluations per sample.
+    """
 
     curves: dict[str, Curve]
     seconds: float
@@ -68,7 +73,9 @@ class Problem:
 
     @property
     def objective(self) -> TaskObjective:
-        present = torch.ones(len(self.batch), len(self.task.modalities), dtype=torch.bool, device=self.batch.targets.device)
+        present = torch.ones(
+            len(self.batch), len(self.task.modalities), dtype=torch.bool, device=self.batch.targets.device
+        )
         return TaskObjective(self.model, self.task, self.batch.targets, present, {})
 
     def region(self, scenario: Scenario) -> Region:
@@ -80,10 +87,11 @@ class Problem:
 
 
 class Cube(nn.Module):
-    """The attacked modalities as one image u in [0, 1]^N, as a classifier of images: x' = clip(x + 2 t r (u - 1/2)).
+    """The attacked modalities as one image u in [0, 1]^N, as a classifier of images: x' = clip(x +
+    2 t r (u - 1/2)).
 
-    With `numbered`, pixels of 0 or 1 tell the sample, for an attack that hands on subsets of its batch; they are
-    read at 1/2, so that eps must be smaller.
+    With `numbered`, pixels of 0 or 1 tell the sample, for an attack that hands on subsets of its
+    batch; they are read at 1/2, so that eps must be smaller.
     """
 
     def __init__(self, problem: Problem, scenario: Scenario, numbered: bool = False) -> None:
@@ -98,12 +106,18 @@ class Cube(nn.Module):
     def middle(self) -> Tensor:
         width = sum(x[0].numel() for x in self.region.clean.values())
         rows = torch.arange(len(self.region), device=self.place.device)
-        numbers = torch.stack([(rows >> bit) & 1 for bit in range(self.bits)], 1).float() if self.bits else rows[:, None][:, :0].float()
+        numbers = (
+            torch.stack([(rows >> bit) & 1 for bit in range(self.bits)], 1).float()
+            if self.bits
+            else rows[:, None][:, :0].float()
+        )
         return torch.cat([torch.full((len(rows), width), 0.5, device=rows.device), numbers], 1)[:, None, None]
 
     def forward(self, image: Tensor) -> Tensor:
         self.calls += len(image) if torch.is_grad_enabled() else 0
-        *parts, numbers = image.flatten(1).split([*(x[0].numel() for x in self.region.clean.values()), self.bits], dim=1)
+        *parts, numbers = image.flatten(1).split(
+            [*(x[0].numel() for x in self.region.clean.values()), self.bits], dim=1
+        )
         region, objective = self.region, self.objective
         if self.bits:
             rows = ((numbers > 0.5).long() << torch.arange(self.bits, device=image.device)).sum(1)
@@ -112,7 +126,8 @@ class Cube(nn.Module):
         for ball, part in zip(region.scenario.attacked, parts, strict=True):
             x = region.inputs[ball.modality]
             free = x + 2 * self.top * ball.radius * (part.view_as(x) - 0.5)
-            # The gradient passes the clip: a value that a random start put outside its range can come back.
+            # The gradient passes the clip: a value that a random start put outside its range can
+            # come back.
             moved[ball.modality] = region.ranges[ball.modality].clamp(free.detach()) + (free - free.detach())
         return objective.outputs(region.complete(moved))
 
@@ -123,11 +138,15 @@ class Cube(nn.Module):
 def of_digits(samples: int, device: torch.device) -> Problem:
     """The embedded task; concat, trained as committed."""
     task = load_task("digits")
-    return Problem(task, load_model("concat", task, device).module, task.splits["test"].take(range(samples)).to(device), DIGITS)
+    return Problem(
+        task, load_model("concat", task, device).module, task.splits["test"].take(range(samples)).to(device), DIGITS
+    )
 
 
 def generated(samples: int, device: torch.device, shape: tuple[int, ...] = (784,), learnt_from: int = 3_500) -> Problem:
-    """Ten classes as noisy templates in two modalities, `a` of this shape and 512 numbers; a concat model, trained here."""
+    """Ten classes as noisy templates in two modalities, `a` of this shape and 512 numbers; a concat
+    model, trained here.
+    """
     generator = torch.Generator().manual_seed(0)
     held_out, width = 500, math.prod(shape)
     count = learnt_from + held_out + samples
@@ -142,33 +161,50 @@ def generated(samples: int, device: torch.device, shape: tuple[int, ...] = (784,
     task = Task.from_arrays(inputs, labels, kinds=kinds, ranges={"a": (0, 1)}, balls=GENERATED, splits=splits)
     from rich.console import Console
 
-    model, _ = fit(Training("arrays", "concat", epochs=4), task, resolve("recipe", "supervised").target(), device, Console(quiet=True))
+    model, _ = fit(
+        Training("arrays", "concat", epochs=4),
+        task,
+        resolve("recipe", "supervised").target(),
+        device,
+        Console(quiet=True),
+    )
     return Problem(task, model, task.splits["test"].to(device), GENERATED)
 
 
 def convolutional(device: torch.device) -> Problem:
-    """A model that spends its time in convolutions, as users' models do: `a` is a picture of 3 x 32 x 32."""
+    """A model that spends its time in convolutions, as users' models do: `a` is a picture of 3 x 32
+    x 32.
+    """
     return generated(64, device, (3, 32, 32), learnt_from=1_000)
 
 
 def scenarios(problem: Problem) -> list[Scenario]:
-    """Every modality alone, and all together; L∞ throughout, as the libraries know no other joint attack."""
+    """Every modality alone, and all together; L∞ throughout, as the libraries know no other joint
+    attack.
+    """
     singles = [parse(f"{name}@{ball}") for name, ball in problem.balls.items()]
     return [*singles, Scenario(tuple(ball for single in singles for ball in single.attacked))]
 
 
 def read(found: dict[Scenario, Found], problem: Problem, count: int = RADII) -> dict[str, Curve]:
     """The robust accuracy of every scenario at its radii."""
-    return {str(s): [(found[s].strength > radius).double().mean().item() for radius in problem.radii(s, count)] for s in scenarios(problem)}
+    return {
+        str(s): [(found[s].strength > radius).double().mean().item() for radius in problem.radii(s, count)]
+        for s in scenarios(problem)
+    }
 
 
 def ours(problem: Problem, search: str, count: int = RADII) -> Timed:
     """(a)"""
     started = time.perf_counter()
     steps = search_all(
-        resolve("search", search).target, problem.objective, problem.batch.inputs, problem.task.bounds(problem.batch), scenarios(problem),
+        resolve("search", search).target,
+        problem.objective,
+        problem.batch.inputs,
+        problem.task.bounds(problem.batch),
+        scenarios(problem),
         samples=problem.batch.samples,
-    )  # fmt: skip
+    )
     found = dict(steps)
     curves = read(found, problem, count)
     spent = sum(each.gradients.double().mean().item() for each in found.values())
@@ -198,7 +234,9 @@ def torchattacks_pgd(problem: Problem, seed: int) -> Timed:
     def attacked(cube: Cube, radius: float) -> Tensor:
         torch.manual_seed(seed)
         eps = cube.eps(radius)
-        images: Tensor = torchattacks.PGD(cube, eps=eps, alpha=2.5 * eps / PGD_STEPS, steps=PGD_STEPS)(cube.middle, cube.objective.targets)
+        images: Tensor = torchattacks.PGD(cube, eps=eps, alpha=2.5 * eps / PGD_STEPS, steps=PGD_STEPS)(
+            cube.middle, cube.objective.targets
+        )
         return images
 
     return per_radius(problem, attacked)
@@ -211,7 +249,9 @@ def foolbox_pgd(problem: Problem) -> Timed:
     def attacked(cube: Cube, radius: float) -> Tensor:
         torch.manual_seed(0)
         model = foolbox.PyTorchModel(cube.eval(), bounds=(0, 1), device=cube.place.device)
-        images: Tensor = foolbox.attacks.LinfPGD(steps=40)(model, cube.middle, cube.objective.targets, epsilons=cube.eps(radius))[1]
+        images: Tensor = foolbox.attacks.LinfPGD(steps=40)(
+            model, cube.middle, cube.objective.targets, epsilons=cube.eps(radius)
+        )[1]
         return images
 
     return per_radius(problem, attacked)
@@ -265,7 +305,13 @@ def recorded(problem: Problem, search: str, scenario: Scenario) -> list[int]:
             return super().__call__(inputs)
 
     plain = problem.objective
-    hunt = Hunt(Watched(plain.model, plain.task, plain.targets, plain.present, {}), problem.region(scenario), problem.batch.samples, 0, 8.0)
+    hunt = Hunt(
+        Watched(plain.model, plain.task, plain.targets, plain.present, {}),
+        problem.region(scenario),
+        problem.batch.samples,
+        0,
+        8.0,
+    )
     resolve("search", search).target(hunt)
     return sizes
 
@@ -275,7 +321,9 @@ def bare(problem: Problem, scenario: Scenario, sizes: list[int]) -> float:
     region, objective = problem.region(scenario), problem.objective
     largest = objective.holding(region.inputs, scenario.attacked_names)
     bound = {
-        size: (largest.take(rows), region.take(rows)) for size in set(sizes) for rows in [torch.arange(size, device=largest.targets.device)]
+        size: (largest.take(rows), region.take(rows))
+        for size in set(sizes)
+        for rows in [torch.arange(size, device=largest.targets.device)]
     }
     started = time.perf_counter()
     for size in sizes:
@@ -287,7 +335,9 @@ def bare(problem: Problem, scenario: Scenario, sizes: list[int]) -> float:
 
 
 def overhead(problem: Problem, search: str) -> dict[str, float]:
-    """Our time over (e), as a fraction, for the joint scenario attacked at once; of five turns each, the fastest counts."""
+    """Our time over (e), as a fraction, for the joint scenario attacked at once; of five turns
+    each, the fastest counts.
+    """
     scenario = scenarios(problem)[-1]
     sizes = recorded(problem, search, scenario)
     times, bares = [], []
@@ -297,11 +347,17 @@ def overhead(problem: Problem, search: str) -> dict[str, float]:
         resolve("search", search).target(hunt)
         times.append(time.perf_counter() - started)
         bares.append(bare(problem, scenario, sizes))
-    return {"overhead": min(times) / min(bares) - 1, "ms_per_step": 1000 * min(bares) / len(sizes), "joint_seconds": min(times)}
+    return {
+        "overhead": min(times) / min(bares) - 1,
+        "ms_per_step": 1000 * min(bares) / len(sizes),
+        "joint_seconds": min(times),
+    }
 
 
 def excess(mine: Timed, others: list[Timed]) -> tuple[float, float]:
-    """Points of robust accuracy above the best of the others: the largest at any radius, the largest mean of a scenario."""
+    """Points of robust accuracy above the best of the others: the largest at any radius, the
+    largest mean of a scenario.
+    """
     worst, means = -100.0, []
     for scenario, curve in mine.curves.items():
         gaps = [100 * (here - min(other.curves[scenario][at] for other in others)) for at, here in enumerate(curve)]
@@ -312,7 +368,8 @@ def excess(mine: Timed, others: list[Timed]) -> tuple[float, float]:
 def compare(problem: Problem, search: str) -> Iterator[tuple[str, Any]]:
     """Every measurement, one after the other."""
     turns = [(ours(problem, search), ours(problem, search, 4 * RADII)) for _ in range(3)]
-    mine, fine = (min(each, key=attrgetter("seconds")) for each in zip(*turns, strict=True))  # of three turns, the fastest counts
+    # of three turns, the fastest counts
+    mine, fine = (min(each, key=attrgetter("seconds")) for each in zip(*turns, strict=True))
     yield "(a) search", mine
     yield "(a) at 64 radii", fine
     pgd = [torchattacks_pgd(problem, seed) for seed in SEEDS]
@@ -367,7 +424,8 @@ def main() -> None:
                 print(f"\n{name}: {result.seconds:.1f} s, {result.gradients:.0f} gradient evaluations per sample")
                 for scenario, curve in result.curves.items():
                     print(
-                        f"  {scenario:55s} " + " ".join(f"{100 * value:5.1f}" for value in curve[:: max(1, len(curve) // RADII)]),
+                        f"  {scenario:55s} "
+                        + " ".join(f"{100 * value:5.1f}" for value in curve[:: max(1, len(curve) // RADII)]),
                         flush=True,
                     )
             else:
@@ -376,7 +434,8 @@ def main() -> None:
         print(f"{key:28s} {value}")
     if options.json:
         options.json.write_text(
-            json.dumps({"case": options.case, "samples": len(problem.batch), "machine": machine, **ratios}, indent=1) + "\n"
+            json.dumps({"case": options.case, "samples": len(problem.batch), "machine": machine, **ratios}, indent=1)
+            + "\n"
         )
 
 

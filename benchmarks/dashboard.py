@@ -2,11 +2,13 @@
 
     python benchmarks/dashboard.py --rows 100000 --rows 5000000 --json dashboard.json
 
-A made-up run of four models and ten scenarios, its samples as many as the rows of the ledger ask for, with a sweep of five
-levels and every set of three modalities, in files as `evaluate` writes them: a cell holds 64 samples of one model, or
-1,024 in a run of more than a million rows. Opening: nothing is remembered, the page's script runs from start to end, until
-all that it shows is made (drawing in the browser comes on top, and, once per server, loading the data of the run's task for the
-page of samples, which is told apart). Filtering: one control is moved to a value not asked for before.
+A made-up run of four models and ten scenarios, its samples as many as the rows of the ledger ask
+for, with a sweep of five levels and every set of three modalities, in files as `evaluate` writes
+them: a cell holds 64 samples of one model, or 1,024 in a run of more than a million rows. Opening:
+nothing is remembered, the page's script runs from start to end, until all that it shows is made
+(drawing in the browser comes on top, and, once per server, loading the data of the run's task for
+the page of samples, which is told apart). Filtering: one control is moved to a value not asked for
+before.
 """
 
 from __future__ import annotations
@@ -59,11 +61,17 @@ def make(folder: Path, rows: int) -> int:
         "schedule": ["mcar:0,0.2,0.4,0.6,0.8"],
     }
     identity = {"config": config, "scenarios": [str(each) for each in SCENARIOS]}
-    directory.note({"run": "made-up", "status": "complete", "identity": identity, "config": config, "modalities": list(NAMES)})
+    directory.note(
+        {"run": "made-up", "status": "complete", "identity": identity, "config": config, "modalities": list(NAMES)}
+    )
     for model in MODELS:
         for start in range(0, samples, size):
             _cell(
-                folder, f"{model}-{start:07d}", model, [f"test-{number:06d}" for number in range(start, min(start + size, samples))], random
+                folder,
+                f"{model}-{start:07d}",
+                model,
+                [f"test-{number:06d}" for number in range(start, min(start + size, samples))],
+                random,
             )
     return samples * len(MODELS) * len(SCENARIOS)
 
@@ -73,11 +81,21 @@ def _cell(folder: Path, key: str, model: str, names: list[str], random: np.rando
     shared = {"run": "made-up", "task": "digits", "model": model, "status": "ok", "seed": 0, "limit": 8.0}
     target = random.randint(10, size=count).astype(float)
     clean = (random.random_sample(count) < 0.9).astype(float)
-    samples = {"sample": names, "hash": names, "target": target, "group": ["g"] * count, "prediction": target, "score": clean}
+    samples = {
+        "sample": names,
+        "hash": names,
+        "target": target,
+        "group": ["g"] * count,
+        "prediction": target,
+        "score": clean,
+    }
     _write(folder, "samples", key, shared, samples)
     strengths = [clean * random.lognormal(0.3, 0.8, count) for _ in SCENARIOS]
     _write(
-        folder, "ledger", key, shared,
+        folder,
+        "ledger",
+        key,
+        shared,
         {
             "sample": names * len(SCENARIOS),
             "scenario": np.repeat([str(each) for each in SCENARIOS], count),
@@ -90,14 +108,19 @@ def _cell(folder: Path, key: str, model: str, names: list[str], random: np.rando
             "gradients": [100] * count * len(SCENARIOS),
             "witness": [""] * count * len(SCENARIOS),
         },
-    )  # fmt: skip
+    )
     conditions = [("mcar", level) for level in LEVELS] + [(f"fixed({each})", 1.0) for each in SETS]
     present = [
-        random.choice(["111", "110", "101", "011"], count) if schedule == "mcar" and level else np.repeat(_bits(schedule), count)
+        random.choice(["111", "110", "101", "011"], count)
+        if schedule == "mcar" and level
+        else np.repeat(_bits(schedule), count)
         for schedule, level in conditions
     ]
     _write(
-        folder, "sweep", key, shared,
+        folder,
+        "sweep",
+        key,
+        shared,
         {
             "sample": names * len(conditions),
             "schedule": np.repeat([schedule for schedule, _ in conditions], count),
@@ -107,7 +130,7 @@ def _cell(folder: Path, key: str, model: str, names: list[str], random: np.rando
             "prediction": np.tile(target, len(conditions)),
             "score": np.concatenate([clean * (random.random_sample(count) > level / 2) for _, level in conditions]),
         },
-    )  # fmt: skip
+    )
 
 
 def _bits(schedule: str) -> str:
@@ -119,7 +142,10 @@ def _write(folder: Path, table: str, key: str, shared: dict[str, object], column
     schema, count = SCHEMAS[table], len(columns["sample"])  # type: ignore[arg-type]
     full = {name: columns[name] if name in columns else [shared[name]] * count for name in schema.names}
     (folder / table).mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({name: pa.array(values) for name, values in full.items()}).cast(schema), folder / table / f"{key}.parquet")
+    pq.write_table(
+        pa.table({name: pa.array(values) for name, values in full.items()}).cast(schema),
+        folder / table / f"{key}.parquet",
+    )
 
 
 def timed(action: Callable[[], AppTest]) -> float:
@@ -175,7 +201,10 @@ def main() -> None:
             measure(Path(folder))  # imports, and the files once through the system's cache
             results[count] = measure(Path(folder))
         for page, seconds in results[count].items():
-            print(f"{count:>9,} rows, {page:<9} open {seconds['open']:.2f} s, filter {seconds['filter']:.2f} s", flush=True)
+            print(
+                f"{count:>9,} rows, {page:<9} open {seconds['open']:.2f} s, filter {seconds['filter']:.2f} s",
+                flush=True,
+            )
         worst = {kind: max(seconds[kind] for seconds in results[count].values()) for kind in ("open", "filter")}
         ratios = {"open": worst["open"] / OPENED, "filter": worst["filter"] / ANSWERED}
         print(f"{count:>9,} rows, slowest over wanted: open {ratios['open']:.2f}, filter {ratios['filter']:.2f}")

@@ -1,11 +1,13 @@
 """How far the search is from exact answers: families of small models × norms × presets.
 
-    python benchmarks/exact.py --json exact.json [--families linear,groups] [--presets fast,standard,thorough] [--samples-scale 1]
+    python benchmarks/exact.py --json exact.json [--families linear,groups] [--presets
+    fast,standard,thorough] [--samples-scale 1]
 
-Every sample under every scenario and sub-scenario counts whose exact critical strength is 0.05 to 8 and within the limit.
-`curve` is the largest distance, in points, of the curve of robust accuracy from the exact one, at strengths 0.05, 0.10 … 8,
-over all samples of a line together; `at 1` counts the samples on the wrong side of strength 1. The families are in
-benchmarks/families.py, the oracles in benchmarks/oracles/.
+Every sample under every scenario and sub-scenario counts whose exact critical strength is 0.05 to 8
+and within the limit. `curve` is the largest distance, in points, of the curve of robust accuracy
+from the exact one, at strengths 0.05, 0.10 … 8, over all samples of a line together; `at 1` counts
+the samples on the wrong side of strength 1. The families are in benchmarks/families.py, the oracles
+in benchmarks/oracles/.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ from harness.trust.checks import Case as Checked
 
 PRESETS = {"fast": FAST, "standard": STANDARD, "thorough": THOROUGH}
 OFF = 1.02
-WRONG = 1 - 3e-3  # a ratio below it is an error of the oracle, or a witness that does not hold; float32 logits explain less
+# a ratio below it is an error of the oracle, or a witness that does not hold; float32 logits
+# explain less
+WRONG = 1 - 3e-3
 SAME = 1 + 1e-5  # a strength this little above a step stands on it
 GRID = torch.arange(1, round(TOP / 0.05) + 1, dtype=torch.float64) * 0.05
 Key = tuple[str, ...]
@@ -42,7 +46,9 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """One scenario of one case under one preset: what was found, the exact strengths, and gradients spent; (B,) each."""
+    """One scenario of one case under one preset: what was found, the exact strengths, and gradients
+    spent; (B,) each.
+    """
 
     family: str
     kind: str
@@ -56,7 +62,9 @@ class Outcome:
 
 
 def outcomes(family: str, case: Case, presets: Iterable[str]) -> Iterator[Outcome]:
-    """The searches of all presets, and then the oracle, which may start from the best witness of them all."""
+    """The searches of all presets, and then the oracle, which may start from the best witness of
+    them all.
+    """
     found, title = {preset: searched(case, preset) for preset in presets}, case.title
     for scenario in next(iter(found.values())):
         exact = case.exact(scenario, torch.stack([each[scenario].strength for each in found.values()]).amin(0))
@@ -70,15 +78,23 @@ def outcomes(family: str, case: Case, presets: Iterable[str]) -> Iterator[Outcom
 def flagged(case: Case, scenario: Scenario, found: Found) -> bool:
     """Whether the harness would flag the search's numbers (`budget`)."""
     region, strengths = Region.of(case.inputs, case.bounds, scenario), found.strength
-    tally = Tally(len(strengths), 0.0, float((strengths > STRENGTH).double().mean()), float(found.gradients.double().mean()))
+    tally = Tally(
+        len(strengths), 0.0, float((strengths > STRENGTH).double().mean()), float(found.gradients.double().mean())
+    )
     checked = Checked(cast(Any, case.objective), region, case.samples, 0, strengths, tally, True, STANDARD)
     return any(flag.raised for flag in budget(checked))
 
 
 def searched(case: Case, preset: str) -> dict[Scenario, Found]:
     steps = search_all(
-        PRESETS[preset], case.objective, case.inputs, case.bounds, [case.scenario], samples=case.samples, limit=case.limit
-    )  # fmt: skip
+        PRESETS[preset],
+        case.objective,
+        case.inputs,
+        case.bounds,
+        [case.scenario],
+        samples=case.samples,
+        limit=case.limit,
+    )
     return dict(steps)
 
 
@@ -91,7 +107,8 @@ class Row:
         scenarios, samples: how many scenarios, and samples under scenarios, are in it.
         p50, p95, p999, worst: of the ratios found / exact, where something was found.
         least: the smallest of them, to check the oracle by.
-        off: share of the samples more than 2 % above the exact strength, those with nothing found included.
+        off: share of the samples more than 2 % above the exact strength, those with nothing found
+            included.
         missed: share with nothing found.
         curve: the largest error of the curve of the whole line, in points.
         at_one: samples on the wrong side of strength 1.
@@ -116,7 +133,9 @@ class Row:
 
 
 def row(key: Key, parts: list[Outcome]) -> Row:
-    found, exact, gradients = (torch.cat([getattr(part, name) for part in parts]) for name in ("found", "exact", "gradients"))
+    found, exact, gradients = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("found", "exact", "gradients")
+    )
     met = found.isfinite()
     ratio = found[met] / exact[met] if bool(met.any()) else found.new_full((1,), float("inf"))
     p50, p95, p999 = (ratio.quantile(share, interpolation="higher").item() for share in (0.5, 0.95, 0.999))
@@ -125,7 +144,16 @@ def row(key: Key, parts: list[Outcome]) -> Row:
     spread = (p50, p95, p999, ratio.max().item(), ratio.min().item())
     flags = sum(part.flagged for part in parts)
     return Row(
-        key, len(parts), len(found), *spread, off, missed, curve_error(found, exact), at_one, gradients.double().mean().item(), flags
+        key,
+        len(parts),
+        len(found),
+        *spread,
+        off,
+        missed,
+        curve_error(found, exact),
+        at_one,
+        gradients.double().mean().item(),
+        flags,
     )
 
 
@@ -160,7 +188,10 @@ def markdown(rows: list[Row]) -> str:
 def line(each: Row) -> str:
     ratios = f"{each.p50:.4f} | {each.p95:.4f} | {each.p999:.3f} | {each.worst:.3f}"
     shares = f"{100 * each.off:.2f} % | {100 * each.missed:.2f} % | {each.curve:.2f} | {each.at_one}"
-    return f"| {' | '.join(each.key)} | {each.samples} | {ratios} | {shares} | {each.gradients:.0f} | {each.flags} of {each.scenarios} |"
+    return (
+        f"| {' | '.join(each.key)} | {each.samples} | {ratios} | {shares} | {each.gradients:.0f} | {each.flags} of"
+        f" {each.scenarios} |"
+    )
 
 
 def measured(families: list[str], presets: list[str], scale: float) -> Iterator[Outcome]:
@@ -193,7 +224,9 @@ def main() -> None:
     torch.set_num_threads(1)
     parts = list(measured(options.families, options.presets, options.samples_scale))
     tables = {name: table(parts, by) for name, by in TABLES.items()}
-    options.json.write_text(json.dumps({name: [asdict(each) for each in rows] for name, rows in tables.items()}, indent=1) + "\n")
+    options.json.write_text(
+        json.dumps({name: [asdict(each) for each in rows] for name, rows in tables.items()}, indent=1) + "\n"
+    )
     print(f"{markdown(tables['rows'])}\n\n{markdown(tables['families'])}")
     if broken := [each for each in tables["scenarios"] if each.least < WRONG]:
         raise SystemExit(f"{len(broken)} scenarios with a strength below the exact one, such as {broken[0]}")

@@ -20,7 +20,9 @@ from benchmarks.oracles.pieces import Pieces, random_pieces
 from benchmarks.oracles.relu import Network, random_network
 from benchmarks.oracles.texts import Texts, random_texts
 
-MIXED = [dict(zip("abc", names, strict=True)) for names in (("linf", "l2", "l1"), ("l2", "l1", "linf"), ("l1", "linf", "l2"))]
+MIXED = [
+    dict(zip("abc", names, strict=True)) for names in (("linf", "l2", "l1"), ("l2", "l1", "linf"), ("l1", "linf", "l2"))
+]
 RANGES = ("infinite", "finite", "per feature")
 SHAPES = {"l0": (8,), "dead": (2, 3, 3), "stuck": (5,), "shift": (10,), "tokens": (5, 4)}
 LARGE = 1000.0
@@ -30,7 +32,9 @@ POLYHEDRAL = {"linf": {"a": "linf", "b": "linf"}, "l1": {"a": "l1", "b": "l1"}, 
 
 
 def pool_of(classes: int, count: int, seed: int, ranges: Sequence[str]) -> Linear:
-    """`random_linear` with inputs of which a fifth lies at each end of [0, 1], as in pictures, and kinds of ranges in turn."""
+    """`random_linear` with inputs of which a fifth lies at each end of [0, 1], as in pictures, and
+    kinds of ranges in turn.
+    """
     model = random_linear(classes, count, seed=seed)
     inputs = {name: (1.6 * x - 0.3).clamp(0, 1) for name, x in model.inputs.items()}
     kind = torch.arange(count) % len(ranges)
@@ -44,7 +48,9 @@ def pool_of(classes: int, count: int, seed: int, ranges: Sequence[str]) -> Linea
 
 
 def linear(scale: float) -> Iterator[Case]:
-    """Every non-empty subset of three modalities, 2 to 100 classes; ranges of three kinds, a third of the samples each."""
+    """Every non-empty subset of three modalities, 2 to 100 classes; ranges of three kinds, a third
+    of the samples each.
+    """
     count = max(2, round(60 * scale))
     for number, (classes, seed) in enumerate(product((2, 3, 10, 100), range(2))):
         pool = pool_of(classes, POOL * count, number, RANGES)
@@ -65,7 +71,9 @@ def groups(scale: float) -> Iterator[Case]:
     for (classes, size), share in product(((32, 8), (100, 10), (1000, 20)), (0.05, 0.2)):
         inputs, generator = pool_of(2, 2 * count, classes, RANGES[:2]), seeded("groups", classes, share)
         weights = {name: _grouped(classes, size, share, WIDTHS[name], generator) for name in "ab"}
-        pool = Linear(weights, {name: inputs.inputs[name] for name in "ab"}, {name: inputs.bounds[name] for name in "ab"})
+        pool = Linear(
+            weights, {name: inputs.inputs[name] for name in "ab"}, {name: inputs.bounds[name] for name in "ab"}
+        )
         for norm in NORMS:
             title = Title(f"{classes} classes in groups of {size}", norm, f"differences of {share}")
             yield of_linear(title, pool, dict.fromkeys("ab", norm), count, choose=first)
@@ -87,7 +95,9 @@ def edits(scale: float) -> Iterator[Case]:
     for number, (edit, norm) in enumerate(product(kinds, norms)):
         other, second = norms[(number + 1) % 3], kinds[(kinds.index(edit) + 1 + number % 3) % len(kinds)]
         yield _beside(count, 2 if edit == "stuck" else 3, {"a": norm, "c": other}, {edit: (1.0, 2.0)[number % 2]})
-        yield _beside(count, 2 if "stuck" in (edit, second) else 3, {"a": norm}, {edit: 1.0, second: (2.0, 1.5)[number % 2]})
+        yield _beside(
+            count, 2 if "stuck" in (edit, second) else 3, {"a": norm}, {edit: 1.0, second: (2.0, 1.5)[number % 2]}
+        )
 
 
 def _beside(count: int, classes: int, balls: dict[str, str], sizes: dict[str, float]) -> Case:
@@ -96,7 +106,10 @@ def _beside(count: int, classes: int, balls: dict[str, str], sizes: dict[str, fl
     inputs |= {edit: editable(edit, POOL * count, generator) for edit in sizes}
     weights = {name: torch.randn(classes, x[0].numel(), generator=generator) for name, x in inputs.items()}
     pool = Linear(weights, inputs, {name: Range(-1.0 if name == "shift" else 0.0, 1.0) for name in inputs})
-    details = f"{classes} classes, {', '.join(f'{edit}:{size:g}' for edit, size in sizes.items())} beside {' and '.join(balls.values())}"
+    details = (
+        f"{classes} classes, {', '.join(f'{edit}:{size:g}' for edit, size in sizes.items())} beside"
+        f" {' and '.join(balls.values())}"
+    )
     kind = f"{'two edits' if len(sizes) > 1 else next(iter(sizes))} beside a norm"
     title = Title(kind, "mixed" if len(balls) > 1 else next(iter(balls.values())), details)
     return of_linear(title, pool, balls, count, edits=tuple(Ball(edit, edit, size) for edit, size in sizes.items()))
@@ -121,16 +134,22 @@ def pieces(scale: float) -> Iterator[Case]:
 
 
 def relu(scale: float) -> Iterator[Case]:
-    """ReLU networks of 20, 40 and 60 units, random and trained, with one and two hidden layers; half of the samples a norm."""
+    """ReLU networks of 20, 40 and 60 units, random and trained, with one and two hidden layers;
+    half of the samples a norm.
+    """
     count = max(2, round(40 * scale))
-    for number, (hidden, steps) in enumerate(product(((20,), (10, 10), (40,), (20, 20), (60,), (30, 30)), (0, TRAINED))):
+    for number, (hidden, steps) in enumerate(
+        product(((20,), (10, 10), (40,), (20, 20), (60,), (30, 30)), (0, TRAINED))
+    ):
         if len(hidden) == 2 and sum(hidden) > 20 and not steps:
             continue  # untrained, such a network turns often within reach, and its programs take minutes
         classes, norms = 3 + number % 3, [*POLYHEDRAL, *POLYHEDRAL][number % 3 :][:2]
         model = random_network(classes, hidden, count, number, NARROW, steps)
         for rows, norm in zip(torch.arange(count).chunk(2), norms, strict=True):
             details = f"{classes} classes, {' + '.join(map(str, hidden))} units, {'trained' if steps else 'random'}"
-            yield _small(Title(f"ReLU networks of {sum(hidden)} units", norm, details), model.take(rows), POLYHEDRAL[norm])
+            yield _small(
+                Title(f"ReLU networks of {sum(hidden)} units", norm, details), model.take(rows), POLYHEDRAL[norm]
+            )
 
 
 def _small(title: Title, model: Pieces | Network, balls: dict[str, str]) -> Case:
@@ -151,9 +170,17 @@ def texts(scale: float) -> Iterator[Case]:
 def _of_texts(title: Title, model: Texts, edit: Ball) -> Case:
     scenario = Scenario((*radii_of({"a": title.norms}, model.exact, seeded(title)), edit))
     samples = [str(row) for row in range(len(model.labels))]
-    return Case(title, model.objective(), model.inputs, model.bounds, scenario, samples, lambda asked, known: model.exact(asked))
+    return Case(
+        title, model.objective(), model.inputs, model.bounds, scenario, samples, lambda asked, known: model.exact(asked)
+    )
 
 
 FAMILIES: dict[str, Callable[[float], Iterator[Case]]] = {
-    "linear": linear, "limit": limit, "groups": groups, "edits": edits, "pieces": pieces, "relu": relu, "texts": texts,
-}  # fmt: skip
+    "linear": linear,
+    "limit": limit,
+    "groups": groups,
+    "edits": edits,
+    "pieces": pieces,
+    "relu": relu,
+    "texts": texts,
+}

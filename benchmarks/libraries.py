@@ -1,14 +1,19 @@
-"""The search against the attacks of adv-lib and foolbox, on small fusion models, side by side in one process.
+"""The search against the attacks of adv-lib and foolbox, on small fusion models, side by side in
+one process.
 
-    pip install numba && pip install --no-deps adv-lib==0.2.8 && python benchmarks/libraries.py --json libraries.json
+    pip install numba && pip install --no-deps adv-lib==0.2.8 && python benchmarks/libraries.py
+    --json libraries.json
 
-Convolutional and attention fusion of a picture (1, 8, 8) and 16 features in [0, 1], trained plainly and adversarially (FGSM on
-both), two seeds each. Scenarios: each modality alone in L∞, L2 and L1, and both together in L∞, which is one input for a
-library. Radii: 32, evenly spaced up to twice the median critical strength. Every attack runs 500 steps (EAD: 5 binary searches of
-100; APGD: 10 halvings of the radius, 100 each, from the clean input; Brendel-Bethge: 500 from where foolbox's FMN ended).
+Convolutional and attention fusion of a picture (1, 8, 8) and 16 features in [0, 1], trained plainly
+and adversarially (FGSM on both), two seeds each. Scenarios: each modality alone in L∞, L2 and L1,
+and both together in L∞, which is one input for a library. Radii: 32, evenly spaced up to twice the
+median critical strength. Every attack runs 500 steps (EAD: 5 binary searches of 100; APGD: 10
+halvings of the radius, 100 each, from the clean input; Brendel-Bethge: 500 from where foolbox's FMN
+ended).
 
-`excess` is the mean over radii of the robust accuracy that the search leaves, less what the attack leaves, in points: below 0 the
-search is the stronger. `beaten` is the share of samples whose strength is more than 1 % above the best of all attacks.
+`excess` is the mean over radii of the robust accuracy that the search leaves, less what the attack
+leaves, in points: below 0 the search is the stronger. `beaten` is the share of samples whose
+strength is more than 1 % above the best of all attacks.
 """
 
 from __future__ import annotations
@@ -51,7 +56,13 @@ class Fusion(nn.Module):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        layers = (nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten())
+        layers = (
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
         self.a = nn.Sequential(*layers, nn.Linear(128, 32))
         self.b = nn.Sequential(nn.Linear(FEATURES, 32), nn.ReLU())
         self.attention = nn.MultiheadAttention(32, 4, batch_first=True) if kind == "attention" else None
@@ -82,7 +93,10 @@ def trained(kind: str, adversarial: bool, seed: int, samples: int) -> tuple[Fusi
         if adversarial:
             leaves = {name: x.clone().requires_grad_() for name, x in inputs.items()}
             gradients = torch.autograd.grad(F.cross_entropy(model(leaves), labels), list(leaves.values()))
-            inputs = {name: (x + STRENGTH * g.sign()).clamp(0, 1) for (name, x), g in zip(inputs.items(), gradients, strict=True)}
+            inputs = {
+                name: (x + STRENGTH * g.sign()).clamp(0, 1)
+                for (name, x), g in zip(inputs.items(), gradients, strict=True)
+            }
         optimizer.zero_grad()
         F.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
@@ -92,7 +106,8 @@ def trained(kind: str, adversarial: bool, seed: int, samples: int) -> tuple[Fusi
 class Flat(nn.Module):
     """The attacked modalities as one input (B, 1, 1, N) in [0, 1].
 
-    The last values are 0 or 1, read at 1/2, and tell the sample: some attacks take subsets of a batch. They have no gradient.
+    The last values are 0 or 1, read at 1/2, and tell the sample: some attacks take subsets of a
+    batch. They have no gradient.
     """
 
     def __init__(self, model: nn.Module, inputs: Inputs, names: tuple[str, ...]) -> None:
@@ -107,7 +122,9 @@ class Flat(nn.Module):
         return torch.cat([*(self.inputs[name].flatten(1) for name in self.names), numbers.float()], 1)[:, None, None]
 
     def forward(self, image: Tensor) -> Tensor:
-        *parts, numbers = image.flatten(1).split([*(self.inputs[name][0].numel() for name in self.names), self.bits], dim=1)
+        *parts, numbers = image.flatten(1).split(
+            [*(self.inputs[name][0].numel() for name in self.names), self.bits], dim=1
+        )
         whole = len(image) == len(self.inputs["a"])  # random steps may move the numbers
         rows = torch.arange(len(image)) if whole else ((numbers > 0.5).long() << torch.arange(self.bits)).sum(1)
         inputs = {name: x[rows] for name, x in self.inputs.items()}
@@ -117,7 +134,9 @@ class Flat(nn.Module):
 
     @torch.no_grad()
     def distance(self, image: Tensor, labels: Tensor, norm: str) -> Tensor:
-        """How far each image is from the clean one, float64 (B,); inf where the model is right about it."""
+        """How far each image is from the clean one, float64 (B,); inf where the model is right
+        about it.
+        """
         image = image.clamp(0, 1)
         change = (image - self.clean()).flatten(1)[:, : -self.bits].double()
         failed = self(image).argmax(1) != labels
@@ -130,8 +149,16 @@ Attack = Callable[[Flat, Tensor, Tensor, float], Tensor]
 
 def adv_lib() -> ModuleType:
     """The attacks of adv-lib; what it draws pictures with is not needed for them."""
-    for name in ("torchvision", "torchvision.models", "torchvision.transforms", "torchvision.transforms.functional",
-                 "torchvision.datasets", "torchvision.utils", "visdom", "visdom_logger"):  # fmt: skip
+    for name in (
+        "torchvision",
+        "torchvision.models",
+        "torchvision.transforms",
+        "torchvision.transforms.functional",
+        "torchvision.datasets",
+        "torchvision.utils",
+        "visdom",
+        "visdom_logger",
+    ):
         sys.modules.setdefault(name, MagicMock())
     try:
         import adv_lib.attacks
@@ -148,7 +175,9 @@ def of_adv_lib(norm: str) -> Iterator[tuple[str, Attack]]:
     yield "adv-lib FAB", lambda m, x, y, far: lib.fab(m, x, y, norm=order, n_iter=STEPS)
     yield (
         "adv-lib APGD",
-        lambda m, x, y, far: apgd(m, x, y, norm=order, max_eps=far, n_iter=STEPS // 5, binary_search_steps=10, use_rs=False),
+        lambda m, x, y, far: apgd(
+            m, x, y, norm=order, max_eps=far, n_iter=STEPS // 5, binary_search_steps=10, use_rs=False
+        ),
     )
     if norm != "linf":
         yield "adv-lib ALMA", lambda m, x, y, far: lib.alma(m, x, y, distance=norm, num_steps=STEPS)
@@ -161,12 +190,21 @@ def of_foolbox(norm: str) -> Iterator[tuple[str, Attack]]:
 
     box = foolbox.attacks
     fmn = {"linf": box.LInfFMNAttack, "l2": box.L2FMNAttack, "l1": box.L1FMNAttack}[norm](steps=STEPS)
-    walk = {"linf": box.LinfinityBrendelBethgeAttack, "l2": box.L2BrendelBethgeAttack, "l1": box.L1BrendelBethgeAttack}[norm](steps=STEPS)
+    walk = {"linf": box.LinfinityBrendelBethgeAttack, "l2": box.L2BrendelBethgeAttack, "l1": box.L1BrendelBethgeAttack}[
+        norm
+    ](steps=STEPS)
     yield "foolbox FMN", boxed(fmn)
     if norm != "linf":
         yield (
             "foolbox EAD",
-            boxed(box.EADAttack(binary_search_steps=5, steps=STEPS // 5, decision_rule="L1" if norm == "l1" else "EN", abort_early=False)),
+            boxed(
+                box.EADAttack(
+                    binary_search_steps=5,
+                    steps=STEPS // 5,
+                    decision_rule="L1" if norm == "l1" else "EN",
+                    abort_early=False,
+                )
+            ),
         )
     if norm == "l2":
         yield "foolbox DDN", boxed(box.DDNAttack(steps=STEPS))
@@ -175,7 +213,13 @@ def of_foolbox(norm: str) -> Iterator[tuple[str, Attack]]:
         """Brendel-Bethge needs a failure to start from."""
         start = boxed(fmn)(model, x, labels, far)
         rows = model.distance(start, labels, norm).isfinite().nonzero().squeeze(1)
-        moved = walk(foolbox.PyTorchModel(model, bounds=(0, 1)), x[rows], labels[rows], starting_points=start[rows], epsilons=None)[0]
+        moved = walk(
+            foolbox.PyTorchModel(model, bounds=(0, 1)),
+            x[rows],
+            labels[rows],
+            starting_points=start[rows],
+            epsilons=None,
+        )[0]
         return start.index_copy(0, rows, moved)
 
     yield "foolbox BB", from_fmn
@@ -205,7 +249,9 @@ class Line:
     seconds: float
 
 
-def compared(kind: str, adversarial: bool, seed: int, samples: int, norms: list[str], names: list[str]) -> Iterator[Line]:
+def compared(
+    kind: str, adversarial: bool, seed: int, samples: int, norms: list[str], names: list[str]
+) -> Iterator[Line]:
     model, inputs, labels = trained(kind, adversarial, seed, samples)
     title = f"{kind}, {'adversarial' if adversarial else 'plain'}, seed {seed}"
     for norm, attacked in SCENARIOS:
@@ -244,13 +290,20 @@ def against(mine: Tensor, theirs: Tensor, radii: Tensor) -> tuple[float, float]:
 
 
 def summary(lines: list[Line]) -> str:
-    """A row for each norm and attack: mean and largest excess over models and scenarios, and the share beaten."""
-    rows = ["| norm | attack | cells | mean excess | largest excess | beaten by > 1 % | seconds |", "|---|---|---|---|---|---|---|"]
+    """A row for each norm and attack: mean and largest excess over models and scenarios, and the
+    share beaten.
+    """
+    rows = [
+        "| norm | attack | cells | mean excess | largest excess | beaten by > 1 % | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for norm, attack in dict.fromkeys((line.norm, line.attack) for line in lines):
         some = [line for line in lines if (line.norm, line.attack) == (norm, attack)]
         mean, largest = sum(line.excess for line in some) / len(some), max(line.excess for line in some)
         beaten, seconds = (sum(getattr(line, field) for line in some) / len(some) for field in ("beaten", "seconds"))
-        rows.append(f"| {norm} | {attack} | {len(some)} | {mean:.2f} | {largest:.2f} | {100 * beaten:.1f} % | {seconds:.1f} |")
+        rows.append(
+            f"| {norm} | {attack} | {len(some)} | {mean:.2f} | {largest:.2f} | {100 * beaten:.1f} % | {seconds:.1f} |"
+        )
     return "\n".join(rows)
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/memory.py [--samples 1000000] [--keep FOLDER]
 
-The task, the model and the search are stubs, and all rows but those of the last cell are written directly. Then the real
-commands work on the run, each a process of its own whose largest resident memory is what the operating system says of it:
-`evaluate` plans, does the cell that is left, checks, attributes and summarises; `report` and `gate` read the whole.
+The task, the model and the search are stubs, and all rows but those of the last cell are written
+directly. Then the real commands work on the run, each a process of its own whose largest resident
+memory is what the operating system says of it: `evaluate` plans, does the cell that is left,
+checks, attributes and summarises; `report` and `gate` read the whole.
 """
 
 from __future__ import annotations
@@ -51,20 +52,32 @@ gates:
   - {model: "stub.py:build", schedule: mcar, measure: area, min: 0.1}
 """
 CONFIG: dict[str, Any] = {
-    "task": "stub.py:task", "model": ("stub.py:build",), "scenario": ("a@linf:0.5 + b@linf:0.5 + c@linf:0.5", "a@linf:0.5"),
-    "search": "stub.py:search", "samples": "all", "schedule": ("mcar:0,0.5",), "repeats": 1,
-    "witnesses": "none", "attributions": 3, "out": "run",
-}  # fmt: skip
+    "task": "stub.py:task",
+    "model": ("stub.py:build",),
+    "scenario": ("a@linf:0.5 + b@linf:0.5 + c@linf:0.5", "a@linf:0.5"),
+    "search": "stub.py:search",
+    "samples": "all",
+    "schedule": ("mcar:0,0.5",),
+    "repeats": 1,
+    "witnesses": "none",
+    "attributions": 3,
+    "out": "run",
+}
 COMMANDS = {
     "evaluate": ["evaluate", "--config", "run.yaml"],
     "report": ["report", "run", "--markdown", "tables.md"],
     "gate": ["gate", "run", "--gates", "gates.yaml"],
 }
-MAKE = "import sys; from pathlib import Path; from benchmarks.memory import prepare_folder as p; p(Path(sys.argv[1]), int(sys.argv[2]))"
+MAKE = (
+    "import sys; from pathlib import Path; from benchmarks.memory import prepare_folder as p; p(Path(sys.argv[1]),"
+    " int(sys.argv[2]))"
+)
 
 
 def prepare_folder(folder: Path, samples: int, cell: int = 4_096) -> None:
-    """The files that the commands name, and the run without its last cell; in that folder, which is left again."""
+    """The files that the commands name, and the run without its last cell; in that folder, which is
+    left again.
+    """
     from harness.run.config import Evaluation, dump
 
     folder.mkdir(exist_ok=True)
@@ -106,9 +119,24 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
 
     random, count, names = np.random.RandomState(rows[0]), len(rows), work.task.splits["test"].samples
     samples = [names[row] for row in rows]
-    shared = {"run": work.run, "task": work.task.name, "model": work.models[0].name, "seed": 0, "status": "ok", "limit": work.config.limit}
+    shared = {
+        "run": work.run,
+        "task": work.task.name,
+        "model": work.models[0].name,
+        "seed": 0,
+        "status": "ok",
+        "limit": work.config.limit,
+    }
     score = random.randint(2, size=count).astype(float)
-    told = {"target": score, "prediction": score, "score": score, "clean_score": score, "group": "all", "hash": samples, "witness": samples}
+    told = {
+        "target": score,
+        "prediction": score,
+        "score": score,
+        "clean_score": score,
+        "group": "all",
+        "hash": samples,
+        "witness": samples,
+    }
     found: dict[str, list[dict[str, Any]]] = {"samples": [{}], "ledger": [], "sweep": []}
     for scenario in (each for group in work.scenarios for each in closure(group)):
         strength = np.where(score > 0, random.exponential(1, count).clip(max=8), 0.0)
@@ -124,13 +152,19 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
         for part in found[name]:
             row = {**shared, **told, "sample": samples, **part}
             columns = [row[field.name] if np.ndim(row[field.name]) else [row[field.name]] * count for field in schema]
-            parts.append(pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema))
+            parts.append(
+                pa.table(
+                    [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+                )
+            )
         whole[name] = pa.concat_tables(parts).combine_chunks()
     return whole
 
 
 def measured(folder: Path) -> Iterator[tuple[str, float, float]]:
-    """Per command, its largest resident memory in GB, and seconds. This process is small: a child counts from what it is born with."""
+    """Per command, its largest resident memory in GB, and seconds. This process is small: a child
+    counts from what it is born with.
+    """
     for name, words in COMMANDS.items():
         begun = time.monotonic()
         process = subprocess.Popen([sys.executable, "-m", "harness", *words], cwd=folder, stdout=subprocess.DEVNULL)

@@ -1,8 +1,10 @@
-"""How much two workers of one thread each gain over one of one thread, on the embedded task; and what Ray costs beside them.
+"""How much two workers of one thread each gain over one of one thread, on the embedded task; and
+what Ray costs beside them.
 
     python benchmarks/workers.py [--samples 400] [--ray]
 
-Both runs start as processes of their own, so that starting and loading are counted; the ledgers must agree.
+Both runs start as processes of their own, so that starting and loading are counted; the ledgers
+must agree.
 """
 
 from __future__ import annotations
@@ -24,7 +26,18 @@ ENGINES = {
 
 def timed(engine: Sequence[str], samples: int, out: Path) -> float:
     """Seconds of one evaluation."""
-    command = [sys.executable, "-m", "harness", "evaluate", "--model", "concat", "--samples", str(samples), "--batch-size", "32"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "evaluate",
+        "--model",
+        "concat",
+        "--samples",
+        str(samples),
+        "--batch-size",
+        "32",
+    ]
     command += ["--no-trust", *engine, "--out", str(out)]
     begun = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -42,7 +55,9 @@ def rows(out: Path) -> list[tuple[object, ...]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=400)
-    parser.add_argument("--ray", action="store_true", help="two workers against Ray on all cores of this machine, which should be two")
+    parser.add_argument(
+        "--ray", action="store_true", help="two workers against Ray on all cores of this machine, which should be two"
+    )
     given = parser.parse_args()
     one, two = ENGINES[given.ray]
     with tempfile.TemporaryDirectory() as folder:

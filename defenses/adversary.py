@@ -1,4 +1,6 @@
-"""The adversary that recipes train against: a few projected steps on the whole model, and edits chosen anew in each."""
+"""The adversary that recipes train against: a few projected steps on the whole model, and edits
+chosen anew in each.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class TrainingObjective:
     kept: Inputs
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        """The loss; nothing counts as a failure, so that an attack keeps its strongest iterate, not the first that fails."""
+        """The loss; nothing counts as a failure, so that an attack keeps its strongest iterate, not
+        the first that fails.
+        """
         loss = self.problem.loss(answered(self.model, inputs, self.kept, None), self.targets)
         return Verdict({"loss": loss}, torch.zeros_like(loss, dtype=torch.bool))
 
@@ -50,7 +54,8 @@ class TrainingObjective:
 
 @dataclass(frozen=True)
 class Adversary:
-    """PGD (Madry et al., ICLR 2018) at the task's default radii; where the default attack edits, as of text, so does this.
+    """PGD (Madry et al., ICLR 2018) at the task's default radii; where the default attack edits, as
+    of text, so does this.
 
     The model is attacked in evaluation mode: batch norm by its running statistics, no dropout.
 
@@ -63,12 +68,15 @@ class Adversary:
     random_start: bool = False
 
     def __call__(self, model: nn.Module, task: Task, batch: Batch, names: Sequence[str], draw: int = 0) -> Inputs:
-        """The named modalities (B, ...), attacked together; no other is touched, and the model is as it was.
+        """The named modalities (B, ...), attacked together; no other is touched, and the model is
+        as it was.
 
         Args:
             draw: what random starts are keyed on, beside the samples.
         """
-        scenario = Scenario(tuple(ball for name in names for ball in parse(f"{name}@{task.modality(name).ball}").attacked))
+        scenario = Scenario(
+            tuple(ball for name in names for ball in parse(f"{name}@{task.modality(name).ball}").attacked)
+        )
         region = Region.of(batch.inputs, task.bounds(batch), scenario)
         with preserved(model):
             whole = judged(TrainingObjective(model, task.problem, batch.targets, {}), region, batch.samples, draw)
@@ -81,8 +89,12 @@ class Adversary:
             return climb(objective, region, STRENGTH, mover, steps=self.steps, loss=Named("loss"), start=start).inputs
 
 
-def robust_scores(model: nn.Module, task: Task, batch: Batch, adversary: Adversary, attacks: Sequence[Sequence[str]]) -> Tensor:
-    """The task's score of each sample (B,), averaged over attacks on the named sets of modalities."""
+def robust_scores(
+    model: nn.Module, task: Task, batch: Batch, adversary: Adversary, attacks: Sequence[Sequence[str]]
+) -> Tensor:
+    """The task's score of each sample (B,), averaged over attacks on the named sets of
+    modalities.
+    """
     variants = [{**batch.inputs, **adversary(model, task, batch, names)} for names in attacks]
     return torch.stack([task.problem.score(model(variant, None), batch.targets) for variant in variants]).mean(0)
 
@@ -93,7 +105,8 @@ def read(model: nn.Module, task: Task) -> tuple[str, ...]:
 
 
 def encoded(model: Factored, variants: Sequence[Inputs]) -> list[Inputs]:
-    """The features of several variants of a batch, what they share encoded once, all in one call per modality.
+    """The features of several variants of a batch, what they share encoded once, all in one call
+    per modality.
 
     One call, so that batch norm sees clean and attacked inputs mixed, as its running statistics do.
     """

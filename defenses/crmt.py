@@ -1,7 +1,8 @@
-"""CRMT (Yang et al., Quantifying and enhancing multi-modal robustness with modality preference, ICLR 2024).
+"""CRMT (Yang et al., Quantifying and enhancing multi-modal robustness with modality preference,
+ICLR 2024).
 
-Each modality has a classifier with orthogonal weights, so that its margin is a distance among its features;
-their logits are summed with learnable weights.
+Each modality has a classifier with orthogonal weights, so that its margin is a distance among its
+features; their logits are summed with learnable weights.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ CAYLEY = "cayley"  # torch's default keeps signs among the parameters, which wei
 
 
 class OrthogonalSum(nn.Module):
-    """Σ_m a_m ⊙ o_m + b with o_m = W_m z_m, the rows of W_m orthonormal (its columns, where there are more outputs than features)."""
+    """Σ_m a_m ⊙ o_m + b with o_m = W_m z_m, the rows of W_m orthonormal (its columns, where there
+    are more outputs than features).
+    """
 
     def __init__(self, size: int, modalities: int, outputs: int) -> None:
         super().__init__()
@@ -47,13 +50,16 @@ class OrthogonalSum(nn.Module):
 
 
 def crmt(task: Task) -> Fused:
-    """CRMT: orthogonal classifiers of each modality, their logits summed with learnable weights (ICLR 2024)."""
+    """CRMT: orthogonal classifiers of each modality, their logits summed with learnable weights
+    (ICLR 2024).
+    """
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
     return Fused(task, encoders, OrthogonalSum(WIDTH, len(encoders), task.problem.width))
 
 
 class Crmt:
-    """CRMT's training: the task's loss and a bound on the margins each modality lacks; then only the weights of the sum move.
+    """CRMT's training: the task's loss and a bound on the margins each modality lacks; then only
+    the weights of the sum move.
 
     Args:
         regulation: ρ, the weight of the bound.
@@ -81,9 +87,14 @@ class Crmt:
             BadInput: the model has no such classifiers, or the task no classes.
         """
         if not isinstance(model, Fused) or not isinstance(model.fusion, OrthogonalSum):
-            raise BadInput("recipe 'crmt' trains the orthogonal classifiers of model 'crmt', which this model lacks: train that one")
+            raise BadInput(
+                "recipe 'crmt' trains the orthogonal classifiers of model 'crmt', which this model lacks: train"
+                " that one"
+            )
         self.model, self.fusion, self.task = model, model.fusion, task
-        first, second = (self.epochs, self.weight_epochs) if epochs is None else (epochs, min(self.weight_epochs, epochs))
+        first, second = (
+            (self.epochs, self.weight_epochs) if epochs is None else (epochs, min(self.weight_epochs, epochs))
+        )
         everything = torch.optim.AdamW(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         weights = torch.optim.AdamW([model.fusion.weights], self.weight_learning_rate, weight_decay=0.0)
         return [Stage("classifiers", first, everything), Stage(WEIGHTS, second, weights)]
@@ -106,7 +117,8 @@ class Crmt:
 
 
 def lacking(problem: Problem, logits: list[Tensor], targets: Tensor) -> Tensor:
-    """log Σ_m (Σ_k exp(o_mk) / exp(o_my) - 1) of each sample (B,), o_m logits (B, K): how far any class of any modality is ahead.
+    """log Σ_m (Σ_k exp(o_mk) / exp(o_my) - 1) of each sample (B,), o_m logits (B, K): how far any
+    class of any modality is ahead.
 
     Raises:
         BadInput: the task is no classification.

@@ -1,4 +1,6 @@
-"""Gated fusion (Kim et al., Robust deep multi-modal learning based on gated information fusion network, ACCV 2018)."""
+"""Gated fusion (Kim et al., Robust deep multi-modal learning based on gated information fusion
+network, ACCV 2018).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ WIDTH, HIDDEN = 64, 64
 
 
 class Gating(nn.Module):
-    """w = σ(linear of ⊕z), one gate per modality; a linear mix of the gated features w_m · z_m, ReLU, and a linear map of it."""
+    """w = σ(linear of ⊕z), one gate per modality; a linear mix of the gated features w_m · z_m,
+    ReLU, and a linear map of it.
+    """
 
     def __init__(self, size: int, modalities: int, outputs: int, hidden: int = HIDDEN) -> None:
         super().__init__()
@@ -23,7 +27,9 @@ class Gating(nn.Module):
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
         seen = without_missing(features, here)
         gates = self.gates(torch.cat(seen, dim=1)).sigmoid()
-        outputs: Tensor = self.mix(torch.cat([z * gate[:, None] for z, gate in zip(seen, gates.unbind(1), strict=True)], dim=1))
+        outputs: Tensor = self.mix(
+            torch.cat([z * gate[:, None] for z, gate in zip(seen, gates.unbind(1), strict=True)], dim=1)
+        )
         return outputs
 
 

@@ -1,4 +1,6 @@
-"""Latent ensemble layer, LEL (Kim & Ghosh, On single source robustness in deep fusion models, NeurIPS 2019)."""
+"""Latent ensemble layer, LEL (Kim & Ghosh, On single source robustness in deep fusion models,
+NeurIPS 2019).
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,16 @@ SPARSITY = 0.01
 
 
 class LatentEnsemble(nn.Module):
-    """⊕z → linear → batch norm → ReLU, and a linear map of it; few weights of the first are to be large.
+    """⊕z → linear → batch norm → ReLU, and a linear map of it; few weights of the first are to be
+    large.
 
     Args:
         sparsity: the weight of the L1 norm of the first linear map in the loss.
     """
 
-    def __init__(self, size: int, modalities: int, outputs: int, hidden: int = HIDDEN, sparsity: float = SPARSITY) -> None:
+    def __init__(
+        self, size: int, modalities: int, outputs: int, hidden: int = HIDDEN, sparsity: float = SPARSITY
+    ) -> None:
         super().__init__()
         self.sparsity = sparsity
         self.mix = nn.Linear(size * modalities, hidden, bias=False)  # the norm that follows has one
@@ -36,6 +41,8 @@ class LatentEnsemble(nn.Module):
 
 
 def latent_ensemble(task: Task) -> Fused:
-    """Latent ensemble layer: a sparse linear mix of the concatenated features, batch norm, ReLU (NeurIPS 2019)."""
+    """Latent ensemble layer: a sparse linear mix of the concatenated features, batch norm, ReLU
+    (NeurIPS 2019).
+    """
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
     return Fused(task, encoders, LatentEnsemble(WIDTH, len(encoders), task.problem.width))

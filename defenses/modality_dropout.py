@@ -1,4 +1,6 @@
-"""Modality-dropout training (Neverova et al., ModDrop, TPAMI 2016): modalities go missing while a model learns."""
+"""Modality-dropout training (Neverova et al., ModDrop, TPAMI 2016): modalities go missing while a
+model learns.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ class ModalityDropout:
     """Supervised training in which each modality of each sample is missing at random; AdamW.
 
     Args:
-        rate: how likely a modality is missing; where all would be, one of them, uniformly drawn, is kept. A sample
-            that lacks modalities anyway keeps all it has where nothing else would be left.
+        rate: how likely a modality is missing; where all would be, one of them, uniformly drawn, is
+            kept. A sample that lacks modalities anyway keeps all it has where nothing else would be
+            left.
     """
 
     heeds_present = True
@@ -43,10 +46,15 @@ class ModalityDropout:
         """Nothing to do."""
 
     def validate(self, batch: Batch) -> Tensor:
-        """The task's score, averaged over complete inputs and, of several modalities, each of them missing."""
+        """The task's score, averaged over complete inputs and, of several modalities, each of them
+        missing.
+        """
         modalities = len(self.task.names)
         complete = torch.ones(modalities, dtype=torch.bool, device=batch.targets.device)
-        patterns = [complete, *(~torch.eye(modalities, dtype=torch.bool, device=complete.device) if modalities > 1 else [])]
+        patterns = [
+            complete,
+            *(~torch.eye(modalities, dtype=torch.bool, device=complete.device) if modalities > 1 else []),
+        ]
         return torch.stack([self._score(batch, pattern.expand(len(batch), -1)) for pattern in patterns]).mean(0)
 
     def _score(self, batch: Batch, pattern: Tensor) -> Tensor:
@@ -63,7 +71,9 @@ def some_present(samples: int, modalities: int, rate: float) -> Tensor:
 
 
 def of_its_own(present: Tensor, batch: Batch) -> Tensor:
-    """What is left, bool (B, M), of `present` of samples that lack modalities; all they have where nothing is."""
+    """What is left, bool (B, M), of `present` of samples that lack modalities; all they have where
+    nothing is.
+    """
     if batch.present is None:
         return present
     left = present & batch.present

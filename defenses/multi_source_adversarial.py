@@ -16,9 +16,11 @@ from harness.tasks import Batch, Task
 
 
 class MultiSourceAdversarial:
-    """Adversarial training, a random non-empty set of modalities attacked together per batch; selected by robust score.
+    """Adversarial training, a random non-empty set of modalities attacked together per batch;
+    selected by robust score.
 
-    A first stage without attacks, then per batch the task's loss on clean inputs and on attacked ones.
+    A first stage without attacks, then per batch the task's loss on clean inputs and on attacked
+    ones.
 
     Args:
         warm_up, epochs: at most so many without and with attacks.
@@ -42,7 +44,9 @@ class MultiSourceAdversarial:
         return self.schedule.stages(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The summed mean losses of the clean batch and, after the warm-up, of the attacked one, and what the model adds."""
+        """The summed mean losses of the clean batch and, after the warm-up, of the attacked one,
+        and what the model adds.
+        """
         variants = [batch.inputs]
         if stage.name != WARM_UP:
             variants.append({**batch.inputs, **self.attack(self.model, self.task, batch, self._drawn())})
@@ -61,7 +65,9 @@ class MultiSourceAdversarial:
         self.schedule.advance(stage)
 
     def validate(self, batch: Batch) -> Tensor:
-        """The task's score, averaged over the attacks on every modality alone and on all together."""
+        """The task's score, averaged over the attacks on every modality alone and on all
+        together.
+        """
         names = list(read(self.model, self.task))
         attacks = [[name] for name in names] + ([names] if len(names) > 1 else [])
         return robust_scores(self.model, self.task, batch, self.examination, attacks)

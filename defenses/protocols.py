@@ -18,7 +18,9 @@ class OddOneOut(Protocol):
     """The modalities the model reads."""
 
     def odd(self, features: Inputs, present: Tensor | None = None) -> Tensor:
-        """Probabilities (B, k + 1) of k features: entry i that modality i is inconsistent, the last that none is."""
+        """Probabilities (B, k + 1) of k features: entry i that modality i is inconsistent, the last
+        that none is.
+        """
 
 
 @runtime_checkable
@@ -38,5 +40,9 @@ class Penalised(Protocol):
 
 
 def penalty(model: nn.Module, like: Tensor) -> Tensor:
-    """The penalties of all modules of a model, a scalar; zero, on the device of `like`, if there are none."""
-    return sum((module.penalty() for module in model.modules() if isinstance(module, Penalised)), torch.zeros_like(like))
+    """The penalties of all modules of a model, a scalar; zero, on the device of `like`, if there
+    are none.
+    """
+    return sum(
+        (module.penalty() for module in model.modules() if isinstance(module, Penalised)), torch.zeros_like(like)
+    )

@@ -1,7 +1,8 @@
-"""Robust fusion (Yang et al., Defending multimodal fusion models against single-source adversaries, CVPR 2021).
+"""Robust fusion (Yang et al., Defending multimodal fusion models against single-source adversaries,
+CVPR 2021).
 
-An odd-one-out network o says which modality is inconsistent with the rest; experts, one that leaves out each
-modality and one that sees them all, are mixed by what it says.
+An odd-one-out network o says which modality is inconsistent with the rest; experts, one that leaves
+out each modality and one that sees them all, are mixed by what it says.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ class OddOneOutNetwork(nn.Module):
 
     def __init__(self, size: int, modalities: int, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(size * modalities, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, modalities + 1))
+        self.mlp = nn.Sequential(
+            nn.Linear(size * modalities, hidden), nn.LeakyReLU(SLOPE), nn.Linear(hidden, modalities + 1)
+        )
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
         """Probabilities (B, k + 1): entry i says that modality i is odd, the last that none is.
 
-        Where modalities are missing, only they can be: what a sole missing one leaves goes to the expert without it.
+        Where modalities are missing, only they can be: what a sole missing one leaves goes to the
+        expert without it.
         """
         logits: Tensor = self.mlp(torch.cat(without_missing(features, here), dim=1))
         complete = here.all(1, keepdim=True)
@@ -41,10 +45,11 @@ class OddOneOutNetwork(nn.Module):
 
 
 class RobustFusion(nn.Module):
-    """The robust fusion layer, z_out = Σ_i e_i(z) · o(z)_i with e_i = NN(⊕z_{-i}) and e_{k+1} = NN(⊕z), and a linear map of it.
+    """The robust fusion layer, z_out = Σ_i e_i(z) · o(z)_i with e_i = NN(⊕z_{-i}) and e_{k+1} =
+    NN(⊕z), and a linear map of it.
 
-    Each expert ends in a layer norm, so that all speak equally loud: else an attacked modality that o has all but
-    silenced could win by making what is left of its experts large.
+    Each expert ends in a layer norm, so that all speak equally loud: else an attacked modality that
+    o has all but silenced could win by making what is left of its experts large.
 
     Args:
         size: of each of the k features.
@@ -55,7 +60,9 @@ class RobustFusion(nn.Module):
         super().__init__()
         self.odd = OddOneOutNetwork(size, modalities, hidden)
         seen = [modalities - 1] * modalities + [modalities]
-        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(size * count, hidden), nn.ReLU(), nn.LayerNorm(hidden)) for count in seen)
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(size * count, hidden), nn.ReLU(), nn.LayerNorm(hidden)) for count in seen
+        )
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
@@ -70,7 +77,9 @@ class RobustFusion(nn.Module):
         """e_i(z) of every expert, (B, k + 1, hidden)."""
         seen = without_missing(features, here)
         views = [seen[:left_out] + seen[left_out + 1 :] for left_out in range(len(seen))] + [seen]
-        return torch.stack([expert(torch.cat(view, dim=1)) for expert, view in zip(self.experts, views, strict=True)], dim=1)
+        return torch.stack(
+            [expert(torch.cat(view, dim=1)) for expert, view in zip(self.experts, views, strict=True)], dim=1
+        )
 
     def alone(self, features: list[Tensor], here: Tensor) -> Tensor:
         """Outputs (B, k + 1, width), entry i where expert i alone is heard: o = one-hot(i)."""
@@ -111,13 +120,17 @@ class RobustlyFused(nn.Module):
 
 
 def robust_fusion(task: Task) -> RobustlyFused:
-    """Robust fusion: experts that each leave out a modality, mixed by an odd-one-out network (Yang et al., CVPR 2021).
+    """Robust fusion: experts that each leave out a modality, mixed by an odd-one-out network (Yang
+    et al., CVPR 2021).
 
     Raises:
         BadInput: the task has one modality, and none can be odd.
     """
     if len(task.names) == 1:
-        raise BadInput(f"task {task.name!r} has only {task.names[0]!r}: robust fusion needs a second modality, or train model 'concat'")
+        raise BadInput(
+            f"task {task.name!r} has only {task.names[0]!r}: robust fusion needs a second modality, or train model"
+            " 'concat'"
+        )
     fusion = RobustFusion(WIDTH, len(task.names), task.problem.width)
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
     return RobustlyFused(Fused(task, encoders, fusion))

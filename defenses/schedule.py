@@ -1,4 +1,6 @@
-"""The two stages of adversarial training: a warm-up, then attacks; the learning rate of each falls to zero by a cosine."""
+"""The two stages of adversarial training: a warm-up, then attacks; the learning rate of each falls
+to zero by a cosine.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,21 @@ class Annealed:
         self.schedules: dict[str, CosineAnnealingLR] = {}
 
     def stages(self, model: nn.Module, task: Task, epochs: int | None) -> list[Stage]:
-        """The two stages; `epochs` overrules their lengths: so many with attacks, at most so many without."""
+        """The two stages; `epochs` overrules their lengths: so many with attacks, at most so many
+        without.
+        """
         warm_up, adversarial = self.lengths if epochs is None else (min(self.lengths[0], epochs), epochs)
-        return [self._stage(model, task, name, length) for name, length in ((WARM_UP, warm_up), (ADVERSARIAL, adversarial))]
+        return [
+            self._stage(model, task, name, length) for name, length in ((WARM_UP, warm_up), (ADVERSARIAL, adversarial))
+        ]
 
     def _stage(self, model: nn.Module, task: Task, name: str, epochs: int) -> Stage:
         """Run to its end, where an annealed stage is best."""
         optimizer = torch.optim.AdamW(model.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         stage = Stage(name, epochs, optimizer, patience=epochs)
-        self.schedules[name] = CosineAnnealingLR(optimizer, max(1, epochs * -(-len(task.splits["train"]) // stage.batch_size)))
+        self.schedules[name] = CosineAnnealingLR(
+            optimizer, max(1, epochs * -(-len(task.splits["train"]) // stage.batch_size))
+        )
         return stage
 
     def advance(self, stage: Stage) -> None:

@@ -18,17 +18,20 @@ from harness.tasks import Batch, Task
 
 
 class SingleSourceAdversarial:
-    """Adversarial training, one modality attacked at a time (Yang et al., CVPR 2021); selected by robust score.
+    """Adversarial training, one modality attacked at a time (Yang et al., CVPR 2021); selected by
+    robust score.
 
-    A first stage without attacks, then per batch the task's loss on clean inputs and, for every modality alone, on
-    inputs where PGD against the whole model has moved it. A model with an odd-one-out network also learns to name
-    the attacked modality and, self-supervised, one whose features come from another sample, or none; each of a model's
-    experts also learns the task alone, on the same inputs, or it would be taught only by the samples that are sent to it.
+    A first stage without attacks, then per batch the task's loss on clean inputs and, for every
+    modality alone, on inputs where PGD against the whole model has moved it. A model with an
+    odd-one-out network also learns to name the attacked modality and, self-supervised, one whose
+    features come from another sample, or none; each of a model's experts also learns the task
+    alone, on the same inputs, or it would be taught only by the samples that are sent to it.
 
     Args:
         warm_up, epochs: at most so many without and with attacks.
         steps: gradient evaluations of one attack in training; validation takes twice as many.
-        odd_weight: of the odd-one-out terms, seven for three modalities: at 1 they drown the loss of the task.
+        odd_weight: of the odd-one-out terms, seven for three modalities: at 1 they drown the loss
+            of the task.
         expert_weight: of the losses of each expert alone.
     """
 
@@ -52,14 +55,18 @@ class SingleSourceAdversarial:
         return self.schedule.stages(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The summed mean losses of the clean batch and, after the warm-up, of every attacked one, and what the model adds."""
+        """The summed mean losses of the clean batch and, after the warm-up, of every attacked one,
+        and what the model adds.
+        """
         names = [] if stage.name == WARM_UP else read(self.model, self.task)
         moved = {name: self.attack(self.model, self.task, batch, [name]) for name in names}
         variants = [batch.inputs, *({**batch.inputs, **x} for x in moved.values())]
         if isinstance(self.model, Factored):
             features = encoded(self.model, variants)
             outputs = self.model.fuse(joined(features), None)
-            more = self.odd_weight * self._odd_loss(features, list(moved)) + self.expert_weight * self._expert_loss(features, batch)
+            more = self.odd_weight * self._odd_loss(features, list(moved)) + self.expert_weight * self._expert_loss(
+                features, batch
+            )
         else:
             outputs = self.model(joined(variants), None)
             more = torch.zeros_like(outputs[0, 0])
@@ -67,7 +74,9 @@ class SingleSourceAdversarial:
         return loss + more + penalty(self.model, more)
 
     def _expert_loss(self, features: list[Inputs], batch: Batch) -> Tensor:
-        """The task's loss of each expert alone on every variant's features (B, ...): means over experts, summed."""
+        """The task's loss of each expert alone on every variant's features (B, ...): means over
+        experts, summed.
+        """
         if not isinstance(self.model, Experts):
             return torch.zeros_like(next(iter(features[0].values())).sum())
         alone = self.model.alone(joined(features))
@@ -75,7 +84,9 @@ class SingleSourceAdversarial:
         return self.task.problem.loss(alone.flatten(0, 1), targets).mean() * len(features)
 
     def _odd_loss(self, features: list[Inputs], attacked: list[str]) -> Tensor:
-        """-log o of what is odd: none of the clean features, one from another sample, and the attacked one; summed means."""
+        """-log o of what is odd: none of the clean features, one from another sample, and the
+        attacked one; summed means.
+        """
         clean, count = features[0], len(next(iter(features[0].values())))
         if not isinstance(self.model, OddOneOut):
             return torch.zeros_like(next(iter(clean.values())).sum())

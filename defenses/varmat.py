@@ -1,4 +1,6 @@
-"""VARMAT (AAAI 2026): adversarial training that also lowers how much each modality's features can do to the loss."""
+"""VARMAT (AAAI 2026): adversarial training that also lowers how much each modality's features can
+do to the loss.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ EXAMINED = 10  # steps of the attack that selects the epoch: one step can be lea
 
 
 class Varmat:
-    """One-step adversarial training of all modalities, and a penalty on the first-order vulnerability of each (AAAI 2026).
+    """One-step adversarial training of all modalities, and a penalty on the first-order
+    vulnerability of each (AAAI 2026).
 
     Args:
         warm_up, epochs: at most so many without and with attacks.
@@ -48,14 +51,17 @@ class Varmat:
         """
         if not isinstance(model, Factored):
             raise BadInput(
-                "recipe 'varmat' needs a factored model, with encode and fuse: give it them, or train by multi-source-adversarial"
+                "recipe 'varmat' needs a factored model, with encode and fuse: give it them, or train by"
+                " multi-source-adversarial"
             )
         self.model: Factored = model
         self.module, self.task = model, task
         return self.schedule.stages(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The mean loss on inputs where every modality was moved, and α times the vulnerability there; clean in the warm-up."""
+        """The mean loss on inputs where every modality was moved, and α times the vulnerability
+        there; clean in the warm-up.
+        """
         inputs = batch.inputs
         if stage.name != WARM_UP:
             self.draw += 1
@@ -75,6 +81,8 @@ class Varmat:
 
 
 def vulnerabilities(losses: Tensor, features: list[Tensor]) -> Tensor:
-    """Σ_m ‖∇_{z_m} L‖₂ of each sample (B,), of losses (B,) and the features (B, ...) they came from; differentiable."""
+    """Σ_m ‖∇_{z_m} L‖₂ of each sample (B,), of losses (B,) and the features (B, ...) they came
+    from; differentiable.
+    """
     slopes = torch.autograd.grad(losses.sum(), features, create_graph=True)
     return torch.stack([slope.flatten(1).norm(dim=1) for slope in slopes]).sum(0)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import Run, evaluate, load, train
 
-# MKL rounds by where a row lies in memory unless told not to, and a ledger may not depend on the batch (law 6).
-# AUTO alone does not hold on every CPU. It reads this at its first product; where a program has made one before, that program decides.
+# MKL rounds by where a row lies in memory unless told not to, and a ledger may not depend on the
+# batch (law 6). AUTO alone does not hold on every CPU. It reads this at its first product; where
+# a program has made one before, that program decides.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-# torch convolves in TF32 on a card, with ten bits of mantissa; a verdict is to be float32 (and bf16 is asked for by --precision).
+# torch convolves in TF32 on a card, with ten bits of mantissa; a verdict is to be float32 (and
+# bf16 is asked for by --precision).
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 __version__ = "0.1.0"

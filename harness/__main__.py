@@ -18,7 +18,8 @@ def yield_the_front() -> None:
 
 
 if __name__ == "__main__":
-    # Threads that wait by spinning starve each other where the machine has other work; read when torch is imported.
+    # Threads that wait by spinning starve each other where the machine has other work; read when
+    # torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     yield_the_front()
     from harness.cli import main

@@ -1,4 +1,6 @@
-"""The Python door: `harness.evaluate`, `harness.load` and `harness.train`, for objects and for references alike."""
+"""The Python door: `harness.evaluate`, `harness.load` and `harness.train`, for objects and for
+references alike.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ APART = ("workers", "engine")  # what needs processes of their own, which cannot
 
 
 class Run:
-    """What an evaluation found: tables, curves, a figure, flags and gates. It shows itself in a notebook.
+    """What an evaluation found: tables, curves, a figure, flags and gates.
+
+    It shows itself in a notebook.
 
     Args:
         url: of the run's directory.
@@ -54,7 +58,8 @@ class Run:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """The printed table: a row for each condition and model, with the score, its 95 % interval, and the flags that are raised.
+        """The printed table: a row for each condition and model, with the score, its 95 % interval,
+        and the flags that are raised.
 
         Columns: section, condition, model, score, low, high, samples, flags.
         """
@@ -88,25 +93,34 @@ class Run:
         return pd.DataFrame(rows, columns=["model", "scenario", "strength", "score", "low", "high"])
 
     def figure(self) -> go.Figure:
-        """Robust score against strength: a panel for each scenario, a line with its band for each model."""
+        """Robust score against strength: a panel for each scenario, a line with its band for each
+        model.
+        """
         from harness.reporting.figures import robust_figure
 
         return robust_figure(self.directory)
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
-        """One row for each sample, model and scenario: the critical strength, and how it was found."""
+        """One row for each sample, model and scenario: the critical strength, and how it was
+        found.
+        """
         return self._frame("ledger")
 
     @cached_property
     def sweep(self) -> pd.DataFrame:
-        """One row for each sample, model, schedule or corruption, level and repeat: the score there."""
+        """One row for each sample, model, schedule or corruption, level and repeat: the score
+        there.
+        """
         return self._frame("sweep")
 
     @property
     def errors(self) -> dict[str, str]:
         """The tracebacks of cells that are errors, by the name of the cell; empty where none is."""
-        return {name: self.directory.read(f"errors/{name}").decode(errors="replace") for name in self.directory.listing("errors")}
+        return {
+            name: self.directory.read(f"errors/{name}").decode(errors="replace")
+            for name in self.directory.listing("errors")
+        }
 
     @cached_property
     def flags(self) -> pd.DataFrame:
@@ -120,7 +134,8 @@ class Run:
         return pd.DataFrame(rows, columns=["model", "scenario", "check", "value", "why"])
 
     def gate(self, file: str | os.PathLike[str], baseline: str | os.PathLike[str] | Run | None = None) -> Report:
-        """Hold the run against a gates file: `code` is the exit code of the command `gate`, `verdicts` has each gate's.
+        """Hold the run against a gates file: `code` is the exit code of the command `gate`,
+        `verdicts` has each gate's.
 
         Args:
             baseline: for gates of drops: a run, or a file that `bless` wrote.
@@ -145,7 +160,10 @@ class Run:
 
 
 def evaluate(
-    task: Task | str = "digits", models: Mapping[str, Any] | Sequence[str] | nn.Module | str | None = None, /, **options: Any
+    task: Task | str = "digits",
+    models: Mapping[str, Any] | Sequence[str] | nn.Module | str | None = None,
+    /,
+    **options: Any,
 ) -> Run:
     """Evaluate models on a task, as `python -m harness evaluate` does.
 
@@ -153,12 +171,15 @@ def evaluate(
 
     Args:
         task: a `harness.tasks.Task`, or a reference.
-        models: modules, or functions that build one for a task, by name; or references; the command's models if absent.
-        options: those of `evaluate`, by the same names (`--batch-size` is `batch_size`); options that may be repeated
-            take a list, and also have their plural as a name: `scenarios`, `schedules`, `corruptions`, `attacks`, `frontiers`.
+        models: modules, or functions that build one for a task, by name; or references; the
+            command's models if absent.
+        options: those of `evaluate`, by the same names (`--batch-size` is `batch_size`); options
+            that may be repeated take a list, and also have their plural as a name: `scenarios`,
+            `schedules`, `corruptions`, `attacks`, `frontiers`.
 
     Returns:
-        the run. Without `out` it is kept in memory, and gone with the `Run`; with `out` it is a directory, and the same call
+        the run. Without `out` it is kept in memory, and gone with the `Run`; with `out` it is a
+            directory, and the same call
         goes on with it.
 
     Raises:
@@ -179,19 +200,31 @@ def evaluate(
         code = run(resolve(None, given), Console(quiet=True))
     found = Run(url)
     if code == SOME_FAILED:
-        warnings.warn("some cells of the run are errors: `run.errors` has the tracebacks, `run.summary` leaves them out", stacklevel=2)
+        warnings.warn(
+            "some cells of the run are errors: `run.errors` has the tracebacks, `run.summary` leaves them out",
+            stacklevel=2,
+        )
     if url.startswith(MEMORY):
         weakref.finalize(found, _forget, url)
     return found
 
 
 def _signature() -> inspect.Signature:
-    """Every option of `evaluate`, with its type and default, for whoever completes or inspects the call."""
+    """Every option of `evaluate`, with its type and default, for whoever completes or inspects the
+    call.
+    """
     from harness.run.config import Evaluation
 
-    own = [each for each in inspect.signature(evaluate).parameters.values() if each.kind is inspect.Parameter.POSITIONAL_ONLY]
+    own = [
+        each
+        for each in inspect.signature(evaluate).parameters.values()
+        if each.kind is inspect.Parameter.POSITIONAL_ONLY
+    ]
     fields = {name: field for name, field in Evaluation.model_fields.items() if name not in ("task", "model")}
-    flags = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.annotation) for n, f in fields.items()]
+    flags = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=f.annotation)
+        for n, f in fields.items()
+    ]
     return inspect.Signature([*own, *flags], return_annotation=Run)
 
 
@@ -212,11 +245,12 @@ def train(task: Task | str, model: str, /, **options: Any) -> nn.Module:
 
     Args:
         model: a registered name, or a reference to a function that builds one.
-        options: those of `train`, by the same names: recipe, seed, epochs, device, train_missing, train_samples; with `out` a
-            checkpoint and its card are written, too.
+        options: those of `train`, by the same names: recipe, seed, epochs, device, train_missing,
+            train_samples; with `out` a checkpoint and its card are written, too.
 
     Raises:
-        BadInput: whatever cannot be used, a loss that is not finite, or several rates in `train_missing`: they make several models.
+        BadInput: whatever cannot be used, a loss that is not finite, or several rates in
+            `train_missing`: they make several models.
     """
     from rich.console import Console
 
@@ -238,7 +272,11 @@ def _by_flag(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     from harness.run.config import Evaluation
 
-    repeatable = [name for name, field in Evaluation.model_fields.items() if get_origin(field.annotation) is tuple and name != "model"]
+    repeatable = [
+        name
+        for name, field in Evaluation.model_fields.items()
+        if get_origin(field.annotation) is tuple and name != "model"
+    ]
     plural = {f"{name}s": name for name in repeatable}
     given = {plural.get(name, name): _plain(value) for name, value in options.items() if value is not None}
     for many, name in plural.items():
@@ -265,12 +303,17 @@ def _task(task: Task | str) -> Iterator[str]:
         with holding("task", {task.name: task}):
             yield task.name
     else:
-        raise BadInput(f"task is of type {type(task).__name__}: give a harness.tasks.Task (Task.from_arrays makes one), or a reference")
+        raise BadInput(
+            f"task is of type {type(task).__name__}: give a harness.tasks.Task (Task.from_arrays makes one), or a"
+            " reference"
+        )
 
 
 @contextmanager
 def _models(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -> Iterator[tuple[str, ...]]:
-    """The references of models, and the names that stand for objects; those are left in the mode and on the device that they are in."""
+    """The references of models, and the names that stand for objects; those are left in the mode
+    and on the device that they are in.
+    """
     from torch import nn
 
     from attacks.objective import preserved
@@ -288,11 +331,15 @@ def _models(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -> Iter
                 stack.enter_context(preserved(module))
             yield tuple(models)
     elif not isinstance(models, Sequence):
-        raise BadInput(f"models is of type {type(models).__name__}: give modules by name, as {{'mine': network}}, or references")
+        raise BadInput(
+            f"models is of type {type(models).__name__}: give modules by name, as {{'mine': network}}, or references"
+        )
     else:
         for each in models:
             if not isinstance(each, str):
-                raise BadInput(f"models holds a {type(each).__name__} without a name: give objects by name, as {{'mine': network}}")
+                raise BadInput(
+                    f"models holds a {type(each).__name__} without a name: give objects by name, as {{'mine': network}}"
+                )
         yield tuple(models)
 
 
@@ -302,7 +349,8 @@ def _refuse_names(models: Mapping[str, Any]) -> None:
             raise BadInput(f"models has the name {name!r}: give a text without ':' that does not end in .safetensors")
         if not callable(each) and not isinstance(each, str):
             raise BadInput(
-                f"model {name!r} is of type {type(each).__name__}: give an nn.Module, a function that builds one, or a reference"
+                f"model {name!r} is of type {type(each).__name__}: give an nn.Module, a function that builds one, or a"
+                " reference"
             )
 
 
@@ -311,7 +359,10 @@ def _refuse_apart(given: Mapping[str, Any], task: object, models: object) -> Non
     objects = not isinstance(task, str) or isinstance(models, Mapping) or not isinstance(models, Sequence | None)
     if objects and (given.get("workers", 1) != 1 or given.get("engine", "local") != "local"):
         named = next(name for name in APART if given.get(name) not in (None, 1, "local"))
-        raise BadInput(f"{named}={given[named]!r} takes references (file.py:object): other processes cannot see objects of this one")
+        raise BadInput(
+            f"{named}={given[named]!r} takes references (file.py:object): other processes cannot see objects of"
+            " this one"
+        )
 
 
 def _named(raised: pd.DataFrame, condition: str, model: str) -> str:

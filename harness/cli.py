@@ -18,16 +18,22 @@ app = typer.Typer(
 
 Many = list[str]
 DataRoot = Annotated[str | None, typer.Option(help="The folder of data sets, one folder each. [$ROBUSTNESS_DATA]")]
-Code = Annotated[Many | None, typer.Option(help="A file or module of yours that the run names and that may be run; repeatable.")]
+Code = Annotated[
+    Many | None, typer.Option(help="A file or module of yours that the run names and that may be run; repeatable.")
+]
 INTERRUPTED = 130
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def evaluate(context: typer.Context) -> Any:
-    """Find each sample's critical strength under every scenario, and the score as modalities go missing or get corrupted."""
+    """Find each sample's critical strength under every scenario, and the score as modalities go
+    missing or get corrupted.
+    """
     from harness.commands.flags import evaluation
 
-    return evaluation(lambda options: _evaluate(**options))(context.args, prog_name=context.command_path, standalone_mode=False)
+    return evaluation(lambda options: _evaluate(**options))(
+        context.args, prog_name=context.command_path, standalone_mode=False
+    )
 
 
 def _evaluate(config: Path | None, **flags: Any) -> None:
@@ -61,16 +67,27 @@ def train(
     model: Annotated[str, typer.Option(help="The model: a name or file.py:object.")],
     task: Annotated[str, typer.Option(help="What to train on.")] = "digits",
     data_root: DataRoot = None,
-    recipe: Annotated[str, typer.Option(help="How to train; options of a recipe as in 'byol?momentum=0.99'.")] = "supervised",
+    recipe: Annotated[
+        str, typer.Option(help="How to train; options of a recipe as in 'byol?momentum=0.99'.")
+    ] = "supervised",
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[str | None, typer.Option(help="The checkpoint. [checkpoints/TASK/MODEL.safetensors]")] = None,
     train_missing: Annotated[
         Many | None,
-        typer.Option(help="A share of training samples lacks a modality, 'audio:0,0.9' or 'mcar:0.3'; a checkpoint per rate; repeatable."),
+        typer.Option(
+            help=(
+                "A share of training samples lacks a modality, 'audio:0,0.9' or 'mcar:0.3'; a checkpoint per rate;"
+                " repeatable."
+            )
+        ),
     ] = None,
-    train_samples: Annotated[int | None, typer.Option(help="Of the training split, chosen by the seed; all if absent.", min=1)] = None,
+    train_samples: Annotated[
+        int | None, typer.Option(help="Of the training split, chosen by the seed; all if absent.", min=1)
+    ] = None,
 ) -> None:
     """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
     from rich.console import Console
@@ -80,12 +97,17 @@ def train(
     from harness.training.train import train as run
 
     use(data_root)
-    run(Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ()), train_samples), _console(Console))
+    run(
+        Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ()), train_samples),
+        _console(Console),
+    )
 
 
 @app.command("list")
 def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False) -> None:
-    """Show every task, model, recipe, search, attack, schedule and corruption there is, and how scenarios are written."""
+    """Show every task, model, recipe, search, attack, schedule and corruption there is, and how
+    scenarios are written.
+    """
     from harness.commands.listing import as_object, as_text
 
     print(as_object() if as_json else as_text())
@@ -95,9 +117,13 @@ def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON
 def report(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     html: Annotated[str | None, typer.Option(help="Where to write the page. [RUN/report.html]")] = None,
-    markdown: Annotated[str | None, typer.Option(help="Where to write the tables for a pull request; - prints them only.")] = None,
+    markdown: Annotated[
+        str | None, typer.Option(help="Where to write the tables for a pull request; - prints them only.")
+    ] = None,
 ) -> None:
-    """Print a run's table again, and write its curves as one self-contained HTML page; or its tables as Markdown."""
+    """Print a run's table again, and write its curves as one self-contained HTML page; or its
+    tables as Markdown.
+    """
     from rich.console import Console
 
     from harness.analysis.summary import printed, printed_measures, summarise
@@ -136,7 +162,9 @@ def verify(
         faults = file_faults(RunDirectory(run))
         for fault in faults:
             print(plain(fault))
-        print(f"the files of run {plain(run)} were checked, {len(faults) or 'no'} fault{'s' * (len(faults) != 1)} found")
+        print(
+            f"the files of run {plain(run)} were checked, {len(faults) or 'no'} fault{'s' * (len(faults) != 1)} found"
+        )
         sys.exit(3 if faults else 0)
     from harness.commands.verify import recheck
 
@@ -156,11 +184,17 @@ def gate(
     baseline: Annotated[str | None, typer.Option(help="For gates of drops: a run, or a file that bless wrote.")] = None,
     junit: Annotated[str | None, typer.Option(help="Also write the verdicts here, as JUnit XML.")] = None,
     sarif: Annotated[str | None, typer.Option(help="The same as SARIF.")] = None,
-    markdown: Annotated[str | None, typer.Option(help="The same as Markdown, changes first, for a pull request.")] = None,
+    markdown: Annotated[
+        str | None, typer.Option(help="The same as Markdown, changes first, for a pull request.")
+    ] = None,
     json: Annotated[str | None, typer.Option(help="The same as JSON.")] = None,
-    suggest: Annotated[bool, typer.Option("--suggest", help="Say how many samples would decide an inconclusive gate.")] = False,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Say how many samples would decide an inconclusive gate.")
+    ] = False,
 ) -> None:
-    """Hold a run against limits; exit 3 if a gate fails, 4 if one cannot be told (or what the file says instead)."""
+    """Hold a run against limits; exit 3 if a gate fails, 4 if one cannot be told (or what the file
+    says instead).
+    """
     from rich.console import Console
 
     from harness.gates.file import read_gates
@@ -185,7 +219,9 @@ def bless(
 
     frozen = freeze(RunDirectory(run), out)
     doubted = (
-        f"; {len(frozen.doubted)} of its worst-case numbers are flagged, and gates on them stay inconclusive" if frozen.doubted else ""
+        f"; {len(frozen.doubted)} of its worst-case numbers are flagged, and gates on them stay inconclusive"
+        if frozen.doubted
+        else ""
     )
     print(f"{out} written, {len(frozen.expected)} samples of {', '.join(frozen.models)}{doubted}")
 
@@ -208,17 +244,29 @@ def compare(
 @app.command()
 def reproduce(
     study: Annotated[str, typer.Argument(help="fusion, missing, counting or contrastive.")],
-    small: Annotated[bool, typer.Option("--small", help="A few minutes: everything runs, its numbers mean nothing.")] = False,
+    small: Annotated[
+        bool, typer.Option("--small", help="A few minutes: everything runs, its numbers mean nothing.")
+    ] = False,
     work: Annotated[str, typer.Option(help="Where checkpoints and runs are kept while a study is made.")] = "results",
-    page: Annotated[str | None, typer.Option(help="The page. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")] = None,
-    only: Annotated[Many | None, typer.Option(help="One of the study's settings, as digits or '10 %'; may be repeated. [all]")] = None,
-    recorded: Annotated[bool, typer.Option("--recorded", help="Train nothing: the page of the seeds that are recorded whole.")] = False,
+    page: Annotated[
+        str | None, typer.Option(help="The page. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")
+    ] = None,
+    only: Annotated[
+        Many | None, typer.Option(help="One of the study's settings, as digits or '10 %'; may be repeated. [all]")
+    ] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Train nothing: the page of the seeds that are recorded whole.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option(help="Trials at a time. [one per core; on a GPU 1]", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    spot_check: Annotated[int, typer.Option(help="So many recorded trials are done again, to see whether numbers move.", min=0)] = 0,
+    spot_check: Annotated[
+        int, typer.Option(help="So many recorded trials are done again, to see whether numbers move.", min=0)
+    ] = 0,
     data_root: DataRoot = None,
 ) -> None:
-    """Train and evaluate what a study of the lecture needs, over seeds, and write its tables; go on where it stopped."""
+    """Train and evaluate what a study of the lecture needs, over seeds, and write its tables; go on
+    where it stopped.
+    """
     from rich.console import Console
 
     from harness.reproduce import Wish
@@ -234,10 +282,14 @@ def dashboard(
     runs: Annotated[Many | None, typer.Argument(help="Folders of runs, or runs; paths or URLs. [runs]")] = None,
     port: Annotated[int | None, typer.Option(help="The port of localhost to serve on. [the first free one]")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser. [browser]")] = True,
-    token: Annotated[bool, typer.Option("--token", help="Serve only who opens the address that is printed; opens no browser.")] = False,
+    token: Annotated[
+        bool, typer.Option("--token", help="Serve only who opens the address that is printed; opens no browser.")
+    ] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Look at runs in a browser, also while they are being written; nothing is changed, and only this machine is served."""
+    """Look at runs in a browser, also while they are being written; nothing is changed, and only
+    this machine is served.
+    """
     from harness.commands.dashboard import serve
 
     serve(runs or [], port, browser, data_root, token)
@@ -283,7 +335,11 @@ def _run() -> None:
     except BadInput as error:
         _refuse(str(error))
     except KeyboardInterrupt:
-        resumed = "; the same command goes on where it stopped" if sys.argv[1:2] in (["evaluate"], ["merge"], ["reproduce"]) else ""
+        resumed = (
+            "; the same command goes on where it stopped"
+            if sys.argv[1:2] in (["evaluate"], ["merge"], ["reproduce"])
+            else ""
+        )
         print(f"interrupted{resumed}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:

@@ -1,8 +1,9 @@
 """The pytest plugin: gates as tests.
 
-``pytest --robustness gates.yaml --robustness-run RUN`` adds one test per gate; without a run, what the gates name is
-evaluated first. In a test, the fixture ``robustness_gate`` evaluates one model and holds it against one gate.
-Pytest loads this file in every project where the harness is installed: nothing heavy is imported until it is used.
+``pytest --robustness gates.yaml --robustness-run RUN`` adds one test per gate; without a run, what
+the gates name is evaluated first. In a test, the fixture ``robustness_gate`` evaluates one model
+and holds it against one gate. Pytest loads this file in every project where the harness is
+installed: nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations
@@ -28,9 +29,17 @@ RobustnessGate = Callable[..., None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("robustness", "gates of the multimodal robustness harness")
     group.addoption("--robustness", metavar="GATES", help="a gates file; each of its gates is a test")
-    group.addoption("--robustness-run", metavar="RUN", help="the run directory to hold against them; without, what they name is evaluated")
-    group.addoption("--robustness-baseline", metavar="BASELINE", help="a run, or a file that bless wrote, for gates of drops")
-    group.addoption("--robustness-samples", metavar="N", default=str(SAMPLES), help=f"samples to evaluate without a run [{SAMPLES}]")
+    group.addoption(
+        "--robustness-run",
+        metavar="RUN",
+        help="the run directory to hold against them; without, what they name is evaluated",
+    )
+    group.addoption(
+        "--robustness-baseline", metavar="BASELINE", help="a run, or a file that bless wrote, for gates of drops"
+    )
+    group.addoption(
+        "--robustness-samples", metavar="N", default=str(SAMPLES), help=f"samples to evaluate without a run [{SAMPLES}]"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,12 +109,15 @@ class _GateItem(pytest.Item):
         return self.path, None, f"gate {self.name}"
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        return str(excinfo.value) if excinfo.errisinstance(pytest.fail.Exception) else super().repr_failure(excinfo, style)
+        return (
+            str(excinfo.value) if excinfo.errisinstance(pytest.fail.Exception) else super().repr_failure(excinfo, style)
+        )
 
 
 @pytest.fixture(scope="session")
 def robustness_gate(request: pytest.FixtureRequest) -> RobustnessGate:
-    """``robustness_gate(model, task, scenario, min=0.6)``: evaluate a model and fail unless the gate passes.
+    """``robustness_gate(model, task, scenario, min=0.6)``: evaluate a model and fail unless the
+    gate passes.
 
     Args of the function:
         model, task: names or references, as on the command line.
@@ -116,7 +128,13 @@ def robustness_gate(request: pytest.FixtureRequest) -> RobustnessGate:
     """
 
     def gate(
-        model: str, task: str, scenario: str | None = None, *, samples: int | str = SAMPLES, baseline: str | None = None, **keys: Any
+        model: str,
+        task: str,
+        scenario: str | None = None,
+        *,
+        samples: int | str = SAMPLES,
+        baseline: str | None = None,
+        **keys: Any,
     ) -> None:
         __tracebackhide__ = True
         with _one_sentence():
@@ -153,7 +171,9 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> str:
-    """The run directory of an evaluation of what some gates name; once per session, in a temporary folder."""
+    """The run directory of an evaluation of what some gates name; once per session, in a temporary
+    folder.
+    """
     from rich.console import Console
 
     from harness.commands.evaluate import evaluate

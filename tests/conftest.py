@@ -1,13 +1,16 @@
 """Types are checked at every call of the whole test run, and each worker keeps to one thread."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from beartype import BeartypeConf
 from beartype.claw import beartype_packages
 
 CHECKS = BeartypeConf(is_pep484_tower=True)  # an int is a float, as PEP 484 and mypy have it
-beartype_packages(("attacks", "harness.tasks", "harness.models", "harness.corruptions", "harness.schedules", "defenses"), conf=CHECKS)
+beartype_packages(
+    ("attacks", "harness.tasks", "harness.models", "harness.corruptions", "harness.schedules", "defenses"), conf=CHECKS
+)
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from harness.engine.loading import Loaded, load_model, load_task
 from harness.models import checkpoint
 from harness.references.registry import MODALITY, names
 from harness.tasks import Task
+from tests.harness.engine.executors.linear_run import MINE
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -44,3 +48,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to stand in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to stand in, with a file of models that may die, hang or raise in a worker."""
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRIVER", str(os.getpid()))
+    yield tmp_path

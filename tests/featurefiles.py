@@ -15,7 +15,9 @@ def save(folder: Path, arrays: dict[str, Any]) -> None:
 
 
 def sentiment_arrays(steps: int = 5) -> dict[str, Any]:
-    """Aligned sequences with leading and trailing zeros, labels (N, 1, 1) as the usual files have them."""
+    """Aligned sequences with leading and trailing zeros, labels (N, 1, 1) as the usual files have
+    them.
+    """
     rng, arrays = np.random.default_rng(0), {}
     for split, count in COUNTS.items():
         labels = rng.uniform(-3, 3, (count, 1, 1))

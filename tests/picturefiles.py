@@ -36,7 +36,9 @@ def grid(folder: Path, name: str, seed: int) -> None:
 
 
 def tally_entries(count: int, *, test: bool) -> list[dict[str, object]]:
-    """Questions in the layout of TallyQA; every third was written for it, every fifth of the others is not simple in test."""
+    """Questions in the layout of TallyQA; every third was written for it, every fifth of the others
+    is not simple in test.
+    """
     return [
         {
             "answer": number % 16,
@@ -66,7 +68,9 @@ def _photograph(folder: Path, name: str, seed: int) -> None:
 
 
 def howmany(folder: Path) -> None:
-    """Six questions of train, three of dev and three of test, in VQA's files; the last of each has no count for an answer."""
+    """Six questions of train, three of dev and three of test, in VQA's files; the last of each has
+    no count for an answer.
+    """
     ids = {"train": {"vqa": list(range(6)), "visual_genome": [99]}, "dev": [10, 11, 12], "test": [20, 21, 22]}
     (folder / "HowMany-QA").mkdir(parents=True)
     (folder / "HowMany-QA" / "question_ids.json").write_text(json.dumps(ids))
@@ -75,8 +79,12 @@ def howmany(folder: Path) -> None:
         for number in numbers:
             last = number in (5, 12, 22)
             answers = ["many"] * 10 if last else [str(number % 4)] * 6 + ["two"] * 2 + ["99"] + ["yes"]
-            questions.append({"question_id": number, "image_id": number, "question": f"How many dogs in picture {number}?"})
-            annotations.append({"question_id": number, "image_id": number, "answers": [{"answer": each} for each in answers]})
+            questions.append(
+                {"question_id": number, "image_id": number, "question": f"How many dogs in picture {number}?"}
+            )
+            annotations.append(
+                {"question_id": number, "image_id": number, "answers": [{"answer": each} for each in answers]}
+            )
             picture(folder / part / f"COCO_{part}_{number:012d}.jpg", number)
         (folder / f"v2_OpenEnded_mscoco_{part}_questions.json").write_text(json.dumps({"questions": questions}))
         (folder / f"v2_mscoco_{part}_annotations.json").write_text(json.dumps({"annotations": annotations}))

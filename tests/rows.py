@@ -23,7 +23,8 @@ FINE: dict[str, Any] = {"random": {"raised": False, "value": 0.0, "why": "the an
 
 @dataclass
 class Outcomes:
-    """What one model did: clean scores and critical strengths of the same samples, and scores by schedule and level.
+    """What one model did: clean scores and critical strengths of the same samples, and scores by
+    schedule and level.
 
     Of a sample that is an error there is an error row in the ledger, and nothing else.
     """
@@ -38,43 +39,78 @@ def description(models: Sequence[str], **changed: Any) -> dict[str, Any]:
     """What `run.json` says of a run of a made-up task."""
     config = Evaluation(task="toy", model=tuple(models), limit=LIMIT).model_dump(mode="json")
     identity = {
-        "config": {**config, **changed.pop("config", {})}, "weights": dict.fromkeys(models, "w"), "task definition": "d",
-        "scenarios": [IMAGE], "attacks": {}, "corruptions": {},
-    }  # fmt: skip
+        "config": {**config, **changed.pop("config", {})},
+        "weights": dict.fromkeys(models, "w"),
+        "task definition": "d",
+        "scenarios": [IMAGE],
+        "attacks": {},
+        "corruptions": {},
+    }
     said = {"run": "r", "status": "complete", "identity": identity, "config": config, "modalities": list(MODALITIES)}
     return said | {"git_commit": None, "versions": {}, "note": ""} | changed
 
 
 def make_run(
-    folder: Path, models: dict[str, Outcomes], names: Sequence[str] = (), trust: dict[str, Any] | None = None, **changed: Any
+    folder: Path,
+    models: dict[str, Outcomes],
+    names: Sequence[str] = (),
+    trust: dict[str, Any] | None = None,
+    **changed: Any,
 ) -> RunDirectory:
-    """Write a run; every attack is trusted unless `trust` says otherwise. Other names change what `run.json` says."""
+    """Write a run; every attack is trusted unless `trust` says otherwise.
+
+    Other names change what `run.json` says.
+    """
     directory = RunDirectory(str(folder))
     hashes = changed.pop("hashes", {})
     directory.note(Description.model_validate(description(list(models), **changed)))
     for place, (model, outcomes) in enumerate(models.items()):
         samples = list(names) or [f"{at:05d}" for at in range(len(outcomes.scores))]
         directory.add(f"cell-{place}", _parts(model, outcomes, samples, hashes, changed))
-    directory.note_trust({model: dict.fromkeys(outcomes.strengths, FINE) for model, outcomes in models.items()} | (trust or {}))
+    directory.note_trust(
+        {model: dict.fromkeys(outcomes.strengths, FINE) for model, outcomes in models.items()} | (trust or {})
+    )
     return directory
 
 
-def _parts(model: str, outcomes: Outcomes, samples: Sequence[str], hashes: dict[str, str], changed: dict[str, Any]) -> Parts:
+def _parts(
+    model: str, outcomes: Outcomes, samples: Sequence[str], hashes: dict[str, str], changed: dict[str, Any]
+) -> Parts:
     limit = changed.get("config", {}).get("limit", LIMIT)
-    shared = {"run": changed.get("run", "r"), "task": "toy", "model": model, "seed": 0, "status": "ok", "repeat": 0, "limit": limit}
+    shared = {
+        "run": changed.get("run", "r"),
+        "task": "toy",
+        "model": model,
+        "seed": 0,
+        "status": "ok",
+        "repeat": 0,
+        "limit": limit,
+    }
     parts, whole = Parts(), range(outcomes.errors, len(samples))
     parts.rows["samples"] = [
-        _full("samples", {**shared, "sample": samples[at], "hash": hashes.get(samples[at], "h"), "score": outcomes.scores[at]})
+        _full(
+            "samples",
+            {**shared, "sample": samples[at], "hash": hashes.get(samples[at], "h"), "score": outcomes.scores[at]},
+        )
         for at in whole
     ]
     for scenario, strengths in outcomes.strengths.items():
         for at, sample in enumerate(samples):
             row = {**shared, "sample": sample, "scenario": scenario, "strength": strengths[at]}
-            parts.rows["ledger"].append(_full("ledger", row if at in whole else {**row, "status": "error", "strength": None}))
+            parts.rows["ledger"].append(
+                _full("ledger", row if at in whole else {**row, "status": "error", "strength": None})
+            )
     for (schedule, level), scores in outcomes.swept.items():
         present = "00" if level == 1 and "(" not in schedule else "11" if level == 0 else "10"
         for at in whole:
-            row = {**shared, "sample": samples[at], "schedule": schedule, "level": level, "present": present, "score": scores[at]}
+            row = {
+                **shared,
+                "sample": samples[at],
+                "schedule": schedule,
+                "level": level,
+                "present": present,
+                "score": scores[at],
+            }
             parts.rows["sweep"].append(_full("sweep", row))
     return parts
 
@@ -93,4 +129,9 @@ def held(model: str, outcomes: Outcomes) -> Evidence:
     samples = [f"{at:05d}" for at in range(len(outcomes.scores))]
     rows = _parts(model, outcomes, samples, {}, {}).rows
     tables = {name: pa.Table.from_pylist(rows[name], SCHEMAS[name]) for name in SCHEMAS}
-    return Evidence("run", Description.model_validate(description([model])), tables, {model: dict.fromkeys(outcomes.strengths, FINE)})
+    return Evidence(
+        "run",
+        Description.model_validate(description([model])),
+        tables,
+        {model: dict.fromkeys(outcomes.strengths, FINE)},
+    )

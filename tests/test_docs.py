@@ -38,6 +38,8 @@ def test_every_check_of_trust_is_explained() -> None:
     from harness.trust.attack_checks import INSIDE_BALLS, budget, planted
     from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL
 
-    checks = {check.__name__.replace("_", "-") for check in (*ON_THE_LEDGER, *ON_THE_MODEL, *INSIDE_BALLS, budget, planted)}
+    checks = {
+        check.__name__.replace("_", "-") for check in (*ON_THE_LEDGER, *ON_THE_MODEL, *INSIDE_BALLS, budget, planted)
+    }
     explained = set(re.findall(r"^### (\S+)$", (ROOT / "docs" / "trust.md").read_text(), re.M))
     assert explained == checks | {"batch", "random", "part", "unchecked"}

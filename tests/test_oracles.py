@@ -1,4 +1,6 @@
-"""The oracles that the search is held against: closed forms, general solvers, and all edits one by one."""
+"""The oracles that the search is held against: closed forms, general solvers, and all edits one by
+one.
+"""
 
 from __future__ import annotations
 
@@ -37,10 +39,14 @@ def slopes_and_box(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def largest(norm: str, weights: Tensor, low: Tensor, high: Tensor, radius: float) -> float:
-    """max ⟨weights, δ⟩: by linear programming, where δ is its positive part - its negative part; in L2 δ = clamp(s · weights)."""
+    """max ⟨weights, δ⟩: by linear programming, where δ is its positive part - its negative part; in
+    L2 δ = clamp(s · weights).
+    """
     w, down, up = (each[0].numpy() for each in (weights, low, high))
     if norm == "l2":
-        scale = brentq(lambda s: np.linalg.norm(np.clip(s * w, down, up)) - radius, 0, 1e6, xtol=1e-14) if radius else 0.0
+        scale = (
+            brentq(lambda s: np.linalg.norm(np.clip(s * w, down, up)) - radius, 0, 1e6, xtol=1e-14) if radius else 0.0
+        )
         return float(w @ np.clip(scale * w, down, up))
     most = radius if norm == "linf" else np.inf
     budget = {"A_ub": np.ones((1, 2 * VALUES)), "b_ub": [radius]} if norm == "l1" else {}
@@ -61,7 +67,9 @@ def test_a_rise_is_that_of_a_general_solver(norm: str, seed: int) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_strength_is_where_enough_has_risen(norm: str) -> None:
-    weights, low, high = (torch.randn(40, VALUES, generator=seeded(seed), dtype=torch.float64).abs() for seed in range(3))
+    weights, low, high = (
+        torch.randn(40, VALUES, generator=seeded(seed), dtype=torch.float64).abs() for seed in range(3)
+    )
     rises = [(Rise.of(norm, weights, -low, high), 0.3), (Rise.of("l2", low, -high, weights), 0.2)]
     needed = torch.linspace(-1, 20, 80, dtype=torch.float64).view(40, 2)
     t = strength(rises, needed)
@@ -136,11 +144,15 @@ def by_trying(model: Linear, scenario: Scenario) -> Tensor:
     return best
 
 
-@pytest.mark.parametrize("edits", [["l0"], ["dead"], ["shift"], ["tokens"], ["l0", "tokens"], ["shift", "dead"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "edits", [["l0"], ["dead"], ["shift"], ["tokens"], ["l0", "tokens"], ["shift", "dead"]], ids=" ".join
+)
 @pytest.mark.parametrize("classes", [2, 4])
 def test_all_edits_one_by_one(edits: list[str], classes: int) -> None:
     model = beside(edits, classes)
-    scenario = parse(" + ".join([BESIDE, *(f"{edit}@{edit}:{size}" for edit, size in zip(edits, (1.5, 2), strict=False))]))
+    scenario = parse(
+        " + ".join([BESIDE, *(f"{edit}@{edit}:{size}" for edit, size in zip(edits, (1.5, 2), strict=False))])
+    )
     exact = model.exact(scenario)
     torch.testing.assert_close(exact, by_trying(model, scenario), rtol=1e-5, atol=1e-7)
     assert bool((exact < model.exact(parse(BESIDE))).any()), "no edit helps"
@@ -150,8 +162,12 @@ def test_all_edits_one_by_one(edits: list[str], classes: int) -> None:
 def test_stuck_channels_as_the_search_is_judged(shape: tuple[int, ...]) -> None:
     """Alone, every set of channels is judged over the stored draws of the world."""
     x, ball = 2 * torch.rand(12, *shape, generator=seeded(1)) - 1, Ball("stuck", "stuck", 2.0)
-    model = Linear({"stuck": torch.randn(2, x[0].numel(), generator=seeded(2))}, {"stuck": x}, {"stuck": Range(-1.0, 1.0)})
-    objective = judged(model.objective(), Region.of(model.inputs, model.bounds, Scenario((ball,))), [str(row) for row in range(12)], 0)
+    model = Linear(
+        {"stuck": torch.randn(2, x[0].numel(), generator=seeded(2))}, {"stuck": x}, {"stuck": Range(-1.0, 1.0)}
+    )
+    objective = judged(
+        model.objective(), Region.of(model.inputs, model.bounds, Scenario((ball,))), [str(row) for row in range(12)], 0
+    )
     best, axis = torch.full((12,), float("inf"), dtype=torch.float64), 1 if len(shape) == 3 else len(shape)
     for chosen in product((False, True), repeat=x.shape[axis]):
         mask = torch.tensor(chosen).view([-1 if each == axis else 1 for each in range(x.ndim)])
@@ -162,7 +178,9 @@ def test_stuck_channels_as_the_search_is_judged(shape: tuple[int, ...]) -> None:
 
 
 def test_stuck_channels_beside_a_norm() -> None:
-    """At the exact strength the best of all changes fails in half of the draws, below it does not."""
+    """At the exact strength the best of all changes fails in half of the draws, below it does
+    not.
+    """
     model = beside(["stuck"], 2)
     model.weights["stuck"] *= 3
     scenario, names = parse("a@linf:0.05 + stuck@stuck:1"), [str(row) for row in range(12)]
@@ -186,7 +204,9 @@ GRID = 61  # points along each of three values
 @pytest.mark.parametrize("scenario", ["a@linf:0.3", "a@linf:0.2 + b@linf:0.3", "a@l1:0.3 + b@linf:0.2", "a@l1:0.4"])
 @pytest.mark.parametrize("kind", ["pieces", "one layer", "two layers", "trained"])
 def test_small_models_against_a_grid(kind: str, scenario: str) -> None:
-    """Three values in [0, 1]: no point of a grid fails below the exact strength, and one fails a step above it."""
+    """Three values in [0, 1]: no point of a grid fails below the exact strength, and one fails a
+    step above it.
+    """
     widths, asked = {"a": 2, "b": 1}, parse(scenario)
     model: Pieces | Network
     if kind == "pieces":

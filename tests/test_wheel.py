@@ -15,8 +15,13 @@ ROOT = Path(__file__).parents[1]
 
 def called(*words: str, folder: Path, **environment: str) -> str:
     answer = subprocess.run(
-        [sys.executable, *words], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert answer.returncode == 0, answer.stderr[-2000:]
     return answer.stdout
 
@@ -34,12 +39,20 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_holds_licence_types_and_data(unpacked: Path) -> None:
     names = {path.name for path in unpacked.rglob("*")}
     assert {"LICENSE", "NOTICE", "py.typed", "train.flac", "concat.safetensors"} <= names
-    assert {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")} == {"attacks", "defenses", "harness", "app"}
+    assert {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")} == {
+        "attacks",
+        "defenses",
+        "harness",
+        "app",
+    }
 
 
 def test_it_runs_the_main_job_from_an_empty_folder(unpacked: Path, tmp_path: Path) -> None:
     code = "import harness, attacks; print(harness.__file__, attacks.__file__)"
-    assert all(place.startswith(str(unpacked)) for place in called("-c", code, folder=tmp_path, PYTHONPATH=str(unpacked)).split())
+    assert all(
+        place.startswith(str(unpacked))
+        for place in called("-c", code, folder=tmp_path, PYTHONPATH=str(unpacked)).split()
+    )
     words = ["-m", "harness", "evaluate", "--samples", "4", "--search", "fast", "--model", "concat", "--out", "run"]
     printed = called(*words, folder=tmp_path, PYTHONPATH=str(unpacked))
     assert "robust score, strength 1" in printed and (tmp_path / "run" / "run.json").exists()

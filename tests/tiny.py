@@ -11,7 +11,9 @@ SAMPLES, CLASSES, LETTERS = 300, 3, 4
 
 
 def tiny(modalities: int = 3, regression: bool = False) -> Task:
-    """Up to two modalities of features and, third, a one-hot text; each says the class, with noise."""
+    """Up to two modalities of features and, third, a one-hot text; each says the class, with
+    noise.
+    """
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(CLASSES, (SAMPLES,), generator=generator)
     letters = torch.randint(LETTERS, (SAMPLES, 3), generator=generator)

@@ -1,4 +1,6 @@
-"""Networks of Hugging Face's classes, tiny and random, and tokenized texts for them: nothing is downloaded."""
+"""Networks of Hugging Face's classes, tiny and random, and tokenized texts for them: nothing is
+downloaded.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ PAD, CLS, SEP = 0, 1, 2
 SPECIAL = (PAD, CLS, SEP)
 SMALL = {"hidden_size": WIDTH, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 PROCESSOR = SimpleNamespace(
-    do_rescale=True, rescale_factor=1 / 255, do_normalize=True, image_mean=[0.48, 0.45, 0.4], image_std=[0.26, 0.27, 0.28]
+    do_rescale=True,
+    rescale_factor=1 / 255,
+    do_normalize=True,
+    image_mean=[0.48, 0.45, 0.4],
+    image_std=[0.26, 0.27, 0.28],
 )
 
 
@@ -20,7 +26,9 @@ def bert(labels: int = LABELS) -> nn.Module:
     from transformers import BertConfig, BertForSequenceClassification
 
     torch.manual_seed(5)  # of those tried, the first whose answers to `encoded` are of all classes
-    config = BertConfig(**SMALL, vocab_size=VOCABULARY, max_position_embeddings=16, num_labels=labels, initializer_range=0.3)
+    config = BertConfig(
+        **SMALL, vocab_size=VOCABULARY, max_position_embeddings=16, num_labels=labels, initializer_range=0.3
+    )
     return BertForSequenceClassification(config).eval()
 
 
@@ -37,8 +45,16 @@ def clip() -> nn.Module:
 
     torch.manual_seed(0)
     small = {**SMALL, "initializer_factor": 5.0}  # else all images look alike to it
-    text = {**small, "vocab_size": VOCABULARY, "max_position_embeddings": POSITIONS, "bos_token_id": CLS, "eos_token_id": SEP}
-    config = CLIPConfig(text_config=text, vision_config={**small, "image_size": SIDE, "patch_size": 4}, projection_dim=8)
+    text = {
+        **small,
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": POSITIONS,
+        "bos_token_id": CLS,
+        "eos_token_id": SEP,
+    }
+    config = CLIPConfig(
+        text_config=text, vision_config={**small, "image_size": SIDE, "patch_size": 4}, projection_dim=8
+    )
     return CLIPModel(config).eval()
 
 

@@ -23,7 +23,8 @@ ROWS = "select schedule, model, level, sample, score, present, status from sweep
 SETS = f"""
     with averaged as (
         select model, present, sample, avg(score) as score from sweep
-        where status = 'ok' and not contains(schedule, '@') and not {IS_GAP} and (starts_with(schedule, 'fixed(') or level = 0)
+        where status = 'ok' and not contains(schedule, '@') and not {IS_GAP}
+          and (starts_with(schedule, 'fixed(') or level = 0)
         group by all
     )
     select model, present, avg(score) as score, count(*) as samples from averaged group by all
@@ -49,7 +50,14 @@ def draw(run: Run) -> None:
 def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
     st.subheader("Fraction missing", anchor=False)
     if not schedules:
-        return empty("No schedule was run at two levels or more.", *EVALUATE, "--task", run.config.task, "--schedule", "mcar:0,0.5")
+        return empty(
+            "No schedule was run at two levels or more.",
+            *EVALUATE,
+            "--task",
+            run.config.task,
+            "--schedule",
+            "mcar:0,0.5",
+        )
     schedule = chosen(st, "Schedule", schedules, "schedule")
     curves = _of(missing_curves(answer(run, ROWS, (schedule,))), models)
     figure = curve(curves, run.models, "fraction missing", "score")
@@ -80,7 +88,9 @@ def _of(curves: dict[tuple[str, str], list[Point]], models: Sequence[str]) -> di
 
 @kept
 def under(run: Run, schedule: str) -> dict[str, str]:
-    """Per model the area under its curve with an interval, as text; nothing where there are too many samples to resample."""
+    """Per model the area under its curve with an interval, as text; nothing where there are too
+    many samples to resample.
+    """
     found = degradations(answer(run, ROWS, (schedule,))) if _samples(run) <= MOST_RESAMPLED else {}
     return {model: str(area(curve)) for (_, model), curve in sorted(found.items())}
 
@@ -104,11 +114,21 @@ def _sets(run: Run, models: Sequence[str]) -> None:
     names = run.description.modalities
     found = [{**row, "missing": absent(row["present"], names)} for row in rows(run, SETS) if row["model"] in models]
     if not found:
-        return empty("No set of modalities was left out.", *EVALUATE, "--task", run.config.task, "--schedule", f"fixed({names[0]}):0,1")
+        return empty(
+            "No set of modalities was left out.",
+            *EVALUATE,
+            "--task",
+            run.config.task,
+            "--schedule",
+            f"fixed({names[0]}):0,1",
+        )
     figure = sets_figure(found, models)
     shown(figure, "sets")
     said("The mean score with exactly these modalities missing in every sample.")
-    table = [{"model": row["model"], "missing": row["missing"], "score": row["score"], "samples": row["samples"]} for row in found]
+    table = [
+        {"model": row["model"], "missing": row["missing"], "score": row["score"], "samples": row["samples"]}
+        for row in found
+    ]
     return taken_away("sets", table, {"Heat map": figure})
 
 

@@ -10,7 +10,20 @@ import streamlit as st
 
 from app.pairs import apart, changed, differences
 from app.runs import Run
-from app.view import EVALUATE, addresses, chosen, chosen_run, empty, no_runs, note_of, page, readable, said, shown, taken_away
+from app.view import (
+    EVALUATE,
+    addresses,
+    chosen,
+    chosen_run,
+    empty,
+    no_runs,
+    note_of,
+    page,
+    readable,
+    said,
+    shown,
+    taken_away,
+)
 from harness.analysis.intervals import TOO_FEW
 from harness.reporting.figures import figured
 
@@ -63,17 +76,24 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def differences_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """A dot per condition, right of zero where B is better, with its interval where there is one."""
+    """A dot per condition, right of zero where B is better, with its interval where there is
+    one.
+    """
     figure = go.Figure()
     figure.add_scatter(
-        x=[row["change"] for row in found], y=[figured(row["condition"]) for row in found], mode="markers+text", marker={"size": 9},
-        text=["" if row["low"] is not None else f" {TOO_FEW}" for row in found], textposition="middle right", showlegend=False,
+        x=[row["change"] for row in found],
+        y=[figured(row["condition"]) for row in found],
+        mode="markers+text",
+        marker={"size": 9},
+        text=["" if row["low"] is not None else f" {TOO_FEW}" for row in found],
+        textposition="middle right",
+        showlegend=False,
         error_x={
             "type": "data",
             "array": [None if row["high"] is None else row["high"] - row["change"] for row in found],
             "arrayminus": [None if row["low"] is None else row["change"] - row["low"] for row in found],
         },
-    )  # fmt: skip
+    )
     figure.add_vline(0, line={"dash": "dash", "color": "grey"})
     return figure.update_layout(
         height=120 + 26 * len(found),

@@ -15,7 +15,19 @@ from attacks.errors import BadInput
 from harness.reporting.figures import PALETTE, figured
 
 MOST_DRAWN = 30  # models in the figure
-COLUMNS = ("run", "model", *SCORES, "flags", "task", "samples", "status", "seed", "weakest to", "joint attack", "missing by")
+COLUMNS = (
+    "run",
+    "model",
+    *SCORES,
+    "flags",
+    "task",
+    "samples",
+    "status",
+    "seed",
+    "weakest to",
+    "joint attack",
+    "missing by",
+)
 
 
 def draw() -> None:
@@ -26,7 +38,9 @@ def draw() -> None:
     if not found:
         return empty("No run has results yet.", *EVALUATE, "--out", f"{addresses()[0].rstrip('/')}/first")
     words, kinds, order, soundness = st.columns([3, 3, 2, 2], vertical_alignment="bottom")
-    tasks = kinds.multiselect("Tasks", sorted({row["task"] for row in found}), key="tasks", bind="query-params", placeholder="all")
+    tasks = kinds.multiselect(
+        "Tasks", sorted({row["task"] for row in found}), key="tasks", bind="query-params", placeholder="all"
+    )
     text = words.text_input("Runs and models", key="find", bind="query-params", placeholder="words to look for")
     by = order.selectbox("Sorted by", ["run", *SCORES, "flags"], key="by", bind="query-params")
     sound = soundness.toggle("Without flags only", key="sound", bind="query-params")
@@ -64,12 +78,16 @@ def _table(found: Sequence[Mapping[str, Any]]) -> None:
     st.dataframe(
         [{name: row[name] for name in COLUMNS} for row in found],
         hide_index=True,
-        column_config={**dict.fromkeys(SCORES, score), "flags": st.column_config.NumberColumn(help="attacks whose number a check doubts")},
+        column_config={
+            **dict.fromkeys(SCORES, score),
+            "flags": st.column_config.NumberColumn(help="attacks whose number a check doubts"),
+        },
     )
     said(
-        "Worst single: the attack on one modality that lowers the score most, at strength 1; joint: the attack on most modalities; "
-        "both are upper bounds found by attack, not certificates. Missing area: the mean score over the fractions missing that were run. "
-        "Flags: attacks whose number a check doubts; the page Trust and gates says why. Click a column to sort by it."
+        "Worst single: the attack on one modality that lowers the score most, at strength 1; joint: the attack on most"
+        " modalities; both are upper bounds found by attack, not certificates. Missing area: the mean score over the"
+        " fractions missing that were run. Flags: attacks whose number a check doubts; the page Trust and gates says"
+        " why. Click a column to sort by it."
     )
 
 
@@ -80,16 +98,32 @@ def leaders_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure = go.Figure()
     for number, score in enumerate(SCORES):
         rows = [(name, row) for name, row in zip(names, found, strict=True) if row[score] is not None]
-        bars = [(row[f"{score} high"] - row[score], row[score] - row[f"{score} low"]) for _, row in rows if f"{score} low" in row]
-        error = {"type": "data", "array": [up for up, _ in bars], "arrayminus": [down for _, down in bars], "thickness": 1}
+        bars = [
+            (row[f"{score} high"] - row[score], row[score] - row[f"{score} low"])
+            for _, row in rows
+            if f"{score} low" in row
+        ]
+        error = {
+            "type": "data",
+            "array": [up for up, _ in bars],
+            "arrayminus": [down for _, down in bars],
+            "thickness": 1,
+        }
         figure.add_scatter(
-            x=[row[score] for _, row in rows], y=[name for name, _ in rows], name=score, mode="markers",
-            marker={"color": PALETTE[number], "size": 9}, error_x=error if bars else None,
-        )  # fmt: skip
+            x=[row[score] for _, row in rows],
+            y=[name for name, _ in rows],
+            name=score,
+            mode="markers",
+            marker={"color": PALETTE[number], "size": 9},
+            error_x=error if bars else None,
+        )
     figure.update_layout(
-        height=140 + 34 * len(found), xaxis={"title": "score", "range": [0, 1.02]}, yaxis={"autorange": "reversed", "automargin": True},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}, scattermode="group",
-    )  # fmt: skip
+        height=140 + 34 * len(found),
+        xaxis={"title": "score", "range": [0, 1.02]},
+        yaxis={"autorange": "reversed", "automargin": True},
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+        scattermode="group",
+    )
     return figure
 
 

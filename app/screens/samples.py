@@ -27,7 +27,8 @@ LISTED = 300  # samples of the table
 ORDERS = {"closest to failing": "asc", "furthest from failing": "desc"}
 SCENARIOS = "select distinct scenario from ledger where status = 'ok' and model = ?"
 SAMPLES = """
-    select ledger.sample as sample, target, "group", samples.prediction as "clean prediction", score as "clean score", strength,
+    select ledger.sample as sample, target, "group", samples.prediction as "clean prediction",
+           score as "clean score", strength,
            ledger.prediction as "prediction attacked", finder, witness, ledger.scenario as scenario, ledger.file as file
     from ledger join samples on samples.model = ledger.model and samples.sample = ledger.sample
     where ledger.status = 'ok' and ledger.model = ? and ledger.scenario = ? and contains(ledger.sample, ?)
@@ -45,7 +46,9 @@ def draw(run: Run) -> None:
     model = chosen(left, "Model", [each for each in run.models if each in models], "model")
     asked = run.description.identity.scenarios
     there = [row["scenario"] for row in rows(run, SCENARIOS, (model,))]
-    scenarios = sorted(there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each))
+    scenarios = sorted(
+        there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each)
+    )
     scenario = chosen(middle, "Scenario", scenarios, "scenario")
     by = order.selectbox("Order", list(ORDERS), key="order", bind="query-params")
     text = finding.text_input("Samples", key="name", bind="query-params", placeholder="part of a name")
@@ -72,11 +75,16 @@ def _explained(run: Run, model: str) -> set[str]:
 
 def _table(found: Sequence[dict[str, Any]]) -> None:
     table = [{name: value for name, value in row.items() if name not in HIDDEN} for row in found]
-    st.dataframe(table, hide_index=True, height=230, column_config={"strength": st.column_config.NumberColumn("critical strength")})
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=230,
+        column_config={"strength": st.column_config.NumberColumn("critical strength")},
+    )
     more = f" The first {LISTED} are listed: narrow them down by name." if len(found) == LISTED else ""
     said(
-        f"A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search limit; "
-        f"0: it fails untouched, listed last.{more}"
+        "A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search"
+        f" limit; 0: it fails untouched, listed last.{more}"
     )
     taken_away("samples", table, {})
 
@@ -97,7 +105,12 @@ def _loaded(run: Run, name: str) -> Sample | None:
     """The sample's inputs; None, and one sentence that says why, where they cannot be had here."""
     if runs_code(run):
         task = run.config.task
-        st.info(plain(f"The inputs come from {task}, code that the run names and that would be run here: only do so if you trust it."))
+        st.info(
+            plain(
+                f"The inputs come from {task}, code that the run names and that would be run here: only do so if you"
+                " trust it."
+            )
+        )
         if not st.toggle("Run it and show the inputs", key=f"trusted-{consent(run)}"):
             return None
     try:
@@ -118,8 +131,17 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
     witness = kept or {}
     if scenario.attacked and kept == {}:
         why = "No attack succeeded on it" if row["strength"] == float("inf") else "Its witness was not kept"
-        empty(f"{why}: only the untouched inputs can be shown.", *EVALUATE, "--task", run.config.task, "--witnesses", "all")
-    times = st.select_slider("The change is shown enlarged", [1, 2, 5, 10, 20, 50, 100], 5, key="times", bind="query-params")
+        empty(
+            f"{why}: only the untouched inputs can be shown.",
+            *EVALUATE,
+            "--task",
+            run.config.task,
+            "--witnesses",
+            "all",
+        )
+    times = st.select_slider(
+        "The change is shown enlarged", [1, 2, 5, 10, 20, 50, 100], 5, key="times", bind="query-params"
+    )
     for modality in sample.task.modalities:
         name = modality.name
         st.markdown(f"**{plain(name)}**: {plain(_state(modality, scenario, witness))}")
@@ -140,7 +162,11 @@ def _state(modality: Modality, scenario: Scenario, witness: Inputs) -> str:
     name = modality.name
     if name in scenario.missing:
         return "missing; the model is given its stand-in"
-    return f"attacked, {next(ball for ball in scenario.attacked if ball.modality == name)}" if name in witness else "untouched"
+    return (
+        f"attacked, {next(ball for ball in scenario.attacked if ball.modality == name)}"
+        if name in witness
+        else "untouched"
+    )
 
 
 def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> None:
@@ -155,7 +181,9 @@ def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float
     figure = images.side_by_side(modality, clean, moved, times)
     shown(figure, f"input-{modality.name}")
     if images.is_wave(modality):
-        sounds = {"untouched": clean} | ({} if moved is None else {"attacked": moved, f"change × {times:g}": (moved - clean) * times})
+        sounds = {"untouched": clean} | (
+            {} if moved is None else {"attacked": moved, f"change × {times:g}": (moved - clean) * times}
+        )
         for column, (title, x) in zip(st.columns(3), sounds.items(), strict=False):
             column.audio(images.playable(modality, x), format="audio/wav")
             column.caption(title)
@@ -172,11 +200,16 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
     st.subheader("Attributions", anchor=False)
     explained = set(attributions.attributed(run, model))
     if not explained:
-        return empty("This run has no attributions of this model.", *EVALUATE, "--task", run.config.task, "--attributions", "8")
+        return empty(
+            "This run has no attributions of this model.", *EVALUATE, "--task", run.config.task, "--attributions", "8"
+        )
     found = attributions.of_sample(run, model, row["sample"])
     if not found:
         return said(f"This sample has none; these have: {', '.join(sorted(explained))}.")
-    said(f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. What is attributed is how far the sample is from failing.")
+    said(
+        f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. What is attributed is how far the sample"
+        " is from failing."
+    )
     figure = attributions.shares(found)
     shown(figure, "shares")
     table = [{key: each[key] for key in attributions.COLUMNS} for each in found]
@@ -188,16 +221,26 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
     return None
 
 
-def _before_and_after(run: Run, name: str, method: str, found: Sequence[attributions.Row], scenario: str, sample: Sample | None) -> None:
+def _before_and_after(
+    run: Run, name: str, method: str, found: Sequence[attributions.Row], scenario: str, sample: Sample | None
+) -> None:
     """What one method attributes to one modality on the untouched input and under the scenario."""
     wanted = [each for each in found if each["condition"] in (attributions.CLEAN, scenario)]
-    read = [(each, attributions.tensor_of(run, each)) for each in sorted(wanted, key=lambda each: each["condition"] != attributions.CLEAN)]
+    read = [
+        (each, attributions.tensor_of(run, each))
+        for each in sorted(wanted, key=lambda each: each["condition"] != attributions.CLEAN)
+    ]
     pairs = [(_title(each), x) for each, x in read if x is not None]
     if not pairs:
         return
     st.markdown(f"**{plain(name)}**, {plain(method)}")
     modality = next((each for each in sample.task.modalities if each.name == name), None) if sample else None
-    if sample and modality and images.is_tokens(modality, sample.inputs[name]) and _by_position(pairs, len(sample.inputs[name])):
+    if (
+        sample
+        and modality
+        and images.is_tokens(modality, sample.inputs[name])
+        and _by_position(pairs, len(sample.inputs[name]))
+    ):
         for each, x in read:
             if x is not None:
                 moved = _moved(run, each, sample).get(name)
@@ -225,7 +268,10 @@ def _title(row: attributions.Row) -> str:
 
 def _moved(run: Run, row: attributions.Row, sample: Sample) -> Inputs:
     """What an attribution under an attack is about, where its witness is kept."""
-    sql = "select sample, scenario, file, witness from ledger where model = ? and sample = ? and scenario = ? and status = 'ok'"
+    sql = (
+        "select sample, scenario, file, witness from ledger where model = ? and sample = ? and scenario = ? and status"
+        " = 'ok'"
+    )
     found = rows(run, sql, (row["model"], row["sample"], row["condition"]))
     kept = (_kept(run, found[0]) or {}) if found else {}
     return kept if can_be_of(kept, sample.inputs) else {}

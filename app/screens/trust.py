@@ -40,15 +40,18 @@ def _flags(run: Run) -> None:
     kept = [row for row in found if row["model"] in models and row["flag"] in wanted and (row["raised"] or not raised)]
     doubted = sum(row["raised"] for row in found)
     said(
-        f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number: it says how far the number can be believed. "
-        + EXPLAINED
+        f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number: it says how far the number"
+        " can be believed. " + EXPLAINED
     )
     if not kept:
         return said("No check matches these filters: take one away.")
     st.dataframe(
         kept,
         hide_index=True,
-        column_config={"why": st.column_config.TextColumn(width="large"), "value": st.column_config.NumberColumn(format="%.3g")},
+        column_config={
+            "why": st.column_config.TextColumn(width="large"),
+            "value": st.column_config.NumberColumn(format="%.3g"),
+        },
     )
     figure = flags_figure(kept)
     shown(figure, "flags")
@@ -59,18 +62,25 @@ def flag_rows(run: Run) -> list[dict[str, Any]]:
     """Every check of a run, raised or not, those raised first."""
     found = [
         {
-            "raised": flag["raised"], "flag": name, "model": model, "scenario": scenario, "value": flag["value"], "why": flag["why"],
+            "raised": flag["raised"],
+            "flag": name,
+            "model": model,
+            "scenario": scenario,
+            "value": flag["value"],
+            "why": flag["why"],
             "kind": "what it means" if name in INFORMATIVE else "whether it holds",
         }
         for model, scenarios in trust(run).items()
         for scenario, flags in scenarios.items()
         for name, flag in flags.items()
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda row: not row["raised"])
 
 
 def flags_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Models down, checks across: how many attacks each check raised its flag for; empty where it was not made."""
+    """Models down, checks across: how many attacks each check raised its flag for; empty where it
+    was not made.
+    """
     across, down = (sorted({row[key] for row in found}) for key in ("flag", "model"))
     counts: dict[tuple[str, str], int] = {}
     for row in found:
@@ -87,8 +97,9 @@ def _gates(run: Run) -> None:
         return empty("This run was held to no gates.", *HARNESS, "gate", run.url, "--gates", "gates.yaml")
     st.dataframe(
         [{"": SIGNS.get(row["verdict"], ""), **row} for row in found],
-        hide_index=True, column_config={"why": st.column_config.TextColumn(width="large")},
-    )  # fmt: skip
+        hide_index=True,
+        column_config={"why": st.column_config.TextColumn(width="large")},
+    )
     figure = gates_figure(found)
     shown(figure, "gates")
     return taken_away("gates", found, {"Gates": figure})
@@ -108,20 +119,32 @@ def gates_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure = go.Figure()
     for verdict, colour in COLOURS.items():
         rows = [row for row in found if row["verdict"] == verdict and row["value"] is not None]
-        low, high = ([abs((row[end] if row[end] is not None else row["value"]) - row["value"]) for row in rows] for end in ("low", "high"))
+        low, high = (
+            [abs((row[end] if row[end] is not None else row["value"]) - row["value"]) for row in rows]
+            for end in ("low", "high")
+        )
         figure.add_scatter(
-            x=[row["value"] for row in rows], y=[figured(str(row["gate"])) for row in rows], name=verdict, mode="markers",
-            marker={"color": colour, "size": 10}, error_x={"type": "data", "array": high, "arrayminus": low},
-        )  # fmt: skip
+            x=[row["value"] for row in rows],
+            y=[figured(str(row["gate"])) for row in rows],
+            name=verdict,
+            mode="markers",
+            marker={"color": colour, "size": 10},
+            error_x={"type": "data", "array": high, "arrayminus": low},
+        )
     figure.add_scatter(
-        x=[row["limit"] for row in found], y=[figured(str(row["gate"])) for row in found], name="limit", mode="markers",
+        x=[row["limit"] for row in found],
+        y=[figured(str(row["gate"])) for row in found],
+        name="limit",
+        mode="markers",
         marker={"symbol": "line-ns", "size": 22, "line": {"width": 3, "color": "grey"}},
-    )  # fmt: skip
+    )
     return figure.update_layout(
-        height=150 + 44 * len(found), template="plotly_white", yaxis={"autorange": "reversed", "automargin": True},
+        height=150 + 44 * len(found),
+        template="plotly_white",
+        yaxis={"autorange": "reversed", "automargin": True},
         xaxis={"title": "value"},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

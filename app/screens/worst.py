@@ -36,7 +36,9 @@ def draw(run: Run) -> None:
         return empty("This run has no attacked samples.", *EVALUATE, "--task", run.config.task)
     left, middle, right = st.columns([4, 4, 2], vertical_alignment="bottom")
     scenario = chosen(left, "Scenario", scenarios, "scenario")
-    models = middle.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
+    models = (
+        middle.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
+    )
     log = right.selectbox("Strength axis", ["linear", "log"], key="axis", bind="query-params") == "log"
     found = answer(run, ROWS, (scenario,))
     _curves(run, scenario, models, log, found)
@@ -65,8 +67,9 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
     ):
         st.warning(plain(line))
     said(
-        "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 % intervals. "
-        "At strength 1 the radii are as the scenario writes them. An oracle does not read the attacked modality."
+        "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 %"
+        " intervals. At strength 1 the radii are as the scenario writes them. An oracle does not read the attacked"
+        " modality."
     )
     taken_away("worst", _points(scenario, curves), {"Curves": figure})
 
@@ -82,7 +85,9 @@ def _points(scenario: str, curves: dict[str, list[Point]]) -> list[dict[str, Any
 
 
 def grid(found: pa.Table, log: bool, points: int = POINTS) -> list[float]:
-    """Strengths at which a curve is drawn; on a log axis from where the first sample falls, strength 0 not among them."""
+    """Strengths at which a curve is drawn; on a log axis from where the first sample falls,
+    strength 0 not among them.
+    """
     linear = strength_grid(found, points)
     if not log:
         return linear
@@ -95,7 +100,11 @@ def grid(found: pa.Table, log: bool, points: int = POINTS) -> list[float]:
 def oracles(run: Run, scenario: str) -> dict[str, float]:
     """The clean score of the run's model that does not read the one attacked modality."""
     name = oracle_of(scenario)
-    scores = rows(run, "select avg(score) as score from samples where model = ? having count(*) > 0", (name,)) if name else []
+    scores = (
+        rows(run, "select avg(score) as score from samples where model = ? having count(*) > 0", (name,))
+        if name
+        else []
+    )
     return {str(name): scores[0]["score"]} if scores else {}
 
 
@@ -112,33 +121,49 @@ def _distribution(run: Run, scenario: str, models: Sequence[str], log: bool, fou
     figure = distribution(counts, drawn, run.models)
     shown(figure, "distribution")
     said(
-        "How many samples first fail at which strength: 0 for those that fail untouched, right for those that withstood all that was tried."
+        "How many samples first fail at which strength: 0 for those that fail untouched, right for those that withstood"
+        " all that was tried."
     )
-    table = [{"scenario": scenario, "model": model, "up to": up, "samples": n} for model in drawn for up, n in counts[model]]
+    table = [
+        {"scenario": scenario, "model": model, "up to": up, "samples": n} for model in drawn for up, n in counts[model]
+    ]
     return taken_away("critical", table, {"Critical strengths": figure})
 
 
 @kept
 def histogram(run: Run, scenario: str, edges: Sequence[float]) -> dict[str, list[tuple[float, int]]]:
-    """Per model, how many critical strengths lie above the edge before and not above each edge; the last edge is infinite."""
-    sql = "select model, histogram(strength, ?::double[]) as counts from ledger where status = 'ok' and scenario = ? group by model"
+    """Per model, how many critical strengths lie above the edge before and not above each edge; the
+    last edge is infinite.
+    """
+    sql = (
+        "select model, histogram(strength, ?::double[]) as counts from ledger where status = 'ok' and scenario = ?"
+        " group by model"
+    )
     found = {row["model"]: dict(row["counts"]) for row in rows(run, sql, (list(edges), scenario))}
     return {model: [(edge, counts.get(edge, 0)) for edge in (*edges, float("inf"))] for model, counts in found.items()}
 
 
 def distribution(counts: dict[str, list[tuple[float, int]]], drawn: Sequence[str], models: Sequence[str]) -> go.Figure:
-    """A row of bars per model, on the same bins; what fails untouched and what never failed stand apart."""
+    """A row of bars per model, on the same bins; what fails untouched and what never failed stand
+    apart.
+    """
     figure = make_subplots(rows=len(drawn), shared_xaxes=True, vertical_spacing=0.15 / len(drawn))
     for number, model in enumerate(drawn):
         edges = [edge for edge, _ in counts[model]]
         labels = ["fails untouched", *(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges[:-1])), "none found"]
         bars = go.Bar(
-            x=labels, y=[n for _, n in counts[model]], name=figured(model), marker={"color": colour(model, models)},
+            x=labels,
+            y=[n for _, n in counts[model]],
+            name=figured(model),
+            marker={"color": colour(model, models)},
             hovertemplate="%{x}: %{y} samples",
-        )  # fmt: skip
+        )
         figure.add_trace(bars, number + 1, 1)
     figure.update_layout(
-        height=130 + 110 * len(drawn), template="plotly_white", bargap=0.05, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"}
+        height=130 + 110 * len(drawn),
+        template="plotly_white",
+        bargap=0.05,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom"},
     )
     figure.update_yaxes(nticks=4)
     return figure.update_xaxes(tickangle=-45, automargin=True)
@@ -153,15 +178,18 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
         return empty("This run searched no frontier.", *EVALUATE, "--task", run.config.task, "--frontier", pair)
     left, right = st.columns([4, 4])
     pair = chosen(left, "Pair", list(pairs), "pair")
-    share = right.slider("Share of samples that still withstands", 0.05, 0.95, 0.5, 0.05, key="share", bind="query-params")
+    share = right.slider(
+        "Share of samples that still withstands", 0.05, 0.95, 0.5, 0.05, key="share", bind="query-params"
+    )
     found = [row for row in frontier.radii(run, [str(ray) for ray in pairs[pair]], share) if row["model"] in models]
     if not found:
         return said("None of these models has rows for this pair.")
     figure = frontier.drawn(run, found, models)
     shown(figure, "frontier")
     said(
-        "Along each ray both radii grow together; a point is where no more than this share withstands. Below a line, more of them do. "
-        "A ray that never brought the score so low is left out; 0, 0 means that the share is not reached untouched."
+        "Along each ray both radii grow together; a point is where no more than this share withstands. Below a line,"
+        " more of them do. A ray that never brought the score so low is left out; 0, 0 means that the share is not"
+        " reached untouched."
     )
     return taken_away("frontier", found, {"Frontier": figure})
 

@@ -1,4 +1,6 @@
-"""Edits: changes that no norm measures. A strength t of ``patch:r`` or ``tokens:r`` allows an edit of size t · r.
+"""Edits: changes that no norm measures.
+
+A strength t of ``patch:r`` or ``tokens:r`` allows an edit of size t · r.
 
 Sizes in whole numbers (tokens, L0, pixels, channels, time steps) are rounded down.
 """
@@ -15,5 +17,6 @@ from attacks.edits.tokens import Tokens
 __all__ = ["EDITS", "Edit", "Place", "Ranked", "Turn"]
 
 EDITS: dict[str, Edit] = {
-    edit.name: edit for edit in (Tokens(), Features(), PATCH, UNIVERSAL, OverTheAir(), DeadPixels(), StuckChannels(), TimeShift())
+    edit.name: edit
+    for edit in (Tokens(), Features(), PATCH, UNIVERSAL, OverTheAir(), DeadPixels(), StuckChannels(), TimeShift())
 }

@@ -21,9 +21,9 @@ LONGEST, SHORTEST = 0.5, 0.05  # of the radius, one step
 class OverTheAir:
     """A sound δ with |δ| ≤ the radius, played beside the clip (T,).
 
-    The model receives x' = clamp(x + g (h ∗ δ + n)): h the direct sound and six echoes of drawn delay (up to 5 % of
-    the clip), sign and strength, falling off exponentially; the gain g from 0.5 to 1; n white noise 20 dB
-    under δ, so that nothing is heard where nothing is played.
+    The model receives x' = clamp(x + g (h ∗ δ + n)): h the direct sound and six echoes of drawn
+    delay (up to 5 % of the clip), sign and strength, falling off exponentially; the gain g from 0.5
+    to 1; n white noise 20 dB under δ, so that nothing is heard where nothing is played.
     """
 
     name = "air"
@@ -33,7 +33,11 @@ class OverTheAir:
     shared = False
 
     def fault(self, place: Place) -> str | None:
-        return None if place.x.ndim == 2 else f"has shape {tuple(place.x.shape[1:])} per sample, and a sound is a waveform (T,)"
+        return (
+            None
+            if place.x.ndim == 2
+            else f"has shape {tuple(place.x.shape[1:])} per sample, and a sound is a waveform (T,)"
+        )
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
         """The loudest value of the sound."""

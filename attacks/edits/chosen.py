@@ -30,7 +30,9 @@ class Chosen(ABC):
 
     @abstractmethod
     def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Every value's replacement, and what each replacement adds to the loss to first order; both (B, ...)."""
+        """Every value's replacement, and what each replacement adds to the loss to first order;
+        both (B, ...).
+        """
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
         return self._grouped(x, (moved != x).double()).gt(0).flatten(1).sum(1).double()

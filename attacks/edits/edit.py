@@ -1,4 +1,6 @@
-"""What every edit has: a change that no norm measures, such as a replaced token, a patch, or a sound played in a room."""
+"""What every edit has: a change that no norm measures, such as a replaced token, a patch, or a
+sound played in a room.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ class Place:
     Attributes:
         x: the untouched values, (B, ...).
         low, high: the valid range, of the same shape; may be infinite.
-        worlds: the draws of the world that it is judged by (B, D, numbers of a draw); None where nothing is drawn.
+        worlds: the draws of the world that it is judged by (B, D, numbers of a draw); None where
+            nothing is drawn.
     """
 
     x: Tensor
@@ -48,7 +51,8 @@ class Turn:
     Attributes:
         at: the values now; `best` is where the loss was highest so far. Both (B, ...).
         gradient: of the loss with respect to `at`, averaged over the steps so far.
-        fresh: below 1 where earlier steps have changed a value already, so that others get their turn.
+        fresh: below 1 where earlier steps have changed a value already, so that others get their
+            turn.
         step, steps: from 0.
     """
 
@@ -72,7 +76,9 @@ class Edit(Protocol):
     name: str
     summary: str
     draws: int
-    """How many uniform numbers one draw of the world takes; 0 where the model receives just what it is given."""
+    """How many uniform numbers one draw of the world takes; 0 where the edit is the same each
+        time.
+        """
 
     kinds: tuple[str, ...]
     """The kinds of modality that it is made for (image, audio, text); empty: any."""
@@ -84,24 +90,35 @@ class Edit(Protocol):
         """Why such inputs cannot be edited; None if they can."""
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
-        """How large the edit from `x` to `moved` is, per sample, (B,) in float64; infinite where it is none."""
+        """How large the edit from `x` to `moved` is, per sample, (B,) in float64; infinite where it
+        is none.
+        """
 
     def start(self, place: Place, budget: Tensor, chance: Tensor) -> Tensor:
-        """Where an attack starts: an edit of a size within the budget (B,), by uniform numbers (B, ...)."""
+        """Where an attack starts: an edit of a size within the budget (B,), by uniform numbers (B,
+        ...).
+        """
 
     def move(self, place: Place, budget: Tensor, turn: Turn) -> Tensor:
         """The next edit within the budget."""
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
-        """What reaches the model in one draw of the world (B, draws): differentiable in `moved`, and `x` where nothing moved."""
+        """What reaches the model in one draw of the world (B, draws): differentiable in `moved`,
+        and `x` where nothing moved.
+        """
 
 
 @runtime_checkable
 class Ranked(Edit, Protocol):
-    """An edit whose sizes are whole numbers, and of which a gradient says which edit of a size is best."""
+    """An edit whose sizes are whole numbers, and of which a gradient says which edit of a size is
+    best.
+    """
 
     def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
-        """What edits of the sizes 0, 1, ... `most` add to a linear loss of this gradient at most, (B, most + 1)."""
+        """What edits of the sizes 0, 1, ...
+
+        `most` add to a linear loss of this gradient at most, (B, most + 1).
+        """
 
     def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
         """The edit within the budget (B,) that adds most to it."""

@@ -1,4 +1,6 @@
-"""The adversarial patch (Brown et al., 2017): a square of free content, printed somewhere in an image."""
+"""The adversarial patch (Brown et al., 2017): a square of free content, printed somewhere in an
+image.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ LONGEST, SHORTEST = 0.15, 0.02  # of the range, one step
 class Patch:
     """A square in an image (C, H, W) or (H, W), measured as a share of its area.
 
-    The attack writes it in the middle. The model receives it at a place drawn uniformly, at 75 to 100 % of its
-    side, 20 % darker to 20 % brighter, the rest of the image untouched:
-    x' = (1 - m) x + m clamp(low + b (p - low)), with m and p moved and scaled by nearest neighbours.
+    The attack writes it in the middle. The model receives it at a place drawn uniformly, at 75 to
+    100 % of its side, 20 % darker to 20 % brighter, the rest of the image untouched: x' = (1 - m) x
+    + m clamp(low + b (p - low)), with m and p moved and scaled by nearest neighbours.
     """
 
     draws = 4
@@ -36,7 +38,9 @@ class Patch:
         return None
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
-        """The area of the smallest square in the middle that holds the changes, as a share of the image."""
+        """The area of the smallest square in the middle that holds the changes, as a share of the
+        image.
+        """
         return self._side(x, moved).double().square() / math.prod(x.shape[-2:])
 
     def start(self, place: Place, budget: Tensor, chance: Tensor) -> Tensor:
@@ -81,7 +85,9 @@ class Patch:
         return inside if x.ndim == 3 else inside[:, None]
 
     def _side(self, x: Tensor, moved: Tensor) -> Tensor:
-        """The side of the smallest square in the middle that holds every change, (B,); 0 where there is none."""
+        """The side of the smallest square in the middle that holds every change, (B,); 0 where
+        there is none.
+        """
         changed = moved != x
         changed = changed if x.ndim == 3 else changed.any(1)
         side = torch.zeros(len(x), dtype=torch.int64, device=x.device)
@@ -104,7 +110,9 @@ def _needed(length: int, device: torch.device) -> Tensor:
 
 
 def _source(place: Tensor, printed: Tensor, side: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Along one axis: which position of the middle square each position shows, and whether it shows any; (B, length)."""
+    """Along one axis: which position of the middle square each position shows, and whether it shows
+    any; (B, length).
+    """
     first = ((length - printed + 1) * place).floor().clamp(max=length - 1).long()
     along = torch.arange(length, device=place.device)[None]
     inside = (along >= first[:, None]) & (along < (first + printed)[:, None])

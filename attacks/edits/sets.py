@@ -1,7 +1,9 @@
-"""The best sets of groups where the draw of the world that decides counts: a sample fails in at least half of the draws.
+"""The best sets of groups where the draw of the world that decides counts: a sample fails in at
+least half of the draws.
 
-What a set gains in a draw is the sum over its groups, and another draw decides for each set: the best set of a size need not
-hold the groups that are best alone. So small sets grow by a beam; larger ones add the groups of highest mean gain.
+What a set gains in a draw is the sum over its groups, and another draw decides for each set: the
+best set of a size need not hold the groups that are best alone. So small sets grow by a beam;
+larger ones add the groups of highest mean gain.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ def sets_of(gains: Tensor, most: int) -> Sets:
     """The best sets of up to `most` groups.
 
     Args:
-        gains: what each group gains in each draw, float64 (B, G, D), the groups of highest mean gain first.
+        gains: what each group gains in each draw, float64 (B, G, D), the groups of highest mean
+            gain first.
     """
     count = gains.shape[1]
     largest, widest = min(most, count), min(WIDEST, count)
@@ -64,7 +67,9 @@ def decisive(gains: Tensor) -> Tensor:
 
 
 def _grown(gains: Tensor, deepest: int) -> tuple[Tensor, Tensor]:
-    """The best set of each size that a beam finds: what it gains (B, deepest + 1, D), and its groups (B, deepest + 1, G)."""
+    """The best set of each size that a beam finds: what it gains (B, deepest + 1, D), and its
+    groups (B, deepest + 1, G).
+    """
     count, device = gains.shape[1], gains.device
     bits = torch.ones((), dtype=torch.int64, device=device) << torch.arange(count, device=device)
     sums, codes = torch.zeros_like(gains[:, :1]), torch.zeros(len(gains), 1, dtype=torch.int64, device=device)
@@ -72,7 +77,11 @@ def _grown(gains: Tensor, deepest: int) -> tuple[Tensor, Tensor]:
     for _ in range(deepest):
         held = ((codes[:, :, None] & bits) > 0).flatten(1)
         codes = (codes[:, :, None] | bits).flatten(1)
-        larger = (sums[:, :, None] + gains[:, None]).flatten(1, 2).masked_fill((held | _seen_before(codes))[:, :, None], NEVER)
+        larger = (
+            (sums[:, :, None] + gains[:, None])
+            .flatten(1, 2)
+            .masked_fill((held | _seen_before(codes))[:, :, None], NEVER)
+        )
         place = decisive(larger).topk(min(BEAM, larger.shape[1]), dim=1).indices
         sums, codes = larger.gather(1, _over(place, larger)), codes.gather(1, place)
         best.append((sums[:, 0], codes[:, 0]))

@@ -11,10 +11,12 @@ EXPLORED = 0.7  # share of the steps that try a new shift; the rest keep the bes
 
 
 class TimeShift:
-    """A waveform (T,) or a sequence (T, F) moved by whole steps along time, measured in steps; the gap holds zero.
+    """A waveform (T,) or a sequence (T, F) moved by whole steps along time, measured in steps; the
+    gap holds zero.
 
-    There is one number to find. Where the model is linear, a gradient ranks all shifts (a correlation); it does not reach far
-    where it is not: shifts are tried, evenly spread, and the best is kept while the other modalities are attacked.
+    There is one number to find. Where the model is linear, a gradient ranks all shifts (a
+    correlation); it does not reach far where it is not: shifts are tried, evenly spread, and the
+    best is kept while the other modalities are attacked.
     """
 
     name = "shift"
@@ -25,7 +27,10 @@ class TimeShift:
 
     def fault(self, place: Place) -> str | None:
         if place.x.ndim not in (2, 3):
-            return f"has shape {tuple(place.x.shape[1:])} per sample, and a shift moves a waveform (T,) or a sequence (T, F)"
+            return (
+                f"has shape {tuple(place.x.shape[1:])} per sample, and a shift moves a waveform (T,) or a sequence"
+                " (T, F)"
+            )
         if not bool(((place.low <= 0) & (place.high >= 0) & (place.low < place.high)).all()):
             return "holds padding, or a range without zero, and a shift moves every step and leaves zeros"
         return None
@@ -63,18 +68,24 @@ class TimeShift:
         return _shifted(place.x, steps.gather(1, whole(budget).clamp(max=most).long()[:, None]).squeeze(1))
 
     def _gained(self, place: Place, gradient: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """What the best shift of at most 0, 1, ... `most` steps gains, and which it is, (B, most + 1)."""
+        """What the best shift of at most 0, 1, ...
+
+        `most` steps gains, and which it is, (B, most + 1).
+        """
         x, weights = (each.flatten(2) if each.ndim > 2 else each[:, :, None] for each in (place.x, gradient))
         length = x.shape[1]
         spectrum = torch.fft.rfft(weights, 2 * length, dim=1) * torch.fft.rfft(x, 2 * length, dim=1).conj()
-        total = torch.fft.irfft(spectrum, 2 * length, dim=1).sum(2)  # at s (or 2T + s below zero): the sum of weights[i] x[i - s]
+        # at s (or 2T + s below zero): the sum of weights[i] x[i - s]
+        total = torch.fft.irfft(spectrum, 2 * length, dim=1).sum(2)
         size = torch.arange(min(most, length - 1) + 1, device=x.device)
         later, earlier = total[:, size], total[:, -size]
         best = torch.maximum(later, earlier)
         gained, place_of = (best - total[:, :1]).cummax(1)
         signed = torch.where(later >= earlier, size, -size).gather(1, place_of)
         lacking = most + 1 - gained.shape[1]
-        return torch.cat([gained, gained[:, -1:].repeat(1, lacking)], 1), torch.cat([signed, signed[:, -1:].repeat(1, lacking)], 1)
+        return torch.cat([gained, gained[:, -1:].repeat(1, lacking)], 1), torch.cat(
+            [signed, signed[:, -1:].repeat(1, lacking)], 1
+        )
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
         return moved

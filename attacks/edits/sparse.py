@@ -22,7 +22,11 @@ class Features(Chosen):
         return ()
 
     def fault(self, place: Place) -> str | None:
-        return None if bool((place.low.isfinite() & place.high.isfinite()).all()) else "has no finite range, and L0 allows all of it"
+        return (
+            None
+            if bool((place.low.isfinite() & place.high.isfinite()).all())
+            else "has no finite range, and L0 allows all of it"
+        )
 
     def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
         end = torch.where(gradient > 0, place.high, place.low)
@@ -30,7 +34,9 @@ class Features(Chosen):
 
 
 class DeadPixels(Chosen):
-    """Pixels that stay dark: the number of image positions set to the low end of the range, in every channel."""
+    """Pixels that stay dark: the number of image positions set to the low end of the range, in
+    every channel.
+    """
 
     name = "dead"
     summary = "pixels that stay dark, where they hurt most"
@@ -41,19 +47,28 @@ class DeadPixels(Chosen):
 
     def fault(self, place: Place) -> str | None:
         if place.x.ndim not in (3, 4):
-            return f"has shape {tuple(place.x.shape[1:])} per sample, and pixels are those of an image (C, H, W) or (H, W)"
-        return None if bool(place.low.isfinite().all()) else "has no finite low end of its range, and a dead pixel holds it"
+            return (
+                f"has shape {tuple(place.x.shape[1:])} per sample, and pixels are those of an image (C, H, W) or (H, W)"
+            )
+        return (
+            None
+            if bool(place.low.isfinite().all())
+            else "has no finite low end of its range, and a dead pixel holds it"
+        )
 
     def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
         return place.low, gradient * (place.low - place.x)
 
 
 class StuckChannels(Chosen):
-    """Channels that hold one value whatever they should show: their number. The value is the world's, not the adversary's.
+    """Channels that hold one value whatever they should show: their number.
 
-    A channel is the first of three or more axes of a sample (C, H, W), the last of fewer (a feature, a column).
-    An edited channel is written as all low or all high, whichever is farther; the model receives the
-    value drawn from the range (where it has no end, from the sample's values).
+    The value is the world's, not the adversary's.
+
+    A channel is the first of three or more axes of a sample (C, H, W), the last of fewer (a
+    feature, a column). An edited channel is written as all low or all high, whichever is farther;
+    the model receives the value drawn from the range (where it has no end, from the sample's
+    values).
     """
 
     name = "stuck"
@@ -85,16 +100,22 @@ class StuckChannels(Chosen):
         return torch.where(stuck.view_as(shaped), replaced, place.x)
 
     def _likely(self, place: Place, gradient: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """The channels of highest mean gain (B, n), and what each adds to the loss in each draw of the world, to first order, (B, n, D)."""
+        """The channels of highest mean gain (B, n), and what each adds to the loss in each draw of
+        the world, to first order, (B, n, D).
+        """
         assert place.worlds is not None, "stuck channels are judged over draws of the world"
         low, high = place.ends
-        at_low, wide = (self._grouped(place.x, gradient * each).flatten(1).double() for each in (low - place.x, high - low))
+        at_low, wide = (
+            self._grouped(place.x, gradient * each).flatten(1).double() for each in (low - place.x, high - low)
+        )
         channels = (at_low + wide / 2).topk(min(at_low.shape[1], max(WIDEST, most)), dim=1).indices
         share = _shares(place.worlds.transpose(1, 2), channels[:, :, None])
         return channels, at_low.gather(1, channels)[:, :, None] + wide.gather(1, channels)[:, :, None] * share
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
-        """Stuck channels hold low + u (high - low), u uniform and another one for each; the gradient passes as if they moved."""
+        """Stuck channels hold low + u (high - low), u uniform and another one for each; the
+        gradient passes as if they moved.
+        """
         low, high = place.ends
         changed = self._grouped(place.x, (moved != place.x).to(moved.dtype)) > 0
         number = torch.arange(changed[0].numel(), device=moved.device).view(1, *changed.shape[1:])

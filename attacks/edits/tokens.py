@@ -1,7 +1,8 @@
 """Token edits: changes of one-hot text that put one token in the place of another.
 
-Text is a matrix (positions, vocabulary) per sample, each row a one-hot vector. A strength t of ``tokens:r``
-allows ⌊t · r⌋ changed rows, so that the critical strength of a sample is a whole number over r.
+Text is a matrix (positions, vocabulary) per sample, each row a one-hot vector. A strength t of
+``tokens:r`` allows ⌊t · r⌋ changed rows, so that the critical strength of a sample is a whole
+number over r.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def is_one_hot(x: Tensor) -> Tensor:
 
 
 def replacements(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Which tokens may take a row's place, bool, of the shape of `x`: the range holds their one-hot vector.
+    """Which tokens may take a row's place, bool, of the shape of `x`: the range holds their one-hot
+    vector.
 
     Padding, whose low is its high, has none; no token replaces itself.
     """

@@ -1,6 +1,8 @@
-"""Edits of the input of a linear model, all of them: what each size adds to a wrong class at most, or in every draw of the world.
+"""Edits of the input of a linear model, all of them: what each size adds to a wrong class at most,
+or in every draw of the world.
 
-The definitions are those of `attacks.edits`, read anew: no code that chooses or scores an edit is shared with the search.
+The definitions are those of `attacks.edits`, read anew: no code that chooses or scores an edit is
+shared with the search.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class Gains:
 
     Attributes:
         sizes: float64 (C,), the first 0.
-        gains: float64 (B, K - 1, C, D), in D draws of the world; one, where edits arrive as they were made.
+        gains: float64 (B, K - 1, C, D), in D draws of the world; one, where edits arrive as they
+            were made.
     """
 
     sizes: Tensor
@@ -34,14 +37,17 @@ class Gains:
 
 @dataclass(frozen=True, eq=False)
 class Choices:
-    """What is left to do after edits: by how much each wrong class is still behind (B, K - 1, C), and what the edits take (C,)."""
+    """What is left to do after edits: by how much each wrong class is still behind (B, K - 1, C),
+    and what the edits take (C,).
+    """
 
     needed: Tensor
     strengths: Tensor
 
 
 def together(margin: Tensor, edits: Sequence[Gains], balls: Sequence[Ball]) -> Choices:
-    """Every combination of edits of several modalities, where each wrong class is `margin` (B, K - 1) behind untouched.
+    """Every combination of edits of several modalities, where each wrong class is `margin` (B, K -
+    1) behind untouched.
 
     In at least half of the draws a sample must fail: the draw that decides counts.
     """
@@ -50,12 +56,16 @@ def together(margin: Tensor, edits: Sequence[Gains], balls: Sequence[Ball]) -> C
         needed = (needed[:, :, :, None] - each.gains[:, :, None]).flatten(2, 3)
         strengths = torch.maximum(strengths[:, None], each.sizes / ball.radius).flatten()
     draws = needed.shape[-1]
-    assert draws == 1 or margin.shape[1] == 1, "several wrong classes share no direction: only two classes are exact over draws"
+    assert draws == 1 or margin.shape[1] == 1, (
+        "several wrong classes share no direction: only two classes are exact over draws"
+    )
     return Choices(needed.kthvalue((draws + 1) // 2, dim=-1).values, strengths)
 
 
 def choices(ball: Ball, x: Tensor, low: Tensor, high: Tensor, directions: Tensor, samples: Sequence[str]) -> Gains:
-    """All that the edits of a ball can do to `x` (B, ...), in the range from low to high; directions (B, K - 1, values)."""
+    """All that the edits of a ball can do to `x` (B, ...), in the range from low to high;
+    directions (B, K - 1, values).
+    """
     if ball.norm_name == "stuck":
         return _stuck(ball, x, low, high, directions, samples)
     return KINDS[ball.norm_name](x, low, high, directions.unflatten(2, x.shape[1:]))
@@ -100,7 +110,10 @@ def _moved(x: Tensor, steps: int) -> Tensor:
 
 
 def _stuck(ball: Ball, x: Tensor, low: Tensor, high: Tensor, directions: Tensor, samples: Sequence[str]) -> Gains:
-    """Every set of channels: the first axis of three or more, the last of fewer. Each holds a drawn share of its range."""
+    """Every set of channels: the first axis of three or more, the last of fewer.
+
+    Each holds a drawn share of its range.
+    """
     place, directions = x if x.ndim >= 4 else x.movedim(-1, 1), directions.unflatten(2, x.shape[1:])
     channels, axes = place.shape[1], tuple(range(1, x.ndim))
     drawn = worlds(ball, samples, 0, STORED).double()[:, :, 0]
@@ -123,4 +136,9 @@ def _most(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x.amax(axes, keepdim=True).expand_as(x)
 
 
-KINDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Gains]] = {"l0": _l0, "dead": _dead, "tokens": _tokens, "shift": _shift}
+KINDS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Gains]] = {
+    "l0": _l0,
+    "dead": _dead,
+    "tokens": _tokens,
+    "shift": _shift,
+}

@@ -47,10 +47,11 @@ class Linear:
         return Linear(self.weights, {name: x[rows] for name, x in self.inputs.items()}, bounds)
 
     def exact(self, scenario: Scenario, samples: Sequence[str] | None = None) -> Tensor:
-        """The critical strength of every sample, float64 (B,): the smallest over the wrong classes and the edits.
+        """The critical strength of every sample, float64 (B,): the smallest over the wrong classes
+        and the edits.
 
-        Beside `stuck`, it is exact for two classes, which share the direction of their continuous changes in
-        every draw of the world.
+        Beside `stuck`, it is exact for two classes, which share the direction of their continuous
+        changes in every draw of the world.
 
         Args:
             samples: their names, where edits are drawn by them; row numbers if absent.
@@ -65,7 +66,10 @@ class Linear:
         whole = torch.stack(list(logits.values())).sum(0)
         wrong = others(self.labels, whole.shape[1])
         margin = whole.gather(1, self.labels[:, None]) - whole.gather(1, wrong)  # (B, K - 1)
-        edits = [choices(ball, *self._space(ball.modality), self._directions(ball.modality, wrong), samples) for ball in scenario.edits]
+        edits = [
+            choices(ball, *self._space(ball.modality), self._directions(ball.modality, wrong), samples)
+            for ball in scenario.edits
+        ]
         edited = together(margin, edits, scenario.edits)
         rises = [(self._rise(ball, wrong), ball.radius) for ball in scenario.continuous.attacked]
         return cheapest(rises, edited)
@@ -81,7 +85,9 @@ class Linear:
 
 
 def towards(weight: Tensor, labels: Tensor, wrong: Tensor) -> Tensor:
-    """What every value adds to each wrong class (B, K - 1) against the right one, float64 (B, K - 1, values)."""
+    """What every value adds to each wrong class (B, K - 1) against the right one, float64 (B, K -
+    1, values).
+    """
     return weight.double()[wrong] - weight.double()[labels][:, None]
 
 
@@ -98,10 +104,12 @@ def rise_of(ball: Ball, directions: Tensor, x: Tensor, low: Tensor, high: Tensor
 
 
 def cheapest(rises: Sequence[tuple[Rise, float]], edited: Choices) -> Tensor:
-    """The least strength of every sample, over the wrong classes and the choices of edits that leave `edited.needed` (B, K - 1, C).
+    """The least strength of every sample, over the wrong classes and the choices of edits that
+    leave `edited.needed` (B, K - 1, C).
 
     Args:
-        rises: of the continuous changes towards each wrong class, (B (K - 1), ...), with their radii.
+        rises: of the continuous changes towards each wrong class, (B (K - 1), ...), with their
+            radii.
     """
     rows = edited.needed.flatten(0, 1)
     beside = strength(rises, rows) if rises else torch.where(rows > 0, NEVER, 0.0)
@@ -120,11 +128,16 @@ def _rows_of(valid: Range, rows: Tensor, x: Tensor) -> Range:
 
 
 def random_linear(classes: int, samples: int = 16, bounded: bool = False, seed: int = 0) -> Linear:
-    """Three modalities, `a` of 24 numbers, `b` of 12 and `c` of 5; bounded, `b` has a range per feature and `c` none."""
+    """Three modalities, `a` of 24 numbers, `b` of 12 and `c` of 5; bounded, `b` has a range per
+    feature and `c` none.
+    """
     generator = torch.Generator().manual_seed(seed)
     weights = {name: torch.randn(classes, width, generator=generator) for name, width in WIDTHS.items()}
     inputs = {name: torch.rand(samples, weight.shape[1], generator=generator) for name, weight in weights.items()}
     bounds: dict[str, Range] = {}
     if bounded:
-        bounds = {"a": Range(0.0, 1.0), "b": Range(-torch.rand(12, generator=generator), 1 + torch.rand(12, generator=generator))}
+        bounds = {
+            "a": Range(0.0, 1.0),
+            "b": Range(-torch.rand(12, generator=generator), 1 + torch.rand(12, generator=generator)),
+        }
     return Linear(weights, inputs, bounds)

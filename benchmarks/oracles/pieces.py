@@ -1,4 +1,6 @@
-"""Maxima of linear pieces: every wrong piece overtakes all pieces of the right class inside a polytope, a linear program."""
+"""Maxima of linear pieces: every wrong piece overtakes all pieces of the right class inside a
+polytope, a linear program.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Pieces:
     def exact(self, scenario: Scenario, known: Tensor) -> Tensor:
         """The critical strengths up to the known ones (B,), which have witnesses; in L∞ and L1."""
         labels = self.objective().labels.tolist()
-        return torch.tensor([self._least(scenario, *each) for each in enumerate(zip(labels, known.tolist(), strict=True))]).double()
+        return torch.tensor(
+            [self._least(scenario, *each) for each in enumerate(zip(labels, known.tolist(), strict=True))]
+        ).double()
 
     def _least(self, scenario: Scenario, row: int, about: tuple[int, float]) -> float:
         right, best = about
@@ -65,6 +69,9 @@ class Pieces:
 def random_pieces(classes: int, pieces: int, samples: int, seed: int, widths: dict[str, int]) -> Pieces:
     generator, total = torch.Generator().manual_seed(seed), sum(widths.values())
     weight = torch.randn(classes, pieces, total, generator=generator)
-    inputs = {name: (1.4 * torch.rand(samples, width, generator=generator) - 0.2).clamp(0, 1) for name, width in widths.items()}
+    inputs = {
+        name: (1.4 * torch.rand(samples, width, generator=generator) - 0.2).clamp(0, 1)
+        for name, width in widths.items()
+    }
     bias = torch.randn(classes, pieces, generator=generator) - weight.sum(2) / 2
     return Pieces(weight, bias, inputs)

@@ -1,4 +1,6 @@
-"""Balls as rows of a linear program: the columns are the strength t, the changes δ of all modalities, and what L1 needs."""
+"""Balls as rows of a linear program: the columns are the strength t, the changes δ of all
+modalities, and what L1 needs.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ class Program:
 
     @staticmethod
     def of(scenario: Scenario, widths: Mapping[str, int], low: Array, high: Array, cap: float) -> Program:
-        """t from 0 to `cap`, then δ (F,) from low to high, modality by modality; what is not attacked stays."""
+        """t from 0 to `cap`, then δ (F,) from low to high, modality by modality; what is not
+        attacked stays.
+        """
         balls = {ball.modality: ball for ball in scenario.attacked}
         still = np.concatenate([np.full(width, name not in balls) for name, width in widths.items()])
         ends = (np.concatenate([[0.0], np.where(still, 0.0, low)]), np.concatenate([[cap], np.where(still, 0.0, high)]))

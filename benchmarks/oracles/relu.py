@@ -1,7 +1,9 @@
-"""Small ReLU networks: the critical strength by mixed-integer programming (Tjeng et al., ICLR 2019).
+"""Small ReLU networks: the critical strength by mixed-integer programming (Tjeng et al., ICLR
+2019).
 
-A unit whose sign is settled within the reach of the best known strength is linear; every other one takes a binary variable,
-with bounds from interval arithmetic, in the first layer from the balls themselves.
+A unit whose sign is settled within the reach of the best known strength is linear; every other one
+takes a binary variable, with bounds from interval arithmetic, in the first layer from the balls
+themselves.
 """
 
 from __future__ import annotations
@@ -53,9 +55,13 @@ class Network:
         return Network(self.layers, {name: x[rows] for name, x in self.inputs.items()})
 
     def exact(self, scenario: Scenario, known: Tensor) -> Tensor:
-        """The critical strengths up to the known ones (B,), which have witnesses; nan where a program took too long."""
+        """The critical strengths up to the known ones (B,), which have witnesses; nan where a
+        program took too long.
+        """
         logits = self.logits(self.inputs)
-        return torch.tensor([self._least(scenario, row, logits[row], best) for row, best in enumerate(known.tolist())]).double()
+        return torch.tensor(
+            [self._least(scenario, row, logits[row], best) for row, best in enumerate(known.tolist())]
+        ).double()
 
     def _least(self, scenario: Scenario, row: int, logits: Tensor, known: float) -> float:
         right, best = int(logits.argmax()), known
@@ -92,7 +98,10 @@ class Network:
         middle = torch.cat([x[row] for x in self.inputs.values()]).double() @ weight.T + bias
         up, down = torch.zeros_like(middle), torch.zeros_like(middle)
         for ball in scenario.attacked:
-            x, radius = self.inputs[ball.modality][row].double()[None], middle.new_full((2 * len(bias), 1), cap * ball.radius)
+            x, radius = (
+                self.inputs[ball.modality][row].double()[None],
+                middle.new_full((2 * len(bias), 1), cap * ball.radius),
+            )
             directions = torch.cat([parts[ball.modality], -parts[ball.modality]])[None]
             rise, _ = rise_of(ball, directions, x, torch.zeros_like(x), torch.ones_like(x)).at(radius)
             up, down = up + rise[: len(bias), 0], down + rise[len(bias) :, 0]
@@ -106,7 +115,9 @@ def _intervals(weight: Array, bias: Array, low: Array, high: Array) -> tuple[Arr
 
 
 def _units(program: Program, columns: Array, weight: Array, offset: Array, low: Array, high: Array) -> Array:
-    """Columns h = max(0, weight · columns + offset), where the argument is known to lie between low and high."""
+    """Columns h = max(0, weight · columns + offset), where the argument is known to lie between low
+    and high.
+    """
     units = program.add(np.maximum(low, 0), np.maximum(high, 0))
     for unit, slopes, shift, least, most in zip(units, weight, offset, low, high, strict=True):
         if most <= 0:
@@ -123,13 +134,20 @@ def _units(program: Program, columns: Array, weight: Array, offset: Array, low: 
     return units
 
 
-def random_network(classes: int, hidden: tuple[int, ...], samples: int, seed: int, widths: dict[str, int], steps: int = 0) -> Network:
-    """A random network; or, after some steps of Adam on noisy templates, a trained one and samples that it is right about."""
+def random_network(
+    classes: int, hidden: tuple[int, ...], samples: int, seed: int, widths: dict[str, int], steps: int = 0
+) -> Network:
+    """A random network; or, after some steps of Adam on noisy templates, a trained one and samples
+    that it is right about.
+    """
     generator, sizes = torch.Generator().manual_seed(seed), [sum(widths.values()), *hidden, classes]
     labels = torch.randint(classes, (LEARNT_FROM,), generator=generator)
     templates, noise = (torch.rand(count, sizes[0], generator=generator) for count in (classes, LEARNT_FROM))
     x = (templates[labels] + 0.8 * (noise - 0.5)).clamp(0, 1)
-    layers = [(torch.randn(wide, narrow, generator=generator) * (2 / narrow) ** 0.5, torch.zeros(wide)) for narrow, wide in pairwise(sizes)]
+    layers = [
+        (torch.randn(wide, narrow, generator=generator) * (2 / narrow) ** 0.5, torch.zeros(wide))
+        for narrow, wide in pairwise(sizes)
+    ]
     network = Network(layers, _split(x, widths))
     _train(network, labels, steps)
     right = network.objective().labels == labels

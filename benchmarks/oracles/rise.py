@@ -1,7 +1,8 @@
-"""How far a linear function can rise inside a ball and a range, and the strength at which it has risen far enough.
+"""How far a linear function can rise inside a ball and a range, and the strength at which it has
+risen far enough.
 
-In float64 and without a search: max ⟨w, δ⟩ over ‖δ‖ ≤ ρ and low ≤ δ ≤ high is concave in ρ and has a closed form between
-the radii at which one more value meets its bound.
+In float64 and without a search: max ⟨w, δ⟩ over ‖δ‖ ≤ ρ and low ≤ δ ≤ high is concave in ρ and has
+a closed form between the radii at which one more value meets its bound.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ class Rise:
 
     Attributes:
         norm: linf, l2 or l1.
-        edges: the radii at which one more value meets its bound, ascending, (R, F); infinite where there is none.
+        edges: the radii at which one more value meets its bound, ascending, (R, F); infinite where
+            there is none.
         taken: what the values at their bounds add to the rise, after 0 to F of them, (R, F + 1).
         free: what is left to move: Σ|w| for linf, Σw² for l2, the next |w| for l1; (R, F + 1).
-        used: of the squared radius (l2) or of the radius (l1), what the values at their bounds take, (R, F + 1).
+        used: of the squared radius (l2) or of the radius (l1), what the values at their bounds
+            take, (R, F + 1).
     """
 
     norm: str
@@ -37,7 +40,9 @@ class Rise:
 
     @staticmethod
     def of(norm: str, weights: Tensor, low: Tensor, high: Tensor) -> Rise:
-        """Of the functions ⟨weights, δ⟩, (R, F); every value of δ may go from low ≤ 0 to high ≥ 0, (R, F)."""
+        """Of the functions ⟨weights, δ⟩, (R, F); every value of δ may go from low ≤ 0 to high ≥ 0,
+        (R, F).
+        """
         steep, room = weights.abs(), torch.where(weights > 0, high, -low)
         meets = {"linf": room, "l2": torch.nan_to_num(room / steep, nan=NEVER, posinf=NEVER), "l1": -steep}[norm]
         order = meets.argsort(1)
@@ -47,7 +52,9 @@ class Rise:
             return Rise(norm, room, taken, _from(steep), torch.zeros_like(taken))
         if norm == "l1":
             used = _before(room)
-            return Rise(norm, used[:, 1:].contiguous(), taken, torch.cat([steep, torch.zeros_like(steep[:, :1])], 1), used)
+            return Rise(
+                norm, used[:, 1:].contiguous(), taken, torch.cat([steep, torch.zeros_like(steep[:, :1])], 1), used
+            )
         used, free = _before(torch.where(steep > 0, room.square(), 0.0)), _from(steep.square())
         edges = torch.where(meets.isfinite(), used[:, 1:] + meets.square() * free[:, 1:], NEVER).sqrt()
         return Rise(norm, edges, taken, free, used)
@@ -77,7 +84,8 @@ def _from(values: Tensor) -> Tensor:
 
 
 def strength(rises: Sequence[tuple[Rise, float]], needed: Tensor) -> Tensor:
-    """The smallest t at which Σ rise(t · radius) reaches what is needed (R, Q), each rise with its radius; inf where none does.
+    """The smallest t at which Σ rise(t · radius) reaches what is needed (R, Q), each rise with its
+    radius; inf where none does.
 
     Newton's method from 0: the sum is concave, so that every step ends at or below the root.
     """

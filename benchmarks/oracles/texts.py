@@ -40,7 +40,9 @@ class Texts:
         return {name: Range(0.0, 1.0) for name in self.inputs}
 
     def of_text(self, text: Tensor) -> Tensor:
-        return torch.einsum("bpv,vk->bk", text, self.single) + torch.einsum("bpv,bpw,vwk->bk", text[:, :-1], text[:, 1:], self.pairs)
+        return torch.einsum("bpv,vk->bk", text, self.single) + torch.einsum(
+            "bpv,bpw,vwk->bk", text[:, :-1], text[:, 1:], self.pairs
+        )
 
     def logits(self, inputs: Inputs) -> Tensor:
         return self.of_text(inputs["text"]) + inputs["a"] @ self.weight.T

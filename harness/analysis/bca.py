@@ -28,8 +28,8 @@ TINY = 1e-9
 class Resampled:
     """A measure of the means of rows, over resampled rows (BCa: Efron, JASA 1987).
 
-    Its quantiles are Student's and not normal ones, and its spread is taken as if the sample that matters most had been
-    seen once more: the plain interval is too narrow where few samples differ.
+    Its quantiles are Student's and not normal ones, and its spread is taken as if the sample that
+    matters most had been seen once more: the plain interval is too narrow where few samples differ.
 
     Attributes:
         value: the measure.
@@ -56,7 +56,9 @@ class Resampled:
         return self._reached(self.bias + moved / max(1 - self.acceleration * moved, TINY))
 
     def share(self, end: float) -> float:
-        """The share of the error that an end leaves below; where it is a null hypothesis, its one-sided p."""
+        """The share of the error that an end leaves below; where it is a null hypothesis, its
+        one-sided p.
+        """
         from scipy.special import stdtr
 
         moved = self._point(end) - self.bias
@@ -69,7 +71,11 @@ class Resampled:
     def _reached(self, point: float) -> float:
         """What resamples reach at a point; in proportion beyond `FAR`."""
         inside = float(np.clip(point, -FAR, FAR))
-        return self.value + (float(np.interp(inside, self.points, self.ends)) - self.value) * point / inside if inside else self.value
+        return (
+            self.value + (float(np.interp(inside, self.points, self.ends)) - self.value) * point / inside
+            if inside
+            else self.value
+        )
 
     def _point(self, end: float) -> float:
         """Where resamples reach an end."""
@@ -104,7 +110,9 @@ def resampled(measure: Callable[[Array], Array], rows: Array) -> Resampled | Non
 
 
 def _bias(drawn: Array, value: float) -> float:
-    """The point of the normal distribution below which lies what lies below the value; half of what is equal."""
+    """The point of the normal distribution below which lies what lies below the value; half of what
+    is equal.
+    """
     below = (np.searchsorted(drawn, value - 1e-12) + np.searchsorted(drawn, value + 1e-12)) / 2 / RESAMPLES
     return normal_point(float(np.clip(below, 0.01, 0.99)))
 
@@ -138,7 +146,9 @@ def mean_interval(values: Array) -> Interval | None:
 
 
 def mean_score_interval(scores: Array) -> Interval:
-    """Of a mean of graded scores (N,) between 0 and 1: BCa's, or where too few differ the one that holds for all scores."""
+    """Of a mean of graded scores (N,) between 0 and 1: BCa's, or where too few differ the one that
+    holds for all scores.
+    """
     if np.isin(scores, (0, 1)).all():
         return proportion(float(scores.mean()), len(scores))
     found = mean_interval(scores)

@@ -45,7 +45,9 @@ class Point:
 
 
 def query(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) -> list[tuple[Any, ...]]:
-    """The rows of an SQL query on tables of a run, by name; `$name` in it stands for what is given by that name."""
+    """The rows of an SQL query on tables of a run, by name; `$name` in it stands for what is given
+    by that name.
+    """
     with _answer(sql, given, tables) as answer:
         rows: list[tuple[Any, ...]] = answer.fetchall()
         return rows
@@ -58,8 +60,12 @@ def rows_of(sql: str, **tables: pa.Table) -> Iterator[tuple[Any, ...]]:
             yield from rows
 
 
-def columns_of(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
-    """The columns of an SQL query whose values are all numbers, as arrays; NaN where there is none."""
+def columns_of(
+    sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table
+) -> list[np.ndarray[Any, np.dtype[np.float64]]]:
+    """The columns of an SQL query whose values are all numbers, as arrays; NaN where there is
+    none.
+    """
     with _answer(sql, given, tables) as answer:
         return [np.ma.filled(np.ma.asarray(column, dtype=float), np.nan) for column in answer.fetchnumpy().values()]
 
@@ -93,10 +99,11 @@ def robust_curves(ledger: pa.Table, strengths: Sequence[float]) -> dict[tuple[st
 
 
 def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
-    """Per (schedule, model), the score against the fraction missing that was reached, level by level.
+    """Per (schedule, model), the score against the fraction missing that was reached, level by
+    level.
 
-    Repeats are averaged within each sample first: they share the sample, and count once. Corruptions, written
-    modality@name, are left out.
+    Repeats are averaged within each sample first: they share the sample, and count once.
+    Corruptions, written modality@name, are left out.
     """
     rows = query(
         f"""
@@ -113,7 +120,9 @@ def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
 
 
 def corruption_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
-    """Per (corruption, model), the score against the severity; repeats are averaged within each sample first."""
+    """Per (corruption, model), the score against the severity; repeats are averaged within each
+    sample first.
+    """
     rows = query(
         """
         with averaged as (

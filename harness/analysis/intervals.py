@@ -1,4 +1,6 @@
-"""Intervals of one number, two-sided at 95 %: of a score and of a median; and how a number reads with its interval."""
+"""Intervals of one number, two-sided at 95 %: of a score and of a median; and how a number reads
+with its interval.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,10 @@ class Estimate:
     """A number of these samples, and its 95 % interval.
 
     Attributes:
-        low, high: infinite where the interval is open; both None where there are too few samples for one.
-        bound: `AT_LEAST` or `AT_MOST` where the number is only a bound, as a median beyond the search; `UNKNOWN` where it says
-            nothing.
+        low, high: infinite where the interval is open; both None where there are too few samples
+            for one.
+        bound: `AT_LEAST` or `AT_MOST` where the number is only a bound, as a median beyond the
+            search; `UNKNOWN` where it says nothing.
     """
 
     value: float
@@ -76,7 +79,8 @@ class Estimate:
 def proportion(mean: float, samples: int, level: float = LEVEL) -> Interval:
     """The interval of a mean score between 0 and 1: Clopper-Pearson's, or Wilson's of many samples.
 
-    Graded scores vary no more than a yes or no of the same mean; theirs is the interval of a fractional count.
+    Graded scores vary no more than a yes or no of the same mean; theirs is the interval of a
+    fractional count.
     """
     if samples == 0:
         return 0.0, 1.0
@@ -105,14 +109,16 @@ def wilson(mean: float, samples: int, level: float = LEVEL) -> Interval:
 
 
 def median_interval(values: Array, level: float = LEVEL) -> Interval:
-    """The order statistics that enclose the median, whatever the distribution (David & Nagaraja, Order Statistics, 2003).
+    """The order statistics that enclose the median, whatever the distribution (David & Nagaraja,
+    Order Statistics, 2003).
 
     Infinite on both sides where there are too few values.
     """
     from scipy.stats import binom
 
     count = len(values)
-    rank = int(binom.ppf((1 - level) / 2, count, 0.5)) if count else 0  # P(fewer than `rank` lie below the median) is small enough
+    # P(fewer than `rank` lie below the median) is small enough
+    rank = int(binom.ppf((1 - level) / 2, count, 0.5)) if count else 0
     if rank == 0:
         return -inf, inf
     ordered = np.sort(values)
@@ -120,7 +126,9 @@ def median_interval(values: Array, level: float = LEVEL) -> Interval:
 
 
 def median_strength(strengths: Array, limit: float) -> Estimate:
-    """The median of strengths (N,), N > 0, that were searched up to a limit; beyond it only that much is known."""
+    """The median of strengths (N,), N > 0, that were searched up to a limit; beyond it only that
+    much is known.
+    """
     low, high = opened(median_interval(strengths), limit)
     bound = AT_LEAST if np.sort(strengths)[len(strengths) // 2] > limit else ""
     return Estimate(float(np.median(np.minimum(strengths, limit))), low, high, bound)

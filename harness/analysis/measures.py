@@ -1,7 +1,8 @@
-"""Measures: one number for a curve or a game, from the ledger and the sweep, with its interval over samples.
+"""Measures: one number for a curve or a game, from the ledger and the sweep, with its interval over
+samples.
 
-Scores are averaged over repeats within each sample first; resampling draws samples, whole, so that what
-is compared stays paired.
+Scores are averaged over repeats within each sample first; resampling draws samples, whole, so that
+what is compared stays paired.
 """
 
 from __future__ import annotations
@@ -43,28 +44,40 @@ def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     where = "status = 'ok' and not contains(schedule, '@')"
     for schedule, model, level, missing in query(
-        f"select schedule, model, level, avg({FRACTION_MISSING}) as missing from sweep where {where} group by all order by missing, level",
+        f"select schedule, model, level, avg({FRACTION_MISSING}) as missing from sweep where {where} group by all order"
+        " by missing, level",
         sweep=sweep,
     ):
         found.setdefault((schedule, model), []).append((level, missing))
     whole = {}
     for (schedule, model), levels in found.items():
-        scores = _by_sample("level", [level for level, _ in levels], {"schedule": schedule, "model": model}, where, sweep)
+        scores = _by_sample(
+            "level", [level for level, _ in levels], {"schedule": schedule, "model": model}, where, sweep
+        )
         if len(levels) > 1 and not np.isnan(scores).any():
             whole[schedule, model] = Degradation(np.array([missing for _, missing in levels]), scores)
     return whole
 
 
 def _by_sample(column: str, values: Sequence[float | str], of: Mapping[str, str], where: str, sweep: pa.Table) -> Array:
-    """Per sample, and each value of a column, the mean score, (N, len(values)); NaN where there is none."""
+    """Per sample, and each value of a column, the mean score, (N, len(values)); NaN where there is
+    none.
+    """
     each = ", ".join(f"avg(score) filter ({column} = $at{place})" for place in range(len(values)))
     only = " and ".join(f"{name} = ${name}" for name in of)
     given = {**of, **{f"at{place}": value for place, value in enumerate(values)}}
-    return np.stack(columns_of(f"select {each} from sweep where {where} and {only} group by sample order by sample", given, sweep=sweep), 1)
+    return np.stack(
+        columns_of(
+            f"select {each} from sweep where {where} and {only} group by sample order by sample", given, sweep=sweep
+        ),
+        1,
+    )
 
 
 def area(curve: Degradation) -> Estimate:
-    """The area under the degradation curve over its span: the mean score from the first fraction missing to the last."""
+    """The area under the degradation curve over its span: the mean score from the first fraction
+    missing to the last.
+    """
     areas = sample_areas(curve)
     return Estimate.of(float(areas.mean()), mean_score_interval(areas))
 
@@ -84,7 +97,8 @@ def relative_robustness(curve: Degradation) -> Estimate:
 
 
 def effective_robustness(curve: Degradation, late: Degradation) -> Estimate:
-    """Σ_i f_i - (LF_i + f_0 - LF_0): the score above what late fusion predicts (MultiBench), unnormalised.
+    """Σ_i f_i - (LF_i + f_0 - LF_0): the score above what late fusion predicts (MultiBench),
+    unnormalised.
 
     Both curves are of the same samples at the same levels.
     """
@@ -94,10 +108,11 @@ def effective_robustness(curve: Degradation, late: Degradation) -> Estimate:
 
 
 def drop_rate(curve: Degradation) -> Estimate | None:
-    """Modality drop rate: the mean over the levels of baseline / score there (M3TRICS); 1 where nothing is lost.
+    """Modality drop rate: the mean over the levels of baseline / score there (M3TRICS); 1 where
+    nothing is lost.
 
-    None where the score is 0 at some level: it is not defined there. A resample of which that is true counts as half
-    a sample right.
+    None where the score is 0 at some level: it is not defined there. A resample of which that is
+    true counts as half a sample right.
     """
     if not curve.scores.mean(0).all():
         return None
@@ -111,10 +126,11 @@ def drop_rate(curve: Degradation) -> Estimate | None:
 
 
 def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[str, Estimate]]:
-    """Per model, each modality's exact Shapley value: its mean contribution to the score over all orders of arrival.
+    """Per model, each modality's exact Shapley value: its mean contribution to the score over all
+    orders of arrival.
 
-    They add up to the score with everything present less that with nothing. A model whose sweep lacks one of
-    the subsets is left out.
+    They add up to the score with everything present less that with nothing. A model whose sweep
+    lacks one of the subsets is left out.
     """
     where = f"status = 'ok' and not contains(schedule, '@') and not {IS_GAP}"
     games: dict[str, list[str]] = {}
@@ -128,12 +144,16 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
             if len(scores):
                 values = dict(zip(sets, scores.T, strict=True))
                 shares = {name: shapley(values, at) for at, name in enumerate(modalities)}
-                found[model] = {name: Estimate.of(float(share.mean()), mean_interval(share)) for name, share in shares.items()}
+                found[model] = {
+                    name: Estimate.of(float(share.mean()), mean_interval(share)) for name, share in shares.items()
+                }
     return found
 
 
 def shapley(values: Mapping[str, Array], player: int) -> Array:
-    """Per sample, Σ_S |S|! (M - |S| - 1)! / M! · (v(S with the player) - v(S)), over the subsets S of the others."""
+    """Per sample, Σ_S |S|! (M - |S| - 1)! / M! · (v(S with the player) - v(S)), over the subsets S
+    of the others.
+    """
     count = len(next(iter(values)))
     others = [at for at in range(count) if at != player]
     total = np.zeros_like(next(iter(values.values())))
@@ -150,19 +170,23 @@ def bits(count: int, present: Sequence[int]) -> str:
 
 
 def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> dict[tuple[str, str], Estimate]:
-    """Per (scenario, model), how far the robust score lies below the oracle's clean score, where the run has that oracle.
+    """Per (scenario, model), how far the robust score lies below the oracle's clean score, where
+    the run has that oracle.
 
     The oracle of an attack on one modality is the leave-one-out model, which does not read it.
     """
     found = {}
     there = {model for (model,) in query("select distinct model from samples", samples=samples)}
-    for scenario, model in query("select distinct scenario, model from ledger where status = 'ok' order by all", ledger=ledger):
+    for scenario, model in query(
+        "select distinct scenario, model from ledger where status = 'ok' order by all", ledger=ledger
+    ):
         oracle = oracle_of(scenario)
         if oracle in there and not model.startswith("without-"):
             both = columns_of(
                 """
                 select samples.score, (strength > $strength)::double from ledger join samples using (sample)
-                where status = 'ok' and scenario = $scenario and ledger.model = $model and samples.model = $oracle order by sample
+                where status = 'ok' and scenario = $scenario and ledger.model = $model and samples.model = $oracle
+                 order by sample
                 """,
                 {"strength": strength, "scenario": scenario, "model": model, "oracle": oracle},
                 ledger=ledger,
@@ -174,7 +198,9 @@ def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> d
 
 
 def oracle_of(scenario: str) -> str | None:
-    """The model that cannot be fooled by an attack on one modality alone, as it does not read it; None of other scenarios."""
+    """The model that cannot be fooled by an attack on one modality alone, as it does not read it;
+    None of other scenarios.
+    """
     parsed = parse(scenario)
     alone = len(parsed.attacked) == 1 and not parsed.missing
     return f"without-{parsed.attacked[0].modality}" if alone else None
@@ -183,7 +209,9 @@ def oracle_of(scenario: str) -> str | None:
 def table(
     samples: pa.Table, ledger: pa.Table, sweep: pa.Table, modalities: Sequence[str], late: str = "late"
 ) -> dict[str, dict[str, Estimate]]:
-    """Every measure that a run's rows allow, by its name and then by model; `late` names the late-fusion model."""
+    """Every measure that a run's rows allow, by its name and then by model; `late` names the
+    late-fusion model.
+    """
     found: dict[str, dict[str, Estimate]] = {}
     curves = degradations(sweep)
     for (schedule, model), curve in sorted(curves.items()):
@@ -191,7 +219,9 @@ def table(
         found.setdefault(f"relative robustness, {schedule}", {})[model] = relative_robustness(curve)
         base = curves.get((schedule, late))
         if base is not None and base.scores.shape == curve.scores.shape:
-            found.setdefault(f"effective robustness over {late}, {schedule}", {})[model] = effective_robustness(curve, base)
+            found.setdefault(f"effective robustness over {late}, {schedule}", {})[model] = effective_robustness(
+                curve, base
+            )
         if (rate := drop_rate(curve)) is not None:
             found.setdefault(f"modality drop rate, {schedule}", {})[model] = rate
     for model, values in contributions(sweep, modalities).items():
@@ -203,18 +233,24 @@ def table(
 
 
 def remarks(found: Mapping[str, object], ledger: pa.Table, sweep: pa.Table) -> list[str]:
-    """What a reader of `table`'s measures needs to know, and why some that might be looked for are not there."""
+    """What a reader of `table`'s measures needs to know, and why some that might be looked for are
+    not there.
+    """
     said = []
     if any(name.startswith("relative robustness") for name in found):
         said.append(
-            "Relative robustness is MultiBench's, the area not divided by the span of the levels: it compares models under one schedule, "
-            "not schedules."
+            "Relative robustness is MultiBench's, the area not divided by the span of the levels: it compares models"
+            " under one schedule, not schedules."
         )
-    single = query("select schedule from rows group by schedule having count(distinct level) = 1 order by schedule", rows=sweep)
+    single = query(
+        "select schedule from rows group by schedule having count(distinct level) = 1 order by schedule", rows=sweep
+    )
     if lone := [schedule for (schedule,) in single if "@" not in schedule and not schedule.startswith("fixed(")]:
         said.append(f"No area under {', '.join(lone)}: one level makes no curve; give two or more, as {lone[0]}:0,0.5.")
     if found and not any(name.startswith("effective robustness") for name in found):
         said.append("Effective robustness is told where late fusion is evaluated beside the others (--model late).")
     if len(ledger) and not any(name.startswith("gap to the oracle") for name in found):
-        said.append("Gaps to the oracle are told where the leave-one-out models are evaluated, too (--model without-MODALITY).")
+        said.append(
+            "Gaps to the oracle are told where the leave-one-out models are evaluated, too (--model without-MODALITY)."
+        )
     return said

@@ -1,7 +1,7 @@
 """Paired tests and intervals: by how much did a number drop, on the same samples before and after?
 
-A drop is what was before less what is after: above 0 it got worse. A change is what is after less what was before. Every
-test is of H0: drop ≤ allowed, one-sided.
+A drop is what was before less what is after: above 0 it got worse. A change is what is after less
+what was before. Every test is of H0: drop ≤ allowed, one-sided.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from harness.analysis.bca import EXACT, LEAST, Resampled, changed_samples, resampled
-from harness.analysis.intervals import AT_MOST, LEVEL, UNKNOWN, Estimate, Interval, median_interval, median_strength, normal_point, opened
+from harness.analysis.intervals import (
+    AT_MOST,
+    LEVEL,
+    UNKNOWN,
+    Estimate,
+    Interval,
+    median_interval,
+    median_strength,
+    normal_point,
+    opened,
+)
 from harness.analysis.trinomial import POWER, pairs_needed, trinomial_interval, trinomial_p
 
 ALPHA = 0.05  # the share of falsely failed gates that Benjamini-Hochberg keeps to
@@ -30,7 +40,8 @@ class Drop:
     Attributes:
         estimate: the drop, before less after.
         p: of H0: drop ≤ allowed.
-        needed: pairs with which a drop of allowed + effect would be found with 80 % power, at a level of the test.
+        needed: pairs with which a drop of allowed + effect would be found with 80 % power, at a
+            level of the test.
     """
 
     estimate: Estimate
@@ -89,17 +100,21 @@ def _between(interval: Interval) -> Interval:
 
 
 def _graded_needed(changes: Array, found: Resampled, effect: float, level: float) -> int:
-    """As of a test whose statistic is Student's of few changes, with the spread that these have; as many as have an interval."""
+    """As of a test whose statistic is Student's of few changes, with the spread that these have; as
+    many as have an interval.
+    """
     from scipy.special import stdtrit
 
     pairs = len(changes)
     each = ((float(stdtrit(LEAST - 1, 1 - level)) + normal_point(POWER)) * float(changes.std()) / effect) ** 2
-    stretched = each / 2 + sqrt(each**2 / 4 + each * (found.stretch**2 - 1) * pairs)  # the stretch of more samples is less
+    # the stretch of more samples is less
+    stretched = each / 2 + sqrt(each**2 / 4 + each * (found.stretch**2 - 1) * pairs)
     return ceil(max(stretched, LEAST * pairs / found.changed))
 
 
 def _unchanged_needed(changes: Array, drop: float) -> int:
-    """Samples of which more would have got worse than did, with 80 % power, if the mean had dropped so far.
+    """Samples of which more would have got worse than did, with 80 % power, if the mean had dropped
+    so far.
 
     A mean cannot drop by more than the share of samples that got worse.
     """
@@ -112,7 +127,9 @@ def _unchanged_needed(changes: Array, drop: float) -> int:
 
 
 def fewest(enough: Callable[[int], bool], start: int) -> int | None:
-    """The smallest count from `start` on that is enough, by doubling and bisection; None beyond `MOST`."""
+    """The smallest count from `start` on that is enough, by doubling and bisection; None beyond
+    `MOST`.
+    """
     low, high = start, max(start, 1)
     while not enough(high):
         low, high = high, 2 * high
@@ -127,8 +144,9 @@ def fewest(enough: Callable[[int], bool], start: int) -> int | None:
 def median_drop(before: Array, after: Array, limit: float, allowed: float, effect: float) -> Drop:
     """The drop of the median of strengths (N,), known up to a limit.
 
-    The interval goes from what order statistics leave of the one median to what they leave of the other, each with half of the
-    error: nothing is assumed of how the two are related. Where a median may lie beyond the limit it is open.
+    The interval goes from what order statistics leave of the one median to what they leave of the
+    other, each with half of the error: nothing is assumed of how the two are related. Where a
+    median may lie beyond the limit it is open.
     """
     was, now = (median_strength(each, limit) for each in (before, after))
     ends = [opened(median_interval(each, (1 + LEVEL) / 2), limit) for each in (before, after)]
@@ -139,7 +157,9 @@ def median_drop(before: Array, after: Array, limit: float, allowed: float, effec
 
 
 def _apart(before: Array, after: Array, limit: float) -> Array:
-    """By how much the lower order statistics before exceed the upper ones after, rank by rank, (N,)."""
+    """By how much the lower order statistics before exceed the upper ones after, rank by rank,
+    (N,).
+    """
     low, high = np.sort(np.minimum(before, limit)), np.sort(after)[::-1]
     return np.asarray(low - np.where(high > limit, inf, high))
 
@@ -169,8 +189,8 @@ def _median_needed(before: Array, after: Array, limit: float, effect: float, lev
 def least_drop(before: Array, after: Array, allowed: float, effect: float) -> Drop:
     """The drop of the least of several mean scores, of rows (N, K).
 
-    It lies between the drops of the column that is the least before and of the one that is the least after; which these are
-    is known as far as a paired test tells.
+    It lies between the drops of the column that is the least before and of the one that is the
+    least after; which these are is known as far as a paired test tells.
     """
     drops = [mean_drop(was, now, allowed, effect) for was, now in zip(before.T, after.T, strict=True)]
     was, now = ([drops[at] for at in _least_columns(rows)] for rows in (before, after))
@@ -178,21 +198,27 @@ def least_drop(before: Array, after: Array, allowed: float, effect: float) -> Dr
     lows, highs = ([end for end in each if end is not None] for each in ends)
     interval = (min(lows), max(highs)) if len(lows) == len(was) and len(highs) == len(now) else None
     found = Estimate.of(float(before.mean(0).min() - after.mean(0).min()), interval)
-    return Drop(found, min(1.0, max(drop.p for drop in was) + UNLIKELY), lambda level: max(drop.needed(level) for drop in was))
+    return Drop(
+        found, min(1.0, max(drop.p for drop in was) + UNLIKELY), lambda level: max(drop.needed(level) for drop in was)
+    )
 
 
 def _least_columns(rows: Array) -> list[int]:
     """Which columns may have the least mean."""
     least, level = int(rows.mean(0).argmin()), UNLIKELY / max(rows.shape[1] - 1, 1)
-    return [at for at, column in enumerate(rows.T) if at == least or mean_drop(column, rows[:, least], 0.0, 1.0).p > level]
+    return [
+        at for at, column in enumerate(rows.T) if at == least or mean_drop(column, rows[:, least], 0.0, 1.0).p > level
+    ]
 
 
 def difference(ours: Array, theirs: Array) -> Estimate:
-    """The mean of ours less theirs, paired scores (seeds, N); theirs may have one row for all seeds.
+    """The mean of ours less theirs, paired scores (seeds, N); theirs may have one row for all
+    seeds.
 
-    What is claimed of a way to train has to hold for other seeds as well as for other samples: Student's interval over the
-    seeds and that over the samples, each from the mean, add up as the sides of a right angle do (MOVER: Donner & Zou,
-    Statistical Methods in Medical Research 21, 2012). One seed says nothing of others.
+    What is claimed of a way to train has to hold for other seeds as well as for other samples:
+    Student's interval over the seeds and that over the samples, each from the mean, add up as the
+    sides of a right angle do (MOVER: Donner & Zou, Statistical Methods in Medical Research 21,
+    2012). One seed says nothing of others.
     """
     gaps = np.round(ours - theirs, EXACT)
     seeds, value = len(gaps), float(gaps.mean())

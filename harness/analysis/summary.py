@@ -1,4 +1,6 @@
-"""The summary of a run: clean score, each modality missing or corrupted, robust score of every scenario, per model."""
+"""The summary of a run: clean score, each modality missing or corrupted, robust score of every
+scenario, per model.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,13 @@ from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
 
 CAVEAT = (
-    "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): "
-    "upper bounds found by attack, not certificates. Intervals are 95 %: Clopper-Pearson below 200 samples, Wilson from there."
+    "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): upper"
+    " bounds found by attack, not certificates. Intervals are 95 %: Clopper-Pearson below 200 samples, Wilson from"
+    " there."
 )
-INTERVALS = "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no; none where too few samples differ."
+INTERVALS = (
+    "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no; none where too few samples differ."
+)
 ROBUST = "robust score, strength 1"
 UNATTACKED = "Nothing was attacked: the search is none, and no attack is named."
 SWEPT = ("schedule", "model", "level", "sample", "present", "score", "status")
@@ -40,7 +45,9 @@ MARK = " !"  # behind a number that a check says may be wrong; the notes say why
 
 @dataclass(frozen=True)
 class Summary:
-    """What the table shows: per section and condition, a share per model; `flagged` (scenario, model) pairs are marked."""
+    """What the table shows: per section and condition, a share per model; `flagged` (scenario,
+    model) pairs are marked.
+    """
 
     models: list[str]
     sections: dict[str, dict[str, dict[str, Share]]]
@@ -62,20 +69,30 @@ def summarise(directory: RunDirectory) -> Summary:
     robust = robust_curves(ledger, [1.0])
     samples = directory.table("samples", ("model", "sample", "score"))
     clean = clean_scores(samples)
-    untouched = {model: points[0].share for (name, model), points in robust_curves(ledger, [0.0]).items() if not parse(name).missing}
+    untouched = {
+        model: points[0].share
+        for (name, model), points in robust_curves(ledger, [0.0]).items()
+        if not parse(name).missing
+    }
     graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
     missing = missing_curves(sweep)
     modalities = description.modalities
     scenarios = description.identity.scenarios
     singles = [name for name in dict.fromkeys(s for s, _ in robust) if _single(name) and name not in scenarios]
-    there = {str(each) for each in ledger.column("scenario").unique().to_pylist()}  # also where all of its rows are errors
+    # also where all of its rows are errors
+    there = {str(each) for each in ledger.column("scenario").unique().to_pylist()}
     asked = [s for s in scenarios if s in there]
     sections = {
         "": {"clean": clean},
         **({"missing": {name: _column(missing, f"fixed({name})") for name in modalities}} if missing else {}),
         **_corrupted(corruption_curves(sweep)),
         **(
-            {ROBUST: {**({"untouched": untouched} if graded else {}), **_withstood(robust, [*singles, *asked], modalities)}}
+            {
+                ROBUST: {
+                    **({"untouched": untouched} if graded else {}),
+                    **_withstood(robust, [*singles, *asked], modalities),
+                }
+            }
             if description.attacked
             else {}
         ),
@@ -88,7 +105,8 @@ def summarise(directory: RunDirectory) -> Summary:
     if status == COMPLETE and description.samples and (missing_samples := lacking(description, held)):
         status = of_merged(missing_samples, description.samples, False)
     counts = {
-        model: {name: row[model].samples for rows in sections.values() for name, row in rows.items() if model in row} for model in models
+        model: {name: row[model].samples for rows in sections.values() for name, row in rows.items() if model in row}
+        for model in models
     }
     doubts = flag_lines(trust)
     notes = [*_notes(description.model_copy(update={"status": status}), errors), *fewer(description, counts)]
@@ -96,14 +114,21 @@ def summarise(directory: RunDirectory) -> Summary:
     return Summary(models, sections, notes, flagged(trust), status)
 
 
-def _withstood(curves: dict[tuple[str, str], list[Any]], scenarios: list[str], modalities: Sequence[str]) -> dict[str, dict[str, Share]]:
-    """Few modalities first, these in the order of the task, and of what differs in its radii the smallest first."""
+def _withstood(
+    curves: dict[tuple[str, str], list[Any]], scenarios: list[str], modalities: Sequence[str]
+) -> dict[str, dict[str, Share]]:
+    """Few modalities first, these in the order of the task, and of what differs in its radii the
+    smallest first.
+    """
 
     ranks = {name: rank for rank, name in enumerate(modalities)}
 
     def place(name: str) -> tuple[int, list[tuple[int, str]], list[tuple[str, float]], str]:
         scenario = parse(name)
-        balls = sorted((ranks.get(ball.modality, len(ranks)), ball.modality, ball.norm_name, ball.radius) for ball in scenario.attacked)
+        balls = sorted(
+            (ranks.get(ball.modality, len(ranks)), ball.modality, ball.norm_name, ball.radius)
+            for ball in scenario.attacked
+        )
         return len(scenario.names), [ball[:2] for ball in balls], [ball[2:] for ball in balls], name
 
     return {name: _column(curves, name) for name in sorted(scenarios, key=place)}
@@ -169,5 +194,7 @@ def printed(summary: Summary) -> RenderableType:
             table.add_section()
             table.add_row(Text(section, style="bold"))
         for condition, shares in conditions.items():
-            table.add_row(Text(plain(condition) if not section else f"  {plain(condition)}"), *summary.cells(condition, shares))
+            table.add_row(
+                Text(plain(condition) if not section else f"  {plain(condition)}"), *summary.cells(condition, shares)
+            )
     return Group(table, Text("\n" + "\n".join(map(plain, summary.notes)), style="dim"))

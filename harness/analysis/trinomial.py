@@ -1,10 +1,13 @@
-"""Paired outcomes of yes or no: what was lost and won, tested exactly where few pairs differ, and by a score beyond.
+"""Paired outcomes of yes or no: what was lost and won, tested exactly where few pairs differ, and
+by a score beyond.
 
-Every test is of H0: drop ≤ shift, one-sided. The score is Tango's (Equivalence test and confidence interval for the
-difference in proportions for the paired-sample design, Statistics in Medicine 17, 1998; the test for a non-zero null
-difference is also Nam's, Biometrics 53, 1997); at 0 it is McNemar's. Alone it fails too often where few pairs differ: up to
-8.2 % in place of 5 %. So up to `FEW` such pairs its distribution is computed, at the share of differing pairs that is worst
-for the test (Lloyd, Biometrics 64, 2008; Berger & Boos, JASA 89, 1994: among the shares that the sample does not rule out).
+Every test is of H0: drop ≤ shift, one-sided. The score is Tango's (Equivalence test and confidence
+interval for the difference in proportions for the paired-sample design, Statistics in Medicine 17,
+1998; the test for a non-zero null difference is also Nam's, Biometrics 53, 1997); at 0 it is
+McNemar's. Alone it fails too often where few pairs differ: up to 8.2 % in place of 5 %. So up to
+`FEW` such pairs its distribution is computed, at the share of differing pairs that is worst for the
+test (Lloyd, Biometrics 64, 2008; Berger & Boos, JASA 89, 1994: among the shares that the sample
+does not rule out).
 """
 
 from __future__ import annotations
@@ -74,7 +77,9 @@ def _low(lost: int, won: int, pairs: int, beyond: float) -> float:
     def apart(shift: float) -> float:
         return trinomial_p(lost, won, pairs, shift) - beyond
 
-    below = above = _bisected(lambda shift: float(tango(lost, won, pairs, shift)) > normal_point(1 - beyond), -1.0, (lost - won) / pairs)
+    below = above = _bisected(
+        lambda shift: float(tango(lost, won, pairs, shift)) > normal_point(1 - beyond), -1.0, (lost - won) / pairs
+    )
     step = 0.1 * ((lost - won) / pairs - above) + CLOSE
     while apart(below) > 0 and below > -1:
         below = max(-1.0, below - step)
@@ -104,22 +109,29 @@ def _exact_p(lost: int, won: int, pairs: int, shift: float) -> float:
 
 
 def exceeding(shares: Array, pairs: int, shift: float, score: float) -> Array:
-    """The chance of at least this score where the drop is `shift`, for each share (S,) of differing pairs, (S,)."""
+    """The chance of at least this score where the drop is `shift`, for each share (S,) of differing
+    pairs, (S,).
+    """
     from scipy.special import betainc, gammaln, xlog1py, xlogy
 
     spread = REACH * np.sqrt(pairs * shares * (1 - shares)) + REACH
-    differing = np.arange(max(0, int((pairs * shares - spread).min())), min(pairs, ceil((pairs * shares + spread).max())) + 1)
+    differing = np.arange(
+        max(0, int((pairs * shares - spread).min())), min(pairs, ceil((pairs * shares + spread).max())) + 1
+    )
     needed = _fewest_lost(differing, pairs, shift, score)
     choices = gammaln(pairs + 1) - gammaln(differing + 1) - gammaln(pairs - differing + 1)
     chances = np.exp(choices + xlogy(differing, shares[:, None]) + xlog1py(pairs - differing, -shares[:, None]))
     lost = np.divide(shares + shift, 2 * shares, out=np.ones_like(shares), where=shares > 0)[:, None]
-    tails = betainc(np.maximum(needed, 1), np.maximum(differing - needed + 1, 1), np.clip(lost, 0.0, 1.0))  # of the binomial
+    # of the binomial
+    tails = betainc(np.maximum(needed, 1), np.maximum(differing - needed + 1, 1), np.clip(lost, 0.0, 1.0))
     tails = np.where(needed <= 0, 1.0, np.where(needed > differing, 0.0, tails))
     return np.asarray((chances * tails).sum(1))
 
 
 def _fewest_lost(differing: Array, pairs: int, shift: float, score: float) -> Array:
-    """Of so many differing pairs (D,), how few have to be lost to reach a score; one more than all where none do."""
+    """Of so many differing pairs (D,), how few have to be lost to reach a score; one more than all
+    where none do.
+    """
     low, high = np.zeros_like(differing), differing + 1
     while (low < high).any():
         middle = (low + high) // 2
@@ -131,9 +143,10 @@ def _fewest_lost(differing: Array, pairs: int, shift: float, score: float) -> Ar
 def pairs_needed(discordance: float, allowed: float, effect: float, level: float) -> int:
     """Pairs with which the test at a level finds a drop of allowed + effect with 80 % power.
 
-    The variance of one pair's change is discordance - drop², under H0 and under the alternative (as Connor, Biometrics 43,
-    1987, has it for McNemar's test); a drop takes a discordance of at least its size. An exact test needs a few more, as a
-    correction for continuity does; none where nearly all that differs is lost.
+    The variance of one pair's change is discordance - drop², under H0 and under the alternative (as
+    Connor, Biometrics 43, 1987, has it for McNemar's test); a drop takes a discordance of at least
+    its size. An exact test needs a few more, as a correction for continuity does; none where nearly
+    all that differs is lost.
     """
     drop = allowed + effect
     share = min(max(discordance, drop), 1.0)

@@ -23,7 +23,8 @@ OPTIONS = {
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "server.showEmailPrompt": "false",  # a first start waits for an answer, and without a terminal it ends
-    "logger.hideWelcomeMessage": "true",  # and with it an offer, in the page, to write files for coding agents beside the user's
+    # and with it an offer, in the page, to write files for coding agents beside the user's
+    "logger.hideWelcomeMessage": "true",
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
 }
@@ -57,7 +58,9 @@ def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str |
 
 
 def command(runs: Sequence[str], port: int, browser: bool) -> list[str]:
-    """What is executed; -P keeps the folder one stands in, which may have an `app` of its own, off the front of the path."""
+    """What is executed; -P keeps the folder one stands in, which may have an `app` of its own, off
+    the front of the path.
+    """
     options = {**OPTIONS, "server.headless": str(not browser).lower(), "server.port": str(port)}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     return [sys.executable, "-P", "-m", "streamlit", "run", str(SERVER), *flags, "--", *runs]
@@ -70,7 +73,9 @@ def _check(address: str) -> None:
     except OSError as error:
         raise BadInput(f"{address} cannot be reached: {error}") from None
     if not there:
-        raise BadInput(f"there is no folder {address}: name a run or a folder of runs, which 'python -m harness evaluate' makes")
+        raise BadInput(
+            f"there is no folder {address}: name a run or a folder of runs, which 'python -m harness evaluate' makes"
+        )
 
 
 def _check_port(port: int) -> None:

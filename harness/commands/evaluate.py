@@ -39,7 +39,8 @@ def evaluate(config: Evaluation, console: Console) -> int:
     """Run or resume an evaluation and print its summary.
 
     Returns:
-        the exit code: 0 done (or cleanly stopped by the budget), 5 some cells are errors; with gates 3 where one
+        the exit code: 0 done (or cleanly stopped by the budget), 5 some cells are errors; with
+            gates 3 where one
         failed, and else, where no cell is an error, what they say.
 
     Raises:
@@ -84,12 +85,17 @@ def _carry_out(
     directory.forget_failures()
     left = cells(work, directory.done())
     total = sum(len(cell.rows) for cell in left) * work.scenario_count
-    console.print(f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False
+    )
     with reporting(console, "evaluate", total) as reporter:
         status = _Runner(work, directory, device, deadline, reporter).run(left)
     if left and (why := changed_since(began, work, description, device)):
         directory.note(description.model_copy(update={"status": CHANGED}))
-        raise BadInput(f"run {directory.url} {why}: it changed while the run ran, so nothing tells which numbers are of which; run it anew")
+        raise BadInput(
+            f"run {directory.url} {why}: it changed while the run ran, so nothing tells which numbers are of which; run"
+            " it anew"
+        )
     if status == COMPLETE and directory.has_errors():  # of a cell that was done before
         status = FAILED
     if config.shard is not None and status != STOPPED:
@@ -133,13 +139,17 @@ class _Runner:
     failed: bool = field(default=False)
 
     def run(self, left: list[Cell]) -> str:
-        """Do the cells; what crashes costs its own samples only, and a cell too large for the device is halved."""
+        """Do the cells; what crashes costs its own samples only, and a cell too large for the
+        device is halved.
+        """
         waiting = deque(left)
         for cell, outcome in outcomes(self.work, waiting, self.device, self._progress, self.deadline):
             if isinstance(outcome, Parts):
                 self.directory.add(cell.key, outcome)
                 if outcome.lost:
-                    self.directory.add_failure(cell.key, failed_rows(self.work, cell, outcome.lost), "\n".join(outcome.errors))
+                    self.directory.add_failure(
+                        cell.key, failed_rows(self.work, cell, outcome.lost), "\n".join(outcome.errors)
+                    )
                 self.failed = self.failed or bool(outcome.errors)
             elif outcome.time:
                 return STOPPED

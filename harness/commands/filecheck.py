@@ -1,4 +1,6 @@
-"""`verify --files`: is every file of a run whole, of this run, and none too many? No task and no model is loaded."""
+"""`verify --files`: is every file of a run whole, of this run, and none too many? No task and no
+model is loaded.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ def file_faults(directory: RunDirectory) -> list[str]:
     files: list[Callable[[], object]] = [partial(_fingerprints, directory), directory.trust, directory.gates]
     tables: list[Callable[[], object]] = [partial(directory.checked, table) for table in (*SCHEMAS, "attributions")]
     found = [why for check in (*files, *tables) if (why := _fault(check))]
-    return list(dict.fromkeys([*found, *_orphans(directory), *_witnesses(directory), *_strangers(directory), *_contradictions(directory)]))
+    return list(
+        dict.fromkeys(
+            [*found, *_orphans(directory), *_witnesses(directory), *_strangers(directory), *_contradictions(directory)]
+        )
+    )
 
 
 def _contradictions(directory: RunDirectory) -> Iterator[str]:
@@ -61,7 +67,9 @@ def _fingerprints(directory: RunDirectory) -> None:
     hung = dict.fromkeys(expected, Fingerprint({}, "random"))  # a model that has hung left no answer there
     held = {model: each.digest for model, each in {**hung, **directory.fingerprints()}.items()}
     if expected and held != expected:
-        raise BadInput(f"run {directory.url} is damaged: {FINGERPRINTS_FILE} is not what the run was begun with; restore that file")
+        raise BadInput(
+            f"run {directory.url} is damaged: {FINGERPRINTS_FILE} is not what the run was begun with; restore that file"
+        )
 
 
 def _orphans(directory: RunDirectory) -> Iterator[str]:
@@ -70,20 +78,32 @@ def _orphans(directory: RunDirectory) -> Iterator[str]:
     for table in SCHEMAS:
         parts = {name for name in directory.tables.parts(table) if not name.endswith(FAILED)}
         yield from (f"{table}/{name}.parquet has no ledger part beside it" for name in sorted(parts - done))
-        yield from (f"{table}/{name}.parquet is lost, and ledger/{name}.parquet is there" for name in sorted(done - parts))
+        yield from (
+            f"{table}/{name}.parquet is lost, and ledger/{name}.parquet is there" for name in sorted(done - parts)
+        )
     attributed = set(directory.tables.parts("attributions"))
     for name in directory.listing("attributions"):
         if name.endswith(".safetensors"):
-            yield from [] if name.removesuffix(".safetensors") in attributed else [f"attributions/{name} has no table beside it"]
+            yield from (
+                []
+                if name.removesuffix(".safetensors") in attributed
+                else [f"attributions/{name} has no table beside it"]
+            )
             try:
                 from_bytes(directory.read(f"attributions/{name}"))
             except (ValueError, OSError) as error:
                 yield f"attributions/{name} cannot be read: {error}"
-    yield from (f"witnesses/{name} has no ledger part" for name in directory.listing("witnesses") if name.partition(".")[0] not in done)
+    yield from (
+        f"witnesses/{name} has no ledger part"
+        for name in directory.listing("witnesses")
+        if name.partition(".")[0] not in done
+    )
 
 
 def _witnesses(directory: RunDirectory) -> Iterator[str]:
-    """Stored witnesses have the hashes that the ledger has, and those that the run was to keep are there."""
+    """Stored witnesses have the hashes that the ledger has, and those that the run was to keep are
+    there.
+    """
     kept: set[str] | None = None
     for key in directory.cells_done():
         try:
@@ -93,24 +113,40 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
             yield str(error)
             continue
         rows = {(row["scenario"], row["sample"]): row for row in tables["ledger"].to_pylist()}
-        claims = {(row["scenario"], row["sample"]): row["attacked"].split("+") for row in rows.values() if row["witness"]}
+        claims = {
+            (row["scenario"], row["sample"]): row["attacked"].split("+") for row in rows.values() if row["witness"]
+        }
         for (scenario, sample), names in claims.items():
             held = [tensors.get(f"{scenario}|{sample}|{name}") for name in names]
             there = [x for x in held if x is not None]
             if not there and sample in kept:
-                yield f"witnesses/{key}.safetensors lacks the witness of sample {sample!r} under {scenario}, which the run was to keep"
+                yield (
+                    f"witnesses/{key}.safetensors lacks the witness of sample {sample!r} under {scenario}, which the"
+                    " run was to keep"
+                )
             if there and (len(there) < len(held) or witness_hash(there) != rows[scenario, sample]["witness"]):
-                yield f"witnesses/{key}.safetensors: sample {sample!r} under {scenario} is not the witness that the ledger names"
+                yield (
+                    f"witnesses/{key}.safetensors: sample {sample!r} under {scenario} is not the witness that the"
+                    " ledger names"
+                )
         known = {f"{scenario}|{sample}|{name}" for (scenario, sample), names in claims.items() for name in names}
-        yield from (f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not" for name in sorted(tensors.keys() - known))
+        yield from (
+            f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not"
+            for name in sorted(tensors.keys() - known)
+        )
 
 
 def _kept(directory: RunDirectory) -> set[str]:
-    """The samples whose witnesses the run was to keep, errors counted among them; of a part of a run, only where it was to keep all."""
+    """The samples whose witnesses the run was to keep, errors counted among them; of a part of a
+    run, only where it was to keep all.
+    """
     described = directory.describe()
     parts = [directory.tables.part("ledger", name, ("sample",)) for name in directory.tables.parts("ledger")]
     names = {sample for part in parts for sample in part.column("sample").to_pylist()}
-    wanted, ordered = described.asked("witnesses"), sorted(names, key=lambda name: keyed_seed("choice", described.asked("seed"), name))
+    wanted, ordered = (
+        described.asked("witnesses"),
+        sorted(names, key=lambda name: keyed_seed("choice", described.asked("seed"), name)),
+    )
     if wanted == "all":
         return set(ordered)
     return set(ordered[:wanted]) if isinstance(wanted, int) and described.status in FINISHED else set()
@@ -122,4 +158,6 @@ def _strangers(directory: RunDirectory) -> Iterator[str]:
         if name not in (*FILES, *FOLDERS) and not name.endswith(REPORTS):
             yield f"{name} belongs to no run"
     for folder, suffixes in FOLDERS.items():
-        yield from (f"{folder}/{name} belongs to no run" for name in directory.listing(folder) if not name.endswith(suffixes))
+        yield from (
+            f"{folder}/{name} belongs to no run" for name in directory.listing(folder) if not name.endswith(suffixes)
+        )

@@ -1,4 +1,6 @@
-"""What ends a run whose cells are done: trust, attributions, the last word of `run.json`, and the summary."""
+"""What ends a run whose cells are done: trust, attributions, the last word of `run.json`, and the
+summary.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,20 @@ from harness.run.status import FAILED, FINISHED
 from harness.trust.examiner import READ, check_run, of_models
 
 
-def conclude(work: Work, directory: RunDirectory, description: Description, device: torch.device, console: Console, status: str) -> int:
-    """Check and attribute where the run is whole, note its status, and print its summary; 0, or 5 where cells are errors."""
+def conclude(
+    work: Work, directory: RunDirectory, description: Description, device: torch.device, console: Console, status: str
+) -> int:
+    """Check and attribute where the run is whole, note its status, and print its summary; 0, or 5
+    where cells are errors.
+    """
     config = work.config
     if config.trust and status in FINISHED:
         directory.note_trust(joined(of_models(work), check_run(work, device, directory.table("ledger", READ))))
     if config.attributions and status in FINISHED:
         _attribute(work, directory, device, console)
-    directory.note(description.model_copy(update={"status": status, "masks": mask_hash(directory.table("sweep", MASKS))}))
+    directory.note(
+        description.model_copy(update={"status": status, "masks": mask_hash(directory.table("sweep", MASKS))})
+    )
     console.print(printed(summarise(directory)))
     return 5 if status.endswith(FAILED) else 0
 
@@ -39,8 +47,13 @@ def _attribute(work: Work, directory: RunDirectory, device: torch.device, consol
             key = key_of(model)
             try:
                 directory.add_attributions(key, attribute(work, model, ledger, device))
-            except (Exception, SystemExit) as error:  # a model that raises on some condition loses these, and nothing else
+            # a model that raises on some condition loses these, and nothing else
+            except (Exception, SystemExit) as error:
                 directory.add_error(f"{key}-attributions", traceback.format_exc())
                 why = plain(f"{type(error).__name__}: {error}")
-                console.print(f"{model.name} has no attributions ({why}); the run's errors/ folder says more", soft_wrap=True, markup=False)
+                console.print(
+                    f"{model.name} has no attributions ({why}); the run's errors/ folder says more",
+                    soft_wrap=True,
+                    markup=False,
+                )
             reporter.advance(1, f"models, {model.name}")

@@ -1,4 +1,6 @@
-"""The flags of `evaluate`, from the fields of its configuration: a name, a type, a description and a default are declared once."""
+"""The flags of `evaluate`, from the fields of its configuration: a name, a type, a description and
+a default are declared once.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,25 @@ from harness.run.config import Evaluation
 
 
 def evaluation(called: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
-    """A command with a flag for each field of `Evaluation`, and `--config`; it calls with what was given, None where nothing was."""
+    """A command with a flag for each field of `Evaluation`, and `--config`; it calls with what was
+    given, None where nothing was.
+    """
 
     def evaluate(**options: Any) -> None:
         called(options)
 
     flags = {name: _flag(field, name) for name, field in Evaluation.model_fields.items()}
     flags["config"] = Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")]
-    parameters = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=each) for name, each in flags.items()]
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=each)
+        for name, each in flags.items()
+    ]
     evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     evaluate.__annotations__ = flags
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(help="Find each sample's critical strength, and the score as modalities go missing or get corrupted.")(evaluate)
+    app.command(help="Find each sample's critical strength, and the score as modalities go missing or get corrupted.")(
+        evaluate
+    )
     return typer.main.get_command(app)
 
 
@@ -37,7 +46,9 @@ def _flag(field: FieldInfo, name: str) -> Any:
         return Annotated[bool | None, typer.Option(f"--{flag}/--no-{flag}", help=words)]
     if get_origin(field.annotation) is tuple:
         return Annotated[list[str] | None, typer.Option(help=words, metavar="<str>")]
-    return Annotated[field.annotation | None if field.annotation in (int, float) else str | None, typer.Option(help=words)]
+    return Annotated[
+        field.annotation | None if field.annotation in (int, float) else str | None, typer.Option(help=words)
+    ]
 
 
 def _shown(default: Any) -> str:

@@ -29,13 +29,26 @@ def catalogue() -> dict[str, dict[str, str]]:
     """Per kind, each name and its line."""
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
     kinds["attacks"]["torchattacks:CLASS"] = extra_attacks.TORCHATTACKS
-    grammars = {"scenario": scenario, "frontier": frontier, "attack": extra_attacks, "schedule": schedules, "corruption": corruption}
+    grammars = {
+        "scenario": scenario,
+        "frontier": frontier,
+        "attack": extra_attacks,
+        "schedule": schedules,
+        "corruption": corruption,
+    }
     grammar = {"norms": ", ".join(NORMS), **{name: module.GRAMMAR for name, module in grammars.items()}}
-    return {**kinds, "edits": {name: edit.summary for name, edit in EDITS.items()}, "options": _options(), "grammar": grammar}
+    return {
+        **kinds,
+        "edits": {name: edit.summary for name, edit in EDITS.items()},
+        "options": _options(),
+        "grammar": grammar,
+    }
 
 
 def _options() -> dict[str, str]:
-    """Of each name that takes options, all of them at their defaults, as they are written behind the name."""
+    """Of each name that takes options, all of them at their defaults, as they are written behind
+    the name.
+    """
     known = {f"{kind} {name}": of(registered(kind, name)) for kind, of in OFFERED.items() for name in names(kind)}
     return {name: options.written(each) for name, each in known.items() if each}
 

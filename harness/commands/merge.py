@@ -32,7 +32,8 @@ Done = dict[str, set[str]]
 
 
 def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str] = ()) -> int:
-    """Gather run directories of one run in `out`, new or itself such a merge; check, attribute and summarise the whole.
+    """Gather run directories of one run in `out`, new or itself such a merge; check, attribute and
+    summarise the whole.
 
     Killed, the same command goes on. A sample that several runs have is taken from the first.
 
@@ -43,8 +44,8 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
         0, or 5 where cells are errors.
 
     Raises:
-        BadInput: they name other code, the runs are not one, `out` is one of them or holds something else, or the task or a
-            model is not what it was.
+        BadInput: they name other code, the runs are not one, `out` is one of them or holds
+            something else, or the task or a model is not what it was.
     """
     sources = [RunDirectory(url) for url in runs]
     described = _one_run(sources)
@@ -70,14 +71,21 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
         directory.note_trust(joined(directory.trust(), of_models(work)))
         failed = _gather(directory, sources, work.run)
         missing = _missing(work, directory)
-        console.print(f"run {work.run} in {directory.url}: merged {', '.join(runs)}", highlight=False, soft_wrap=True, markup=False)
+        console.print(
+            f"run {work.run} in {directory.url}: merged {', '.join(runs)}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
         return conclude(work, directory, description, device, console, of_merged(missing, len(work.chosen), failed))
     finally:
         directory.release()
 
 
 def _one_run(sources: Sequence[RunDirectory]) -> Description:
-    """What the first says, if the others are of the same run, no shard is there twice and no row of one counts twice."""
+    """What the first says, if the others are of the same run, no shard is there twice and no row of
+    one counts twice.
+    """
     first, *others = map(standing_at, sources)
     for source, other in zip(sources[1:], others, strict=True):
         if why := another(first, other):
@@ -97,7 +105,8 @@ def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bo
     """Put there what is not there yet; whether some of it are errors."""
     done = into.done()
     cells = [(source, key, source.errors_of(key)) for source in sources for key in source.cells_done()]
-    for source, key, errors in sorted(cells, key=lambda each: bool(each[2])):  # what is an error in one may be whole in another
+    # what is an error in one may be whole in another
+    for source, key, errors in sorted(cells, key=lambda each: bool(each[2])):
         tables, witnesses = source.cell(key)
         kept = {name: _renamed(_without(table, done), run) for name, table in tables.items()}
         if len(kept["ledger"]):
@@ -114,7 +123,9 @@ def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bo
 
 
 def _renamed(table: pa.Table, run: str) -> pa.Table:
-    """The rows under the id of the whole; shards that were done on different machines differ in it."""
+    """The rows under the id of the whole; shards that were done on different machines differ in
+    it.
+    """
     return table.set_column(table.column_names.index("run"), "run", pa.array([run] * len(table), pa.string()))
 
 

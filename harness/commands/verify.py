@@ -44,14 +44,15 @@ class Claim:
 
 
 def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
-    """Every claim whose witness the run keeps, and whether it holds: there, bytes as hashed, range, radius, failure.
+    """Every claim whose witness the run keeps, and whether it holds: there, bytes as hashed, range,
+    radius, failure.
 
     Args:
         code: the files and modules that the run names and that may be run.
 
     Raises:
-        BadInput: there is no run, it names other code, its task or a model is not what it was, or it holds other samples
-            than the task.
+        BadInput: there is no run, it names other code, its task or a model is not what it was, or
+            it holds other samples than the task.
     """
     description = directory.describe()
     identity = description.identity
@@ -98,8 +99,8 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
         if wrong:
             theirs = f"has {wrong} {own[wrong]!r}" if own else "does not have that sample"
             raise BadInput(
-                f"run {directory.url} is damaged: sample {row['sample']!r} has {wrong} {row[wrong]!r} there, and task {task.name!r} "
-                f"{theirs}: restore its samples, or run it anew"
+                f"run {directory.url} is damaged: sample {row['sample']!r} has {wrong} {row[wrong]!r} there, and task"
+                f" {task.name!r} {theirs}: restore its samples, or run it anew"
             )
 
 

@@ -53,7 +53,9 @@ def low_pass(x: Tensor, severity: int, modality: Modality, generator: torch.Gene
 
 
 def shift(x: Tensor, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
-    """The clip starts earlier or later by 2 to 30 % of its length; the gap holds the absent value."""
+    """The clip starts earlier or later by 2 to 30 % of its length; the gap holds the absent
+    value.
+    """
     sign = 1 if float(torch.rand((), generator=generator)) < 0.5 else -1
     step = max(1, round(SHIFT[severity - 1] * len(x)))
     gap = torch.arange(len(x)) < step

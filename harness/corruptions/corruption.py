@@ -24,7 +24,9 @@ from harness.references.registry import Reference, names, resolve
 from harness.references.userfile import own_packages
 from harness.tasks import Batch, Modality, Task
 
-GRAMMAR = "MODALITY@NAME:SEVERITY,... or MODALITY@file.py:function:SEVERITY,...; severities 0 (clean) to 5, all if left out"
+GRAMMAR = (
+    "MODALITY@NAME:SEVERITY,... or MODALITY@file.py:function:SEVERITY,...; severities 0 (clean) to 5, all if left out"
+)
 SEVERITIES = (0, 1, 2, 3, 4, 5)
 PROBED = 4  # samples a corruption is tried on before the work begins
 _PATTERN = re.compile(r"(?P<modality>[^@:]+)@(?P<name>.+?)(:(?P<severities>[^:]*))?")
@@ -38,7 +40,8 @@ class Rule(Protocol):
         """The corrupted sample.
 
         Args:
-            x: one sample in raw units, not to be changed. Of a sequence with padding, the real positions only.
+            x: one sample in raw units, not to be changed. Of a sequence with padding, the real
+                positions only.
             severity: 1 to 5.
             modality: its range, its absent value, its sample rate.
             generator: on the CPU; in the same state at every severity.
@@ -64,16 +67,28 @@ class Corruption:
         """Read a corruption for a task.
 
         Raises:
-            BadInput: it does not parse, names a modality, corruption or severity there is not, or the
-                corruption is of another kind than the modality.
+            BadInput: it does not parse, names a modality, corruption or severity there is not, or
+                the corruption is of another kind than the modality.
         """
         match = _PATTERN.fullmatch(text.strip())
         if match is None:
             raise BadInput(f"corruption {text!r} does not parse: write {GRAMMAR}")
-        modality, name, severities = task.modality(match["modality"].strip()), match["name"].strip(), match["severities"]
-        if severities is not None and severities.isidentifier() and f"{modality.kind}/{name}" not in names("corruption"):
+        modality, name, severities = (
+            task.modality(match["modality"].strip()),
+            match["name"].strip(),
+            match["severities"],
+        )
+        if (
+            severities is not None
+            and severities.isidentifier()
+            and f"{modality.kind}/{name}" not in names("corruption")
+        ):
             name, severities = f"{name}:{severities}", None  # the colon is the reference's own
-        asked = SEVERITIES if severities is None else tuple(sorted({_severity(text, each.strip()) for each in severities.split(",")}))
+        asked = (
+            SEVERITIES
+            if severities is None
+            else tuple(sorted({_severity(text, each.strip()) for each in severities.split(",")}))
+        )
         _reference(modality, name)
         return Corruption(modality.name, name, asked)
 
@@ -89,8 +104,9 @@ class Corruption:
     def applied(self, task: Task, batch: Batch, severity: int, repeat: int, seed: int) -> tuple[Inputs, Tensor]:
         """The inputs with one modality corrupted, and which are present, bool (B, M): all.
 
-        Every sample is corrupted on its own, on the CPU, with draws keyed on the seed, the sample, the
-        corruption and the repeat, and not on the severity. At severity 0 the inputs are returned as they are.
+        Every sample is corrupted on its own, on the CPU, with draws keyed on the seed, the sample,
+        the corruption and the repeat, and not on the severity. At severity 0 the inputs are
+        returned as they are.
 
         Raises:
             BadInput: the result has another shape than the sample, or holds NaN.
@@ -99,11 +115,15 @@ class Corruption:
         if severity:
             reference = self.reference(task)
             with own_packages(reference.folder) if reference.folder else nullcontext():
-                rows = list(self._rows(reference.target, task.modality(self.modality), batch.to("cpu"), severity, repeat, seed))
+                rows = list(
+                    self._rows(reference.target, task.modality(self.modality), batch.to("cpu"), severity, repeat, seed)
+                )
             inputs[self.modality] = torch.stack(rows).to(clean)
         return inputs, torch.ones(len(batch), len(task.modalities), dtype=torch.bool)
 
-    def _rows(self, rule: Rule, modality: Modality, batch: Batch, severity: int, repeat: int, seed: int) -> Iterator[Tensor]:
+    def _rows(
+        self, rule: Rule, modality: Modality, batch: Batch, severity: int, repeat: int, seed: int
+    ) -> Iterator[Tensor]:
         valid = batch.valid.get(modality.name, [None] * len(batch))
         for sample, x, real in zip(batch.samples, batch.inputs[modality.name].detach(), valid, strict=True):
             generator = keyed_generator("corruption", seed, sample, str(self), repeat)
@@ -130,7 +150,9 @@ def parse_all(texts: Sequence[str], task: Task) -> list[Corruption]:
 
 def _severity(text: str, severity: str) -> int:
     if severity not in map(str, SEVERITIES):
-        raise BadInput(f"corruption {text!r}: {severity!r} is not a severity; a severity is a whole number from 0 (clean) to 5")
+        raise BadInput(
+            f"corruption {text!r}: {severity!r} is not a severity; a severity is a whole number from 0 (clean) to 5"
+        )
     return int(severity)
 
 
@@ -143,15 +165,21 @@ def _reference(modality: Modality, name: str) -> Reference:
     if name not in own:
         others = [kind for kind, known in pairs if known == name]
         but = f", but there is one of kind {' and '.join(others)}" if others else ""
-        raise unknown("corruption", name, own, where=f" of modality {modality.name!r}, which is of kind {modality.kind}{but}")
+        raise unknown(
+            "corruption", name, own, where=f" of modality {modality.name!r}, which is of kind {modality.kind}{but}"
+        )
     return resolve("corruption", f"{modality.kind}/{name}")
 
 
-def _corrupted(rule: Rule, x: Tensor, real: Tensor | None, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
+def _corrupted(
+    rule: Rule, x: Tensor, real: Tensor | None, severity: int, modality: Modality, generator: torch.Generator
+) -> Tensor:
     """One sample; its padding stays. Of a sequence, the rule sees the real positions only."""
     if real is None or real.ndim > 1:
         result = _checked(rule(x.clone(), severity, modality, generator), x, modality)
-        return result if real is None else torch.where(real.reshape(*real.shape, *[1] * (x.ndim - real.ndim)), result, x)
+        return (
+            result if real is None else torch.where(real.reshape(*real.shape, *[1] * (x.ndim - real.ndim)), result, x)
+        )
     result = x.clone()
     if bool(real.any()):
         part = _part(modality, x, real)

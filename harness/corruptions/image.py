@@ -30,7 +30,9 @@ def blur(x: Tensor, severity: int, modality: Modality, generator: torch.Generato
 
 
 def _smoothing(side: int, deviation: float) -> Tensor:
-    """The matrix (side, side) that blurs one axis; weights that fall outside are given to the rest."""
+    """The matrix (side, side) that blurs one axis; weights that fall outside are given to the
+    rest.
+    """
     place = torch.arange(side, dtype=torch.float64)
     weights = torch.exp(-((place[:, None] - place) ** 2) / (2 * deviation**2))
     return weights / weights.sum(1, keepdim=True)

@@ -1,4 +1,6 @@
-"""What the strength of a corruption is measured in: the width of a modality's values, in raw units."""
+"""What the strength of a corruption is measured in: the width of a modality's values, in raw
+units.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Corruptions of a text, one-hot (positions, vocabulary).
 
-A letter is a position that does not hold the absent row; blanks and padding that do are passed over. The
-result is one-hot where the absent row is.
+A letter is a position that does not hold the absent row; blanks and padding that do are passed
+over. The result is one-hot where the absent row is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def typos(x: Tensor, severity: int, modality: Modality, generator: torch.Generat
     letters, blank = _letters(x, modality), absent(x, modality)
     one_hot = ((x == 0) | (x == 1)).all(1) & (x.sum(1) == 1)
     if not bool(one_hot[letters].all()):
-        raise BadInput(f"modality {modality.name!r} holds rows that are not one-hot: typos need one letter per position")
+        raise BadInput(
+            f"modality {modality.name!r} holds rows that are not one-hot: typos need one letter per position"
+        )
     struck = _struck(x, severity, letters, generator)
     draws = torch.rand(x.shape, generator=generator).to(x)
     draws = draws.masked_fill(blank == 1, -2).masked_fill(x == 1, -1)  # itself only where there is no other
@@ -34,13 +36,17 @@ def typos(x: Tensor, severity: int, modality: Modality, generator: torch.Generat
 
 
 def deletion(x: Tensor, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
-    """Letters are left out, each with a chance of 5 to 50 %; the rest moves up, absent rows fill the end."""
+    """Letters are left out, each with a chance of 5 to 50 %; the rest moves up, absent rows fill
+    the end.
+    """
     kept = x[~_struck(x, severity, _letters(x, modality), generator)]
     return torch.cat([kept, absent(x, modality)[len(kept) :]])
 
 
 def swap(x: Tensor, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
-    """Letters change places with the next, each with a chance of 5 to 50 %; no letter moves twice."""
+    """Letters change places with the next, each with a chance of 5 to 50 %; no letter moves
+    twice.
+    """
     letters = _letters(x, modality)
     draws = torch.rand(len(x), generator=generator)
     struck, free, order = draws < RATES[severity - 1], letters.tolist(), list(range(len(x)))

@@ -1,4 +1,5 @@
-"""What a model is asked before a run: its fingerprint, and whether it answers alone as in its batch, and twice alike.
+"""What a model is asked before a run: its fingerprint, and whether it answers alone as in its
+batch, and twice alike.
 
 Where it does not, every number of it depends on more than the sample.
 """
@@ -46,10 +47,20 @@ class Steadiness:
     @property
     def flags(self) -> list[Flag]:
         """`batch` and `random`. What a random model answers alone says nothing of its batch."""
-        found = f"the answers of {self.alone:.0%} of the samples change when they are asked one by one or in smaller batches"
-        batch = Flag("batch", self.alone > 0, self.alone, found, "every number depends on which samples are asked together")
+        found = (
+            f"the answers of {self.alone:.0%} of the samples change when they are asked one by one or in smaller"
+            " batches"
+        )
+        batch = Flag(
+            "batch", self.alone > 0, self.alone, found, "every number depends on which samples are asked together"
+        )
         found = f"the output of {self.again:.0%} of the samples differs between two identical calls"
-        return [batch, Flag("random", self.again > 0, self.again, found, "every number is one draw, and randomness hides failures")]
+        return [
+            batch,
+            Flag(
+                "random", self.again > 0, self.again, found, "every number is one draw, and randomness hides failures"
+            ),
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +72,9 @@ class Answering:
 
 
 def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Evaluation) -> dict[str, Answering]:
-    """Ask each model, in at most `config.cell_limit` seconds for each of the two; it is left as it was."""
+    """Ask each model, in at most `config.cell_limit` seconds for each of the two; it is left as it
+    was.
+    """
     found, together = {}, config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
     for model in models:
         prints = fingerprint(model.module, task, device, config.cell_limit)
@@ -69,11 +82,14 @@ def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Eval
     return found
 
 
-def steadiness(module: nn.Module, task: Task, device: torch.device, seconds: float | None, together: int = SAMPLES) -> Steadiness:
-    """Ask a model for the fixed samples, untouched and with modalities missing; it is left as it was.
+def steadiness(
+    module: nn.Module, task: Task, device: torch.device, seconds: float | None, together: int = SAMPLES
+) -> Steadiness:
+    """Ask a model for the fixed samples, untouched and with modalities missing; it is left as it
+    was.
 
-    A batch is asked twice, and sample by sample. One as large as the run makes is asked in small parts besides.
-    A condition under which the model raises is left out: its rows are errors.
+    A batch is asked twice, and sample by sample. One as large as the run makes is asked in small
+    parts besides. A condition under which the model raises is left out: its rows are errors.
 
     Args:
         together: samples in a batch of the run.
@@ -88,7 +104,9 @@ def steadiness(module: nn.Module, task: Task, device: torch.device, seconds: flo
 
 
 def _patterns(task: Task, batch: Batch) -> Iterator[Tensor]:
-    """Which modalities are present, bool (B, M): all; all but one; and all but one that differs from row to row, or none."""
+    """Which modalities are present, bool (B, M): all; all but one; and all but one that differs
+    from row to row, or none.
+    """
     count = len(task.modalities)
     every = torch.ones(len(batch), count, dtype=torch.bool, device=batch.targets.device)
     yield every
@@ -107,7 +125,10 @@ def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[
 
 
 def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> Steadiness:
-    """The same of one batch. A model that answers otherwise when it is asked again has no answer to hold its parts against."""
+    """The same of one batch.
+
+    A model that answers otherwise when it is asked again has no answer to hold its parts against.
+    """
     try:
         tolerance = _tolerance(module, task, batch, present)
         first, second = (_asked(module, task, batch, present) for _ in range(2))

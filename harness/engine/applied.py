@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,11 +31,17 @@ RANDOM = "random"  # in a hash's place: it answers otherwise each time, and tell
 
 def is_users(reference: Reference) -> bool:
     """Whether a reference names code that is neither ours nor the torchattacks library's."""
-    return bool(reference.source) and not is_our_own(Path(str(reference.source))) and not reference.text.startswith("torchattacks:")
+    return (
+        bool(reference.source)
+        and not is_our_own(Path(str(reference.source)))
+        and not reference.text.startswith("torchattacks:")
+    )
 
 
 def conditions_applied(conditions: Iterable[Condition], task: Task) -> dict[str, str]:
-    """By schedule or corruption, a hash of the inputs that it makes of the fixed samples at each of its levels."""
+    """By schedule or corruption, a hash of the inputs that it makes of the fixed samples at each of
+    its levels.
+    """
     return {str(each): _twice(lambda each=each: _conditions(each, task)) for each in conditions}  # type: ignore[misc]
 
 
@@ -46,7 +53,7 @@ def searches_applied(
     if attacked is None or not models:
         return {}
     module = models[0].module
-    return {text: _twice(lambda each=each: _found(each, module, task, attacked, limit)) for text, each in searches.items()}  # type: ignore[misc]
+    return {text: _twice(partial(_found, each, module, task, attacked, limit)) for text, each in searches.items()}
 
 
 def _twice(answer: Callable[[], Mapping[str, Tensor]]) -> str:

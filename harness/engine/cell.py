@@ -36,7 +36,8 @@ def _failed(parts: Parts, condition: object, error: BaseException) -> None:
     """Note why rows of a condition are errors, once.
 
     Raises:
-        the error, where it is not the condition's: no memory, no time, or input that no part of the run can use.
+        the error, where it is not the condition's: no memory, no time, or input that no part of the
+            run can use.
     """
     passed_on(error)
     text = f"{condition}:\n{''.join(traceback.format_exception(error))}"
@@ -58,11 +59,15 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         batch, outputs = _untouched(task, cell, device, parts)
         scores = task.problem.score(outputs, batch.targets).double().tolist()
         parts.rows["samples"] += _sample_rows(batch, task.problem.predictions(outputs), scores)
-        parts.rows["sweep"] += sweep_rows(module, task, batch, work.schedules, config.repeats, config.seed, partial(_failed, parts))
+        parts.rows["sweep"] += sweep_rows(
+            module, task, batch, work.schedules, config.repeats, config.seed, partial(_failed, parts)
+        )
         progress(len(parts.lost) * work.scenario_count, 0)
         twin = compiled(module) if config.compile else None
         for group in work.scenarios:
-            for _, found in singled_out(range(len(batch)), partial(_searched, work, module, twin, batch, group, progress, deadline)):
+            for _, found in singled_out(
+                range(len(batch)), partial(_searched, work, module, twin, batch, group, progress, deadline)
+            ):
                 if isinstance(found, BaseException):  # no scenario of the group could be begun
                     raise found
                 parts.take_in(found)
@@ -75,7 +80,8 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
 
 
 def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tuple[Batch, Tensor]:
-    """The samples of a cell that the model answers, and its outputs on them; the others are noted as lost.
+    """The samples of a cell that the model answers, and its outputs on them; the others are noted
+    as lost.
 
     Raises:
         the error, where the model answers none.
@@ -118,7 +124,9 @@ def _searched(
     present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
     for name in group[0].missing:
         present[:, task.names.index(name)] = False
-    objective = TaskObjective(module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin)
+    objective = TaskObjective(
+        module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin
+    )
 
     def on_error(scenario: Scenario, error: BaseException) -> None:
         if len(batch) > 1:
@@ -129,9 +137,16 @@ def _searched(
         progress(1, 0)
 
     steps = search_all(
-        work.search, objective, batch.inputs, task.bounds(batch), group,
-        samples=batch.samples, seed=work.config.seed, limit=work.config.limit, on_error=on_error,
-    )  # fmt: skip
+        work.search,
+        objective,
+        batch.inputs,
+        task.bounds(batch),
+        group,
+        samples=batch.samples,
+        seed=work.config.seed,
+        limit=work.config.limit,
+        on_error=on_error,
+    )
     for scenario, found in steps:
         try:
             with torch.no_grad():
@@ -150,7 +165,9 @@ def _searched(
 
 
 def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scenario, witness: Inputs) -> Tensor:
-    """The model's outputs on the witnesses; of those judged over draws, in the first draw that fails."""
+    """The model's outputs on the witnesses; of those judged over draws, in the first draw that
+    fails.
+    """
     if not scenario.edits:
         return objective.outputs(witness)
     region = Region.of(batch.inputs, work.task.bounds(batch), scenario)
@@ -165,9 +182,14 @@ def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scena
 
 def _sample_rows(batch: Batch, predictions: Tensor, scores: list[float]) -> list[dict[str, Any]]:
     columns = zip(
-        batch.samples, sample_hashes(batch), batch.targets.double().tolist(), batch.groups, predictions.double().tolist(), scores,
+        batch.samples,
+        sample_hashes(batch),
+        batch.targets.double().tolist(),
+        batch.groups,
+        predictions.double().tolist(),
+        scores,
         strict=True,
-    )  # fmt: skip
+    )
     names = ("sample", "hash", "target", "group", "prediction", "score")
     return [dict(zip(names, row, strict=True)) for row in columns]
 
@@ -183,7 +205,9 @@ def _kept(work: Work, batch: Batch, scenario: Scenario, found: Found) -> Inputs:
 
 
 def failed_rows(work: Work, cell: Cell, rows: Sequence[int] | None = None) -> list[dict[str, Any]]:
-    """The ledger of a cell that crashed, or of some rows of it: one row per sample and scenario, status ``error``, no number."""
+    """The ledger of a cell that crashed, or of some rows of it: one row per sample and scenario,
+    status ``error``, no number.
+    """
     shared = {"run": work.run, "task": work.task.name, "model": cell.model.name, "seed": work.config.seed}
     samples = [work.task.splits["test"].samples[row] for row in (cell.rows if rows is None else rows)]
     scenarios = [scenario for group in work.scenarios for scenario in closure(group)]

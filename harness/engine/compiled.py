@@ -1,4 +1,6 @@
-"""`--compile`: a model whose parts go through `torch.compile`, for the search; witnesses are verified by the model itself."""
+"""`--compile`: a model whose parts go through `torch.compile`, for the search; witnesses are
+verified by the model itself.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,12 @@ from harness.references.userfile import beneath
 
 
 class Compiled(nn.Module):
-    """A model's compiled twin. It shares the weights without owning them, so that modes and gradients are touched once.
+    """A model's compiled twin.
 
-    One program is made per shape, so batches are padded to powers of two; the first call of each shape is slow.
+    It shares the weights without owning them, so that modes and gradients are touched once.
+
+    One program is made per shape, so batches are padded to powers of two; the first call of each
+    shape is slow.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -36,7 +36,9 @@ def device_name(device: torch.device) -> str:
 
 
 def machine(device: torch.device) -> str:
-    """What decides the last bits of an answer, beside the versions of the libraries: the processor, and the GPU if there is one."""
+    """What decides the last bits of an answer, beside the versions of the libraries: the processor,
+    and the GPU if there is one.
+    """
     kind = f"{platform.machine()}, {_processor()}, {torch.backends.cpu.get_cpu_capability()}"
     return f"{kind}, {device_name(device)}" if device.type == "cuda" else kind
 

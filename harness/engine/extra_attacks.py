@@ -1,4 +1,6 @@
-"""The attacks that are run beside the search, with their options, checked before any work is done."""
+"""The attacks that are run beside the search, with their options, checked before any work is
+done.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ def parse_all(texts: Sequence[str], task: Task, scenarios: Sequence[Scenario]) -
     """The attacks of a run, each able to attack every scenario.
 
     Raises:
-        BadInput: a reference names no attack, an option is not one of its attack's, or an attack cannot attack
-            a scenario of the task.
+        BadInput: a reference names no attack, an option is not one of its attack's, or an attack
+            cannot attack a scenario of the task.
     """
     attacks = [parse(text) for text in texts]
     if attacks:
@@ -30,7 +32,9 @@ def parse_all(texts: Sequence[str], task: Task, scenarios: Sequence[Scenario]) -
         margins = task.problem.verdict(torch.zeros(1, task.problem.width), batch.targets).margins
         for scenario in scenarios:
             for attack in attacks if scenario.attacked else ():
-                attack.check(Region.of(batch.inputs, task.bounds(batch), scenario), None if margins is None else margins.shape[1])
+                attack.check(
+                    Region.of(batch.inputs, task.bounds(batch), scenario), None if margins is None else margins.shape[1]
+                )
     return attacks
 
 

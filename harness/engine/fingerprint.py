@@ -1,9 +1,11 @@
-"""A model's fingerprint: what it answers on a few fixed inputs, so that a run goes on only with the model it began with.
+"""A model's fingerprint: what it answers on a few fixed inputs, so that a run goes on only with the
+model it began with.
 
-Hashes of weights and code do not see all that decides an answer: a file read at run time, a service, a global that was
-trained again. The fingerprint does. It holds the answers to 16 fixed test samples, to the same with each modality missing,
-and at four random points of the valid range, and how the problem judges them. Labels that these samples lack are asked
-for besides, one sample each. Of a model that answers at random it holds the mean of several draws, and how they vary.
+Hashes of weights and code do not see all that decides an answer: a file read at run time, a
+service, a global that was trained again. The fingerprint does. It holds the answers to 16 fixed
+test samples, to the same with each modality missing, and at four random points of the valid range,
+and how the problem judges them. Labels that these samples lack are asked for besides, one sample
+each. Of a model that answers at random it holds the mean of several draws, and how they vary.
 """
 
 from __future__ import annotations
@@ -42,13 +44,17 @@ from harness.tasks import Batch, Modality, Task
 
 
 def fixed_samples(task: Task, count: int = SAMPLES) -> Batch:
-    """The samples that every fingerprint is taken on: of the test split, by a hash of their names."""
+    """The samples that every fingerprint is taken on: of the test split, by a hash of their
+    names.
+    """
     split = task.splits["test"]
     return split.take(sorted(range(len(split)), key=lambda row: keyed_seed("fingerprint", split.samples[row]))[:count])
 
 
 def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
-    """A row of the test split for each label that the fixed samples lack, of at most so many; of real values none."""
+    """A row of the test split for each label that the fixed samples lack, of at most so many; of
+    real values none.
+    """
     split, asked = task.splits["test"], set(fixed_samples(task).samples)
     targets = split.targets.detach().cpu()
     if targets.is_floating_point() and bool((targets != targets.round()).any()):
@@ -60,16 +66,21 @@ def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
 
 
 def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Fingerprint:
-    """Ask a model, in one thread and from one state of all random numbers; model and states are left as they were.
+    """Ask a model, in one thread and from one state of all random numbers; model and states are
+    left as they were.
 
     Args:
-        seconds: that it may take; what a model that hangs answers is not known, and tells it from no other.
+        seconds: that it may take; what a model that hangs answers is not known, and tells it from
+            no other.
     """
     try:
         with preserved(module), torch.no_grad(), one_thread(), limited(seconds):
             first, second = (dict(_answers(module, task, device)) for _ in range(2))
             tolerance = ALIKE * spread(first[CLEAN][:, :-JUDGED])
-            apart = {at: any(bool(apart_rows(x, second[name], at).any()) for name, x in first.items()) for at in (0.0, tolerance)}
+            apart = {
+                at: any(bool(apart_rows(x, second[name], at).any()) for name, x in first.items())
+                for at in (0.0, tolerance)
+            }
             if apart[tolerance]:
                 return _averaged([first, second, *(dict(_answers(module, task, device)) for _ in range(DRAWS - 2))])
     except TooSlow:
@@ -89,7 +100,9 @@ def _averaged(draws: Sequence[Answers]) -> Fingerprint:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside, torch computes in one thread; random numbers of Python and NumPy are afterwards as they were."""
+    """Inside, torch computes in one thread; random numbers of Python and NumPy are afterwards as
+    they were.
+    """
     threads, states = torch.get_num_threads(), (random.getstate(), np.random.get_state())
     torch.set_num_threads(1)
     try:
@@ -119,7 +132,9 @@ def _asked(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tens
 
 
 def conditions(task: Task, batch: Batch) -> Iterator[tuple[str, Batch, Tensor]]:
-    """What a model is asked: the samples untouched, with each modality missing, and random points of the range."""
+    """What a model is asked: the samples untouched, with each modality missing, and random points
+    of the range.
+    """
     everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
     yield CLEAN, batch, everything
     for place, name in enumerate(task.names):
@@ -132,7 +147,9 @@ def conditions(task: Task, batch: Batch) -> Iterator[tuple[str, Batch, Tensor]]:
 
 
 def random_points(task: Task, modality: Modality, batch: Batch) -> Tensor:
-    """Values drawn evenly from the valid range of a modality, (B, ...); where it has no end, from that of the samples' values."""
+    """Values drawn evenly from the valid range of a modality, (B, ...); where it has no end, from
+    that of the samples' values.
+    """
     x, (low, high) = batch.inputs[modality.name], task.bounds(batch)[modality.name].ends
     low, high = low.to(x).expand_as(x), high.to(x).expand_as(x)
     chance = torch.rand(x.shape, generator=keyed_generator("fingerprint", modality.name)).to(x)

@@ -1,4 +1,6 @@
-"""A frontier between two modalities: five rays of different ratio in the space of radii, each searched like any scenario."""
+"""A frontier between two modalities: five rays of different ratio in the space of radii, each
+searched like any scenario.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ GRAMMAR = "MODALITY,MODALITY"
 
 
 def rays(text: str, task: Task) -> list[Scenario]:
-    """The five scenarios of a frontier; along each, neither radius exceeds the modality's own at strength 1.
+    """The five scenarios of a frontier; along each, neither radius exceeds the modality's own at
+    strength 1.
 
     Raises:
         BadInput: it does not name two different modalities of the task.

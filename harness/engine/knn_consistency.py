@@ -1,7 +1,9 @@
-"""Judging an embedding without labels: which of its neighbours among the training samples an attack drives away.
+"""Judging an embedding without labels: which of its neighbours among the training samples an attack
+drives away.
 
-A model that embeds is asked no class. What must stay is whom a sample lies beside: it fails when less than half of its
-nearest training samples, untouched, are still among its nearest. So every attack, sweep and check of the harness applies.
+A model that embeds is asked no class. What must stay is whom a sample lies beside: it fails when
+less than half of its nearest training samples, untouched, are still among its nearest. So every
+attack, sweep and check of the harness applies.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Embedding(Protocol):
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Whether a sample keeps its neighbours. Outputs are those of `Watched`, (B, 3); targets say nothing, all 0.
+    """Whether a sample keeps its neighbours. Outputs are those of `Watched`, (B, 3); targets say
+    nothing, all 0.
 
     The score, and the prediction, is the share of neighbours kept.
     """
@@ -68,9 +71,10 @@ class Neighbourhood:
 class Watched(nn.Module):
     """What is left of a sample's untouched neighbours: (B, 3) of inputs with their `row`.
 
-    With k neighbours, of which m, the half rounded up, must stay: first the similarity of the m-th nearest of them now, then
-    that of the (k - m + 1)-th nearest other sample. As long as the first is larger, m of them are among the k nearest, and
-    when it is not, they are not. Third, the share of them that are.
+    With k neighbours, of which m, the half rounded up, must stay: first the similarity of the m-th
+    nearest of them now, then that of the (k - m + 1)-th nearest other sample. As long as the first
+    is larger, m of them are among the k nearest, and when it is not, they are not. Third, the share
+    of them that are.
 
     Args:
         bank: embeddings of training samples, (N, D), of unit length.
@@ -96,7 +100,9 @@ class Watched(nn.Module):
 
 
 def unlabelled(task: Task) -> Task:
-    """The task with `Neighbourhood` for its problem: the same inputs under the same names, no labels."""
+    """The task with `Neighbourhood` for its problem: the same inputs under the same names, no
+    labels.
+    """
     splits = {
         name: replace(
             split,
@@ -105,7 +111,10 @@ def unlabelled(task: Task) -> Task:
         )
         for name, split in task.splits.items()
     }
-    note = f"judged without labels: a sample fails when less than half of its {NEIGHBOURS} nearest training samples stay nearest"
+    note = (
+        f"judged without labels: a sample fails when less than half of its {NEIGHBOURS} nearest training samples stay"
+        " nearest"
+    )
     said = "; ".join(each for each in (task.notes, note) if each)
     return replace(task, problem=Neighbourhood(), splits=splits, given=(*task.given, ROW), note=said, apart=())
 
@@ -127,7 +136,9 @@ def watched(loaded: Loaded, task: Task, device: torch.device) -> Watched:
     with preserved(model), torch.no_grad():
         bank = _embedded(loaded.name, model, train.take(sorted(order[:MOST_KEPT])), device)
         queries = _embedded(loaded.name, model, task.splits["test"], device)
-        near = torch.cat([(part @ bank.T).topk(min(NEIGHBOURS, len(bank) - 1)).indices for part in queries.split(AT_ONCE)])
+        near = torch.cat(
+            [(part @ bank.T).topk(min(NEIGHBOURS, len(bank) - 1)).indices for part in queries.split(AT_ONCE)]
+        )
     return Watched(model, bank, near).to(device).eval()
 
 
@@ -137,7 +148,9 @@ def _embedded(name: str, model: Embedding, split: Batch, device: torch.device) -
         batch = split.take(rows).to(device)
         z = model.embed(batch.inputs, None)
         if z.ndim != 2 or len(z) != len(batch) or not bool(z.isfinite().all()):
-            raise BadInput(f"model {name!r} embeds {len(batch)} samples as {tuple(z.shape)}: it must be (B, D), and finite")
+            raise BadInput(
+                f"model {name!r} embeds {len(batch)} samples as {tuple(z.shape)}: it must be (B, D), and finite"
+            )
         parts.append(_unit(z))
     return torch.cat(parts)
 

@@ -1,4 +1,5 @@
-"""The ledger: one row per sample and scenario, the best known critical strength and how it was found.
+"""The ledger: one row per sample and scenario, the best known critical strength and how it was
+found.
 
 A critical strength in the ledger is an upper bound found by attack, not a certificate.
 """

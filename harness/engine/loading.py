@@ -45,7 +45,8 @@ class Loaded:
 
 
 def load_task(text: str) -> Task:
-    """The task a reference names, with options as ``counting?tolerance=1``, or the one that the name stands for.
+    """The task a reference names, with options as ``counting?tolerance=1``, or the one that the
+    name stands for.
 
     Raises:
         BadInput: the reference resolves to nothing, or what it names returns no task.
@@ -57,12 +58,16 @@ def load_task(text: str) -> Task:
         return reference.target
     task = call(reference, "task")
     if not isinstance(task, Task):
-        raise BadInput(f"task {text!r} must be a callable that returns a harness.tasks.Task, it returned {type(task).__name__}")
+        raise BadInput(
+            f"task {text!r} must be a callable that returns a harness.tasks.Task, it returned {type(task).__name__}"
+        )
     return task
 
 
 def build_model(text: str, task: Task) -> nn.Module:
-    """The untrained (or user-trained) module a reference builds for a task, with options as ``mmtm?gate_scale=1``."""
+    """The untrained (or user-trained) module a reference builds for a task, with options as
+    ``mmtm?gate_scale=1``.
+    """
     reference = with_options("model", text)
     module = _built(call(reference, "model", task), text)
     if reference.folder:
@@ -71,7 +76,9 @@ def build_model(text: str, task: Task) -> nn.Module:
 
 
 def task_code(text: str) -> str:
-    """SHA-256 of the code that a reference to a task names; empty for a task that a Python program hands over."""
+    """SHA-256 of the code that a reference to a task names; empty for a task that a Python program
+    hands over.
+    """
     return "" if held("task", text) is not None else code_hash(with_options("task", text))
 
 
@@ -91,9 +98,9 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     """A model with its weights, on its device, tried on a few samples.
 
     Args:
-        text: a registered name (weights travel with the package), a user's reference (it brings its own
-            weights), the path of a checkpoint that `train` wrote, or, where its card names code, both as
-            ``file.py:object@path.safetensors``: a card alone runs nothing.
+        text: a registered name (weights travel with the package), a user's reference (it brings its
+            own weights), the path of a checkpoint that `train` wrote, or, where its card names
+            code, both as ``file.py:object@path.safetensors``: a card alone runs nothing.
         seed: of what a model draws as it is built; the global random state is left as it was.
 
     Raises:
@@ -121,7 +128,9 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
 
 
 def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -> Loaded:
-    """A model that a Python program hands over: a module, a function that builds one, or a reference under another name."""
+    """A model that a Python program hands over: a module, a function that builds one, or a
+    reference under another name.
+    """
     if isinstance(given, str):
         return replace(load_model(given, task, device, seed), name=name)
     if not isinstance(given, nn.Module):
@@ -140,7 +149,8 @@ def _built(module: Any, name: str) -> nn.Module:
 
 
 def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
-    """What builds the model of a checkpoint, named with it or by its card, and where the weights lie.
+    """What builds the model of a checkpoint, named with it or by its card, and where the weights
+    lie.
 
     Raises:
         BadInput: the card cannot be read, names code, or is of another task.
@@ -149,10 +159,15 @@ def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
     weights = Path(match["weights"] if match else text)
     card = checkpoint.read_card(weights)
     if card["task"] != task.name:
-        raise BadInput(f"checkpoint {weights} was trained on task {card['task']!r}, not on {task.name!r}: train one on it")
+        raise BadInput(
+            f"checkpoint {weights} was trained on task {card['task']!r}, not on {task.name!r}: train one on it"
+        )
     if match is None and code_of(card["model"]) is not None:
         named = f"{card['model']}@{weights}"
-        raise BadInput(f"checkpoint {weights} is of a model that its card says is code: if you trust that, name both, --model {named!r}")
+        raise BadInput(
+            f"checkpoint {weights} is of a model that its card says is code: if you trust that, name both, --model"
+            f" {named!r}"
+        )
     return (match["code"] if match else card["model"]), weights
 
 
@@ -171,15 +186,28 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
 
 
 def _committed_weights(name: str, task: Task) -> Path:
-    """The weights of a registered name that travel with the package; an option at its default changes nothing."""
+    """The weights of a registered name that travel with the package; an option at its default
+    changes nothing.
+    """
     kind = options.plain(name)
     path = checkpoint.committed(task.name, options.shortest("model", name, resolve("model", kind).target))
     if path.is_file():
         return path
     own = [each for each in names("recipe") if kind in (each, *(f"{each}-{modality}" for modality in task.names))]
-    words = ["python", "-m", "harness", "train", "--task", task.name, "--model", name, *(("--recipe", own[0]) if own else ())]
+    words = [
+        "python",
+        "-m",
+        "harness",
+        "train",
+        "--task",
+        task.name,
+        "--model",
+        name,
+        *(("--recipe", own[0]) if own else ()),
+    ]
     raise BadInput(
-        f"model {name!r} has no weights for task {task.name!r}: train it ({shlex.join(words)}) and name the checkpoint that this writes"
+        f"model {name!r} has no weights for task {task.name!r}: train it ({shlex.join(words)}) and name the checkpoint"
+        " that this writes"
     )
 
 
@@ -210,7 +238,9 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
         with preserved(module), torch.no_grad():
             outputs = objective.outputs(batch.inputs)
             if not outputs.is_floating_point():
-                raise BadInput(f"it answers {outputs.dtype}, which has no gradient: answer real numbers (logits), not classes")
+                raise BadInput(
+                    f"it answers {outputs.dtype}, which has no gradient: answer real numbers (logits), not classes"
+                )
             _check_judgement(task, outputs, batch.targets)
     except BadInput as error:
         raise BadInput(f"model {text!r}: {error}") from None
@@ -229,24 +259,34 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
     """
     problem, count = task.problem, len(outputs)
     verdict = problem.verdict(outputs, targets)
-    judged = {"predictions": problem.predictions(outputs), "score": problem.score(outputs, targets), "verdict": verdict.fails}
+    judged = {
+        "predictions": problem.predictions(outputs),
+        "score": problem.score(outputs, targets),
+        "verdict": verdict.fails,
+    }
     for name, values in {**judged, **{f"loss {name!r}": loss for name, loss in verdict.losses.items()}}.items():
         if tuple(values.shape) != (count,):
             raise BadInput(
-                f"its problem's {name} has shape {tuple(values.shape)} for {count} samples: give one number per sample, ({count},)"
+                f"its problem's {name} has shape {tuple(values.shape)} for {count} samples: give one number per sample,"
+                f" ({count},)"
             )
     if "margin" not in verdict.losses:
-        raise BadInput("its problem's verdict has no loss 'margin': give one that is negative exactly where a sample withstands")
+        raise BadInput(
+            "its problem's verdict has no loss 'margin': give one that is negative exactly where a sample withstands"
+        )
 
 
 def code_at(place: str) -> str:
-    """The same of a file or module by its name, without running any of it; empty where there is none."""
+    """The same of a file or module by its name, without running any of it; empty where there is
+    none.
+    """
     path = path_of(place) if place.endswith(".py") else located(place)
     return _hash_of(reached(path)) if path is not None and path.is_file() else ""
 
 
 def code_hash(reference: Reference) -> str:
-    """SHA-256 of the file a reference names and, where it is not ours, of all it imports; empty if there is no file.
+    """SHA-256 of the file a reference names and, where it is not ours, of all it imports; empty if
+    there is no file.
 
     Files are hashed by what they mean (`sources.meaning`), installed packages by their version.
     """

@@ -48,7 +48,9 @@ class TaskObjective:
         outputs = self.answers(inputs)
         broken = (outputs.isnan() | outputs.isposinf()).any(1)
         if bool(broken.any()):
-            raise ModelBroke(f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model")
+            raise ModelBroke(
+                f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model"
+            )
         return outputs
 
     def answers(self, inputs: Inputs) -> Tensor:
@@ -76,7 +78,9 @@ class TaskObjective:
         expected = (count, self.task.problem.width)
         if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise ModelBroke(f"the model answers {shape}, but task {self.task.name!r} needs outputs of shape {expected}")
+            raise ModelBroke(
+                f"the model answers {shape}, but task {self.task.name!r} needs outputs of shape {expected}"
+            )
         return outputs
 
     def __call__(self, inputs: Inputs) -> Verdict:
@@ -98,7 +102,9 @@ class TaskObjective:
         return replace(self, kept=kept)
 
     def _padded(self, x: Tensor) -> Tensor:
-        """The batch with its last row repeated up to a multiple of `PAD`; of a compiled model, a power of two."""
+        """The batch with its last row repeated up to a multiple of `PAD`; of a compiled model, a
+        power of two.
+        """
         size = 1 << (max(len(x), PAD) - 1).bit_length() if isinstance(self.model, Compiled) else len(x) + -len(x) % PAD
         missing = size - len(x)
         return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x

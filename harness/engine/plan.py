@@ -61,7 +61,9 @@ class Work:
 
     @cached_property
     def chosen(self) -> list[int]:
-        """The rows of the test split under test, of a shard its part, picked by a keyed hash: their order does not matter."""
+        """The rows of the test split under test, of a shard its part, picked by a keyed hash: their
+        order does not matter.
+        """
         number, count = map(int, (self.config.shard or "1/1").split("/"))
         return chosen_rows(self.config, self.task.splits["test"].samples)[number - 1 :: count]
 
@@ -91,7 +93,10 @@ def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
 
 @dataclass(frozen=True)
 class Cell:
-    """The unit of work: a model on a shard of the test split. Keyed by all that determines its rows."""
+    """The unit of work: a model on a shard of the test split.
+
+    Keyed by all that determines its rows.
+    """
 
     key: str
     model: Loaded
@@ -105,7 +110,8 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         answering: per model, what its answers say of it.
 
     Raises:
-        BadInput: a scenario, schedule, corruption or attack does not parse or does not fit the task.
+        BadInput: a scenario, schedule, corruption or attack does not parse or does not fit the
+            task.
     """
     frontiers = [ray for text in config.frontier for ray in rays(text, task)]
     asked = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
@@ -113,7 +119,9 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [parse_schedule(text, task.names) for text in config.schedule if config.schedule != NO_SCHEDULE]
     corruptions = corruption.parse_all(config.corruption, task)
-    attacks = extra_attacks.parse_all(config.attack, task, [each for group in groups.values() for each in closure(group)])
+    attacks = extra_attacks.parse_all(
+        config.attack, task, [each for group in groups.values() for each in closure(group)]
+    )
     identity: dict[str, Any] = {
         "harness": harness.__version__,
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
@@ -137,12 +145,16 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     identity |= _of_users(config, task, models, requested, conditions, searches)
     search = InTurn((searches[config.search], *attacks))
     conditions = [*([] if config.schedule == NO_SCHEDULE else each_missing(task)), *conditions]
-    return Work(_name(identity), identity, task, models, config, list(groups.values()), requested, conditions, search, answering)
+    return Work(
+        _name(identity), identity, task, models, config, list(groups.values()), requested, conditions, search, answering
+    )
 
 
 def _labels(answering: Mapping[str, Answering]) -> dict[str, dict[str, str]]:
     """What models of users answer to labels that the fixed samples lack."""
-    found = {name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name) or held("model", name)}
+    found = {
+        name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name) or held("model", name)
+    }
     return {"labels": kept} if (kept := {name: digest for name, digest in found.items() if digest}) else {}
 
 
@@ -154,7 +166,9 @@ def _of_users(
     conditions: Sequence[Condition],
     searches: Mapping[str, Search],
 ) -> dict[str, dict[str, str]]:
-    """What schedules, corruptions, attacks and a search of users do; registered ones are known by their code."""
+    """What schedules, corruptions, attacks and a search of users do; registered ones are known by
+    their code.
+    """
     rules = [each for each in conditions if is_users(_reference(each, task))]
     own = {text: each for text, each in searches.items() if is_users(_attack(config, text))}
     done = conditions_applied(rules, task) | searches_applied(own, task, models, requested, config.limit)
@@ -171,22 +185,34 @@ def _attack(config: Evaluation, text: str) -> Reference:
     return resolve("search", text) if text == config.search else extra_attacks.reference(text)
 
 
-def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]) -> dict[str, int]:
-    """Where results depend on which samples are computed together, how many these are belongs to the identity.
+def _batch_size(
+    config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]
+) -> dict[str, int]:
+    """Where results depend on which samples are computed together, how many these are belongs to
+    the identity.
 
     Raises:
         BadInput: only a part of the samples is to be done, and an edit is made for a whole batch.
     """
     shared = any(ball.edit.shared for scenario in requested for ball in scenario.edits)
     if shared and config.shard is not None:
-        raise BadInput(f"--shard {config.shard}: an edit that a whole batch shares depends on which samples are in it: run it whole")
-    return {} if not shared and all(each.steadiness.holds for each in answering.values()) else {"batch size": config.batch_size}
+        raise BadInput(
+            f"--shard {config.shard}: an edit that a whole batch shares depends on which samples are in it: run it"
+            " whole"
+        )
+    return (
+        {}
+        if not shared and all(each.steadiness.holds for each in answering.values())
+        else {"batch size": config.batch_size}
+    )
 
 
 def _name(identity: Mapping[str, Any]) -> str:
-    """A run's id: half of it says what was asked for and of which code and weights, half what the models answered.
+    """A run's id: half of it says what was asked for and of which code and weights, half what the
+    models answered.
 
-    On another machine answers differ in their last bits; `harness.engine.resuming` then compares them.
+    On another machine answers differ in their last bits; `harness.engine.resuming` then compares
+    them.
     """
     answered = {key: identity[key] for key in ANSWERED if key in identity}
     return asked_for(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]

@@ -46,7 +46,9 @@ class _Lines:
         if now - self.spoken >= QUIET_SECONDS or self.done >= self.total:
             self.spoken = now
             left = (now - self.started) / max(self.done, 1) * (self.total - self.done)
-            self.console.print(f"{self.title}: {self.done}/{self.total} {note}, {left:.0f} s left", soft_wrap=True, markup=False)
+            self.console.print(
+                f"{self.title}: {self.done}/{self.total} {note}, {left:.0f} s left", soft_wrap=True, markup=False
+            )
 
 
 @contextmanager

@@ -20,7 +20,8 @@ def standing_at(directory: RunDirectory) -> Standing:
 
 
 def taken_up(work: Work, description: Description, directory: RunDirectory) -> tuple[Work, Description]:
-    """The work under the id of the run that is there, if it is this one; as it is where there is none.
+    """The work under the id of the run that is there, if it is this one; as it is where there is
+    none.
 
     Raises:
         BadInput: the directory holds another run.
@@ -34,7 +35,8 @@ def taken_up(work: Work, description: Description, directory: RunDirectory) -> t
 
 
 def default_directory(work: Work, description: Description, part: str) -> RunDirectory:
-    """The directory of an evaluation that names none: that of the run it goes on with, or a new one.
+    """The directory of an evaluation that names none: that of the run it goes on with, or a new
+    one.
 
     Args:
         part: what ends the name of a shard's directory.
@@ -42,7 +44,10 @@ def default_directory(work: Work, description: Description, part: str) -> RunDir
     now, stem = standing(work, description), f"{work.task.name}-{asked_for(work.identity)}"
     taken = RunDirectory("runs").folders(stem)
     for name in taken:
-        directory, ending = RunDirectory(f"runs/{name}"), name.partition(stem)[2][len(work.run) - len(asked_for(work.identity)) :]
+        directory, ending = (
+            RunDirectory(f"runs/{name}"),
+            name.partition(stem)[2][len(work.run) - len(asked_for(work.identity)) :],
+        )
         if re.fullmatch(f"{re.escape(part)}({AGAIN})?", ending) and _goes_on(directory, now):
             return directory
     wanted = f"{work.task.name}-{work.run}{part}"

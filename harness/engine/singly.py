@@ -1,4 +1,6 @@
-"""What a batch of samples costs when one of them makes the model raise: that sample, and no other."""
+"""What a batch of samples costs when one of them makes the model raise: that sample, and no
+other.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,20 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def passed_on(error: BaseException) -> None:
-    """Raise an error again that is not a sample's: no memory, no time, or input that no part of the run can use."""
+    """Raise an error again that is not a sample's: no memory, no time, or input that no part of the
+    run can use.
+    """
     if out_of_memory(error) or isinstance(error, TooSlow | OutOfTime):
         raise error
     if isinstance(error, BadInput) and not isinstance(error, ModelBroke):
         raise error
 
 
-def singled_out(rows: Sequence[int], ask: Callable[[Sequence[int]], T]) -> Iterator[tuple[Sequence[int], T | BaseException]]:
-    """Answers for rows: all together or, where that raises, for each half in the same way; at one row the error stands.
+def singled_out(
+    rows: Sequence[int], ask: Callable[[Sequence[int]], T]
+) -> Iterator[tuple[Sequence[int], T | BaseException]]:
+    """Answers for rows: all together or, where that raises, for each half in the same way; at one
+    row the error stands.
 
     Raises:
         an error that is no sample's, see `passed_on`.

@@ -42,7 +42,9 @@ class Standing:
         return self.description.identity.content()
 
     def computes_like(self, other: Standing) -> bool:
-        """Whether both compute with the same libraries on the same kind of machine, so that bits can be compared."""
+        """Whether both compute with the same libraries on the same kind of machine, so that bits
+        can be compared.
+        """
         ours, theirs = self.description, other.description
         return (ours.versions, ours.machine) == (theirs.versions, theirs.machine)
 
@@ -53,7 +55,9 @@ def standing(work: Work, description: Description) -> Standing:
 
 
 def another(here: Standing, now: Standing) -> str:
-    """Why what is there now is not what a run began with, in words that follow its name; empty where it is."""
+    """Why what is there now is not what a run began with, in words that follow its name; empty
+    where it is.
+    """
     if here.description.status == CHANGED:
         return f"is {CHANGED}"
     mine, theirs = here.identity, now.identity
@@ -61,12 +65,15 @@ def another(here: Standing, now: Standing) -> str:
     keys = [key for key in differences(mine, theirs) if key not in compared_by_answers] if mine != theirs else []
     configured = set(keys) - {*OF_MODELS, *OF_TASK}
     why = "" if configured else another_model(here, now, [key for key in OF_MODELS if key in keys])
-    named = [key for key in keys if key != "applied"] or keys  # other attacks do other things: the attacks are the reason
+    # other attacks do other things: the attacks are the reason
+    named = [key for key in keys if key != "applied"] or keys
     return why or (f"is of another configuration (it differs in {', '.join(named)})" if keys else "")
 
 
 def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
-    """The same of the models alone, in these keys of the identity (weights, code) and in their answers."""
+    """The same of the models alone, in these keys of the identity (weights, code) and in their
+    answers.
+    """
     for model, found in now.prints.items():
         changed = [key for key in keys if here.identity.get(key, {}).get(model) != now.identity[key].get(model)]
         if why := _differs(model, changed, here, found, now):
@@ -75,7 +82,9 @@ def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
 
 
 def changed_since(began: Standing, work: Work, description: Description, device: torch.device) -> str:
-    """Asked again in the process that asked at the beginning: why models or users' files are others now; empty where none is."""
+    """Asked again in the process that asked at the beginning: why models or users' files are others
+    now; empty where none is.
+    """
     asked = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
     answering = {name: replace(work.answering[name], fingerprint=each) for name, each in asked.items()}
     again = prepare(work.config, work.task, work.models, answering)
@@ -106,7 +115,9 @@ def _changed(model: str, changed: list[str], count: str) -> str:
 
 
 def as_begun(work: Work, description: Description, begun: Description) -> tuple[Work, Description]:
-    """The work, and its description, under the id and the identity of the run that it goes on with."""
+    """The work, and its description, under the id and the identity of the run that it goes on
+    with.
+    """
     own = description.model_copy(update={"run": begun.run, "identity": begun.identity})
     return replace(work, run=begun.run, identity=begun.identity.content()), own
 
@@ -118,8 +129,14 @@ def remarks(work: Work) -> list[str]:
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
     said = [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
-    said += [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
-    said += [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"] if shared else []
+    said += (
+        [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
+    )
+    said += (
+        [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"]
+        if shared
+        else []
+    )
     return said
 
 

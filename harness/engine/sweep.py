@@ -24,7 +24,10 @@ MAX_SUBSETS = 4  # modalities; every set of more is too many to sweep unasked
 
 
 class Condition(Protocol):
-    """What happens to the inputs, at several levels: a schedule or a corruption. Its text names it in the sweep."""
+    """What happens to the inputs, at several levels: a schedule or a corruption.
+
+    Its text names it in the sweep.
+    """
 
     @property
     def levels(self) -> Sequence[float]:
@@ -35,7 +38,9 @@ class Condition(Protocol):
 
 
 def each_missing(task: Task) -> list[Schedule]:
-    """For the summary, every modality missing in every sample; for Shapley values, every set of up to `MAX_SUBSETS` modalities."""
+    """For the summary, every modality missing in every sample; for Shapley values, every set of up
+    to `MAX_SUBSETS` modalities.
+    """
     most = len(task.names) if len(task.names) <= MAX_SUBSETS else 1
     sets = [names for size in range(most + 1) for names in combinations(task.names, size)]
     return [Schedule("fixed", names, (1.0,)) if names else Schedule("mcar", (), (0.0,)) for names in sets]
@@ -50,11 +55,12 @@ def sweep_rows(
     seed: int,
     on_error: Callable[[object, BaseException], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Score a batch under every schedule or corruption, level and repeat; what is asked for twice is done once.
+    """Score a batch under every schedule or corruption, level and repeat; what is asked for twice
+    is done once.
 
     Args:
-        on_error: called where the model raises on a sample under a condition, whose row is then an error; it may raise again.
-            Where it is absent, the exception ends the sweep.
+        on_error: called where the model raises on a sample under a condition, whose row is then an
+            error; it may raise again. Where it is absent, the exception ends the sweep.
     """
     done: set[tuple[str, float]] = set()
     for schedule in schedules:
@@ -83,7 +89,9 @@ def part(batch: Batch, rows: Sequence[int]) -> Batch:
     return batch if list(rows) == list(range(len(batch))) else batch.take(list(rows))
 
 
-def _scored_rows(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor, rows: Sequence[int]) -> list[tuple[Any, Any]]:
+def _scored_rows(
+    model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor, rows: Sequence[int]
+) -> list[tuple[Any, Any]]:
     some = part(replace(batch, inputs=inputs), rows)
     return _scored(model, task, some, some.inputs, present if some.inputs is inputs else present[list(rows)])
 

@@ -14,7 +14,8 @@ class TooSlow(Exception):
 
 @contextmanager
 def limited(seconds: float | None) -> Iterator[None]:
-    """Raise `TooSlow` when the block takes longer; what hangs outside Python is interrupted when it comes back.
+    """Raise `TooSlow` when the block takes longer; what hangs outside Python is interrupted when it
+    comes back.
 
     By an alarm of the operating system, which only the main thread of a process can be given.
     """
@@ -23,7 +24,10 @@ def limited(seconds: float | None) -> Iterator[None]:
         return
 
     def ring(number: int, frame: object) -> None:
-        raise TooSlow(f"it took longer than --cell-limit, {seconds:g} s: the model hangs, or needs a larger limit or smaller --batch-size")
+        raise TooSlow(
+            f"it took longer than --cell-limit, {seconds:g} s: the model hangs, or needs a larger limit or smaller"
+            " --batch-size"
+        )
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

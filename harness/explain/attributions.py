@@ -1,7 +1,8 @@
-"""Attributions: what of an input speaks for the right answer, clean, on the smallest witness, and with a modality missing.
+"""Attributions: what of an input speaks for the right answer, clean, on the smallest witness, and
+with a modality missing.
 
-Attributed is how far a sample is from failing, minus the margin of its verdict, which every kind of task has: of a classifier
-the logit of the right class less that of the best other.
+Attributed is how far a sample is from failing, minus the margin of its verdict, which every kind of
+task has: of a classifier the logit of the right class less that of the best other.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ CLEAN = "clean"
 
 
 def attribute(work: Work, model: Loaded, ledger: pa.Table, device: torch.device) -> Attributed:
-    """The attributions of one model of a run, on its ledger; the model is left as it was, also after an exception."""
+    """The attributions of one model of a run, on its ledger; the model is left as it was, also
+    after an exception.
+    """
     chosen = samples(work, model, ledger)
     task = work.task
     found = Attributed([], {})
@@ -46,9 +49,11 @@ def attribute(work: Work, model: Loaded, ledger: pa.Table, device: torch.device)
 
 
 def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
-    """The samples clean, with each modality missing, and on the smallest witness of every scenario asked for.
+    """The samples clean, with each modality missing, and on the smallest witness of every scenario
+    asked for.
 
-    A search does not depend on what is beside a sample, so searching these again finds the witnesses of the ledger.
+    A search does not depend on what is beside a sample, so searching these again finds the
+    witnesses of the ledger.
     """
     task = work.task
     everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
@@ -59,9 +64,15 @@ def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
         present = _without(everything, task, group[0].missing)
         objective = TaskObjective(module, task, batch.targets, present, {})
         steps = search_all(
-            work.search, objective, batch.inputs, task.bounds(batch), group,
-            samples=batch.samples, seed=work.config.seed, limit=work.config.limit,
-        )  # fmt: skip
+            work.search,
+            objective,
+            batch.inputs,
+            task.bounds(batch),
+            group,
+            samples=batch.samples,
+            seed=work.config.seed,
+            limit=work.config.limit,
+        )
         for scenario, found in steps:
             failed = found.strength.isfinite().nonzero().squeeze(1)
             if scenario in work.requested and scenario.attacked and len(failed):
@@ -95,10 +106,15 @@ def _store(work: Work, model: Loaded, case: Case, why: Mapping[str, str], found:
         for name, part in told.parts.items():
             share = part[row].abs().sum().item() / max(totals[row].item(), 1e-12) if name in task.names else None
             said |= {"share": share, "shapley": games[name][row].item() if name in games else None}
-            found.add({**shared, "sample": sample, "why": why[sample], "method": told.method, "modality": name, **said}, part[row])
+            found.add(
+                {**shared, "sample": sample, "why": why[sample], "method": told.method, "modality": name, **said},
+                part[row],
+            )
         for name, shown in own.items():
             said |= {"share": None, "shapley": None}
-            found.add({**shared, "sample": sample, "why": why[sample], "method": SHOWN, "modality": name, **said}, shown[row])
+            found.add(
+                {**shared, "sample": sample, "why": why[sample], "method": SHOWN, "modality": name, **said}, shown[row]
+            )
 
 
 def key_of(model: Loaded) -> str:

@@ -19,14 +19,18 @@ from harness.tasks import Batch, Modality, Task
 GRADIENTS, ABLATION, SHOWN = "integrated gradients", "feature ablation", "shown"
 STEPS, MORE_STEPS = 64, 256  # of the path from the stand-ins to the input
 CERTAIN = 100.0  # a margin beyond it, which models give to what cannot be, counts as this in a game
-TRUSTED = 0.1  # of the difference that attributions add up to: what may be missing before more steps, then ablation, take over
+# of the difference that attributions add up to: what may be missing before more steps, then
+# ablation, take over
+TRUSTED = 0.1
 AT_ONCE = 64  # inputs the model sees together
 PIECES = 64  # about so many parts of an image, or of a sound, are taken away one by one
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One condition of a few samples: the inputs (B, ...) as they are there, and which modalities are present, bool (B, M)."""
+    """One condition of a few samples: the inputs (B, ...) as they are there, and which modalities
+    are present, bool (B, M).
+    """
 
     name: str
     batch: Batch
@@ -42,7 +46,8 @@ class Told:
     """What one method says of a case.
 
     Attributes:
-        parts: per modality, (B, *shape); of what a model makes of one inside, under ``modality, name``.
+        parts: per modality, (B, *shape); of what a model makes of one inside, under ``modality,
+            name``.
         output, baseline: what is attributed, at the inputs and at the stand-ins, (B,).
     """
 
@@ -52,15 +57,20 @@ class Told:
     baseline: Tensor
 
     def delta(self, names: Sequence[str]) -> Tensor:
-        """By how much the attributions of these modalities miss the difference they should add up to, (B,)."""
-        return sum((self.parts[name].flatten(1).sum(1) for name in names), torch.zeros_like(self.output)) - (self.output - self.baseline)
+        """By how much the attributions of these modalities miss the difference they should add up
+        to, (B,).
+        """
+        return sum((self.parts[name].flatten(1).sum(1) for name in names), torch.zeros_like(self.output)) - (
+            self.output - self.baseline
+        )
 
 
 def explained(module: nn.Module, task: Task, case: Case) -> Told:
-    """Integrated gradients from the stand-ins to the inputs (Sundararajan et al., ICML 2017); where they do not add up, ablation.
+    """Integrated gradients from the stand-ins to the inputs (Sundararajan et al., ICML 2017); where
+    they do not add up, ablation.
 
-    More steps are tried before: a path with kinks needs them. A model without gradients is told by what each part, put at its
-    stand-in, takes away. Text is told per position.
+    More steps are tried before: a path with kinks needs them. A model without gradients is told by
+    what each part, put at its stand-in, takes away. Text is told per position.
     """
     told = _along(module, task, case, STEPS)
     if not _adds_up(told, task):
@@ -83,7 +93,12 @@ def _along(module: nn.Module, task: Task, case: Case, steps: int) -> Told:
 
     stands, inputs, baselines, rest = _standing(module, task, case)
     parts = IntegratedGradients(stands).attribute(
-        inputs, baselines, additional_forward_args=rest, n_steps=steps, method="gausslegendre", internal_batch_size=AT_ONCE
+        inputs,
+        baselines,
+        additional_forward_args=rest,
+        n_steps=steps,
+        method="gausslegendre",
+        internal_batch_size=AT_ONCE,
     )
     return _as_told(GRADIENTS, stands, task, parts, inputs, baselines, rest)
 
@@ -98,13 +113,22 @@ def _ablated(module: nn.Module, task: Task, case: Case) -> Told:
         first = int(mask.max()) + 1
         masks.append(mask[None])
     with torch.no_grad():
-        parts = FeatureAblation(stands).attribute(inputs, baselines, additional_forward_args=rest, feature_mask=tuple(masks))
-    counted = [part / _sizes(mask[0])[None] for part, mask in zip(parts, masks, strict=True)]  # a piece's effect, shared by its values
+        parts = FeatureAblation(stands).attribute(
+            inputs, baselines, additional_forward_args=rest, feature_mask=tuple(masks)
+        )
+    # a piece's effect, shared by its values
+    counted = [part / _sizes(mask[0])[None] for part, mask in zip(parts, masks, strict=True)]
     return _as_told(ABLATION, stands, task, counted, inputs, baselines, rest)
 
 
 def _as_told(
-    method: str, stands: Callable[..., Tensor], task: Task, parts: Sequence[Tensor], inputs: Any, baselines: Any, rest: Any
+    method: str,
+    stands: Callable[..., Tensor],
+    task: Task,
+    parts: Sequence[Tensor],
+    inputs: Any,
+    baselines: Any,
+    rest: Any,
 ) -> Told:
     with torch.no_grad():
         output, baseline = stands(*inputs, *rest), stands(*baselines, *rest)
@@ -112,10 +136,16 @@ def _as_told(
     return Told(method, named, output.detach(), baseline.detach())
 
 
-def _standing(module: nn.Module, task: Task, case: Case) -> tuple[Callable[..., Tensor], tuple[Tensor, ...], tuple[Tensor, ...], Any]:
-    """What is attributed as a function of all modalities, the inputs, the stand-ins, and what is passed on beside them."""
+def _standing(
+    module: nn.Module, task: Task, case: Case
+) -> tuple[Callable[..., Tensor], tuple[Tensor, ...], tuple[Tensor, ...], Any]:
+    """What is attributed as a function of all modalities, the inputs, the stand-ins, and what is
+    passed on beside them.
+    """
     inputs = tuple(case.batch.inputs[name] for name in task.names)
-    baselines = tuple(modality.stand_in(x).expand_as(x).clone() for modality, x in zip(task.modalities, inputs, strict=True))
+    baselines = tuple(
+        modality.stand_in(x).expand_as(x).clone() for modality, x in zip(task.modalities, inputs, strict=True)
+    )
     given = tuple(case.batch.inputs[name] for name in task.given)
     count = len(task.names)
 
@@ -123,7 +153,8 @@ def _standing(module: nn.Module, task: Task, case: Case) -> tuple[Callable[..., 
         xs, (*others, targets, present) = args[:count], args[count:]
         named = {**dict(zip(task.names, xs, strict=True)), **dict(zip(task.given, others, strict=True))}
         margin = _margin(module, task, named, targets, present)
-        unread = sum((0 * x.flatten(1).sum(1) for x in xs), torch.zeros_like(margin))  # a modality that is not read has gradient 0
+        # a modality that is not read has gradient 0
+        unread = sum((0 * x.flatten(1).sum(1) for x in xs), torch.zeros_like(margin))
         return unread - margin
 
     return stands, inputs, baselines, (*given, case.batch.targets, case.present)
@@ -135,7 +166,8 @@ def _margin(module: nn.Module, task: Task, inputs: Inputs, targets: Tensor, pres
 
 
 def pieces(modality: Modality, shape: Sequence[int]) -> Tensor:
-    """Which piece each value of a sample belongs to, whole numbers from 0 of the given shape: about 64 in each modality.
+    """Which piece each value of a sample belongs to, whole numbers from 0 of the given shape: about
+    64 in each modality.
 
     Squares of an image, windows of a sound, positions of a text, single features or runs of them.
     """
@@ -156,23 +188,34 @@ def _sizes(mask: Tensor) -> Tensor:
 
 
 def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Tensor]]:
-    """Integrated gradients of what parts of the model show of a modality (`shows`), such as its log-mel energies."""
+    """Integrated gradients of what parts of the model show of a modality (`shows`), such as its
+    log-mel energies.
+    """
     from captum.attr import LayerIntegratedGradients
 
-    showing = [part for part in module.modules() if getattr(part, "shows", "") and getattr(part, "of", "") in task.names]
+    showing = [
+        part for part in module.modules() if getattr(part, "shows", "") and getattr(part, "of", "") in task.names
+    ]
     for part in showing:
         if sum(other.of == part.of and other.shows == part.shows for other in showing) > 1:
             continue  # made twice, as in an ensemble: neither is what the model makes of it
         stands, inputs, baselines, rest = _standing(module, task, case)
         told = LayerIntegratedGradients(stands, part).attribute(
-            inputs, baselines, additional_forward_args=rest, n_steps=STEPS, method="gausslegendre", internal_batch_size=AT_ONCE
+            inputs,
+            baselines,
+            additional_forward_args=rest,
+            n_steps=STEPS,
+            method="gausslegendre",
+            internal_batch_size=AT_ONCE,
         )
         yield f"{part.of}, {part.shows}", told.detach()[: len(case.batch)]
 
 
 @torch.no_grad()
 def games_of(module: nn.Module, task: Task, case: Case) -> Inputs:
-    """Each modality's exact Shapley value in how far a sample is from failing, (B,): over all sets of those present here."""
+    """Each modality's exact Shapley value in how far a sample is from failing, (B,): over all sets
+    of those present here.
+    """
     count = len(task.names)
     if count > MAX_SUBSETS:
         return {}

@@ -15,9 +15,11 @@ CLOSEST, FURTHEST, RANDOM = "closest", "furthest", "random"
 
 
 def samples(work: Work, model: Loaded, ledger: pa.Table) -> dict[str, str]:
-    """The samples to show of a model, and why: a third each of those closest to failing, furthest from it, and drawn at random.
+    """The samples to show of a model, and why: a third each of those closest to failing, furthest
+    from it, and drawn at random.
 
-    Closest and furthest by the smallest critical strength of the scenarios asked for; what fails untouched is neither.
+    Closest and furthest by the smallest critical strength of the scenarios asked for; what fails
+    untouched is neither.
     """
     count, third = work.config.attributions, -(-work.config.attributions // 3)
     sql = """
@@ -33,7 +35,11 @@ def samples(work: Work, model: Loaded, ledger: pa.Table) -> dict[str, str]:
     everyone = (sample for sample, _ in query(sql, given, ledger=ledger))
     drawn = nsmallest(count, everyone, key=lambda sample: keyed_seed("attributions", work.config.seed, sample))
     chosen: dict[str, str] = {}
-    for why, order, most in ((CLOSEST, standing("asc"), third), (FURTHEST, standing("desc"), 2 * third), (RANDOM, drawn, count)):
+    for why, order, most in (
+        (CLOSEST, standing("asc"), third),
+        (FURTHEST, standing("desc"), 2 * third),
+        (RANDOM, drawn, count),
+    ):
         for sample in order:
             if len(chosen) < min(most, count):
                 chosen.setdefault(sample, why)

@@ -1,7 +1,8 @@
 """A baseline: what gates need of a run, frozen into one small file to commit.
 
-One Parquet file: the rows of samples, ledger and sweep one below the other, told apart by the column `table`, and in its
-metadata, as JSON, what `run.json` and the raised flags say. Nothing writes it but `bless`.
+One Parquet file: the rows of samples, ledger and sweep one below the other, told apart by the
+column `table`, and in its metadata, as JSON, what `run.json` and the raised flags say. Nothing
+writes it but `bless`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def bless(directory: RunDirectory, url: str) -> Evidence:
     if evidence.description.status != "complete":
         raise BadInput(f"{evidence.where} is {evidence.description.status}: only a complete run can be a baseline")
     if missing := lacking(evidence.description, evidence.tables):
-        raise BadInput(f"{evidence.where} lacks {missing} of {evidence.description.samples} samples: run the same command again")
+        raise BadInput(
+            f"{evidence.where} lacks {missing} of {evidence.description.samples} samples: run the same command again"
+        )
     try:
         files, path = fsspec.core.url_to_fs(url)
         if files.exists(path):
@@ -55,7 +58,10 @@ def frozen(evidence: Evidence) -> bytes:
     """The file's content; the same run gives the same bytes."""
     parts = [_part(name, evidence.tables[name]) for name in KEPT]
     raised = {
-        model: {scenario: {name: flag for name, flag in flags.items() if flag["raised"]} for scenario, flags in scenarios.items()}
+        model: {
+            scenario: {name: flag for name, flag in flags.items() if flag["raised"]}
+            for scenario, flags in scenarios.items()
+        }
         for model, scenarios in evidence.trust.items()
     }
     content = evidence.description.content()
@@ -68,7 +74,10 @@ def _part(name: str, rows: pa.Table) -> pa.Table:
     plain = pa.schema([(column, FIELDS[column]) for column in KEPT[name]])
     rows = rows.select(list(KEPT[name])).cast(plain)  # sorted without Arrow's threads, see harness.storage.parquet
     rows = rows.take(pc.sort_indices(rows, sort_keys=[(column, "ascending") for column in KEPT[name]]))
-    given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in KEPT[name]}}
+    given = {
+        "table": pa.array([name] * len(rows), pa.string()),
+        **{column: rows.column(column) for column in KEPT[name]},
+    }
     columns = [given[field.name] if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
 
@@ -83,10 +92,16 @@ def read_baseline(url: str) -> Evidence:
         table = decoded(read_url(url))
         content = json.loads((table.schema.metadata or {})[KEY])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as error:
-        raise BadInput(f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`") from None
+        raise BadInput(
+            f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`"
+        ) from None
     try:
         description = described(content)
-        whole = table.schema.remove_metadata().equals(SCHEMA) and content.get("format") == FORMAT and trusted(content.get("trust"))
+        whole = (
+            table.schema.remove_metadata().equals(SCHEMA)
+            and content.get("format") == FORMAT
+            and trusted(content.get("trust"))
+        )
     except ValueError:
         whole = False
     if not whole:

@@ -1,4 +1,6 @@
-"""`compare`: what changed between two runs, sample by sample, with intervals; no limit and no verdict."""
+"""`compare`: what changed between two runs, sample by sample, with intervals; no limit and no
+verdict.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from harness.gates.file import MEDIAN, Gate, gate_of
 from harness.gates.measured import measure
 
 NOTE = (
-    "A change is B less A over the samples of both, with a 95 % interval: exact or Tango's for yes or no, BCa for graded scores, "
-    "order statistics for medians."
+    "A change is B less A over the samples of both, with a 95 % interval: exact or Tango's for yes or no, BCa for"
+    " graded scores, order statistics for medians."
 )
 
 
@@ -37,7 +39,8 @@ class Change:
 
 
 def compare(first: Evidence, second: Evidence) -> list[Change]:
-    """Every number that both runs have: clean and swept scores, robust scores at strength 1, median critical strengths.
+    """Every number that both runs have: clean and swept scores, robust scores at strength 1, median
+    critical strengths.
 
     Raises:
         BadInput: the runs have no sample or no model in common, or are of other data.
@@ -45,7 +48,10 @@ def compare(first: Evidence, second: Evidence) -> list[Change]:
     refuse_other_data(second, first)
     models = [model for model in first.models if model in second.models]
     if not models:
-        raise BadInput(f"{first.where} has {', '.join(first.models)}, {second.where} {', '.join(second.models)}: no model is in both")
+        raise BadInput(
+            f"{first.where} has {', '.join(first.models)}, {second.where} {', '.join(second.models)}: no model is in"
+            " both"
+        )
     gates = [gate for model in models for gate in _gates(model, first, second)]
     return [change for change in (_change(gate, first, second) for gate in gates) if change is not None]
 
@@ -75,7 +81,11 @@ def _change(gate: Gate, first: Evidence, second: Evidence) -> Change | None:
         return None
     limit = min(first.limit, second.limit)
     drop = paired_drop(ours, before, after, limit, 0.0, gate.min_effect)
-    doubts = [*(f"A: {doubt}" for doubt in theirs.doubts), *(f"B: {doubt}" for doubt in ours.doubts), *unlike(gate, second, first)]
+    doubts = [
+        *(f"A: {doubt}" for doubt in theirs.doubts),
+        *(f"B: {doubt}" for doubt in ours.doubts),
+        *unlike(gate, second, first),
+    ]
     what = f"{gate.selection or 'clean'}{', ' + MEDIAN if gate.measure == MEDIAN else ''}"
     both = theirs.estimate(before, limit), ours.estimate(after, limit)
     return Change(gate.model, what, len(samples), *both, drop.estimate.turned, "; ".join(doubts))
@@ -87,6 +97,13 @@ def printed(changes: list[Change]) -> RenderableType:
     for column in ("model", "number", "samples", "A", "B", "change", "doubt"):
         table.add_column(column)
     for change in changes:
-        said = (change.what, str(change.samples), change.before.number(), change.after.number(), change.change.text("+"), change.doubt)
+        said = (
+            change.what,
+            str(change.samples),
+            change.before.number(),
+            change.after.number(),
+            change.change.text("+"),
+            change.doubt,
+        )
         table.add_row(*(Text(plain(each)) for each in (change.model, *said)))
     return Group(table, Text(f"\n{NOTE}", style="dim"))

@@ -1,8 +1,9 @@
 """Decisions: does a gate pass, fail, or can it not be told?
 
-An absolute limit is held against the two ends of a 95 % interval. A drop, which is what was before less what is after, is
-held against the null hypothesis that it is allowed, all such gates of a file together (Benjamini-Hochberg), and passes only
-where there are samples enough to have noticed one that is `min_effect` larger.
+An absolute limit is held against the two ends of a 95 % interval. A drop, which is what was before
+less what is after, is held against the null hypothesis that it is allowed, all such gates of a file
+together (Benjamini-Hochberg), and passes only where there are samples enough to have noticed one
+that is `min_effect` larger.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ PASS: Literal["pass"] = "pass"
 FAIL: Literal["fail"] = "fail"
 INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
 FAILED, UNDECIDED = 3, 4  # exit codes
-SEARCHED = ("search", "attack", "judge", "precision")  # keys of a configuration that decide how hard failures are looked for
+# keys of a configuration that decide how hard failures are looked for
+SEARCHED = ("search", "attack", "judge", "precision")
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class Verdict:
     """What was decided of one gate.
 
     Attributes:
-        value: the measure, or how much it dropped: before less after, of a gap after less before, so that above 0 is worse;
-            None where there is no number.
-        low, high: its two-sided 95 % interval, infinite where it is open; None where there are too few samples for one.
+        value: the measure, or how much it dropped: before less after, of a gap after less before,
+            so that above 0 is worse; None where there is no number.
+        low, high: its two-sided 95 % interval, infinite where it is open; None where there are too
+            few samples for one.
         bound: as of an `Estimate`.
         samples: that it was decided on.
-        needed: samples that would decide an inconclusive gate if the number stayed as it is; None where no count would.
+        needed: samples that would decide an inconclusive gate if the number stayed as it is; None
+            where no count would.
     """
 
     gate: Gate
@@ -67,7 +71,9 @@ class Verdict:
         return "-" if self.value is None else Estimate(self.value, self.low, self.high, self.bound).text(sign)
 
     def as_row(self) -> dict[str, Any]:
-        """As a run's `gates.json` and `--json` have it; an end that is not there or open is null."""
+        """As a run's `gates.json` and `--json` have it; an end that is not there or open is
+        null.
+        """
         low, high = (end if end is not None and isfinite(end) else None for end in (self.low, self.high))
         value = None if self.bound == UNKNOWN else self.value
         numbers = {"limit": self.gate.limit, "value": value, "low": low, "high": high, "result": self.result}
@@ -86,8 +92,8 @@ def decide(gates: Sequence[Gate], run: Evidence, baseline: Evidence | None = Non
     """A verdict for each gate.
 
     Raises:
-        BadInput: a gate names what the run does not have, needs a baseline and there is none, or the baseline is of
-            other data.
+        BadInput: a gate names what the run does not have, needs a baseline and there is none, or
+            the baseline is of other data.
     """
     if baseline is not None:
         refuse_other_data(run, baseline)
@@ -96,7 +102,9 @@ def decide(gates: Sequence[Gate], run: Evidence, baseline: Evidence | None = Non
     tested = {at: pair for at, pair in compared.items() if isinstance(pair, _Pair)}
     level = ALPHA / max(len(tested), 1)  # what a drop that is alone in the file must reach
     fell = dict(zip(tested, rejected([pair.drop.p for pair in tested.values()]), strict=True))
-    dropped = {at: _dropped(pair, fell[at], level) if isinstance(pair, _Pair) else pair for at, pair in compared.items()}
+    dropped = {
+        at: _dropped(pair, fell[at], level) if isinstance(pair, _Pair) else pair for at, pair in compared.items()
+    }
     return [verdict for _, verdict in sorted((absolute | dropped).items(), key=lambda each: each[0])]
 
 
@@ -180,18 +188,24 @@ def paired_rows(theirs: Measured, ours: Measured) -> tuple[list[str], Array, Arr
 
 
 def paired_drop(measured: Measured, before: Array, after: Array, limit: float, allowed: float, effect: float) -> Drop:
-    """How much worse a measure became, strengths clipped at the smaller search limit; of a gap, how much it rose."""
+    """How much worse a measure became, strengths clipped at the smaller search limit; of a gap, how
+    much it rose.
+    """
     measure = measured.gate.measure
     if measure == MEDIAN:
         return median_drop(before[:, 0], after[:, 0], limit, allowed, effect)
     if measure == WORST:
         return least_drop(before, after, allowed, effect)
     was, now = measured.outcomes(before), measured.outcomes(after)
-    return mean_drop(now, was, allowed, effect) if measured.gate.lower_is_better else mean_drop(was, now, allowed, effect)
+    return (
+        mean_drop(now, was, allowed, effect) if measured.gate.lower_is_better else mean_drop(was, now, allowed, effect)
+    )
 
 
 def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:
-    """Why two runs' numbers are not of the same kind: an attack or a corruption that is another one."""
+    """Why two runs' numbers are not of the same kind: an attack or a corruption that is another
+    one.
+    """
     said = []
     ours, theirs = run.description.identity, baseline.description.identity
     if gate.attacks:
@@ -211,9 +225,17 @@ def _dropped(pair: _Pair, fell: bool, level: float) -> Verdict:
         return replace(found, verdict=FAIL, why=f"the {change} is larger than allowed (p = {drop.p:.2g})")
     if drop.estimate.high == inf:
         searched = f"the search, which went up to strength {pair.searched:g}"
-        return replace(found, why=f"the baseline's median may lie beyond {searched}: evaluate both with a larger --limit")
+        return replace(
+            found, why=f"the baseline's median may lie beyond {searched}: evaluate both with a larger --limit"
+        )
     needed = drop.needed(level)
     if pair.samples < needed:
         noticed = gate.limit + gate.min_effect
-        return replace(found, why=f"{TOO_FEW} to notice a {change} of {noticed:g}: {pair.samples} of {needed}", needed=needed)
-    return replace(found, verdict=PASS, why=f"no {change} beyond what is allowed (p = {drop.p:.2g}), and samples enough to notice one")
+        return replace(
+            found, why=f"{TOO_FEW} to notice a {change} of {noticed:g}: {pair.samples} of {needed}", needed=needed
+        )
+    return replace(
+        found,
+        verdict=PASS,
+        why=f"no {change} beyond what is allowed (p = {drop.p:.2g}), and samples enough to notice one",
+    )

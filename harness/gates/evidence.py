@@ -53,7 +53,9 @@ class Evidence:
         description = directory.describe()
         tables = {name: directory.table(name, columns) for name, columns in KEPT.items()}
         flags = directory.trust()  # a scenario without a check was not checked; a baseline holds raised flags alone
-        checked = {model: {name: each for name, each in scenarios.items() if each} for model, scenarios in flags.items()}
+        checked = {
+            model: {name: each for name, each in scenarios.items() if each} for model, scenarios in flags.items()
+        }
         return Evidence(f"run {directory.url}", description, tables, checked)
 
     @property
@@ -111,7 +113,9 @@ class Evidence:
         """Per schedule or corruption, the levels it was run at."""
         pairs = self.tables["sweep"].group_by(["schedule", "level"], use_threads=False).aggregate([])
         found: dict[str, list[float]] = {}
-        for name, level in sorted(zip(pairs.column("schedule").to_pylist(), pairs.column("level").to_pylist(), strict=True)):
+        for name, level in sorted(
+            zip(pairs.column("schedule").to_pylist(), pairs.column("level").to_pylist(), strict=True)
+        ):
             found.setdefault(name, []).append(level)
         return found
 
@@ -126,7 +130,9 @@ class Evidence:
 
     def strengths(self, model: str, scenario: str) -> Values:
         """The critical strength of each sample; rows that are errors are left out."""
-        return _by_sample(self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok"), "strength")
+        return _by_sample(
+            self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok"), "strength"
+        )
 
     def sweep(self, model: str, schedule: str, level: float | None = None) -> pa.Table:
         """The rows of a schedule or corruption, at one level or at all."""
@@ -139,13 +145,16 @@ class Evidence:
         return _by_sample(rows, "score_mean")
 
     def errors(self, model: str, table: str = "ledger", **condition: Any) -> set[str]:
-        """The samples of a model that are errors under a condition (in all, where none is named)."""
+        """The samples of a model that are errors under a condition (in all, where none is
+        named).
+        """
         rows = self._rows(table, ("sample", "status"), model=model, **condition)
         return set(rows.filter(pc.not_equal(rows.column("status"), "ok")).column("sample").to_pylist())
 
     def _rows(self, table: str, columns: Sequence[str], **wanted: Any) -> pa.Table:
         rows = self.tables[table]
-        masks = [pc.equal(rows.column(name), value) for name, value in wanted.items()]  # an expression would start Arrow's threads
+        # an expression would start Arrow's threads
+        masks = [pc.equal(rows.column(name), value) for name, value in wanted.items()]
         return rows.select(list(columns)).filter(reduce(pc.and_, masks))
 
 
@@ -169,20 +178,24 @@ def refuse_other_data(ours: Evidence, theirs: Evidence) -> None:
     """Two runs are compared on the same samples, which have to be the same data.
 
     Raises:
-        BadInput: a sample has other inputs or another target, the tasks differ, or no sample is in both.
+        BadInput: a sample has other inputs or another target, the tasks differ, or no sample is in
+            both.
     """
     if not ours.expected or not theirs.expected:
         return
     both = sorted(ours.hashes.keys() & theirs.hashes.keys())
     if not ours.expected & theirs.expected:
-        raise BadInput(f"{ours.where} and {theirs.where} have no sample in common: evaluate with the same --seed, or bless a new baseline")
+        raise BadInput(
+            f"{ours.where} and {theirs.where} have no sample in common: evaluate with the same --seed, or bless a new"
+            " baseline"
+        )
     changed = next((sample for sample in both if ours.hashes[sample] != theirs.hashes[sample]), None)
     if changed is not None:
         raise BadInput(f"sample {changed!r} is other data in {ours.where} than in {theirs.where}: bless a new baseline")
     if ours.description.identity.task_definition != theirs.description.identity.task_definition:
         raise BadInput(
-            f"the task of {ours.where} is defined otherwise than that of {theirs.where} (samples, ranges, masks or scoring): "
-            "bless a new baseline"
+            f"the task of {ours.where} is defined otherwise than that of {theirs.where} (samples, ranges, masks or"
+            " scoring): bless a new baseline"
         )
 
 
@@ -193,5 +206,8 @@ def columns(found: Sequence[Values]) -> tuple[list[str], Array]:
     samples = found[0][0]
     for each, _ in found[1:]:
         samples = samples if each.equals(samples) else samples.filter(pc.is_in(samples, value_set=each))
-    kept = [values if each.equals(samples) else values[pc.is_in(each, value_set=samples).to_numpy(False)] for each, values in found]
+    kept = [
+        values if each.equals(samples) else values[pc.is_in(each, value_set=samples).to_numpy(False)]
+        for each, values in found
+    ]
     return samples.to_pylist(), np.stack(kept, 1)

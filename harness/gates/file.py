@@ -51,7 +51,9 @@ Name = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Gate(BaseModel):
-    """One limit on one number of a run; all keys but `model` and one of `min`, `max` and `max_drop` may be left out."""
+    """One limit on one number of a run; all keys but `model` and one of `min`, `max` and `max_drop`
+    may be left out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -59,15 +61,23 @@ class Gate(BaseModel):
     task: Name | None = Field(None, description="the task the run must be of")
     scenario: Name | None = Field(None, description="an attack, as 'image@linf:1.6'")
     strength: Annotated[Number, Field(ge=0)] | None = Field(None, description="of the attack; 1 if left out")
-    schedule: Name | None = Field(None, description="a missing-modality schedule without its rates, as 'mcar' or 'fixed(audio)'")
+    schedule: Name | None = Field(
+        None, description="a missing-modality schedule without its rates, as 'mcar' or 'fixed(audio)'"
+    )
     rate: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="the fraction missing")
     corruption: Name | None = Field(None, description="a corruption without its severities, as 'image@noise'")
     severity: Annotated[int, Field(strict=True, ge=0, le=5)] | None = Field(None, description="of the corruption")
-    measure: Measure = Field(SCORE, description="what is limited; left out, 'robust score' of a scenario and 'score' of anything else")
+    measure: Measure = Field(
+        SCORE, description="what is limited; left out, 'robust score' of a scenario and 'score' of anything else"
+    )
     min: Number | None = Field(None, description="the measure is at least this")
     max: Number | None = Field(None, description="the measure is at most this")
-    max_drop: Annotated[Number, Field(ge=0)] | None = Field(None, description="it is worse than the baseline's by at most this")
-    min_effect: Annotated[Number, Field(gt=0)] = Field(0.05, description="beyond max_drop, what must be noticed with 80 % power to pass")
+    max_drop: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="it is worse than the baseline's by at most this"
+    )
+    min_effect: Annotated[Number, Field(gt=0)] = Field(
+        0.05, description="beyond max_drop, what must be noticed with 80 % power to pass"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -80,7 +90,9 @@ class Gate(BaseModel):
     def _makes_sense(self) -> Gate:
         given = tuple(key for key in (*SELECTIONS, "strength", "rate", "severity") if getattr(self, key) is not None)
         if set(given) not in [set(keys) for keys in FITS[self.measure]]:
-            raise ValueError(f"measure {self.measure!r} takes {WRITTEN[self.measure]}, not {' and '.join(given) or 'nothing'}")
+            raise ValueError(
+                f"measure {self.measure!r} takes {WRITTEN[self.measure]}, not {' and '.join(given) or 'nothing'}"
+            )
         limits = [key for key in ("min", "max", "max_drop") if getattr(self, key) is not None]
         if len(limits) != 1:
             raise ValueError(f"a gate has one of min, max and max_drop, not {' and '.join(limits) or 'none'}")
@@ -146,7 +158,9 @@ class GatesFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gates: tuple[Gate, ...] = Field(min_length=1, max_length=MAX_GATES)
-    inconclusive: Literal["fail", "pass", 4] = Field(4, description="exit as if it failed, as if it passed, or with code 4")
+    inconclusive: Literal["fail", "pass", 4] = Field(
+        4, description="exit as if it failed, as if it passed, or with code 4"
+    )
     _lines: tuple[int, ...] = ()
 
     @property
@@ -159,7 +173,8 @@ def read_gates(url: str) -> GatesFile:
     """Read a gates file, at a path or URL.
 
     Raises:
-        BadInput: it cannot be read, is no YAML, or holds what a gates file does not (the message names it).
+        BadInput: it cannot be read, is no YAML, or holds what a gates file does not (the message
+            names it).
     """
     try:
         content = read_url(url, MAX_BYTES + 1)
@@ -206,14 +221,18 @@ def gate_of(**keys: Any) -> Gate:
 
 def _lines(node: yaml.Node | None) -> list[int]:
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    entries = next((value for key, value in pairs if key.value == "gates" and isinstance(value, yaml.SequenceNode)), None)
+    entries = next(
+        (value for key, value in pairs if key.value == "gates" and isinstance(value, yaml.SequenceNode)), None
+    )
     return [entry.start_mark.line + 1 for entry in entries.value] if entries else []
 
 
 def _keys(found: dict[Any, Any]) -> list[tuple[list[Any], list[str], str]]:
     """The keys of the file and of each gate, those there are, and where they stand."""
     entries = [
-        (list(entry), list(Gate.model_fields), f", gate {at}") for at, entry in enumerate(found["gates"], 1) if isinstance(entry, dict)
+        (list(entry), list(Gate.model_fields), f", gate {at}")
+        for at, entry in enumerate(found["gates"], 1)
+        if isinstance(entry, dict)
     ]
     return [(list(found), list(GatesFile.model_fields), ""), *entries]
 

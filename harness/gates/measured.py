@@ -31,7 +31,8 @@ class Measured:
 
     Attributes:
         samples: the ids, sorted, (N).
-        rows: what the measure is made of, (N, K): scores; strengths; or, of the gap, the oracle's score and the model's.
+        rows: what the measure is made of, (N, K): scores; strengths; or, of the gap, the oracle's
+            score and the model's.
         doubts: why the number may not be believed, or is not whole; empty where nothing is wrong.
     """
 
@@ -49,10 +50,14 @@ class Measured:
         if self.gate.measure == GAP:
             return drop_of(rows[:, 0], rows[:, 1])
         mean = float(rows.mean())
-        return Estimate.of(mean, mean_score_interval(rows[:, 0]) if self.gate.measure == AREA else proportion(mean, len(rows)))
+        return Estimate.of(
+            mean, mean_score_interval(rows[:, 0]) if self.gate.measure == AREA else proportion(mean, len(rows))
+        )
 
     def outcomes(self, rows: Array) -> Array:
-        """Per sample (N, K) the number (N,) whose mean is the measure; not of medians and minima."""
+        """Per sample (N, K) the number (N,) whose mean is the measure; not of medians and
+        minima.
+        """
         return rows[:, 0] - rows[:, 1] if self.gate.measure == GAP else rows[:, 0]
 
 
@@ -60,7 +65,8 @@ def measure(gate: Gate, evidence: Evidence) -> Measured:
     """The measure of a gate on a run.
 
     Raises:
-        BadInput: the gate names a task, model, scenario, schedule, corruption or level that the run does not have.
+        BadInput: the gate names a task, model, scenario, schedule, corruption or level that the run
+            does not have.
     """
     if gate.task is not None:
         known("task", gate.task, sorted(evidence.tasks), evidence)
@@ -100,7 +106,9 @@ def scenario_of(gate: Gate, evidence: Evidence) -> str:
 def _oracle(gate: Gate, evidence: Evidence) -> str:
     oracle = oracle_of(gate.scenario or "")
     if oracle is None:
-        raise BadInput(f"gate '{gate}': there is an oracle of an attack on one modality alone, the model that does not read it")
+        raise BadInput(
+            f"gate '{gate}': there is an oracle of an attack on one modality alone, the model that does not read it"
+        )
     if oracle not in evidence.models:
         raise BadInput(f"gate '{gate}': {evidence.where} lacks the oracle: evaluate it too, with --model {oracle}")
     return oracle
@@ -118,12 +126,16 @@ def _score(gate: Gate, evidence: Evidence) -> Values:
     there = next((each for each in evidence.levels[name] if isclose(each, level)), None)
     if there is None:
         levels = ", ".join(f"{each:g}" for each in evidence.levels[name])
-        raise BadInput(f"gate '{gate}': {evidence.where} has {name} at {levels}, and not at {level:g}: evaluate with it")
+        raise BadInput(
+            f"gate '{gate}': {evidence.where} has {name} at {levels}, and not at {level:g}: evaluate with it"
+        )
     return evidence.at(gate.model, name, there)
 
 
 def schedule_of(gate: Gate, evidence: Evidence, level: float = 0.0) -> str:
-    """The gate's schedule, as the sweep writes it; one that is written so needs no reading, which would load torch."""
+    """The gate's schedule, as the sweep writes it; one that is written so needs no reading, which
+    would load torch.
+    """
     if gate.schedule in evidence.schedules:
         return str(gate.schedule)
     from harness.schedules import parse as parse_schedule
@@ -179,7 +191,9 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
 
 
 def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:
-    """Per model that the gate is about, the samples without a clean score, and those that are errors in its own condition."""
+    """Per model that the gate is about, the samples without a clean score, and those that are
+    errors in its own condition.
+    """
     oracle = [(_oracle(gate, evidence), list[dict[str, Any]]())] if gate.measure == GAP else []
     found = []
     for model, conditions in [(gate.model, _conditions(gate, evidence)), *oracle]:
@@ -189,7 +203,9 @@ def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:
 
 
 def _conditions(gate: Gate, evidence: Evidence) -> list[dict[str, Any]]:
-    """What the rows of a gate have in common: a table, and values of its columns; nothing of clean scores."""
+    """What the rows of a gate have in common: a table, and values of its columns; nothing of clean
+    scores.
+    """
     if gate.attacks:
         names = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
         return [{"table": "ledger", "scenario": name} for name in names]
@@ -210,13 +226,18 @@ def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
     if gate.measure != MEDIAN and gate.at > evidence.limit:
         return [f"the search went up to strength {evidence.limit:g} only: evaluate with a larger --limit"]
     if gate.measure == MEDIAN and gate.max_drop is None and gate.limit > evidence.limit:
-        return [f"the limit lies beyond the search, which went up to strength {evidence.limit:g}: evaluate with a larger --limit"]
+        return [
+            f"the limit lies beyond the search, which went up to strength {evidence.limit:g}: evaluate with a larger"
+            " --limit"
+        ]
     scenarios = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
     said = []
     for scenario in scenarios:
         flags = evidence.trust.get(gate.model, {}).get(scenario)
         if flags is None and parse(scenario).attacked:
-            said.append(f"trust of {scenario} was not checked: evaluate with it as a --scenario, and without --no-trust")
+            said.append(
+                f"trust of {scenario} was not checked: evaluate with it as a --scenario, and without --no-trust"
+            )
         elif (scenario, gate.model) in evidence.doubted and flags is not None:
             raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
             said.append(f"trust of {scenario} is flagged, {raised}")
@@ -224,7 +245,9 @@ def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
 
 
 def _least(rows: Array) -> Estimate:
-    """Of the least of several means: the least of their lower ends, and, each with a part of the error, of their upper ends."""
+    """Of the least of several means: the least of their lower ends, and, each with a part of the
+    error, of their upper ends.
+    """
     means, samples = rows.mean(0), len(rows)
     lows = [proportion(float(mean), samples)[0] for mean in means]
     highs = [proportion(float(mean), samples, 1 - 0.05 / len(means))[1] for mean in means]

@@ -1,4 +1,5 @@
-"""Verdicts for people and for machines: a table, Markdown for a pull request, JUnit, SARIF and JSON.
+"""Verdicts for people and for machines: a table, Markdown for a pull request, JUnit, SARIF and
+JSON.
 
 Names come from the outside; each output escapes them in its own way.
 """
@@ -57,7 +58,11 @@ def printed(report: Report, suggest: bool) -> RenderableType:
     for verdict in report.verdicts:
         extra = (Text(suggestion(verdict)),) if suggest else ()
         table.add_row(
-            Text(verdict.verdict, STYLES[verdict.verdict]), Text(str(verdict.gate)), Text(verdict.result), *extra, Text(verdict.why)
+            Text(verdict.verdict, STYLES[verdict.verdict]),
+            Text(str(verdict.gate)),
+            Text(verdict.result),
+            *extra,
+            Text(verdict.why),
         )
     return Group(table, Text(f"\n{report.counts}. {CAVEAT}", style="dim"))
 
@@ -70,7 +75,9 @@ def suggestion(verdict: Verdict) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """For a pull request: what changed against the baseline first, and of that what failed first."""
+    """For a pull request: what changed against the baseline first, and of that what failed
+    first.
+    """
     changed = [verdict for verdict in report.verdicts if verdict.gate.max_drop is not None]
     held = [verdict for verdict in report.verdicts if verdict.gate.max_drop is None]
     parts = [f"### Robustness gates: {report.counts}"]
@@ -89,18 +96,26 @@ def _rows(heading: str, verdicts: Sequence[Verdict]) -> str:
 
 
 def _code(text: str) -> str:
-    """Inside `code`, where a page makes no mention of `@name`, every sign that Markdown or HTML could read is an entity."""
+    """Inside `code`, where a page makes no mention of `@name`, every sign that Markdown or HTML
+    could read is an entity.
+    """
     return f"<code>{''.join(each if each.isalnum() or each in ' .,' else f'&#{ord(each)};' for each in text)}</code>"
 
 
 def as_junit(report: Report) -> str:
-    """One test case per gate; an inconclusive one is skipped where the file lets it pass, else an error."""
+    """One test case per gate; an inconclusive one is skipped where the file lets it pass, else an
+    error.
+    """
     of = {kind: [verdict for verdict in report.verdicts if verdict.verdict == kind] for kind in (FAIL, INCONCLUSIVE)}
     lenient = report.file.inconclusive == "pass"
     suite = ElementTree.Element(
-        "testsuite", name="robustness gates", tests=str(len(report.verdicts)), failures=str(len(of[FAIL])),
-        errors=str(0 if lenient else len(of[INCONCLUSIVE])), skipped=str(len(of[INCONCLUSIVE]) if lenient else 0),
-    )  # fmt: skip
+        "testsuite",
+        name="robustness gates",
+        tests=str(len(report.verdicts)),
+        failures=str(len(of[FAIL])),
+        errors=str(0 if lenient else len(of[INCONCLUSIVE])),
+        skipped=str(len(of[INCONCLUSIVE]) if lenient else 0),
+    )
     for verdict in report.verdicts:
         case = ElementTree.SubElement(suite, "testcase", classname="robustness", name=str(verdict.gate))
         if verdict.verdict != PASS:
@@ -113,10 +128,20 @@ def as_junit(report: Report) -> str:
 
 def as_sarif(report: Report) -> str:
     """SARIF 2.1.0, each result at the gate's line in the gates file."""
-    rules = [{"id": kind, "shortDescription": {"text": f"a robustness gate is {kind}"}} for kind in (FAIL, INCONCLUSIVE, PASS)]
+    rules = [
+        {"id": kind, "shortDescription": {"text": f"a robustness gate is {kind}"}}
+        for kind in (FAIL, INCONCLUSIVE, PASS)
+    ]
     driver = {"name": "robustness gates", "version": harness.__version__, "rules": rules}
-    results = [_result(report.url, verdict, line) for verdict, line in zip(report.verdicts, report.file.lines, strict=True)]
-    return json.dumps({"$schema": SARIF, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}, indent=1) + "\n"
+    results = [
+        _result(report.url, verdict, line) for verdict, line in zip(report.verdicts, report.file.lines, strict=True)
+    ]
+    return (
+        json.dumps(
+            {"$schema": SARIF, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}, indent=1
+        )
+        + "\n"
+    )
 
 
 def _result(url: str, verdict: Verdict, line: int) -> dict[str, Any]:
@@ -134,7 +159,9 @@ def _result(url: str, verdict: Verdict, line: int) -> dict[str, Any]:
 
 
 def _message(text: str) -> str:
-    """In a message of SARIF, brackets make a link unless a backslash stands before them (3.11.6)."""
+    """In a message of SARIF, brackets make a link unless a backslash stands before them
+    (3.11.6).
+    """
     return "".join(f"\\{each}" if each in "\\[]" else each for each in text)
 
 

@@ -1,4 +1,6 @@
-"""Pre-norm transformer blocks (Xiong et al., ICML 2020), from which the attention fusions are built."""
+"""Pre-norm transformer blocks (Xiong et al., ICML 2020), from which the attention fusions are
+built.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,18 @@ class Attention(nn.Module):
         self.heads = heads
         self.query, self.key, self.value = nn.Linear(width, width), nn.Linear(context, width), nn.Linear(context, width)
         self.out = nn.Linear(width, width)
-        for part in (self.query, self.key, self.value):  # by nn.Linear's own weights, attention would begin nearly uniform
+        # by nn.Linear's own weights, attention would begin nearly uniform
+        for part in (self.query, self.key, self.value):
             nn.init.xavier_uniform_(part.weight)
 
     def forward(self, queries: Tensor, context: Tensor, seen: Tensor | None = None) -> Tensor:
-        """The answers (B, q, width); `seen`, bool and broadcasting to (B, q, n), says which part of the context counts."""
+        """The answers (B, q, width); `seen`, bool and broadcasting to (B, q, n), says which part of
+        the context counts.
+        """
         parts = (self.query(queries), self.key(context), self.value(context))
-        query, key, value = (rearrange(part, "batch token (head width) -> batch head token width", head=self.heads) for part in parts)
+        query, key, value = (
+            rearrange(part, "batch token (head width) -> batch head token width", head=self.heads) for part in parts
+        )
         answer = F.scaled_dot_product_attention(query, key, value, attn_mask=None if seen is None else seen[:, None])
         mixed: Tensor = self.out(rearrange(answer, "batch head token width -> batch token (head width)"))
         return mixed
@@ -46,7 +53,9 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """x + attention of LN(x) over LN(context), then x + MLP(LN(x)); tokens (B, q, width), context (B, n, context width)."""
+    """x + attention of LN(x) over LN(context), then x + MLP(LN(x)); tokens (B, q, width), context
+    (B, n, context width).
+    """
 
     def __init__(self, width: int, context: int, heads: int = 1) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Checkpoints: weights as safetensors, and a card beside them that says where they came from and holds their hash."""
+"""Checkpoints: weights as safetensors, and a card beside them that says where they came from and
+holds their hash.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +34,24 @@ def committed(task: str, model: str) -> Path:
 
 
 def save(path: Path, model: nn.Module, card: dict[str, Any]) -> None:
-    """Write the weights and, beside them as JSON, the card with their hash; each appears whole or not at all.
+    """Write the weights and, beside them as JSON, the card with their hash; each appears whole or
+    not at all.
 
     Raises:
         BadInput: they cannot be written.
     """
-    weights = to_safetensors({name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()})
+    weights = to_safetensors(
+        {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, weights)
         hashed = {**card, HASH: hashlib.sha256(weights).hexdigest()}
         write_whole(path.with_suffix(".json"), json.dumps(hashed, indent=1).encode() + b"\n")
     except OSError as error:
-        raise BadInput(f"checkpoint {path} cannot be written: {error.strerror or error}; mend that and train again") from None
+        raise BadInput(
+            f"checkpoint {path} cannot be written: {error.strerror or error}; mend that and train again"
+        ) from None
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -59,7 +66,10 @@ def read_card(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise BadInput(f"checkpoint {path} has no readable card {name}: {error}") from None
     if not isinstance(card, dict) or not all(isinstance(card.get(key), str) for key in ("model", "task")):
-        raise BadInput(f"checkpoint {path} has no readable card {name}: it must say its 'model' and its 'task', as `train` writes it")
+        raise BadInput(
+            f"checkpoint {path} has no readable card {name}: it must say its 'model' and its 'task', as `train`"
+            " writes it"
+        )
     return card
 
 
@@ -67,7 +77,8 @@ def load(path: Path, model: nn.Module) -> None:
     """Fill a model with the weights of a checkpoint.
 
     Raises:
-        BadInput: the file cannot be read, does not fit the model, or is not the one whose hash its card has.
+        BadInput: the file cannot be read, does not fit the model, or is not the one whose hash its
+            card has.
     """
     try:
         weights = load_file(path)
@@ -86,7 +97,9 @@ def load(path: Path, model: nn.Module) -> None:
 
 
 def _check_names(path: Path, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Refuse the names that DataParallel (module.), torch.compile (_orig_mod.) or Lightning (model.) leave."""
+    """Refuse the names that DataParallel (module.), torch.compile (_orig_mod.) or Lightning
+    (model.) leave.
+    """
     first = next(iter(expected), "")
     for prefix in {name.removesuffix(first) for name in weights if name.endswith(f".{first}")}:
         if all(f"{prefix}{name}" in weights for name in expected):
@@ -99,53 +112,83 @@ def _check_names(path: Path, weights: dict[str, Tensor], expected: dict[str, Ten
 def _check_type(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
     """Refuse a tensor whose type cannot hold what the model means by it, and one that holds NaN."""
     real, both = expected.is_floating_point(), (found.dtype, expected.dtype)
-    if found.dtype not in REAL if real else torch.promote_types(*both) != expected.dtype or _kind(found) != _kind(expected):
+    if (
+        found.dtype not in REAL
+        if real
+        else torch.promote_types(*both) != expected.dtype or _kind(found) != _kind(expected)
+    ):
         raise BadInput(
             f"checkpoint {path} holds {name!r} as {found.dtype}, and the model needs {expected.dtype}: save "
-            + ("real numbers (float16 to float64), with a quantised model's scales multiplied in" if real else "that type")
+            + (
+                "real numbers (float16 to float64), with a quantised model's scales multiplied in"
+                if real
+                else "that type"
+            )
         )
     if real and bool(found.isnan().any()):
-        raise BadInput(f"checkpoint {path} holds NaN in {name!r}: its training diverged, or it is damaged; train it again")
+        raise BadInput(
+            f"checkpoint {path} holds NaN in {name!r}: its training diverged, or it is damaged; train it again"
+        )
     if real and bool(found.isfinite().all()) and not _fits(found, expected.dtype):
-        raise BadInput(f"checkpoint {path} holds numbers in {name!r} that {expected.dtype} has not: save them nearer to 1")
+        raise BadInput(
+            f"checkpoint {path} holds numbers in {name!r} that {expected.dtype} has not: save them nearer to 1"
+        )
 
 
 def _fits(x: Tensor, kind: torch.dtype) -> bool:
-    """Whether a type holds numbers, save for rounding: none becomes infinite, and not all of them 0."""
+    """Whether a type holds numbers, save for rounding: none becomes infinite, and not all of them
+    0.
+    """
     narrow, size = x.to(kind), x.abs()
-    return bool(narrow.isfinite().all()) and bool(((narrow.to(x.dtype) - x).abs() <= LOST * size.max()).all() if x.numel() else True)
+    return bool(narrow.isfinite().all()) and bool(
+        ((narrow.to(x.dtype) - x).abs() <= LOST * size.max()).all() if x.numel() else True
+    )
 
 
 def _kind(x: Tensor) -> str:
-    return "bool" if x.dtype == torch.bool else "complex" if x.is_complex() else "real" if x.is_floating_point() else "whole"
+    return (
+        "bool"
+        if x.dtype == torch.bool
+        else "complex"
+        if x.is_complex()
+        else "real"
+        if x.is_floating_point()
+        else "whole"
+    )
 
 
 def _check_hash(path: Path) -> None:
-    """Refuse weights that are not those their card was written for; a card without a hash, as older ones, says nothing."""
+    """Refuse weights that are not those their card was written for; a card without a hash, as older
+    ones, says nothing.
+    """
     if not path.with_suffix(".json").is_file():
         return
     card = read_card(path)
     if odd := next((key for key in card if key != HASH and key.strip().lower().replace("-", "") == HASH), None):
-        raise BadInput(f"the card of checkpoint {path} has {shown(odd)}, and the hash of the weights is {HASH!r}: rename it")
+        raise BadInput(
+            f"the card of checkpoint {path} has {shown(odd)}, and the hash of the weights is {HASH!r}: rename it"
+        )
     if HASH not in card:
         return
     said = card[HASH]
     if not isinstance(said, str) or not re.fullmatch("[0-9a-fA-F]{64}", said):
         raise BadInput(
-            f"the card of checkpoint {path} has {shown(said)} for {HASH!r}, which is no SHA-256: write the hash of the weights, or remove "
-            "the line if it is not known"
+            f"the card of checkpoint {path} has {shown(said)} for {HASH!r}, which is no SHA-256: write the hash of the"
+            " weights, or remove the line if it is not known"
         )
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != said.lower():
         raise BadInput(
-            f"checkpoint {path} has SHA-256 {found[:16]}…, and its card names {shown(said)[1:17]}…: it is damaged or was changed; "
-            f"fetch it again, or remove {HASH!r} from the card if the change is meant"
+            f"checkpoint {path} has SHA-256 {found[:16]}…, and its card names {shown(said)[1:17]}…: it is damaged or"
+            f" was changed; fetch it again, or remove {HASH!r} from the card if the change is meant"
         )
 
 
 def weight_hash(model: nn.Module) -> str:
-    """SHA-256 over all parameters and buffers by name, those among them that no checkpoint holds."""
+    """SHA-256 over all parameters and buffers by name, those among them that no checkpoint
+    holds.
+    """
     digest, held = hashlib.sha256(), {**model.state_dict(), **dict(model.named_buffers())}
     for name, value in sorted((name, value) for name, value in held.items() if isinstance(value, Tensor)):
         plain = value.detach().cpu().contiguous()

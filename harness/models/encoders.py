@@ -36,9 +36,13 @@ class Centred(nn.Module):
 
 
 class LogMel(nn.Module):
-    """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel triangles."""
+    """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel
+    triangles.
+    """
 
-    def __init__(self, sample_rate: int, mels: int, window: int = WINDOW, hop: int = 128, floor: float = 1e-2, of: str = "") -> None:
+    def __init__(
+        self, sample_rate: int, mels: int, window: int = WINDOW, hop: int = 128, floor: float = 1e-2, of: str = ""
+    ) -> None:
         super().__init__()
         self.shows, self.of = "log-mel", of  # attributions are told of what it makes of that modality, too
         self.window_length, self.hop, self.floor = window, hop, floor
@@ -70,8 +74,8 @@ def _log_mel(modality: Modality) -> LogMel:
     window, shortest = WINDOW, WINDOW // 2 + 1  # the ends are mirrored by half a window
     if modality.shape[0] < shortest:
         raise BadInput(
-            f"modality {modality.name!r} has shape {modality.shape}, but the audio encoder takes waveforms (T,) of at least "
-            f"{shortest} values: pad it, or declare its kind as features"
+            f"modality {modality.name!r} has shape {modality.shape}, but the audio encoder takes waveforms (T,) of at"
+            f" least {shortest} values: pad it, or declare its kind as features"
         )
     return LogMel(modality.sample_rate or 16_000, MELS, window, of=modality.name)
 
@@ -80,7 +84,9 @@ def centred(modality: Modality) -> nn.Sequential:
     """Centred pixels (B, C, H, W) of an image, or else centred values (B, D)."""
     if modality.kind != "image":
         return nn.Sequential(Centred(modality), nn.Flatten())
-    return nn.Sequential(Centred(modality), nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity())
+    return nn.Sequential(
+        Centred(modality), nn.Unflatten(1, (1, modality.shape[0])) if len(modality.shape) == 2 else nn.Identity()
+    )
 
 
 def convolved(narrow: int, wider: int, stride: int) -> tuple[nn.Module, ...]:
@@ -152,7 +158,8 @@ def encoder(modality: Modality, width: int) -> nn.Module:
 
 
 def channels_first(modality: Modality) -> nn.Module:
-    """The modality as channels at positions: pixels (B, C, H, W), log-mel frames (B, mels, T), characters (B, vocabulary, n).
+    """The modality as channels at positions: pixels (B, C, H, W), log-mel frames (B, mels, T),
+    characters (B, vocabulary, n).
 
     Features have no positions, (B, D).
     """
@@ -164,7 +171,9 @@ def channels_first(modality: Modality) -> nn.Module:
 
 
 def tokenizer(modality: Modality, width: int) -> nn.Module:
-    """The modality as tokens (B, n, width), each a linear map of a patch, a frame, a character or everything."""
+    """The modality as tokens (B, n, width), each a linear map of a patch, a frame, a character or
+    everything.
+    """
     if modality.kind == "image":
         side = max(1, min(modality.shape[-2:]) // 4)
         return nn.Sequential(

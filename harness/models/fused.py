@@ -17,7 +17,8 @@ class Fused(nn.Module):
 
     Args:
         task: gives the order of `present`.
-        encoders: per modality that is read, and per input that the task gives besides, which is always present.
+        encoders: per modality that is read, and per input that the task gives besides, which is
+            always present.
         fusion: maps features, a list of (B, ...) in the order of the encoders, and present, bool
             (B, len(encoders)), to outputs (B, width). It may not let a missing modality through.
     """
@@ -41,7 +42,9 @@ class Fused(nn.Module):
         return outputs
 
     def ordered(self, features: Inputs, present: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """The features in the order of the encoders and present, bool (B, len(encoders)), as the fusion takes them."""
+        """The features in the order of the encoders and present, bool (B, len(encoders)), as the
+        fusion takes them.
+        """
         ordered = [features[name] for name in self.encoded]
         here = torch.ones(len(ordered[0]), len(ordered), dtype=torch.bool, device=ordered[0].device)
         if present is not None:
@@ -49,7 +52,9 @@ class Fused(nn.Module):
         return ordered, here
 
     def explain(self, inputs: Inputs, present: Tensor | None = None) -> dict[str, Tensor]:
-        """What the fusion shows of how it came to its answer; see `harness.models.protocols.Explaining`."""
+        """What the fusion shows of how it came to its answer; see
+        `harness.models.protocols.Explaining`.
+        """
         explained = getattr(self.fusion, "explained", None)
         if explained is None:
             return {}
@@ -62,7 +67,8 @@ class Fused(nn.Module):
 
 
 def _key(name: str) -> str:
-    """A modality's name where torch can hold it as the name of a module ('cam.left' and 'type' it cannot).
+    """A modality's name where torch can hold it as the name of a module ('cam.left' and 'type' it
+    cannot).
 
     Escaped with characters that no modality's name has.
     """

@@ -11,14 +11,18 @@ from harness.models.protocols import Factored
 
 
 def encoded_still(model: nn.Module, inputs: Inputs, moving: Collection[str]) -> Inputs:
-    """The features of all that a factored model reads and that does not move; none of a model that is not factored."""
+    """The features of all that a factored model reads and that does not move; none of a model that
+    is not factored.
+    """
     if not isinstance(model, Factored):
         return {}
     return {name: model.encode(name, inputs[name]) for name in model.encoded if name not in moving}
 
 
 def answered(model: nn.Module, inputs: Inputs, kept: Inputs, present: Tensor | None) -> Tensor:
-    """The outputs on inputs (B, ...), with the features `kept` (see `encoded_still`) in the place of what they came from."""
+    """The outputs on inputs (B, ...), with the features `kept` (see `encoded_still`) in the place
+    of what they came from.
+    """
     if kept and isinstance(model, Factored):
         return model.fuse({**kept, **encoded_still(model, inputs, kept)}, present)
     outputs: Tensor = model(inputs, present)

@@ -26,7 +26,8 @@ class Explaining(Protocol):
     """A model that shows how it came to its answer, for `evaluate --attributions`."""
 
     def explain(self, inputs: Inputs, present: Tensor | None = None) -> dict[str, Tensor]:
-        """By the name of an input: of an image a map (B, h, w) of any size; of boxes (B, n, 5), their corners and a weight.
+        """By the name of an input: of an image a map (B, h, w) of any size; of boxes (B, n, 5),
+        their corners and a weight.
 
         Empty where it has nothing to show.
         """

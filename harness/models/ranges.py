@@ -1,4 +1,6 @@
-"""What a number may be beside its type, told by its annotation: the command line refuses options that cannot be."""
+"""What a number may be beside its type, told by its annotation: the command line refuses options
+that cannot be.
+"""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Stage:
         epochs: at most so many passes over the training split.
         optimizer: over the parameters this stage moves.
         patience: epochs without a better validation score before the stage ends.
-        judged: whether epochs are judged by their validation score and the best is kept. Of a stage that is not, such as one
-            that may see no label, the last is.
+        judged: whether epochs are judged by their validation score and the best is kept. Of a stage
+            that is not, such as one that may see no label, the last is.
     """
 
     name: str
@@ -38,12 +38,14 @@ class Stage:
 class Recipe(Protocol):
     """One way to train. A recipe keeps what it needs between calls on itself, and is used once.
 
-    One that heeds `Batch.present`, in every step and in validation, says so by an attribute `heeds_present` that is
-    True; the others are not given incomplete data.
+    One that heeds `Batch.present`, in every step and in validation, says so by an attribute
+    `heeds_present` that is True; the others are not given incomplete data.
     """
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
-        """Take hold of the model, on its device, and plan the stages; `epochs` overrules their length."""
+        """Take hold of the model, on its device, and plan the stages; `epochs` overrules their
+        length.
+        """
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The loss, a scalar, that this stage's optimiser should lower on the batch."""
@@ -52,7 +54,9 @@ class Recipe(Protocol):
         """Whatever follows an optimiser step: momentum targets, clipped weights, schedules."""
 
     def validate(self, batch: Batch) -> Tensor:
-        """A score per sample (B,), higher is better; the best epoch of a judged stage is selected by its mean."""
+        """A score per sample (B,), higher is better; the best epoch of a judged stage is selected
+        by its mean.
+        """
 
 
 @runtime_checkable
@@ -60,7 +64,9 @@ class Measuring(Protocol):
     """A recipe that knows more of what it trained than the task's metrics say."""
 
     def measured(self, test: Batch) -> dict[str, float]:
-        """Further numbers of a split for the card, by name; the model is in evaluation mode, without gradients."""
+        """Further numbers of a split for the card, by name; the model is in evaluation mode,
+        without gradients.
+        """
 
 
 class Supervised:

@@ -17,13 +17,15 @@ WARM_UP = 0.1  # of the steps, in which the learning rate rises
 
 
 class Scheduled:
-    """The task's loss on clean inputs, each sample with the modalities it has; AdamW, a warm-up and a cosine.
+    """The task's loss on clean inputs, each sample with the modalities it has; AdamW, a warm-up and
+    a cosine.
 
     Args:
         learning_rate: at its highest.
         epochs: how many passes, unless `--epochs` says.
-        last: whether the last epoch is kept, at which the rate is lowest, and not the one with the best validation score: where
-            validation samples are few, an earlier one may be best by chance.
+        last: whether the last epoch is kept, at which the rate is lowest, and not the one with the
+            best validation score: where validation samples are few, an earlier one may be best by
+            chance.
     """
 
     heeds_present = True
@@ -36,17 +38,26 @@ class Scheduled:
         batch_size: OneOrMore = 64,
         last: bool = False,
     ) -> None:
-        self.learning_rate, self.weight_decay, self.epochs, self.batch_size = learning_rate, weight_decay, epochs, batch_size
+        self.learning_rate, self.weight_decay, self.epochs, self.batch_size = (
+            learning_rate,
+            weight_decay,
+            epochs,
+            batch_size,
+        )
         self.last = last
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
-        """One stage over all parameters; no epoch ends it early, as the rate is lowest at the end."""
+        """One stage over all parameters; no epoch ends it early, as the rate is lowest at the
+        end.
+        """
         self.model, self.task = model, task
         length = self.epochs if epochs is None else epochs
         total = max(1, length * math.ceil(len(task.splits["train"]) / self.batch_size))
         optimizer = torch.optim.AdamW(self.learning(), self.learning_rate, weight_decay=self.weight_decay)
         self.schedule = LambdaLR(optimizer, lambda step: warmed(step / total))
-        return [Stage("scheduled", length, optimizer, patience=length, batch_size=self.batch_size, judged=not self.last)]
+        return [
+            Stage("scheduled", length, optimizer, patience=length, batch_size=self.batch_size, judged=not self.last)
+        ]
 
     def learning(self) -> list[nn.Parameter]:
         """All that the stage moves."""

@@ -16,7 +16,8 @@ def only(task: Task, modality: str) -> Fused:
 def without(task: Task, modality: str) -> Fused:
     """A leave-one-out model, concat fusion of all modalities but this one.
 
-    The oracle of robust fusion (Yang et al., CVPR 2021): trained and tested without the attacked modality.
+    The oracle of robust fusion (Yang et al., CVPR 2021): trained and tested without the attacked
+    modality.
     """
     left_out = task.modality(modality).name
     if len(task.names) == 1:

@@ -1,4 +1,6 @@
-"""Permission: what a run's description names is only run here if the command line names it, too; a run may come from elsewhere."""
+"""Permission: what a run's description names is only run here if the command line names it, too; a
+run may come from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -58,11 +60,17 @@ def _asked(config: Evaluation) -> set[str]:
 
 
 def _allowed(place: str, code: Collection[str]) -> str | None:
-    """What of the code that may be run is the place: itself, or, where a run was made in another folder, the one file that ends so."""
+    """What of the code that may be run is the place: itself, or, where a run was made in another
+    folder, the one file that ends so.
+    """
     if not place.endswith(".py"):
         return place if place in code else None
     files = {path_of(each) for each in code if each.endswith(".py")}
     if (here := path_of(place)) in files:
         return str(here)
-    alike = [file for file in files if not Path(place).is_absolute() and file.parts[-len(Path(place).parts) :] == Path(place).parts]
+    alike = [
+        file
+        for file in files
+        if not Path(place).is_absolute() and file.parts[-len(Path(place).parts) :] == Path(place).parts
+    ]
     return str(alike[0]) if len(alike) == 1 else None

@@ -1,6 +1,8 @@
-"""A hash of the code behind an object as it is now: in a file, in a notebook, or made by other code.
+"""A hash of the code behind an object as it is now: in a file, in a notebook, or made by other
+code.
 
-The hash of a file does not see a class that was redefined in a notebook, nor a constant that was changed from outside.
+The hash of a file does not see a class that was redefined in a notebook, nor a constant that was
+changed from outside.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ FUNCTIONS = (types.FunctionType, types.MethodType, staticmethod, classmethod, pr
 
 
 def code_behind(*things: Any) -> str:
-    """SHA-256 of the code of functions, of classes and of the classes of objects, with the globals and closures it refers to.
+    """SHA-256 of the code of functions, of classes and of the classes of objects, with the globals
+    and closures it refers to.
 
     What is installed, and what is ours, stands for itself by name: its version is known elsewhere.
     """
@@ -39,7 +42,9 @@ def code_behind(*things: Any) -> str:
 def model_code(module: nn.Module) -> str:
     """The same of a model: the classes of all its modules, and the functions it holds."""
     classes = sorted({type(each) for each in module.modules()}, key=lambda kind: (kind.__module__, kind.__qualname__))
-    held = [value for each in module.modules() for _, value in sorted(vars(each).items()) if isinstance(value, FUNCTIONS)]
+    held = [
+        value for each in module.modules() for _, value in sorted(vars(each).items()) if isinstance(value, FUNCTIONS)
+    ]
     return code_behind(*classes, *held)
 
 
@@ -73,7 +78,11 @@ def _numbers(values: Tensor | np.ndarray[Any, Any]) -> Iterator[bytes]:
     plain = values.detach().cpu() if isinstance(values, Tensor) else values
     yield f"{plain.dtype} {tuple(plain.shape)}".encode()
     if isinstance(plain, Tensor):
-        yield plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() and not plain.is_sparse else b""
+        yield (
+            plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            if plain.numel() and not plain.is_sparse
+            else b""
+        )
     elif plain.dtype != object:
         yield np.ascontiguousarray(plain).tobytes()
 
@@ -96,7 +105,11 @@ def _function(thing: Any, seen: set[int]) -> Iterator[bytes]:
 def _enclosed(function: types.FunctionType) -> list[Any]:
     """What a function holds of the functions around it; a cell may still be empty."""
     cells = function.__closure__ or ()
-    return [inspect.getclosurevars(function).nonlocals.get(name) for name in function.__code__.co_freevars] if cells else []
+    return (
+        [inspect.getclosurevars(function).nonlocals.get(name) for name in function.__code__.co_freevars]
+        if cells
+        else []
+    )
 
 
 def _code(code: types.CodeType, seen: set[int]) -> Iterator[bytes]:
@@ -113,7 +126,15 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-HOUSEKEEPING = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__", "__static_attributes__"}
+HOUSEKEEPING = {
+    "__module__",
+    "__doc__",
+    "__dict__",
+    "__weakref__",
+    "__annotations__",
+    "__firstlineno__",
+    "__static_attributes__",
+}
 
 
 def _class(kind: type, seen: set[int]) -> Iterator[bytes]:
@@ -122,13 +143,19 @@ def _class(kind: type, seen: set[int]) -> Iterator[bytes]:
         return
     yield from _parts(list(kind.__bases__), seen)
     for name, value in sorted(vars(kind).items()):
-        if name not in HOUSEKEEPING and not name.startswith("_abc_") and isinstance(value, (*FUNCTIONS, *PLAIN, Tensor, np.ndarray, type)):
+        if (
+            name not in HOUSEKEEPING
+            and not name.startswith("_abc_")
+            and isinstance(value, (*FUNCTIONS, *PLAIN, Tensor, np.ndarray, type))
+        ):
             yield name.encode()
             yield from _parts(value, seen)
 
 
 def _is_theirs(thing: Any) -> bool:
-    """Whether a function or class is a user's: neither ours, nor installed, nor of Python itself."""
+    """Whether a function or class is a user's: neither ours, nor installed, nor of Python
+    itself.
+    """
     name = getattr(thing, "__module__", None) or ""
     module = sys.modules.get(name)
     code = getattr(thing, "__code__", None)

@@ -1,4 +1,6 @@
-"""Objects that a Python program hands over: while a call runs, names stand for them, as references do on a command line."""
+"""Objects that a Python program hands over: while a call runs, names stand for them, as references
+do on a command line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Options behind a name, ``name?key=value&key=value``: read in the type of each option's default, in the range it declares."""
+"""Options behind a name, ``name?key=value&key=value``: read in the type of each option's default,
+in the range it declares.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def given(kind: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[
     """The options that a text gives of those that are known.
 
     Raises:
-        BadInput: one has no value, is given twice, is unknown, of another type than its default, or outside of the range that it declares.
+        BadInput: one has no value, is given twice, is unknown, of another type than its default, or
+            outside of the range that it declares.
     """
     options = [_option(kind, text, known, each) for each in text.partition("?")[2].split("&") if each]
     if twice := [name for name, count in Counter(name for name, _ in options).items() if count > 1]:
@@ -43,20 +46,31 @@ def chosen(kind: str, text: str, target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def offered(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The parameters of a target that are options: those with a plain default that a name of a family has not bound."""
+    """The parameters of a target that are options: those with a plain default that a name of a
+    family has not bound.
+    """
     bound = target.keywords if isinstance(target, partial) else {}
     parameters = signature(target).parameters
-    return {name: each for name, each in parameters.items() if isinstance(each.default, (bool, int, float, str)) and name not in bound}
+    return {
+        name: each
+        for name, each in parameters.items()
+        if isinstance(each.default, (bool, int, float, str)) and name not in bound
+    }
 
 
 def shortest(kind: str, text: str, target: Callable[..., Any]) -> str:
-    """The name with those of its options only that are not at their defaults, in the order of the parameters.
+    """The name with those of its options only that are not at their defaults, in the order of the
+    parameters.
 
     Raises:
         BadInput: as `given`.
     """
     known, said = offered(target), chosen(kind, text, target)
-    other = {name: each.replace(default=said[name]) for name, each in known.items() if said.get(name, each.default) != each.default}
+    other = {
+        name: each.replace(default=said[name])
+        for name, each in known.items()
+        if said.get(name, each.default) != each.default
+    }
     return plain(text) + (written(other) if other else "")
 
 
@@ -67,12 +81,17 @@ def written(known: Mapping[str, inspect.Parameter]) -> str:
     >>> written(offered(pruned))
     '?rate=0.5&twice=false'
     """
-    values = {name: str(each.default).lower() if isinstance(each.default, bool) else each.default for name, each in known.items()}
+    values = {
+        name: str(each.default).lower() if isinstance(each.default, bool) else each.default
+        for name, each in known.items()
+    }
     return "?" + "&".join(f"{name}={value}" for name, value in values.items())
 
 
 def signature(target: Callable[..., Any]) -> inspect.Signature:
-    """Its signature, annotations evaluated; as they are written where they name what only a type checker imports."""
+    """Its signature, annotations evaluated; as they are written where they name what only a type
+    checker imports.
+    """
     try:
         return inspect.signature(target, eval_str=True)
     except (NameError, AttributeError, TypeError, SyntaxError):
@@ -89,7 +108,9 @@ def _option(kind: str, text: str, known: Mapping[str, inspect.Parameter], writte
 
 
 def _value(kind: str, text: str, option: inspect.Parameter, value: str) -> Any:
-    """The value in the type of the option's default; a whole default takes any number, unless it is declared an int."""
+    """The value in the type of the option's default; a whole default takes any number, unless it is
+    declared an int.
+    """
     wanted, declared = type(option.default), option.annotation
     if wanted is str:
         if get_origin(declared) is Literal and value not in get_args(declared):

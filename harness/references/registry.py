@@ -1,9 +1,10 @@
 """Names and references: what a word on the command line stands for.
 
-A reference is a registered name, ``package.module:object`` or ``path/to/file.py:object``. Each floor of
-the house keeps a ``CATALOGUE`` of its own names; other packages register through entry points in the
-groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``, ``harness.attack``,
-``harness.schedule`` and ``harness.corruption``. Nothing is imported before it is asked for by name.
+A reference is a registered name, ``package.module:object`` or ``path/to/file.py:object``. Each
+floor of the house keeps a ``CATALOGUE`` of its own names; other packages register through entry
+points in the groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``,
+``harness.attack``, ``harness.schedule`` and ``harness.corruption``. Nothing is imported before it
+is asked for by name.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def names(kind: Kind) -> dict[str, str]:
         found |= importlib.import_module(floor).CATALOGUE.get(kind, {})
     for entry in entry_points(group=f"harness.{kind}"):
         if entry.name in found:
-            raise BadInput(f"entry point {entry.name!r} ({entry.value}) takes a name that {found[entry.name]} has: rename it")
+            raise BadInput(
+                f"entry point {entry.name!r} ({entry.value}) takes a name that {found[entry.name]} has: rename it"
+            )
         found[entry.name] = entry.value
     return found
 

@@ -22,7 +22,8 @@ class Reached:
     """What a file of code imports, also lazily.
 
     Attributes:
-        files: itself and those that belong to no installed package, wherever on the path they lie, in a stable order.
+        files: itself and those that belong to no installed package, wherever on the path they lie,
+            in a stable order.
         packages: the installed packages, by the name they are imported by, and their versions.
     """
 
@@ -31,11 +32,13 @@ class Reached:
 
 
 def reached(start: Path, folder: Path | None = None) -> Reached:
-    """A file of Python and all that it imports; the standard library belongs to the version of Python.
+    """A file of Python and all that it imports; the standard library belongs to the version of
+    Python.
 
     Args:
-        folder: where its top-level imports are looked up first; the folder of its outermost package if None.
-            Then the path is searched. Of an installed package that is the start, its own modules are followed.
+        folder: where its top-level imports are looked up first; the folder of its outermost package
+            if None. Then the path is searched. Of an installed package that is the start, its own
+            modules are followed.
     """
     root = folder or _above_packages(start)
     own = start.relative_to(root).parts[0].removesuffix(".py") if _is_installed(root) else None
@@ -62,14 +65,20 @@ def located(module: str) -> Path | None:
     """The file of a module by its dotted name, found on the path."""
     parts = tuple(module.split("."))
     for entry in sys.path:
-        files = [file for file in _files(Path(entry or "."), parts) if file.stem == parts[-1] or file.parent.name == parts[-1]]
+        files = [
+            file
+            for file in _files(Path(entry or "."), parts)
+            if file.stem == parts[-1] or file.parent.name == parts[-1]
+        ]
         if files:
             return files[-1].resolve()
     return None
 
 
 def _place(root: Path, parts: tuple[str, ...]) -> Path | None:
-    """The first folder, that of the importing file before those of the path, that has the module or package."""
+    """The first folder, that of the importing file before those of the path, that has the module or
+    package.
+    """
     places = [root, *(Path(entry or ".").resolve() for entry in sys.path)]
     return next((place for place in places if parts and _files(place, parts[:1])), None)
 
@@ -117,7 +126,9 @@ def _imported(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
 
 
 def meaning(path: Path) -> bytes:
-    """What tells a file of code from another: of Python its syntax, so that layout and docstrings are free; else every byte."""
+    """What tells a file of code from another: of Python its syntax, so that layout and docstrings
+    are free; else every byte.
+    """
     content = path.read_bytes()
     try:
         return repr(_syntax(ast.parse(content))).encode()
@@ -126,12 +137,18 @@ def meaning(path: Path) -> bytes:
 
 
 def _syntax(node: Any) -> Any:
-    """A syntax tree as nested tuples, without what is empty: the versions of Python differ in that."""
+    """A syntax tree as nested tuples, without what is empty: the versions of Python differ in
+    that.
+    """
     if isinstance(node, list):
         return tuple(_syntax(each) for each in node if not _is_a_bare_text(each))
     if not isinstance(node, ast.AST):
         return node
-    parts = ((name, _syntax(value)) for name, value in ast.iter_fields(node) if isinstance(node, ast.Constant) or value not in (None, []))
+    parts = (
+        (name, _syntax(value))
+        for name, value in ast.iter_fields(node)
+        if isinstance(node, ast.Constant) or value not in (None, [])
+    )
     return type(node).__name__, *parts
 
 
@@ -145,7 +162,9 @@ def _suffixes() -> tuple[str, ...]:
 
 
 def _files(root: Path, parts: tuple[str, ...]) -> list[Path]:
-    """The module of that name under the root, and its packages; a folder without ``__init__.py`` is a package, too."""
+    """The module of that name under the root, and its packages; a folder without ``__init__.py`` is
+    a package, too.
+    """
     stems = [root.joinpath(*parts[:depth]) for depth in range(1, len(parts) + 1)]
     places = [stem.parent / f"{stem.name}{suffix}" for stem in stems for suffix in _suffixes()]
     places += [stem / "__init__.py" for stem in stems]

@@ -1,9 +1,9 @@
 """Code from outside: a user's file or module, loaded so that neither side shadows the other.
 
-The folder a user stands in may have its own ``models/``, ``attacks/``, ``app.py`` or ``utils.py``. Ours are
-loaded first, with that folder at the end of the path. A user's file named on the command line gets its
-own packages for its top-level imports, and again whenever its objects are called from here; two files in
-different folders never see each other's.
+The folder a user stands in may have its own ``models/``, ``attacks/``, ``app.py`` or ``utils.py``.
+Ours are loaded first, with that folder at the end of the path. A user's file named on the command
+line gets its own packages for its top-level imports, and again whenever its objects are called from
+here; two files in different folders never see each other's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from attacks.errors import BadInput, unknown
 from harness.references.sources import INSTALLED, OURS, reached
 from harness.storage.files import path_of
 
-_packages = {name: importlib.import_module(name) for name in OURS}  # now, before a user's folder can come first on the path
+# now, before a user's folder can come first on the path
+_packages = {name: importlib.import_module(name) for name in OURS}
 CALLS = ("forward", "encode", "fuse")
 
 _LOADED: dict[Path, ModuleType] = {}
@@ -57,7 +58,9 @@ _DEFAULTS: dict[Path, Defaults] = {}
 
 @dataclass(frozen=True)
 class Found:
-    """What a reference names, the file it names, and that file's folder if it was named by its path."""
+    """What a reference names, the file it names, and that file's folder if it was named by its
+    path.
+    """
 
     target: Any
     source: str | None
@@ -68,7 +71,8 @@ def load_object(kind: str, text: str) -> Found:
     """The object that ``package.module:object`` or ``path/to/file.py:object`` names.
 
     Raises:
-        BadInput: no such file, module or object, a module that fails to import, or a clash of names.
+        BadInput: no such file, module or object, a module that fails to import, or a clash of
+            names.
     """
     place, _, attribute = text.rpartition(":")
     by_path = place.endswith(".py")
@@ -77,12 +81,15 @@ def load_object(kind: str, text: str) -> Found:
         public = [name for name in vars(module) if not name.startswith("_")]
         raise BadInput(f"{kind} {text!r}: {unknown('object', attribute, public, where=f' in {place}')}")
     source = module.__file__ if hasattr(module, "__file__") else None
-    return Found(getattr(module, attribute), source, Path(module.__file__ or place).resolve().parent if by_path else None)
+    return Found(
+        getattr(module, attribute), source, Path(module.__file__ or place).resolve().parent if by_path else None
+    )
 
 
 @contextmanager
 def own_packages(folder: Path) -> Iterator[None]:
-    """Inside, the folder is first on the path, and its modules stand before any other of the same name.
+    """Inside, the folder is first on the path, and its modules stand before any other of the same
+    name.
 
     What was loaded from the folder leaves `sys.modules` with us, and is put back the next time.
     """
@@ -117,7 +124,8 @@ def inside(folder: Path, module: Any) -> None:
     """Have a model's calls see its own folder's packages, for what it imports only when it runs."""
     for name in CALLS:
         if hasattr(module, name) and not isinstance(module, torch.jit.ScriptModule):
-            setattr(module, name, partial(_inside, folder, getattr(module, name)))  # a partial follows its module when copied
+            # a partial follows its module when copied
+            setattr(module, name, partial(_inside, folder, getattr(module, name)))
 
 
 def _inside(folder: Path, method: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -125,7 +133,9 @@ def _inside(folder: Path, method: Callable[..., Any], *arguments: Any, **named: 
         return method(*arguments, **named)
 
 
-def beneath(method: Callable[..., Any], change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Any]:
+def beneath(
+    method: Callable[..., Any], change: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[..., Any]:
     """A model's call, changed beneath what `inside` put around it."""
     if isinstance(method, partial) and method.func is _inside:
         folder, own = method.args
@@ -135,7 +145,9 @@ def beneath(method: Callable[..., Any], change: Callable[[Callable[..., Any]], C
 
 def is_our_own(path: Path) -> bool:
     """Whether a file belongs to the harness."""
-    return any(path.resolve().is_relative_to(Path(place).resolve()) for name in OURS for place in _packages[name].__path__)
+    return any(
+        path.resolve().is_relative_to(Path(place).resolve()) for name in OURS for place in _packages[name].__path__
+    )
 
 
 @cache
@@ -151,19 +163,25 @@ def _top_level(folder: Path) -> frozenset[str]:
 
 
 def _hidden(folder: Path) -> list[str]:
-    """Loaded modules of a name the folder has too: ours, and those of any other folder of a user."""
+    """Loaded modules of a name the folder has too: ours, and those of any other folder of a
+    user.
+    """
     same = [name for name in _top_level(folder) if name in sys.modules and name not in OURS]
     others = [name for name in same if name not in sys.stdlib_module_names]
     return [*_clashing(folder), *(name for name in others if _is_of_another_folder(sys.modules[name], folder))]
 
 
 def _is_of_another_folder(module: ModuleType, folder: Path) -> bool:
-    """Whether a module is a user's (neither ours nor installed) and does not stand right in the folder."""
+    """Whether a module is a user's (neither ours nor installed) and does not stand right in the
+    folder.
+    """
     return _lies_in(module, Path("/")) and not _lies_in(module, folder, at_top=True)
 
 
 def _lies_in(module: ModuleType, folder: Path, at_top: bool = False) -> bool:
-    """Whether a module's code is the folder's: under it (`at_top`: right in it), and neither ours nor installed."""
+    """Whether a module's code is the folder's: under it (`at_top`: right in it), and neither ours
+    nor installed.
+    """
     place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
     if place is None or not (path := Path(place)).is_relative_to(folder) or is_our_own(path):
         return False
@@ -172,7 +190,9 @@ def _lies_in(module: ModuleType, folder: Path, at_top: bool = False) -> bool:
 
 
 def stand_for(files: Mapping[str, Path]) -> None:
-    """From now on, take these files for those that a run names, which was made in another folder, and no others."""
+    """From now on, take these files for those that a run names, which was made in another folder,
+    and no others.
+    """
     _ELSEWHERE.clear()
     _ELSEWHERE.update({Path(place): path for place, path in files.items()})
 
@@ -182,7 +202,9 @@ def _load_file(kind: str, text: str, place: Path) -> ModuleType:
     if not path.is_file():
         raise BadInput(f"{kind} {text!r}: there is no file {place}; a reference reads path/to/file.py:object")
     if _has(path.parent, "harness") and not _is_ours(path.parent / "harness"):
-        raise BadInput(f"{kind} {text!r}: the folder {path.parent} has a 'harness' of its own, which hides ours: rename it")
+        raise BadInput(
+            f"{kind} {text!r}: the folder {path.parent} has a 'harness' of its own, which hides ours: rename it"
+        )
     if path in _LOADED and _READ[path] != _state(_READ[path]):  # edited since: what runs must be what is hashed
         del _LOADED[path]
         _THEIRS.pop(path.parent, None)
@@ -207,7 +229,9 @@ def _state(files: Iterable[Path]) -> dict[Path, tuple[int, int] | None]:
 def _load_module(kind: str, text: str, place: str) -> ModuleType:
     top = place.split(".")[0]
     if top in OURS and _has(Path.cwd(), top) and not _is_ours(Path.cwd() / top):
-        raise BadInput(f"{kind} {text!r}: {top!r} is also a package of the harness: name yours by its file, {top}/….py:object")
+        raise BadInput(
+            f"{kind} {text!r}: {top!r} is also a package of the harness: name yours by its file, {top}/….py:object"
+        )
     found: list[ModuleType] = []
     _run(kind, text, lambda: found.append(importlib.import_module(place)))
     return found[0]

@@ -1,4 +1,6 @@
-"""The figures of curves: a panel for each scenario or schedule, a line with its band for each model."""
+"""The figures of curves: a panel for each scenario or schedule, a line with its band for each
+model.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ ACROSS = 3  # panels in a row
 
 
 def robust_figure(directory: RunDirectory) -> go.Figure:
-    """All curves of a run in one figure: robust score against strength, a panel for each scenario."""
+    """All curves of a run in one figure: robust score against strength, a panel for each
+    scenario.
+    """
     from plotly.subplots import make_subplots
 
     ledger = directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
@@ -26,7 +30,9 @@ def robust_figure(directory: RunDirectory) -> go.Figure:
     panels = figures(curves, models, "strength", "robust score")
     columns = max(1, min(ACROSS, len(panels)))
     rows = max(1, -(-len(panels) // columns))
-    whole = make_subplots(rows, columns, subplot_titles=[panel.layout.title.text for panel in panels], shared_yaxes=True)
+    whole = make_subplots(
+        rows, columns, subplot_titles=[panel.layout.title.text for panel in panels], shared_yaxes=True
+    )
     for number, panel in enumerate(panels):
         row, column = number // columns + 1, number % columns + 1
         whole.add_traces(panel.data, rows=row, cols=column)
@@ -52,7 +58,10 @@ def curves_figured(curves: Curves) -> Curves:
 def figures(curves: Curves, models: Sequence[str], across: str, up: str) -> list[go.Figure]:
     """One panel per scenario or schedule, one line with its band per model."""
     panels = sorted({panel for panel, _ in curves}, key=lambda panel: (panel.count("+"), panel))
-    return [_panel(panel, {m: curves[panel, m] for m in models if (panel, m) in curves}, models, across, up) for panel in panels]
+    return [
+        _panel(panel, {m: curves[panel, m] for m in models if (panel, m) in curves}, models, across, up)
+        for panel in panels
+    ]
 
 
 def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[str], across: str, up: str) -> go.Figure:
@@ -64,13 +73,22 @@ def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[st
         band = {"x": at + at[::-1], "y": [*high, *low[::-1]], "fill": "toself", "opacity": 0.15, "mode": "none"}
         figure.add_scatter(**band, fillcolor=colour, hoverinfo="skip", showlegend=False, legendgroup=model)
         figure.add_scatter(
-            x=at, y=[point.share.value for point in points], name=model, legendgroup=model,
-            mode="lines" if len(at) > 20 else "lines+markers", line={"color": colour},
-        )  # fmt: skip
+            x=at,
+            y=[point.share.value for point in points],
+            name=model,
+            legendgroup=model,
+            mode="lines" if len(at) > 20 else "lines+markers",
+            line={"color": colour},
+        )
     standing = [point.at for points in lines.values() for point in points if point.share.value > 0]
     figure.update_xaxes(range=[0, max(standing, default=1.0) * 1.03])  # beyond, every line is at 0
     figure.update_layout(
-        title=title, width=560, height=380, template="plotly_white", margin={"t": 50, "b": 45, "l": 55, "r": 15},
-        xaxis_title=across, yaxis={"title": up, "range": [0, 1.02]},
-    )  # fmt: skip
+        title=title,
+        width=560,
+        height=380,
+        template="plotly_white",
+        margin={"t": 50, "b": 45, "l": 55, "r": 15},
+        xaxis_title=across,
+        yaxis={"title": up, "range": [0, 1.02]},
+    )
     return figure

@@ -38,7 +38,9 @@ def is_tokens(modality: Modality, x: Tensor) -> bool:
 
 
 def side_by_side(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> go.Figure:
-    """An input beside what became of it and the change, so many times enlarged; alone, where nothing did."""
+    """An input beside what became of it and the change, so many times enlarged; alone, where
+    nothing did.
+    """
     panels = [clean] if moved is None else [clean, moved, (moved - clean) * times]
     titles = [TITLES[0]] if moved is None else [*TITLES[:2], f"{TITLES[2]} × {times:g}"]
     if is_picture(modality):
@@ -72,7 +74,11 @@ def _picture(x: Tensor, modality: Modality, change: bool) -> go.Heatmap | go.Ima
         shown = channels / (high - low) + 0.5 if change else (channels - low) / (high - low)
         return go.Image(z=(shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
     grey, span = channels.float().mean(0), high - low
-    scale = {"colorscale": DIVERGING, "zmin": -span / 2, "zmax": span / 2} if change else {"colorscale": "gray", "zmin": low, "zmax": high}
+    scale = (
+        {"colorscale": DIVERGING, "zmin": -span / 2, "zmax": span / 2}
+        if change
+        else {"colorscale": "gray", "zmin": low, "zmax": high}
+    )
     return go.Heatmap(z=_plain(grey), showscale=False, **scale)
 
 
@@ -85,7 +91,11 @@ def _range(modality: Modality, x: Tensor) -> tuple[float, float]:
 
 def _table(x: Tensor, low: float, high: float, change: bool) -> go.Heatmap:
     most = max(float(x.abs().max()), 1e-12)
-    scale = {"colorscale": DIVERGING, "zmin": -most, "zmax": most} if change else {"colorscale": "Viridis", "zmin": low, "zmax": high}
+    scale = (
+        {"colorscale": DIVERGING, "zmin": -most, "zmax": most}
+        if change
+        else {"colorscale": "Viridis", "zmin": low, "zmax": high}
+    )
     return go.Heatmap(z=_plain(x), showscale=False, **scale)
 
 
@@ -93,26 +103,50 @@ def _bars(panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
     figure = go.Figure()
     for x, title in zip(panels, titles, strict=True):
         values = _plain(x)
-        figure.add_trace(go.Bar(y=values, name=title) if len(values) <= BARS else go.Scatter(y=values, name=title, mode="lines"))
+        figure.add_trace(
+            go.Bar(y=values, name=title) if len(values) <= BARS else go.Scatter(y=values, name=title, mode="lines")
+        )
     return figure.update_layout(height=SIZE, barmode="group", xaxis={"title": "feature"}, template="plotly_white")
 
 
 def waves(modality: Modality, panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
-    """Waveforms above their spectrograms, in decibels below the loudest; the change, which is quieter, below its own."""
+    """Waveforms above their spectrograms, in decibels below the loudest; the change, which is
+    quieter, below its own.
+    """
     rate = modality.sample_rate or 1
     unit = "seconds" if modality.sample_rate else "samples"
     figure = make_subplots(
-        rows=2, cols=len(panels), subplot_titles=titles, row_heights=[0.35, 0.65], horizontal_spacing=0.05, vertical_spacing=0.08,
+        rows=2,
+        cols=len(panels),
+        subplot_titles=titles,
+        row_heights=[0.35, 0.65],
+        horizontal_spacing=0.05,
+        vertical_spacing=0.08,
         shared_xaxes=True,
-    )  # fmt: skip
+    )
     for number, x in enumerate(panels, 1):
         seconds, hop, spectrum = np.arange(len(x)) / rate, WINDOW // 4, spectrogram(x)
         loudest = float((spectrum if number == 3 else spectrogram(panels[0])).max())
-        figure.add_scatter(x=seconds, y=_plain(x), mode="lines", line={"width": 1, "color": "#1f77b4"}, showlegend=False, row=1, col=number)
+        figure.add_scatter(
+            x=seconds,
+            y=_plain(x),
+            mode="lines",
+            line={"width": 1, "color": "#1f77b4"},
+            showlegend=False,
+            row=1,
+            col=number,
+        )
         figure.add_heatmap(
-            z=_plain(spectrum), x=np.arange(spectrum.shape[1]) * hop / rate, y=np.linspace(0, rate / 2, len(spectrum)), showscale=False,
-            zmin=loudest - QUIET, zmax=loudest, colorscale="Magma", row=2, col=number,
-        )  # fmt: skip
+            z=_plain(spectrum),
+            x=np.arange(spectrum.shape[1]) * hop / rate,
+            y=np.linspace(0, rate / 2, len(spectrum)),
+            showscale=False,
+            zmin=loudest - QUIET,
+            zmax=loudest,
+            colorscale="Magma",
+            row=2,
+            col=number,
+        )
     figure.update_yaxes(title_text="Hz" if modality.sample_rate else "cycles per sample", row=2, col=1)
     figure.update_xaxes(title_text=unit, row=2)
     return figure.update_layout(height=SIZE + 90, template="plotly_white", margin={"l": 10, "r": 10, "b": 10, "t": 40})
@@ -126,10 +160,18 @@ def spectrogram(x: Tensor) -> Tensor:
 
 
 def playable(modality: Modality, x: Tensor) -> bytes:
-    """A wave as a WAV file of 16 bits; values at the ends of its range are full scale, so that loudness stays comparable."""
+    """A wave as a WAV file of 16 bits; values at the ends of its range are full scale, so that
+    loudness stays comparable.
+    """
     low, high = _range(modality, x)
     buffer = io.BytesIO()
-    soundfile.write(buffer, (x / max(abs(low), abs(high))).clamp(-1, 1).numpy(), modality.sample_rate or 8_000, "PCM_16", format="WAV")
+    soundfile.write(
+        buffer,
+        (x / max(abs(low), abs(high))).clamp(-1, 1).numpy(),
+        modality.sample_rate or 8_000,
+        "PCM_16",
+        format="WAV",
+    )
     return buffer.getvalue()
 
 
@@ -142,7 +184,9 @@ def tokens(modality: Modality, x: Tensor) -> list[str]:
 def text(modality: Modality, clean: Tensor, moved: Tensor | None) -> str:
     """Text as HTML, the changed tokens marked."""
     now, before = tokens(modality, clean if moved is None else moved), tokens(modality, clean)
-    return coloured(modality, now, ["rgba(214, 39, 40, 0.35)" if new != old else "" for new, old in zip(now, before, strict=True)])
+    return coloured(
+        modality, now, ["rgba(214, 39, 40, 0.35)" if new != old else "" for new, old in zip(now, before, strict=True)]
+    )
 
 
 def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -> str:
@@ -153,7 +197,10 @@ def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -
         f'<span style="{style}{f" background:{colour};" if colour else ""}">{html.escape(word.strip() or "·")}</span>'
         for word, colour in zip(words, colours, strict=True)
     ]
-    return f'<div style="font-size:1.35rem; font-family:monospace; line-height:2;">{("" if letters else " ").join(spans)}</div>'
+    return (
+        '<div style="font-size:1.35rem; font-family:monospace;'
+        f' line-height:2;">{("" if letters else " ").join(spans)}</div>'
+    )
 
 
 def weight_colours(weights: Tensor) -> list[str]:

@@ -1,4 +1,6 @@
-"""`report`: a run's curves as one self-contained page, or its tables as Markdown for a pull request."""
+"""`report`: a run's curves as one self-contained page, or its tables as Markdown for a pull
+request.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,10 @@ def write_markdown(directory: RunDirectory, url: str) -> str:
 
 def _written(where: str, made: Callable[[], str]) -> str:
     if "://" not in where and not path_of(where).parent.is_dir():
-        raise BadInput(f"the report cannot be written to {where}: there is no folder {Path(where).parent}; make it, or name another")
+        raise BadInput(
+            f"the report cannot be written to {where}: there is no folder {Path(where).parent}; make it, or name"
+            " another"
+        )
     content = made()
     try:
         write_url(where, content.encode(errors="replace"))  # a path on a command line may hold what no text can
@@ -64,7 +69,9 @@ def _written(where: str, made: Callable[[], str]) -> str:
 
 
 def as_markdown(directory: RunDirectory) -> str:
-    """The summary, the notes with every raised flag, and the measures folded away; names are escaped, they may hold markup."""
+    """The summary, the notes with every raised flag, and the measures folded away; names are
+    escaped, they may hold markup.
+    """
     description, summary = directory.describe(), summarise(directory)
     if not directory.table("ledger", ("status",)).num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
@@ -73,7 +80,9 @@ def as_markdown(directory: RunDirectory) -> str:
         for condition, shares in conditions.items():
             rows.append([f"{section}: {condition}" if section else condition, *summary.cells(condition, shares)])
     measured, remarks = measures_of(directory)
-    more = [[name, *(str(values[m]) if m in values else "-" for m in summary.models)] for name, values in measured.items()]
+    more = [
+        [name, *(str(values[m]) if m in values else "-" for m in summary.models)] for name, values in measured.items()
+    ]
     parts = [
         f"### Robustness of {', '.join(map(_code, summary.models))} on {_code(description.identity.config.task)}",
         _lines(["score", *summary.models], rows),

@@ -1,4 +1,6 @@
-"""Exhibits: samples of a run as a model was shown them, untouched and attacked, for a page that opens without a network."""
+"""Exhibits: samples of a run as a model was shown them, untouched and attacked, for a page that
+opens without a network.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def untouched(task: Task, name: str, known: str | None) -> Inputs:
     """
     split = task.splits["test"]
     if name not in split.samples:
-        raise BadInput(f"task {task.name!r} has no sample {name!r} here: its data are not those that the run was made on")
+        raise BadInput(
+            f"task {task.name!r} has no sample {name!r} here: its data are not those that the run was made on"
+        )
     batch = split.take([split.samples.index(name)])
     if known is not None and known != sample_hashes(batch)[0]:
         raise BadInput(f"sample {name!r} of task {task.name!r} holds other data here than when the run was made")
@@ -66,18 +70,24 @@ def untouched(task: Task, name: str, known: str | None) -> Inputs:
 
 
 def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
-    """Whether stored tensors can be what a sample's inputs became: of their shapes and types, and finite."""
+    """Whether stored tensors can be what a sample's inputs became: of their shapes and types, and
+    finite.
+    """
     kinds = {name: (x.shape, x.dtype) for name, x in inputs.items()}
     return all(kinds.get(name) == (x.shape, x.dtype) and bool(x.isfinite().all()) for name, x in witness.items())
 
 
 def exhibits(directory: RunDirectory) -> list[Exhibit]:
-    """Of each of the first models, the sample with a stored witness that failed soonest under the largest scenario asked for."""
+    """Of each of the first models, the sample with a stored witness that failed soonest under the
+    largest scenario asked for.
+    """
     asked = directory.describe().identity.scenarios
     largest = max(asked, key=lambda each: len(parse(each).attacked), default="")
     found: dict[str, Exhibit] = {}
     for tensors, rows in directory.witnesses(stored=True):
-        kept = [exhibit for row in rows if row["scenario"] == largest and (exhibit := _exhibit(row, tensors)) is not None]
+        kept = [
+            exhibit for row in rows if row["scenario"] == largest and (exhibit := _exhibit(row, tensors)) is not None
+        ]
         for exhibit in sorted(kept, key=lambda each: (each.row["strength"], each.row["sample"]))[:1]:
             before = found.get(exhibit.row["model"])
             if before is None or exhibit.row["strength"] < before.row["strength"]:
@@ -87,7 +97,9 @@ def exhibits(directory: RunDirectory) -> list[Exhibit]:
 
 
 def _exhibit(row: Mapping[str, Any], tensors: Inputs) -> Exhibit | None:
-    """A row of the ledger with its witness, if the sample was attacked to failure and that is stored, as the ledger names it."""
+    """A row of the ledger with its witness, if the sample was attacked to failure and that is
+    stored, as the ledger names it.
+    """
     names = parse(row["scenario"]).attacked_names
     witness = {name: tensors[key] for name in names if (key := f"{row['scenario']}|{row['sample']}|{name}") in tensors}
     if row["status"] != "ok" or not row["strength"] > 0 or len(witness) < len(names):
@@ -96,7 +108,9 @@ def _exhibit(row: Mapping[str, Any], tensors: Inputs) -> Exhibit | None:
 
 
 def shown(directory: RunDirectory) -> Iterator[Drawing]:
-    """The exhibits of a run, drawn; one sentence where they cannot be: code that only the run names is not run for a page."""
+    """The exhibits of a run, drawn; one sentence where they cannot be: code that only the run names
+    is not run for a page.
+    """
     chosen = exhibits(directory)
     if not chosen:
         yield _note("None: no witness of the largest scenario is stored (--witnesses).")
@@ -105,12 +119,15 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
         config = configured(directory.url, directory.describe())
         if code_of(config.task):
             yield _note(
-                f"Not shown: the inputs come from {config.task}, code that this run names; `dashboard` runs it when it is asked to."
+                f"Not shown: the inputs come from {config.task}, code that this run names; `dashboard` runs it when it"
+                " is asked to."
             )
             return
         with else_in(config.data_root):
             task = load_task(config.task)
-        hashes = dict(query("select sample, any_value(hash) from samples group by sample", samples=directory.table("samples")))
+        hashes = dict(
+            query("select sample, any_value(hash) from samples group by sample", samples=directory.table("samples"))
+        )
         clean = [untouched(task, each.row["sample"], hashes.get(each.row["sample"])) for each in chosen]
     except BadInput as error:
         yield _note(f"Not shown: {error}")
@@ -125,7 +142,10 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
 
 def _said(exhibit: Exhibit, samples: Any) -> str:
     row = exhibit.row
-    sql = f"select target, prediction from samples where model = '{_quoted(row['model'])}' and sample = '{_quoted(row['sample'])}'"
+    sql = (
+        f"select target, prediction from samples where model = '{_quoted(row['model'])}' and sample ="
+        f" '{_quoted(row['sample'])}'"
+    )
     answers = query(sql, samples=samples)
     known = "".join(f"the target is {target:.4g}, untouched it answers {clean:.4g}, " for target, clean in answers)
     return (
@@ -162,7 +182,10 @@ def _both(clean: Tensor, moved: Tensor | None) -> Sequence[Tensor]:
 
 
 def _sound(modality: Modality, x: Tensor) -> str:
-    return f'<audio controls src="data:audio/wav;base64,{base64.b64encode(images.playable(modality, x)).decode()}"></audio>'
+    return (
+        "<audio controls"
+        f' src="data:audio/wav;base64,{base64.b64encode(images.playable(modality, x)).decode()}"></audio>'
+    )
 
 
 def _note(text: str) -> str:

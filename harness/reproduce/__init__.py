@@ -1,4 +1,6 @@
-"""`reproduce`: train and evaluate all that a study of the lecture needs, over seeds, and write its tables again."""
+"""`reproduce`: train and evaluate all that a study of the lecture needs, over seeds, and write its
+tables again.
+"""
 
 from harness.reproduce.studies import STUDIES, Wish, reproduce
 

@@ -1,4 +1,7 @@
-"""Trials: one system on one task with one seed, trained and then evaluated. What is done is not done again."""
+"""Trials: one system on one task with one seed, trained and then evaluated.
+
+What is done is not done again.
+"""
 
 from __future__ import annotations
 
@@ -85,24 +88,45 @@ class Trial:
     def training(self) -> Training:
         system = self.system
         return Training(
-            self.task, system.model, system.recipe, self.seed, self.effort.epochs, out=str(self.checkpoint), train_missing=system.missing,
+            self.task,
+            system.model,
+            system.recipe,
+            self.seed,
+            self.effort.epochs,
+            out=str(self.checkpoint),
+            train_missing=system.missing,
             train_samples=self.effort.learnt_from,
-        )  # fmt: skip
+        )
 
     @property
     def evaluation(self) -> Evaluation:
         return Evaluation(
-            task=self.task, model=(str(self.checkpoint),), schedule=("mcar:0",), repeats=1, seed=SAMPLES_SEED,
-            search=self.effort.search if self.system.attacked else "none", limit=self.effort.limit, samples=self.effort.samples,
-            batch_size=128, witnesses="none", trust=False, out=self.directory.url,
-        )  # fmt: skip
+            task=self.task,
+            model=(str(self.checkpoint),),
+            schedule=("mcar:0",),
+            repeats=1,
+            seed=SAMPLES_SEED,
+            search=self.effort.search if self.system.attacked else "none",
+            limit=self.effort.limit,
+            samples=self.effort.samples,
+            batch_size=128,
+            witnesses="none",
+            trust=False,
+            out=self.directory.url,
+        )
 
 
 def trials(setting: Setting, task: Task, folder: Path, records: Path, small: bool) -> list[Trial]:
-    """Everything that a setting needs, seed by seed: of a study that is stopped, the first seeds are whole."""
+    """Everything that a setting needs, seed by seed: of a study that is stopped, the first seeds
+    are whole.
+    """
     effort = SMALL if small else setting.effort
     keyed = [(system, _key(setting.task, system, effort, task)) for system in setting.systems]
-    return [Trial(setting.task, system, seed, effort, folder, records, key) for seed in effort.seeds for system, key in keyed]
+    return [
+        Trial(setting.task, system, seed, effort, folder, records, key)
+        for seed in effort.seeds
+        for system, key in keyed
+    ]
 
 
 def recorded(planned: Sequence[Trial]) -> list[Trial]:
@@ -112,7 +136,9 @@ def recorded(planned: Sequence[Trial]) -> list[Trial]:
 
 
 def _key(name: str, system: System, effort: Effort, task: Task) -> str:
-    """Of what is trained, on what, by which code, and of how it is tested; the row's name and the seeds stand beside it."""
+    """Of what is trained, on what, by which code, and of how it is tested; the row's name and the
+    seeds stand beside it.
+    """
     described = replace(system, name=""), replace(effort, seeds=())
     code = [code_hash(resolve("model", plain(system.model))), code_hash(resolve("recipe", plain(system.recipe)))]
     parts = [name, repr(described), task.data_hash, task.definition_hash, *code]
@@ -132,7 +158,9 @@ def perform(trial: Trial, device: str) -> str:
 
 
 def found(trial: Trial, device: torch.device) -> Record:
-    """What a trial that is trained and evaluated has to say; its checkpoint is asked for every test sample."""
+    """What a trial that is trained and evaluated has to say; its checkpoint is asked for every test
+    sample.
+    """
     task = load_task(trial.task)
     module, split = load_model(str(trial.checkpoint), task, device).module, task.splits["test"]
     parts = [split.take(rows).to(device) for rows in torch.arange(len(split)).split(AT_ONCE)]
@@ -141,7 +169,9 @@ def found(trial: Trial, device: torch.device) -> Record:
     tables = {name: trial.directory.table(name) for name in ("samples", "sweep", "ledger")}
     tables[SPLIT] = pa.table({"score": scores.double().cpu().numpy()})
     card, spent = checkpoint.read_card(trial.checkpoint), cost(module.to("cpu"), task, torch.device("cpu"))
-    return Record(tables, {key: card[key] for key in ("metrics", "seconds", "versions")}, spent, device_name(device), VERSION)
+    return Record(
+        tables, {key: card[key] for key in ("metrics", "seconds", "versions")}, spent, device_name(device), VERSION
+    )
 
 
 def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console) -> None:
@@ -150,7 +180,8 @@ def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console)
     Raises:
         BadInput: a trial cannot be trained or evaluated; what others finished stays.
     """
-    left = [trial for trial in {trial.name: trial for trial in todo}.values() if not trial.done]  # settings may share trials
+    # settings may share trials
+    left = [trial for trial in {trial.name: trial for trial in todo}.values() if not trial.done]
     work = partial(perform, device=device)
     with reporting(console, "reproduce", len(left)) as reporter:
         for name in _in_processes(work, left, jobs) if jobs > 1 and len(left) > 1 else map(work, left):

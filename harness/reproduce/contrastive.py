@@ -1,4 +1,6 @@
-"""The contrastive study: SimCLR against BYOL over batch sizes, what holds BYOL up, and how robust encoders without labels are."""
+"""The contrastive study: SimCLR against BYOL over batch sizes, what holds BYOL up, and how robust
+encoders without labels are.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ BATCHES = (32, 64, 128, 256, 512)
 EPOCHS, USUAL = 15, 256
 RANDOM, SUPERVISED, CONTRASTED = "random encoder, probed", "supervised", "InfoNCE across modalities"
 METHODS = {"SimCLR": "simclr", "BYOL": "byol"}
-HELD_UP = {  # what BYOL needs, each taken away alone; a target that follows by momentum receives no gradient in any case
+# what BYOL needs, each taken away alone; a target that follows by momentum receives no gradient
+# in any case
+HELD_UP = {
     "BYOL without predictor": ("byol-{}", "&predicts=false"),
     "BYOL without momentum": ("byol-{}", "&follows=false"),
     "BYOL without momentum and stop-gradient": ("byol-{}", "&follows=false&stops=false"),
@@ -36,11 +40,15 @@ def at(method: str, batch: int) -> str:
 def pretrained(method: str, modality: str, batch: int = USUAL, attacked: bool = True) -> System:
     """One method at one batch size."""
     short = METHODS[method]
-    return System(at(method, batch), f"{short}-{modality}", f"{short}?epochs={EPOCHS}&batch_size={batch}", attacked=attacked)
+    return System(
+        at(method, batch), f"{short}-{modality}", f"{short}?epochs={EPOCHS}&batch_size={batch}", attacked=attacked
+    )
 
 
 def over_batches() -> tuple[System, ...]:
-    """All rows on MNIST: both methods over batch sizes, attacked at the usual one, what they stand against, and the collapse checks."""
+    """All rows on MNIST: both methods over batch sizes, attacked at the usual one, what they stand
+    against, and the collapse checks.
+    """
     rows = [pretrained(method, "image", batch, attacked=batch == USUAL) for method in METHODS for batch in BATCHES]
     against = [System(RANDOM, "simclr-image", "probe"), System(SUPERVISED, "simclr-image", "probe?tuned=true")]
     lacking = [
@@ -51,7 +59,9 @@ def over_batches() -> tuple[System, ...]:
 
 
 def across(*modalities: str) -> tuple[System, ...]:
-    """Each modality alone without labels, all of them contrasted with each other, and the same encoders with labels."""
+    """Each modality alone without labels, all of them contrasted with each other, and the same
+    encoders with labels.
+    """
     alone = [
         System(f"{method}, {name}", f"{short}-{name}", f"{short}?epochs={EPOCHS}", attacked=False)
         for name in modalities
@@ -69,9 +79,12 @@ def across(*modalities: str) -> tuple[System, ...]:
 def told(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.say(
-        "Encoders that learn without labels, then a linear probe on them, frozen. Scores are test accuracies over the whole test split,",
-        "means over seeds ± their standard deviation; kNN is the vote of the 20 nearest training samples; the spread is 1 where the",
-        "directions of the embedding, or of the projections that the loss sees, are isotropic and 0 where all are one. Robust accuracy",
+        "Encoders that learn without labels, then a linear probe on them, frozen. Scores are test accuracies over the"
+        " whole test split,",
+        "means over seeds ± their standard deviation; kNN is the vote of the 20 nearest training samples; the spread is"
+        " 1 where the",
+        "directions of the embedding, or of the projections that the loss sees, are isotropic and 0 where all are one."
+        " Robust accuracy",
         f"is an upper bound found by the search at strength 1. {DIFFERENCES}",
     )
     for name, result in results.items():
@@ -86,7 +99,10 @@ def told(results: Mapping[str, Results], page: Page) -> None:
 def _batches(result: Results, page: Page) -> None:
     page.table(
         ["linear probe, by batch size", *map(str, BATCHES)],
-        [[method, *(of_seeds(result.metric(at(method, batch), "accuracy")) for batch in BATCHES)] for method in METHODS],
+        [
+            [method, *(of_seeds(result.metric(at(method, batch), "accuracy")) for batch in BATCHES)]
+            for method in METHODS
+        ],
     )
     page.say(*_of_batches(result))
     page.picture(_figure(result), "batches", "Accuracy of a linear probe against the batch size of pretraining")
@@ -100,12 +116,17 @@ def _batches(result: Results, page: Page) -> None:
     rows = [at("BYOL", USUAL), *HELD_UP]
     _known(result, rows, page)
     fallen = [each for each in HELD_UP if result.metric(each, "projected_spread").mean() < COLLAPSED]
-    worse = [f"{each} {100 * (result.metric(each, 'accuracy') - result.metric(rows[0], 'accuracy')).mean():+.1f}" for each in HELD_UP]
+    worse = [
+        f"{each} {100 * (result.metric(each, 'accuracy') - result.metric(rows[0], 'accuracy')).mean():+.1f}"
+        for each in HELD_UP
+    ]
     spread = result.metric(rows[0], "projected_spread").mean()
     left = [f"{each} {100 * result.metric(each, 'projected_spread').mean() / spread:.0f} %" for each in HELD_UP]
     page.say(
-        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. Of BYOL's spread remains:",
-        f"{'; '.join(left)}. In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no gradient,",
+        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. Of BYOL's spread"
+        " remains:",
+        f"{'; '.join(left)}. In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no"
+        " gradient,",
         "so the stop-gradient is taken away together with the momentum.",
         _without_predictor(result, rows[0]),
     )
@@ -113,23 +134,43 @@ def _batches(result: Results, page: Page) -> None:
 
 def _of_batches(result: Results) -> list[str]:
     """Who needs large batches."""
-    means = {method: [float(result.metric(at(method, batch), "accuracy").mean()) for batch in BATCHES] for method in METHODS}
-    good = {method: [str(batch) for batch, mean in zip(BATCHES, each, strict=True) if mean >= GOOD] for method, each in means.items()}
+    means = {
+        method: [float(result.metric(at(method, batch), "accuracy").mean()) for batch in BATCHES] for method in METHODS
+    }
+    good = {
+        method: [str(batch) for batch, mean in zip(BATCHES, each, strict=True) if mean >= GOOD]
+        for method, each in means.items()
+    }
     reached = " and ".join(f"by {method} at batches of {', '.join(each) or 'no size'}" for method, each in good.items())
     gains = "; ".join(f"{method} {100 * (each[0] - each[-1]):+.1f} points" for method, each in means.items())
     above = sum(byol > simclr for byol, simclr in zip(means["BYOL"], means["SimCLR"], strict=True))
     return [
-        f"Learnt from {len(result.task.splits['train']):,} images without labels; {100 * GOOD:.0f} % is reached {reached}.",
-        f"From batches of {BATCHES[-1]} to {BATCHES[0]}: {gains}. BYOL is above SimCLR at {above} of {len(BATCHES)} sizes. The lecture's",
-        f"point is that BYOL needs no large batch and SimCLR does. Epochs are the same, {EPOCHS}, so a batch of {BATCHES[0]} takes",
-        f"{BATCHES[-1] // BATCHES[0]} times as many steps as one of {BATCHES[-1]}: what a small batch costs and what more steps give",
+        (
+            f"Learnt from {len(result.task.splits['train']):,} images without labels; {100 * GOOD:.0f} % is reached"
+            f" {reached}."
+        ),
+        (
+            f"From batches of {BATCHES[-1]} to {BATCHES[0]}: {gains}. BYOL is above SimCLR at {above} of {len(BATCHES)}"
+            " sizes. The lecture's"
+        ),
+        (
+            f"point is that BYOL needs no large batch and SimCLR does. Epochs are the same, {EPOCHS}, so a batch of"
+            f" {BATCHES[0]} takes"
+        ),
+        (
+            f"{BATCHES[-1] // BATCHES[0]} times as many steps as one of {BATCHES[-1]}: what a small batch costs and"
+            " what more steps give"
+        ),
         "is not told apart here.",
     ]
 
 
 def _without_predictor(result: Results, whole: str) -> str:
     lacking = "BYOL without predictor"
-    spread, knn = ([float(result.metric(each, metric).mean()) for each in (whole, lacking)] for metric in ("projected_spread", "knn"))
+    spread, knn = (
+        [float(result.metric(each, metric).mean()) for each in (whole, lacking)]
+        for metric in ("projected_spread", "knn")
+    )
     verdict = "collapses" if spread[1] < COLLAPSED else "shrinks, and does not collapse as far as that"
     return (
         f"Without its predictor BYOL {verdict}: the spread falls from {spread[0]:.2f} to {spread[1]:.2f}, "
@@ -140,11 +181,17 @@ def _without_predictor(result: Results, whole: str) -> str:
 def _across(name: str, result: Results, page: Page) -> None:
     named = [system.name for system in result.setting.systems]
     _known(result, named, page)
-    recalls = [f"{label} {of_seeds(result.metric(CONTRASTED, metric))}" for metric, label in _retrieved(result, CONTRASTED)]
+    recalls = [
+        f"{label} {of_seeds(result.metric(CONTRASTED, metric))}" for metric, label in _retrieved(result, CONTRASTED)
+    ]
     count = len(result.task.splits["test"])
-    page.say(f"{CONTRASTED}, among all {count} test samples, the mean over ordered pairs of modalities: {'; '.join(recalls)}.")
     page.say(
-        f"By chance the partner is first in {1 / count:.4f} of cases; where pairs are made by class, a partner is one of many alike.",
+        f"{CONTRASTED}, among all {count} test samples, the mean over ordered pairs of modalities:"
+        f" {'; '.join(recalls)}."
+    )
+    page.say(
+        f"By chance the partner is first in {1 / count:.4f} of cases; where pairs are made by class, a partner is one"
+        " of many alike.",
         f"{CONTRASTED}, {SUPERVISED} and {RANDOM} read all modalities, the others the one they name.",
     )
     _robust(name, result, [CONTRASTED, SUPERVISED], [CONTRASTED], page)
@@ -156,22 +203,34 @@ def _retrieved(result: Results, name: str) -> list[tuple[str, str]]:
 
 
 def _known(result: Results, named: list[str], page: Page) -> None:
-    columns = {"accuracy": "linear probe", "knn": "kNN", "spread": "spread", "projected_spread": "spread of the projections"}
+    columns = {
+        "accuracy": "linear probe",
+        "knn": "kNN",
+        "spread": "spread",
+        "projected_spread": "spread of the projections",
+    }
     known = {metric: label for metric, label in columns.items() if result.knows(named[0], metric)}
-    page.table(["", *known.values()], [[each, *(of_seeds(result.metric(each, metric)) for metric in known)] for each in named])
+    page.table(
+        ["", *known.values()], [[each, *(of_seeds(result.metric(each, metric)) for metric in known)] for each in named]
+    )
 
 
 def _robust(name: str, result: Results, named: list[str], own: list[str], page: Page) -> None:
     robust.told(result, named, page)
     telling = robust.telling(result, SUPERVISED)
-    page.say(f"Untouched, and at the strength that half of what the {SUPERVISED} encoder is right about withstands, or at 1:")
+    page.say(
+        f"Untouched, and at the strength that half of what the {SUPERVISED} encoder is right about withstands, or at 1:"
+    )
     page.table(
         [f"less {SUPERVISED}", CLEAN, *robust.at_strengths(telling)],
         [
             [
                 each,
                 points(difference(result.scores(each), result.scores(SUPERVISED))),
-                *(points(robust.compared(result, each, SUPERVISED, scenario, strength)) for scenario, strength in telling.items()),
+                *(
+                    points(robust.compared(result, each, SUPERVISED, scenario, strength))
+                    for scenario, strength in telling.items()
+                ),
             ]
             for each in own
         ],
@@ -186,9 +245,13 @@ def _figure(result: Results) -> go.Figure:
     for number, method in enumerate(METHODS):
         scores = [result.metric(at(method, batch), "accuracy") for batch in BATCHES]
         figure.add_scatter(
-            x=[str(batch) for batch in BATCHES], y=[each.mean() for each in scores], name=method, mode="lines+markers",
-            line={"color": qualitative.D3[number]}, error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
-        )  # fmt: skip
+            x=[str(batch) for batch in BATCHES],
+            y=[each.mean() for each in scores],
+            name=method,
+            mode="lines+markers",
+            line={"color": qualitative.D3[number]},
+            error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
+        )
     figure.update_xaxes(title="batch size", type="category")
     figure.update_yaxes(title="accuracy of a linear probe")
     figure.update_layout(width=760, height=420, template="plotly_white", legend={"orientation": "h", "y": -0.2})

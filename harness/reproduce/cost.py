@@ -23,8 +23,8 @@ class Cost:
     """Of one sample's forward pass.
 
     Attributes:
-        flops: of matrix products, convolutions and attention, a multiply-add as two; transforms such as the STFT
-            and elementwise operations are not counted.
+        flops: of matrix products, convolutions and attention, a multiply-add as two; transforms
+            such as the STFT and elementwise operations are not counted.
         milliseconds: in a batch of 64, the fastest of 7.
     """
 
@@ -39,7 +39,8 @@ def cost(model: nn.Module, task: Task, device: torch.device) -> Cost:
     batch = test.take([row % len(test) for row in range(BATCH)]).to(device)
     with preserved(model), torch.no_grad():
         model.eval()
-        with torch.enable_grad(), _countable_attention(), FlopCounterMode(display=False) as counter:  # its tracker needs the graph
+        # its tracker needs the graph
+        with torch.enable_grad(), _countable_attention(), FlopCounterMode(display=False) as counter:
             model(batch.inputs, None)
         seconds = min(_seconds(model, batch.inputs, device) for _ in range(REPEATS))
     parameters = sum(parameter.numel() for parameter in model.parameters())

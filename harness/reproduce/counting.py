@@ -1,4 +1,6 @@
-"""The counting study: MoVie and its rivals, simple and complex questions, cost, and how little moves a count."""
+"""The counting study: MoVie and its rivals, simple and complex questions, cost, and how little
+moves a count.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ OWN = {
     "UpDown": f"{REGIONS}&epochs=48&mirror=true&cutmix=0.8",  # learns mirrored scenes by heart, too
     "Counter": LONGER,
     "MUTAN": f"{LONGER}&mirror=true",  # what looks by a softmax learns the scenes that it is shown by heart
-    MEAN: f"{REGIONS}&epochs=72&mirror=true&cutmix=0.9&blur=1&weight_decay=0.1&glance=1",  # of a mean kinds and counts are told only nearly
+    # of a mean kinds and counts are told only nearly
+    MEAN: f"{REGIONS}&epochs=72&mirror=true&cutmix=0.9&blur=1&weight_decay=0.1&glance=1",
 }
 PHOTOGRAPHS = "blur=1&mirror=true&middle=0.5&jitter=0.2"
 CELLS = f"learning_rate=0.003&epochs=30&batch_size=16&detect=60&{PHOTOGRAPHS}"
@@ -51,21 +54,22 @@ SAYS = {  # what a model shows of how it came to its count
 WHY = {  # a model may count badly
     "UpDown": "UpDown sees which share of a fixed number of regions fits, copies of an object and mistakes among them.",
     "MUTAN": (
-        "MUTAN sees averages by a softmax over places, of which the share that fits has to be told (an average over what fits alone is the "
-        "same of one object and of many: Zhang et al., ICLR 2018, section 3)."
+        "MUTAN sees averages by a softmax over places, of which the share that fits has to be told (an average over"
+        " what fits alone is the same of one object and of many: Zhang et al., ICLR 2018, section 3)."
     ),
     MEAN: (
-        "Without attention MUTAN sees the mean of all places: how much is red, how much is round, and how much is both only where one "
-        "of its 64 features says so by itself."
+        "Without attention MUTAN sees the mean of all places: how much is red, how much is round, and how much is both"
+        " only where one of its 64 features says so by itself."
     ),
 }
 BLIND = ("question-blind", "image-blind")
 BEYOND_BLIND = 0.15  # what seeing both inputs should gain at least
 CELLS_ASKED = "RBC"
 PUBLISHED = (
-    "Published (HowMany-QA accuracy / RMSE; the lecture's table): MUTAN 45.5 / 2.93, MoVie R-50 61.2 / 2.36; TallyQA simple 70.8 / 1.09, "
-    "complex 54.1 / 1.52 (MoVie R-50). Not comparable number by number: photographs, features learnt elsewhere and far larger models "
-    "there; small models that see nothing but this task here. Comparable is the order of the rows."
+    "Published (HowMany-QA accuracy / RMSE; the lecture's table): MUTAN 45.5 / 2.93, MoVie R-50 61.2 / 2.36; TallyQA"
+    " simple 70.8 / 1.09, complex 54.1 / 1.52 (MoVie R-50). Not comparable number by number: photographs, features"
+    " learnt elsewhere and far larger models there; small models that see nothing but this task here. Comparable is the"
+    " order of the rows."
 )
 
 
@@ -98,8 +102,10 @@ def _shared(options: str) -> str:
 def told(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.say(
-        "Scores are means over seeds ± their standard deviation, of exact counts (ACC) and root mean square errors (RMSE). Robust",
-        "accuracy is an upper bound found by the search at strength 1: pixels, one word of the question put in another's place that",
+        "Scores are means over seeds ± their standard deviation, of exact counts (ACC) and root mean square errors"
+        " (RMSE). Robust",
+        "accuracy is an upper bound found by the search at strength 1: pixels, one word of the question put in"
+        " another's place that",
         f"means the same, or both. {DIFFERENCES} Proposals are those of the untouched image.",
     )
     for name, result in results.items():
@@ -113,22 +119,44 @@ def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Pa
     groups = result.task.apart
     page.heading(name)
     page.say(
-        f"{result.seeds}; the whole test split, and beside it what attacks leave of {result.scores(MOVIE).shape[1]} of its samples at the",
+        f"{result.seeds}; the whole test split, and beside it what attacks leave of {result.scores(MOVIE).shape[1]} of"
+        " its samples at the",
         f"strength that half of what {MOVIE} is right about withstands, or at 1.",
     )
     rows = []
     for system in result.setting.systems:
         cost = result.cost(system.name)
-        numbers = [of_seeds(result.metric(system.name, f"{metric}_{group}")) for group in groups for metric in ("accuracy", "rmse")]
-        left = [mean_and_spread(result.withstood(system.name, scenario, strength)) for scenario, strength in telling.items()]
-        rows.append([system.name, f"{cost.parameters:,}", f"{cost.flops / 1e6:.1f}", *numbers, *left, SAYS.get(system.name, NOTHING)])
+        numbers = [
+            of_seeds(result.metric(system.name, f"{metric}_{group}"))
+            for group in groups
+            for metric in ("accuracy", "rmse")
+        ]
+        left = [
+            mean_and_spread(result.withstood(system.name, scenario, strength)) for scenario, strength in telling.items()
+        ]
+        rows.append(
+            [
+                system.name,
+                f"{cost.parameters:,}",
+                f"{cost.flops / 1e6:.1f}",
+                *numbers,
+                *left,
+                SAYS.get(system.name, NOTHING),
+            ]
+        )
     head = [f"{metric} {group}" for group in groups for metric in ("ACC", "RMSE")]
     page.table(["", "parameters", "MFLOPs", *head, *robust.at_strengths(telling), "what it shows of its count"], rows)
     page.say(_recipes(result.setting.systems))
     page.say(_shown(result, groups[0]))
-    page.picture(_cost(result, groups[0]), f"{name}-cost", f"Accuracy on {groups[0]} questions of {name} against floating-point operations")
+    page.picture(
+        _cost(result, groups[0]),
+        f"{name}-cost",
+        f"Accuracy on {groups[0]} questions of {name} against floating-point operations",
+    )
     if CELLS_ASKED in groups:
-        within = [[s.name, of_seeds(result.metric(s.name, f"within_two_{CELLS_ASKED}"))] for s in result.setting.systems]
+        within = [
+            [s.name, of_seeds(result.metric(s.name, f"within_two_{CELLS_ASKED}"))] for s in result.setting.systems
+        ]
         page.table(["", "within 2 of the red cells"], within)
 
 
@@ -142,7 +170,9 @@ def _recipes(systems: Sequence[System]) -> str:
 
 
 def _shown(result: Results, group: str) -> str:
-    """Interpretability against accuracy: the best model of those that show the same of their counts."""
+    """Interpretability against accuracy: the best model of those that show the same of their
+    counts.
+    """
     best: dict[str, tuple[float, str]] = {}
     for system in result.setting.systems:
         if system.name not in BLIND:
@@ -155,7 +185,9 @@ def _shown(result: Results, group: str) -> str:
 
 
 def _cost(result: Results, group: str) -> go.Figure:
-    """Accuracy against FLOPs, by what a model shows of its count; of two that are next to each other in accuracy names go opposite ways."""
+    """Accuracy against FLOPs, by what a model shows of its count; of two that are next to each
+    other in accuracy names go opposite ways.
+    """
     figure = go.Figure()
     systems = [system.name for system in result.setting.systems]
     shown: dict[str, list[str]] = {}
@@ -166,13 +198,20 @@ def _cost(result: Results, group: str) -> go.Figure:
     for number, (kind, names) in enumerate(shown.items()):
         scores = [result.metric(name, f"accuracy_{group}") for name in names]
         figure.add_scatter(
-            x=[result.cost(name).flops / 1e6 for name in names], y=[each.mean() for each in scores], text=names, name=f"shows {kind}",
-            mode="markers+text", textposition=[side[name] for name in names], cliponaxis=False,
+            x=[result.cost(name).flops / 1e6 for name in names],
+            y=[each.mean() for each in scores],
+            text=names,
+            name=f"shows {kind}",
+            mode="markers+text",
+            textposition=[side[name] for name in names],
+            cliponaxis=False,
             marker={"color": qualitative.D3[number % 10], "size": 9},
             error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
-        )  # fmt: skip
+        )
     ends = np.log10([result.cost(name).flops / 1e6 for name in systems])
-    figure.update_xaxes(title="MFLOPs of a forward pass", type="log", range=[ends.min() - NAME_WIDTH, ends.max() + NAME_WIDTH])
+    figure.update_xaxes(
+        title="MFLOPs of a forward pass", type="log", range=[ends.min() - NAME_WIDTH, ends.max() + NAME_WIDTH]
+    )
     figure.update_yaxes(title=f"accuracy, {group}", rangemode="tozero")
     figure.update_layout(width=980, height=480, template="plotly_white", legend={"orientation": "h", "y": -0.2})
     return figure
@@ -188,7 +227,8 @@ def _robust(name: str, result: Results, telling: Mapping[str, float], page: Page
         for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True)
     }
     page.say(
-        f"{MOVIE} against each other model: untouched, and at the strength that half of what {MOVIE} is right about withstands, or at 1:"
+        f"{MOVIE} against each other model: untouched, and at the strength that half of what {MOVIE} is right about"
+        " withstands, or at 1:"
     )
     page.table(
         [MOVIE, *(f"clean, {group}" for group in groups), *robust.at_strengths(telling)],
@@ -241,7 +281,8 @@ def _attacked(left: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
         under = [rival for rival, gain in gains.items() if gain.surely > 0]
         over = [rival for rival, gain in gains.items() if gain.surely < 0]
         said.append(
-            f"Attacked ({heading}) {MOVIE} is above {', '.join(under) or 'none'} and below {', '.join(over) or 'none'} by such an interval."
+            f"Attacked ({heading}) {MOVIE} is above {', '.join(under) or 'none'} and below {', '.join(over) or 'none'}"
+            " by such an interval."
         )
     return said
 
@@ -253,7 +294,9 @@ def _above_blind(result: Results, rivals: list[str]) -> list[str]:
     above = {each: float(result.metric(each, metric).mean()) - best for each in (MOVIE, *rivals) if each not in BLIND}
     near = {each: gain for each, gain in above.items() if gain < BEYOND_BLIND}
     told = ", ".join(f"{each} ({100 * gain:+.1f})" for each, gain in near.items()) or "none"
-    said = [f"Less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on {result.task.apart[0]}: {told}."]
+    said = [
+        f"Less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on {result.task.apart[0]}: {told}."
+    ]
     said += [reason for name, reason in WHY.items() if name in near]
     if "IRLC" in near:
         each = ", ".join(f"{accuracy:.3f}" for accuracy in result.metric("IRLC", metric))
@@ -262,7 +305,9 @@ def _above_blind(result: Results, rivals: list[str]) -> list[str]:
 
 
 def _cells(result: Results) -> list[str]:
-    """Red cells against the best that knows no picture: within two of a constant, and the error of the training mean."""
+    """Red cells against the best that knows no picture: within two of a constant, and the error of
+    the training mean.
+    """
     splits = (result.task.splits[name] for name in ("train", "test"))
     known, asked = (split.targets[_of(split, CELLS_ASKED)].double() for split in splits)
     constant = max(float(((asked - count).abs() <= 2).double().mean()) for count in range(int(known.max()) + 1))
@@ -275,16 +320,23 @@ def _cells(result: Results) -> list[str]:
     for movie in (MOVIE, JOINED_MOVIE):
         within, ours = (result.metric(movie, f"{metric}_{CELLS_ASKED}") for metric in ("within_two", "rmse"))
         told.append(
-            f"{movie} is within 2 on {of_seeds(within)} of the photographs, its RMSE {of_seeds(ours / error)} of the training mean's."
+            f"{movie} is within 2 on {of_seeds(within)} of the photographs, its RMSE {of_seeds(ours / error)} of the"
+            " training mean's."
         )
     return [
         "Red cells:",
         *told,
         f"The best constant is within 2 on {constant:.3f}; the RMSE of the training mean is {error:.3f}.",
-        f"Of the {len(asked)} photographs {int((asked == 0).sum())} have no red cell annotated, by error of the labels: who counts",
+        (
+            f"Of the {len(asked)} photographs {int((asked == 0).sum())} have no red cell annotated, by error of the"
+            " labels: who counts"
+        ),
         "the cells they show is off by all of them.",
         f"One count for all, the best there is, would be right of {', '.join(common)}.",
-        f"{JOINED_MOVIE}: from more epochs, larger batches, and photographs joined of two (CutMix). As no rival learnt so, it is",
+        (
+            f"{JOINED_MOVIE}: from more epochs, larger batches, and photographs joined of two (CutMix). As no rival"
+            " learnt so, it is"
+        ),
         "compared with none.",
     ]
 
@@ -302,11 +354,16 @@ def _figure(result: Results, systems: list[str], telling: Mapping[str, float]) -
     for number, (condition, scores) in enumerate(left.items()):
         accuracies = [each.mean(1) for each in scores]
         figure.add_bar(
-            x=systems, y=[each.mean() for each in accuracies], name=condition, marker={"color": qualitative.D3[number % 10]},
+            x=systems,
+            y=[each.mean() for each in accuracies],
+            name=condition,
+            marker={"color": qualitative.D3[number % 10]},
             error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in accuracies]},
-        )  # fmt: skip
+        )
     figure.update_yaxes(title="accuracy", rangemode="tozero")
-    figure.update_layout(width=980, height=480, barmode="group", template="plotly_white", legend={"orientation": "h", "y": -0.35})
+    figure.update_layout(
+        width=980, height=480, barmode="group", template="plotly_white", legend={"orientation": "h", "y": -0.35}
+    )
     return figure
 
 
@@ -314,7 +371,9 @@ COUNTING = Study(
     "counting",
     {
         "counting": Setting("counting", counters(SCENES, OWN), Effort(samples=48)),
-        "bccd": Setting("bccd", (*counters(CELLS), System(JOINED_MOVIE, "movie", f"counting?{JOINED_CELLS}")), Effort(samples=48)),
+        "bccd": Setting(
+            "bccd", (*counters(CELLS), System(JOINED_MOVIE, "movie", f"counting?{JOINED_CELLS}")), Effort(samples=48)
+        ),
     },
     told,
 )

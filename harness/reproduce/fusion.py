@@ -1,4 +1,6 @@
-"""The fusion study: single-source and several-source attacks, their defences, bottleneck attention, cost."""
+"""The fusion study: single-source and several-source attacks, their defences, bottleneck attention,
+cost.
+"""
 
 from __future__ import annotations
 
@@ -31,36 +33,43 @@ TOGETHER = (
     System("concat, VARMAT", "concat", "varmat"),
     System("CRMT", "crmt", "crmt"),
 )
-ATTENTION = tuple(System(name, name, attacked=False) for name in ("mbt-early", "mbt", "attention-early", "attention", "mbt-late"))
+ATTENTION = tuple(
+    System(name, name, attacked=False) for name in ("mbt-early", "mbt", "attention-early", "attention", "mbt-late")
+)
 PUBLISHED = {  # Yang et al., CVPR 2021
     "digits": (
-        "EPIC-Kitchens action accuracy, clean / visual / motion / audio attack (Yang et al., CVPR 2021): concat 30.2/0.0/0.0/0.0, "
-        "mean 27.6/0.0/0.0/0.0, LEL + robust 30.5/6.6/12.0/8.0, gating + robust 30.6/6.2/14.3/7.0, odd-one-out 31.4/16.8/22.1/22.1, oracle "
-        "-/21.9/23.8/25.6. Not comparable number by number: other data and modalities, larger models, an attack of fixed strength "
-        "where ours is a search. Comparable is the order of the rows."
+        "EPIC-Kitchens action accuracy, clean / visual / motion / audio attack (Yang et al., CVPR 2021): concat"
+        " 30.2/0.0/0.0/0.0, mean 27.6/0.0/0.0/0.0, LEL + robust 30.5/6.6/12.0/8.0, gating + robust 30.6/6.2/14.3/7.0,"
+        " odd-one-out 31.4/16.8/22.1/22.1, oracle -/21.9/23.8/25.6. Not comparable number by number: other data and"
+        " modalities, larger models, an attack of fixed strength where ours is a search. Comparable is the order of the"
+        " rows."
     ),
     "avmnist": (
-        "No published number stands beside these. With two modalities no majority can say which of them is odd: only what training "
-        "against attacks taught of their traces can, and the experts of one modality each."
+        "No published number stands beside these. With two modalities no majority can say which of them is odd: only"
+        " what training against attacks taught of their traces can, and the experts of one modality each."
     ),
     "mosi": (
-        "CMU-MOSI, 2 classes (Yang et al., CVPR 2021), clean, then audio / video / text attacked: concat 79.82, 56.92/51.23/39.50; "
-        "mean 78.09, 52.63/49.37/35.50; oracle 78.64/73.36/69.82. Not comparable number by number: they attack features of their own "
-        "at radii of their own."
+        "CMU-MOSI, 2 classes (Yang et al., CVPR 2021), clean, then audio / video / text attacked: concat 79.82,"
+        " 56.92/51.23/39.50; mean 78.09, 52.63/49.37/35.50; oracle 78.64/73.36/69.82. Not comparable number by number:"
+        " they attack features of their own at radii of their own."
     ),
 }
 
 
 def oracles(*modalities: str) -> tuple[System, ...]:
-    """The leave-one-out models; what they score clean is what an attack on the absent modality leaves them."""
+    """The leave-one-out models; what they score clean is what an attack on the absent modality
+    leaves them.
+    """
     return tuple(System(f"{ORACLE} {name}", f"without-{name}", attacked=False) for name in modalities)
 
 
 def told(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.say(
-        "Scores are means over seeds ± their standard deviation. Robust scores are upper bounds found by the search at strength 1, the",
-        f"radius of training, white-box through the whole model. {DIFFERENCES} Every system sees the same test samples.",
+        "Scores are means over seeds ± their standard deviation. Robust scores are upper bounds found by the search at"
+        " strength 1, the",
+        f"radius of training, white-box through the whole model. {DIFFERENCES} Every system sees the same test"
+        " samples.",
     )
     for name, result in results.items():
         if name == "attention":
@@ -89,7 +98,11 @@ def _single_source(name: str, result: Results, page: Page) -> None:
     head = ["", CLEAN, *map(str, singles)]
     oracle = [mean_and_spread(result.scores(f"{ORACLE} {single.attacked_names[0]}")) for single in singles]
     rows = [
-        [system, mean_and_spread(result.scores(system)), *(mean_and_spread(result.scores(system, str(single))) for single in singles)]
+        [
+            system,
+            mean_and_spread(result.scores(system)),
+            *(mean_and_spread(result.scores(system, str(single))) for single in singles),
+        ]
         for system in named
     ]
     page.table(head, [[f"{ORACLE} (leave-one-out)", "-", *oracle], *rows])
@@ -111,20 +124,26 @@ def _single_source(name: str, result: Results, page: Page) -> None:
         [
             [
                 system,
-                *(points(difference(result.scores(f"{ORACLE} {s.attacked_names[0]}"), result.scores(system, str(s)))) for s in singles),
+                *(
+                    points(difference(result.scores(f"{ORACLE} {s.attacked_names[0]}"), result.scores(system, str(s))))
+                    for s in singles
+                ),
             ]
             for system in named
         ],
     )
     page.say(*_verdicts(result, singles))
     page.say(
-        "What of this is the odd-one-out network's, and what its experts', which alone learn the task with a modality left out, the",
+        "What of this is the odd-one-out network's, and what its experts', which alone learn the task with a modality"
+        " left out, the",
         "table does not separate.",
     )
     if name in PUBLISHED:
         page.say(PUBLISHED[name])
     page.picture(
-        curves(result, named, [str(single) for single in singles]), name, f"Robust score against strength on {name}, means over seeds"
+        curves(result, named, [str(single) for single in singles]),
+        name,
+        f"Robust score against strength on {name}, means over seeds",
     )
 
 
@@ -137,9 +156,11 @@ def _counted(result: Results) -> str:
 def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
     """Which of the paper's claims show, decided by the intervals and not by hand."""
     fallen = [
-        (plain.name, s) for plain in PLAIN for s in singles
+        (plain.name, s)
+        for plain in PLAIN
+        for s in singles
         if difference(result.scores(f"{ORACLE} {s.attacked_names[0]}"), result.scores(plain.name, str(s))).surely > 0
-    ]  # fmt: skip
+    ]
     every = len(PLAIN) * len(singles)
     above = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).value > 0]
     surely = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).surely > 0]
@@ -147,11 +168,25 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
     over_all = [str(s) for s in singles if all((rival, s) in surely for rival in RIVALS)]
     where = f"{len(over_all)} of {len(singles)} attacks: {', '.join(over_all) or 'none'}"
     pairs = len(RIVALS) * len(singles)
-    exceptions = [f"{rival} under {s} ({points(_gain(result, rival, s))})" for rival in RIVALS for s in singles if (rival, s) not in above]
+    exceptions = [
+        f"{rival} under {s} ({points(_gain(result, rival, s))})"
+        for rival in RIVALS
+        for s in singles
+        if (rival, s) not in above
+    ]
     return [
-        f"Plainly trained fusion falls below the oracle, by an interval, in {len(fallen)} of {every} pairs of model and attack.",
-        f"Odd-one-out robust fusion is above its rivals ({', '.join(RIVALS)}) in {len(above)} of {pairs} pairs of rival and attack,",
-        f"in {len(surely)} by an interval that excludes zero{'' if not exceptions else '; not above ' + ', '.join(exceptions)}.",
+        (
+            f"Plainly trained fusion falls below the oracle, by an interval, in {len(fallen)} of {every} pairs of model"
+            " and attack."
+        ),
+        (
+            f"Odd-one-out robust fusion is above its rivals ({', '.join(RIVALS)}) in {len(above)} of {pairs} pairs of"
+            " rival and attack,"
+        ),
+        (
+            f"in {len(surely)} by an interval that excludes"
+            f" zero{'' if not exceptions else '; not above ' + ', '.join(exceptions)}."
+        ),
         f"Above all of them at once, by such intervals, it is under {where}.",
         f"Clean, it is {-100 * lost:+.1f} points against the better of concat and mean.",
     ]
@@ -176,12 +211,20 @@ def _several(result: Results, page: Page) -> None:
                 mean_and_spread(halves[system]),
                 mean_and_spread(result.scores(system, str(joint))),
                 "" if system == OURS else points(difference(halves[system], halves[OURS])),
-                "" if system == OURS else points(difference(result.scores(system, str(joint)), result.scores(OURS, str(joint)))),
+                (
+                    ""
+                    if system == OURS
+                    else points(difference(result.scores(system, str(joint)), result.scores(OURS, str(joint))))
+                ),
             ]
             for system in named
         ],
     )
-    page.picture(curves(result, named, [str(joint)]), "several", "Robust score against strength, all modalities attacked, means over seeds")
+    page.picture(
+        curves(result, named, [str(joint)]),
+        "several",
+        "Robust score against strength, all modalities attacked, means over seeds",
+    )
 
 
 def _bottleneck(result: Results, page: Page) -> None:
@@ -190,14 +233,30 @@ def _bottleneck(result: Results, page: Page) -> None:
         f"On {result.task.name}, complete inputs, {result.seeds}, four layers per modality. Late fusion",
         "exchanges nothing, so it is one and the same with the bottleneck and without.",
     )
-    layers = {"mbt-early": ("0", "bottleneck"), "mbt": ("2", "bottleneck"), "attention-early": ("0", "full"), "attention": ("2", "full")}
+    layers = {
+        "mbt-early": ("0", "bottleneck"),
+        "mbt": ("2", "bottleneck"),
+        "attention-early": ("0", "full"),
+        "attention": ("2", "full"),
+    }
     rows = []
     for system in result.setting.systems:
         spent = result.cost(system.name)
         where, kind = layers.get(system.name, ("4 (late)", "none"))
-        rows.append([system.name, where, kind, mean_and_spread(result.scores(system.name)), *_costed(spent, result, system.name)])
+        rows.append(
+            [
+                system.name,
+                where,
+                kind,
+                mean_and_spread(result.scores(system.name)),
+                *_costed(spent, result, system.name),
+            ]
+        )
     page.table(["", "fusion from layer", "attention across modalities", "accuracy", *COSTS], rows)
-    gains = [f"mbt-early less attention-early {points(difference(result.scores('mbt-early'), result.scores('attention-early')))}"]
+    gains = [
+        "mbt-early less attention-early"
+        f" {points(difference(result.scores('mbt-early'), result.scores('attention-early')))}"
+    ]
     gains.append(f"mbt less attention {points(difference(result.scores('mbt'), result.scores('attention')))}")
     page.say(f"In points: {'; '.join(gains)}.")
 
@@ -206,13 +265,19 @@ COSTS = ("parameters", "MFLOPs a sample", "ms a sample", "s of training")
 
 
 def _costed(spent: Cost, result: Results, system: str) -> list[str]:
-    return [f"{spent.parameters:,}", f"{spent.flops / 1e6:.2f}", f"{spent.milliseconds:.3f}", f"{result.seconds(system):.0f}"]
+    return [
+        f"{spent.parameters:,}",
+        f"{spent.flops / 1e6:.2f}",
+        f"{spent.milliseconds:.3f}",
+        f"{result.seconds(system):.0f}",
+    ]
 
 
 def _costs(result: Results, page: Page) -> None:
     page.heading("Cost beside accuracy")
     page.say(
-        f"On {result.task.name}. FLOPs are of matrix products, convolutions and attention, a multiply-add as two; time is of one forward",
+        f"On {result.task.name}. FLOPs are of matrix products, convolutions and attention, a multiply-add as two; time"
+        " is of one forward",
         "pass in a batch of 64; it and the seconds of training are of trials that share the machine.",
     )
     singles, _ = _scenarios(result)
@@ -228,13 +293,17 @@ def _costs(result: Results, page: Page) -> None:
 def _dominance(result: Results, page: Page) -> None:
     page.heading("Which modality mosi rests on")
     page.say(
-        "Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to its score less that with",
+        "Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to its score"
+        " less that with",
         "nothing present.",
     )
     values = result.shapley("concat")
     page.table(["", *values], [["Shapley value", *(f"{value:+.3f}" for value in values.values())]])
     metrics = {name: of_seeds(result.metric("concat", name)) for name in ("accuracy", "balanced_accuracy", "macro_f1")}
-    page.say("Concat on the whole test split:", ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in metrics.items()) + ".")
+    page.say(
+        "Concat on the whole test split:",
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in metrics.items()) + ".",
+    )
 
 
 USUAL = Effort()

@@ -1,4 +1,6 @@
-"""The missing-modality study: SMIL and what it is compared with, as ever more of the training sound is lost."""
+"""The missing-modality study: SMIL and what it is compared with, as ever more of the training sound
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,21 @@ from harness.reproduce.setting import Effort, Setting, System
 from harness.reproduce.study import Study
 
 KEPT = {"10 %": (0.9, Effort(seeds=(0, 1, 2, 3, 4))), "5 %": (0.95, Effort()), "20 %": (0.8, Effort())}
-SMIL, ELBO, LOWER, UPPER = "SMIL, two MSE terms", "SMIL, ELBO", "lower bound (image only)", "upper bound (all sound kept)"
+SMIL, ELBO, LOWER, UPPER = (
+    "SMIL, two MSE terms",
+    "SMIL, ELBO",
+    "lower bound (image only)",
+    "upper bound (all sound kept)",
+)
 RIVALS = (LOWER, "zero imputation", "mean imputation", "autoencoder imputation")
 SILENT = "missing audio"
 CONDITIONS = {SILENT: "sound missing", CLEAN: "sound present"}
 
 
 def systems(rate: float) -> tuple[System, ...]:
-    """All on SMIL's own networks; in the bounds nothing is imputed, so the rate does not concern them."""
+    """All on SMIL's own networks; in the bounds nothing is imputed, so the rate does not concern
+    them.
+    """
     lost = (f"audio:{rate:g}",)
     return (
         System(SMIL, "smil", "smil", lost, attacked=False),
@@ -38,19 +47,25 @@ def systems(rate: float) -> tuple[System, ...]:
 def told(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.say(
-        "SMIL (Ma et al., AAAI 2021) on its own split of avMNIST: 1,050 training pairs, of which only a part keeps its sound. All systems",
-        "stand on SMIL's networks. Scores are test accuracies over all 450 test samples, means over seeds ± their standard deviation.",
+        "SMIL (Ma et al., AAAI 2021) on its own split of avMNIST: 1,050 training pairs, of which only a part keeps its"
+        " sound. All systems",
+        "stand on SMIL's networks. Scores are test accuracies over all 450 test samples, means over seeds ± their"
+        " standard deviation.",
         DIFFERENCES,
     )
     for name, result in results.items():
         _kept(name, result, page)
     if results:
         page.picture(
-            _figure(results), "kept", "Test accuracy against the share of training sound kept, sound missing and present in testing"
+            _figure(results),
+            "kept",
+            "Test accuracy against the share of training sound kept, sound missing and present in testing",
         )
     page.say(
-        "No published number stands beside ours: SMIL's reference code chooses its checkpoint by test accuracy, which we do not do. The",
-        "upper bound never trained without sound. Why SMIL does not win here, and what was tried: docs/missing-modality.md.",
+        "No published number stands beside ours: SMIL's reference code chooses its checkpoint by test accuracy, which"
+        " we do not do. The",
+        "upper bound never trained without sound. Why SMIL does not win here, and what was tried:"
+        " docs/missing-modality.md.",
     )
 
 
@@ -60,7 +75,10 @@ def _kept(name: str, result: Results, page: Page) -> None:
     page.say(f"{result.seeds}.")
     page.table(
         ["", *CONDITIONS.values(), "s of training"],
-        [[each, *(mean_and_spread(result.scores(each, c)) for c in CONDITIONS), f"{result.seconds(each):.0f}"] for each in named],
+        [
+            [each, *(mean_and_spread(result.scores(each, c)) for c in CONDITIONS), f"{result.seconds(each):.0f}"]
+            for each in named
+        ],
     )
     forms = [each for each in (SMIL, ELBO) if each in named]
     page.table(
@@ -77,11 +95,16 @@ def _gains(result: Results, forms: Sequence[str], other: str) -> list[str]:
 
 def _verdict(result: Results, form: str) -> str:
     """Whether SMIL is above its rivals, decided by the intervals."""
-    gains = {(rival, c): difference(result.scores(form, c), result.scores(rival, c)) for rival in RIVALS for c in CONDITIONS}
+    gains = {
+        (rival, c): difference(result.scores(form, c), result.scores(rival, c)) for rival in RIVALS for c in CONDITIONS
+    }
     surely = [key for key, gain in gains.items() if gain.surely > 0]
     below = [f"{rival} with {CONDITIONS[c]}" for (rival, c), gain in gains.items() if gain.surely < 0]
     worse = f", and below {', '.join(below)}" if below else ""
-    return f"{form}: above its rivals by an interval that excludes zero in {len(surely)} of {len(gains)} comparisons{worse}."
+    return (
+        f"{form}: above its rivals by an interval that excludes zero in {len(surely)} of {len(gains)}"
+        f" comparisons{worse}."
+    )
 
 
 def _figure(results: Mapping[str, Results]) -> go.Figure:
@@ -94,18 +117,37 @@ def _figure(results: Mapping[str, Results]) -> go.Figure:
         for number, system in enumerate(named):
             scores = [results[name].scores(system, condition).mean(1) for name in order]
             figure.add_scatter(
-                x=order, y=[each.mean() for each in scores], error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
-                name=system, legendgroup=system, mode="markers", marker={"color": qualitative.D3[number % 10]}, showlegend=column == 1,
-                row=1, col=column,
-            )  # fmt: skip
+                x=order,
+                y=[each.mean() for each in scores],
+                error_y={"array": [each.std(ddof=min(1, len(each) - 1)) for each in scores]},
+                name=system,
+                legendgroup=system,
+                mode="markers",
+                marker={"color": qualitative.D3[number % 10]},
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
         figure.update_xaxes(title="training sound kept", row=1, col=column)
-    lowest = min(float(result.scores(system, c).mean(1).min()) for result in results.values() for system in named for c in CONDITIONS)
+    lowest = min(
+        float(result.scores(system, c).mean(1).min())
+        for result in results.values()
+        for system in named
+        for c in CONDITIONS
+    )
     figure.update_yaxes(range=[lowest - 0.02, 1.005])
     figure.update_yaxes(title="test accuracy", col=1)
     figure.update_layout(
-        width=980, height=480, scattermode="group", scattergap=0.4, template="plotly_white", legend={"orientation": "h", "y": -0.2}
+        width=980,
+        height=480,
+        scattermode="group",
+        scattergap=0.4,
+        template="plotly_white",
+        legend={"orientation": "h", "y": -0.2},
     )
     return figure
 
 
-MISSING = Study("missing", {name: Setting("avmnist-smil", systems(rate), effort) for name, (rate, effort) in KEPT.items()}, told)
+MISSING = Study(
+    "missing", {name: Setting("avmnist-smil", systems(rate), effort) for name, (rate, effort) in KEPT.items()}, told
+)

@@ -15,8 +15,8 @@ from harness.analysis.intervals import TOO_FEW, Array, Estimate
 from harness.storage.files import write_whole
 
 DIFFERENCES = (
-    "Differences are in points with a 95 % interval over seeds and samples, bold where it excludes zero; where too few seeds or samples "
-    "differ there is none (docs/statistics.md)."
+    "Differences are in points with a 95 % interval over seeds and samples, bold where it excludes zero; where too few"
+    " seeds or samples differ there is none (docs/statistics.md)."
 )
 
 
@@ -76,7 +76,9 @@ def of_seeds(values: Array) -> str:
 
 
 def points(estimate: Estimate) -> str:
-    """A difference in points, bold where its interval excludes zero; then its bounds have as many digits as tell them from zero."""
+    """A difference in points, bold where its interval excludes zero; then its bounds have as many
+    digits as tell them from zero.
+    """
     if estimate.low is None or estimate.high is None:
         return f"{100 * estimate.value:+.1f} ({TOO_FEW})"
     nearest = 100 * min(abs(estimate.low), abs(estimate.high))
@@ -86,6 +88,8 @@ def points(estimate: Estimate) -> str:
 
 
 def median_strength(strengths: Array, limit: float) -> str:
-    """Of those above 0, which are right untouched; a median beyond the search's limit is at least that."""
+    """Of those above 0, which are right untouched; a median beyond the search's limit is at least
+    that.
+    """
     standing = strengths[strengths > 0]
     return intervals.median_strength(standing, limit).number() if len(standing) else "-"

@@ -1,7 +1,7 @@
 """Records: what a trial found, in one small file beside the page, committed with it.
 
-A page is written from records alone, and a trial that is recorded is not done again: a study goes on on another day or
-another machine, where its checkpoints and runs are not.
+A page is written from records alone, and a trial that is recorded is not done again: a study goes
+on on another day or another machine, where its checkpoints and runs are not.
 """
 
 from __future__ import annotations
@@ -30,9 +30,16 @@ COLUMNS = {
     SPLIT: ("score",),
 }
 TYPES = {
-    "sample": pa.string(), "score": pa.float64(), "schedule": pa.string(), "level": pa.float64(),
-    "repeat": pa.int64(), "present": pa.string(), "status": pa.string(), "scenario": pa.string(), "strength": pa.float64(),
-}  # fmt: skip
+    "sample": pa.string(),
+    "score": pa.float64(),
+    "schedule": pa.string(),
+    "level": pa.float64(),
+    "repeat": pa.int64(),
+    "present": pa.string(),
+    "status": pa.string(),
+    "scenario": pa.string(),
+    "strength": pa.float64(),
+}
 SCHEMA = pa.schema([("table", pa.string()), *TYPES.items()])
 
 
@@ -41,8 +48,8 @@ class Record:
     """Of one trial.
 
     Attributes:
-        tables: `samples`, `sweep` and `ledger` as the run has them, the columns that pages need; `split`: the scores of every
-            test sample, in the split's order, untouched.
+        tables: `samples`, `sweep` and `ledger` as the run has them, the columns that pages need;
+            `split`: the scores of every test sample, in the split's order, untouched.
         card: of the checkpoint: its metrics, the seconds of training, the versions.
         cost: of a forward pass, where the trial was made.
         device: that it was made on.
@@ -57,7 +64,13 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
-        told = {"format": FORMAT, "card": self.card, "cost": asdict(self.cost), "device": self.device, "search": self.search}
+        told = {
+            "format": FORMAT,
+            "card": self.card,
+            "cost": asdict(self.cost),
+            "device": self.device,
+            "search": self.search,
+        }
         below = pa.concat_tables([_part(name, self.tables[name]) for name in COLUMNS])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, encoded(below.replace_schema_metadata({KEY: json.dumps(told)}), compression="zstd"))
@@ -79,10 +92,18 @@ def read_record(path: Path) -> Record:
         tables = {name: table.take(rows[name]).select(list(columns)) for name, columns in COLUMNS.items()}
         return Record(tables, told["card"], Cost(**told["cost"]), told["device"], told.get("search", FIRST_SEARCH))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise BadInput(f"record {path} cannot be read ({type(error).__name__}): remove that file, and its trial is done again") from None
+        raise BadInput(
+            f"record {path} cannot be read ({type(error).__name__}): remove that file, and its trial is done again"
+        ) from None
 
 
 def _part(name: str, rows: pa.Table) -> pa.Table:
-    given = {"table": pa.array([name] * len(rows), pa.string()), **{column: rows.column(column) for column in COLUMNS[name]}}
-    columns = [given[field.name].cast(field.type) if field.name in given else pa.nulls(len(rows), field.type) for field in SCHEMA]
+    given = {
+        "table": pa.array([name] * len(rows), pa.string()),
+        **{column: rows.column(column) for column in COLUMNS[name]},
+    }
+    columns = [
+        given[field.name].cast(field.type) if field.name in given else pa.nulls(len(rows), field.type)
+        for field in SCHEMA
+    ]
     return pa.table(columns, schema=SCHEMA)

@@ -1,4 +1,6 @@
-"""What the trials of a setting found: scores and critical strengths, seed by seed and sample by sample."""
+"""What the trials of a setting found: scores and critical strengths, seed by seed and sample by
+sample.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Of one setting: arrays (seeds, samples), the same samples in the same order for every system."""
+    """Of one setting: arrays (seeds, samples), the same samples in the same order for every
+    system.
+    """
 
     setting: Setting
     task: Task
@@ -41,7 +45,11 @@ class Results:
     def seeds(self) -> str:
         """How many there are, for a reader."""
         here, planned = len({trial.seed for trial in self.trials}), len(self.effort.seeds)
-        return f"{here} seed{'s' * (here > 1)}" if here == planned else f"**{here} of {planned} seeds: the others are not done**"
+        return (
+            f"{here} seed{'s' * (here > 1)}"
+            if here == planned
+            else f"**{here} of {planned} seeds: the others are not done**"
+        )
 
     @property
     def made_with(self) -> tuple[set[str], set[str]]:
@@ -55,7 +63,9 @@ class Results:
         return {self._record(trial).search for trial in self.trials if trial.system.attacked}
 
     def scores(self, system: str, condition: str = CLEAN) -> Array:
-        """Scores with everything present, or with ``missing NAME``; of a scenario, 1 where strength 1 is withstood."""
+        """Scores with everything present, or with ``missing NAME``; of a scenario, 1 where strength
+        1 is withstood.
+        """
         if condition == CLEAN:
             return self._stacked(system, "samples", "score", "true")
         if condition.startswith("missing "):
@@ -68,11 +78,15 @@ class Results:
         return (self.strengths(system, scenario) > strength).astype(float)
 
     def whole(self, system: str) -> Array:
-        """Scores of every sample of the test split, (seeds, samples), in the split's order, untouched."""
+        """Scores of every sample of the test split, (seeds, samples), in the split's order,
+        untouched.
+        """
         return np.stack([self._record(trial).tables[SPLIT].column("score").to_numpy() for trial in self._of(system)])
 
     def strengths(self, system: str, scenario: str) -> Array:
-        """Critical strengths, upper bounds found by attack; inf where none was found up to the limit."""
+        """Critical strengths, upper bounds found by attack; inf where none was found up to the
+        limit.
+        """
         return self._stacked(system, "ledger", "strength", f"scenario = '{scenario}'")
 
     def shapley(self, system: str) -> dict[str, float]:
@@ -120,5 +134,7 @@ class Results:
     def _row(self, trial: Trial, table: str, column: str, where: str) -> list[float]:
         found = dict(query(f"select sample, {column} from rows where {where}", rows=self._record(trial).tables[table]))
         if missing := [sample for sample in self._samples if sample not in found]:
-            raise BadInput(f"record {trial.record} lacks {len(missing)} samples where {where}: remove that file and run this again")
+            raise BadInput(
+                f"record {trial.record} lacks {len(missing)} samples where {where}: remove that file and run this again"
+            )
         return [found[sample] for sample in self._samples]

@@ -1,4 +1,6 @@
-"""How robust systems are, told alike on every page: scores at the radii as written, the strengths that half withstand, curves."""
+"""How robust systems are, told alike on every page: scores at the radii as written, the strengths
+that half withstand, curves.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,21 @@ def told(result: Results, systems: Sequence[str], page: Page) -> None:
     page.say(f"Attacked: {result.scores(systems[0]).shape[1]} test samples, search `{result.effort.search}`.")
     page.table(
         ["robust accuracy", CLEAN, *scenarios],
-        [[each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)] for each in systems],
+        [
+            [each, mean_and_spread(result.scores(each)), *(mean_and_spread(result.scores(each, s)) for s in scenarios)]
+            for each in systems
+        ],
     )
     page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
     limit = result.effort.limit
-    page.table(["", *scenarios], [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems])
+    page.table(
+        ["", *scenarios],
+        [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems],
+    )
     if any((ball.norm_name, ball.radius) == ONE_WORD for each in result.task.scenarios() for ball in each.edits):
         page.say(
-            "Words (or characters) change whole: at a strength below 1 none does, and what attacks another input, too, attacks that alone."
+            "Words (or characters) change whole: at a strength below 1 none does, and what attacks another input, too,"
+            " attacks that alone."
         )
 
 
@@ -43,12 +52,16 @@ def scenarios_of(result: Results) -> list[str]:
 
 
 def telling(result: Results, system: str) -> dict[str, float]:
-    """By scenario, a strength at which others are compared with a system: 1, or where half of what it is right about has fallen earlier.
+    """By scenario, a strength at which others are compared with a system: 1, or where half of what
+    it is right about has fallen earlier.
 
     At the radii as written nothing may be left of any system, and no difference with it.
     """
     found = {scenario: result.strengths(system, scenario) for scenario in scenarios_of(result)}
-    return {scenario: min(1.0, float(np.median(each[each > 0]))) if (each > 0).any() else 1.0 for scenario, each in found.items()}
+    return {
+        scenario: min(1.0, float(np.median(each[each > 0]))) if (each > 0).any() else 1.0
+        for scenario, each in found.items()
+    }
 
 
 def compared(result: Results, one: str, other: str, scenario: str, strength: float) -> Estimate:
@@ -62,22 +75,39 @@ def at_strengths(telling: Mapping[str, float]) -> list[str]:
 
 
 def curves(result: Results, systems: Sequence[str], scenarios: Sequence[str]) -> go.Figure:
-    """Robust scores against strength: one panel per scenario, a line per system, means over seeds."""
+    """Robust scores against strength: one panel per scenario, a line per system, means over
+    seeds.
+    """
     from plotly.subplots import make_subplots
 
-    figure, limit = make_subplots(1, len(scenarios), subplot_titles=list(scenarios), shared_yaxes=True), result.effort.limit
+    figure, limit = (
+        make_subplots(1, len(scenarios), subplot_titles=list(scenarios), shared_yaxes=True),
+        result.effort.limit,
+    )
     for column, scenario in enumerate(scenarios, 1):
         found = {system: result.strengths(system, scenario) for system in systems}
         end = _end(found.values(), limit)
         grid = np.linspace(0, end, ON_GRID, endpoint=False)
         for number, system in enumerate(systems):
             figure.add_scatter(
-                x=grid, y=_left(found[system], grid), name=system, legendgroup=system, mode="lines",
-                line={"color": qualitative.D3[number % 10], "dash": DASHES[number // 10 % 2]}, showlegend=column == 1, row=1, col=column,
-            )  # fmt: skip
+                x=grid,
+                y=_left(found[system], grid),
+                name=system,
+                legendgroup=system,
+                mode="lines",
+                line={"color": qualitative.D3[number % 10], "dash": DASHES[number // 10 % 2]},
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
         figure.update_xaxes(title="strength", range=[0, end], row=1, col=column)
     figure.update_yaxes(title="robust score", range=[0, 1.02], col=1)
-    figure.update_layout(width=max(640, 360 * len(scenarios)), height=460, template="plotly_white", legend={"orientation": "h", "y": -0.2})
+    figure.update_layout(
+        width=max(640, 360 * len(scenarios)),
+        height=460,
+        template="plotly_white",
+        legend={"orientation": "h", "y": -0.2},
+    )
     return figure
 
 

@@ -1,7 +1,9 @@
-"""Spot checks: some recorded trials are done once more, and their robust scores compared with those that the page has.
+"""Spot checks: some recorded trials are done once more, and their robust scores compared with those
+that the page has.
 
-The search changes from version to version (`attacks.bracket.VERSION`), and so do the strengths that it finds. A check says by how
-much the numbers of a page would move, without training everything anew.
+The search changes from version to version (`attacks.bracket.VERSION`), and so do the strengths that
+it finds. A check says by how much the numbers of a page would move, without training everything
+anew.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Moved:
 
 
 def check(results: Iterable[Results], count: int, folder: Path, device: str) -> list[Moved]:
-    """Do `count` recorded trials again, of those that are attacked one seed of a system; spread over the half that trained faster.
+    """Do `count` recorded trials again, of those that are attacked one seed of a system; spread
+    over the half that trained faster.
 
     Args:
         folder: where their checkpoints and runs go.
@@ -58,7 +61,9 @@ def check(results: Iterable[Results], count: int, folder: Path, device: str) -> 
     first = {(trial.task, trial.system.name): trial for trial in sorted(found.values(), key=lambda each: -each.seed)}
     by_time = sorted(first.values(), key=lambda each: read_record(each.record).card["seconds"])
     if not by_time:
-        raise BadInput("--spot-check: no trial with an attack is recorded, so that there is nothing to compare with: leave it out")
+        raise BadInput(
+            "--spot-check: no trial with an attack is recorded, so that there is nothing to compare with: leave it out"
+        )
     places = dict.fromkeys((len(by_time) - 1) * (number + 1) // (2 * count) for number in range(count))
     return [_again(by_time[place], folder, device) for place in places]
 
@@ -109,9 +114,13 @@ def row(each: Moved) -> list[str]:
     """A line of the page's table."""
     recorded, now = each.searches
     return [
-        each.trial, f"{recorded} → {now}", "yes" if each.alike else "no",
-        f"{each.at_one:+.1f}", f"{each.furthest:+.1f}", f"{each.curve:+.1f}",
-    ]  # fmt: skip
+        each.trial,
+        f"{recorded} → {now}",
+        "yes" if each.alike else "no",
+        f"{each.at_one:+.1f}",
+        f"{each.furthest:+.1f}",
+        f"{each.curve:+.1f}",
+    ]
 
 
 HEAD = ["trial", "search", "same scores untouched", "at strength 1, mean", "at strength 1, furthest", "whole curve"]

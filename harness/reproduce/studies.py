@@ -39,7 +39,8 @@ class Wish:
         only: the settings that are done, by name; all if empty.
         recorded: nothing is trained; the page tells of the seeds whose records are there.
         jobs: trials at a time; None: one per core, on a GPU one.
-        spot_check: so many recorded trials are done again, and the page says by how much their robust scores move.
+        spot_check: so many recorded trials are done again, and the page says by how much their
+            robust scores move.
     """
 
     study: str
@@ -68,7 +69,13 @@ def reproduce(wish: Wish, console: Console) -> Path:
         raise unknown("study", wish.study, STUDIES)
     study, started = STUDIES[wish.study], time.monotonic()
     folder = Path(wish.work) / f"{study.name}{'-small' if wish.small else ''}"
-    path = Path(wish.page) if wish.page else folder / f"{study.name}.md" if wish.small else Path("docs/results") / f"{study.name}.md"
+    path = (
+        Path(wish.page)
+        if wish.page
+        else folder / f"{study.name}.md"
+        if wish.small
+        else Path("docs/results") / f"{study.name}.md"
+    )
     if path.suffix != ".md":
         raise BadInput(f"--page {path}: the page is Markdown, its name ends in .md")
     device = choose_device(wish.device)
@@ -87,7 +94,9 @@ def reproduce(wish: Wish, console: Console) -> Path:
     page.write()
     for remark in page.remarks:
         console.print(remark, soft_wrap=True, markup=False)
-    console.print(f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False)
+    console.print(
+        f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False
+    )
     return path
 
 
@@ -107,7 +116,9 @@ def _planned(study: Study, wish: Wish, folder: Path, records: Path) -> tuple[dic
             continue
         planned = trials(setting, task, folder, records, wish.small)
         if wish.recorded and not (planned := recorded(planned)):
-            absent.append(f"{name} is left out: no seed of it is recorded whole; without --recorded what lacks is trained.")
+            absent.append(
+                f"{name} is left out: no seed of it is recorded whole; without --recorded what lacks is trained."
+            )
             continue
         results[name] = Results(setting, task, planned)
     return results, absent
@@ -119,11 +130,14 @@ def _told(study: Study, wish: Wish, results: Mapping[str, Results], absent: Sequ
         page.say("**A small run: one epoch, a few samples. It shows that everything works; its numbers mean nothing.**")
     page.say(*absent)
     study.told(results, page)
-    torches, devices = (set[str]().union(*each) for each in zip(*(result.made_with for result in results.values()), strict=True))
+    torches, devices = (
+        set[str]().union(*each) for each in zip(*(result.made_with for result in results.values()), strict=True)
+    )
     page.heading("How it was made")
     page.say(
         f"`{_command(wish)}`, torch {' and '.join(sorted(torches))}; {'; '.join(sorted(devices))}.",
-        f"What each trial found lies in `records/{study.name}` beside this page: the page is written from that, and what is there is not",
+        f"What each trial found lies in `records/{study.name}` beside this page: the page is written from that, and"
+        " what is there is not",
         "done again. What was trained lies in the folder of `--work`.",
         _searched(results.values()),
     )
@@ -135,14 +149,17 @@ def _searched(results: Iterable[Results]) -> str:
     if not versions:
         return ""
     made = " and ".join(map(str, versions))
-    return f"Critical strengths were found by version {made} of the search; this page was written with version {VERSION}."
+    return (
+        f"Critical strengths were found by version {made} of the search; this page was written with version {VERSION}."
+    )
 
 
 def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
     if not found:
         return
     page.say(
-        "Spot check: trials trained and attacked once more, today's robust scores less the recorded ones, in points; below 0, the search",
+        "Spot check: trials trained and attacked once more, today's robust scores less the recorded ones, in points;"
+        " below 0, the search",
         "has become stronger. One sample is several tenths of a point, or points where few were attacked.",
     )
     page.table(spotcheck.HEAD, [spotcheck.row(each) for each in found])
@@ -151,4 +168,7 @@ def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
 def _command(wish: Wish) -> str:
     """What makes the page anew: the choices that decide its content."""
     only = "".join(f" --only '{name}'" for name in wish.only)
-    return f"python -m harness reproduce {wish.study}{' --small' if wish.small else ''}{' --recorded' if wish.recorded else ''}{only}"
+    return (
+        "python -m harness reproduce"
+        f" {wish.study}{' --small' if wish.small else ''}{' --recorded' if wish.recorded else ''}{only}"
+    )

@@ -1,4 +1,6 @@
-"""The configuration of an evaluation: from a YAML file, from flags, checked, and saved with the run."""
+"""The configuration of an evaluation: from a YAML file, from flags, checked, and saved with the
+run.
+"""
 
 from __future__ import annotations
 
@@ -21,44 +23,74 @@ COUNTS = {"samples": (1, ("all",)), "witnesses": (0, ("none", "all"))}  # the le
 
 
 class Evaluation(BaseModel):
-    """The options of `evaluate`: flags, keys of a configuration file and Python arguments have the names of its fields."""
+    """The options of `evaluate`: flags, keys of a configuration file and Python arguments have the
+    names of its fields.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str = Field("digits", description="what the models are tested on: a name, or file.py:object")
     data_root: str | None = Field(
-        None, description="the folder that holds one folder for each data set; without it, the environment's ROBUSTNESS_DATA", min_length=1
+        None,
+        description="the folder that holds one folder for each data set; without it, the environment's ROBUSTNESS_DATA",
+        min_length=1,
     )
-    model: tuple[str, ...] = Field(DEFAULT_MODELS, description="a model: a name, a checkpoint, or file.py:object; repeatable", min_length=1)
+    model: tuple[str, ...] = Field(
+        DEFAULT_MODELS, description="a model: a name, a checkpoint, or file.py:object; repeatable", min_length=1
+    )
     scenario: tuple[str, ...] = Field(
         (),
-        description="an attack, as 'image@linf:8/255 + text@missing'; repeatable; without one, each modality alone, and all together",
+        description=(
+            "an attack, as 'image@linf:8/255 + text@missing'; repeatable; without one, each modality alone, and all"
+            " together"
+        ),
     )
-    frontier: tuple[str, ...] = Field((), description="two modalities, image,audio: five scenarios of different ratio; repeatable")
-    schedule: tuple[str, ...] = Field(DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,... or none; repeatable")
-    corruption: tuple[str, ...] = Field((), description="corrupted inputs, modality@name:severity,..., 0 (clean) to 5; repeatable")
+    frontier: tuple[str, ...] = Field(
+        (), description="two modalities, image,audio: five scenarios of different ratio; repeatable"
+    )
+    schedule: tuple[str, ...] = Field(
+        DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,... or none; repeatable"
+    )
+    corruption: tuple[str, ...] = Field(
+        (), description="corrupted inputs, modality@name:severity,..., 0 (clean) to 5; repeatable"
+    )
     repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
-    search: str = Field("standard", description="how hard to search for the critical strength: fast, standard, thorough or none")
-    attack: tuple[str, ...] = Field((), description="an attack at strength 1 after the search, as 'torchattacks:APGD?steps=50'; repeatable")
+    search: str = Field(
+        "standard", description="how hard to search for the critical strength: fast, standard, thorough or none"
+    )
+    attack: tuple[str, ...] = Field(
+        (), description="an attack at strength 1 after the search, as 'torchattacks:APGD?steps=50'; repeatable"
+    )
     judge: Literal["answers", "neighbours"] = Field(
-        "answers", description="what makes a sample fail: answers, or neighbours (of a model that embeds, without labels)"
+        "answers",
+        description="what makes a sample fail: answers, or neighbours (of a model that embeds, without labels)",
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
-    shard: str | None = Field(None, description="only part i of n of the samples, as i/n, into an --out of its own; see merge")
+    shard: str | None = Field(
+        None, description="only part i of n of the samples, as i/n, into an --out of its own; see merge"
+    )
     samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63, description="the seed of everything random")
     batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
-    engine: Literal["local", "ray"] = Field("local", description="where batches are computed: local, or ray (extra ray)")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="where batches are computed: local, or ray (extra ray)"
+    )
     address: str | None = Field(
         None,
         description="the Ray cluster, as HOST:6379 or auto; without it, one on this machine while the run lasts",
         min_length=1,
     )
-    workers: int = Field(1, ge=1, description="batches computed at a time, each in a process with its share of the cores")
+    workers: int = Field(
+        1, ge=1, description="batches computed at a time, each in a process with its share of the cores"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the models run: auto, cpu or cuda")
-    precision: Literal["float32", "bf16"] = Field("float32", description="the search's numbers, float32 or bf16; it verifies in float32")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="the search's numbers, float32 or bf16; it verifies in float32"
+    )
     compile: bool = Field(False, description="search with a compiled twin of the model; the first steps take long")
-    witnesses: int | Literal["none", "all"] = Field(8, description="how many samples keep their adversarial inputs: none, a count or all")
+    witnesses: int | Literal["none", "all"] = Field(
+        8, description="how many samples keep their adversarial inputs: none, a count or all"
+    )
     attributions: int = Field(0, ge=0, description="how many samples of each model get attributions")
     budget: float | None = Field(
         None,
@@ -67,12 +99,21 @@ class Evaluation(BaseModel):
         description="stop cleanly after this time (90s, 5m, 2h) and one batch; the same command goes on",
     )
     cell_limit: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="a batch of samples of one model that takes longer (10m) is an error"
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="a batch of samples of one model that takes longer (10m) is an error",
     )
     trust: bool = Field(True, description="check how far each worst-case number can be trusted")
-    out: str | None = Field(None, description="the run directory, a path or URL; without it, runs/TASK-ID", min_length=1)
-    gates: str | None = Field(None, description="a gates file to hold the run against; exit 3 if a gate fails", min_length=1)
-    baseline: str | None = Field(None, description="for gates of drops: a run, or a file that bless wrote", min_length=1)
+    out: str | None = Field(
+        None, description="the run directory, a path or URL; without it, runs/TASK-ID", min_length=1
+    )
+    gates: str | None = Field(
+        None, description="a gates file to hold the run against; exit 3 if a gate fails", min_length=1
+    )
+    baseline: str | None = Field(
+        None, description="for gates of drops: a run, or a file that bless wrote", min_length=1
+    )
 
     @field_validator("model", "scenario", "frontier", "schedule", "corruption", "attack", mode="before")
     @classmethod
@@ -82,7 +123,9 @@ class Evaluation(BaseModel):
             raise ValueError("give one text, or a list of texts")
         return values
 
-    @field_validator("repeats", "limit", "seed", "batch_size", "workers", "attributions", "budget", "cell_limit", mode="before")
+    @field_validator(
+        "repeats", "limit", "seed", "batch_size", "workers", "attributions", "budget", "cell_limit", mode="before"
+    )
     @classmethod
     def _no_bool(cls, value: Any) -> Any:
         if isinstance(value, bool):

@@ -12,7 +12,9 @@ FORMAT = 1  # of the directory; raised when a reader of the old one would misrea
 
 
 class _Part(BaseModel):
-    """Keys that this version does not know are kept, in their order: a later version may have written them."""
+    """Keys that this version does not know are kept, in their order: a later version may have
+    written them.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
@@ -22,7 +24,9 @@ class _Part(BaseModel):
 
 
 class SavedConfig(_Part):
-    """The part of the configuration that decides the results, as it was saved; `harness.run.config` says what each key means."""
+    """The part of the configuration that decides the results, as it was saved; `harness.run.config`
+    says what each key means.
+    """
 
     task: str
     model: list[str]
@@ -87,7 +91,9 @@ class Description(_Part):
 
     @property
     def attacked(self) -> bool:
-        """Whether a run looks for failures at all; without, all that is right would pass for robust."""
+        """Whether a run looks for failures at all; without, all that is right would pass for
+        robust.
+        """
         return bool(self.identity.config.search != "none" or self.identity.config.attack)
 
     def asked(self, key: str) -> Any:

@@ -1,7 +1,7 @@
 """A run is a directory: what was asked, and the tables, part by part.
 
-Any fsspec URL serves where a path does. Every file appears whole or not at all, and the ledger's part is
-the last that a cell writes: a cell whose ledger part exists is done.
+Any fsspec URL serves where a path does. Every file appears whole or not at all, and the ledger's
+part is the last that a cell writes: a cell whose ledger part exists is done.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class RunDirectory:
             prints: the fingerprints of the models.
 
         Raises:
-            BadInput: it holds something else, or a run of another configuration, cannot be written, or another process
-                writes there.
+            BadInput: it holds something else, or a run of another configuration, cannot be written,
+                or another process writes there.
         """
         if self.files.exists(self.root) and not self.files.isdir(self.root):
             raise BadInput(f"--out {self.url} is a file: name a directory")
@@ -58,7 +58,9 @@ class RunDirectory:
         if self._storage.exists(RUN_FILE):
             self._refuse_another(self.describe(), description)
         elif self._storage.exists("ledger"):
-            raise BadInput(f"--out {self.url} holds the tables of a run but no {RUN_FILE}: put that back, or name a new directory")
+            raise BadInput(
+                f"--out {self.url} holds the tables of a run but no {RUN_FILE}: put that back, or name a new directory"
+            )
         elif self._storage.holds_something({FINGERPRINTS_FILE}):
             raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
         self._storage.claim()
@@ -79,7 +81,8 @@ class RunDirectory:
         """What `run.json` says.
 
         Raises:
-            BadInput: there is no run here, or one of a later version, or one that leads out of its directory.
+            BadInput: there is no run here, or one of a later version, or one that leads out of its
+                directory.
         """
         self._storage.refuse_ways_out()
         try:
@@ -88,13 +91,17 @@ class RunDirectory:
         except (OSError, ValueError, TypeError, RecursionError):
             raise BadInput(f"{self.url} is not a run: it has no readable {RUN_FILE}") from None
         if not complete or not isinstance(content, dict):
-            raise BadInput(f"{self.url} is not a run: its {RUN_FILE} lacks {', '.join(sorted(ESSENTIAL - set(content)))}")
+            raise BadInput(
+                f"{self.url} is not a run: its {RUN_FILE} lacks {', '.join(sorted(ESSENTIAL - set(content)))}"
+            )
         if content["format"] != FORMAT:
             raise BadInput(f"run {self.url} has format {content['format']}, this version reads {FORMAT}")
         try:
             return described(content)
         except ValueError as fault:
-            raise BadInput(f"run {self.url} cannot be read: its {RUN_FILE} has no usable {fault}; run its command again") from None
+            raise BadInput(
+                f"run {self.url} cannot be read: its {RUN_FILE} has no usable {fault}; run its command again"
+            ) from None
 
     def fingerprints(self) -> dict[str, Fingerprint]:
         """What each model answered when the run began; nothing where that is lost."""
@@ -104,7 +111,9 @@ class RunDirectory:
             return {}
 
     def listing(self, folder: str) -> list[str]:
-        """The names of what lies in a folder of the run; files that are being written are left out."""
+        """The names of what lies in a folder of the run; files that are being written are left
+        out.
+        """
         return [name for name in self._storage.names(folder, "") if not name.endswith(PARTIAL)]
 
     def read(self, name: str) -> bytes:
@@ -117,11 +126,17 @@ class RunDirectory:
 
     def note(self, description: Description) -> None:
         """Write `run.json`."""
-        self._storage.write(RUN_FILE, json.dumps({"format": FORMAT, **description.content()}, indent=1).encode() + b"\n")
+        self._storage.write(
+            RUN_FILE, json.dumps({"format": FORMAT, **description.content()}, indent=1).encode() + b"\n"
+        )
 
     def note_trust(self, flags: Mapping[str, Any]) -> None:
-        """Write `trust.json`: the id of the run, and per model, scenario and flag, what the check said."""
-        self._storage.write(TRUST_FILE, json.dumps({OWNER: {self.describe().run: {}}, **flags}, indent=1).encode() + b"\n")
+        """Write `trust.json`: the id of the run, and per model, scenario and flag, what the check
+        said.
+        """
+        self._storage.write(
+            TRUST_FILE, json.dumps({OWNER: {self.describe().run: {}}, **flags}, indent=1).encode() + b"\n"
+        )
 
     def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
         """Write `gates.json`: what was decided of each gate.
@@ -208,7 +223,10 @@ class RunDirectory:
 
     def has_errors(self) -> bool:
         """Whether any row of the ledger or the sweep is an error."""
-        return any("error" in self.table(name, ("status",)).column("status").unique().to_pylist() for name in ("ledger", "sweep"))
+        return any(
+            "error" in self.table(name, ("status",)).column("status").unique().to_pylist()
+            for name in ("ledger", "sweep")
+        )
 
     def add_failure(self, key: str, rows: list[dict[str, Any]], traceback: str) -> None:
         """Write that a cell crashed; it is done again when the run is resumed."""
@@ -220,7 +238,8 @@ class RunDirectory:
         return self.tables.whole(name, columns)
 
     def checked(self, name: str) -> list[str]:
-        """The paths of a table's parts, after each was read and found to be whole, of this run, and no copy.
+        """The paths of a table's parts, after each was read and found to be whole, of this run, and
+        no copy.
 
         Raises:
             BadInput: one is not.
@@ -228,7 +247,8 @@ class RunDirectory:
         return [f"{self.root}/{name}/{part}{SUFFIX}" for part, _ in self.tables.each(name)]
 
     def witnesses(self, stored: bool = False) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
-        """Cell by cell, the stored witnesses, none where there are none, and the ledger's rows of that cell.
+        """Cell by cell, the stored witnesses, none where there are none, and the ledger's rows of
+        that cell.
 
         Args:
             stored: leave out the cells that have none.
@@ -269,7 +289,9 @@ class RunDirectory:
                 yield key, self.tables.part("ledger", part).to_pylist(), self.errors_of(key)
 
     def done(self) -> dict[str, set[str]]:
-        """Per model, the samples whose rows are complete; read part by part, for it may be millions."""
+        """Per model, the samples whose rows are complete; read part by part, for it may be
+        millions.
+        """
         found: dict[str, set[str]] = {}
         for name, part in self.tables.each("ledger", ("model", "sample")):
             if name.endswith(FAILED):
@@ -286,7 +308,9 @@ class RunDirectory:
                 self._storage.remove(f"ledger/{part}{SUFFIX}")
 
     def _drop_orphans(self) -> None:
-        """Parts of a cell that was killed before its ledger part was written, or that has lost a part since."""
+        """Parts of a cell that was killed before its ledger part was written, or that has lost a
+        part since.
+        """
         tables = ("samples", "sweep", "ledger")
         whole = set.intersection(*(set(self.tables.parts(name)) for name in tables))
         for name in tables:
@@ -297,4 +321,6 @@ class RunDirectory:
         if here.run == wanted.run:
             return
         differing = ", ".join(differences(here.identity.content(), wanted.identity.content()))
-        raise BadInput(f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory")
+        raise BadInput(
+            f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory"
+        )

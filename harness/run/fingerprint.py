@@ -19,7 +19,8 @@ BEYOND = 6.0  # standard errors between the means of two random models' draws; f
 ALIKE = 1e-3  # of the spread of the answers: what kernels of another machine may change
 VARIANCE = "variance"
 Answers = dict[str, "Tensor"]
-"""Per condition, the outputs and behind them score, prediction and margin, float64 (B, width + 3); (B, 0) where the model raised."""
+"""Maps a condition to the outputs and, behind them, score, prediction and margin: float64
+(B, width + 3), or (B, 0) where the model raised."""
 
 Exactness = Literal["bits", "about", "random"]
 JUDGED = 3  # columns behind the outputs: score, prediction and margin
@@ -30,8 +31,8 @@ class Fingerprint:
     """What a model answers.
 
     Attributes:
-        exactness: whether it gave the same bits when it was asked twice, about the same, or neither: then its answers are
-            the means of `DRAWS` draws.
+        exactness: whether it gave the same bits when it was asked twice, about the same, or
+            neither: then its answers are the means of `DRAWS` draws.
         variances: of these draws, shaped as the answers.
     """
 
@@ -46,7 +47,9 @@ class Fingerprint:
 
     @property
     def labels_digest(self) -> str:
-        """SHA-256 of the answers to labels that the fixed samples lack; empty where there are none."""
+        """SHA-256 of the answers to labels that the fixed samples lack; empty where there are
+        none.
+        """
         return checksum({LABELLED: self.answers[LABELLED]}) if LABELLED in self.answers else ""
 
     @property
@@ -60,17 +63,20 @@ class Fingerprint:
         return digest.hexdigest()
 
     def differing(self, other: Fingerprint, exact: bool) -> tuple[int, int]:
-        """How many of the samples are answered otherwise, untouched or with a modality missing, and how many random points.
+        """How many of the samples are answered otherwise, untouched or with a modality missing, and
+        how many random points.
 
         Args:
-            exact: bit for bit, if the model repeats itself so; else answers may lie `ALIKE` of their spread apart, and
-                the verdict of a sample that lies so near to failing may differ.
+            exact: bit for bit, if the model repeats itself so; else answers may lie `ALIKE` of
+                their spread apart, and the verdict of a sample that lies so near to failing may
+                differ.
         """
         import torch
 
         if not self.answers or not other.answers:  # one has hung: nothing tells
             return 0, 0
-        known = [name for name in self.answers if name != LABELLED or name in other.answers]  # earlier versions did not ask
+        # earlier versions did not ask
+        known = [name for name in self.answers if name != LABELLED or name in other.answers]
         rows = {name: self._apart(other, name, exact) for name in known}
         samples = torch.stack([apart for name, apart in rows.items() if name not in (RANGE, LABELLED)]).any(0)
         return int(samples.sum()) + int(rows.get(LABELLED, samples[:0]).sum()), int(rows[RANGE].sum())
@@ -106,7 +112,9 @@ def apart_rows(ours: Tensor, theirs: Tensor | None, tolerance: float) -> Tensor:
 
 
 def _beyond_chance(ours: Tensor, theirs: Tensor | None, variances: Sequence[Tensor | None], tolerance: float) -> Tensor:
-    """Which rows of the means of draws differ by more than their variances explain; none where no variance is known."""
+    """Which rows of the means of draws differ by more than their variances explain; none where no
+    variance is known.
+    """
     import torch
 
     if theirs is None or ours.shape != theirs.shape:
@@ -125,7 +133,9 @@ def same(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
 
 
 def another_verdict(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
-    """Whether one margin (B,) says failure and the other does not, by more than the tolerance, bool (B,)."""
+    """Whether one margin (B,) says failure and the other does not, by more than the tolerance, bool
+    (B,).
+    """
     import torch
 
     return ((ours >= 0) != (theirs >= 0)) & (torch.maximum(ours.abs(), theirs.abs()) > tolerance)

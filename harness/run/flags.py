@@ -1,4 +1,6 @@
-"""The flags of a run's `trust.json`: what the checks said of each number, and which numbers may be wrong."""
+"""The flags of a run's `trust.json`: what the checks said of each number, and which numbers may be
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -44,17 +46,23 @@ def joined(first: Trust, second: Trust) -> Trust:
 
 
 def doubted(flags: frozenset[tuple[str, str]], condition: str, model: str) -> bool:
-    """Whether a number of a model may be wrong, under a scenario or anything else that is done to its inputs."""
+    """Whether a number of a model may be wrong, under a scenario or anything else that is done to
+    its inputs.
+    """
     return (condition, model) in flags or (EVERY, model) in flags
 
 
 def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
-    """The (scenario, model) pairs whose number may be wrong; `EVERY` in a scenario's place stands for all of a model's."""
+    """The (scenario, model) pairs whose number may be wrong; `EVERY` in a scenario's place stands
+    for all of a model's.
+    """
     return frozenset((scenario, model) for model, scenario, name, _ in raised(trust) if name not in INFORMATIVE)
 
 
 def flag_lines(trust: Trust) -> list[str]:
-    """One line per raised flag; where several scenarios of a model raise it for the same reason, one for all of them."""
+    """One line per raised flag; where several scenarios of a model raise it for the same reason,
+    one for all of them.
+    """
     alike: dict[tuple[str, str, str], list[str]] = {}
     for model, scenario, name, flag in raised(trust):
         alike.setdefault((model, name, flag["why"]), []).append(scenario)

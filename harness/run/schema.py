@@ -70,7 +70,8 @@ SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "ledger": LEDGER}
 
 @dataclass(eq=False)
 class Parts:
-    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows are errors.
+    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows
+    are errors.
 
     Attributes:
         lost: rows of the test split that the model raises on untouched; nothing is known of them.

@@ -29,7 +29,10 @@ def onwards(status: str) -> str:
     if status == CHANGED:
         return "begin again in a new directory"
     if is_shard(status):
-        return f"`merge` puts the shards together{'; the same command does the errors again' if status.endswith(FAILED) else ''}"
+        return (
+            "`merge` puts the shards"
+            f" together{'; the same command does the errors again' if status.endswith(FAILED) else ''}"
+        )
     if status.startswith("lacking "):
         return "merge the missing shards into it, or evaluate with its configuration and --out"
     return "the same command goes on with it"

@@ -1,6 +1,7 @@
 """The tables of a run, part by part: what is read is whole, of this run, and counted once.
 
-A row that two parts have would count twice; a row of another run is not this model's. Every reader comes through here.
+A row that two parts have would count twice; a row of another run is not this model's. Every reader
+comes through here.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class Tables:
         """All parts of a table.
 
         Args:
-            columns: these alone, for tables of millions of rows: texts that recur are held once (as dictionaries).
+            columns: these alone, for tables of millions of rows: texts that recur are held once (as
+                dictionaries).
 
         Raises:
             BadInput: a part is damaged, of another run, or holds a row that is there already.
@@ -90,7 +92,9 @@ class Tables:
         """
         return self._read(table, name, columns)[0]
 
-    def _read(self, table: str, name: str, columns: Sequence[str] | None) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    def _read(
+        self, table: str, name: str, columns: Sequence[str] | None
+    ) -> tuple[pa.Table, np.ndarray[tuple[int], np.dtype[np.int64]]]:
         """A part, and a number for each pair of a model and a sample in it."""
         wanted = (
             None
@@ -111,24 +115,29 @@ class Tables:
     def _foreign(self, part: pa.Table) -> str:
         for name, own in self._own.items():
             there = part.column(name).unique().to_pylist() if name in part.column_names else []
-            others = [value for value in there if value not in own and (value is not None or name in ("run", "model"))]  # null in errors
+            # null in errors
+            others = [value for value in there if value not in own and (value is not None or name in ("run", "model"))]
             if others:
                 return f"it holds rows of {name} {others[0]!r}, this is {name} {' or '.join(map(repr, own))}"
         patterns = part.column("present").unique().to_pylist() if "present" in part.column_names else []
         odd = next((each for each in patterns if each is not None and len(each) != self._modalities), None)
         return "" if odd is None else f"present {odd!r} of {self._modalities} modalities"
 
-    def _refuse_twice(self, table: str, names: Sequence[str], owners: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> None:
+    def _refuse_twice(
+        self, table: str, names: Sequence[str], owners: Sequence[np.ndarray[tuple[int], np.dtype[np.int64]]]
+    ) -> None:
         pairs = np.concatenate([np.empty(0, np.int64), *owners])
         values, counts = np.unique(pairs, return_counts=True)
         if (counts < 2).all():
             return
         twice = values[counts > 1][0]
         first, second, *_ = [name for name, own in zip(names, owners, strict=True) if twice in own]
-        model, sample = next(pair for pair in _pairs(self.part(table, first, ("model", "sample"))) if hash(pair) == twice)
+        model, sample = next(
+            pair for pair in _pairs(self.part(table, first, ("model", "sample"))) if hash(pair) == twice
+        )
         raise BadInput(
-            f"run {self._storage.url} is damaged: {table}/{first}{SUFFIX} and {table}/{second}{SUFFIX} both hold sample {sample!r} of "
-            f"model {model!r}; remove the copy"
+            f"run {self._storage.url} is damaged: {table}/{first}{SUFFIX} and {table}/{second}{SUFFIX} both hold sample"
+            f" {sample!r} of model {model!r}; remove the copy"
         )
 
 

@@ -1,4 +1,6 @@
-"""Whether what a run's files hold can be meant: they may come from elsewhere, or from a disk that lost some of it."""
+"""Whether what a run's files hold can be meant: they may come from elsewhere, or from a disk that
+lost some of it.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class _Gates(BaseModel):
 
 
 def trusted(flags: Any) -> bool:
-    """Whether these are flags per model, scenario and check; beside the models may stand, shaped alike, whose they are."""
+    """Whether these are flags per model, scenario and check; beside the models may stand, shaped
+    alike, whose they are.
+    """
     try:
         _Trust.model_validate({"models": flags})
     except ValidationError:
@@ -71,7 +75,9 @@ def decided(verdicts: Any) -> bool:
 
 
 def row_faults(table: str, part: pa.Table) -> str:
-    """What rows of a table (samples, sweep or ledger; all columns or some) cannot hold and these do; empty where nothing is wrong."""
+    """What rows of a table (samples, sweep or ledger; all columns or some) cannot hold and these
+    do; empty where nothing is wrong.
+    """
     for name in NAMED.get(table, ()):
         if name in part.column_names and part.column(name).null_count:
             return f"no {name}"
@@ -91,7 +97,10 @@ def _texts(part: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def _swept(rows: pa.Table) -> str:
-    if "present" in rows.column_names and not pc.all(pc.match_substring_regex(_texts(rows, "present"), BITS), min_count=0).as_py():
+    if (
+        "present" in rows.column_names
+        and not pc.all(pc.match_substring_regex(_texts(rows, "present"), BITS), min_count=0).as_py()
+    ):
         return "no bits in present"
     return _within("score", rows, 0.0, 1.0) or _within("level", rows, 0.0, math.inf)
 
@@ -100,7 +109,11 @@ def _searched(part: pa.Table, rows: pa.Table) -> str:
     for text in _texts(part, "scenario").unique().to_pylist() if "scenario" in part.column_names else ():
         if not _parses(text):
             return f"scenario {text!r}"
-    return _within("limit", rows, 0.0, math.inf) or _within("strength", rows, 0.0, math.inf, infinite=True) or _beyond(rows)
+    return (
+        _within("limit", rows, 0.0, math.inf)
+        or _within("strength", rows, 0.0, math.inf, infinite=True)
+        or _beyond(rows)
+    )
 
 
 def _beyond(rows: pa.Table) -> str:
@@ -119,12 +132,16 @@ def _parses(text: str) -> bool:
 
 
 def _within(name: str, rows: pa.Table, low: float, high: float, infinite: bool = False) -> str:
-    """Whether all values of a column, if it is there, are numbers between two ends; in words, why not."""
+    """Whether all values of a column, if it is there, are numbers between two ends; in words, why
+    not.
+    """
     if name not in rows.column_names or not len(rows):
         return ""
     values = rows.column(name)
     ends = pc.min_max(values).as_py()
-    fits = not values.null_count and not pc.any(pc.is_nan(values)).as_py() and low <= ends["min"] and ends["max"] <= high
+    fits = (
+        not values.null_count and not pc.any(pc.is_nan(values)).as_py() and low <= ends["min"] and ends["max"] <= high
+    )
     return "" if fits and (infinite or ends["max"] < math.inf) else f"a {name} that is none"
 
 

@@ -1,4 +1,6 @@
-"""Whether the rows of a run fit together: of one table, between tables, and with what `run.json` says."""
+"""Whether the rows of a run fit together: of one table, between tables, and with what `run.json`
+says.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,17 @@ SWEPT = ("schedule", "level", "repeat")
 
 
 def contradictions(directory: RunDirectory) -> Iterator[str]:
-    """One sentence for each cell whose tables say different things of its samples, or not all that the run asked for.
+    """One sentence for each cell whose tables say different things of its samples, or not all that
+    the run asked for.
 
     Raises:
         BadInput: a part cannot be read.
     """
     described = directory.describe()
-    cells = {key: {name: table.to_pylist() for name, table in directory.cell(key)[0].items()} for key in directory.cells_done()}
+    cells = {
+        key: {name: table.to_pylist() for name, table in directory.cell(key)[0].items()}
+        for key in directory.cells_done()
+    }
     ledgers = [row for tables in cells.values() for row in tables["ledger"]]
     sweeps = [row for tables in cells.values() for row in tables["sweep"]]
     scenarios, conditions = {row["scenario"] for row in ledgers}, {tuple(row[key] for key in SWEPT) for row in sweeps}
@@ -40,14 +46,24 @@ def _unknown(described: Description, scenarios: set[str], schedules: set[str]) -
     asked = [parse(text) for text in described.identity.scenarios]
     groups = [[each for each in asked if each.missing == missing] for missing in {each.missing for each in asked}]
     known = {str(each) for group in groups for each in closure(group)}
-    yield from (f"the ledger holds scenario {name!r}, which the run does not name" for name in sorted(scenarios - known))
+    yield from (
+        f"the ledger holds scenario {name!r}, which the run does not name" for name in sorted(scenarios - known)
+    )
     if described.identity.schedules is None:
         return
     names = described.modalities
     sets = (
-        {f"fixed({'+'.join(some)})" for size in range(1, len(names) + 1) for some in combinations(names, size)} if len(names) < 9 else set()
+        {f"fixed({'+'.join(some)})" for size in range(1, len(names) + 1) for some in combinations(names, size)}
+        if len(names) < 9
+        else set()
     )
-    own = {*sets, *(f"fixed({name})" for name in names), "mcar", *described.identity.schedules, *described.identity.corruptions}
+    own = {
+        *sets,
+        *(f"fixed({name})" for name in names),
+        "mcar",
+        *described.identity.schedules,
+        *described.identity.corruptions,
+    }
     yield from (f"the sweep holds schedule {name!r}, which the run does not name" for name in sorted(schedules - own))
 
 
@@ -63,7 +79,10 @@ def _samples(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         here = row["hash"], row["target"], row["group"]
         if first.setdefault(row["sample"], here) != here:
-            yield f"sample {row['sample']!r} has another hash, target or group for model {row['model']!r} than for another model"
+            yield (
+                f"sample {row['sample']!r} has another hash, target or group for model {row['model']!r} than for"
+                " another model"
+            )
 
 
 def _cell(key: str, tables: Mapping[str, Sequence[Row]], scenarios: int, conditions: int) -> Iterator[str]:
@@ -71,13 +90,22 @@ def _cell(key: str, tables: Mapping[str, Sequence[Row]], scenarios: int, conditi
     for table, expected in (("ledger", scenarios), ("sweep", conditions)):
         rows = tables[table]
         strangers = sorted({row["sample"] for row in rows if (row["model"], row["sample"]) not in scores})
-        yield from (f"{table}/{key}.parquet holds sample {sample!r}, which samples/{key}.parquet does not" for sample in strangers[:1])
+        yield from (
+            f"{table}/{key}.parquet holds sample {sample!r}, which samples/{key}.parquet does not"
+            for sample in strangers[:1]
+        )
         if not strangers and len(rows) != expected * len(scores):
-            yield f"{table}/{key}.parquet has {len(rows)} rows for {len(scores)} samples under {expected} conditions: rows are missing"
+            yield (
+                f"{table}/{key}.parquet has {len(rows)} rows for {len(scores)} samples under {expected} conditions:"
+                " rows are missing"
+            )
     for row in tables["ledger"]:
         clean = scores.get((row["model"], row["sample"]), row["clean_score"])
         if row["status"] == "ok" and row["clean_score"] != clean:
-            yield f"ledger/{key}.parquet: the clean score of sample {row['sample']!r} is not that of samples/{key}.parquet"
+            yield (
+                f"ledger/{key}.parquet: the clean score of sample {row['sample']!r} is not that of"
+                f" samples/{key}.parquet"
+            )
             return
 
 
@@ -100,7 +128,9 @@ def fewer(description: Description, counts: Mapping[str, Mapping[str, int]]) -> 
 
 
 def lacking(description: Description, tables: Mapping[str, pa.Table]) -> int:
-    """How many of the run's samples some model has no row of, in the table that has fewest; errors are rows."""
+    """How many of the run's samples some model has no row of, in the table that has fewest; errors
+    are rows.
+    """
     total, models = description.samples, description.identity.config.model
     if total is None:
         return 0

@@ -1,4 +1,6 @@
-"""Modality dropout: what goes missing, whole modalities or a stretch inside one, and at what rate."""
+"""Modality dropout: what goes missing, whole modalities or a stretch inside one, and at what
+rate.
+"""
 
 from harness.schedules.gap import Gap
 from harness.schedules.parsing import GRAMMAR, parse

@@ -16,10 +16,12 @@ from harness.tasks.axes import positions
 
 @dataclass(frozen=True)
 class Gap:
-    """A stretch of each named modality is replaced by its absent value; the level is the fraction replaced.
+    """A stretch of each named modality is replaced by its absent value; the level is the fraction
+    replaced.
 
-    The stretch lies at a place drawn per sample, and one at a higher level covers it. Of an image it is a block of
-    rows and columns, of everything else a run along the first axis: time, characters, or the values of a vector.
+    The stretch lies at a place drawn per sample, and one at a higher level covers it. Of an image
+    it is a block of rows and columns, of everything else a run along the first axis: time,
+    characters, or the values of a vector.
 
     Attributes:
         which: the modalities it is made in; all if none is named.
@@ -46,9 +48,13 @@ class Gap:
         sizes, real = modality.shape[first:last], _real(modality, batch)
         missing = []
         for sample, valid in zip(batch.samples, real, strict=True):
-            draws = torch.rand(len(sizes), generator=keyed_generator("schedule", seed, sample, str(self), modality.name, repeat))
+            draws = torch.rand(
+                len(sizes), generator=keyed_generator("schedule", seed, sample, str(self), modality.name, repeat)
+            )
             missing.append(stretch(sizes, level, draws, valid))
-        hole = torch.stack(missing).reshape(len(x), *[1] * first, *sizes, *[1] * (len(modality.shape) - last)).to(x.device)
+        hole = (
+            torch.stack(missing).reshape(len(x), *[1] * first, *sizes, *[1] * (len(modality.shape) - last)).to(x.device)
+        )
         return torch.where(hole, modality.stand_in(x), x)
 
 
@@ -61,10 +67,11 @@ def _real(modality: Modality, batch: Batch) -> Sequence[Tensor | None]:
 
 
 def stretch(sizes: tuple[int, ...], level: float, draws: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Which positions of a grid are missing, bool (*sizes): the nearest to a drawn centre, that fraction of those that are valid.
+    """Which positions of a grid are missing, bool (*sizes): the nearest to a drawn centre, that
+    fraction of those that are valid.
 
-    Near is meant along the farthest axis, as a share of the axis: a run on a line, a block on a plane. Ties fall to the
-    position that comes first.
+    Near is meant along the farthest axis, as a share of the axis: a run on a line, a block on a
+    plane. Ties fall to the position that comes first.
     """
     offsets = [
         ((torch.arange(size) + 0.5) / size - centre).abs().reshape(*[1] * axis, -1, *[1] * (len(sizes) - axis - 1))

@@ -1,7 +1,7 @@
 """The rules of which modalities of a sample are missing.
 
-Every rule compares draws that do not depend on the rate with chances that grow with it: what is missing at one
-rate is missing at every higher one.
+Every rule compares draws that do not depend on the rate with chances that grow with it: what is
+missing at one rate is missing at every higher one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def mcar(sample: Sample, rate: float) -> Tensor:
 
 
 def mcar_keep_one(sample: Sample, rate: float) -> Tensor:
-    """As mcar, but the last (uniformly drawn) is kept where all would be missing: the rate is not reached."""
+    """As mcar, but the last (uniformly drawn) is kept where all would be missing: the rate is not
+    reached.
+    """
     return mcar(sample, rate) | _last(sample)
 
 
@@ -58,35 +60,46 @@ def fixed(sample: Sample, rate: float) -> Tensor:
 
 
 def imbalanced(sample: Sample, rate: float) -> Tensor:
-    """Each named modality independently at a rate of its own, as written behind it, times the level."""
+    """Each named modality independently at a rate of its own, as written behind it, times the
+    level.
+    """
     return ~sample.which | (sample.draws[:-1] >= rate * sample.shares)
 
 
 def exclusive(sample: Sample, rate: float) -> Tensor:
-    """In that fraction of the samples one modality (uniformly drawn) is present and all others are missing."""
+    """In that fraction of the samples one modality (uniformly drawn) is present and all others are
+    missing.
+    """
     return _last(sample) | (sample.draws[-1] >= rate)
 
 
 def mnar(sample: Sample, rate: float) -> Tensor:
-    """Missing not at random: the more energy a sample has in a named modality, the likelier it is missing there."""
+    """Missing not at random: the more energy a sample has in a named modality, the likelier it is
+    missing there.
+    """
     ranks = torch.stack([energy_ranks(sample.task, name)[sample.name] for name in sample.task.names])
     return ~sample.which | (sample.draws[:-1] >= growing(ranks, rate))
 
 
 def mnar_label(sample: Sample, rate: float) -> Tensor:
-    """Missing not at random: the higher the label (class number or value), the likelier a named modality is missing."""
+    """Missing not at random: the higher the label (class number or value), the likelier a named
+    modality is missing.
+    """
     return ~sample.which | (sample.draws[:-1] >= growing(target_ranks(sample.task)[sample.name], rate))
 
 
 def _last(sample: Sample) -> Tensor:
-    """The modality that would be the last to go, bool (M,): uniformly drawn, and the same at every rate."""
+    """The modality that would be the last to go, bool (M,): uniformly drawn, and the same at every
+    rate.
+    """
     return torch.arange(len(sample.which)) == sample.draws[:-1].argmax()
 
 
 def growing(rank: Tensor, rate: float) -> Tensor:
-    """A chance that grows linearly with the rank in [0, 1] and averages to the rate over evenly spread ranks.
+    """A chance that grows linearly with the rank in [0, 1] and averages to the rate over evenly
+    spread ranks.
 
-    Up to one half it is 2·rate·rank; above, what is present is spared in the same way, 1 - 2·(1 - rate)·(1 - rank).
-    It grows with the rate, too.
+    Up to one half it is 2·rate·rank; above, what is present is spared in the same way, 1 - 2·(1 -
+    rate)·(1 - rank). It grows with the rate, too.
     """
     return 2 * rate * rank if rate <= 0.5 else 1 - 2 * (1 - rate) * (1 - rank)

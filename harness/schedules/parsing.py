@@ -19,8 +19,9 @@ from harness.schedules.gap import Gap
 from harness.schedules.schedule import Schedule
 
 GRAMMAR = (
-    "NAME:LEVEL,LEVEL,..., a level being the fraction missing; fixed(MODALITY+MODALITY):LEVEL,... names the set that goes missing, "
-    "imbalanced(MODALITY:RATE+MODALITY:RATE):LEVEL,... the rates that the level scales; mnar, mnar-label and gap may name modalities"
+    "NAME:LEVEL,LEVEL,..., a level being the fraction missing; fixed(MODALITY+MODALITY):LEVEL,... names the set that"
+    " goes missing, imbalanced(MODALITY:RATE+MODALITY:RATE):LEVEL,... the rates that the level scales; mnar, mnar-label"
+    " and gap may name modalities"
 )
 NAMELESS = ("mcar", "mcar-keep-one", "exclusive")  # always about all modalities
 NAMING = ("fixed", "imbalanced")  # must name some
@@ -54,16 +55,21 @@ def _named(text: str, name: str, which: str, modalities: Sequence[str]) -> dict[
             raise unknown("modality", modality, modalities, where=f" in schedule {text!r}")
         if bool(colon) != (name in RATED):
             raise BadInput(
-                f"schedule {text!r}: 'imbalanced' has a rate behind each modality, and no other does: imbalanced({modality}:0.9):1"
+                f"schedule {text!r}: 'imbalanced' has a rate behind each modality, and no other does:"
+                f" imbalanced({modality}:0.9):1"
             )
         if modality in found:
             raise BadInput(f"schedule {text!r}: {modality!r} is named twice: name it once")
         found[modality] = _rate(text, rate) if colon else 1.0
     if name in NAMING and not found:
-        raise BadInput(f"schedule {text!r}: {name!r} names what goes missing: {name}({modalities[-1]}{':0.9' if name in RATED else ''}):1")
+        raise BadInput(
+            f"schedule {text!r}: {name!r} names what goes missing:"
+            f" {name}({modalities[-1]}{':0.9' if name in RATED else ''}):1"
+        )
     if name in NAMELESS and found:
         raise BadInput(
-            f"schedule {text!r}: {name!r} is about all modalities and names none: write {name}:0.5, or fixed({next(iter(found))}):0.5"
+            f"schedule {text!r}: {name!r} is about all modalities and names none: write {name}:0.5, or"
+            f" fixed({next(iter(found))}):0.5"
         )
     return {modality: found[modality] for modality in modalities if modality in found}
 

@@ -1,6 +1,7 @@
 """Where each sample stands among its split: what "missing not at random" depends on.
 
-Ranks come from the whole split, never from a batch, so that a mask does not depend on what else is asked for.
+Ranks come from the whole split, never from a batch, so that a mask does not depend on what else is
+asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ KEPT = 16  # tables of ranks, the latest
 
 @lru_cache(KEPT)
 def energy_ranks(task: Task, modality: str) -> dict[str, Tensor]:
-    """Per sample of every split, the rank of its energy in a modality: the squared distance from the absent value."""
+    """Per sample of every split, the rank of its energy in a modality: the squared distance from
+    the absent value.
+    """
     stand_in = task.modality(modality).stand_in
     ranks: dict[str, Tensor] = {}
     for split in task.splits.values():
@@ -36,7 +39,9 @@ def target_ranks(task: Task) -> dict[str, Tensor]:
 
 
 def midranks(values: Tensor) -> Tensor:
-    """The rank of each value (N,) in (0, 1), float64; equal values share the middle of theirs, and the mean is one half."""
+    """The rank of each value (N,) in (0, 1), float64; equal values share the middle of theirs, and
+    the mean is one half.
+    """
     _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
     middles = counts.cumsum(0) - counts.double() / 2
     ranks: Tensor = middles[inverse] / len(values)

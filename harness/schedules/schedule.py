@@ -17,7 +17,9 @@ from harness.tasks import Batch, Task
 
 @dataclass(frozen=True)
 class Schedule:
-    """A rule, the modalities it names, the rates it is run at, and the number behind each name if there are any."""
+    """A rule, the modalities it names, the rates it is run at, and the number behind each name if
+    there are any.
+    """
 
     name: str
     which: tuple[str, ...]
@@ -25,7 +27,11 @@ class Schedule:
     shares: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        written = [f"{name}:{share:g}" for name, share in zip(self.which, self.shares, strict=True)] if self.shares else self.which
+        written = (
+            [f"{name}:{share:g}" for name, share in zip(self.which, self.shares, strict=True)]
+            if self.shares
+            else self.which
+        )
         return f"{self.name}({'+'.join(written)})" if written else self.name
 
     def present(self, task: Task, samples: Sequence[str], rate: float, repeat: int, seed: int) -> Tensor:

@@ -17,10 +17,12 @@ DEVICES = Path("/dev")
 
 
 def path_of(text: str) -> Path:
-    """A path of this machine as a person or a file of settings writes it: `~` is a home, links are followed.
+    """A path of this machine as a person or a file of settings writes it: `~` is a home, links are
+    followed.
 
     Raises:
-        BadInput: no path can read so: it holds a NUL, is too long, is in the home of nobody, or its links lead in a circle.
+        BadInput: no path can read so: it holds a NUL, is too long, is in the home of nobody, or its
+            links lead in a circle.
     """
     try:
         path = Path(text).expanduser().resolve()
@@ -31,7 +33,8 @@ def path_of(text: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of this machine, so that a reader never sees half of it, also after a power cut; links are followed.
+    """Write a file of this machine, so that a reader never sees half of it, also after a power cut;
+    links are followed.
 
     A device or a pipe, such as /dev/stdout, is written to as it is.
 
@@ -56,7 +59,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_to(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
-    """The same on any file system; how whole a file appears on others than this machine's is theirs to say.
+    """The same on any file system; how whole a file appears on others than this machine's is theirs
+    to say.
 
     Raises:
         OSError: it cannot be written.
@@ -102,7 +106,8 @@ def _only_os_errors() -> Iterator[None]:
 
 
 def refuse_ways_out(folder: Path, what: str) -> None:
-    """Refuse a folder that leads out of itself, or holds what is never read to its end; `what` begins the sentence.
+    """Refuse a folder that leads out of itself, or holds what is never read to its end; `what`
+    begins the sentence.
 
     Raises:
         BadInput: it does, or cannot be read.
@@ -116,7 +121,9 @@ def refuse_ways_out(folder: Path, what: str) -> None:
 
 
 def _ways_out(root: Path) -> Iterator[Path]:
-    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies outside of it, pipes, devices."""
+    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies
+    outside of it, pipes, devices.
+    """
     left = [root]
     while left:
         with os.scandir(left.pop()) as entries:

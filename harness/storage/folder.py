@@ -30,10 +30,13 @@ class Storage:
         try:
             self.files, self.root = fsspec.core.url_to_fs(url if "://" in url else str(path_of(url)))
         except Exception as error:  # each file system raises its own
-            raise BadInput(f"run directory {url!r} cannot be reached: {plain(str(error)) or type(error).__name__}") from None
+            raise BadInput(
+                f"run directory {url!r} cannot be reached: {plain(str(error)) or type(error).__name__}"
+            ) from None
 
     def claim(self) -> None:
-        """Keep other processes off, on a local disk; other file systems know no lock that the end of a process opens.
+        """Keep other processes off, on a local disk; other file systems know no lock that the end
+        of a process opens.
 
         Raises:
             BadInput: another process writes here.
@@ -47,7 +50,9 @@ class Storage:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.release()
-            raise BadInput(f"run {self.url} is being written by another process: wait until that ends, or name another --out") from None
+            raise BadInput(
+                f"run {self.url} is being written by another process: wait until that ends, or name another --out"
+            ) from None
 
     def release(self) -> None:
         """Let other processes write here again; the end of the process does the same."""
@@ -74,7 +79,9 @@ class Storage:
         return sorted(name for name in names if name.startswith(start))
 
     def holds_something(self, left: Collection[str]) -> bool:
-        """Anything but what a killed run left of a file it was writing, or its lock, or these files."""
+        """Anything but what a killed run left of a file it was writing, or its lock, or these
+        files.
+        """
         if not self.files.exists(self.root):
             return False
         own = (PARTIAL, *(f"/{name}" for name in (LOCK, *left)))
@@ -101,7 +108,9 @@ class Storage:
             write_to(self.files, path, content)
 
     def refuse_ways_out(self) -> None:
-        """A run from elsewhere may hold links to files that are not its own; other file systems than local ones know none."""
+        """A run from elsewhere may hold links to files that are not its own; other file systems
+        than local ones know none.
+        """
         if self._local and self.files.isdir(self.root):
             refuse_ways_out(Path(self.root).resolve(), f"run {self.url}")
 

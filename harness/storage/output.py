@@ -1,6 +1,8 @@
-"""Standard output that cannot fail the work: whoever reads it may go away, its disk may fill, its letters may be few.
+"""Standard output that cannot fail the work: whoever reads it may go away, its disk may fill, its
+letters may be few.
 
-What a command does is done whether or not it can be printed. A model that prints would else fail with its reader.
+What a command does is done whether or not it can be printed. A model that prints would else fail
+with its reader.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ STREAMS = {1: "stdout", 2: "stderr"}  # by their file descriptors
 
 
 class _Patient(io.RawIOBase):
-    """A file descriptor to write to; after the first error all goes nowhere, which is said once on standard error."""
+    """A file descriptor to write to; after the first error all goes nowhere, which is said once on
+    standard error.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -38,7 +42,10 @@ class _Patient(io.RawIOBase):
         except OSError as error:
             to_nowhere(self._descriptor)
             if self._descriptor == 1 and error.errno != errno.EPIPE:
-                print(f"standard output cannot be written ({error.strerror}): the work goes on without it", file=sys.stderr)
+                print(
+                    f"standard output cannot be written ({error.strerror}): the work goes on without it",
+                    file=sys.stderr,
+                )
             return len(data)
 
 
@@ -59,7 +66,9 @@ def patient(descriptor: int, encoding: str) -> TextIO:
 
 
 def make_patient() -> None:
-    """Make standard output and error of this process patient for good; those that a test has put in their place stay."""
+    """Make standard output and error of this process patient for good; those that a test has put in
+    their place stay.
+    """
     for descriptor, name in STREAMS.items():
         stream = getattr(sys, name)
         if stream is None or stream is getattr(sys, f"__{name}__"):
@@ -81,7 +90,9 @@ def patient_streams() -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Where the process was started with standard streams closed, open them on nowhere: the next file would take their place."""
+    """Where the process was started with standard streams closed, open them on nowhere: the next
+    file would take their place.
+    """
     for descriptor in (0, *STREAMS):
         try:
             os.fstat(descriptor)

@@ -1,4 +1,6 @@
-"""Parquet, in and out: the one place that knows how the tables of runs and baselines are read and written."""
+"""Parquet, in and out: the one place that knows how the tables of runs and baselines are read and
+written.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,25 @@ UNIQUE = {"sample", "hash", "witness", "tensor"}  # columns of texts that hardly
 def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of a file's content; a byte that is not what was written is an error.
 
-    Without Arrow's threads, those that compute and those that read ahead: a process that ends right after a read may be aborted by
-    them, whatever it had to say (seen with pyarrow 26). `pyarrow.parquet.read_table` reads ahead in one whatever it is told.
+    Without Arrow's threads, those that compute and those that read ahead: a process that ends right
+    after a read may be aborted by them, whatever it had to say (seen with pyarrow 26).
+    `pyarrow.parquet.read_table` reads ahead in one whatever it is told.
 
     Args:
         schema: that the file must have.
         columns: of these alone, texts that recur as dictionaries.
 
     Raises:
-        pyarrow.ArrowException, OSError, ValueError: it is damaged, of another schema, or not Parquet.
+        pyarrow.ArrowException, OSError, ValueError: it is damaged, of another schema, or not
+            Parquet.
     """
     if schema is not None and not pq.read_schema(io.BytesIO(content)).equals(schema):
         raise ValueError("other columns")
     _refuse_what_differs(content)
     recurring = [name for name in columns or () if name not in UNIQUE]  # of numbers, it is not heeded
-    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=recurring, page_checksum_verification=True, pre_buffer=False)
+    file = pq.ParquetFile(
+        pa.BufferReader(content), read_dictionary=recurring, page_checksum_verification=True, pre_buffer=False
+    )
     table = file.read(use_threads=False, columns=columns and list(columns))
     table.validate(full=True)
     return table
@@ -40,8 +46,9 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
 def encoded(table: pa.Table, compression: str = "snappy") -> bytes:
     """A file's content with its checksum inside; the same table gives the same bytes.
 
-    Pages could have checksums of their own, but not what is said of them in the footer, where a flipped bit loses rows, or ends
-    the process that reads it. So that of the whole file stands before the footer, where readers of Parquet look for nothing.
+    Pages could have checksums of their own, but not what is said of them in the footer, where a
+    flipped bit loses rows, or ends the process that reads it. So that of the whole file stands
+    before the footer, where readers of Parquet look for nothing.
     """
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression=compression, write_page_checksum=True)

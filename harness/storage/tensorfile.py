@@ -1,4 +1,6 @@
-"""Tensors as a safetensors file with its checksum inside: the one place that knows how those of runs are read and written."""
+"""Tensors as a safetensors file with its checksum inside: the one place that knows how those of
+runs are read and written.
+"""
 
 from __future__ import annotations
 
@@ -55,5 +57,6 @@ def as_bytes(x: Tensor) -> bytes:
     """The values of a tensor of any type, in order."""
     import torch
 
-    held = x.detach().cpu().clone(memory_format=torch.contiguous_format)  # one value is contiguous whatever its strides are
+    # one value is contiguous whatever its strides are
+    held = x.detach().cpu().clone(memory_format=torch.contiguous_format)
     return held.reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""

@@ -47,7 +47,9 @@ class _Once(yaml.SafeLoader):
 def _whole(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = str(node.value).replace("_", "")
     if re.fullmatch(r"[-+]?0\d+", text):
-        raise BadInput(f"line {node.start_mark.line + 1}: {node.value} is octal to some readers: write it without the leading zero")
+        raise BadInput(
+            f"line {node.start_mark.line + 1}: {node.value} is octal to some readers: write it without the leading zero"
+        )
     return int(text, 0)
 
 
@@ -64,7 +66,8 @@ class _Plain(yaml.SafeDumper):
 
 for _side in (_Once, _Plain):
     _side.yaml_implicit_resolvers = {
-        first: [pair for pair in pairs if pair[0] not in _NUMBERS] for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        first: [pair for pair in pairs if pair[0] not in _NUMBERS]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     for _tag, _pattern in _NUMBERS.items():
         _side.add_implicit_resolver(_tag, re.compile(f"^(?:{_pattern})$"), list("-+0123456789."))
@@ -78,7 +81,9 @@ def written(value: Any) -> str:
 
 
 def _refuse_bombs(text: str, where: str) -> None:
-    """A few aliases stand for billions of entries, and the time to read nested brackets grows with their square."""
+    """A few aliases stand for billions of entries, and the time to read nested brackets grows with
+    their square.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

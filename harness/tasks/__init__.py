@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from harness.tasks.problems.softcounts import SoftCounting
     from harness.tasks.task import Detector, Task
 
-__all__ = ["Batch", "Classification", "Counting", "Detector", "Heads", "Modality", "Problem", "Regression", "SoftCounting", "Task"]
+__all__ = [
+    "Batch",
+    "Classification",
+    "Counting",
+    "Detector",
+    "Heads",
+    "Modality",
+    "Problem",
+    "Regression",
+    "SoftCounting",
+    "Task",
+]
 HOMES = {
     "harness.tasks.batch": ("Batch",),
     "harness.tasks.modality": ("Modality",),

@@ -57,36 +57,49 @@ def task_parts(
         absent: what stands in for a missing modality; the middle of a finite range that does not
             start at 0, else 0.
         balls: the default attack per modality, as in ``{"image": "linf:8/255"}``; where absent, one
-            changed token of one-hot text, else L∞ with 8/255 of the range, or a tenth of the standard
-            deviation of an unbounded modality.
+            changed token of one-hot text, else L∞ with 8/255 of the range, or a tenth of the
+            standard deviation of an unbounded modality.
         valid: for a modality of variable length, which positions are real, bool (N, T) or the like;
             the rest is padding: set to the absent value, whatever it holds, and never attacked.
-        free: for a modality that may be changed only in part, which values an attack may move, bool, see `Batch.free`.
-        given: inputs that are no modality, (N, ...) each, passed to models as they are, see `Task.given`.
+        free: for a modality that may be changed only in part, which values an attack may move,
+            bool, see `Batch.free`.
+        given: inputs that are no modality, (N, ...) each, passed to models as they are, see
+            `Task.given`.
         splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
-        groups: the group of each sample (a speaker, a site), read as text; none may be in two splits.
-        sources: what each sample was made from (a photograph, a video), read as text; none may be in two splits.
-        duplicates: "allowed" says that equal samples, and groups in two splits, are meant; else the number of equal samples
-            stands under every table, and such groups are refused.
-        problem: what is asked; from the targets if absent: a classification of `max + 1` classes, or
-            a regression that tolerates half a standard deviation.
+        groups: the group of each sample (a speaker, a site), read as text; none may be in two
+            splits.
+        sources: what each sample was made from (a photograph, a video), read as text; none may be
+            in two splits.
+        duplicates: "allowed" says that equal samples, and groups in two splits, are meant; else the
+            number of equal samples stands under every table, and such groups are refused.
+        problem: what is asked; from the targets if absent: a classification of `max + 1` classes,
+            or a regression that tolerates half a standard deviation.
 
     Raises:
         BadInput: names that match no modality, lengths that differ, values out of range, NaN.
     """
     if not isinstance(inputs, Mapping) or not all(isinstance(key, str) for key in inputs):
-        raise BadInput(f"inputs must be a dictionary of names and arrays, {{'image': images, ...}}, got {type(inputs).__name__}")
+        raise BadInput(
+            f"inputs must be a dictionary of names and arrays, {{'image': images, ...}}, got {type(inputs).__name__}"
+        )
     named = {"the targets": targets, "splits": splits, "samples": samples, "groups": groups, "sources": sources}
-    masked = {f"{what} of {key!r}": x for what, each in (("valid", valid), ("free", free)) for key, x in (each or {}).items()}
+    masked = {
+        f"{what} of {key!r}": x for what, each in (("valid", valid), ("free", free)) for key, x in (each or {}).items()
+    }
     check_indices({**{f"modality {key!r}": x for key, x in inputs.items()}, **named, **masked, **(given or {})})
-    kinds, ranges, absent, balls, valid, free = (dict(option or {}) for option in (kinds, ranges, absent, balls, valid, free))
+    kinds, ranges, absent, balls, valid, free = (
+        dict(option or {}) for option in (kinds, ranges, absent, balls, valid, free)
+    )
     for option in (kinds, ranges, absent, balls, valid, free):
         for key in option:
             if key not in inputs:
                 raise unknown("modality", key, inputs)
     xs, targets = {key: real_tensor(f"modality {key!r}", x) for key, x in inputs.items()}, _targets(targets, problem)
-    masks, movable = ({key: mask_tensor(f"the mask of modality {key!r}", mask) for key, mask in each.items()} for each in (valid, free))
+    masks, movable = (
+        {key: mask_tensor(f"the mask of modality {key!r}", mask) for key, mask in each.items()}
+        for each in (valid, free)
+    )
     besides = {key: _given(f"input {key!r}", x) for key, x in (given or {}).items()}
     count = _common_length(xs, targets)
     for key, x in besides.items():
@@ -96,7 +109,10 @@ def task_parts(
     if len(ids) != count:
         raise BadInput(f"there are {count} samples but {len(ids)} ids: name each")
     if doubled := [each for each, times in Counter(ids).items() if times > 1]:
-        raise BadInput(f"{count} samples need {count} different ids, got {len(set(ids))}: {shown(doubled[0])} is there more than once")
+        raise BadInput(
+            f"{count} samples need {count} different ids, got {len(set(ids))}: {shown(doubled[0])} is there more than"
+            " once"
+        )
     members = ("all",) * count if groups is None else _texts(groups)
     if len(members) != count:
         raise BadInput(f"there are {count} samples but {len(members)} groups: name a group for each")
@@ -107,7 +123,16 @@ def task_parts(
     for key, mask in movable.items():
         _real(key, xs[key], mask)
     modalities = tuple(
-        _modality(key, x, reals[key], kinds.get(key, "features"), ranges.get(key), absent.get(key), balls.get(key), sample_rate)
+        _modality(
+            key,
+            x,
+            reals[key],
+            kinds.get(key, "features"),
+            ranges.get(key),
+            absent.get(key),
+            balls.get(key),
+            sample_rate,
+        )
         for key, x in xs.items()
     )
     tensors = {m.name: torch.where(reals[m.name], xs[m.name], m.stand_in(xs[m.name])) for m in modalities}
@@ -129,7 +154,10 @@ def _targets(values: Array, problem: Problem | None) -> Tensor:
     if targets.is_floating_point() or targets.is_complex() or isinstance(problem, Regression):
         return real_tensor("the array of targets", targets)
     if targets.dtype == torch.uint64 and int(targets.numpy().max(initial=0)) > torch.iinfo(torch.int64).max:
-        raise BadInput(f"the array of targets reaches {targets.numpy().max()}, beyond 64 bits with a sign: number the classes from 0")
+        raise BadInput(
+            f"the array of targets reaches {targets.numpy().max()}, beyond 64 bits with a sign: number the classes"
+            " from 0"
+        )
     return targets.long()
 
 
@@ -155,13 +183,22 @@ def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:
 
 
 def _modality(
-    name: str, x: Tensor, real: Tensor, kind: str, limits: tuple[Any, Any] | None, absent: Any, ball: str | None, sample_rate: int
+    name: str,
+    x: Tensor,
+    real: Tensor,
+    kind: str,
+    limits: tuple[Any, Any] | None,
+    absent: Any,
+    ball: str | None,
+    sample_rate: int,
 ) -> Modality:
     low, high = _ends(name, (-math.inf, math.inf) if limits is None else limits, tuple(x.shape[1:]))
     if absent is not None:
         absent = constant_tensor(f"the absent value of modality {name!r}", absent)
     elif bool((low <= high).all()):
-        absent = torch.where(low.isfinite() & high.isfinite() & (low != 0), (low + high) / 2, torch.zeros_like(low + high))
+        absent = torch.where(
+            low.isfinite() & high.isfinite() & (low != 0), (low + high) / 2, torch.zeros_like(low + high)
+        )
         absent = absent.clamp(low, high)
     else:
         absent = low  # the modality says what is wrong with the range
@@ -177,7 +214,8 @@ def _ends(name: str, limits: tuple[Any, Any], shape: tuple[int, ...]) -> tuple[T
         low, high = (constant_tensor("an end", end) for end in limits)
     except (TypeError, ValueError) as error:
         raise BadInput(
-            f"the range of modality {name!r} must be a pair (low, high) of numbers or arrays, got {shown(limits)}: {error}"
+            f"the range of modality {name!r} must be a pair (low, high) of numbers or arrays, got {shown(limits)}:"
+            f" {error}"
         ) from None
     for what, end in (("low", low), ("high", high)):
         per_feature(name, what, end, shape)
@@ -201,7 +239,8 @@ def _real(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
 
 def _problem(targets: Tensor) -> Problem:
     if targets.is_floating_point():
-        spread = float(targets.double().std()) if len(targets) > 1 else 0.0  # in float32 the squares of large targets are infinite
+        # in float32 the squares of large targets are infinite
+        spread = float(targets.double().std()) if len(targets) > 1 else 0.0
         return Regression(tolerance=spread / 2 if 0 < spread < math.inf else 1.0)
     return Classification(classes=int(targets.max()) + 1)
 

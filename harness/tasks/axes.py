@@ -11,14 +11,19 @@ AXES = {"image": (2, 3), "audio": (1,), "text": (2,)}
 """How many axes a sample has; features have any."""
 MENDS = {
     "image": "give (C, H, W) or (H, W), or declare its kind as features",
-    "audio": "give waveforms (T,), as x.reshape(N, T), each channel a modality of its own, or declare its kind as features",
-    "text": "give one-hot rows (positions, vocabulary), as torch.nn.functional.one_hot(ids), or see harness.tasks.tokens",
+    "audio": (
+        "give waveforms (T,), as x.reshape(N, T), each channel a modality of its own, or declare its kind as features"
+    ),
+    "text": (
+        "give one-hot rows (positions, vocabulary), as torch.nn.functional.one_hot(ids), or see harness.tasks.tokens"
+    ),
 }
 FEW = 4  # no more channels are common in a photograph
 
 
 def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
-    """Refuse a shape that is not its kind's: image (C, H, W) or (H, W), audio (T,), text (positions, vocabulary).
+    """Refuse a shape that is not its kind's: image (C, H, W) or (H, W), audio (T,), text
+    (positions, vocabulary).
 
     Raises:
         BadInput: naming the modality, its shape and the mend.
@@ -35,10 +40,13 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether an image reads as (H, W, C): fewer channels than both sides have pixels, or two equal sides and another.
+    """Whether an image reads as (H, W, C): fewer channels than both sides have pixels, or two
+    equal sides and another.
 
-    >>> channels_last((32, 48, 3)), channels_last((64, 64, 13)), channels_last((13, 64, 64)), channels_last((3, 8, 3))
-    (True, True, False, False)
+    >>> channels_last((32, 48, 3)), channels_last((64, 64, 13))
+    (True, True)
+    >>> channels_last((13, 64, 64)), channels_last((3, 8, 3))
+    (False, False)
     >>> channels_last((32, 48, 13)), channels_last((4, 4, 3)), channels_last((4, 100, 3))
     (True, True, True)
     """
@@ -49,13 +57,17 @@ def channels_last(shape: tuple[int, ...]) -> bool:
 
 
 def vocabulary_first(x: Tensor) -> bool:
-    """Whether a text (N, A, B) has at most one token in each column and more in some row: it is (N, vocabulary, positions)."""
+    """Whether a text (N, A, B) has at most one token in each column and more in some row: it is (N,
+    vocabulary, positions).
+    """
     ones = bool(((x == 0) | (x == 1)).all()) and bool((x == 1).any())
     return ones and bool((x.sum(1) <= 1).all()) and bool((x.sum(2) > 1).any())
 
 
 def positions(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    """From which axis of a sample, and up to which, its positions run: rows and columns of an image, else the first."""
+    """From which axis of a sample, and up to which, its positions run: rows and columns of an
+    image, else the first.
+    """
     return (len(shape) - 2, len(shape)) if kind == "image" else (0, 1)
 
 
@@ -65,7 +77,8 @@ def channels(shape: tuple[int, ...]) -> int:
 
 
 def check_edits(scenario: Scenario, kinds: dict[str, str]) -> None:
-    """Refuse an edit of a kind of modality that it is not made for, as a patch in a text; features may be anything.
+    """Refuse an edit of a kind of modality that it is not made for, as a patch in a text; features
+    may be anything.
 
     Raises:
         BadInput: naming the modality and what can be edited so.
@@ -74,6 +87,6 @@ def check_edits(scenario: Scenario, kinds: dict[str, str]) -> None:
         kind, fitting = kinds[ball.modality], ball.edit.kinds
         if fitting and kind not in (*fitting, "features"):
             raise BadInput(
-                f"modality {ball.modality!r} is of kind {kind}, and {ball.norm_name!r} edits {' or '.join(fitting)}: attack it otherwise, "
-                f"as in {ball.modality}@linf:0.1"
+                f"modality {ball.modality!r} is of kind {kind}, and {ball.norm_name!r} edits {' or '.join(fitting)}:"
+                f" attack it otherwise, as in {ball.modality}@linf:0.1"
             )

@@ -20,21 +20,26 @@ class Batch:
 
     Attributes:
         samples: the id of each sample, unique in its split.
-        inputs: one tensor (B, ...) per modality, and one for everything else that the task gives (see `Task.given`).
+        inputs: one tensor (B, ...) per modality, and one for everything else that the task gives
+            (see `Task.given`).
         targets: (B,) class indices (int64) or (B, ...) real values.
         groups: the group of each sample (a speaker, a site); one group if the data knows none.
         valid: per modality of variable length, which positions are real, bool (B, ...) broadcasting
             against the modality after trailing axes are added; all others are padding.
-        present: in training on incomplete data, which modalities each sample has, bool (B, M) in the task's
-            order; a missing one holds its absent value. None: all. An evaluation sets its own.
-        free: per modality that may be changed only in part, which values an attack may move, bool (B, ...) of the
-            modality's own shape. Of one-hot text, True marks the tokens that may stand at a position, its own
-            among them: synonyms, so that the question stays the question. All values if absent. Corruptions do not
-            heed it: they are accidents.
-        objects: what is annotated in the image, for recipes that learn to detect first, (B, n, 4 + labels): left, top, right
-            and bottom as shares of the image, then whole numbers from 0; -1 fills. No model sees it. None: nothing is.
-        asked: which of the objects the question speaks of, bool (B, n), for recipes that learn to ground it first. None: not known.
-        sources: what each sample was made from (a photograph, a video, a person); none may be in two splits. Empty: not known.
+        present: in training on incomplete data, which modalities each sample has, bool (B, M) in
+            the task's order; a missing one holds its absent value. None: all. An evaluation sets
+            its own.
+        free: per modality that may be changed only in part, which values an attack may move, bool
+            (B, ...) of the modality's own shape. Of one-hot text, True marks the tokens that may
+            stand at a position, its own among them: synonyms, so that the question stays the
+            question. All values if absent. Corruptions do not heed it: they are accidents.
+        objects: what is annotated in the image, for recipes that learn to detect first, (B, n, 4 +
+            labels): left, top, right and bottom as shares of the image, then whole numbers from 0;
+            -1 fills. No model sees it. None: nothing is.
+        asked: which of the objects the question speaks of, bool (B, n), for recipes that learn to
+            ground it first. None: not known.
+        sources: what each sample was made from (a photograph, a video, a person); none may be in
+            two splits. Empty: not known.
     """
 
     samples: tuple[str, ...]
@@ -61,7 +66,9 @@ class Batch:
             return
         x, count = self.objects, len(self)
         if x.ndim != OBJECT_AXES or len(x) != count or x.shape[2] <= CORNERS or not x.is_floating_point():
-            raise BadInput(f"objects have shape {tuple(x.shape)} of {x.dtype}: give real numbers ({count}, n, 4 + labels)")
+            raise BadInput(
+                f"objects have shape {tuple(x.shape)} of {x.dtype}: give real numbers ({count}, n, 4 + labels)"
+            )
         there, labels = x[x[..., CORNERS] != -1][:, :CORNERS], x[..., CORNERS:]
         if len(strange := there[~((there >= 0) & (there <= 1))]):
             raise BadInput(f"objects have a corner at {strange[0]:g}: give corners as shares of the image, from 0 to 1")
@@ -69,7 +76,8 @@ class Batch:
             raise BadInput(f"objects have a label {strange[0]:g}: give whole numbers from 0, and -1 in what fills")
         if self.asked is not None and (self.asked.shape != x.shape[:2] or self.asked.dtype != torch.bool):
             raise BadInput(
-                f"asked has shape {tuple(self.asked.shape)} of {self.asked.dtype}: give bool {tuple(x.shape[:2])}, one per object"
+                f"asked has shape {tuple(self.asked.shape)} of {self.asked.dtype}: give bool {tuple(x.shape[:2])}, one"
+                " per object"
             )
 
     def take(self, rows: Sequence[int] | Tensor) -> Batch:
@@ -98,4 +106,15 @@ class Batch:
         free = {name: mask.to(device) for name, mask in self.free.items()}
         objects = None if self.objects is None else self.objects.to(device)
         asked = None if self.asked is None else self.asked.to(device)
-        return Batch(self.samples, inputs, self.targets.to(device), self.groups, valid, present, free, objects, asked, self.sources)
+        return Batch(
+            self.samples,
+            inputs,
+            self.targets.to(device),
+            self.groups,
+            valid,
+            present,
+            free,
+            objects,
+            asked,
+            self.sources,
+        )

@@ -1,4 +1,6 @@
-"""``python -m harness.tasks.download NAME``: fetch a public data set, or say where to ask for one that is not."""
+"""``python -m harness.tasks.download NAME``: fetch a public data set, or say where to ask for one
+that is not.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ from harness.tasks.files.dataroot import VARIABLE, data_root, use
 from harness.tasks.files.fetch import fetch
 from harness.tasks.files.questionfiles import ARCHIVES, fetch_archives
 
-# LeCun's own page no longer serves the files; the copies of Google's CVDF, which TensorFlow Datasets fetches, are
-# the same, and the checksums are those published with it.
+# LeCun's own page no longer serves the files; the copies of Google's CVDF, which TensorFlow
+# Datasets fetches, are the same, and the checksums are those published with it.
 MNIST = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 MNIST_FILES = {
     "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -30,16 +32,29 @@ MNIST_FILES = {
     "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
     "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
-FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"  # made on demand: no checksum
+# made on demand: no checksum
+FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"
 ASK = {
-    "mosi": "CMU-MOSI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, "
-    "and harness/tasks/datasets/mosi.py for the files to put into {folder}",
-    "mosi-regression": "CMU-MOSI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, "
-    "and harness/tasks/datasets/mosei.py for the arrays to put into {folder}",
-    "mosei": "CMU-MOSEI is for research only and must be asked for: see http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, "
-    "and harness/tasks/datasets/mosei.py for the arrays to put into {folder}",
-    "epic-kitchens": "EPIC-Kitchens is for research only and its features are made by you or by the authors of a paper: see "
-    "https://epic-kitchens.github.io, and harness/tasks/datasets/epic_kitchens.py for the arrays to put into {folder}",
+    "mosi": (
+        "CMU-MOSI is for research only and must be asked for: see"
+        " http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, and harness/tasks/datasets/mosi.py for the files to"
+        " put into {folder}"
+    ),
+    "mosi-regression": (
+        "CMU-MOSI is for research only and must be asked for: see"
+        " http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, and harness/tasks/datasets/mosei.py for the arrays"
+        " to put into {folder}"
+    ),
+    "mosei": (
+        "CMU-MOSEI is for research only and must be asked for: see"
+        " http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, and harness/tasks/datasets/mosei.py for the arrays"
+        " to put into {folder}"
+    ),
+    "epic-kitchens": (
+        "EPIC-Kitchens is for research only and its features are made by you or by the authors of a paper: see"
+        " https://epic-kitchens.github.io, and harness/tasks/datasets/epic_kitchens.py for the arrays to put into"
+        " {folder}"
+    ),
 }
 
 
@@ -71,7 +86,9 @@ PUBLIC: dict[str, Callable[[Path, Console], None]] = {
 
 
 def _unpack(archive: Path, target: Path) -> int:
-    """Write the recordings, and nothing else, of an archive; the folder appears when it is complete."""
+    """Write the recordings, and nothing else, of an archive; the folder appears when it is
+    complete.
+    """
     wanted = {f"{digit}_{speaker}_{take}.wav" for digit in range(10) for speaker in SPEAKERS for take in range(TAKES)}
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -85,7 +102,10 @@ def _unpack(archive: Path, target: Path) -> int:
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise BadInput(f"{archive} cannot be unpacked: {error}; run the same command again") from None
     if lacking := sorted(wanted - {path.name for path in partial.iterdir()}):
-        raise BadInput(f"{FSDD} lacks {len(lacking)} of {len(wanted)} recordings, {lacking[0]} among them: put them into {target} by hand")
+        raise BadInput(
+            f"{FSDD} lacks {len(lacking)} of {len(wanted)} recordings, {lacking[0]} among them: put them into {target}"
+            " by hand"
+        )
     partial.replace(target)
     return len(wanted)
 
@@ -94,7 +114,10 @@ def download(
     name: Annotated[str, typer.Argument(help=f"{', '.join((*PUBLIC, *ASK))}.")],
     folder: Annotated[str | None, typer.Option("--data-root", help=f"The folder of data sets. [${VARIABLE}]")] = None,
 ) -> None:
-    """Fetch a data set into the data root, or say where to ask for it. What was cut off is gone on with."""
+    """Fetch a data set into the data root, or say where to ask for it.
+
+    What was cut off is gone on with.
+    """
     use(folder)
     if name not in PUBLIC and name not in ASK:
         raise unknown("data set", name, (*PUBLIC, *ASK))

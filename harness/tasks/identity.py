@@ -1,4 +1,6 @@
-"""What a task is beside its raw data: its modalities, its problem, and what it says of each sample."""
+"""What a task is beside its raw data: its modalities, its problem, and what it says of each
+sample.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from harness.tasks.problems.problem import Problem
 
 
 def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Problem, splits: Mapping[str, Batch]) -> str:
-    """SHA-256 over ranges, absent values, shapes, kinds, default attacks, the problem, sample ids, groups, masks and what is free."""
+    """SHA-256 over ranges, absent values, shapes, kinds, default attacks, the problem, sample ids,
+    groups, masks and what is free.
+    """
     digest = hashlib.sha256()
     samples = {split: [batch.samples, batch.groups, sorted(batch.valid)] for split, batch in sorted(splits.items())}
     digest.update(json.dumps(_stated([name, inputs, problem, samples]), sort_keys=True).encode())
@@ -24,14 +28,17 @@ def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Proble
         for _, mask in sorted(batch.valid.items()):
             digest.update(f"{tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes())
         for name, mask in sorted(batch.free.items()):
-            digest.update(f"free {name} {tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes())
+            digest.update(
+                f"free {name} {tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes()
+            )
     return digest.hexdigest()
 
 
 def _stated(value: Any) -> Any:
     """A value as JSON that is the same in every process; an object is its class and what it holds.
 
-    A field that does not take part in comparisons is for display only, and no part of what a task is.
+    A field that does not take part in comparisons is for display only, and no part of what a task
+    is.
     """
     if isinstance(value, Tensor):
         return value.detach().cpu().tolist()
@@ -42,6 +49,10 @@ def _stated(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [_stated(each) for each in value]
     kind = value if hasattr(value, "__qualname__") else type(value)
-    own = {field.name: getattr(value, field.name) for field in fields(value) if field.compare} if is_dataclass(value) else None
+    own = (
+        {field.name: getattr(value, field.name) for field in fields(value) if field.compare}
+        if is_dataclass(value)
+        else None
+    )
     held = getattr(value, "__dict__", {}) if own is None else own
     return [kind.__qualname__, {} if kind is value else _stated(held)]

@@ -21,14 +21,15 @@ class Modality:
 
     Attributes:
         name: as scenarios and the command line write it.
-        shape: of one sample: image (C, H, W) or (H, W), audio (T,), text (positions, vocabulary) as a
-            one-hot matrix, features of any shape; see `harness.tasks.axes`.
+        shape: of one sample: image (C, H, W) or (H, W), audio (T,), text (positions, vocabulary) as
+            a one-hot matrix, features of any shape; see `harness.tasks.axes`.
         kind: image, audio, text or features; encoders are chosen by it.
         low, high: the valid range in raw units; a scalar or one value per feature; may be infinite.
         absent: the value that stands in when the modality is missing; broadcasts to `shape`.
         ball: the attack at strength 1 where the user names none, as in ``linf:1.6``.
         sample_rate: of audio, in Hz.
-        tokens: of one-hot text, what each column of the vocabulary reads as; none if it is not known.
+        tokens: of one-hot text, what each column of the vocabulary reads as; none if it is not
+            known.
     """
 
     name: str
@@ -48,15 +49,25 @@ class Modality:
         if not self.name or any(character in "@+: \t" for character in self.name):
             raise BadInput(f"modality name {self.name!r} must be non-empty, without spaces, '@', '+' or ':'")
         if self.tokens and len(self.tokens) != self.shape[-1]:
-            raise BadInput(f"modality {self.name!r} has {len(self.tokens)} tokens for {self.shape[-1]} columns: name one for each")
-        low, high, absent = (per_feature(self.name, what, getattr(self, what), self.shape) for what in ("low", "high", "absent"))
+            raise BadInput(
+                f"modality {self.name!r} has {len(self.tokens)} tokens for {self.shape[-1]} columns: name one for each"
+            )
+        low, high, absent = (
+            per_feature(self.name, what, getattr(self, what), self.shape) for what in ("low", "high", "absent")
+        )
         if bool((low.isnan() | high.isnan()).any()):
-            raise BadInput(f"modality {self.name!r}: the range {self._written} holds NaN: give numbers, or ±inf where there is no end")
+            raise BadInput(
+                f"modality {self.name!r}: the range {self._written} holds NaN: give numbers, or ±inf where there is"
+                " no end"
+            )
         if not bool((low <= high).all()):
             raise BadInput(f"modality {self.name!r}: the range's low end is above its high end: swap them")
         if not bool((absent.isfinite() & (low <= absent) & (absent <= high)).all()):
             worst = absent[~(absent.isfinite() & (low <= absent) & (absent <= high))].flatten()[0]
-            raise BadInput(f"modality {self.name!r}: the absent value {worst:g} is not in the range {self._written}: choose one that is")
+            raise BadInput(
+                f"modality {self.name!r}: the absent value {worst:g} is not in the range {self._written}: choose one"
+                " that is"
+            )
 
     @property
     def _written(self) -> str:
@@ -72,24 +83,36 @@ class Modality:
         return torch.as_tensor(self.absent, dtype=like.dtype, device=like.device).expand_as(like)
 
     def check(self, x: Tensor) -> None:
-        """Raise BadInput unless `x` (B, ...) has the declared shape, real and finite values, and lies in the range."""
+        """Raise BadInput unless `x` (B, ...) has the declared shape, real and finite values, and
+        lies in the range.
+        """
         if x.ndim < 2:
-            raise BadInput(f"modality {self.name!r} holds one number per sample without an axis of its own: reshape it to (N, 1)")
+            raise BadInput(
+                f"modality {self.name!r} holds one number per sample without an axis of its own: reshape it to (N, 1)"
+            )
         if 0 in x.shape[1:]:
-            raise BadInput(f"modality {self.name!r} has no values, its shape is {tuple(x.shape[1:])} per sample: leave it out")
+            raise BadInput(
+                f"modality {self.name!r} has no values, its shape is {tuple(x.shape[1:])} per sample: leave it out"
+            )
         if tuple(x.shape[1:]) != self.shape:
             raise BadInput(f"modality {self.name!r} has shape {tuple(x.shape[1:])} per sample, declared {self.shape}")
         if self.kind == "text" and x.ndim == 3 and vocabulary_first(x):
             raise BadInput(
-                f"modality {self.name!r} is one-hot along its first axis, {self.shape} per sample, and a text is (positions, vocabulary): "
-                "move the vocabulary last, x.transpose(1, 2), or declare its kind as features"
+                f"modality {self.name!r} is one-hot along its first axis, {self.shape} per sample, and a text is"
+                " (positions, vocabulary): move the vocabulary last, x.transpose(1, 2), or declare its kind as"
+                " features"
             )
         if not x.is_floating_point():
             raise BadInput(f"modality {self.name!r} holds {x.dtype}: make it float32")
         if bool(x.isnan().any()):
-            raise BadInput(f"modality {self.name!r} holds NaN in {int(x.isnan().flatten(1).any(1).sum())} samples: fill them")
+            raise BadInput(
+                f"modality {self.name!r} holds NaN in {int(x.isnan().flatten(1).any(1).sum())} samples: fill them"
+            )
         if bool(x.isinf().any()):
-            raise BadInput(f"modality {self.name!r} holds infinite values in {int(x.isinf().flatten(1).any(1).sum())} samples: clip them")
+            raise BadInput(
+                f"modality {self.name!r} holds infinite values in {int(x.isinf().flatten(1).any(1).sum())} samples:"
+                " clip them"
+            )
         valid = self.valid.over(x)
         outside = (x < valid.low) | (x > valid.high)
         if bool(outside.any()):
@@ -113,5 +136,6 @@ def per_feature(name: str, what: str, value: Tensor | float, shape: tuple[int, .
         return tensor.expand(shape)
     except RuntimeError:
         raise BadInput(
-            f"modality {name!r}: {what} has shape {tuple(tensor.shape)}, a sample has {shape}: give one number, or one per feature"
+            f"modality {name!r}: {what} has shape {tuple(tensor.shape)}, a sample has {shape}: give one number, or one"
+            " per feature"
         ) from None

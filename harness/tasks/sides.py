@@ -1,4 +1,6 @@
-"""What may not stand on two sides of a split, and what should not: ids, sources, and equal inputs."""
+"""What may not stand on two sides of a split, and what should not: ids, sources, and equal
+inputs.
+"""
 
 from __future__ import annotations
 
@@ -14,30 +16,43 @@ def check_sides(task: str, splits: Mapping[str, Batch]) -> None:
     """Refuse a sample id that a split has twice, and an id or a source that two splits have.
 
     Raises:
-        BadInput: sources are not as many as samples; or naming the id or source, how many more there are, and both splits.
+        BadInput: sources are not as many as samples; or naming the id or source, how many more
+            there are, and both splits.
     """
     for split, batch in splits.items():
         if batch.sources and len(batch.sources) != len(batch):
-            raise BadInput(f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: name one each")
+            raise BadInput(
+                f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: name one"
+                " each"
+            )
         sample, count = Counter(batch.samples).most_common(1)[0]
         if count > 1:
-            raise BadInput(f"split {split!r} of task {task!r} has {count} samples of the id {sample!r}: give each its own")
+            raise BadInput(
+                f"split {split!r} of task {task!r} has {count} samples of the id {sample!r}: give each its own"
+            )
     _check("sample", task, {split: set(batch.samples) for split, batch in splits.items()}, "keep each in one split")
     _check("source", task, {split: set(batch.sources) for split, batch in splits.items()}, "keep each in one split")
 
 
 def check_groups(task: str, splits: Mapping[str, Batch], kinds: Collection[str]) -> None:
-    """Refuse a group that two splits have: what a user's arrays group, such as the samples of a patient, belongs together.
+    """Refuse a group that two splits have: what a user's arrays group, such as the samples of a
+    patient, belongs together.
 
     Args:
-        kinds: groups that are kinds of samples, which every split may have. A task of one group knows none.
+        kinds: groups that are kinds of samples, which every split may have. A task of one group
+            knows none.
 
     Raises:
         BadInput: naming the group, how many more there are, and both splits.
     """
     sides = {split: set(batch.groups) - set(kinds) for split, batch in splits.items()}
     if len(set().union(*sides.values())) > 1:
-        _check("group", task, sides, "keep each in one split, as splits= names it, or say that it is meant with duplicates='allowed'")
+        _check(
+            "group",
+            task,
+            sides,
+            "keep each in one split, as splits= names it, or say that it is meant with duplicates='allowed'",
+        )
 
 
 def _check(what: str, task: str, sides: Mapping[str, set[str]], mend: str) -> None:
@@ -45,8 +60,8 @@ def _check(what: str, task: str, sides: Mapping[str, set[str]], mend: str) -> No
         if shared := sorted(here & there):
             more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             raise BadInput(
-                f"{what} {shown(shared[0])}{more} of task {task!r} is in {one} and in {other}, so that a model would be tested on "
-                f"what it learnt from: {mend}"
+                f"{what} {shown(shared[0])}{more} of task {task!r} is in {one} and in {other}, so that a model would be"
+                f" tested on what it learnt from: {mend}"
             )
 
 
@@ -62,4 +77,6 @@ def repeated(test: Sequence[str], others: Sequence[str]) -> str:
         "a sample of train or val": sum(each in known for each in test),
         "another test sample": sum(counts[each] > 1 for each in test),
     }
-    return "; ".join(f"{count} of {len(test)} test samples have the same inputs as {what}" for what, count in told.items() if count)
+    return "; ".join(
+        f"{count} of {len(test)} test samples have the same inputs as {what}" for what, count in told.items() if count
+    )

@@ -27,7 +27,8 @@ from harness.tasks.sides import check_groups, check_sides, repeated
 SPLITS = ("train", "val", "test")
 Duplicates = Literal["flagged", "allowed"]
 Detector = Callable[[NDArray[Any]], NDArray[Any]]
-"""A picture (C, H, W) in raw units to boxes (n, 5): left, top, right, bottom as shares of it, and a score."""
+"""An image (C, H, W) in raw units to boxes (n, 5): left, top, right, bottom as shares of the image,
+and a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +41,15 @@ class Task:
         problem: loss, score, verdict and metrics.
         splits: train, val and test.
         note: said under every table of the task; for example what its radii mean.
-        given: names of inputs that are no modality: never attacked, never missing, passed to the model as they are.
-            Object proposals are such: what a detector said of the untouched image.
-        apart: groups whose metrics are also told apart; kinds of samples, which every split may have.
-        duplicates: whether test samples whose inputs another sample has, too, are flagged in `notes`, and groups that two
-            splits have refused; or both are meant.
-        detect: makes the object proposals of a picture from its pixels, for models that want them to move with an attack.
+        given: names of inputs that are no modality: never attacked, never missing, passed to the
+            model as they are. Object proposals are such: what a detector said of the untouched
+            image.
+        apart: groups whose metrics are also told apart; kinds of samples, which every split may
+            have.
+        duplicates: whether test samples whose inputs another sample has, too, are flagged in
+            `notes`, and groups that two splits have refused; or both are meant.
+        detect: makes the object proposals of a picture from its pixels, for models that want them
+            to move with an attack.
     """
 
     name: str
@@ -60,13 +64,17 @@ class Task:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^/\\\s]+", self.name) or self.name.startswith("."):
-            raise BadInput(f"task name {self.name!r} must be usable as a folder's name: no '/', '\\', space or leading dot")
+            raise BadInput(
+                f"task name {self.name!r} must be usable as a folder's name: no '/', '\\', space or leading dot"
+            )
         if sorted(self.splits) != sorted(SPLITS):
             raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
         if clash := sorted(set(self.given) & set(self.names)):
             raise BadInput(f"input {clash[0]!r} of task {self.name!r} is a modality and given besides: name it once")
         if self.duplicates not in get_args(Duplicates):
-            raise unknown("word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}")
+            raise unknown(
+                "word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}"
+            )
         if empty := [split for split, batch in self.splits.items() if not len(batch)]:
             raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
         check_sides(self.name, self.splits)
@@ -79,11 +87,13 @@ class Task:
     def _check_problem(self) -> None:
         """Refuse what is no problem, and predictions that the table of samples cannot hold."""
         if missing := lacking(self.problem):
-            raise BadInput(f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(missing)}")
+            raise BadInput(
+                f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(missing)}"
+            )
         if shape := answered(self.problem):
             raise BadInput(
-                f"the problem of task {self.name!r} predicts {shape} numbers per sample: let `predictions` answer one number for each, "
-                "the number of a class or a real value"
+                f"the problem of task {self.name!r} predicts {shape} numbers per sample: let `predictions` answer one"
+                " number for each, the number of a class or a real value"
             )
 
     def _check_inputs(self, split: str, batch: Batch) -> None:
@@ -94,11 +104,14 @@ class Task:
             modality.check(batch.inputs[modality.name])
 
     def _check_targets(self, split: str, batch: Batch) -> None:
-        """Refuse what the table of samples cannot hold: it has one number for a target and one for a prediction."""
+        """Refuse what the table of samples cannot hold: it has one number for a target and one for
+        a prediction.
+        """
         if batch.targets.ndim != 1 or len(batch.targets) != len(batch):
             raise BadInput(
-                f"the targets of split {split!r} of task {self.name!r} have shape {tuple(batch.targets.shape)} for {len(batch)} samples: "
-                "give one number per sample, the number of a class or a real value; several labels, boxes and maps are not taken"
+                f"the targets of split {split!r} of task {self.name!r} have shape {tuple(batch.targets.shape)} for"
+                f" {len(batch)} samples: give one number per sample, the number of a class or a real value; several"
+                " labels, boxes and maps are not taken"
             )
         self.problem.check_targets(batch.targets)
 
@@ -138,7 +151,9 @@ class Task:
         raise unknown("modality", name, self.names, where=f" in task {self.name!r}")
 
     def bounds(self, batch: Batch) -> Bounds:
-        """The valid range of each modality of a batch; what is padding, or not free, may not move."""
+        """The valid range of each modality of a batch; what is padding, or not free, may not
+        move.
+        """
         bounds: dict[str, Range] = {}
         for modality in self.modalities:
             x, valid = batch.inputs[modality.name], modality.valid.over(batch.inputs[modality.name])
@@ -151,7 +166,9 @@ class Task:
         return bounds
 
     def with_stand_ins(self, inputs: Inputs, present: Tensor) -> Inputs:
-        """The inputs with the stand-in value wherever `present` (B, M) says a modality is missing."""
+        """The inputs with the stand-in value wherever `present` (B, M) says a modality is
+        missing.
+        """
         filled: Inputs = {name: inputs[name] for name in self.given}
         for column, modality in zip(present.unbind(1), self.modalities, strict=True):
             x = inputs[modality.name]
@@ -166,7 +183,8 @@ class Task:
         return [*singles, *([joint] if len(singles) > 1 else [])]
 
     def check_scenario(self, scenario: Scenario) -> None:
-        """Refuse a scenario that names no modality of the task, or an edit that is not made for the modality's kind.
+        """Refuse a scenario that names no modality of the task, or an edit that is not made for the
+        modality's kind.
 
         Raises:
             BadInput: naming the modality.
@@ -176,7 +194,9 @@ class Task:
         check_edits(scenario, {modality.name: modality.kind for modality in self.modalities})
 
     def metrics(self, predictions: Tensor, split: Batch) -> dict[str, float]:
-        """The problem's metrics of predictions (N,) for a split (N), and of each group told apart, as in ``accuracy_simple``."""
+        """The problem's metrics of predictions (N,) for a split (N), and of each group told apart,
+        as in ``accuracy_simple``.
+        """
         said = self.problem.metrics(predictions, split.targets)
         for group in self.apart:
             rows = torch.tensor([row for row, each in enumerate(split.groups) if each == group], dtype=torch.int64)
@@ -202,14 +222,18 @@ class Task:
 
     @cached_property
     def notes(self) -> str:
-        """The note, and how many test samples have the inputs of another sample, unless `duplicates` says that this is meant."""
+        """The note, and how many test samples have the inputs of another sample, unless
+        `duplicates` says that this is meant.
+        """
         inputs = {split: [each for each, _ in hashes] for split, hashes in self._hashes.items()}
         flagged = "" if self.duplicates == "allowed" else repeated(inputs["test"], [*inputs["train"], *inputs["val"]])
         return "; ".join(filter(None, (self.note, flagged)))
 
     @cached_property
     def definition_hash(self) -> str:
-        """SHA-256 over all that the task says beside its raw data: modalities, problem, sample ids, groups, masks."""
+        """SHA-256 over all that the task says beside its raw data: modalities, problem, sample ids,
+        groups, masks.
+        """
         return definition_hash(self.name, (*self.modalities, *self.given), self.problem, self.splits)
 
 

@@ -22,7 +22,10 @@ KINDS = {
     "V": "records of several fields: give each field as an array",
 }
 MEND = "give a tensor or a NumPy array, one entry per sample"
-ONE_BY_ONE = "it gives its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in range(len(dataset))])"
+ONE_BY_ONE = (
+    "it gives its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in"
+    " range(len(dataset))])"
+)
 SHORT = 2  # bytes of whole numbers that float32 holds without loss
 LOST = 1e-4  # the largest rounding, as a share of the distance from the smallest value to the largest
 CONSTANT = 1e-12  # what varies less, as a share of its size, is a constant with rounding
@@ -45,7 +48,8 @@ def as_tensor(what: str, values: Any) -> Tensor:
 
 
 def constant_tensor(what: str, value: Any) -> Tensor:
-    """A number, or an array of them, in float32: an end of a range, or what stands in for a modality.
+    """A number, or an array of them, in float32: an end of a range, or what stands in for a
+    modality.
 
     Raises:
         BadInput: see `as_tensor`; or it is complex.
@@ -68,7 +72,10 @@ def real_tensor(what: str, values: Any) -> Tensor:
     """
     x = as_tensor(what, values)
     if x.is_complex():
-        raise BadInput(f"{what} is complex: give its absolute value, or real and imaginary parts as two channels (torch.view_as_real)")
+        raise BadInput(
+            f"{what} is complex: give its absolute value, or real and imaginary parts as two channels"
+            " (torch.view_as_real)"
+        )
     narrow = x.float()
     if x.is_floating_point():
         _check_rounding(what, x, narrow)
@@ -85,7 +92,10 @@ def mask_tensor(what: str, values: Any) -> Tensor:
     """
     mask = as_tensor(what, values)
     if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
-        raise BadInput(f"{what} holds {mask[(mask != 0) & (mask != 1)][0].item():g}: give True or False for each value, not lengths")
+        raise BadInput(
+            f"{what} holds {mask[(mask != 0) & (mask != 1)][0].item():g}: give True or False for each value, not"
+            " lengths"
+        )
     return mask.bool()
 
 
@@ -100,7 +110,11 @@ def native(what: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind in KINDS:
         first = shown(array.reshape(-1)[:1].tolist()[0]) if array.size else "none"
         raise BadInput(f"{what} holds {KINDS[array.dtype.kind].replace('FIRST', first)}")
-    kind = np.dtype(np.float64) if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize else array.dtype
+    kind = (
+        np.dtype(np.float64)
+        if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize
+        else array.dtype
+    )
     return np.array(array, kind.newbyteorder("="), order="C")
 
 
@@ -119,7 +133,10 @@ def _dense(what: str, values: Tensor) -> Tensor:
 
 def _array(what: str, values: Any) -> NDArray[Any]:
     if count := _masked(values):
-        raise BadInput(f"{what} has {count} masked values: fill them (.filled(0)), or name what is real with valid=, if they are padding")
+        raise BadInput(
+            f"{what} has {count} masked values: fill them (.filled(0)), or name what is real with valid=, if they are"
+            " padding"
+        )
     if isinstance(values, Sequence) and not isinstance(values, str | bytes | memoryview):
         return _stacked(what, list(values))
     if isinstance(values, memoryview):
@@ -132,23 +149,27 @@ def _array(what: str, values: Any) -> NDArray[Any]:
 
 
 def check_indices(tables: Mapping[str, Any]) -> None:
-    """Refuse tables of pandas whose rows are named otherwise, or in another order: arrays are joined by position.
+    """Refuse tables of pandas whose rows are named otherwise, or in another order: arrays are
+    joined by position.
 
     Args:
-        tables: whatever was given, by how a message calls it; what has no index of pandas is passed over.
+        tables: whatever was given, by how a message calls it; what has no index of pandas is passed
+            over.
 
     Raises:
         BadInput: naming two whose indices differ.
     """
     indexed = {
-        what: each.index for what, each in tables.items() if type(each).__module__.partition(".")[0] == "pandas" and hasattr(each, "index")
+        what: each.index
+        for what, each in tables.items()
+        if type(each).__module__.partition(".")[0] == "pandas" and hasattr(each, "index")
     }
     for what, index in list(indexed.items())[1:]:
         first = next(iter(indexed))
         if not index.equals(indexed[first]):
             raise BadInput(
-                f"{first} and {what} have different pandas indices, and rows are joined by position: give both in one order, as in "
-                "b.loc[a.index], or call .reset_index(drop=True) on both if their order is meant"
+                f"{first} and {what} have different pandas indices, and rows are joined by position: give both in one"
+                " order, as in b.loc[a.index], or call .reset_index(drop=True) on both if their order is meant"
             )
 
 
@@ -163,7 +184,9 @@ def _stacked(what: str, values: list[Any]) -> NDArray[Any]:
     """Lists as one array."""
     if values and all(isinstance(each, Tensor) for each in values):
         dense = [_dense(what, each) for each in values]
-        return _called(what, lambda: np.asarray(torch.stack([x.float() if x.dtype == torch.bfloat16 else x for x in dense])))
+        return _called(
+            what, lambda: np.asarray(torch.stack([x.float() if x.dtype == torch.bfloat16 else x for x in dense]))
+        )
     return _called(what, lambda: np.asarray(values))
 
 
@@ -171,7 +194,9 @@ def _called(what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     try:
         return make()
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise BadInput(f"{what} cannot be made an array: {error}; give numbers, of one shape for every sample") from None
+        raise BadInput(
+            f"{what} cannot be made an array: {error}; give numbers, of one shape for every sample"
+        ) from None
 
 
 def _check_exact(what: str, x: Tensor, narrow: Tensor) -> None:
@@ -179,7 +204,10 @@ def _check_exact(what: str, x: Tensor, narrow: Tensor) -> None:
     with np.errstate(invalid="ignore"):
         lost = narrow.numpy().astype(whole.dtype) != whole
     if lost.any():
-        raise BadInput(f"{what} holds {whole[lost].flat[0]}, which float32 rounds: subtract a constant, or give it as several values")
+        raise BadInput(
+            f"{what} holds {whole[lost].flat[0]}, which float32 rounds: subtract a constant, or give it as several"
+            " values"
+        )
 
 
 def _check_rounding(what: str, x: Tensor, narrow: Tensor) -> None:
@@ -190,4 +218,6 @@ def _check_rounding(what: str, x: Tensor, narrow: Tensor) -> None:
         return
     spread, worst = float(x.max() - x.min()), float((x - narrow).abs().max())
     if worst > LOST * spread > LOST * CONSTANT * float(x.abs().max()):
-        raise BadInput(f"{what} spans {spread:g}, which float32 rounds by up to {worst:g}: subtract its mean, or change its unit")
+        raise BadInput(
+            f"{what} spans {spread:g}, which float32 rounds by up to {worst:g}: subtract its mean, or change its unit"
+        )

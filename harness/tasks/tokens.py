@@ -1,13 +1,16 @@
-"""Texts that a tokenizer has cut into ids, for models whose vocabulary is too large for a one-hot matrix.
+"""Texts that a tokenizer has cut into ids, for models whose vocabulary is too large for a one-hot
+matrix.
 
-A text is a matrix of choices (positions, 2 + K), one-hot in each row: column 0 is nothing (padding, or a text that is
-missing), column 1 the token that stands there, the others its K replacements. Which ids these columns stand for, the input
-``<name>-candidates`` says, (positions, 2 + K) per sample: given, not attacked. The engine sees one-hot text and attacks it
-as it does letters (``text@tokens:2``); nothing is ever as wide as the vocabulary. Of the corruptions of text, `typos` draws
-among the replacements; `deletion` and `swap` move rows, which mean other tokens elsewhere, and tell nothing here.
+A text is a matrix of choices (positions, 2 + K), one-hot in each row: column 0 is nothing (padding,
+or a text that is missing), column 1 the token that stands there, the others its K replacements.
+Which ids these columns stand for, the input ``<name>-candidates`` says, (positions, 2 + K) per
+sample: given, not attacked. The engine sees one-hot text and attacks it as it does letters
+(``text@tokens:2``); nothing is ever as wide as the vocabulary. Of the corruptions of text, `typos`
+draws among the replacements; `deletion` and `swap` move rows, which mean other tokens elsewhere,
+and tell nothing here.
 
-The same text as embeddings (positions, width), for balls of a norm, is `embedding_task`. Models come from
-`harness.models.outside.huggingface`.
+The same text as embeddings (positions, width), for balls of a norm, is `embedding_task`. Models
+come from `harness.models.outside.huggingface`.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ BLOCK = 256  # tokens whose similarities to the vocabulary are held at once
 
 
 def beside(text: str, what: str) -> str:
-    """The name of an input that a text brings with it: `CANDIDATES`, `ATTENTION`, `IDS` or `TYPES`."""
+    """The name of an input that a text brings with it: `CANDIDATES`, `ATTENTION`, `IDS` or
+    `TYPES`.
+    """
     return f"{text}-{what}"
 
 
@@ -48,14 +53,17 @@ def token_task(
 ) -> Task:
     """Tokenized texts in, task out; an attack puts replacements in the place of tokens.
 
-    >>> near = nearest(network.get_input_embeddings().weight, encoded["input_ids"], 8, tokenizer.all_special_ids)
-    >>> token_task(encoded, labels, near, special=tokenizer.all_special_ids, pad=tokenizer.pad_token_id)
+    >>> special, pad = tokenizer.all_special_ids, tokenizer.pad_token_id
+    >>> vectors = network.get_input_embeddings().weight
+    >>> near = nearest(vectors, encoded["input_ids"], 8, special)
+    >>> token_task(encoded, labels, near, special=special, pad=pad)
 
     Args:
-        encoded: as a tokenizer answers: `input_ids` (N, n), `attention_mask` (N, n; all 1 if absent) and, if the
-            model reads them, `token_type_ids` (N, n).
+        encoded: as a tokenizer answers: `input_ids` (N, n), `attention_mask` (N, n; all 1 if
+            absent) and, if the model reads them, `token_type_ids` (N, n).
         targets: (N,), see `Task.from_arrays`.
-        replacements: (N, n, K) ids that may stand in each token's place; see `nearest`. Its own id is none.
+        replacements: (N, n, K) ids that may stand in each token's place; see `nearest`. Its own
+            id is none.
         special: ids that nothing may replace.
         pad: the id that fills the end of texts, and every position of a missing one.
         text: the name of the modality.
@@ -68,9 +76,14 @@ def token_task(
     ids, real, given = _read(encoded, text)
     near = as_tensor("the array of replacements", replacements)
     if near.ndim != 3 or near.shape[:2] != ids.shape or near.is_floating_point() or not near.shape[2]:
-        raise BadInput(f"replacements have shape {tuple(near.shape)}: give whole numbers {(*ids.shape, 'K')}, K ids per token")
+        raise BadInput(
+            f"replacements have shape {tuple(near.shape)}: give whole numbers {(*ids.shape, 'K')}, K ids per token"
+        )
     if bool((ids[~real] != pad).any()):
-        raise BadInput(f"padding of {text!r} holds the id {int(ids[~real][ids[~real] != pad][0])}, and pad is {pad}: name that as pad")
+        raise BadInput(
+            f"padding of {text!r} holds the id {int(ids[~real][ids[~real] != pad][0])}, and pad is {pad}: name that"
+            " as pad"
+        )
     near = torch.where(_free(ids, real, special)[..., None], near.to(ids), ids[..., None])
     candidates = torch.cat([torch.full_like(ids, pad)[..., None], ids[..., None], near], 2)
     own = torch.arange(candidates.shape[2]) == 1
@@ -94,13 +107,16 @@ def embedding_task(
     also: Mapping[str, Array] | None = None,
     **options: Any,
 ) -> Task:
-    """Tokenized texts in, a task of their embeddings (n, width) out: features without bounds, for balls of a norm.
+    """Tokenized texts in, a task of their embeddings (n, width) out: features without bounds, for
+    balls of a norm.
 
-    Padding and special tokens are not attacked. The attention mask is given as ``<name>-attention``, the ids, with which a
-    model's answers are checked before a run, as ``<name>-ids``.
+    Padding and special tokens are not attacked. The attention mask is given as
+    ``<name>-attention``, the ids, with which a model's answers are checked before a run, as
+    ``<name>-ids``.
 
     Args:
-        embedding: the model's table (vocabulary, width), as `get_input_embeddings().weight`; all texts are held embedded.
+        embedding: the model's table (vocabulary, width), as `get_input_embeddings().weight`; all
+            texts are held embedded.
         encoded, targets, special, text, also, options: as in `token_task`.
 
     Raises:
@@ -110,12 +126,17 @@ def embedding_task(
     _refuse_beyond(ids, embedding)
     given |= {beside(text, ATTENTION): real, beside(text, IDS): ids}
     own_options = {"kinds": "features", "valid": real, "free": _free(ids, real, special)}
-    task = _task({text: embedding.detach().cpu().float()[ids], **(also or {})}, targets, text, own_options, given, options)
-    return replace(task, note=f"{text}: radii in units of the embedding; what an attack reaches there need be no token's embedding")
+    task = _task(
+        {text: embedding.detach().cpu().float()[ids], **(also or {})}, targets, text, own_options, given, options
+    )
+    return replace(
+        task, note=f"{text}: radii in units of the embedding; what an attack reaches there need be no token's embedding"
+    )
 
 
 def nearest(embedding: Tensor, ids: Array, count: int, special: Sequence[int]) -> Tensor:
-    """The tokens whose embeddings are nearest by cosine, (N, n, count) ids, nearest first; neither the token itself nor a special one.
+    """The tokens whose embeddings are nearest by cosine, (N, n, count) ids, nearest first; neither
+    the token itself nor a special one.
 
     Args:
         embedding: the model's table (vocabulary, width).
@@ -147,18 +168,23 @@ def _read(encoded: Mapping[str, Any], text: str) -> tuple[Tensor, Tensor, dict[s
         if key not in KEYS:
             raise unknown("input", key, KEYS, where=" of a tokenized text")
     if "input_ids" not in encoded:
-        raise BadInput(f"a tokenized text needs input_ids, got {', '.join(encoded) or 'nothing'}: pass what the tokenizer answers")
+        raise BadInput(
+            f"a tokenized text needs input_ids, got {', '.join(encoded) or 'nothing'}: pass what the tokenizer answers"
+        )
     read = {key: as_tensor(key, encoded[key]) for key in KEYS if key in encoded}
     ids = read["input_ids"]
     for key, x in read.items():
         if x.ndim != 2 or x.shape != ids.shape or x.is_floating_point():
             raise BadInput(
-                f"{key} has shape {tuple(x.shape)} of {x.dtype}: give whole numbers (N, n), with padding and return_tensors='pt'"
+                f"{key} has shape {tuple(x.shape)} of {x.dtype}: give whole numbers (N, n), with padding and"
+                " return_tensors='pt'"
             )
     given: dict[str, Array] = {beside(text, TYPES): read[TYPES].long()} if TYPES in read else {}
     real = read.get("attention_mask", torch.ones_like(ids)) > 0
     if not bool(real.any(1).all()):
-        raise BadInput(f"{int((~real.any(1)).sum())} texts of {text!r} have an attention_mask of zeros only: leave them out")
+        raise BadInput(
+            f"{int((~real.any(1)).sum())} texts of {text!r} have an attention_mask of zeros only: leave them out"
+        )
     return ids.long(), real, given
 
 
@@ -169,13 +195,21 @@ def _free(ids: Tensor, real: Tensor, special: Sequence[int]) -> Tensor:
 def _refuse_beyond(ids: Tensor, embedding: Tensor) -> None:
     if bool(((ids < 0) | (ids >= len(embedding))).any()):
         raise BadInput(
-            f"ids span {int(ids.min())} to {int(ids.max())}, the embedding has {len(embedding)} rows: use the model's own tokenizer"
+            f"ids span {int(ids.min())} to {int(ids.max())}, the embedding has {len(embedding)} rows: use the model's"
+            " own tokenizer"
         )
 
 
 def _task(
-    inputs: dict[str, Array], targets: Array, text: str, own: dict[str, Any], given: dict[str, Array], options: dict[str, Any]
+    inputs: dict[str, Array],
+    targets: Array,
+    text: str,
+    own: dict[str, Any],
+    given: dict[str, Array],
+    options: dict[str, Any],
 ) -> Task:
     """The task, with the text's own options beside those of other modalities."""
     merged = {key: {text: value, **(options.get(key) or {})} for key, value in own.items()}
-    return Task.from_arrays(inputs, targets, **{**options, **merged, "given": {**given, **(options.get("given") or {})}})
+    return Task.from_arrays(
+        inputs, targets, **{**options, **merged, "given": {**given, **(options.get("given") or {})}}
+    )

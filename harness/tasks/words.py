@@ -1,4 +1,6 @@
-"""Questions as one-hot words, and which words may stand in another's place without changing what is asked."""
+"""Questions as one-hot words, and which words may stand in another's place without changing what is
+asked.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ class Words:
     """A vocabulary of questions.
 
     Attributes:
-        synonyms: words that mean the same and fit the same places, in groups; a word without synonyms is a group of its
-            own. Words are numbered in this order, from 1: 0 is the blank.
+        synonyms: words that mean the same and fit the same places, in groups; a word without
+            synonyms is a group of its own. Words are numbered in this order, from 1: 0 is the
+            blank.
         positions: the most words that a question has.
     """
 
@@ -51,7 +54,9 @@ class Words:
         return self.positions, len(self.vocabulary)
 
     def modality(self, name: str = "question") -> Modality:
-        """Questions as a modality; an absent one is blank, and an attack at strength 1 replaces one word."""
+        """Questions as a modality; an absent one is blank, and an attack at strength 1 replaces one
+        word.
+        """
         absent = F.one_hot(torch.zeros(self.positions, dtype=torch.int64), len(self.vocabulary)).float()
         return Modality(name, self.shape, "text", 0.0, 1.0, absent, "tokens:1", tokens=self.vocabulary)
 
@@ -76,7 +81,8 @@ class Words:
         return F.one_hot(self.numbers(questions), len(self.vocabulary)).float()
 
     def free(self, questions: Sequence[str]) -> Tensor:
-        """Which words may stand at each position, bool (N, positions, vocabulary): a word's synonyms, itself among them.
+        """Which words may stand at each position, bool (N, positions, vocabulary): a word's
+        synonyms, itself among them.
 
         An attack that keeps to them leaves the question grammatical, and its answer what it was.
         """
@@ -91,7 +97,9 @@ UNKNOWN = "<unknown>"
 
 
 def learnt(questions: Sequence[str], most: int, positions: int) -> Words:
-    """The most frequent words of free questions, and one for all others; nothing is known of synonyms."""
+    """The most frequent words of free questions, and one for all others; nothing is known of
+    synonyms.
+    """
     counts = Counter(word for question in questions for word in split_words(question))
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
     return Words(tuple((word,) for word in (UNKNOWN, *ranked[: most - 1])), positions)
@@ -103,6 +111,11 @@ def split_words(question: str) -> list[str]:
 
 
 def fitted(words: Words, questions: Sequence[str]) -> list[str]:
-    """Free questions cut to the positions, with words that are not in the vocabulary replaced by the one for them."""
+    """Free questions cut to the positions, with words that are not in the vocabulary replaced by
+    the one for them.
+    """
     known = set(words.vocabulary)
-    return [" ".join(word if word in known else UNKNOWN for word in split_words(each)[: words.positions]) for each in questions]
+    return [
+        " ".join(word if word in known else UNKNOWN for word in split_words(each)[: words.positions])
+        for each in questions
+    ]

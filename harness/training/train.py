@@ -59,14 +59,15 @@ class Training:
 def train(training: Training, console: Console) -> list[Path]:
     """Train a model, keep its best epoch by validation score, and write checkpoint and card.
 
-    Once for every combination of the rates at which modalities are missing in training; once if none are.
+    Once for every combination of the rates at which modalities are missing in training; once if
+    none are.
 
     Returns:
         the paths of the checkpoints, which `--model` takes.
 
     Raises:
-        BadInput: before training, unknown names, a checkpoint that cannot be written, or a model that cannot be
-            trained or does not fit the task; later, a loss that is not finite.
+        BadInput: before training, unknown names, a checkpoint that cannot be written, or a model
+            that cannot be trained or does not fit the task; later, a loss that is not finite.
     """
     stand_for({})  # what an earlier command of this process allowed
     task, device = load_task(training.task), choose_device(training.device)
@@ -90,16 +91,19 @@ def recipe_of(text: str) -> Recipe:
 
 
 def _refuse_unheeded(training: Training) -> None:
-    """A recipe that takes stand-ins for inputs would learn from them, and the card would not be true."""
+    """A recipe that takes stand-ins for inputs would learn from them, and the card would not be
+    true.
+    """
     if training.train_missing and not getattr(recipe_of(training.recipe), "heeds_present", False):
         raise BadInput(
-            f"--train-missing: recipe {training.recipe!r} takes every input for present: use 'supervised', or, in a recipe of "
-            "yours that heeds batch.present, set heeds_present = True"
+            f"--train-missing: recipe {training.recipe!r} takes every input for present: use 'supervised', or, in a"
+            " recipe of yours that heeds batch.present, set heeds_present = True"
         )
 
 
 def trained(training: Training, console: Console) -> nn.Module:
-    """Train a model and return it at its best epoch, on the CPU; where `out` names a file, checkpoint and card are written, too.
+    """Train a model and return it at its best epoch, on the CPU; where `out` names a file,
+    checkpoint and card are written, too.
 
     Raises:
         BadInput: as `train`, or several rates are named at which inputs are missing.
@@ -109,12 +113,16 @@ def trained(training: Training, console: Console) -> nn.Module:
     _refuse_unheeded(training)
     missing, *others = grid(training.train_missing, task.names)
     if others:
-        raise BadInput(f"train_missing {training.train_missing!r} makes {1 + len(others)} models: call train once for each rate")
+        raise BadInput(
+            f"train_missing {training.train_missing!r} makes {1 + len(others)} models: call train once for each rate"
+        )
     path = writable(training.out) if training.out else None
     return _train_one(training, task, missing, path, device, console).cpu()
 
 
-def _train_one(training: Training, task: Task, missing: Missing, path: Path | None, device: torch.device, console: Console) -> nn.Module:
+def _train_one(
+    training: Training, task: Task, missing: Missing, path: Path | None, device: torch.device, console: Console
+) -> nn.Module:
     recipe = recipe_of(training.recipe)
     learnt_from, started = incomplete(fewer(task, training), missing, training.seed), time.monotonic()
     model, validation = fit(training, learnt_from, recipe, device, console)
@@ -131,12 +139,16 @@ def _train_one(training: Training, task: Task, missing: Missing, path: Path | No
     if missing:
         card["train_missing"] = described(missing, learnt_from)
     checkpoint.save(path, model, card)
-    console.print(f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True, markup=False)
+    console.print(
+        f"{path}: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()), soft_wrap=True, markup=False
+    )
     return model
 
 
 def fewer(task: Task, training: Training) -> Task:
-    """The task with at most so many training samples, chosen by the seed; validation and test stay whole."""
+    """The task with at most so many training samples, chosen by the seed; validation and test stay
+    whole.
+    """
     split, most = task.splits["train"], training.train_samples
     if most is None or most >= len(split):
         return task
@@ -145,11 +157,17 @@ def fewer(task: Task, training: Training) -> Task:
 
 
 def _place(training: Training, task: Task, missing: Missing, several: bool) -> str:
-    """Where a checkpoint is to lie; its name carries what was missing, unless the user named this one file."""
+    """Where a checkpoint is to lie; its name carries what was missing, unless the user named this
+    one file.
+    """
     if not training.out:
         return f"checkpoints/{task.name}/{_file_name(training.model)}{tag(missing)}{checkpoint.SUFFIX}"
     named = training.out.endswith(checkpoint.SUFFIX)
-    return f"{training.out.removesuffix(checkpoint.SUFFIX)}{tag(missing)}{checkpoint.SUFFIX}" if several and named else training.out
+    return (
+        f"{training.out.removesuffix(checkpoint.SUFFIX)}{tag(missing)}{checkpoint.SUFFIX}"
+        if several and named
+        else training.out
+    )
 
 
 def writable(out: str) -> Path:
@@ -175,7 +193,9 @@ def writable(out: str) -> Path:
     return path
 
 
-def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, console: Console) -> tuple[nn.Module, float]:
+def fit(
+    training: Training, task: Task, recipe: Recipe, device: torch.device, console: Console
+) -> tuple[nn.Module, float]:
     """Build and train a model; the global random state is left as it was.
 
     Returns:
@@ -199,12 +219,16 @@ def fit(training: Training, task: Task, recipe: Recipe, device: torch.device, co
 def _fit_stage(
     model: nn.Module, task: Task, recipe: Recipe, stage: Stage, seed: int, device: torch.device, reporter: Reporter
 ) -> float | None:
-    """The best validation score, at whose epoch the model then is; None of a stage that is not judged."""
+    """The best validation score, at whose epoch the model then is; None of a stage that is not
+    judged.
+    """
     order = torch.Generator().manual_seed(seed)
     best, weights, stale = -1.0, copy.deepcopy(model.state_dict()), 0
     for _ in range(stage.epochs):
         model.train()
-        losses = [_step(recipe, stage, batch) for batch in _shuffled(task.splits["train"], stage.batch_size, order, device)]
+        losses = [
+            _step(recipe, stage, batch) for batch in _shuffled(task.splits["train"], stage.batch_size, order, device)
+        ]
         model.eval()
         loss = sum(losses) / len(losses)
         if not stage.judged:
@@ -225,7 +249,9 @@ def _fit_stage(
 
 def _refuse_single(name: str, model: nn.Module, size: int) -> None:
     if size == 1 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
-        raise BadInput(f"model {name!r} norms over batches, and these hold one sample: train on 2 or more, in batches of 2 or more")
+        raise BadInput(
+            f"model {name!r} norms over batches, and these hold one sample: train on 2 or more, in batches of 2 or more"
+        )
 
 
 def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
@@ -235,7 +261,8 @@ def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
     except RuntimeError as error:
         if "`nan`" not in str(error):
             raise
-        raise BadInput(f"probabilities became NaN in stage {stage.name!r}: {LOWER}") from None  # torch refuses to draw by them
+        # torch refuses to draw by them
+        raise BadInput(f"probabilities became NaN in stage {stage.name!r}: {LOWER}") from None
     if not bool(loss.isfinite()):
         raise BadInput(f"the training loss became {loss.item()} in stage {stage.name!r}: {LOWER}")
     loss.backward()
@@ -245,7 +272,9 @@ def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
 
 
 def _shuffled(split: Batch, size: int, order: torch.Generator, device: torch.device) -> Iterator[Batch]:
-    """All samples in batches; to one that is left over alone comes the first: a norm over a batch has nothing to norm it by."""
+    """All samples in batches; to one that is left over alone comes the first: a norm over a batch
+    has nothing to norm it by.
+    """
     drawn = torch.randperm(len(split), generator=order)
     for rows in drawn.split(size):
         alone = len(rows) == 1 < min(size, len(split))

@@ -1,7 +1,9 @@
-"""Training on incomplete data: in a fixed part of the samples, modalities are missing for the whole training.
+"""Training on incomplete data: in a fixed part of the samples, modalities are missing for the whole
+training.
 
-Written ``audio:0.9`` (that share of the samples lacks the sound) or as any schedule, ``mcar:0.3``. The training
-and the validation split are treated alike; the test split stays complete, its missing rates are `evaluate`'s.
+Written ``audio:0.9`` (that share of the samples lacks the sound) or as any schedule, ``mcar:0.3``.
+The training and the validation split are treated alike; the test split stays complete, its missing
+rates are `evaluate`'s.
 """
 
 from __future__ import annotations
@@ -32,7 +34,12 @@ def conditions(text: str, modalities: Sequence[str]) -> list[Schedule | Gap]:
     if not colon:
         raise BadInput(f"--train-missing {text!r} has no rate: write {text}:0.9, or several as {text}:0,0.5,0.9")
     if "(" not in name and name not in (*modalities, *names("schedule")):
-        raise unknown("modality or schedule", name or levels, [*modalities, *names("schedule")], where=f" in --train-missing {text!r}")
+        raise unknown(
+            "modality or schedule",
+            name or levels,
+            [*modalities, *names("schedule")],
+            where=f" in --train-missing {text!r}",
+        )
     schedule = parse(f"fixed({name}):{levels}" if name in modalities else text, modalities)
     return [replace(schedule, levels=(level,)) for level in dict.fromkeys(schedule.levels)]
 
@@ -43,8 +50,13 @@ def grid(texts: Sequence[str], modalities: Sequence[str]) -> list[Missing]:
 
 
 def incomplete(task: Task, missing: Missing, seed: int) -> Task:
-    """The task with a training and a validation split whose `present` says what is missing, absent values in its place."""
-    splits = {name: _incomplete(task, split, missing, seed) if name in LEARNT_FROM else split for name, split in task.splits.items()}
+    """The task with a training and a validation split whose `present` says what is missing, absent
+    values in its place.
+    """
+    splits = {
+        name: _incomplete(task, split, missing, seed) if name in LEARNT_FROM else split
+        for name, split in task.splits.items()
+    }
     return replace(task, splits=splits) if missing else task
 
 
@@ -62,7 +74,9 @@ def tag(missing: Missing) -> str:
 
 
 def described(missing: Missing, task: Task) -> dict[str, object]:
-    """What a card says: the schedules, and in which fraction of the training samples each modality is missing."""
+    """What a card says: the schedules, and in which fraction of the training samples each modality
+    is missing.
+    """
     present = task.splits["train"].present
     reached = {} if present is None else dict(zip(task.names, (1 - present.double().mean(0)).tolist(), strict=True))
     return {"schedules": [f"{condition}:{condition.levels[0]:g}" for condition in missing], "reached": reached}

@@ -35,7 +35,9 @@ STANDS_OUT = 0.9  # where its threshold lies on the way from them
 
 
 def blackbox(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples that withstand strength 1 by the ledger, and fail there by a search without gradients."""
+    """Value: the share of samples that withstand strength 1 by the ledger, and fail there by a
+    search without gradients.
+    """
     rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
     attack: FixedAttack = resolve("attack", "square").target
     count = case.broken(rows, Fixed("square", attack, {"steps": QUERIES}))
@@ -44,7 +46,9 @@ def blackbox(case: Case) -> Iterator[Flag]:
 
 
 def unlimited(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples that withstand an attack allowed as good as anything, on every modality present."""
+    """Value: the share of samples that withstand an attack allowed as good as anything, on every
+    modality present.
+    """
     if not case.complete:
         return
     rows = case.strengths.isinf().nonzero().squeeze(1)
@@ -68,17 +72,25 @@ class Again:
     steps: int
     attack: Callable[..., Attempt] = field(default_factory=lambda: resolve("attack", "apgd").target)
 
-    def __call__(self, objective: Objective, region: Region, strength: float, /, *, samples: Sequence[str], seed: int) -> Attempt:
-        radius = torch.full((len(region),), strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device)
-        start = region.shifted(unit_changes(region.scenario, region.clean, samples, seed, f"trust, {self.loss}"), radius)
+    def __call__(
+        self, objective: Objective, region: Region, strength: float, /, *, samples: Sequence[str], seed: int
+    ) -> Attempt:
+        radius = torch.full(
+            (len(region),), strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device
+        )
+        start = region.shifted(
+            unit_changes(region.scenario, region.clean, samples, seed, f"trust, {self.loss}"), radius
+        )
         return self.attack(objective, region, radius, steps=self.steps, loss=Named(self.loss), start=start)
 
 
 def budget(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples for which a second look finds a failure that the run's search should have found.
+    """Value: the share of samples for which a second look finds a failure that the run's search
+    should have found.
 
-    They withstand strength 1 by the ledger and fail there when as many gradients are spent again; or the linear model of some
-    class's margin has its nearest failure, steps of edits included, more than 2 % below the strength of the ledger.
+    They withstand strength 1 by the ledger and fail there when as many gradients are spent again;
+    or the linear model of some class's margin has its nearest failure, steps of edits included,
+    more than 2 % below the strength of the ledger.
     """
     strengths = case.strengths[:BUDGETED]
     missed = _nearer(case, strengths)
@@ -88,18 +100,24 @@ def budget(case: Case) -> Iterator[Flag]:
         again = case.found(rows, InTurn(tuple(Fixed(loss, Again(loss, _steps(case))) for loss in losses)), STRENGTH)
         missed[rows] |= again <= STRENGTH
     share = float(missed.double().mean())
-    found = f"of {share:.0%} of the samples a second look, by as many gradients or at every class, finds a nearer failure"
+    found = (
+        f"of {share:.0%} of the samples a second look, by as many gradients or at every class, finds a nearer failure"
+    )
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
 
 
 def _nearer(case: Case, strengths: Tensor) -> Tensor:
-    """Where a class or a step of an edit is nearer than the strengths (B,) say, to first order and verified, bool (B,)."""
+    """Where a class or a step of an edit is nearer than the strengths (B,) say, to first order and
+    verified, bool (B,).
+    """
     found = case.found(torch.arange(len(strengths), device=strengths.device), look_at_classes, DEFAULT_LIMIT)
     return found < strengths / NEARER
 
 
 def rising(case: Case) -> Iterator[Flag]:
-    """Value: the share of withstanding samples whose loss made more than 5 % of its way in the last tenth of the steps."""
+    """Value: the share of withstanding samples whose loss made more than 5 % of its way in the last
+    tenth of the steps.
+    """
     rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
     if not len(rows):
         return
@@ -115,7 +133,8 @@ def rising(case: Case) -> Iterator[Flag]:
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Two classes read off the model's outputs: wrong is beyond a threshold along a direction, per sample.
+    """Two classes read off the model's outputs: wrong is beyond a threshold along a direction, per
+    sample.
 
     Attributes:
         direction: (B, width) of the outputs.
@@ -128,7 +147,9 @@ class Planted:
 
     def __call__(self, inputs: Inputs) -> Verdict:
         beyond = (self.objective.answers(inputs) * self.direction).sum(1) - self.threshold
-        return classification_verdict(torch.stack([torch.zeros_like(beyond), beyond], 1), torch.zeros_like(beyond, dtype=torch.int64))
+        return classification_verdict(
+            torch.stack([torch.zeros_like(beyond), beyond], 1), torch.zeros_like(beyond, dtype=torch.int64)
+        )
 
     def take(self, rows: Tensor) -> Planted:
         return Planted(self.objective.take(rows), self.direction[rows], self.threshold[rows])
@@ -138,15 +159,20 @@ class Planted:
 
 
 def planted(case: Case) -> Iterator[Flag]:
-    """Value: the share of planted failures that the run's search misses (a binarisation test, Zimmermann et al., NeurIPS 2022).
+    """Value: the share of planted failures that the run's search misses (a binarisation test,
+    Zimmermann et al., NeurIPS 2022).
 
-    The readout calls a corner of the ball, with a random edit as large as is allowed, wrong, and the clean input and random points of
-    half the ball right. Where an edit is not ranked by a gradient, or is judged over draws of the world, nothing is planted.
+    The readout calls a corner of the ball, with a random edit as large as is allowed, wrong, and
+    the clean input and random points of half the ball right. Where an edit is not ranked by a
+    gradient, or is judged over draws of the world, nothing is planted.
     """
     if not all(isinstance(ball.edit, Ranked) and not ball.edit.draws for ball in case.region.scenario.edits):
         return
     region = case.region.take(torch.arange(min(BUDGETED, len(case.samples)), device=case.strengths.device))
-    objective, samples = case.objective.take(torch.arange(len(region), device=case.strengths.device)), case.samples[: len(region)]
+    objective, samples = (
+        case.objective.take(torch.arange(len(region), device=case.strengths.device)),
+        case.samples[: len(region)],
+    )
     edge = torch.full_like(case.strengths[: len(region)], STRENGTH)
     bad = case.answers_of(objective, region.complete(_at_the_edge(case, region, samples, edge)))
     inner = [scattered(region, edge / 2, samples, case.seed, f"planted {turn}") for turn in range(AROUND)]
@@ -166,7 +192,9 @@ def planted(case: Case) -> Iterator[Flag]:
 
 
 def _at_the_edge(case: Case, region: Region, samples: Sequence[str], edge: Tensor) -> Inputs:
-    """A random corner of the balls, and random edits of the size that strength `edge` (B,) allows."""
+    """A random corner of the balls, and random edits of the size that strength `edge` (B,)
+    allows.
+    """
     plain = region.plain
     corner = unit_changes(plain.scenario, plain.clean, samples, case.seed, "corner")
     far = {name: region.inputs[name] + 1e3 * case.span(name) * each.sign() for name, each in corner.items()}

@@ -1,4 +1,6 @@
-"""The checks of trust, one function each: from a model's checked samples under one scenario to a flag."""
+"""The checks of trust, one function each: from a model's checked samples under one scenario to a
+flag.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ class Tally:
 
     Attributes:
         samples: how many.
-        wrong, withstood: the shares of them that are wrong untouched, and that withstand strength 1.
+        wrong, withstood: the shares of them that are wrong untouched, and that withstand strength
+            1.
         spent: gradient evaluations of a sample that is right untouched, on average.
     """
 
@@ -78,19 +81,25 @@ class Case:
 
     @cached_property
     def used(self) -> list[str]:
-        """The movable modalities whose swap between samples changes an output, or which have nothing to swap."""
+        """The movable modalities whose swap between samples changes an output, or which have
+        nothing to swap.
+        """
         return [name for name in self.movable if self._matters(name)]
 
     @cached_property
     def movable(self) -> list[str]:
         """The attacked modalities whose range leaves something to change."""
         return [
-            name for name, valid in self.region.ranges.items() if bool((torch.as_tensor(valid.high) > torch.as_tensor(valid.low)).any())
+            name
+            for name, valid in self.region.ranges.items()
+            if bool((torch.as_tensor(valid.high) > torch.as_tensor(valid.low)).any())
         ]
 
     def _matters(self, name: str) -> bool:
         swapped, clean = self.swapped[name], self.region.inputs[name]
-        return torch.equal(swapped, clean) or not torch.equal(self.answers({**self.region.inputs, name: swapped}), self.outputs)
+        return torch.equal(swapped, clean) or not torch.equal(
+            self.answers({**self.region.inputs, name: swapped}), self.outputs
+        )
 
     def span(self, name: str) -> float:
         """How far values of a modality lie apart: its range, or where that has no end, the data."""
@@ -107,7 +116,9 @@ class Case:
         return objective.outputs(inputs)
 
     def found(self, rows: Tensor, search: Search, limit: float) -> Tensor:
-        """The critical strengths that a search finds of the given samples, up to a limit, verified, float64 (R,)."""
+        """The critical strengths that a search finds of the given samples, up to a limit, verified,
+        float64 (R,).
+        """
         if not len(rows):
             return self.strengths[rows]
         samples = [self.samples[row] for row in rows.tolist()]
@@ -121,7 +132,9 @@ class Case:
         return int((self.found(rows, search, STRENGTH) <= STRENGTH).sum())
 
     def slopes(self, loss: str) -> Tensor:
-        """How far a loss would move across each used modality's span, to first order in its steepest value: (B, used)."""
+        """How far a loss would move across each used modality's span, to first order in its
+        steepest value: (B, used).
+        """
         _, _, gradient = judged_gradient(self.objective, self.region, self.region.clean, Named(loss))
         return torch.stack([gradient[name].abs().flatten(1).amax(1) * self.span(name) for name in self.used], 1)
 
@@ -130,7 +143,11 @@ def nothing_attacked(case: Case) -> Iterator[Flag]:
     """Value: the share of all samples that are wrong untouched."""
     wrong = case.ledger.wrong
     yield Flag(
-        "nothing-attacked", wrong == 1, wrong, f"{wrong:.0%} of the samples are wrong untouched", "no attack was withstood or needed"
+        "nothing-attacked",
+        wrong == 1,
+        wrong,
+        f"{wrong:.0%} of the samples are wrong untouched",
+        "no attack was withstood or needed",
     )
 
 
@@ -142,16 +159,23 @@ def wide(case: Case) -> Iterator[Flag]:
 
 
 def unused(case: Case) -> Iterator[Flag]:
-    """Value: how many of the attacked modalities the model does not use. Says what a number means, not that it is wrong."""
+    """Value: how many of the attacked modalities the model does not use.
+
+    Says what a number means, not that it is wrong.
+    """
     names = [name for name in case.movable if name not in case.used]
     found = (
-        f"the output stays as it is when {' or '.join(names)} is swapped between samples" if names else "every attacked modality is used"
+        f"the output stays as it is when {' or '.join(names)} is swapped between samples"
+        if names
+        else "every attacked modality is used"
     )
     yield Flag("unused", bool(names), len(names), found, "the model does not use it")
 
 
 def gradient(case: Case) -> Iterator[Flag]:
-    """Value: the largest share of samples that have no gradient in a modality which the model uses."""
+    """Value: the largest share of samples that have no gradient in a modality which the model
+    uses.
+    """
     if not case.used:
         return
     flat = (case.slopes("margin") <= NO_SLOPE * _margin(case)[:, None]).double().mean(0)
@@ -161,7 +185,9 @@ def gradient(case: Case) -> Iterator[Flag]:
 
 
 def saturated(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples where the cross-entropy's gradient underflows to zero and the margin's does not."""
+    """Value: the share of samples where the cross-entropy's gradient underflows to zero and the
+    margin's does not.
+    """
     with torch.no_grad():
         losses = case.objective(case.region.inputs).losses
     if "cross_entropy" not in losses or not case.used:
@@ -175,13 +201,17 @@ def saturated(case: Case) -> Iterator[Flag]:
 
 
 def quantised(case: Case) -> Iterator[Flag]:
-    """Value: the largest share of samples whose output a tiny change of every value of a used modality leaves as it is."""
+    """Value: the largest share of samples whose output a tiny change of every value of a used
+    modality leaves as it is.
+    """
     inside = {ball.modality for ball in case.region.scenario.attacked if ball.has_norm}  # edits may change much at once
     shares = {name: _unmoved(case, name) for name in case.used if name in inside}
     if not shares:
         return
     name, share = max(shares.items(), key=lambda each: each[1])
-    found = f"{share:.0%} of the outputs stay as they are when every value of {name} moves by {TINY_CHANGE:g} of the range"
+    found = (
+        f"{share:.0%} of the outputs stay as they are when every value of {name} moves by {TINY_CHANGE:g} of the range"
+    )
     yield Flag("quantised", share > MOST, share, found, "it is rounded")
 
 
@@ -200,7 +230,10 @@ def _margin(case: Case) -> Tensor:
 
 
 def probabilities(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples whose outputs are probabilities. Says what a number means, not that it is wrong."""
+    """Value: the share of samples whose outputs are probabilities.
+
+    Says what a number means, not that it is wrong.
+    """
     with torch.no_grad():
         classified = case.objective(case.region.inputs).margins is not None
     if not classified:

@@ -1,7 +1,7 @@
 """Trust: the checks that say whether a worst-case number may be believed, and the flags they raise.
 
-Each model × scenario of the table is checked on a few of the run's samples, once the model's cells are done.
-A raised flag does not change a number: it is shown wherever the number is.
+Each model × scenario of the table is checked on a few of the run's samples, once the model's cells
+are done. A raised flag does not change a number: it is shown wherever the number is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Ta
 READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger
 SAMPLES = 32  # checked of each model and scenario, at most
 UNCHECKED = "unchecked"
-OF_THE_SEARCH = {*(check.__name__ for check in (budget, *INSIDE_BALLS, planted)), "gradient", "saturated", "quantised", UNCHECKED}
+OF_THE_SEARCH = {
+    *(check.__name__ for check in (budget, *INSIDE_BALLS, planted)),
+    "gradient",
+    "saturated",
+    "quantised",
+    UNCHECKED,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +55,16 @@ class Examiner:
         return [scenario for scenario in examined(self.work) if str(scenario) in there]
 
     def examine(self) -> dict[str, Flags]:
-        """Per scenario of the table, its flags; the model is left as it was, also after an exception."""
+        """Per scenario of the table, its flags; the model is left as it was, also after an
+        exception.
+        """
         found = {scenario: self._flags(scenario) for scenario in self.scenarios}
         return {str(scenario): flags | _of_parts(scenario, found) for scenario, flags in found.items()}
 
     def _flags(self, scenario: Scenario) -> Flags:
-        """Fewer samples where the device cannot hold them; a check that breaks is a flag of its own."""
+        """Fewer samples where the device cannot hold them; a check that breaks is a flag of its
+        own.
+        """
         count = min(SAMPLES, self.work.config.batch_size)
         while True:
             try:
@@ -76,7 +86,9 @@ class Examiner:
             region=Region.of(batch.inputs, task.bounds(batch), scenario),
             samples=batch.samples,
             seed=self.work.config.seed,
-            strengths=torch.tensor([strength for _, strength in drawn], dtype=torch.float64, device=batch.targets.device),
+            strengths=torch.tensor(
+                [strength for _, strength in drawn], dtype=torch.float64, device=batch.targets.device
+            ),
             ledger=self._tally(scenario),
             complete={*scenario.names} == {*task.names},
             search=self.work.search,
@@ -84,7 +96,10 @@ class Examiner:
 
     def _checked(self, scenario: Scenario, count: int) -> list[tuple[int, float]]:
         """Rows of the test split and their strengths."""
-        sql = "select number, strength from ledger join chosen using (sample) where scenario = $scenario and {} order by place limit $count"
+        sql = (
+            "select number, strength from ledger join chosen using (sample) where scenario = $scenario and {} order by"
+            " place limit $count"
+        )
         given = {"scenario": str(scenario), "count": count}
         return self._query(sql.format("strength > 0"), given) or self._query(sql.format("true"), given)
 
@@ -97,9 +112,13 @@ class Examiner:
         return Tally(samples, wrong / samples, withstood / samples, (spent or 0) / max(1, samples - wrong))
 
     def _query(self, sql: str, given: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """On the rows of the model that are no errors, and the samples under test in the order of their choice."""
+        """On the rows of the model that are no errors, and the samples under test in the order of
+        their choice.
+        """
         mine = "with ledger as (select * from every where status = 'ok' and model = $model)"
-        return query(f"{mine} {sql}", {**(given or {}), "model": self.model.name}, every=self.ledger, chosen=self._chosen)
+        return query(
+            f"{mine} {sql}", {**(given or {}), "model": self.model.name}, every=self.ledger, chosen=self._chosen
+        )
 
     @cached_property
     def _chosen(self) -> pa.Table:
@@ -108,7 +127,9 @@ class Examiner:
 
 
 def examined(work: Work) -> list[Scenario]:
-    """The attacks of a run's table: those asked for, and each of their modalities alone with nothing missing."""
+    """The attacks of a run's table: those asked for, and each of their modalities alone with
+    nothing missing.
+    """
     everything = [scenario for group in work.scenarios for scenario in closure(group)]
     singles = [scenario for scenario in everything if len(scenario.attacked) == 1 and not scenario.missing]
     return [scenario for scenario in dict.fromkeys([*singles, *work.requested]) if scenario.attacked]
@@ -123,11 +144,20 @@ def _checked(case: Case) -> Iterator[Flag]:
 
 
 def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:
-    """Where edits are among the attacks the checks inside balls are not made; what they say of a part holds for the whole."""
+    """Where edits are among the attacks the checks inside balls are not made; what they say of a
+    part holds for the whole.
+    """
     if not scenario.edits or len(scenario.attacked) == 1:
         return {}
-    parts = [single for single in found if len(single.attacked) == 1 and not single.missing and single.attacked[0] in scenario.attacked]
-    doubted = {str(single): [name for name, flag in found[single].items() if flag["raised"] and name in OF_THE_SEARCH] for single in parts}
+    parts = [
+        single
+        for single in found
+        if len(single.attacked) == 1 and not single.missing and single.attacked[0] in scenario.attacked
+    ]
+    doubted = {
+        str(single): [name for name, flag in found[single].items() if flag["raised"] and name in OF_THE_SEARCH]
+        for single in parts
+    }
     share = sum(map(bool, doubted.values())) / max(1, len(parts))
     why = "; ".join(f"{single} is flagged {', '.join(names)}" for single, names in doubted.items() if names)
     text = f"{why}: what is doubtful of a part is doubtful of the whole" if why else "no part of it is flagged"
@@ -157,4 +187,7 @@ def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:
 
 def of_models(work: Work) -> Trust:
     """Per model, what its answers say of every number of it."""
-    return {name: {EVERY: {flag.name: _as_row(flag) for flag in each.steadiness.flags}} for name, each in work.answering.items()}
+    return {
+        name: {EVERY: {flag.name: _as_row(flag) for flag in each.steadiness.flags}}
+        for name, each in work.answering.items()
+    }

@@ -1,4 +1,6 @@
-"""Runs to look at: a small real one with attributions and gates, and copies that something happened to."""
+"""Runs to look at: a small real one with attributions and gates, and copies that something happened
+to.
+"""
 
 import json
 import shutil
@@ -31,9 +33,17 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one finished run of two models, `first`."""
     folder = tmp_path_factory.mktemp("runs")
     config = Evaluation(
-        model=("concat", "without-image"), samples=6, search="fast", repeats=1, scenario=("image@linf:1.6", JOINT),
-        frontier=("image,audio",), corruption=("image@noise:0,5",), witnesses="all", out=str(folder / "first"), device="cpu",
-    )  # fmt: skip
+        model=("concat", "without-image"),
+        samples=6,
+        search="fast",
+        repeats=1,
+        scenario=("image@linf:1.6", JOINT),
+        frontier=("image,audio",),
+        corruption=("image@noise:0,5",),
+        witnesses="all",
+        out=str(folder / "first"),
+        device="cpu",
+    )
     assert evaluate(config, Console(quiet=True)) == 0
     explain(folder / "first")
     gate = {
@@ -45,21 +55,29 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "verdict": "inconclusive",
         "why": "few",
     }
-    (folder / "first" / "gates.json").write_text(json.dumps([gate, {**gate, "gate": "clean >= 0.1", "limit": 0.1, "verdict": "pass"}]))
+    (folder / "first" / "gates.json").write_text(
+        json.dumps([gate, {**gate, "gate": "clean >= 0.1", "limit": 0.1, "verdict": "pass"}])
+    )
     return folder
 
 
 def explain(run: Path) -> None:
     """Attributions of one sample of `concat`, as a run stores them."""
     ledger = next(path for path in (run / "ledger").iterdir() if pq.read_table(path)["model"][0].as_py() == "concat")
-    row = next(row for row in pq.read_table(ledger).to_pylist() if row["scenario"] == JOINT and 0 < row["strength"] < float("inf"))
+    row = next(
+        row
+        for row in pq.read_table(ledger).to_pylist()
+        if row["scenario"] == JOINT and 0 < row["strength"] < float("inf")
+    )
     task, tensors, found = load_task("digits"), {}, []
     shapes = {"image": (1, 8, 8), "audio": (4000,), "text": (12,), "audio, log-mel": (20, 32)}
     for condition in ("clean", JOINT, "missing text"):
         for name, shape in shapes.items():
             key = f"{condition}|{row['sample']}|{name}"
             tensors[key] = torch.linspace(-1, 1, int(torch.tensor(shape).prod())).reshape(shape)
-            found.append(_attribution(row, condition, name, "integrated gradients", key) | {"share": 1 / 3, "shapley": 0.1})
+            found.append(
+                _attribution(row, condition, name, "integrated gradients", key) | {"share": 1 / 3, "shapley": 0.1}
+            )
     tensors["shown"] = torch.tensor([[0.1, 0.1, 0.4, 0.5, 1.0], [0.5, 0.5, 0.9, 0.8, 0.5], [0.0, 0.0, 0.0, 0.0, 0.0]])
     found.append(_attribution(row, "clean", "boxes", "shown", "shown"))
     (run / "attributions").mkdir()
@@ -75,7 +93,15 @@ NUMBERS = {"share", "shapley", "output", "baseline", "delta"}
 def _attribution(row: dict[str, object], condition: str, modality: str, method: str, key: str) -> dict[str, object]:
     shared = {name: row[name] for name in ("run", "task", "model", "sample")}
     numbers = {"share": None, "shapley": None, "output": 1.0, "baseline": 0.0, "delta": 0.01}
-    return {**shared, "why": "closest", "condition": condition, "method": method, "modality": modality, **numbers, "tensor": key}
+    return {
+        **shared,
+        "why": "closest",
+        "condition": condition,
+        "method": method,
+        "modality": modality,
+        **numbers,
+        "tensor": key,
+    }
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""A served dashboard in headless Chromium: every page, a moved control, and nothing to complain of."""
+"""A served dashboard in headless Chromium: every page, a moved control, and nothing to complain
+of.
+"""
 
 import shutil
 import socket

@@ -1,4 +1,6 @@
-"""The dashboard serves this machine by its own names, in no frame, and only who has the token where there is one."""
+"""The dashboard serves this machine by its own names, in no frame, and only who has the token where
+there is one.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,49 @@ PORT = 8501
 COOKIE = f"robustness-{PORT}"
 OURS = ["localhost", "localhost:8501", "LOCALHOST", "localhost:1"]
 OTHERS = [
-    "127.0.0.1", "127.0.0.1:8501", "[::1]", "[::1]:8501",
-    "", "evil.com", "evil.com:8501", "localhost.evil.com", "evil.com:localhost", "localhost@evil.com", "evil.com@localhost",
-    "localhost:8501@evil.com", "evil.com#localhost", "evil.com?localhost", "evil.com/localhost", "localhost#evil.com", "localhost?evil.com",
-    "localhost/evil.com", "localhost\\evil.com", "localhost.", ".localhost", "127.0.0.2", "127.0.0.1.nip.io", "0.0.0.0", "192.168.0.2",
-    "[::]", "[::ffff:7f00:1]", "::1", "[::1", "[::1]evil.com", "[::1]:1.evil.com", "localhost,evil.com", "localhost evil.com", "localhost:",
-    "localhost:1:2", "localhost:x", "127.1", "2130706433", "local\u0127ost", "\x00localhost", "localhost\n", " localhost",
-]  # fmt: skip
+    "127.0.0.1",
+    "127.0.0.1:8501",
+    "[::1]",
+    "[::1]:8501",
+    "",
+    "evil.com",
+    "evil.com:8501",
+    "localhost.evil.com",
+    "evil.com:localhost",
+    "localhost@evil.com",
+    "evil.com@localhost",
+    "localhost:8501@evil.com",
+    "evil.com#localhost",
+    "evil.com?localhost",
+    "evil.com/localhost",
+    "localhost#evil.com",
+    "localhost?evil.com",
+    "localhost/evil.com",
+    "localhost\\evil.com",
+    "localhost.",
+    ".localhost",
+    "127.0.0.2",
+    "127.0.0.1.nip.io",
+    "0.0.0.0",
+    "192.168.0.2",
+    "[::]",
+    "[::ffff:7f00:1]",
+    "::1",
+    "[::1",
+    "[::1]evil.com",
+    "[::1]:1.evil.com",
+    "localhost,evil.com",
+    "localhost evil.com",
+    "localhost:",
+    "localhost:1:2",
+    "localhost:x",
+    "127.1",
+    "2130706433",
+    "local\u0127ost",
+    "\x00localhost",
+    "localhost\n",
+    " localhost",
+]
 
 
 async def served(scope: Scope, receive: Receive, send: Send) -> None:
@@ -32,21 +70,41 @@ async def served(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
         return
     await send(
-        {"type": "http.response.start", "status": 200, "headers": [(b"X-Frame-Options", b"ALLOWALL"), (b"content-type", b"text/plain")]}
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"X-Frame-Options", b"ALLOWALL"), (b"content-type", b"text/plain")],
+        }
     )
     await send({"type": "http.response.body", "body": b"secret"})
 
 
 def asked(
-    guard: Guard, kind: str, *hosts: str, path: str = "/", query: str = "", cookie: str = "", origins: Sequence[str] = ()
+    guard: Guard,
+    kind: str,
+    *hosts: str,
+    path: str = "/",
+    query: str = "",
+    cookie: str = "",
+    origins: Sequence[str] = (),
 ) -> list[MutableMapping[str, Any]]:
     """What is sent to one request."""
-    headers = [(b"host", host.encode("latin-1", "replace")) for host in hosts] + [(b"cookie", cookie.encode())] * bool(cookie)
+    headers = [(b"host", host.encode("latin-1", "replace")) for host in hosts] + [(b"cookie", cookie.encode())] * bool(
+        cookie
+    )
     headers += [(b"origin", origin.encode("latin-1", "replace")) for origin in origins]
     scope = {
-        "type": kind, "method": "GET", "path": path, "raw_path": path.encode(), "query_string": query.encode(), "headers": headers,
-        "scheme": "http", "server": ("localhost", PORT), "root_path": "", "http_version": "1.1",
-    }  # fmt: skip
+        "type": kind,
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": headers,
+        "scheme": "http",
+        "server": ("localhost", PORT),
+        "root_path": "",
+        "http_version": "1.1",
+    }
     sent: list[MutableMapping[str, Any]] = []
 
     async def receive() -> Message:
@@ -85,7 +143,9 @@ def test_its_own_names_are_served(open_to_all: Guard, host: str) -> None:
     assert outcome(asked(open_to_all, "websocket", host)) == "websocket.accept"
 
 
-@pytest.mark.parametrize("hosts", [(), ("localhost", "localhost"), ("localhost", "evil.com"), *((each,) for each in OTHERS)])
+@pytest.mark.parametrize(
+    "hosts", [(), ("localhost", "localhost"), ("localhost", "evil.com"), *((each,) for each in OTHERS)]
+)
 def test_other_names_are_refused(open_to_all: Guard, hosts: tuple[str, ...]) -> None:
     sent = asked(open_to_all, "http", *hosts)
     assert outcome(sent) == 421 and all(b"secret" not in each.get("body", b"") for each in sent)
@@ -94,17 +154,22 @@ def test_other_names_are_refused(open_to_all: Guard, hosts: tuple[str, ...]) -> 
 
 def test_nothing_stands_in_a_frame(open_to_all: Guard, guarded: Guard) -> None:
     for sent in (
-        asked(open_to_all, "http", "localhost"), asked(open_to_all, "http", "evil.com"), asked(guarded, "http", "localhost"),
+        asked(open_to_all, "http", "localhost"),
+        asked(open_to_all, "http", "evil.com"),
+        asked(guarded, "http", "localhost"),
         asked(guarded, "http", "localhost", query="token=s3cret"),
-    ):  # fmt: skip
+    ):
         assert {key: headers(sent)[key] for key in HEADERS} == HEADERS
         assert len([key for key, _ in sent[0]["headers"] if key.lower() == b"x-frame-options"]) == 1
 
 
 @pytest.mark.parametrize(
-    "query", ["", "token=", "token=wrong", "token=s3cre", "token=s3cret2", "Token=s3cret", "token=%00", "token=é", "s3cret"]
+    "query",
+    ["", "token=", "token=wrong", "token=s3cre", "token=s3cret2", "Token=s3cret", "token=%00", "token=é", "s3cret"],
 )
-@pytest.mark.parametrize("cookie", ["", f"{COOKIE}=", f"{COOKIE}=wrong", "robustness-1=s3cret", "s3cret", "=;=", f"{COOKIE}=\x7f"])
+@pytest.mark.parametrize(
+    "cookie", ["", f"{COOKIE}=", f"{COOKIE}=wrong", "robustness-1=s3cret", "s3cret", "=;=", f"{COOKIE}=\x7f"]
+)
 def test_without_the_token_nothing_is_served(guarded: Guard, query: str, cookie: str) -> None:
     for kind, refused in (("http", 401), ("websocket", "websocket.close")):
         assert outcome(asked(guarded, kind, "localhost", query=query, cookie=cookie)) == refused
@@ -130,7 +195,9 @@ def test_the_token_moves_from_the_address_into_a_cookie(guarded: Guard) -> None:
 @pytest.mark.parametrize("path", ["//evil", "///evil.com/x", "/\\evil", "\\\\evil", "//evil\r\nx: y", "/http://evil"])
 def test_the_way_in_leads_to_no_other_host(guarded: Guard, path: str) -> None:
     location = headers(asked(guarded, "http", "localhost", path=path, query="token=s3cret"))["location"]
-    assert location.startswith("/") and location[1:2] not in ("/", "\\") and "\r" not in location and "\n" not in location
+    assert (
+        location.startswith("/") and location[1:2] not in ("/", "\\") and "\r" not in location and "\n" not in location
+    )
 
 
 def test_the_token_is_taken_out_of_the_environment(guarded: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,9 +206,17 @@ def test_the_token_is_taken_out_of_the_environment(guarded: Guard, monkeypatch: 
 
 OWN_PAGES = [[], ["http://localhost:8501"], ["HTTP://LOCALHOST:8501"]]
 OTHER_PAGES = [
-    ["null"], [""], ["http://evil.com"], ["http://localhost:9999"], ["http://localhost"], ["https://localhost:8501"],
-    ["http://localhost.evil.com:8501"], ["http://127.0.0.1:8501"], ["http://localhost:8501", "http://evil.com"], ["http://localhost:8501/"],
-]  # fmt: skip
+    ["null"],
+    [""],
+    ["http://evil.com"],
+    ["http://localhost:9999"],
+    ["http://localhost"],
+    ["https://localhost:8501"],
+    ["http://localhost.evil.com:8501"],
+    ["http://127.0.0.1:8501"],
+    ["http://localhost:8501", "http://evil.com"],
+    ["http://localhost:8501/"],
+]
 
 
 @pytest.mark.parametrize("origins", OWN_PAGES)

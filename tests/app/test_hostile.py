@@ -1,4 +1,6 @@
-"""Runs from elsewhere in the dashboard: code runs where a person has agreed to that code, and nothing leaks out of a run."""
+"""Runs from elsewhere in the dashboard: code runs where a person has agreed to that code, and
+nothing leaks out of a run.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def renamed(run: Path, **changed: Any) -> None:
 
 @pytest.fixture
 def two(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two runs, `first` and `second`, whose task is the same file of a folder that one stands in."""
+    """Two runs, `first` and `second`, whose task is the same file of a folder that one stands
+    in.
+    """
     monkeypatch.chdir(tmp_path)
     renamed(copied / "first", task="mine.py:task")
     shutil.copytree(copied / "first", copied / "second")
@@ -65,13 +69,17 @@ def test_consent_is_for_one_run_and_what_its_file_holds(two: Path, tmp_path: Pat
     assert trace.exists() and "Inputs" in [each.value for each in test.subheader]
     trace.unlink()
     test.selectbox(key="run").select("second").run()
-    assert not trace.exists() and "Inputs" not in [each.value for each in test.subheader], "another run is another question"
+    assert not trace.exists() and "Inputs" not in [each.value for each in test.subheader], (
+        "another run is another question"
+    )
     test = agreed(test)
     assert "Inputs" in [each.value for each in test.subheader]
     test.selectbox(key="run").select("first").run()
     Path("mine.py").write_text(Path("mine.py").read_text() + f"\nPath({str(tmp_path / 'changed')!r}).touch()\n")
     test.run()
-    assert "Inputs" not in [each.value for each in test.subheader] and not (tmp_path / "changed").exists(), "the file is another"
+    assert "Inputs" not in [each.value for each in test.subheader] and not (tmp_path / "changed").exists(), (
+        "the file is another"
+    )
 
 
 HOSTILE = [
@@ -117,10 +125,17 @@ def test_where_a_run_had_its_data_never_enters_the_environment(
 
 
 SHAPES = {
-    "another axis": lambda x: x[None], "no axis": lambda x: x.sum(), "nothing": lambda x: x.flatten()[:0], "flat": lambda x: x.flatten(),
-    "longer": lambda x: torch.cat([x, x]), "whole numbers": lambda x: x.long(), "complex": lambda x: x.to(torch.complex64),
-    "five axes": lambda x: x.reshape(1, 1, 1, 1, -1), "not a number": lambda x: x * torch.nan, "infinite": lambda x: x + torch.inf,
-}  # fmt: skip
+    "another axis": lambda x: x[None],
+    "no axis": lambda x: x.sum(),
+    "nothing": lambda x: x.flatten()[:0],
+    "flat": lambda x: x.flatten(),
+    "longer": lambda x: torch.cat([x, x]),
+    "whole numbers": lambda x: x.long(),
+    "complex": lambda x: x.to(torch.complex64),
+    "five axes": lambda x: x.reshape(1, 1, 1, 1, -1),
+    "not a number": lambda x: x * torch.nan,
+    "infinite": lambda x: x + torch.inf,
+}
 
 
 @pytest.mark.parametrize("change", SHAPES)

@@ -26,7 +26,9 @@ def marked(copied: Path) -> Path:
         for path in (run / folder).glob("*.parquet"):
             table = pq.read_table(path)
             for column in {"model", "group"} & set(table.column_names):
-                values = [EVIL if value == "concat" or column == "group" else value for value in table[column].to_pylist()]
+                values = [
+                    EVIL if value == "concat" or column == "group" else value for value in table[column].to_pylist()
+                ]
                 table = table.set_column(table.column_names.index(column), column, pa.array(values, pa.string()))
             pq.write_table(table, path)
     described = json.loads((run / "run.json").read_text())

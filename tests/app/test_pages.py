@@ -29,7 +29,9 @@ def well(test: AppTest) -> AppTest:
 def test_a_real_run(real: Path, opened: Opened, page: str) -> None:
     test = well(opened(real, page))
     assert len(figures(test)) >= FIGURES[page]
-    assert any("CSV" in each.label for each in test.download_button) and any("HTML" in each.label for each in test.download_button)
+    assert any("CSV" in each.label for each in test.download_button) and any(
+        "HTML" in each.label for each in test.download_button
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -130,18 +132,27 @@ def test_a_view_is_opened_again_by_its_address(real: Path, opened: Opened) -> No
     assert well(test).selectbox(key="axis").value == "log"
 
 
-@pytest.mark.parametrize(("page", "key"), [("worst", "run"), ("samples", "run"), ("compare", "a_run"), ("compare", "b_run")])
-def test_an_address_of_a_run_that_is_not_shown_says_so_and_shows_no_other(copied: Path, opened: Opened, page: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "key"), [("worst", "run"), ("samples", "run"), ("compare", "a_run"), ("compare", "b_run")]
+)
+def test_an_address_of_a_run_that_is_not_shown_says_so_and_shows_no_other(
+    copied: Path, opened: Opened, page: str, key: str
+) -> None:
     shutil.copytree(copied / "first", copied / "broken")
     cut_off(copied / "broken")
-    for name, why in (("gone", "'gone', which this address asks for, is not here"), ("broken", "'broken' is skipped: run")):
+    for name, why in (
+        ("gone", "'gone', which this address asks for, is not here"),
+        ("broken", "'broken' is skipped: run"),
+    ):
         test = opened(copied, page, **{key: name})
         assert why in words(test) and len(test.error) == 1 and not test.get("plotly_chart")
         test.selectbox(key=key).select("first").run()
         assert well(test).get("plotly_chart")
 
 
-@pytest.mark.parametrize(("page", "asked"), [("worst", "scenario"), ("samples", "sample"), ("samples", "model"), ("compare", "a_model")])
+@pytest.mark.parametrize(
+    ("page", "asked"), [("worst", "scenario"), ("samples", "sample"), ("samples", "model"), ("compare", "a_model")]
+)
 def test_an_address_of_what_a_run_lacks_says_so(real: Path, opened: Opened, page: str, asked: str) -> None:
     test = opened(real, page, **{asked: "nonsense"})
     assert "'nonsense', which this address asks for, is not here" in words(test) and len(test.error) == 1
@@ -156,11 +167,15 @@ def test_an_address_of_what_a_run_lacks_says_so(real: Path, opened: Opened, page
         ("compare", {"a_run", "a_model", "b_run", "b_model", "condition"}),
     ],
 )
-def test_what_is_chosen_stands_in_the_address_also_where_it_is_the_first(real: Path, opened: Opened, page: str, keys: set[str]) -> None:
+def test_what_is_chosen_stands_in_the_address_also_where_it_is_the_first(
+    real: Path, opened: Opened, page: str, keys: set[str]
+) -> None:
     """The first of today is another when there are more runs."""
     test = well(opened(real, page))
     assert keys <= set(test.query_params)
-    assert all(test.query_params[key] in (test.selectbox(key=key).value, [test.selectbox(key=key).value]) for key in keys)
+    assert all(
+        test.query_params[key] in (test.selectbox(key=key).value, [test.selectbox(key=key).value]) for key in keys
+    )
 
 
 def overwritten(file: Path) -> None:
@@ -169,10 +184,13 @@ def overwritten(file: Path) -> None:
 
 
 def test_what_is_damaged_takes_nothing_else_with_it(copied: Path, opened: Opened) -> None:
-    """Attributions, witnesses, flags and the middle of a table: each is named, what is sound is shown."""
+    """Attributions, witnesses, flags and the middle of a table: each is named, what is sound is
+    shown.
+    """
     run = copied / "first"
     attributed, witness = (
-        next((run / name).glob(f"*.{ending}")) for name, ending in (("attributions", "parquet"), ("witnesses", "safetensors"))
+        next((run / name).glob(f"*.{ending}"))
+        for name, ending in (("attributions", "parquet"), ("witnesses", "safetensors"))
     )
     explained = pq.read_table(attributed)["sample"][0].as_py()
     kept, held = attributed.read_bytes(), {path: path.read_bytes() for path in (run / "witnesses").iterdir()}
@@ -215,7 +233,13 @@ def test_an_attacked_sample_is_shown_in_every_modality(real: Path, opened: Opene
     explained = pq.read_table(next((real / "first" / "attributions").glob("*.parquet")))["sample"][0].as_py()
     test = well(opened(real, "samples", model="concat", scenario=JOINT, sample=explained, times="10"))
     titles = [each["text"] for figure in figures(test) for each in figure["layout"].get("annotations", [])]
-    assert {"untouched", "attacked", "change × 10", "share of the attribution", "untouched, integrated gradients"} <= set(titles)
+    assert {
+        "untouched",
+        "attacked",
+        "change × 10",
+        "share of the attribution",
+        "untouched, integrated gradients",
+    } <= set(titles)
     assert len(test.get("audio")) == 3
     assert "closest" in words(test)
 
@@ -247,7 +271,9 @@ def test_a_task_that_is_gone_is_one_sentence(copied: Path, opened: Opened) -> No
 def test_two_models_are_compared(real: Path, opened: Opened) -> None:
     test = well(opened(real, "compare"))
     table = test.dataframe[0].value
-    assert table["condition"][0] == "clean" and {"missing audio", "image@linf:1.6", "image@noise, level 5"} <= set(table["condition"])
+    assert table["condition"][0] == "clean" and {"missing audio", "image@linf:1.6", "image@noise, level 5"} <= set(
+        table["condition"]
+    )
     known = table[table["interval"] == "95 %"]
     assert len(known) and ((known["low"] <= known["change"]) & (known["change"] <= known["high"])).all()
     assert table[table["interval"] == "too few samples"][["low", "high"]].isna().all(axis=None)

@@ -14,7 +14,10 @@ from app.tensors import read
 from attacks.errors import BadInput
 from tests.app.conftest import JOINT, Opened, words
 
-COUNT = "select model, scenario, count(*) as n, max(strength) as most from ledger where status = ? group by all order by all"
+COUNT = (
+    "select model, scenario, count(*) as n, max(strength) as most from ledger where status = ? group by all order"
+    " by all"
+)
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""Inside a block of steps nothing is read back from the device; APGD's checkpoints are the paper's."""
+"""Inside a block of steps nothing is read back from the device; APGD's checkpoints are the
+paper's.
+"""
 
 from collections import Counter
 from typing import Any
@@ -18,7 +20,9 @@ READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten
 
 
 class Reads(TorchDispatchMode):
-    """Counts the operations that would wait for the device: those whose result decides a shape or leaves it."""
+    """Counts the operations that would wait for the device: those whose result decides a shape or
+    leaves it.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Edits that no norm measures: exact where the model is linear, and each reaches the model as its docstring says."""
+"""Edits that no norm measures: exact where the model is linear, and each reaches the model as its
+docstring says.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def seeded(seed: int) -> torch.Generator:
 def values(name: str, seed: int = 0) -> Tensor:
     shape = SHAPES[name]
     if name == "tokens":
-        return torch.nn.functional.one_hot(torch.randint(shape[1], (SAMPLES, shape[0]), generator=seeded(seed)), shape[1]).float()
+        return torch.nn.functional.one_hot(
+            torch.randint(shape[1], (SAMPLES, shape[0]), generator=seeded(seed)), shape[1]
+        ).float()
     return torch.rand(SAMPLES, *shape, generator=seeded(seed)) * (2 if name in ("air", "shift") else 1) - (
         1 if name in ("air", "shift") else 0
     )
@@ -59,7 +63,9 @@ def linear(x: Tensor, seed: int = 1, classes: int = 3) -> tuple[Classification, 
 
 
 def brightness(x: Tensor) -> Classification:
-    """Brighter or darker than grey, wherever: what reaches the model at a drawn place or value still counts."""
+    """Brighter or darker than grey, wherever: what reaches the model at a drawn place or value
+    still counts.
+    """
 
     def logits(inputs: Inputs) -> Tensor:
         mean = inputs["m"].flatten(1).mean(1) - 0.5
@@ -111,16 +117,22 @@ def test_verify_refuses_an_edit_of_another_kind() -> None:
     x = values("dead")
     grey, bounds = x.clone(), {"m": Range(0.0, 1.0)}
     grey[:, :, 2, 2] = 0.5
-    wrong = Classification(lambda inputs: torch.tensor([[0.0, 1.0]]).expand(SAMPLES, 2), torch.zeros(SAMPLES, dtype=torch.int64))
+    wrong = Classification(
+        lambda inputs: torch.tensor([[0.0, 1.0]]).expand(SAMPLES, 2), torch.zeros(SAMPLES, dtype=torch.int64)
+    )
     one = torch.ones(SAMPLES, dtype=torch.float64)
     assert not bool(verify(wrong, {"m": x}, {"m": grey}, bounds, parse("m@dead:5"), one).any())
     assert bool(verify(wrong, {"m": x}, {"m": grey}, bounds, parse("m@l0:2"), one).all())
     assert not bool(verify(wrong, {"m": x}, {"m": grey}, bounds, parse("m@patch:0.01"), one).any())
-    assert not bool(verify(wrong, {"m": x[:, 0, 0]}, {"m": grey[:, 0, 0].roll(1, 1)}, bounds, parse("m@shift:3"), one).any())
+    assert not bool(
+        verify(wrong, {"m": x[:, 0, 0]}, {"m": grey[:, 0, 0].roll(1, 1)}, bounds, parse("m@shift:3"), one).any()
+    )
 
 
 def fewest(x: Tensor, weights: Tensor, label: int) -> float:
-    """The fewest values of one sample to move to an end of [0, 1] so that a wrong class is not behind."""
+    """The fewest values of one sample to move to an end of [0, 1] so that a wrong class is not
+    behind.
+    """
     logits, best = weights @ x, float("inf")
     for wrong in set(range(len(weights))) - {label}:
         slope = weights[wrong] - weights[label]
@@ -164,7 +176,9 @@ def test_the_right_shift_is_found() -> None:
 def test_a_patch_lands_inside_and_no_larger_than_it_is() -> None:
     x = torch.zeros(64, 1, 9, 12)
     place = Place(x, torch.zeros_like(x), torch.ones_like(x))
-    moved = EDITS["patch"].start(place, torch.full((64,), 0.15, dtype=torch.float64), torch.rand(x.shape, generator=seeded(0)) * 0.5 + 0.5)
+    moved = EDITS["patch"].start(
+        place, torch.full((64,), 0.15, dtype=torch.float64), torch.rand(x.shape, generator=seeded(0)) * 0.5 + 0.5
+    )
     side = round(float(EDITS["patch"].size(x, moved)[0] * 9 * 12) ** 0.5)
     assert side == 4
     world = worlds(Ball("m", "patch", 0.1), [str(row) for row in range(64)], 0, 1)[:, 0]
@@ -203,7 +217,10 @@ def test_a_sound_in_the_air_is_quieter_and_echoes() -> None:
     click[0, 10] = 0.5
     edit = EDITS["air"]
     heard = torch.stack(
-        [edit.received(place, click, world[None]) for world in torch.rand(8, edit.draws, generator=seeded(0), dtype=torch.float64)]
+        [
+            edit.received(place, click, world[None])
+            for world in torch.rand(8, edit.draws, generator=seeded(0), dtype=torch.float64)
+        ]
     )
     assert bool((heard[:, 0, 10] > 0.2).all() and (heard[:, 0, 10] < 0.56).all())
     assert bool((heard[:, 0, 11:21].abs().amax(1) > 0.03).all())
@@ -213,7 +230,8 @@ def test_a_sample_fails_in_half_of_the_stored_draws_at_least() -> None:
     x = torch.full((2, 3), 0.5)
     region = Region.of({"m": x}, {"m": Range(0.0, 1.0)}, "m@stuck:1")
     threshold = torch.tensor([0.2, 0.8])
-    # The sample fails where the stuck value exceeds its threshold: in about 80 and 20 % of the draws.
+    # The sample fails where the stuck value exceeds its threshold: in about 80 and 20 % of the
+    # draws.
     objective = _Above(threshold)
     over = judged(objective, region, ["a", "b"], 0)
     assert isinstance(over, Expectation) and over.draws == STORED
@@ -274,7 +292,9 @@ def test_a_universal_patch_is_one_for_all_and_comes_alone() -> None:
             sizes.setdefault(strength, []).append(witness[witness != clean])
     assert all(torch.equal(each, group[0]) for group in sizes.values() for each in group)
     assert max(map(len, sizes.values())) > 1
-    both = Classification(lambda inputs: objective.forward({"m": inputs["m"]}) + inputs["n"].sum(1, keepdim=True), objective.labels)
+    both = Classification(
+        lambda inputs: objective.forward({"m": inputs["m"]}) + inputs["n"].sum(1, keepdim=True), objective.labels
+    )
     with pytest.raises(BadInput, match="comes alone"):
         search(both, {"m": x, "n": x[:, 0]}, bounds, "m@universal:0.2 + n@linf:0.1")
 

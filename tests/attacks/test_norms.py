@@ -71,7 +71,10 @@ def test_projection_is_the_nearest_point(norm: Norm, seed: int, share: float) ->
         np.full(12, 1e-3),
         bounds=[(0, float(h)) for h in high[0]] + [(0, -float(each)) for each in low[0]],
         constraints=(
-            {"type": "ineq", "fun": lambda v: float(radius) - (v.sum() if order == 1 else np.linalg.norm(v[:6] - v[6:], order))}
+            {
+                "type": "ineq",
+                "fun": lambda v: float(radius) - (v.sum() if order == 1 else np.linalg.norm(v[:6] - v[6:], order)),
+            }
             if order != np.inf
             else {"type": "ineq", "fun": lambda v: float(radius) - np.abs(v[:6] - v[6:])}
         ),
@@ -88,5 +91,7 @@ def test_random_draws_fill_the_ball(norm: Norm) -> None:
     draws = torch.stack([norm.random(torch.Size((3,)), generator) for _ in range(500)])
     sizes = norm.size(draws)
     assert float(sizes.max()) <= 1 + 1e-6
-    assert 0.7 < float((sizes**3).mean()) / 0.5 < 1.3, "the cube of a uniform draw's size is uniform in three dimensions"
+    assert 0.7 < float((sizes**3).mean()) / 0.5 < 1.3, (
+        "the cube of a uniform draw's size is uniform in three dimensions"
+    )
     assert float(draws.mean(0).abs().max()) < 0.1

@@ -36,12 +36,18 @@ RIGHT = Classification(logits, logits({"x": X}).argmax(1))
         ),
         ({"bounds": {"x": Range(1, 0)}}, "low must not lie above high"),
         ({"inputs": {"x": X, "z": X[:3]}}, "unequal length: x has 8, z has 3"),
-        ({"inputs": {"x": (255 * X).byte()}, "bounds": {}}, r"holds torch.uint8, which has no gradient: convert it with .float\(\)"),
+        (
+            {"inputs": {"x": (255 * X).byte()}, "bounds": {}},
+            r"holds torch.uint8, which has no gradient: convert it with .float\(\)",
+        ),
         ({"samples": ["a"]}, "1 names of samples for 8"),
         ({"limit": 0.0}, "must be positive"),
         ({"objective": Classification(logits, torch.zeros(3, dtype=torch.int64))}, r"labels of shape \(3,\)"),
         ({"objective": Classification(logits, torch.zeros(8))}, "labels are int64"),
-        ({"objective": Classification(lambda i: logits(i)[:, :1], torch.zeros(8, dtype=torch.int64))}, "two classes or more"),
+        (
+            {"objective": Classification(lambda i: logits(i)[:, :1], torch.zeros(8, dtype=torch.int64))},
+            "two classes or more",
+        ),
     ],
 )
 def test_refused(change: dict[str, Any], said: str) -> None:
@@ -61,7 +67,9 @@ def test_inference_mode_is_refused_and_its_tensors_are_not() -> None:
         search(RIGHT, {"x": X}, UNIT, "x@linf:0.1")
     with torch.inference_mode():
         made = X + 0
-    assert torch.equal(search(RIGHT, {"x": made}, UNIT, "x@linf:0.1").strength, search(RIGHT, {"x": X}, UNIT, "x@linf:0.1").strength)
+    assert torch.equal(
+        search(RIGHT, {"x": made}, UNIT, "x@linf:0.1").strength, search(RIGHT, {"x": X}, UNIT, "x@linf:0.1").strength
+    )
 
 
 class Off:

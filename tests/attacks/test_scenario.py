@@ -17,7 +17,9 @@ drawn = st.dictionaries(st.sampled_from(NAMES), st.none() | st.tuples(st.sampled
 
 
 def scenario_of(drawn: Drawn) -> Scenario:
-    """Built outside the strategy: the type checks draw random numbers, which hypothesis forbids inside."""
+    """Built outside the strategy: the type checks draw random numbers, which hypothesis forbids
+    inside.
+    """
     balls = tuple(Ball(name, *how) for name, how in drawn.items() if how)
     return Scenario(balls, tuple(name for name, how in drawn.items() if how is None))
 

@@ -48,4 +48,6 @@ def test_sets_gain_what_they_say_and_keep_to_their_size(groups: int, most: int) 
     for size in range(most + 1):
         held = found.within(torch.full((len(gains),), float(size)))
         assert bool((held.sum(1) <= size).all())
-        torch.testing.assert_close(decisive((gains * held[:, :, None]).sum(1)), found.gains[:, size], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            decisive((gains * held[:, :, None]).sum(1)), found.gains[:, size], rtol=1e-9, atol=1e-9
+        )

@@ -1,4 +1,6 @@
-"""Token edits: against brute force where texts are short enough, and exact where the model is linear."""
+"""Token edits: against brute force where texts are short enough, and exact where the model is
+linear.
+"""
 
 from itertools import combinations, product
 
@@ -84,7 +86,9 @@ def test_against_all_texts(seed: int) -> None:
     assert torch.equal(changed(found, x)[met].double(), found.strength[met])
 
 
-@pytest.mark.parametrize(("radius", "limit", "most"), [(2.0, 8.0, 4), (0.5, 8.0, 4), (0.5, 4.5, 2), (3.0, 0.7, 2), (1.0, 0.9, 0)])
+@pytest.mark.parametrize(
+    ("radius", "limit", "most"), [(2.0, 8.0, 4), (0.5, 8.0, 4), (0.5, 4.5, 2), (3.0, 0.7, 2), (1.0, 0.9, 0)]
+)
 def test_budgets_are_whole_numbers(radius: float, limit: float, most: int) -> None:
     x = texts()
     objective = reader(0, x)
@@ -179,7 +183,9 @@ def test_batch_size_changes_nothing() -> None:
     for start in range(0, 24, 8):
         rows = torch.arange(start, start + 8)
         part = {name: values[rows] for name, values in inputs.items()}
-        found = search(objective.take(rows), part, {}, scenario, algorithm=FAST, samples=[str(row) for row in rows.tolist()])
+        found = search(
+            objective.take(rows), part, {}, scenario, algorithm=FAST, samples=[str(row) for row in rows.tolist()]
+        )
         torch.testing.assert_close(found.strength, whole.strength[rows], rtol=1e-5, atol=0)
         assert torch.equal(found.witness["text"], whole.witness["text"][rows])
         assert torch.equal(found.gradients, whole.gradients[rows])
@@ -208,7 +214,10 @@ def test_the_order_is_that_of_all_scenarios() -> None:
 
 @pytest.mark.parametrize(
     ("x", "message"),
-    [(torch.full((1, 2, 2), 0.5), "2 rows that are not one-hot"), (torch.ones(1, 3), "one-hot rows (positions, vocabulary)")],
+    [
+        (torch.full((1, 2, 2), 0.5), "2 rows that are not one-hot"),
+        (torch.ones(1, 3), "one-hot rows (positions, vocabulary)"),
+    ],
 )
 def test_what_is_no_text_is_refused(x: Tensor, message: str) -> None:
     with pytest.raises(BadInput) as error:
@@ -242,5 +251,12 @@ def test_verify_counts_and_looks_at_every_row() -> None:
     one, two = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
     assert claim(0.5, one) and claim(1.0, one, two) and claim(1.4, one, two)
     assert not claim(0.49, one) and not claim(1.0, one, two, one) and not claim(1.4, one, two, one)
-    for row in ((0.0, 0.5, 0.5), (0.0, 0.0, 0.0), (1.0, 1e-9, 0.0), (0.0, 1.0, 1.0), (0.0, float("nan"), 1.0), (0.0, 0.9, 0.0)):
+    for row in (
+        (0.0, 0.5, 0.5),
+        (0.0, 0.0, 0.0),
+        (1.0, 1e-9, 0.0),
+        (0.0, 1.0, 1.0),
+        (0.0, float("nan"), 1.0),
+        (0.0, 0.9, 0.0),
+    ):
         assert not claim(1.0, row), row

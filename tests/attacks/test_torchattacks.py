@@ -1,4 +1,6 @@
-"""torchattacks through the bridge: right units, right samples, no trace, and nothing counts unverified."""
+"""torchattacks through the bridge: right units, right samples, no trace, and nothing counts
+unverified.
+"""
 
 from typing import Any
 
@@ -24,20 +26,45 @@ from benchmarks.oracles.linear import random_linear
 SAMPLES = 8
 RADIUS = 6 * 8 / 255  # in raw units of a range of width 6
 LINF: dict[str, dict[str, Any]] = {
-    "FGSM": {}, "PGD": {}, "APGD": {}, "Square": {"n_queries": 100}, "DeepFool": {}, "CW": {}, "FAB": {}, "APGDT": {}, "BIM": {},
-    "MIFGSM": {}, "TPGD": {"steps": 5}, "Jitter": {}, "SINIFGSM": {}, "DIFGSM": {}, "PGDRS": {"noise_sd": 0.01}, "SparseFool": {"steps": 2},
-}  # fmt: skip
+    "FGSM": {},
+    "PGD": {},
+    "APGD": {},
+    "Square": {"n_queries": 100},
+    "DeepFool": {},
+    "CW": {},
+    "FAB": {},
+    "APGDT": {},
+    "BIM": {},
+    "MIFGSM": {},
+    "TPGD": {"steps": 5},
+    "Jitter": {},
+    "SINIFGSM": {},
+    "DIFGSM": {},
+    "PGDRS": {"noise_sd": 0.01},
+    "SparseFool": {"steps": 2},
+}
 MAY_FIND_NOTHING = ("DIFGSM", "SparseFool")  # they mean squares, and no ball
-L2: dict[str, dict[str, Any]] = {"PGDL2": {}, "APGD": {}, "CW": {}, "DeepFool": {}, "Square": {"n_queries": 50}, "FAB": {}}
+L2: dict[str, dict[str, Any]] = {
+    "PGDL2": {},
+    "APGD": {},
+    "CW": {},
+    "DeepFool": {},
+    "Square": {"n_queries": 50},
+    "FAB": {},
+}
 
 
 def network(classes: int = 5) -> nn.Sequential:
     torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(36 + 8, 32), nn.BatchNorm1d(32), nn.Dropout(0.5), nn.ReLU(), nn.Linear(32, classes)).eval()
+    return nn.Sequential(
+        nn.Linear(36 + 8, 32), nn.BatchNorm1d(32), nn.Dropout(0.5), nn.ReLU(), nn.Linear(32, classes)
+    ).eval()
 
 
 def problem(classes: int = 5, net: nn.Module | None = None) -> tuple[Classification, Inputs, Bounds]:
-    """An image of 6 × 6 in [-3, 3], and a context that differs so much by sample that another's changes the answer."""
+    """An image of 6 × 6 in [-3, 3], and a context that differs so much by sample that another's
+    changes the answer.
+    """
     net = net or network(classes)
     generator = torch.Generator().manual_seed(1)
     inputs = {
@@ -52,7 +79,9 @@ def problem(classes: int = 5, net: nn.Module | None = None) -> tuple[Classificat
     return Classification(forward, forward(inputs).argmax(1)), inputs, {"image": Range(-3.0, 3.0)}
 
 
-def found_by(name: str, options: dict[str, Any], scenario: str, problem: tuple[Classification, Inputs, Bounds]) -> Found:
+def found_by(
+    name: str, options: dict[str, Any], scenario: str, problem: tuple[Classification, Inputs, Bounds]
+) -> Found:
     objective, inputs, bounds = problem
     attack = Fixed(f"torchattacks:{name}", fixed_attack(getattr(torchattacks, name)), options)
     return search(objective, inputs, bounds, scenario, algorithm=InTurn((NONE, attack)))
@@ -63,7 +92,10 @@ def found_by(name: str, options: dict[str, Any], scenario: str, problem: tuple[C
     [(name, options, f"image@linf:{RADIUS}") for name, options in LINF.items()]
     + [(name, options, "image@l2:1") for name, options in L2.items()]
     + [("AutoAttack", {}, "image@linf:1")]
-    + [(name, {}, f"context@linf:{2 * RADIUS} + image@linf:{RADIUS}") for name in ("FGSM", "PGD", "APGD", "APGDT", "FAB")],
+    + [
+        (name, {}, f"context@linf:{2 * RADIUS} + image@linf:{RADIUS}")
+        for name in ("FGSM", "PGD", "APGD", "APGDT", "FAB")
+    ],
 )
 def test_what_it_finds_verifies(name: str, options: dict[str, Any], scenario: str) -> None:
     objective, inputs, bounds = whole = problem()
@@ -94,14 +126,20 @@ def test_a_sample_keeps_its_context_and_its_randomness(name: str) -> None:
 
 
 def test_raw_units_and_ranges_per_feature() -> None:
-    """One radius for all features, whatever the width of each range; padding stays; nothing leaves its range."""
+    """One radius for all features, whatever the width of each range; padding stays; nothing leaves
+    its range.
+    """
     low, high = torch.tensor([-3.0, 0.0, 0.5, 7.0]), torch.tensor([3.0, 0.2, 0.5, 9.0])
     x = torch.tensor([[2.9, 0.15, 0.5, 8.0], [0.0, 0.1, 0.5, 7.05]])
     weight = torch.tensor([[1.0, 1.0, 1.0, -1.0]])
-    objective = Classification(lambda i: torch.cat([i["x"] @ -weight.T, i["x"] @ weight.T], 1), torch.zeros(2, dtype=torch.int64))
+    objective = Classification(
+        lambda i: torch.cat([i["x"] @ -weight.T, i["x"] @ weight.T], 1), torch.zeros(2, dtype=torch.int64)
+    )
     region = Region.of({"x": x}, {"x": Range(low, high)}, "x@linf:0.12")
     moved = Bridge(torchattacks.PGD)(objective, region, 1.0).inputs["x"] - x
-    torch.testing.assert_close(moved, torch.tensor([[0.1, 0.05, 0.0, -0.12], [0.12, 0.1, 0.0, -0.05]]), rtol=0, atol=2e-6)
+    torch.testing.assert_close(
+        moved, torch.tensor([[0.1, 0.05, 0.0, -0.12], [0.12, 0.1, 0.0, -0.05]]), rtol=0, atol=2e-6
+    )
 
 
 def test_the_chart_is_exact_where_nothing_moves() -> None:
@@ -114,7 +152,9 @@ def test_the_chart_is_exact_where_nothing_moves() -> None:
 @pytest.mark.parametrize("name", ["CW", "DeepFool", "FAB", "OnePixel", "APGD"])
 @pytest.mark.parametrize("crashes", [False, True])
 def test_no_trace(name: str, crashes: bool) -> None:
-    """The library changes modes, fills `param.grad` and seeds the global state; an exception of the model is its own."""
+    """The library changes modes, fills `param.grad` and seeds the global state; an exception of the
+    model is its own.
+    """
     net, calls = network(), 0
     objective, inputs, bounds = problem(net=net)
 

@@ -27,7 +27,9 @@ def test_outputs_are_the_weighted_sum() -> None:
     fusion = OrthogonalSum(size=6, modalities=2, outputs=3)
     fusion.weights.data = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
     features, here = [torch.randn(4, 6), torch.randn(4, 6)], torch.ones(4, 2, dtype=torch.bool)
-    torch.testing.assert_close(fusion(features, here), features[0] @ fusion.classifiers[0].weight.T * torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(
+        fusion(features, here), features[0] @ fusion.classifiers[0].weight.T * torch.tensor([1.0, 2.0, 3.0])
+    )
 
 
 def test_the_bound_is_as_written() -> None:
@@ -43,7 +45,9 @@ def test_the_second_stage_moves_the_weights_only() -> None:
     recipe.step(task.splits["train"], second).backward()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     second.optimizer.step()
-    assert [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])] == ["fusion.weights"]
+    assert [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])] == [
+        "fusion.weights"
+    ]
 
 
 def test_other_models_and_regressions_are_refused() -> None:

@@ -17,4 +17,7 @@ def test_its_weights_cost_their_l1_norm() -> None:
 
 def test_it_takes_two_modalities() -> None:
     task = tiny(2)
-    assert latent_ensemble(task).eval()(task.splits["test"].inputs).shape == (len(task.splits["test"]), task.problem.width)
+    assert latent_ensemble(task).eval()(task.splits["test"].inputs).shape == (
+        len(task.splits["test"]),
+        task.problem.width,
+    )

@@ -50,7 +50,9 @@ class Opaque(nn.Module):
 def test_a_trained_model_is_right(name: str, recipe: str, modalities: int) -> None:
     task = tiny(modalities)
     way: Recipe = resolve("recipe", recipe).target()
-    model, best = fit(Training("tiny", name, recipe, epochs=6), task, way, torch.device("cpu"), Console(file=io.StringIO()))
+    model, best = fit(
+        Training("tiny", name, recipe, epochs=6), task, way, torch.device("cpu"), Console(file=io.StringIO())
+    )
     test = task.splits["test"]
     with torch.no_grad():
         assert task.problem.score(model(test.inputs, None), test.targets).mean() > 0.9

@@ -1,7 +1,8 @@
-"""How many cases each fuzz target gets in the ordinary test run, in one place; all together 10,000 or more.
+"""How many cases each fuzz target gets in the ordinary test run, in one place; all together 10,000
+or more.
 
-They are the same in every run. `ROBUSTNESS_FUZZ=random pytest tests/fuzz` draws others each time; what fails is printed with
-the means to draw it again.
+They are the same in every run. `ROBUSTNESS_FUZZ=random pytest tests/fuzz` draws others each time;
+what fails is printed with the means to draw it again.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def fuzzed(name: str, **strategies: SearchStrategy[Any]) -> Callable[[Callable[.
             check(**drawn)
 
         quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-        chosen = settings(max_examples=CASES[name], deadline=None, derandomize=not RANDOM, database=None, suppress_health_check=quiet)
+        chosen = settings(
+            max_examples=CASES[name], deadline=None, derandomize=not RANDOM, database=None, suppress_health_check=quiet
+        )
         tested = chosen(given(**strategies)(counted))
 
         def test() -> None:
@@ -76,7 +79,9 @@ def fuzzed(name: str, **strategies: SearchStrategy[Any]) -> Callable[[Callable[.
 
 
 def result_or_refusal(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What a call returns, or None where it refuses in one sentence; any other exception is a failure."""
+    """What a call returns, or None where it refuses in one sentence; any other exception is a
+    failure.
+    """
     try:
         return call(*arguments, **named)
     except BadInput as error:

@@ -1,4 +1,6 @@
-"""A folder to stand in that holds something of every kind, and command lines carried out in this process."""
+"""A folder to stand in that holds something of every kind, and command lines carried out in this
+process.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,11 @@ def carried_out(*arguments: str) -> tuple[int, str]:
         Unforeseen: it ended in an exception, or printed a traceback.
     """
     said, defaults, environment = io.StringIO(), Defaults.now(), dict(os.environ)
-    with patch.object(sys, "argv", ["harness", *arguments]), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with (
+        patch.object(sys, "argv", ["harness", *arguments]),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
         try:
             main()
             code = 0
@@ -72,7 +78,9 @@ def carried_out(*arguments: str) -> tuple[int, str]:
 
 
 def furnished(folder: Path) -> None:
-    """Make the folder: a run with everything a run can have, a task and models, files that are broken, and files that are none."""
+    """Make the folder: a run with everything a run can have, a task and models, files that are
+    broken, and files that are none.
+    """
     (folder / "mine.py").write_text(MINE)
     (folder / "gates.yaml").write_text(GATES)
     (folder / "broken.py").write_text("def build(task:\n")
@@ -85,7 +93,16 @@ def furnished(folder: Path) -> None:
     (folder / "folder" / "locked").chmod(0)
     (folder / "loop").symlink_to(folder / "loop")
     (folder / "gone").symlink_to(folder / "nowhere")
-    scenario = ("--scenario", "a@linf:0.5", "--scenario", "a@linf:0.5 + b@l2:0.5", "--attributions", "1", "--witnesses", "all")
+    scenario = (
+        "--scenario",
+        "a@linf:0.5",
+        "--scenario",
+        "a@linf:0.5 + b@l2:0.5",
+        "--attributions",
+        "1",
+        "--witnesses",
+        "all",
+    )
     swept = ("--schedule", "mcar:0,0.5", "--corruption", "a@noise:0,3")
     assert carried_out(*EVALUATE, *scenario, *swept, "--gates", "gates.yaml", "--out", "run")[0] in (0, 3, 4)
     assert carried_out(*EVALUATE, "--schedule", "none", "--no-trust", "--shard", "1/2", "--out", "part1")[0] == 0

@@ -1,4 +1,6 @@
-"""What may have become of a run on its way here: a hostile hand, a failing disk, another version."""
+"""What may have become of a run on its way here: a hostile hand, a failing disk, another
+version.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,26 @@ from harness.storage.tensorfile import from_bytes, to_bytes
 
 Mutation = Callable[[random.Random, Path], None]
 TEXTS = [
-    "", "x", "a|b", "a/b", "../x", "'", '"', "a\nb", "\0", "\ud800", "💥", "x" * 5000, "mine.py:other", "os:system", "nan", "a@linf:0.5",
-    "clean", "[/]", "-",
-]  # fmt: skip
+    "",
+    "x",
+    "a|b",
+    "a/b",
+    "../x",
+    "'",
+    '"',
+    "a\nb",
+    "\0",
+    "\ud800",
+    "💥",
+    "x" * 5000,
+    "mine.py:other",
+    "os:system",
+    "nan",
+    "a@linf:0.5",
+    "clean",
+    "[/]",
+    "-",
+]
 NUMBERS = [0, 1, -1, 2**63, -(2**63), 10**400, 0.5, -0.0, 1e308, 5e-324, math.nan, math.inf, -math.inf, True, False]
 DEEP = 1500
 MARK = "here a value stands that JSON can hold and Python's writer cannot"
@@ -53,7 +72,11 @@ def changed(draw: random.Random, value: Any) -> Any:
         return [*value[:at], *draw.choice([[], [value[at]] * 2, [changed(draw, value[at])]]), *value[at + 1 :]]
     key = draw.choice(list(value))
     other = draw.choice([*value, *TEXTS])
-    made = [{k: v for k, v in value.items() if k != key}, {**value, other: value[key]}, *[{**value, key: changed(draw, value[key])}] * 4]
+    made = [
+        {k: v for k, v in value.items() if k != key},
+        {**value, other: value[key]},
+        *[{**value, key: changed(draw, value[key])}] * 4,
+    ]
     return draw.choice(made)
 
 
@@ -61,7 +84,15 @@ def json_file(draw: random.Random, run: Path) -> None:
     file = run / draw.choice(["run.json", "run.json", "trust.json", "gates.json"])
     text = json.dumps(changed(draw, json.loads(file.read_text())), ensure_ascii=draw.random() < 0.5)
     odd = draw.choice(
-        ["[" * 100_000, "{" * 3000, "9" * 5000, "[" * 300 + "]" * 300, '{"a": ' * 500 + "1" + "}" * 500, '{"a": 1, "a": 2}', "-"]
+        [
+            "[" * 100_000,
+            "{" * 3000,
+            "9" * 5000,
+            "[" * 300 + "]" * 300,
+            '{"a": ' * 500 + "1" + "}" * 500,
+            '{"a": 1, "a": 2}',
+            "-",
+        ]
     )
     file.write_bytes(text.replace(f'"{MARK}"', odd).encode(errors="surrogatepass"))
 
@@ -71,10 +102,22 @@ def settings(draw: random.Random, run: Path) -> None:
     described = json.loads((run / "run.json").read_text())
     key = draw.choice(list(described["config"]))
     value = draw.choice(
-        [anything(draw), draw.choice(TEXTS), draw.choice(NUMBERS), [draw.choice(TEXTS)], "mine.py:learns", "/", "http://127.0.0.1:1/x"]
+        [
+            anything(draw),
+            draw.choice(TEXTS),
+            draw.choice(NUMBERS),
+            [draw.choice(TEXTS)],
+            "mine.py:learns",
+            "/",
+            "http://127.0.0.1:1/x",
+        ]
     )
     for place in draw.choice(
-        [[described["config"]], [described["config"], described["identity"]["config"]], [described["identity"]["config"]]]
+        [
+            [described["config"]],
+            [described["config"], described["identity"]["config"]],
+            [described["identity"]["config"]],
+        ]
     ):
         place[key] = value
     (run / "run.json").write_bytes(json.dumps(described).encode(errors="surrogatepass"))
@@ -91,15 +134,29 @@ def content(draw: random.Random, run: Path) -> None:
     cut = int(len(held) * at)
     noise = bytes(draw.randrange(256) for _ in range(20))
     one.write_bytes(
-        draw.choice([b"", held[:cut], held[cut:], held[:cut] + noise + held[cut + 20 :], held + noise, noise, other.read_bytes()])
+        draw.choice(
+            [
+                b"",
+                held[:cut],
+                held[cut:],
+                held[:cut] + noise + held[cut + 20 :],
+                held + noise,
+                noise,
+                other.read_bytes(),
+            ]
+        )
     )
 
 
 def place(draw: random.Random, run: Path) -> None:
     """A file is gone, lies elsewhere, twice, or a folder, a link or a pipe stands in its place."""
     one = draw.choice(files_of(run))
-    name = draw.choice(["copy", "a|b", "é\n", "x.partial", "-failed.parquet", one.name, f"x-failed{one.suffix}", f"{one.stem}.PARQUET"])
-    other = draw.choice([one.parent, run, run / "ledger", run / "witnesses", run / draw.choice(["errors", "new"])]) / name
+    name = draw.choice(
+        ["copy", "a|b", "é\n", "x.partial", "-failed.parquet", one.name, f"x-failed{one.suffix}", f"{one.stem}.PARQUET"]
+    )
+    other = (
+        draw.choice([one.parent, run, run / "ledger", run / "witnesses", run / draw.choice(["errors", "new"])]) / name
+    )
     other.parent.mkdir(exist_ok=True)
     held = one.read_bytes()
     what = draw.randrange(7)
@@ -145,11 +202,17 @@ ODD = [None, math.nan, math.inf, -math.inf, -1.0, 2.0, 1e308, 0.0, -1, 2**62, *T
 
 
 def parts_of(run: Path) -> list[Path]:
-    return [file for name in ("samples", "sweep", "ledger", "attributions") for file in sorted((run / name).glob("*.parquet"))]
+    return [
+        file
+        for name in ("samples", "sweep", "ledger", "attributions")
+        for file in sorted((run / name).glob("*.parquet"))
+    ]
 
 
 def cells(draw: random.Random, run: Path) -> None:
-    """Values of one column of a table are others, of its type where they fit; the checksum is right."""
+    """Values of one column of a table are others, of its type where they fit; the checksum is
+    right.
+    """
     file = draw.choice(parts_of(run))
     table = decoded(file.read_bytes())
     name, value, every = draw.choice(table.column_names), draw.choice(ODD), draw.random() < 0.3
@@ -193,12 +256,16 @@ def named(draw: random.Random, run: Path) -> None:
         table = decoded(file.read_bytes())
         if column in table.column_names and len(table):
             old = old or table.column(column)[0].as_py()
-            values = pa.array([value if each == old else each for each in table.column(column).to_pylist()], pa.string())
+            values = pa.array(
+                [value if each == old else each for each in table.column(column).to_pylist()], pa.string()
+            )
             file.write_bytes(encoded(table.set_column(table.column_names.index(column), column, values)))
 
 
 def tensors(draw: random.Random, run: Path) -> None:
-    """Tensors have another shape, type or key; now and then the ledger's hashes are those of the new ones."""
+    """Tensors have another shape, type or key; now and then the ledger's hashes are those of the
+    new ones.
+    """
     files = sorted((run / draw.choice(["witnesses", "witnesses", "attributions"])).glob("*.safetensors"))
     if not files:
         return
@@ -219,22 +286,56 @@ def agree(part: Path, held: dict[str, torch.Tensor]) -> None:
     table = decoded(part.read_bytes())
     hashes = []
     for row in table.to_pylist():
-        there = [held[key] for name in row["attacked"].split("+") if (key := f"{row['scenario']}|{row['sample']}|{name}") in held]
+        there = [
+            held[key]
+            for name in row["attacked"].split("+")
+            if (key := f"{row['scenario']}|{row['sample']}|{name}") in held
+        ]
         hashes.append(witness_hash(there) if there else row["witness"])
-    part.write_bytes(encoded(table.set_column(table.column_names.index("witness"), "witness", pa.array(hashes, pa.string()))))
+    part.write_bytes(
+        encoded(table.set_column(table.column_names.index("witness"), "witness", pa.array(hashes, pa.string())))
+    )
 
 
 def shaped(draw: random.Random, x: torch.Tensor) -> torch.Tensor:
     x = x.real.clone() if x.is_complex() else x
     flat = x.flatten()
     made = [
-        x, x[None], flat[:1], flat[:0], flat, x.sum(), torch.cat([flat, flat]), x.double(), x.half(), x.bfloat16(), x.long(), x > 0,
-        x * math.nan, x * math.inf, x * 1e30, torch.zeros(3, 2, 1, 2), x.to(torch.complex64),
-    ]  # fmt: skip
+        x,
+        x[None],
+        flat[:1],
+        flat[:0],
+        flat,
+        x.sum(),
+        torch.cat([flat, flat]),
+        x.double(),
+        x.half(),
+        x.bfloat16(),
+        x.long(),
+        x > 0,
+        x * math.nan,
+        x * math.inf,
+        x * 1e30,
+        torch.zeros(3, 2, 1, 2),
+        x.to(torch.complex64),
+    ]
     return draw.choice(made).contiguous().clone()
 
 
-MUTATIONS: tuple[Mutation, ...] = (json_file, json_file, settings, content, place, folders, cells, cells, rows, named, tensors, tensors)
+MUTATIONS: tuple[Mutation, ...] = (
+    json_file,
+    json_file,
+    settings,
+    content,
+    place,
+    folders,
+    cells,
+    cells,
+    rows,
+    named,
+    tensors,
+    tensors,
+)
 
 
 def mutate(draw: random.Random, run: Path) -> str:

@@ -1,4 +1,6 @@
-"""Checkpoints from anywhere: a card or weights are read, or refused in one sentence; nothing in them runs."""
+"""Checkpoints from anywhere: a card or weights are read, or refused in one sentence; nothing in
+them runs.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,19 @@ from tests.fuzz.test_texts import TOY
 
 PLACE = Path(tempfile.mkdtemp()) / "x.safetensors"
 VALUES = st.recursive(
-    st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=8)), lambda each: st.lists(each, max_size=3), max_leaves=4
+    st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda each: st.lists(each, max_size=3),
+    max_leaves=4,
 )
 MODELS = st.one_of(
-    VALUES, st.sampled_from(["concat", "concat?x=1", "only-image", "only-", "os:system", "evil.py:build", "../x", "concat:", "?", "a@b"])
+    VALUES,
+    st.sampled_from(
+        ["concat", "concat?x=1", "only-image", "only-", "os:system", "evil.py:build", "../x", "concat:", "?", "a@b"]
+    ),
 )
-CARDS = st.one_of(VALUES, st.fixed_dictionaries({}, optional={"model": MODELS, "task": st.one_of(VALUES, st.just(TOY.name))}))
+CARDS = st.one_of(
+    VALUES, st.fixed_dictionaries({}, optional={"model": MODELS, "task": st.one_of(VALUES, st.just(TOY.name))})
+)
 SOUND = save({"weight": torch.ones(2, 3), "bias": torch.zeros(2)})
 
 

@@ -1,4 +1,6 @@
-"""Command lines from anywhere: whatever stands behind a verb, it is carried out, or refused in one sentence."""
+"""Command lines from anywhere: whatever stands behind a verb, it is carried out, or refused in one
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -20,42 +22,168 @@ FEW, MANY, CHUNKS = 60, 2000, 20
 VERBS: dict[str, Any] = {**typer.main.get_command(app).commands, "evaluate": evaluation(lambda options: None)}  # type: ignore[attr-defined]
 COSTLY = {
     "evaluate": {
-        "workers": ["1", "0", "-1", "x"], "engine": ["local", "", "cloud"], "compile": [], "address": ["", "x:1"],
+        "workers": ["1", "0", "-1", "x"],
+        "engine": ["local", "", "cloud"],
+        "compile": [],
+        "address": ["", "x:1"],
         "repeats": ["0", "1", "x"],
     },
     "train": {"epochs": ["1", "0", "-1", "x"]},
     "reproduce": {"study": ["", "fusio", "x/y", "\0"], "jobs": ["0", "1"]},
-}  # fmt: skip
-"""Options whose values cost minutes, or start what this process does not end: the values that do not."""
+}
+"""Options of which most values cost minutes or start a process that stays: the others."""
 GOOD = {
-    "task": ["mine.py:task", "defaults.py:task", "mine:task"], "model": ["mine.py:build", "mine.py:learns", "defaults.py:build"],
-    "scenario": ["a@linf:0.1", "a@l2:1 + b@missing"], "frontier": ["a,b"], "schedule": ["mcar:0,0.5", "none"], "run": ["run", "part1"],
-    "corruption": ["a@noise:0,1"], "attack": ["pgd?steps=2"], "gates": ["gates.yaml"], "baseline": ["baseline.parquet", "run"],
-    "config": ["made.yaml"], "a": ["run", "baseline.parquet"], "b": ["run", "part1"], "runs": ["part1", "part2"], "code": ["mine.py"],
-    "recipe": ["supervised"], "out": ["new", "new/below"], "search": ["fast", "none"], "shard": ["1/2"], "samples": ["2", "all"],
-}  # fmt: skip
+    "task": ["mine.py:task", "defaults.py:task", "mine:task"],
+    "model": ["mine.py:build", "mine.py:learns", "defaults.py:build"],
+    "scenario": ["a@linf:0.1", "a@l2:1 + b@missing"],
+    "frontier": ["a,b"],
+    "schedule": ["mcar:0,0.5", "none"],
+    "run": ["run", "part1"],
+    "corruption": ["a@noise:0,1"],
+    "attack": ["pgd?steps=2"],
+    "gates": ["gates.yaml"],
+    "baseline": ["baseline.parquet", "run"],
+    "config": ["made.yaml"],
+    "a": ["run", "baseline.parquet"],
+    "b": ["run", "part1"],
+    "runs": ["part1", "part2"],
+    "code": ["mine.py"],
+    "recipe": ["supervised"],
+    "out": ["new", "new/below"],
+    "search": ["fast", "none"],
+    "shard": ["1/2"],
+    "samples": ["2", "all"],
+}
 NAMES = [
-    "run", "part1", "baseline.parquet", "mine.py", "gates.yaml", "binary.yaml", "empty", "folder", "folder/locked", "loop", "gone",
-    "run/run.json", "run/ledger", "broken.py", "ends.py", "nowhere", "nowhere/below", "empty/below", "/", ".", "..", "~", "~/x",
-    "~nobody/x", "/dev/null",
-]  # fmt: skip
+    "run",
+    "part1",
+    "baseline.parquet",
+    "mine.py",
+    "gates.yaml",
+    "binary.yaml",
+    "empty",
+    "folder",
+    "folder/locked",
+    "loop",
+    "gone",
+    "run/run.json",
+    "run/ledger",
+    "broken.py",
+    "ends.py",
+    "nowhere",
+    "nowhere/below",
+    "empty/below",
+    "/",
+    ".",
+    "..",
+    "~",
+    "~/x",
+    "~nobody/x",
+    "/dev/null",
+]
 ADDRESSES = [
-    "zip://x", "zip://run.zip::file://gone", "http://127.0.0.1:1/x", "https://", "memory://", "memory://run", "s3://bucket/run",
-    "gs://x", "file://", "file://run", "://", "x://y", "github://a:b@c/d", "local://run", "dir://run::memory://", "data:,x",
-    "ftp://127.0.0.1:1/x", "reference://x", "simplecache::run", "filecache://", "tar://x", "libarchive://x",
-    "blockcache::http://127.0.0.1:1/", "hdfs://x/y", "ssh://127.0.0.1:1/x", "arrow_hdfs://x",
-]  # fmt: skip
+    "zip://x",
+    "zip://run.zip::file://gone",
+    "http://127.0.0.1:1/x",
+    "https://",
+    "memory://",
+    "memory://run",
+    "s3://bucket/run",
+    "gs://x",
+    "file://",
+    "file://run",
+    "://",
+    "x://y",
+    "github://a:b@c/d",
+    "local://run",
+    "dir://run::memory://",
+    "data:,x",
+    "ftp://127.0.0.1:1/x",
+    "reference://x",
+    "simplecache::run",
+    "filecache://",
+    "tar://x",
+    "libarchive://x",
+    "blockcache::http://127.0.0.1:1/",
+    "hdfs://x/y",
+    "ssh://127.0.0.1:1/x",
+    "arrow_hdfs://x",
+]
 REFERENCES = [
-    "mine.py:", "mine.py:nothing", ":task", "os:system", "os.path:sep", "nowhere.py:task", "json:loads", "broken.py:build",
-    "ends.py:build", "a..b:c", "mine.py:build?x=1", "mine.py:task?", "folder:x", "folder.py:x", "..:x", ".py:x",
-    "mine:build@x.safetensors", "x.safetensors", "run.safetensors", "torchattacks:PGD", "mine.py:torch", "mine.py:Linear",
-    "mine.py:__doc__", "early", "digits", "pgd", "image@linf:8/255", "fixed(a):1", "mcar:2", "a@noise",
-]  # fmt: skip
+    "mine.py:",
+    "mine.py:nothing",
+    ":task",
+    "os:system",
+    "os.path:sep",
+    "nowhere.py:task",
+    "json:loads",
+    "broken.py:build",
+    "ends.py:build",
+    "a..b:c",
+    "mine.py:build?x=1",
+    "mine.py:task?",
+    "folder:x",
+    "folder.py:x",
+    "..:x",
+    ".py:x",
+    "mine:build@x.safetensors",
+    "x.safetensors",
+    "run.safetensors",
+    "torchattacks:PGD",
+    "mine.py:torch",
+    "mine.py:Linear",
+    "mine.py:__doc__",
+    "early",
+    "digits",
+    "pgd",
+    "image@linf:8/255",
+    "fixed(a):1",
+    "mcar:2",
+    "a@noise",
+]
 TEXTS = [
-    "", " ", "x" * 300, "x" * 70_000, "a/" * 3000, "é", "💥", "\x1b[31m", "a\0b", "\0", "\n", "a\nb", "\udcff", "'", '"', "`",
-    "$(id)", "; rm", "a|b", "[red]x[/]", "[/]", "<b>", "{}", "{0}", "%s", "%", "-", "--", "-x", "--help", "?", "&", "=", ":", "@",
-    "*", "\\", "null", "true", "[]", "a,b,c",
-]  # fmt: skip
+    "",
+    " ",
+    "x" * 300,
+    "x" * 70_000,
+    "a/" * 3000,
+    "é",
+    "💥",
+    "\x1b[31m",
+    "a\0b",
+    "\0",
+    "\n",
+    "a\nb",
+    "\udcff",
+    "'",
+    '"',
+    "`",
+    "$(id)",
+    "; rm",
+    "a|b",
+    "[red]x[/]",
+    "[/]",
+    "<b>",
+    "{}",
+    "{0}",
+    "%s",
+    "%",
+    "-",
+    "--",
+    "-x",
+    "--help",
+    "?",
+    "&",
+    "=",
+    ":",
+    "@",
+    "*",
+    "\\",
+    "null",
+    "true",
+    "[]",
+    "a,b,c",
+]
 NUMBERS = [
     "0",
     "1",
@@ -82,7 +210,9 @@ POOLS = (NAMES, ADDRESSES, REFERENCES, TEXTS, NUMBERS)
 
 
 def value(draw: random.Random, verb: str, name: str) -> str:
-    """One for an option or an argument: a good one in half of the cases, a good one with a slip, or anything."""
+    """One for an option or an argument: a good one in half of the cases, a good one with a slip, or
+    anything.
+    """
     costly = COSTLY.get(verb, {}).get(name)
     if costly is not None:
         return draw.choice(costly)
@@ -96,7 +226,11 @@ def value(draw: random.Random, verb: str, name: str) -> str:
 
 def slipped(draw: random.Random, text: str) -> str:
     at = draw.randrange(len(text) + 1)
-    return text[:at] + draw.choice(["", "x", " ", ":", "@", "?", "/", "\0", "é", "-", "9"]) + text[at + draw.randrange(3) :]
+    return (
+        text[:at]
+        + draw.choice(["", "x", " ", ":", "@", "?", "/", "\0", "é", "-", "9"])
+        + text[at + draw.randrange(3) :]
+    )
 
 
 def command_line(draw: random.Random) -> list[str]:
@@ -118,7 +252,11 @@ def flag(draw: random.Random, verb: str, option: Any) -> list[str]:
     spelt = draw.choice([*option.opts, *option.secondary_opts])
     if option.is_flag:
         return [spelt]
-    return [f"{spelt}={value(draw, verb, option.name)}"] if draw.random() < 0.2 else [spelt, value(draw, verb, option.name)]
+    return (
+        [f"{spelt}={value(draw, verb, option.name)}"]
+        if draw.random() < 0.2
+        else [spelt, value(draw, verb, option.name)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +270,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def configuration(draw: random.Random) -> None:
-    """Another file of settings for each command line: good ones, and a key or two that holds anything."""
+    """Another file of settings for each command line: good ones, and a key or two that holds
+    anything.
+    """
     keys = [option.name for option in VERBS["evaluate"].params if option.name not in {*COSTLY["evaluate"], "config"}]
     lines = [f"{draw.choice(keys)}: {value(draw, 'evaluate', draw.choice(keys))}" for _ in range(draw.randrange(3))]
     Path("made.yaml").write_bytes("\n".join(lines).encode(errors="surrogateescape"))

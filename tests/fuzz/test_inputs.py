@@ -1,4 +1,6 @@
-"""Inputs: whatever tensors a task is made of, it is one that can be swept and searched, or is refused in one sentence."""
+"""Inputs: whatever tensors a task is made of, it is one that can be swept and searched, or is
+refused in one sentence.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,19 @@ from tests.fuzz.cases import fuzzed, result_or_refusal
 
 CPU = torch.device("cpu")
 SHAPES = {
-    "image": [(1, 4, 4), (3, 2, 2), (1, 1, 1), (4, 4), (1, 0, 4)], "audio": [(16,), (1,), (0,), (1, 400), (400,)],
-    "text": [(3, 4), (1, 1), (0, 4), (5,), (4, 2)], "features": [(4,), (1,), (0,), (), (2, 3)],
-}  # fmt: skip
+    "image": [(1, 4, 4), (3, 2, 2), (1, 1, 1), (4, 4), (1, 0, 4)],
+    "audio": [(16,), (1,), (0,), (1, 400), (400,)],
+    "text": [(3, 4), (1, 1), (0, 4), (5,), (4, 2)],
+    "features": [(4,), (1,), (0,), (), (2, 3)],
+}
 FILLS = ["random", "random", "constant", "zeros", "one-hot", "huge", "tiny", "infinite", "nan", "one infinite"]
-RANGES = st.sampled_from([None, None, None, (0, 1), (-math.inf, math.inf), (0, math.inf), (1, 0), (math.nan, 1), (0, 0)])
+RANGES = st.sampled_from(
+    [None, None, None, (0, 1), (-math.inf, math.inf), (0, math.inf), (1, 0), (math.nan, 1), (0, 0)]
+)
 PARTS = st.sampled_from([(kind, shape) for kind, shapes in SHAPES.items() for shape in shapes])
-TARGETS = st.sampled_from(["two", "two", "two", "one class", "thousand", "real", "constant real", "huge real", "nan", "negative", "matrix"])
+TARGETS = st.sampled_from(
+    ["two", "two", "two", "one class", "thousand", "real", "constant real", "huge real", "nan", "negative", "matrix"]
+)
 COUNTS = st.sampled_from([0, 1, 2, 3, 12, 12, 12])
 SPLITS = st.sampled_from(["by hand", "by hand", "shuffled", "none to test"])
 
@@ -50,7 +58,12 @@ def filled(shape: tuple[int, ...], fill: str, seed: int) -> Tensor:
 
 def targets_of(kind: str, count: int) -> Tensor:
     numbers = torch.arange(count)
-    real = {"real": numbers.float(), "constant real": torch.ones(count), "huge real": 1e38 * numbers.float(), "nan": numbers * math.nan}
+    real = {
+        "real": numbers.float(),
+        "constant real": torch.ones(count),
+        "huge real": 1e38 * numbers.float(),
+        "nan": numbers * math.nan,
+    }
     whole = {"one class": 0 * numbers, "thousand": numbers * 999 // max(1, count - 1), "negative": numbers - 1}
     return real.get(kind, whole.get(kind, numbers % 2 if kind != "matrix" else torch.ones(count, 2)))
 
@@ -62,20 +75,35 @@ def task_of(parts: dict[str, Any], targets: str, count: int, splits: str, seed: 
     by_hand = {} if names_of is None else {"splits": [names_of[row % len(names_of)] for row in range(count)]}
     ranges = {name: each for name, (_, _, each) in parts.items() if each is not None}
     return Task.from_arrays(
-        inputs, targets_of(targets, count), kinds={name: part[0] for name, (part, _, _) in parts.items()}, ranges=ranges, **by_hand
+        inputs,
+        targets_of(targets, count),
+        kinds={name: part[0] for name, (part, _, _) in parts.items()},
+        ranges=ranges,
+        **by_hand,
     )
 
 
 TASKS = {
-    "parts": st.dictionaries(st.sampled_from(["a", "b", "c"]), st.tuples(PARTS, st.sampled_from(FILLS), RANGES), max_size=3),
-    "targets": TARGETS, "count": COUNTS, "splits": SPLITS, "seed": st.integers(0, 99),
-}  # fmt: skip
+    "parts": st.dictionaries(
+        st.sampled_from(["a", "b", "c"]), st.tuples(PARTS, st.sampled_from(FILLS), RANGES), max_size=3
+    ),
+    "targets": TARGETS,
+    "count": COUNTS,
+    "splits": SPLITS,
+    "seed": st.integers(0, 99),
+}
 GOOD = {
     "parts": st.dictionaries(
-        st.sampled_from(["a", "b"]), st.tuples(PARTS, st.sampled_from(FILLS[:7]), st.sampled_from([None, (0, 1)])), min_size=1, max_size=2
+        st.sampled_from(["a", "b"]),
+        st.tuples(PARTS, st.sampled_from(FILLS[:7]), st.sampled_from([None, (0, 1)])),
+        min_size=1,
+        max_size=2,
     ),
-    "targets": st.sampled_from(["two", "thousand", "real"]), "count": st.just(12), "splits": st.just("by hand"), "seed": st.integers(0, 99),
-}  # fmt: skip
+    "targets": st.sampled_from(["two", "thousand", "real"]),
+    "count": st.just(12),
+    "splits": st.just("by hand"),
+    "seed": st.integers(0, 99),
+}
 
 
 class Tiny(torch.nn.Module):
@@ -101,7 +129,9 @@ def test_any_tensors_are_a_task_or_refused(**drawn: Any) -> None:
 
 @fuzzed("what happens to inputs", **GOOD)
 def test_what_happens_to_inputs_keeps_them_valid(**drawn: Any) -> None:
-    """Every corruption, and gaps: shapes stay, values stay in range and finite; or it is refused."""
+    """Every corruption, and gaps: shapes stay, values stay in range and finite; or it is
+    refused.
+    """
     task = result_or_refusal(task_of, **drawn)
     if task is None:
         return
@@ -128,7 +158,9 @@ def test_a_search_finds_what_can_be_or_is_refused(**drawn: Any) -> None:
 def _searched(task: Task) -> None:
     model = Tiny(task.problem.width)
     probe("tiny", model, task, CPU)
-    config = Evaluation(task="toy", model=("tiny",), search="fast", samples="all", repeats=1, limit=2.0, witnesses="none")
+    config = Evaluation(
+        task="toy", model=("tiny",), search="fast", samples="all", repeats=1, limit=2.0, witnesses="none"
+    )
     work = prepare(config, task, [Loaded("tiny", model, "", "")], {})
     for cell in cells(work):
         try:

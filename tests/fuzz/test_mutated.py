@@ -1,4 +1,6 @@
-"""Runs that something happened to: every command and every page shows them, or says in one sentence what is wrong."""
+"""Runs that something happened to: every command and every page shows them, or says in one sentence
+what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +23,36 @@ from tests.fuzz.mutations import mutate
 
 FEW, MANY, CHUNKS = 40, 1000, 20
 MAIN = Path(app.__file__).with_name("main.py")
-PAGES = [f"screens/{file.name}" for file in MAIN.with_name("screens").glob("[!_]*.py") if file.name != "overview.py"]  # that is the first
+# that is the first
+PAGES = [f"screens/{file.name}" for file in MAIN.with_name("screens").glob("[!_]*.py") if file.name != "overview.py"]
 CODE = ("--code", "mine.py")
 COMMANDS = [
-    ("report", "odd"), ("report", "odd", "--markdown", "-"),
-    ("verify", "odd", *CODE), ("verify", "odd", "--files"), ("gate", "odd"),
-    ("gate", "run", "--baseline", "odd"), ("compare", "odd", "run"), ("compare", "baseline.parquet", "odd"),
+    ("report", "odd"),
+    ("report", "odd", "--markdown", "-"),
+    ("verify", "odd", *CODE),
+    ("verify", "odd", "--files"),
+    ("gate", "odd"),
+    ("gate", "run", "--baseline", "odd"),
+    ("compare", "odd", "run"),
+    ("compare", "baseline.parquet", "odd"),
     ("bless", "odd", "--out", "blessed"),
     (*EVALUATE, "--schedule", "none", "--no-trust", "--out", "odd"),
-]  # fmt: skip
-SWEPT = ("--scenario", "a@linf:0.5", "--scenario", "a@linf:0.5 + b@l2:0.5", "--schedule", "mcar:0,0.5", "--corruption", "a@noise:0,3")
+]
+SWEPT = (
+    "--scenario",
+    "a@linf:0.5",
+    "--scenario",
+    "a@linf:0.5 + b@l2:0.5",
+    "--schedule",
+    "mcar:0,0.5",
+    "--corruption",
+    "a@noise:0,3",
+)
 COSTLY = [
     (*EVALUATE, *SWEPT, "--witnesses", "all", "--attributions", "1", "--out", "odd"),
-    ("merge", "merged", "odd", *CODE), ("merge", "merged", "run", "odd", *CODE),
-]  # fmt: skip
+    ("merge", "merged", "odd", *CODE),
+    ("merge", "merged", "run", "odd", *CODE),
+]
 PAGED, RESUMED = 5, 7  # one in so many is looked at in the dashboard, or gone on with, too
 
 
@@ -61,7 +79,9 @@ def looked_at(pages: list[str]) -> None:
         for page in [None, *pages]:
             test = test if page is None else test.switch_page(page).run()
             if test.exception:
-                raise Unforeseen(f"page {page or 'overview'} ended in {test.exception[0].value}: {test.exception[0].stack_trace}")
+                raise Unforeseen(
+                    f"page {page or 'overview'} ended in {test.exception[0].value}: {test.exception[0].stack_trace}"
+                )
 
 
 def tried(seed: int) -> None:

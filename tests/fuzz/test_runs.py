@@ -35,17 +35,32 @@ from tests.rows import BOTH, IMAGE, Outcomes, description, held, make_run
 HERE = Path(tempfile.mkdtemp())
 SMALL = make_run(
     HERE / "small",
-    {"m": Outcomes([1.0, 0.5, 0.0], {IMAGE: [1.0, math.inf, 0.0]}, {("mcar", 0.0): [1.0, 0.5, 0.0], ("mcar", 1.0): [0.0, 0.5, 0.0]})},
+    {
+        "m": Outcomes(
+            [1.0, 0.5, 0.0],
+            {IMAGE: [1.0, math.inf, 0.0]},
+            {("mcar", 0.0): [1.0, 0.5, 0.0], ("mcar", 1.0): [0.0, 0.5, 0.0]},
+        )
+    },
 )
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-    lambda each: st.one_of(st.lists(each, max_size=3), st.dictionaries(st.text(max_size=5), each, max_size=3)), max_leaves=6,
-)  # fmt: skip
-FLAGS = st.fixed_dictionaries({"raised": st.booleans(), "value": st.floats(), "why": st.text(max_size=5)}, optional={"more": JSON})
-ALMOST = st.fixed_dictionaries({"m": st.fixed_dictionaries({IMAGE: st.one_of(JSON, st.fixed_dictionaries({"random": FLAGS}))})})
+    lambda each: st.one_of(st.lists(each, max_size=3), st.dictionaries(st.text(max_size=5), each, max_size=3)),
+    max_leaves=6,
+)
+FLAGS = st.fixed_dictionaries(
+    {"raised": st.booleans(), "value": st.floats(), "why": st.text(max_size=5)}, optional={"more": JSON}
+)
+ALMOST = st.fixed_dictionaries(
+    {"m": st.fixed_dictionaries({IMAGE: st.one_of(JSON, st.fixed_dictionaries({"random": FLAGS}))})}
+)
 TRUST = st.one_of(JSON, ALMOST).map(lambda value: json.dumps(value).encode())
 WHOLE = description(["m"])
-PATHS = [(key,) for key in WHOLE] + [("identity", key) for key in WHOLE["identity"]] + [("config", key) for key in WHOLE["config"]]
+PATHS = (
+    [(key,) for key in WHOLE]
+    + [("identity", key) for key in WHOLE["identity"]]
+    + [("config", key) for key in WHOLE["config"]]
+)
 PATHS += [("identity", "config", key) for key in WHOLE["identity"]["config"]]
 
 
@@ -57,7 +72,13 @@ def changed(content: dict[str, Any], path: tuple[str, ...], value: Any, gone: bo
     return {key: each for key, each in content.items() if key != first or not gone} | ({} if gone else {first: value})
 
 
-@fuzzed("descriptions of runs", path=st.sampled_from(PATHS), value=JSON, gone=st.booleans(), format_=st.sampled_from([1, 1, 1, 2, None]))
+@fuzzed(
+    "descriptions of runs",
+    path=st.sampled_from(PATHS),
+    value=JSON,
+    gone=st.booleans(),
+    format_=st.sampled_from([1, 1, 1, 2, None]),
+)
 def test_any_description_is_read_or_refused(path: tuple[str, ...], value: Any, gone: bool, format_: Any) -> None:
     content = {"format": format_, **changed(WHOLE, path, value, gone)}
     (HERE / "small" / "run.json").write_text(json.dumps(content))
@@ -98,13 +119,18 @@ def test_any_bytes_are_a_table_or_refused(cut: int, put: bytes, resumed: int) ->
 
 HEADERS = st.dictionaries(
     st.text(max_size=4),
-    st.one_of(JSON, st.fixed_dictionaries({"dtype": st.sampled_from(["F32", "I64", "X"]), "shape": JSON, "data_offsets": JSON})),
+    st.one_of(
+        JSON,
+        st.fixed_dictionaries({"dtype": st.sampled_from(["F32", "I64", "X"]), "shape": JSON, "data_offsets": JSON}),
+    ),
     max_size=3,
 )
 
 
 @fuzzed(
-    "tensors of a file", header=st.one_of(HEADERS.map(json.dumps), st.text(max_size=20)), length=st.one_of(st.none(), st.integers(0, 2**63))
+    "tensors of a file",
+    header=st.one_of(HEADERS.map(json.dumps), st.text(max_size=20)),
+    length=st.one_of(st.none(), st.integers(0, 2**63)),
 )
 def test_any_bytes_are_tensors_or_refused(header: str, length: int | None) -> None:
     content = header.encode(errors="replace")
@@ -117,7 +143,11 @@ SCORES = st.floats(0, 1)
 STRENGTHS = st.one_of(st.floats(0, 8), st.just(math.inf), st.just(0.0))
 ODD = st.one_of(st.none(), st.floats(), st.sampled_from([math.nan, -1.0, 2.0, math.inf]))
 ODD_TEXTS = st.one_of(st.none(), st.text(max_size=6))
-NUMBERS = {"samples": ("score",), "sweep": ("score", "level"), "ledger": ("strength", "limit", "clean_score", "prediction")}
+NUMBERS = {
+    "samples": ("score",),
+    "sweep": ("score", "level"),
+    "ledger": ("strength", "limit", "clean_score", "prediction"),
+}
 TEXTS = {
     "samples": ("model", "sample", "hash", "group"),
     "sweep": ("schedule", "present", "status", "model"),
@@ -136,7 +166,9 @@ def outcomes(draw: st.DrawFn, samples: int) -> Outcomes:
     strengths = st.lists(STRENGTHS, min_size=samples, max_size=samples)
     swept = {(name, level): draw(many) for name in ("mcar", "fixed(image)") for level in draw(LEVELS)}
     swept |= {("image@noise", level): draw(many) for level in draw(SEVERITIES)}
-    return Outcomes(draw(many), {scenario: draw(strengths) for scenario in (IMAGE, BOTH)}, swept, draw(st.integers(0, samples)))
+    return Outcomes(
+        draw(many), {scenario: draw(strengths) for scenario in (IMAGE, BOTH)}, swept, draw(st.integers(0, samples))
+    )
 
 
 LEVELS = st.sets(st.sampled_from([0.0, 0.5, 1.0]), max_size=3).map(sorted)
@@ -154,18 +186,28 @@ def runs(draw: st.DrawFn) -> dict[str, Outcomes]:
 MEDIANS, WORST = {"measure": "median critical strength"}, {"measure": "worst modality"}
 GATES = st.sampled_from(
     [
-        {"min": 0.5}, {"max_drop": 0.1}, {"scenario": IMAGE, "min": 0.5}, {"scenario": IMAGE, "strength": 0.0, "max": 0.5},
-        {**MEDIANS, "scenario": IMAGE, "min": 1.0}, {**MEDIANS, "scenario": BOTH, "max_drop": 0.5},
-        {**WORST, "min": 0.1}, {**WORST, "strength": 1.0, "min": 0.1}, {**WORST, "max_drop": 0.1},
-        {"schedule": "mcar", "rate": 0.5, "min": 0.5}, {"schedule": "mcar", "measure": "area", "max_drop": 0.1},
-        {"corruption": "image@noise", "severity": 1, "max": 0.9}, {"scenario": IMAGE, "measure": "gap to the oracle", "max": 0.5},
+        {"min": 0.5},
+        {"max_drop": 0.1},
+        {"scenario": IMAGE, "min": 0.5},
+        {"scenario": IMAGE, "strength": 0.0, "max": 0.5},
+        {**MEDIANS, "scenario": IMAGE, "min": 1.0},
+        {**MEDIANS, "scenario": BOTH, "max_drop": 0.5},
+        {**WORST, "min": 0.1},
+        {**WORST, "strength": 1.0, "min": 0.1},
+        {**WORST, "max_drop": 0.1},
+        {"schedule": "mcar", "rate": 0.5, "min": 0.5},
+        {"schedule": "mcar", "measure": "area", "max_drop": 0.1},
+        {"corruption": "image@noise", "severity": 1, "max": 0.9},
+        {"scenario": IMAGE, "measure": "gap to the oracle", "max": 0.5},
     ]
-)  # fmt: skip
+)
 
 
 @fuzzed("tables of runs", models=runs(), gates=st.lists(GATES, min_size=1, max_size=3))
 def test_any_tables_are_shown_and_decided(models: dict[str, Outcomes], gates: list[dict[str, Any]]) -> None:
-    """Rows that can be are never refused by a view; a gate may ask for what the run does not have."""
+    """Rows that can be are never refused by a view; a gate may ask for what the run does not
+    have.
+    """
     shutil.rmtree(HERE / "run", ignore_errors=True)
     directory = make_run(HERE / "run", models)
     with patch("harness.analysis.bca.RESAMPLES", 20):  # how many is not what is tested
@@ -195,7 +237,9 @@ def test_odd_rows_are_shown_or_refused(oddity: tuple[str, str, Any]) -> None:
         result_or_refusal(render, SMALL)
         evidence = result_or_refusal(Evidence.of_run, SMALL)
         if evidence is not None:
-            result_or_refusal(decide, [gate_of(model="m", scenario=IMAGE, min=0.5), gate_of(model="m", min=0.5)], evidence)
+            result_or_refusal(
+                decide, [gate_of(model="m", scenario=IMAGE, min=0.5), gate_of(model="m", min=0.5)], evidence
+            )
     finally:
         parts[0].write_bytes(before)
 
@@ -224,7 +268,10 @@ def test_verdicts_do_not_depend_on_the_order_of_rows(outcome: Outcomes, gate: di
     evidence, asked = held("m", outcome), [gate_of(model="m", **gate)]
     order = {name: np.random.default_rng(seed).permutation(len(table)) for name, table in evidence.tables.items()}
     mixed = Evidence(
-        "run", evidence.description, {name: table.take(order[name]) for name, table in evidence.tables.items()}, evidence.trust
+        "run",
+        evidence.description,
+        {name: table.take(order[name]) for name, table in evidence.tables.items()},
+        evidence.trust,
     )
     found = [result_or_refusal(decide, asked, each, evidence) for each in (evidence, mixed)]
     assert found[0] == found[1]

@@ -1,4 +1,6 @@
-"""The small languages: scenarios, schedules, corruptions, frontiers and options are read, or refused in one sentence."""
+"""The small languages: scenarios, schedules, corruptions, frontiers and options are read, or
+refused in one sentence.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from harness.tasks import Task
 from tests.fuzz.cases import fuzzed, result_or_refusal
 
 NAMES = st.one_of(
-    st.sampled_from(["image", "audio", "text", "intact", "missing", "é", "a-b", "1"]), st.from_regex(r"[^\s@+:]+", fullmatch=True)
+    st.sampled_from(["image", "audio", "text", "intact", "missing", "é", "a-b", "1"]),
+    st.from_regex(r"[^\s@+:]+", fullmatch=True),
 )
 RADII = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
 FEW_RADII = st.sampled_from([0.5, 1.0, 8 / 255])
@@ -61,7 +64,10 @@ def states(names: st.SearchStrategy[str] = NAMES, radii: st.SearchStrategy[float
 
 
 def scenario_of(done: States) -> Scenario:
-    return Scenario(tuple(Ball(name, *ball) for name, ball in done.items() if ball), tuple(name for name, ball in done.items() if not ball))
+    return Scenario(
+        tuple(Ball(name, *ball) for name, ball in done.items() if ball),
+        tuple(name for name, ball in done.items() if not ball),
+    )
 
 
 def toy() -> Task:
@@ -99,11 +105,16 @@ def test_scenarios_are_in_a_partial_order(done: list[States]) -> None:
     assert not (first <= second and second <= third) or first <= third
     assert not (first <= second and second <= first) or first == second
     ordered = closure(all_of)
-    assert set(all_of) <= set(ordered) and all(below < each and below in ordered for each in ordered for below in each.below())
+    assert set(all_of) <= set(ordered) and all(
+        below < each and below in ordered for each in ordered for below in each.below()
+    )
     assert not any(later < earlier for at, earlier in enumerate(ordered) for later in ordered[at:])
 
 
-@fuzzed("schedule texts", text=words("mcar", "fixed(", "imbalanced(", "gap", "mnar-label", ")", ",", "0.5", "(", "exclusive", "10**9"))
+@fuzzed(
+    "schedule texts",
+    text=words("mcar", "fixed(", "imbalanced(", "gap", "mnar-label", ")", ",", "0.5", "(", "exclusive", "10**9"),
+)
 def test_a_text_is_a_schedule_or_refused(text: str) -> None:
     schedule = result_or_refusal(parse_schedule, text, TOY.names)
     if schedule is not None:
@@ -111,7 +122,10 @@ def test_a_text_is_a_schedule_or_refused(text: str) -> None:
         assert str(again) == str(schedule) and again.levels == schedule.levels
 
 
-@fuzzed("corruption texts", text=words("noise", "blur", "typos", ",", "3", "6", "no.such:thing", "harness.corruptions:nothing", "²"))
+@fuzzed(
+    "corruption texts",
+    text=words("noise", "blur", "typos", ",", "3", "6", "no.such:thing", "harness.corruptions:nothing", "²"),
+)
 def test_a_text_is_a_corruption_or_refused(text: str) -> None:
     corruption = result_or_refusal(Corruption.parse, text, TOY)
     assert corruption is None or str(corruption).startswith(f"{corruption.modality}@")
@@ -127,7 +141,10 @@ def _takes(steps: int = 1, rate: float = 0.5, fast: bool = False, norm: str = "l
     """What options are read against."""
 
 
-@fuzzed("options behind a name", text=words("steps", "rate", "fast", "norm", "=", "&", "?", "true", "2", "1e999", "٣", "0x1", "1_0"))
+@fuzzed(
+    "options behind a name",
+    text=words("steps", "rate", "fast", "norm", "=", "&", "?", "true", "2", "1e999", "٣", "0x1", "1_0"),
+)
 def test_options_are_read_or_refused(text: str) -> None:
     given = result_or_refusal(options.given, "model", f"name?{text}", inspect.signature(_takes).parameters)
     kinds = {"steps": int, "rate": (int, float), "fast": bool, "norm": str}

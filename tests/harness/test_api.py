@@ -1,4 +1,6 @@
-"""The Python door: objects and references alike, the same numbers and sentences as the command line, nothing written unasked."""
+"""The Python door: objects and references alike, the same numbers and sentences as the command
+line, nothing written unasked.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,11 @@ def toy() -> Task:
     side = 2.0 * labels[:, None] - 1
     image = (0.5 + 0.1 * side + 0.2 * torch.randn(300, 16, generator=generator)).clamp(0, 1)
     return Task.from_arrays(
-        {"image": image, "sensor": 0.5 * side + torch.randn(300, 8, generator=generator)}, labels, name="toy", ranges={"image": (0, 1)}
-    )  # fmt: skip
+        {"image": image, "sensor": 0.5 * side + torch.randn(300, 8, generator=generator)},
+        labels,
+        name="toy",
+        ranges={"image": (0, 1)},
+    )
 
 
 def test_a_module_and_a_task_in_memory_are_evaluated_in_eight_lines(elsewhere: Path) -> None:
@@ -56,14 +61,29 @@ def test_a_module_and_a_task_in_memory_are_evaluated_in_eight_lines(elsewhere: P
 
 
 def test_importing_it_loads_no_torch() -> None:
-    code = "import sys, harness; print('torch' in sys.modules or 'pandas' in sys.modules, harness.__version__, 'evaluate' in dir(harness))"
+    code = (
+        "import sys, harness; print('torch' in sys.modules or 'pandas' in sys.modules, harness.__version__, 'evaluate'"
+        " in dir(harness))"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["False", harness.__version__, "True"]
 
 
 def test_the_numbers_are_those_of_the_command_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_folder(elsewhere)
-    common = ["--task", "my.py:MyTask", "--model", "my.py:build", "--scenario", IMAGE, "--samples", "12", "--search", "fast", "--no-trust"]
+    common = [
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        "my.py:build",
+        "--scenario",
+        IMAGE,
+        "--samples",
+        "12",
+        "--search",
+        "fast",
+        "--no-trust",
+    ]
     assert run(monkeypatch, "evaluate", *common, "--out", "there") == 0
     here, there = harness.evaluate("my.py:MyTask", ["my.py:build"], scenarios=[IMAGE], **SMALL), harness.load("there")
     apart = ["run"]
@@ -156,8 +176,10 @@ def test_gates(elsewhere: Path) -> None:
         ("digits", {"net": Net()}, {"workers": 2}, r"workers=2 takes references"),
         ("digits", {"net": Net()}, {"engine": "ray"}, r"engine='ray' takes references"),
     ],
-)  # fmt: skip
-def test_bad_input_is_one_sentence(elsewhere: Path, task: Any, models: Any, options: dict[str, Any], sentence: str) -> None:
+)
+def test_bad_input_is_one_sentence(
+    elsewhere: Path, task: Any, models: Any, options: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(BadInput, match=sentence):
         harness.evaluate(task, models, **options)
     assert list(elsewhere.iterdir()) == []
@@ -166,7 +188,9 @@ def test_bad_input_is_one_sentence(elsewhere: Path, task: Any, models: Any, opti
 def test_paths_and_numbers_of_numpy_are_taken(elsewhere: Path) -> None:
     import numpy as np
 
-    harness.evaluate(toy(), Net(), scenario=IMAGE, out=Path("here"), **(SMALL | {"samples": np.int64(6), "limit": np.float32(4)}))
+    harness.evaluate(
+        toy(), Net(), scenario=IMAGE, out=Path("here"), **(SMALL | {"samples": np.int64(6), "limit": np.float32(4)})
+    )
     assert len(harness.load(Path("here")).ledger) == 6
 
 
@@ -179,7 +203,9 @@ def test_a_run_with_errors_warns(elsewhere: Path) -> None:
 
     with pytest.warns(UserWarning, match="some cells of the run are errors"):
         found = harness.evaluate(toy(), Choosy(), scenario=IMAGE, **SMALL)
-    assert found.status == "finished with errors" and any("every input is needed" in text for text in found.errors.values())
+    assert found.status == "finished with errors" and any(
+        "every input is needed" in text for text in found.errors.values()
+    )
     assert "clean" in set(found.summary["condition"])
 
 
@@ -193,7 +219,10 @@ def test_training_gives_a_module_and_writes_only_what_is_named(elsewhere: Path) 
     assert isinstance(net, nn.Module) and not net.training and list(elsewhere.iterdir()) == []
     same = harness.train(toy(), "concat", epochs=1, out="here.safetensors")
     assert sorted(path.name for path in elsewhere.iterdir()) == ["here.json", "here.safetensors"]
-    assert all(torch.equal(one, other) for one, other in zip(net.state_dict().values(), same.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(net.state_dict().values(), same.state_dict().values(), strict=True)
+    )
     with pytest.raises(BadInput, match="did you mean epochs"):
         harness.train(toy(), "concat", epoch=1)
     with pytest.raises(BadInput, match="makes 2 models"):

@@ -19,19 +19,37 @@ BAD = {
     "--schedule fixed(smell):1": "unknown modality 'smell'",
     "--search quick": "known: fast, standard, thorough, none",
     "--attack pdg --task my.py:MyTask --model my.py:build": "unknown attack 'pdg': did you mean pgd",
-    "--attack torchattacks:PDG --task my.py:MyTask --model my.py:build": "unknown object 'PDG' in torchattacks: did you mean PGD",
-    "--attack pgd?setps=50 --task my.py:MyTask --model my.py:build": "of attack 'pgd?setps=50': did you mean steps? (known: steps)",
+    "--attack torchattacks:PDG --task my.py:MyTask --model my.py:build": (
+        "unknown object 'PDG' in torchattacks: did you mean PGD"
+    ),
+    "--attack pgd?setps=50 --task my.py:MyTask --model my.py:build": (
+        "of attack 'pgd?setps=50': did you mean steps? (known: steps)"
+    ),
     "--attack pgd?steps --task my.py:MyTask --model my.py:build": "write steps=",
-    "--attack pgd?steps=0 --task my.py:MyTask --model my.py:build": "attack 'pgd?steps=0': option steps must be at least 1, not 0",
-    "--attack torchattacks:APGD?steps=-1 --task my.py:MyTask --model my.py:build": "option steps must be at least 1, not -1",
+    "--attack pgd?steps=0 --task my.py:MyTask --model my.py:build": (
+        "attack 'pgd?steps=0': option steps must be at least 1, not 0"
+    ),
+    "--attack torchattacks:APGD?steps=-1 --task my.py:MyTask --model my.py:build": (
+        "option steps must be at least 1, not -1"
+    ),
     "--attack pgd?steps=2.5 --task my.py:MyTask --model my.py:build": "option steps takes a whole number, not '2.5'",
-    "--attack torchattacks:PGD?random_start=1 --task my.py:MyTask --model my.py:build": "option random_start takes true or false, not '1'",
+    "--attack torchattacks:PGD?random_start=1 --task my.py:MyTask --model my.py:build": (
+        "option random_start takes true or false, not '1'"
+    ),
     "--attack torchattacks:PGD?eps=0.1 --task my.py:MyTask --model my.py:build": "unknown option 'eps' of attack",
-    "--attack torchattacks:APGD?loss=none --task my.py:MyTask --model my.py:build": "torchattacks' APGD fails on an input of shape",
+    "--attack torchattacks:APGD?loss=none --task my.py:MyTask --model my.py:build": (
+        "torchattacks' APGD fails on an input of shape"
+    ),
     "--attack torchattacks:LGV --task my.py:MyTask --model my.py:build": "LGV needs model and trainloader",
-    "--attack torchattacks:APGDT --task my.py:MyTask --model my.py:build": "APGDT needs 4 classes or more for its loss, and there are 2",
-    "--attack torchattacks:PGD --scenario image@l2:1 --task my.py:MyTask --model my.py:build": "PGD keeps to linf, not to image@l2:1",
-    "--attack my.py:out_of_range --task my.py:MyTask --model my.py:build": "is no attack: name a function of (objective, region, strength)",
+    "--attack torchattacks:APGDT --task my.py:MyTask --model my.py:build": (
+        "APGDT needs 4 classes or more for its loss, and there are 2"
+    ),
+    "--attack torchattacks:PGD --scenario image@l2:1 --task my.py:MyTask --model my.py:build": (
+        "PGD keeps to linf, not to image@l2:1"
+    ),
+    "--attack my.py:out_of_range --task my.py:MyTask --model my.py:build": (
+        "is no attack: name a function of (objective, region, strength)"
+    ),
     "--device cuda": "no CUDA device",
     "--samples 0": "whole number from 1, or all",
     "--witnesses some": "none or all",
@@ -47,7 +65,9 @@ BAD = {
     "--task my.py:MyTask --model my.py:wide": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
     "--task my.py:MyTask --model my.py:nans": "answers NaN or infinity",
     "--task my.py:MyTask --model my.py:counts": "answers torch.int64, which has no gradient",
-    "--task my.py:judged_badly --model my.py:build": "fails on the first samples of task 'toy': RuntimeError: no verdict",
+    "--task my.py:judged_badly --model my.py:build": (
+        "fails on the first samples of task 'toy': RuntimeError: no verdict"
+    ),
     "--model harness.models.fusion.early:early": "would be untrained by that reference: name it 'early'",
     "--model my.py:borrowed": "would be untrained by that reference",
     "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
@@ -105,9 +125,13 @@ BAD_TRAINING = {
     "--model my.py:build": "model 'my.py:build' has no parameters to train",
     "--model my.py:wide_layer": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
     "--model concat --recipe supervsed?learning_rate=1": "unknown recipe 'supervsed': did you mean supervised",
-    "--model concat --recipe supervised?learning_rat=1": "of recipe 'supervised?learning_rat=1': did you mean learning_rate",
+    "--model concat --recipe supervised?learning_rat=1": (
+        "of recipe 'supervised?learning_rat=1': did you mean learning_rate"
+    ),
     "--model concat --recipe supervised?learning_rate": "write learning_rate=",
-    "--model smil?codebook=KMeans": "unknown value 'KMeans' of option codebook of model 'smil?codebook=KMeans': did you mean kmeans",
+    "--model smil?codebook=KMeans": (
+        "unknown value 'KMeans' of option codebook of model 'smil?codebook=KMeans': did you mean kmeans"
+    ),
     "--model only-image?modality=audio": "unknown option 'modality'",
     "--model concat --device tpu": "unknown device 'tpu'",
     "--model concat --recipe supervised?learning_rate=fast": "option learning_rate takes a number, not 'fast'",
@@ -121,7 +145,9 @@ BAD_TRAINING = {
     "--model concat --out memory://m.safetensors": "a checkpoint is a local file",
     "--model concat --out folder.safetensors": "is a folder",
     "--model concat --out m.pt": "ends in .safetensors",
-    "--model concat --task my.py:two_axes": "audio has 1 axis per sample, modality 'sound' has shape (1, 400): give waveforms (T,)",
+    "--model concat --task my.py:two_axes": (
+        "audio has 1 axis per sample, modality 'sound' has shape (1, 400): give waveforms (T,)"
+    ),
     "--model early --task my.py:short": "modality 'sound' has shape (100,), but the audio encoder takes waveforms (T,)",
     "--model concat --task my.py:outside": "task name '../x/y'",
 }

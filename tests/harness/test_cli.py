@@ -39,7 +39,8 @@ def test_no_verb_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_an_interrupted_run_says_so(elsewhere: Path) -> None:
     arguments = ["evaluate", "--samples", "all", "--search", "thorough", "--model", "early", "--out", "run"]
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what starts the tests in the background may have it ignored
+    # what starts the tests in the background may have it ignored
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "harness", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding) as process:
         assert process.stdout is not None and process.stderr is not None
@@ -54,7 +55,10 @@ def test_names_with_brackets_and_many_models_are_shown_whole(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (elsewhere / "[red]").mkdir()
-    own_folder(elsewhere / "[red]", "".join(f"def a_model_of_a_long_name_{number}(task): return Linear()\n" for number in range(9)))
+    own_folder(
+        elsewhere / "[red]",
+        "".join(f"def a_model_of_a_long_name_{number}(task): return Linear()\n" for number in range(9)),
+    )
     names = [f"[red]/my.py:a_model_of_a_long_name_{number}" for number in range(9)]
     models = [argument for name in names for argument in ("--model", name)]
     assert run(monkeypatch, "evaluate", "--task", "[red]/my.py:MyTask", *models, "--samples", "2", "--out", "run") == 0
@@ -80,22 +84,47 @@ def test_run_of_another_configuration_is_refused(
 def test_report_as_markdown_escapes_what_names_hold(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Names of models and tasks are the user's: a bar would end a cell, a tag would be HTML, an @ would call someone."""
+    """Names of models and tasks are the user's: a bar would end a cell, a tag would be HTML, an @
+    would call someone.
+    """
     from harness.reporting.report import _code, _marked
 
-    assert _code("a|b`c") == "`a\\|b'c`" and _marked("<b>*x*</b> image@linf") == "\\<b\\>\\*x\\*\\</b\\> image<span>@</span>linf"
-    assert run(monkeypatch, "evaluate", "--model", "late", "--samples", "4", "--search", "fast", "--no-trust", "--out", "run") == 0
+    assert (
+        _code("a|b`c") == "`a\\|b'c`"
+        and _marked("<b>*x*</b> image@linf") == "\\<b\\>\\*x\\*\\</b\\> image<span>@</span>linf"
+    )
+    assert (
+        run(
+            monkeypatch,
+            "evaluate",
+            "--model",
+            "late",
+            "--samples",
+            "4",
+            "--search",
+            "fast",
+            "--no-trust",
+            "--out",
+            "run",
+        )
+        == 0
+    )
     capsys.readouterr()
     assert run(monkeypatch, "report", "run", "--markdown", "-") == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("### Robustness of `late` on `digits`") and "| `robust score, strength 1: image@linf:1.6` |" in printed
+    assert (
+        printed.startswith("### Robustness of `late` on `digits`")
+        and "| `robust score, strength 1: image@linf:1.6` |" in printed
+    )
     assert "<details>" in printed and not (elsewhere / "run" / "report.html").exists()
     assert run(monkeypatch, "report", "run", "--markdown", "table.md") == 0
     assert (elsewhere / "table.md").read_text() == printed
     assert run(monkeypatch, "report", "run", "--markdown", "nowhere/table.md") == 2
 
 
-def test_init_report_and_list(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_init_report_and_list(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     own_folder(elsewhere)
     assert run(monkeypatch, "init") == 0
     toy = ["--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--out", "run"]
@@ -119,9 +148,23 @@ def test_listed_options_are_taken_as_they_are_shown(kind: Kind) -> None:
         assert chosen(kind, name + written(known), target) == {option: each.default for option, each in known.items()}
 
 
-def test_budget_stops_cleanly_and_resumes(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_budget_stops_cleanly_and_resumes(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     own_folder(elsewhere)
-    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--batch-size", "3", "--out", "run"]
+    toy = [
+        "evaluate",
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        "my.py:build",
+        "--samples",
+        "6",
+        "--batch-size",
+        "3",
+        "--out",
+        "run",
+    ]
     assert run(monkeypatch, *toy, "--budget", "0.001s") == 0
     assert "The run is stopped" in capsys.readouterr().out
     assert run(monkeypatch, *toy) == 0
@@ -137,7 +180,8 @@ def test_a_folder_with_packages_of_our_names(elsewhere: Path) -> None:
     for module in ("app", "utils"):
         (elsewhere / f"{module}.py").write_text(f"NAME = '{module}'\n")
     check = (
-        "import app, utils\nfrom attacks.mine import NAME as a\nfrom models.mine import NAME as m\nfrom defenses.mine import NAME as d\n"
+        "import app, utils\nfrom attacks.mine import NAME as a\nfrom models.mine import NAME as m\nfrom defenses.mine"
+        " import NAME as d\n"
     )
     check += "assert (app.NAME, utils.NAME, a, m, d) == ('app', 'utils', 'attacks', 'models', 'defenses')\n"
     (elsewhere / "my.py").write_text(check + (elsewhere / "my.py").read_text())
@@ -169,7 +213,9 @@ def breaks(task): return Breaks()
     assert {row["status"] for row in rows if row["model"] == "my.py:build"} == {"ok"}
 
 
-def test_attacks_follow_the_search(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_attacks_follow_the_search(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from harness.run.directory import RunDirectory
 
     own_folder(
@@ -223,8 +269,21 @@ def test_a_linear_model_from_outside_gets_its_exact_strength(elsewhere: Path, mo
 
     (elsewhere / "linear.py").write_text(LINEAR)
     scenario = "a@linf:0.05 + b@l2:0.3"
-    arguments = ["--task", "linear.py:task", "--model", "linear.py:build", "--scenario", scenario, "--search", "standard", "--limit", "50"]
-    assert run(monkeypatch, "evaluate", *arguments, "--samples", "all", "--device", "cpu", "--out", "memory://linear") == 0
+    arguments = [
+        "--task",
+        "linear.py:task",
+        "--model",
+        "linear.py:build",
+        "--scenario",
+        scenario,
+        "--search",
+        "standard",
+        "--limit",
+        "50",
+    ]
+    assert (
+        run(monkeypatch, "evaluate", *arguments, "--samples", "all", "--device", "cpu", "--out", "memory://linear") == 0
+    )
     model = random_linear(3, samples=40, bounded=True, seed=7)
     rows = RunDirectory("memory://linear").table("ledger").to_pylist()
     for attacked in (scenario, *scenario.split(" + ")):

@@ -46,7 +46,9 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     if isinstance(problem, Regression):
         return targets[:, None], targets[:, None] + 3 * problem.tolerance
     targets = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
-    sizes, labels = (problem.sizes, problem.split(targets)) if isinstance(problem, Heads) else ([problem.width], [targets])
+    sizes, labels = (
+        (problem.sizes, problem.split(targets)) if isinstance(problem, Heads) else ([problem.width], [targets])
+    )
     perfect = torch.cat([nn.functional.one_hot(y, size) for size, y in zip(sizes, labels, strict=True)], dim=1).float()
     return perfect, -perfect
 
@@ -65,9 +67,14 @@ def test_a_task_judges_perfect_and_wrong_answers(task: Task) -> None:
         assert not bool(task.problem.verdict(perfect, split.targets).fails.any())
         assert bool((task.problem.score(wrong, split.targets) == 0).all())
         assert bool(task.problem.verdict(wrong, split.targets).fails.all())
-        verdict = task.problem.verdict(torch.randn(perfect.shape, generator=torch.Generator().manual_seed(0)), split.targets)
+        verdict = task.problem.verdict(
+            torch.randn(perfect.shape, generator=torch.Generator().manual_seed(0)), split.targets
+        )
         assert torch.equal(verdict.losses["margin"] < 0, ~verdict.fails) or isinstance(task.problem, Regression)
-        assert all(0 <= value <= 1 + 1e-9 for value in task.problem.metrics(task.problem.predictions(perfect), split.targets).values())
+        assert all(
+            0 <= value <= 1 + 1e-9
+            for value in task.problem.metrics(task.problem.predictions(perfect), split.targets).values()
+        )
 
 
 def test_a_stand_in_lies_in_the_range(task: Task) -> None:

@@ -13,7 +13,8 @@ from tests.rows import BOTH, IMAGE, Outcomes, make_run
 
 ROOT = Path(__file__).parents[2]
 HEAVY = """
-heavy = sorted(name for name in sys.modules if name == "torch" or name.startswith(("harness.engine", "harness.models.")))
+ours = ("harness.engine", "harness.models.")
+heavy = sorted(name for name in sys.modules if name == "torch" or name.startswith(ours))
 print(heavy, file=sys.stderr)
 sys.exit(bool(heavy))
 """
@@ -44,7 +45,9 @@ gates:
 def loads_nothing_heavy(folder: Path, code: str, *arguments: str) -> bool:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code + HEAVY, *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return True
 
@@ -60,7 +63,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["gate a --baseline b", "compare a b", "bless a", "report a --markdown -"], ids=lambda command: command.split()[0]
+    "command",
+    ["gate a --baseline b", "compare a b", "bless a", "report a --markdown -"],
+    ids=lambda command: command.split()[0],
 )
 def test_a_verb_that_reads_runs_loads_neither_torch_nor_the_engine(folder: Path, command: str) -> None:
     assert loads_nothing_heavy(folder, VERB, *command.split())

@@ -19,8 +19,20 @@ TOY = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "your-own-model.md").re
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    command = [sys.executable, "-m", "pytest", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "--rootdir=.", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "harness.pytest_plugin",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir=.",
+        *arguments,
+    ]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def test_it_is_registered_and_loads_nothing() -> None:
@@ -40,7 +52,9 @@ def test_one_test_per_gate(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "-v", "--robustness", "gates.yaml", "--robustness-run", "run")
     assert done.returncode == 1 and "2 failed, 2 passed" in done.stdout, done.stdout + done.stderr
     assert "gates.yaml::m: score ≥ 0.8 PASSED" in done.stdout
-    assert "fail: m: score ≥ 0.99, but it is 0.900 [0.82, 0.95]: the whole interval lies beyond the limit" in done.stdout
+    assert (
+        "fail: m: score ≥ 0.99, but it is 0.900 [0.82, 0.95]: the whole interval lies beyond the limit" in done.stdout
+    )
     assert "inconclusive: m, image@linf:0.1: robust score" in done.stdout and "Traceback" not in done.stdout
     (tmp_path / "gates.yaml").write_text(f"inconclusive: pass\n{gates}")
     lenient = run_pytest(tmp_path, "--robustness", "gates.yaml", "--robustness-run", "run", "-k", "robust and 0.98")
@@ -48,7 +62,9 @@ def test_one_test_per_gate(tmp_path: Path) -> None:
     assert "1 passed" in run_pytest(tmp_path).stdout, "nothing is added unasked"
 
 
-@pytest.mark.parametrize(("gates", "said"), [("gates: [{model: m, mn: 1}]", "did you mean min"), ("", "must hold a list")])
+@pytest.mark.parametrize(
+    ("gates", "said"), [("gates: [{model: m, mn: 1}]", "did you mean min"), ("", "must hold a list")]
+)
 def test_a_gates_file_that_is_none_stops_pytest(tmp_path: Path, gates: str, said: str) -> None:
     (tmp_path / "gates.yaml").write_text(gates)
     done = run_pytest(tmp_path, "--robustness", "gates.yaml")
@@ -69,6 +85,11 @@ def test_the_fixture_evaluates_a_model_and_so_does_a_file_without_a_run(tmp_path
     )
     done = run_pytest(tmp_path, "-v", "--robustness", "gates.yaml", "--robustness-samples", "40")
     assert re.search(r"test_passes PASSED", done.stdout), done.stdout + done.stderr
-    assert "test_fails FAILED" in done.stdout and "fail: my.py:build, image@linf:0.4: robust score at strength 1 ≥ 0.9" in done.stdout
-    assert "did you mean build" in done.stdout and "Traceback" not in done.stdout and "During handling" not in done.stdout
+    assert (
+        "test_fails FAILED" in done.stdout
+        and "fail: my.py:build, image@linf:0.4: robust score at strength 1 ≥ 0.9" in done.stdout
+    )
+    assert (
+        "did you mean build" in done.stdout and "Traceback" not in done.stdout and "During handling" not in done.stdout
+    )
     assert "gates.yaml::my.py:build: score ≥ 0.5 PASSED" in done.stdout

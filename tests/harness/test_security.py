@@ -1,4 +1,6 @@
-"""What comes from elsewhere, a run, a checkpoint or a file of settings, is data: it runs nothing and leads nowhere."""
+"""What comes from elsewhere, a run, a checkpoint or a file of settings, is data: it runs nothing
+and leads nowhere.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from tests.rows import IMAGE, Outcomes, make_run
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-EVIL = 'from pathlib import Path\nPath("ran").touch()\ndef build(task): raise ValueError\ndef task(): raise ValueError\n'
+EVIL = (
+    'from pathlib import Path\nPath("ran").touch()\ndef build(task): raise ValueError\ndef task(): raise ValueError\n'
+)
 MARKUP = "<img src=x onerror=alert(1)>|`b`[a](javascript:c)@you\x1b[31m</script>"
 GOOD = {"m": Outcomes([1.0, 0.0], {IMAGE: [1.0, 0.0]}, {("mcar", 0.0): [1.0, 0.0], ("mcar", 1.0): [0.0, 0.0]})}
 
@@ -58,13 +62,17 @@ def unsafe(path: Path) -> list[str]:
 
 
 def test_no_file_of_ours_loads_a_pickle(tmp_path: Path) -> None:
-    (tmp_path / "x.py").write_text("import pickle\nfrom joblib import load\ntorch.load(x)\nnp.load(x)\npd.read_pickle(x)")
+    (tmp_path / "x.py").write_text(
+        "import pickle\nfrom joblib import load\ntorch.load(x)\nnp.load(x)\npd.read_pickle(x)"
+    )
     assert len(unsafe(tmp_path / "x.py")) == 5
     ours = [path for floor in ("attacks", "harness", "defenses", "app") for path in (ROOT / floor).rglob("*.py")]
     assert len(ours) > 100 and {str(path): found for path in ours if (found := unsafe(path))} == {}
 
 
-def test_a_run_from_elsewhere_runs_nothing(evil: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_from_elsewhere_runs_nothing(
+    evil: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its description and its rows name code everywhere a name can stand."""
     code = {"task": "evil.py:task", "model": ["evil.py:build"], "search": "evil.py:build", "attack": ["evil.py:build"]}
     directory = make_run(evil / "run", {"evil.py:build": GOOD["m"]}, config=code)
@@ -73,7 +81,10 @@ def test_a_run_from_elsewhere_runs_nothing(evil: Path, monkeypatch: pytest.Monke
     for verb in (["report", "run"], ["gate", "run"], ["compare", "run", "run"], ["bless", "run"], ["verify", "run"]):
         run(monkeypatch, *verb)
         assert not (evil / "ran").exists(), verb
-    assert "names code that would be run here: if you trust that, name it, too, --code 'evil.py'" in capsys.readouterr().err
+    assert (
+        "names code that would be run here: if you trust that, name it, too, --code 'evil.py'"
+        in capsys.readouterr().err
+    )
     assert run(monkeypatch, "verify", "run", "--code", "evil.py") == 2
     assert (evil / "ran").exists(), "what is named is run"
 
@@ -92,7 +103,8 @@ def test_a_card_runs_nothing(evil: Path) -> None:
 
 
 OWN = (
-    "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, inputs, present=None):\n        return super().forward(inputs['x'])\n"
+    "import torch\nclass Net(torch.nn.Linear):\n    def forward(self, inputs, present=None):\n        return"
+    " super().forward(inputs['x'])\n"
 )
 
 
@@ -114,7 +126,9 @@ def test_a_checkpoint_that_is_no_safetensors_is_one_sentence(elsewhere: Path, co
         checkpoint.load(place, torch.nn.Linear(3, 2))
 
 
-@pytest.mark.parametrize("card", ["[]", "nothing", '{"model": 1, "task": "digits"}', '{"model": "concat"}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "card", ["[]", "nothing", '{"model": 1, "task": "digits"}', '{"model": "concat"}', "[" * 100_000]
+)
 def test_a_card_that_is_none_is_one_sentence(elsewhere: Path, card: str) -> None:
     (elsewhere / "x.json").write_text(card)
     with pytest.raises(BadInput, match=r"has no readable card x\.json"):
@@ -137,8 +151,12 @@ def test_settings_are_data_of_a_limited_size(elsewhere: Path, text: str) -> None
         resolve(elsewhere / "c.yaml", {})
 
 
-@pytest.mark.parametrize("place", ["gates.json", "gates.json.partial", "report.html", "ledger/x.parquet", "witnesses", "lock"])
-def test_links_lead_nowhere(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str) -> None:
+@pytest.mark.parametrize(
+    "place", ["gates.json", "gates.json.partial", "report.html", "ledger/x.parquet", "witnesses", "lock"]
+)
+def test_links_lead_nowhere(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
     """Neither read nor written through: what lies outside is as it was."""
     make_run(elsewhere / "run", GOOD)
     outside = elsewhere / "outside"
@@ -161,20 +179,29 @@ def test_a_pipe_is_not_waited_for_and_a_link_inside_is_followed(elsewhere: Path)
         directory.describe()
 
 
-def test_names_of_a_run_are_only_names(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_of_a_run_are_only_names(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """On the page, in its figures, in Markdown and on the terminal."""
-    directory = make_run(elsewhere / "run", {MARKUP: GOOD["m"]}, config={"task": MARKUP}, status=MARKUP, run=MARKUP, note=MARKUP)
+    directory = make_run(
+        elsewhere / "run", {MARKUP: GOOD["m"]}, config={"task": MARKUP}, status=MARKUP, run=MARKUP, note=MARKUP
+    )
     page = render(directory)
     assert "<img" not in page and "alert(1)</" not in page
     spoken = re.findall(r'"name":"([^"]*)"', page)
-    assert spoken and all("\\u003cimg" not in name for name in spoken), "a figure reads HTML, even where JSON escapes it"
+    assert spoken and all("\\u003cimg" not in name for name in spoken), (
+        "a figure reads HTML, even where JSON escapes it"
+    )
     told = re.sub(r"`[^`]*`", "", as_markdown(directory))
     assert not re.search(r"(?<!\\)<img|(?<!\\)\]\(|(?<!>)@you|\x1b", told)
     assert run(monkeypatch, "report", "run") == 0
     assert "\x1b" not in capsys.readouterr().out
     (elsewhere / "gates.yaml").write_text('gates: [{model: "\\e[31mno", min: 0.1}]')
     assert run(monkeypatch, "gate", "run") == 2
-    assert "\x1b" not in capsys.readouterr().err and json.loads((elsewhere / "run" / "run.json").read_text())["status"] == MARKUP
+    assert (
+        "\x1b" not in capsys.readouterr().err
+        and json.loads((elsewhere / "run" / "run.json").read_text())["status"] == MARKUP
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +212,14 @@ def test_names_of_a_run_are_only_names(elsewhere: Path, monkeypatch: pytest.Monk
         ({"search": "evil.py:search"}, "evil.py"),
         ({"attack": ["torchattacks:APGD?steps=5", "evil.py:attack"]}, "evil.py"),
         ({"corruption": ["image@noise:0,1", "image@evil.py:fog:0,3"]}, "evil.py"),
-        ({"schedule": ["fixed(audio+text):0.5,1", "mcar:0,0.2"], "frontier": ["image,audio"], "model": ["checkpoints/a.safetensors"]}, ""),
+        (
+            {
+                "schedule": ["fixed(audio+text):0.5,1", "mcar:0,0.2"],
+                "frontier": ["image,audio"],
+                "model": ["checkpoints/a.safetensors"],
+            },
+            "",
+        ),
     ],
 )
 def test_wherever_a_run_names_code_it_asks(changed: dict[str, Any], named: str) -> None:

@@ -1,4 +1,6 @@
-"""Law 1: strength 0 and dropout rate 0 are the clean model, bit for bit; a rate is the fraction missing."""
+"""Law 1: strength 0 and dropout rate 0 are the clean model, bit for bit; a rate is the fraction
+missing.
+"""
 
 import pytest
 import torch

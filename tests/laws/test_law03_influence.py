@@ -23,7 +23,13 @@ def test_missing_has_no_influence_on_an_attack(system: Loaded, digits: Task) -> 
     present = torch.tensor([True, True, False]).expand(6, 3)
     objective = TaskObjective(system.module, digits, batch.targets, present, {})
     strengths = [
-        search(objective, {**batch.inputs, "text": text}, digits.bounds(batch), "image@linf:1.6 + text@missing", algorithm=FAST).strength
+        search(
+            objective,
+            {**batch.inputs, "text": text},
+            digits.bounds(batch),
+            "image@linf:1.6 + text@missing",
+            algorithm=FAST,
+        ).strength
         for text in (batch.inputs["text"], other.inputs["text"])
     ]
     assert torch.equal(strengths[0], strengths[1])
@@ -35,5 +41,7 @@ def test_which_modality_is_attacked_matters(digits: Task) -> None:
     batch = digits.splits["test"].take(range(8))
     module = load_model("concat", digits, torch.device("cpu")).module
     objective = TaskObjective(module, digits, batch.targets, torch.ones(8, 3, dtype=torch.bool), {})
-    image, audio, _, _ = (search(objective, batch.inputs, digits.bounds(batch), s, algorithm=FAST).strength for s in digits.scenarios())
+    image, audio, _, _ = (
+        search(objective, batch.inputs, digits.bounds(batch), s, algorithm=FAST).strength for s in digits.scenarios()
+    )
     assert not torch.equal(image, audio)

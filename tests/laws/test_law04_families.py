@@ -1,6 +1,8 @@
-"""Law 4 at its border: many similar classes, ranges that bind, any limit, edits beside norms, maxima of linear pieces, tokens.
+"""Law 4 at its border: many similar classes, ranges that bind, any limit, edits beside norms,
+maxima of linear pieces, tokens.
 
-The bars are those of docs/benchmarks.md, on fewer samples; `benchmarks/exact.py` measures them on many.
+The bars are those of docs/benchmarks.md, on fewer samples; `benchmarks/exact.py` measures them on
+many.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ SCALE = 0.1
 
 @cache
 def ratios(family: str) -> tuple[Tensor, Tensor]:
-    """Found over exact strengths of the search `standard`, and the exact ones, all samples under all scenarios."""
+    """Found over exact strengths of the search `standard`, and the exact ones, all samples under
+    all scenarios.
+    """
     found, exact = [], []
     for case in islice(FAMILIES[family](SCALE), 0, None, EVERY[family]):
         for scenario, each in searched(case, "standard").items():

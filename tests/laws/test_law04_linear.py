@@ -10,7 +10,11 @@ from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import random_linear
 
-RADII = {"a": {"linf": 0.05, "l2": 0.1, "l1": 0.3}, "b": {"linf": 0.02, "l2": 0.3, "l1": 0.2}, "c": {"linf": 0.04, "l2": 0.2, "l1": 0.4}}
+RADII = {
+    "a": {"linf": 0.05, "l2": 0.1, "l1": 0.3},
+    "b": {"linf": 0.02, "l2": 0.3, "l1": 0.2},
+    "c": {"linf": 0.04, "l2": 0.2, "l1": 0.4},
+}
 SUBSETS = [names for size in (1, 2, 3) for names in combinations("abc", size)]
 MIXED = ["a@linf:0.05 + b@l2:0.1", "a@l1:0.3 + b@linf:0.05", "a@l2:0.1 + b@linf:0.02 + c@l1:0.4"]
 SCENARIOS = [" + ".join(f"{name}@{norm}:{RADII[name][norm]}" for name in names) for norm in NORMS for names in SUBSETS]

@@ -1,4 +1,6 @@
-"""Law 6: on the CPU the ledger does not depend on batch size, sample order, engine, workers, shards or units; randomness is keyed."""
+"""Law 6: on the CPU the ledger does not depend on batch size, sample order, engine, workers, shards
+or units; randomness is keyed.
+"""
 
 import io
 import subprocess
@@ -64,7 +66,20 @@ def test_shards_change_nothing(elsewhere: Path, alone: list[dict[str, Any]], cou
 def test_ray_changes_nothing(elsewhere: Path, alone: list[dict[str, Any]]) -> None:
     """In a process of its own, which starts a Ray of its own."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in SPREAD.items() if name != "trust"]
-    command = [sys.executable, "-m", "harness", "evaluate", "--model", "late", *flags, "--no-trust", "--engine", "ray", "--out", "run"]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "evaluate",
+        "--model",
+        "late",
+        *flags,
+        "--no-trust",
+        "--engine",
+        "ray",
+        "--out",
+        "run",
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert rows(elsewhere / "run") == alone
 
@@ -94,7 +109,13 @@ def test_sample_order_changes_nothing() -> None:
     shuffled = Linear(model.weights, {name: x[order] for name, x in model.inputs.items()}, {})
     names = [f"sample {row}" for row in range(16)]
     plain = search(model.objective(), model.inputs, {}, "a@l2:0.1 + b@linf:0.1", samples=names)
-    other = search(shuffled.objective(), shuffled.inputs, {}, "a@l2:0.1 + b@linf:0.1", samples=[names[row] for row in order.tolist()])
+    other = search(
+        shuffled.objective(),
+        shuffled.inputs,
+        {},
+        "a@l2:0.1 + b@linf:0.1",
+        samples=[names[row] for row in order.tolist()],
+    )
     torch.testing.assert_close(other.strength, plain.strength[order], rtol=0, atol=0)
 
 

@@ -1,4 +1,7 @@
-"""Laws 1, 4, 6, 7 and 9 on a CUDA card, where kernels round by the shape of a batch. Skipped where there is none, as in CI."""
+"""Laws 1, 4, 6, 7 and 9 on a CUDA card, where kernels round by the shape of a batch.
+
+Skipped where there is none, as in CI.
+"""
 
 import io
 from copy import deepcopy
@@ -69,7 +72,11 @@ def test_edits_attacks_corruptions_and_attributions(elsewhere: Path) -> None:
     flags: dict[str, Any] = {"samples": 8, "search": "fast", "model": ("concat",), "device": "cuda", "trust": True}
     assert run(elsewhere / "edits", scenario=EDITS, corruption=("image@noise:0,3",), attributions=2, **flags)
     assert run(
-        elsewhere / "bf16", attack=("pgd", "torchattacks:PGD"), precision="bf16", scenario=("image@linf:1 + audio@linf:0.01",), **flags
+        elsewhere / "bf16",
+        attack=("pgd", "torchattacks:PGD"),
+        precision="bf16",
+        scenario=("image@linf:1 + audio@linf:0.01",),
+        **flags,
     )
 
 
@@ -94,10 +101,15 @@ def test_models_answer_as_on_the_cpu(system: Loaded, digits: Task) -> None:
             present = torch.ones(64, 3, dtype=torch.bool)
             if absent is not None:
                 present[::2, absent] = False
-            there, here = on_card(batch.to(torch.device("cuda")).inputs, present.cuda()).cpu(), system.module(batch.inputs, present)
+            there, here = (
+                on_card(batch.to(torch.device("cuda")).inputs, present.cuda()).cpu(),
+                system.module(batch.inputs, present),
+            )
             torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-3)
     again = on_card(batch.to(torch.device("cuda")).inputs, torch.ones(64, 3, dtype=torch.bool, device="cuda"))
-    assert torch.equal(again, on_card(batch.to(torch.device("cuda")).inputs, torch.ones(64, 3, dtype=torch.bool, device="cuda")))
+    assert torch.equal(
+        again, on_card(batch.to(torch.device("cuda")).inputs, torch.ones(64, 3, dtype=torch.bool, device="cuda"))
+    )
 
 
 def test_no_trace() -> None:
@@ -126,15 +138,26 @@ def test_recurrent_models_can_be_attacked(kind: type[nn.GRU] | type[nn.LSTM]) ->
         return last(layer(given["x"])[0][:, -1])  # type: ignore[no-any-return]
 
     with preserved(layer):
-        found = search(Classification(forward, forward(inputs).argmax(1)), inputs, {}, "x@linf:1", algorithm=STANDARD, limit=100.0)
+        found = search(
+            Classification(forward, forward(inputs).argmax(1)), inputs, {}, "x@linf:1", algorithm=STANDARD, limit=100.0
+        )
     assert bool(found.strength.isfinite().all())
 
 
-RECIPES = [("concat", "supervised"), ("smil", "smil"), ("robust-fusion", "single-source-adversarial"), ("infonce", "infonce")]
+RECIPES = [
+    ("concat", "supervised"),
+    ("smil", "smil"),
+    ("robust-fusion", "single-source-adversarial"),
+    ("infonce", "infonce"),
+]
 
 
 @pytest.mark.parametrize(("model", "recipe"), RECIPES)
 def test_training(elsewhere: Path, model: str, recipe: str) -> None:
     out, missing = str(elsewhere / "own.safetensors"), ("audio:0.5",) if recipe == "smil" else ()
-    paths = train(Training("digits", model, recipe, 0, 1, out=out, train_missing=missing, train_samples=256, device="cuda"), QUIET)
-    assert run(elsewhere / "run", samples=8, model=(str(paths[0]),), search="fast", device="cuda", scenario=("image@linf:1",))
+    paths = train(
+        Training("digits", model, recipe, 0, 1, out=out, train_missing=missing, train_samples=256, device="cuda"), QUIET
+    )
+    assert run(
+        elsewhere / "run", samples=8, model=(str(paths[0]),), search="fast", device="cuda", scenario=("image@linf:1",)
+    )

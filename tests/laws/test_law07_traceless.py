@@ -1,4 +1,6 @@
-"""Law 7: model, modes, gradients, inputs and the global random state are as they were, also after an exception."""
+"""Law 7: model, modes, gradients, inputs and the global random state are as they were, also after
+an exception.
+"""
 
 from contextlib import nullcontext
 
@@ -72,7 +74,9 @@ def test_no_trace(kind: str, name: str, crashes: bool) -> None:
 
 
 def test_recurrent_layers_run_without_cudnn() -> None:
-    """It differentiates them in training mode only; nested, and where the layer breaks, it is on again afterwards."""
+    """It differentiates them in training mode only; nested, and where the layer breaks, it is on
+    again afterwards.
+    """
     seen = []
 
     class Watched(nn.GRU):

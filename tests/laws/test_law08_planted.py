@@ -1,7 +1,9 @@
-"""Law 8: a planted adversarial example is found (a binarisation test, Zimmermann et al., NeurIPS 2022).
+"""Law 8: a planted adversarial example is found (a binarisation test, Zimmermann et al., NeurIPS
+2022).
 
-The readout of a trained model is replaced by a linear one on its features that calls the clean input and
-random points of the ball right, and one stated point inside the ball wrong; gradients lead there.
+The readout of a trained model is replaced by a linear one on its features that calls the clean
+input and random points of the ball right, and one stated point inside the ball wrong; gradients
+lead there.
 """
 
 import pytest
@@ -25,7 +27,9 @@ def planted(features: nn.Module, region: Region, task: Task, seed: int) -> tuple
     many = region.take(torch.zeros(AROUND, dtype=torch.int64))
     changes = unit_changes(many.scenario, many.clean, names, seed, "planted")
     edge = {ball.modality: ball.radius * changes[ball.modality].sign() for ball in region.scenario.attacked}
-    inner = many.project({name: x + 0.5 * edge[name] for name, x in many.clean.items()}, torch.full((AROUND,), 0.5, dtype=torch.float64))
+    inner = many.project(
+        {name: x + 0.5 * edge[name] for name, x in many.clean.items()}, torch.full((AROUND,), 0.5, dtype=torch.float64)
+    )
     point = {name: (x + edge[name])[:1] for name, x in many.clean.items()}
     point = region.project(point, torch.ones(1, dtype=torch.float64))
     with torch.no_grad():
@@ -60,8 +64,12 @@ def test_a_planted_example_is_found(digits: Task, name: str, scenario: str) -> N
         batch = digits.splits["test"].take([row])
         region = Region.of(batch.inputs, digits.bounds(batch), scenario)
         readout, strength = planted(features, region, digits, row)
-        objective = Classification(lambda inputs, readout=readout: readout(features(inputs)), torch.zeros(1, dtype=torch.int64))
+        objective = Classification(
+            lambda inputs, readout=readout: readout(features(inputs)), torch.zeros(1, dtype=torch.int64)
+        )
         assert not bool(objective(batch.inputs).fails.any())
-        found = search(objective, batch.inputs, digits.bounds(batch), scenario, algorithm=resolve("search", name).target)
+        found = search(
+            objective, batch.inputs, digits.bounds(batch), scenario, algorithm=resolve("search", name).target
+        )
         assert 0 < float(found.strength) <= strength * 1.0001, row
     handle.remove()

@@ -1,4 +1,6 @@
-"""Law 9: every stored witness passes `verify`, asked of the whole model; and a false one is found out."""
+"""Law 9: every stored witness passes `verify`, asked of the whole model; and a false one is found
+out.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,12 +31,23 @@ def drawn(task): return Net(16, 2)
 
 @pytest.fixture
 def stored(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    arguments = ["--samples", "6", "--model", "mean", "--witnesses", "all", "--scenario", "image@linf:1.6 + audio@l2:0.3 + text@missing"]
+    arguments = [
+        "--samples",
+        "6",
+        "--model",
+        "mean",
+        "--witnesses",
+        "all",
+        "--scenario",
+        "image@linf:1.6 + audio@l2:0.3 + text@missing",
+    ]
     assert run(monkeypatch, "evaluate", *arguments, "--schedule", "mcar:0", "--out", "run") == 0
     return elsewhere / "run"
 
 
-def test_stored_witnesses_verify(stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stored_witnesses_verify(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = [row for row in RunDirectory("run").table("ledger").to_pylist() if row["strength"] < float("inf")]
     claims = list(recheck(RunDirectory("run")))
     assert len(claims) == len(found) > 10
@@ -45,7 +58,20 @@ def test_stored_witnesses_verify(stored: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_build_is_seeded_as_it_was(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_folder(elsewhere, DRAWN)
-    toy = ["--task", "my.py:MyTask", "--model", "my.py:drawn", "--seed", "3", "--samples", "6", "--search", "fast", "--out", "run"]
+    toy = [
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        "my.py:drawn",
+        "--seed",
+        "3",
+        "--samples",
+        "6",
+        "--search",
+        "fast",
+        "--out",
+        "run",
+    ]
     assert run(monkeypatch, "evaluate", *toy) == 0
     assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0
 
@@ -56,7 +82,10 @@ def moved(x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("spoil", [torch.zeros_like, moved, lambda x: x[..., :1].contiguous()])
 def test_a_false_witness_exits_3(
-    stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoil: Callable[[torch.Tensor], torch.Tensor]
+    stored: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
     part = next((stored / "witnesses").iterdir())
     tensors = load_file(part)
@@ -122,8 +151,21 @@ def test_a_strength_that_nothing_proves_exits_3(stored: Path, monkeypatch: pytes
     assert run(monkeypatch, "verify", "run") == 3
 
 
-def test_samples_whose_witnesses_are_not_kept_are_not_asked_for(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["--samples", "6", "--model", "mean", "--witnesses", "2", "--scenario", "image@linf:1.6", "--schedule", "mcar:0"]
+def test_samples_whose_witnesses_are_not_kept_are_not_asked_for(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [
+        "--samples",
+        "6",
+        "--model",
+        "mean",
+        "--witnesses",
+        "2",
+        "--scenario",
+        "image@linf:1.6",
+        "--schedule",
+        "mcar:0",
+    ]
     assert run(monkeypatch, "evaluate", *arguments, "--search", "fast", "--no-trust", "--out", "run") == 0
     assert {claim.sample for claim, _ in recheck(RunDirectory("run"))} <= set(kept_names("run"))
     assert run(monkeypatch, "verify", "run") == 0

@@ -1,4 +1,6 @@
-"""Law 10: killing a run at any moment and starting it again gives the ledger of an uninterrupted run."""
+"""Law 10: killing a run at any moment and starting it again gives the ledger of an uninterrupted
+run.
+"""
 
 import multiprocessing
 import os
@@ -18,7 +20,19 @@ from harness.commands.filecheck import file_faults
 from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import as_bytes, from_bytes
 
-COMMAND = [sys.executable, "-m", "harness", "evaluate", "--model", "concat", "--samples", "20", "--batch-size", "4", "--out"]
+COMMAND = [
+    sys.executable,
+    "-m",
+    "harness",
+    "evaluate",
+    "--model",
+    "concat",
+    "--samples",
+    "20",
+    "--batch-size",
+    "4",
+    "--out",
+]
 
 
 def ledger(out: str) -> list[dict[str, Any]]:
@@ -54,7 +68,8 @@ def task():
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 2
     side = 2.0 * labels[:, None] - 1
-    return Task.from_arrays({"a": side + torch.randn(60, 6, generator=generator), "b": torch.randn(60, 4, generator=generator)}, labels)
+    a, b = side + torch.randn(60, 6, generator=generator), torch.randn(60, 4, generator=generator)
+    return Task.from_arrays({"a": a, "b": b}, labels)
 """
 
 
@@ -69,9 +84,19 @@ def evaluated(folder: str, out: str, **changed: Any) -> None:
     torch.set_num_threads(1)
     os.chdir(folder)
     options: dict[str, Any] = {
-        "task": "toy.py:task", "model": ("toy.py:build",), "scenario": ("a@linf:0.5",), "samples": 10, "batch_size": 2, "search": "fast",
-        "repeats": 1, "schedule": ("mcar:0,0.5",), "witnesses": "all", "trust": False, "out": out, **changed,
-    }  # fmt: skip
+        "task": "toy.py:task",
+        "model": ("toy.py:build",),
+        "scenario": ("a@linf:0.5",),
+        "samples": 10,
+        "batch_size": 2,
+        "search": "fast",
+        "repeats": 1,
+        "schedule": ("mcar:0,0.5",),
+        "witnesses": "all",
+        "trust": False,
+        "out": out,
+        **changed,
+    }
     assert evaluate(Evaluation(**options), Console(quiet=True)) == 0
 
 
@@ -85,7 +110,9 @@ def checked(folder: str, out: str) -> None:
 
 
 def merged(folder: str, out: str) -> None:
-    """The shards of one run, which are made if they are not there, put together, checked and attributed."""
+    """The shards of one run, which are made if they are not there, put together, checked and
+    attributed.
+    """
     import torch
     from rich.console import Console
 
@@ -104,13 +131,16 @@ def everything(out: Path) -> dict[str, Any]:
     directory = RunDirectory(str(out))
     assert file_faults(directory) == []
     tables = {name: directory.table(name).to_pylist() for name in ("samples", "ledger", "sweep", "attributions")}
-    held: dict[str, Any] = {name: sorted(rows, key=lambda row: [str(value) for value in row.values()]) for name, rows in tables.items()}
+    held: dict[str, Any] = {
+        name: sorted(rows, key=lambda row: [str(value) for value in row.values()]) for name, rows in tables.items()
+    }
     for file in ("attributions", "witnesses"):
         held[f"{file}, tensors"] = {
             (key, str(x.dtype), tuple(x.shape), as_bytes(x))
-            for part in directory.listing(file) if part.endswith(".safetensors")
+            for part in directory.listing(file)
+            if part.endswith(".safetensors")
             for key, x in from_bytes(directory.read(f"{file}/{part}")).items()
-        }  # fmt: skip
+        }
     return {
         **held,
         "described": {**directory.describe().content(), "config": {**(directory.describe().config or {}), "out": ""}},
@@ -121,12 +151,17 @@ def everything(out: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("work", "kills"),
     [
-        (evaluated, 100), (checked, 6), (merged, 6),
-        pytest.param(checked, 100, marks=pytest.mark.slow), pytest.param(merged, 100, marks=pytest.mark.slow),
+        (evaluated, 100),
+        (checked, 6),
+        (merged, 6),
+        pytest.param(checked, 100, marks=pytest.mark.slow),
+        pytest.param(merged, 100, marks=pytest.mark.slow),
     ],
-)  # fmt: skip
+)
 def test_killed_at_random_moments(tmp_path: Path, work: Callable[[str, str], None], kills: int) -> None:
-    """Each run is killed again and again until it is through; then it is as one that was left alone."""
+    """Each run is killed again and again until it is through; then it is as one that was left
+    alone.
+    """
     (tmp_path / "toy.py").write_text(TOY)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -153,7 +188,8 @@ def test_killed_at_random_moments(tmp_path: Path, work: Callable[[str, str], Non
             process.kill()
             process.join()
         done += process.exitcode == -signal.SIGKILL
-        window = lasted if process.exitcode == 0 else window * LONGER  # the machine may have more to do than when it was measured
+        # the machine may have more to do than when it was measured
+        window = lasted if process.exitcode == 0 else window * LONGER
         if process.exitcode == 0:
             finished += 1
             assert everything(tmp_path / "killed") == expected

@@ -1,4 +1,6 @@
-"""Law 12: a run goes on only with the models, task and problem that it began with; what changes begins another run."""
+"""Law 12: a run goes on only with the models, task and problem that it began with; what changes
+begins another run.
+"""
 
 import sys
 import types
@@ -73,7 +75,9 @@ def edited(file: str, old: str, new: str) -> Callable[[Path], None]:
 
 CHANGES = {
     "a weight": edited("model.py", "torch.nn.Parameter(torch.tensor(1.0))", "torch.nn.Parameter(torch.tensor(1.0001))"),
-    "a buffer that no checkpoint holds": edited("model.py", "torch.tensor(1.0), persistent", "torch.tensor(1.0001), persistent"),
+    "a buffer that no checkpoint holds": edited(
+        "model.py", "torch.tensor(1.0), persistent", "torch.tensor(1.0001), persistent"
+    ),
     "its code": edited("model.py", "+ read", "+ 2 * read"),
     "a package elsewhere on the path": edited("elsewhere/helper.py", "0.0", "0.001"),
     "a file that it reads": lambda folder: (folder / "said.txt").write_text("0.0001") and None,
@@ -91,7 +95,9 @@ def in_a_process(*words: str) -> tuple[int, str]:
     import subprocess
 
     environment = {**os.environ, "PYTHONPATH": "elsewhere"}
-    done = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *words], capture_output=True, text=True, env=environment, check=False
+    )
     return done.returncode, done.stdout + done.stderr
 
 
@@ -117,7 +123,11 @@ def test_the_sentence_names_the_model_and_how_many_samples_differ(elsewhere: Pat
     CHANGES["a file that it reads"](elsewhere)
     for words in ([*COMMAND, "--out", "run"], ["verify", "run", "--code", "task.py", "--code", "model.py"]):
         code, said = in_a_process(*words)
-        assert code == 2 and "another model 'model.py:build' (it answers 12 of 12 samples and 4 of 4 random points differently)" in said
+        assert (
+            code == 2
+            and "another model 'model.py:build' (it answers 12 of 12 samples and 4 of 4 random points differently)"
+            in said
+        )
 
 
 def nets(change: str) -> torch.nn.Module:
@@ -220,7 +230,9 @@ def test_a_gross_change_of_a_random_model_is_noticed_and_chance_is_not(noise: fl
     assert all(stored.differing(each, exact=True) == (0, 0) for each in prints)
     assert stored.differing(fingerprint(noisy(noise, -1.0, together=together), task, CPU, None), exact=True)[0] > 4
     old = replace(stored, variances={})
-    assert old.differing(fingerprint(noisy(noise, -1.0), task, CPU, None), exact=False)[0] > 4, "what is known of one side serves"
+    assert old.differing(fingerprint(noisy(noise, -1.0), task, CPU, None), exact=False)[0] > 4, (
+        "what is known of one side serves"
+    )
 
 
 def many_labels(swapped: tuple[int, ...]) -> tuple[Task, torch.nn.Module]:
@@ -242,7 +254,8 @@ def test_a_change_in_labels_that_the_fixed_samples_lack_is_noticed() -> None:
     lacking = task.splits["test"].take(unseen_labels(task)).targets.tolist()
     assert len(lacking) >= 10
     before, same, after = (
-        fingerprint(many_labels(swapped)[1], task, CPU, None) for swapped in ((), (), (int(lacking[0]), int(lacking[1])))
+        fingerprint(many_labels(swapped)[1], task, CPU, None)
+        for swapped in ((), (), (int(lacking[0]), int(lacking[1])))
     )
     assert before.differing(same, exact=True) == (0, 0) and before.size == 16 + len(lacking)
     assert before.differing(after, exact=True) == before.differing(after, exact=False) == (2, 0)
@@ -269,7 +282,18 @@ BY_USERS = {
 @pytest.mark.parametrize("kind", BY_USERS)
 def test_a_file_that_users_code_reads_at_run_time_belongs_to_the_run(elsewhere: Path, kind: str) -> None:
     (elsewhere / "own.py").write_text(OWN)
-    command = ["evaluate", "--task", "digits", "--model", "concat", "--samples", "8", "--schedule", "none", "--no-trust"]
+    command = [
+        "evaluate",
+        "--task",
+        "digits",
+        "--model",
+        "concat",
+        "--samples",
+        "8",
+        "--schedule",
+        "none",
+        "--no-trust",
+    ]
     command += ["--scenario", "image@linf:16 + text@linf:1", *BY_USERS[kind]]
     outcomes = []
     for content in ("0", "0", "9"):
@@ -301,10 +325,23 @@ def task():
 def test_a_model_that_changes_while_the_run_runs_leaves_no_complete_run(elsewhere: Path) -> None:
     (elsewhere / "my.py").write_text(CHANGING)
     (elsewhere / "said.txt").write_text("1")
-    command = ["evaluate", "--task", "my.py:task", "--model", "my.py:build", "--search", "fast", "--schedule", "none", "--no-trust"]
+    command = [
+        "evaluate",
+        "--task",
+        "my.py:task",
+        "--model",
+        "my.py:build",
+        "--search",
+        "fast",
+        "--schedule",
+        "none",
+        "--no-trust",
+    ]
     command += ["--batch-size", "4", "--scenario", "x@linf:0.1"]
     code, said = in_a_process(*command, "--out", "run")
-    assert code == 2 and "it changed while the run ran" in said and "12 of 12 samples" in said and "Traceback" not in said
+    assert (
+        code == 2 and "it changed while the run ran" in said and "12 of 12 samples" in said and "Traceback" not in said
+    )
     (elsewhere / "said.txt").write_text("1")
     for words in (["report", "run"], [*command, "--out", "run"]):
         code, said = in_a_process(*words)

@@ -1,4 +1,6 @@
-"""Law 13: a model answers alone as in its batch and twice alike, or every number of it says that it does not."""
+"""Law 13: a model answers alone as in its batch and twice alike, or every number of it says that it
+does not.
+"""
 
 import json
 from pathlib import Path
@@ -66,7 +68,9 @@ class Drawing(Flat):
 
     def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
         assert isinstance(present, torch.Tensor)
-        return super().forward({**inputs, "b": torch.where(present[:, 1:], inputs["b"], torch.randn(inputs["b"].shape))})
+        return super().forward(
+            {**inputs, "b": torch.where(present[:, 1:], inputs["b"], torch.randn(inputs["b"].shape))}
+        )
 
 
 class Capacity(Flat):
@@ -132,9 +136,22 @@ def random(task): return Random()
 def test_every_number_of_such_a_model_is_marked_and_no_search_crashes(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    """Under two attacks and both together, with and without the checks of trust; the batch size belongs to the run."""
+    """Under two attacks and both together, with and without the checks of trust; the batch size
+    belongs to the run.
+    """
     own_folder(elsewhere, MODELS)
-    command = ["evaluate", "--task", "my.py:MyTask", "--model", f"my.py:{kind}", "--samples", "12", "--schedule", "mcar:0", "--no-trust"]
+    command = [
+        "evaluate",
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        f"my.py:{kind}",
+        "--samples",
+        "12",
+        "--schedule",
+        "mcar:0",
+        "--no-trust",
+    ]
     assert run(monkeypatch, *command, "--out", "run") == 0
     lines = capsys.readouterr().out.splitlines()
     numbers = [line for line in lines if "[" in line]

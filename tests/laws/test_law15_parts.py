@@ -1,4 +1,6 @@
-"""Every part of a run counts once: what two parts have, or another run wrote, is refused by every reader, and `verify --files` finds it."""
+"""Every part of a run counts once: what two parts have, or another run wrote, is refused by every
+reader, and `verify --files` finds it.
+"""
 
 import json
 import shutil
@@ -19,7 +21,19 @@ from harness.storage.tensorfile import from_bytes
 from tests.harness.test_cli import run
 
 TABLES = ("samples", "sweep", "ledger")
-COMMAND = ["evaluate", "--model", "concat", "--samples", "8", "--batch-size", "4", "--search", "fast", "--schedule", "mcar:0,0.5"]
+COMMAND = [
+    "evaluate",
+    "--model",
+    "concat",
+    "--samples",
+    "8",
+    "--batch-size",
+    "4",
+    "--search",
+    "fast",
+    "--schedule",
+    "mcar:0,0.5",
+]
 COMMAND += ["--scenario", "image@linf:1.6", "--repeats", "1", "--attributions", "1", "--witnesses", "all"]
 
 
@@ -127,8 +141,12 @@ STRAYS: dict[str, Callable[[Path], object]] = {
     "gates.json cannot be read": lambda run: (run / "gates.json").write_text("{"),
     "trust.json cannot be read": lambda run: (run / "trust.json").write_text("{"),
     "trust.json is of run 'other', this is run": lambda run: owned(run / "trust.json", "other"),
-    "gates.json is of run 'other', this is run": lambda run: (run / "gates.json").write_text(json.dumps([{**VERDICT, "run id": "other"}])),
-    "gates.json cannot be read; run `gate` on it again": lambda run: (run / "gates.json").write_text('[{"gate": ["clean"], "limit": "1"}]'),
+    "gates.json is of run 'other', this is run": lambda run: (run / "gates.json").write_text(
+        json.dumps([{**VERDICT, "run id": "other"}])
+    ),
+    "gates.json cannot be read; run `gate` on it again": lambda run: (run / "gates.json").write_text(
+        '[{"gate": ["clean"], "limit": "1"}]'
+    ),
 }
 
 
@@ -140,7 +158,9 @@ def changed(table: str, column: str, value: object) -> Callable[[Path], object]:
         rows = decoded(part.read_bytes())
         values = [value, *rows.column(column).to_pylist()[1:]]
         kind = rows.schema.field(column).type
-        return part.write_bytes(encoded(rows.set_column(rows.column_names.index(column), column, pa.array(values, kind))))
+        return part.write_bytes(
+            encoded(rows.set_column(rows.column_names.index(column), column, pa.array(values, kind)))
+        )
 
     return change
 
@@ -195,7 +215,9 @@ def test_a_shard_is_merged_once_and_no_row_counts_twice(
     assert f"{place} and {place.with_name('again')} are both shard 1/2" in capsys.readouterr().err
     copy(directory, made, "ledger")
     assert run(monkeypatch, "merge", f"{place}-whole", str(place)) == 2
-    assert "copy.parquet and ledger/" in capsys.readouterr().err.replace(parts(directory, "ledger")[0].name + " and", "copy.parquet and")
+    assert "copy.parquet and ledger/" in capsys.readouterr().err.replace(
+        parts(directory, "ledger")[0].name + " and", "copy.parquet and"
+    )
 
 
 @pytest.mark.parametrize("said", STRAYS)
@@ -213,7 +235,9 @@ def content(directory: RunDirectory) -> str:
     """All numbers of a run."""
     tables = [directory.table(name).to_pylist() for name in (*TABLES, "attributions")]
     tensors = [sorted((key, x.tolist()) for key, x in held.items()) for held, _ in directory.witnesses()]
-    maps = [sorted((key, x.tolist()) for key, x in from_bytes(path.read_bytes()).items()) for path in attributed(directory)]
+    maps = [
+        sorted((key, x.tolist()) for key, x in from_bytes(path.read_bytes()).items()) for path in attributed(directory)
+    ]
     return repr([tables, tensors, maps])
 
 
@@ -223,7 +247,9 @@ def attributed(directory: RunDirectory) -> list[Path]:
 
 @pytest.mark.parametrize("folder", [*TABLES, "witnesses", "attributions"])
 def test_no_flipped_bit_shows_another_number(directory: RunDirectory, folder: str) -> None:
-    """Every bit of 80 spread over each kind of file, 400 in all: found, or what is read is as it was (a mark of the checksum fell)."""
+    """Every bit of 80 spread over each kind of file, 400 in all: found, or what is read is as it
+    was (a mark of the checksum fell).
+    """
     before = content(directory)
     part = sorted((Path(directory.url) / folder).iterdir(), key=lambda path: path.suffix)[-1]
     sound = part.read_bytes()
@@ -231,13 +257,17 @@ def test_no_flipped_bit_shows_another_number(directory: RunDirectory, folder: st
         at = step * len(sound) // 80
         part.write_bytes(sound[:at] + bytes([sound[at] ^ (1 << step % 8)]) + sound[at + 1 :])
         faults = file_faults(RunDirectory(directory.url))
-        assert any(part.stem in why for why in faults) or content(RunDirectory(directory.url)) == before, f"byte {at} of {len(sound)}"
+        assert any(part.stem in why for why in faults) or content(RunDirectory(directory.url)) == before, (
+            f"byte {at} of {len(sound)}"
+        )
     part.write_bytes(sound)
     assert file_faults(RunDirectory(directory.url)) == []
 
 
 @pytest.mark.parametrize("place", ["note", "command"])
-def test_what_no_text_can_hold_does_not_end_a_report(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_what_no_text_can_hold_does_not_end_a_report(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     """A lone surrogate, as paths have that are not UTF-8."""
     file = Path(directory.url, "run.json")
     odd = "run\udcff"
@@ -249,7 +279,11 @@ def test_what_no_text_can_hold_does_not_end_a_report(directory: RunDirectory, mo
 @pytest.mark.parametrize("words", [["report"], ["verify"], ["verify", "--files"], ["merge", "whole"]], ids=" ".join)
 @pytest.mark.parametrize("config", [[[[]]], "all", 3, True])
 def test_a_configuration_of_another_type_is_one_sentence(
-    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], config: object
+    directory: RunDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    config: object,
 ) -> None:
     file = Path(directory.url, "run.json")
     file.write_text(json.dumps({**json.loads(file.read_text()), "config": config}))

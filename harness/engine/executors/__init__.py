@@ -1,4 +1,5 @@
-"""How the cells of a run are done: one after the other here, in processes of this machine, or on Ray.
+"""How the cells of a run are done: one after the other here, in processes of this machine, or on
+Ray.
 
 Cells are independent, and what one finds does not depend on where it runs. The driver alone writes.
 """
@@ -26,13 +27,15 @@ def check_engine(config: Evaluation) -> None:
     """Refuse before any work what the engine cannot do.
 
     Raises:
-        BadInput: Ray is wanted and not installed, or is told of workers; or an address is given without it.
+        BadInput: Ray is wanted and not installed, or is told of workers; or an address is given
+            without it.
     """
     if config.engine == "ray":
         library()
         if config.workers != 1:
             raise BadInput(
-                f"--workers {config.workers} is for --engine local: Ray does as many cells at a time as its cluster has room for"
+                f"--workers {config.workers} is for --engine local: Ray does as many cells at a time as its cluster has"
+                " room for"
             )
     elif config.address is not None:
         raise BadInput(f"--address {config.address} is a Ray cluster's: add --engine ray")

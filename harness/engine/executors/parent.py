@@ -8,7 +8,9 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process as soon as the one that started it has ended; nothing happens in a process that nobody started."""
+    """End this process as soon as the one that started it has ended; nothing happens in a process
+    that nobody started.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent,), daemon=True, name="parent").start()

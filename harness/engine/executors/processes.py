@@ -25,8 +25,8 @@ def in_processes(
 ) -> Iterator[tuple[Cell, Outcome]]:
     """Do so many cells at a time, each in a process with its share of the cores; see `serially`.
 
-    A process that dies takes its cell with it once: what was under way is done again alone, and what kills its process
-    again is an error.
+    A process that dies takes its cell with it once: what was under way is done again alone, and
+    what kills its process again is an error.
     """
     pool, under_way, finished = _pool(work, workers, device), dict[Future[Sent], Cell](), False
     try:

@@ -1,7 +1,8 @@
 """Cells as tasks of Ray: on the cores or GPUs of this machine, or of the cluster at an address.
 
-Each core (of a GPU run, each GPU) has a worker, an actor that loads the task and the models once. A worker that dies, with
-its node or alone, gives its cell back, and another takes its place as soon as the cluster has room for it.
+Each core (of a GPU run, each GPU) has a worker, an actor that loads the task and the models once. A
+worker that dies, with its node or alone, gives its cell back, and another takes its place as soon
+as the cluster has room for it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def library() -> Any:
     try:
         import ray
     except ImportError:
-        raise BadInput("--engine ray needs Ray: pip install 'multimodal-robustness-harness[ray]', or leave it at local") from None
+        raise BadInput(
+            "--engine ray needs Ray: pip install 'multimodal-robustness-harness[ray]', or leave it at local"
+        ) from None
     return ray
 
 
@@ -67,7 +70,10 @@ class Worker:
         """
         if not Path(folder).is_dir():
             mend = "run from a folder that every node has, with the same files"
-            raise BadInput(f"node {socket.gethostname()} of the Ray cluster has no folder {folder}, in which this command runs: {mend}")
+            raise BadInput(
+                f"node {socket.gethostname()} of the Ray cluster has no folder {folder}, in which this command runs:"
+                f" {mend}"
+            )
         os.chdir(folder)
         sys.path += [entry for entry in path if entry not in sys.path]
         os.environ.update({} if data_root is None else {VARIABLE: data_root})
@@ -80,7 +86,9 @@ class Worker:
 
 @dataclass(eq=False)
 class _Slot:
-    """A worker, the cell it is at (none while it loads, or waits), and how often its place lost one that loaded."""
+    """A worker, the cell it is at (none while it loads, or waits), and how often its place lost one
+    that loaded.
+    """
 
     actor: Any
     cell: Cell | None = None
@@ -109,7 +117,10 @@ def on_ray(
                 slot.cell = left.popleft()
                 calls[slot.actor.work.remote(*asked(slot.cell, deadline if finished else None))] = slot
             if not calls:
-                raise BadInput(f"every Ray worker was killed {ATTEMPTS} times while it loaded the task and the models: is there memory?")
+                raise BadInput(
+                    f"every Ray worker was killed {ATTEMPTS} times while it loaded the task and the models: is there"
+                    " memory?"
+                )
             done = _ended(ray, list(calls), wanted)
             slot = calls.pop(done)
             cell, slot.cell = slot.cell, None
@@ -125,7 +136,13 @@ def on_ray(
                 if cell is not None:
                     killed[cell.key] += 1
                     if killed[cell.key] == ATTEMPTS:
-                        yield cell, Failed(f"its worker was killed {ATTEMPTS} times: by its node, for want of memory, or by a library\n")
+                        yield (
+                            cell,
+                            Failed(
+                                f"its worker was killed {ATTEMPTS} times: by its node, for want of memory, or by a"
+                                " library\n"
+                            ),
+                        )
                     else:
                         left.append(cell)
                 continue
@@ -141,7 +158,8 @@ def _ended(ray: Any, calls: list[Any], wanted: str) -> Any:
     """The first call that has come to an end.
 
     Raises:
-        BadInput: nothing of the cluster has been alive for some seconds; Ray itself would wait for ever.
+        BadInput: nothing of the cluster has been alive for some seconds; Ray itself would wait for
+            ever.
     """
     seen = time.monotonic()
     while True:
@@ -151,11 +169,15 @@ def _ended(ray: Any, calls: list[Any], wanted: str) -> Any:
         if _is_alive(ray, wanted):
             seen = time.monotonic()
         elif time.monotonic() - seen > GONE:
-            raise BadInput("the Ray cluster has no node left: start nodes and run the same command, which goes on where it stopped")
+            raise BadInput(
+                "the Ray cluster has no node left: start nodes and run the same command, which goes on where it stopped"
+            )
 
 
 def _is_alive(ray: Any, wanted: str) -> bool:
-    """Whether the cluster's head answers, and some node that has what a worker needs; Ray notices a dead node after 15 seconds."""
+    """Whether the cluster's head answers, and some node that has what a worker needs; Ray notices a
+    dead node after 15 seconds.
+    """
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     if not _answers(host, int(port)):
         return False
@@ -211,7 +233,9 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         ray.init(**(here if address is None else {"address": address}), log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())
-        raise BadInput(f"--address {address}: no Ray cluster can be joined there: {said}" if address else f"Ray: {said}") from None
+        raise BadInput(
+            f"--address {address}: no Ray cluster can be joined there: {said}" if address else f"Ray: {said}"
+        ) from None
     try:
         yield
     finally:

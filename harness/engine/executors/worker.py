@@ -62,7 +62,9 @@ def begun(work: Work, device: torch.device) -> Begun:
 
 @dataclass(frozen=True)
 class _Bench:
-    """Where a worker works: what it has loaded, and the models that it knows to be those of the run."""
+    """Where a worker works: what it has loaded, and the models that it knows to be those of the
+    run.
+    """
 
     work: Work
     device: torch.device
@@ -92,8 +94,8 @@ _HERE: list[_Bench | BadInput] = []
 def ready(start: Begun, threads: int) -> None:
     """Load the task and the models, once for each process; the data root is in the environment.
 
-    What cannot be loaded, or is not what the run began with, is said when the first cell is asked for: where a process
-    starts, nobody listens.
+    What cannot be loaded, or is not what the run began with, is said when the first cell is asked
+    for: where a process starts, nobody listens.
     """
     torch.set_num_threads(threads)
     try:
@@ -117,7 +119,9 @@ def _refuse(why: str) -> None:
 
 
 def asked(cell: Cell, deadline: float | None) -> Asked:
-    """What to tell a worker; clocks of machines differ, so the deadline (`time.monotonic`) travels as what is left."""
+    """What to tell a worker; clocks of machines differ, so the deadline (`time.monotonic`) travels
+    as what is left.
+    """
     return cell.model.name, cell.key, cell.rows, None if deadline is None else deadline - time.monotonic()
 
 

@@ -1,1 +1,3 @@
-"""Encoders that learn without labels, by telling pairs apart or by predicting one view from another."""
+"""Encoders that learn without labels, by telling pairs apart or by predicting one view from
+another.
+"""

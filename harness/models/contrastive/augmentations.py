@@ -1,4 +1,6 @@
-"""Two views of a sample: changes that leave what it is, for each kind of modality. Raw units in, raw units out.
+"""Two views of a sample: changes that leave what it is, for each kind of modality.
+
+Raw units in, raw units out.
 
 Drawn from torch's global generator, which `train` seeds.
 """
@@ -22,7 +24,8 @@ def augmentation(modality: Modality) -> Augmentation:
 
 
 def _image(modality: Modality) -> Augmentation:
-    """Random resized crop of 40 % to all of the area, brightness and contrast, blur of every second one; SimCLR's without flips.
+    """Random resized crop of 40 % to all of the area, brightness and contrast, blur of every second
+    one; SimCLR's without flips.
 
     A flipped digit is another sign, so nothing is flipped; colours become grey in a fifth.
     """
@@ -40,7 +43,9 @@ def _image(modality: Modality) -> Augmentation:
 
 
 def _cropped(pixels: Tensor, least: float = 0.4) -> Tensor:
-    """A random window of each picture (B, C, H, W), of an area between `least` and 1 and sides as 3:4 to 4:3, at full size."""
+    """A random window of each picture (B, C, H, W), of an area between `least` and 1 and sides as
+    3:4 to 4:3, at full size.
+    """
     count = len(pixels)
     area, skew = _uniform(pixels, least, 1.0), _uniform(pixels, 0.75**0.5, (4 / 3) ** 0.5)
     size = torch.stack([(area.sqrt() * skew).clamp(max=1), (area.sqrt() / skew).clamp(max=1)], 1)
@@ -58,7 +63,9 @@ def jittered(pixels: Tensor, strength: float = 0.4) -> Tensor:
 
 
 def _audio(modality: Modality) -> Augmentation:
-    """A shift by up to a tenth of the length, a gain of ± 6 dB, noise at 10 to 30 dB, and a twentieth to a fifth silenced."""
+    """A shift by up to a tenth of the length, a gain of ± 6 dB, noise at 10 to 30 dB, and a
+    twentieth to a fifth silenced.
+    """
 
     def view(x: Tensor) -> Tensor:
         length = x.shape[-1]
@@ -76,7 +83,9 @@ def _audio(modality: Modality) -> Augmentation:
 
 
 def _text(modality: Modality) -> Augmentation:
-    """A tenth of the tokens replaced by any, and, in every second text, one position moved left; one-hot stays one-hot."""
+    """A tenth of the tokens replaced by any, and, in every second text, one position moved left;
+    one-hot stays one-hot.
+    """
 
     def view(x: Tensor) -> Tensor:
         batch, length, vocabulary = x.shape
@@ -88,7 +97,9 @@ def _text(modality: Modality) -> Augmentation:
 
 
 def _features(modality: Modality) -> Augmentation:
-    """Noise of a tenth of each feature's spread over the batch, and a fifth of the features at their mean."""
+    """Noise of a tenth of each feature's spread over the batch, and a fifth of the features at
+    their mean.
+    """
 
     def view(x: Tensor) -> Tensor:
         mean, spread = x.mean(0), x.std(0, unbiased=False)

@@ -1,4 +1,6 @@
-"""BYOL (Grill et al., Bootstrap your own latent, NeurIPS 2020): no negatives, a target that follows the online network."""
+"""BYOL (Grill et al., Bootstrap your own latent, NeurIPS 2020): no negatives, a target that follows
+the online network.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,21 @@ from harness.tasks import Batch, Task
 
 
 def byol(task: Task, modality: str, norm: bool = True) -> Fused:
-    """BYOL's encoder of one modality with its projector and predictor, under a linear probe (recipe byol)."""
+    """BYOL's encoder of one modality with its projector and predictor, under a linear probe (recipe
+    byol).
+    """
     return probed(task, [task.modality(modality).name], [projector(BYOL_OUT, norm=norm)], predictor(norm))
 
 
 class BYOL(Pretraining):
-    """BYOL: the online network predicts what a slowly following target makes of another view; then a linear probe.
+    """BYOL: the online network predicts what a slowly following target makes of another view; then
+    a linear probe.
 
     Args:
-        momentum: τ₀ of the target, which rises to 1 with half a cosine: .97 for 40 epochs, .99 for 100, .996 for 1,000.
-        predicts, stops, follows: switch the predictor, the stop-gradient and the momentum off (then the target is the online
-            network itself), to see what each holds up.
+        momentum: τ₀ of the target, which rises to 1 with half a cosine: .97 for 40 epochs, .99 for
+            100, .996 for 1,000.
+        predicts, stops, follows: switch the predictor, the stop-gradient and the momentum off (then
+            the target is the online network itself), to see what each holds up.
         others: see `Pretraining`.
     """
 
@@ -63,10 +69,11 @@ class BYOL(Pretraining):
         return [*self.online.parameters(), *self.predictor.parameters()]
 
     def loss(self, batch: Batch) -> Tensor:
-        """2 - 2 cos of prediction and target, both directions summed, the mean over the batch; in [0, 8].
+        """2 - 2 cos of prediction and target, both directions summed, the mean over the batch; in
+        [0, 8].
 
-        The target normalises by its own batch, as the online network does: its running statistics are its own too,
-        and are not averaged.
+        The target normalises by its own batch, as the online network does: its running statistics
+        are its own too, and are not averaged.
         """
         views = self.views(batch, self.view)
         predictions = self.predictor(self.online(views))

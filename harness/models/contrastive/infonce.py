@@ -1,4 +1,6 @@
-"""Cross-modal contrast (van den Oord et al., CPC, 2018; Radford et al., CLIP, ICML 2021) between any two or more modalities."""
+"""Cross-modal contrast (van den Oord et al., CPC, 2018; Radford et al., CLIP, ICML 2021) between
+any two or more modalities.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +20,32 @@ from harness.tasks import Batch, Task
 
 
 def infonce(task: Task) -> Fused:
-    """Encoders of all modalities that find each other's partner, under a linear probe (recipe infonce).
+    """Encoders of all modalities that find each other's partner, under a linear probe (recipe
+    infonce).
 
     Raises:
         BadInput: the task has one modality.
     """
     if len(task.names) == 1:
         raise BadInput(
-            f"task {task.name!r} has only {task.names[0]!r}: contrast between modalities needs two, or train simclr-{task.names[0]}"
+            f"task {task.name!r} has only {task.names[0]!r}: contrast between modalities needs two, or train"
+            f" simclr-{task.names[0]}"
         )
     return probed(task, task.names, [projector(SIMCLR_OUT) for _ in task.names])
 
 
 class InfoNCE(Pretraining):
-    """InfoNCE between all pairs of modalities: each sample's finds its partner in the batch; then a linear probe.
+    """InfoNCE between all pairs of modalities: each sample's finds its partner in the batch; then a
+    linear probe.
 
     Args:
         temperature: of the similarities.
         others: see `Pretraining`.
     """
 
-    def __init__(self, temperature: Positive = 0.2, batch_size: TwoOrMore = 256, epochs: OneOrMore = 40, tuned: bool = False) -> None:
+    def __init__(
+        self, temperature: Positive = 0.2, batch_size: TwoOrMore = 256, epochs: OneOrMore = 40, tuned: bool = False
+    ) -> None:
         super().__init__(batch_size, epochs, tuned)
         self.temperature = temperature
 
@@ -50,7 +57,10 @@ class InfoNCE(Pretraining):
         """
         self.probe = probe_of(model)
         if len(model.encoded) == 1:
-            raise BadInput(f"recipe 'infonce' contrasts modalities, and this model reads {model.encoded[0]!r} only: train model 'infonce'")
+            raise BadInput(
+                f"recipe 'infonce' contrasts modalities, and this model reads {model.encoded[0]!r} only: train model"
+                " 'infonce'"
+            )
         self.views_of = {name: augmentation(task.modality(name)) for name in model.encoded}
         return [*model.encoders.parameters(), *self.probe.projectors.parameters()]
 

@@ -28,7 +28,8 @@ LEARNING_RATE, PROBE_RATE, WEIGHT_DECAY = 2e-3, 1e-2, 1e-4
 
 
 class Probing:
-    """A linear probe on encoders as they are, which stay frozen: drawn at random, the least an encoder is worth; AdamW.
+    """A linear probe on encoders as they are, which stay frozen: drawn at random, the least an
+    encoder is worth; AdamW.
 
     Args:
         tuned: whether the encoders learn too.
@@ -46,7 +47,11 @@ class Probing:
         probe = probe_of(model)
         assert isinstance(model, Fused)
         self.model, self.task = model, task
-        moved = [*model.encoders.parameters(), *probe.linear.parameters()] if self.tuned else list(probe.linear.parameters())
+        moved = (
+            [*model.encoders.parameters(), *probe.linear.parameters()]
+            if self.tuned
+            else list(probe.linear.parameters())
+        )
         optimizer = torch.optim.AdamW(moved, LEARNING_RATE if self.tuned else PROBE_RATE, weight_decay=WEIGHT_DECAY)
         return [Stage(TUNE if self.tuned else PROBE, PROBED_EPOCHS if epochs is None else epochs, optimizer)]
 
@@ -59,11 +64,13 @@ class Probing:
         return self.task.problem.loss(self.model.fuse(features), batch.targets).mean()
 
     def measured(self, test: Batch) -> dict[str, float]:
-        """What the embedding knows of a split beside the probe's answers; of one without classes how far it is spread, and partners.
+        """What the embedding knows of a split beside the probe's answers; of one without classes
+        how far it is spread, and partners.
 
-        The spread of the embedding, and of the projections that the loss sees. The vote of the 20 nearest training samples
-        (`knn`). Of several modalities, how often the nearest of another, by the projections, is the partner, is among five
-        with it, or is of its class: the mean over all ordered pairs.
+        The spread of the embedding, and of the projections that the loss sees. The vote of the 20
+        nearest training samples (`knn`). Of several modalities, how often the nearest of another,
+        by the projections, is the partner, is among five with it, or is of its class: the mean over
+        all ordered pairs.
         """
         train = self.task.splits["train"]
         device = next(self.model.parameters()).device
@@ -94,9 +101,11 @@ class Probing:
 
 
 class Pretraining(Probing, ABC):
-    """A stage that sees no label before the one that does; AdamW, a warm-up and a cosine, no decay of norms and biases.
+    """A stage that sees no label before the one that does; AdamW, a warm-up and a cosine, no decay
+    of norms and biases.
 
-    The last epoch of the first stage is what the second takes up: to choose another would take labels.
+    The last epoch of the first stage is what the second takes up: to choose another would take
+    labels.
 
     Args:
         batch_size, epochs: of the first stage.
@@ -131,10 +140,16 @@ class Pretraining(Probing, ABC):
         return [self.first, *labelled]
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The loss of the stage; what is left over at the end of an epoch, one sample with no other, teaches nothing."""
+        """The loss of the stage; what is left over at the end of an epoch, one sample with no
+        other, teaches nothing.
+        """
         if stage is not self.first:
             return super().step(batch, stage)
-        return self.loss(batch) if len(batch) > 1 else torch.stack([parameter.sum() for parameter in self.learning]).sum() * 0
+        return (
+            self.loss(batch)
+            if len(batch) > 1
+            else torch.stack([parameter.sum() for parameter in self.learning]).sum() * 0
+        )
 
     def after_step(self, stage: Stage) -> None:
         """The learning rate of the first stage rises and falls."""
@@ -151,5 +166,8 @@ class Pretraining(Probing, ABC):
 def _adamw(parameters: Sequence[nn.Parameter]) -> torch.optim.AdamW:
     """Weights decay, biases and the scales of norms do not."""
     flat = [parameter for parameter in parameters if parameter.ndim < 2]
-    groups: list[dict[str, Any]] = [{"params": [p for p in parameters if p.ndim >= 2]}, {"params": flat, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim >= 2]},
+        {"params": flat, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, LEARNING_RATE, weight_decay=WEIGHT_DECAY)

@@ -19,13 +19,16 @@ SIMCLR_OUT, BYOL_OUT = 128, 256
 
 
 class Probe(nn.Module):
-    """A linear map of the concatenated features; beside it a projector per modality and, of BYOL, a predictor.
+    """A linear map of the concatenated features; beside it a projector per modality and, of BYOL, a
+    predictor.
 
     Args:
         projectors: map features (B, 128) to projections (B, D), in the order of the encoders.
     """
 
-    def __init__(self, modalities: int, outputs: int, projectors: Sequence[nn.Module], predictor: nn.Module | None = None) -> None:
+    def __init__(
+        self, modalities: int, outputs: int, projectors: Sequence[nn.Module], predictor: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.linear = nn.Linear(WIDTH * modalities, outputs)
         self.projectors = nn.ModuleList(projectors)
@@ -59,13 +62,17 @@ def predictor(norm: bool = True) -> nn.Sequential:
 
 
 def backbone(modality: Modality) -> nn.Module:
-    """An encoder (B, 128); of images three convolutions with batch norms, as pretraining without labels needs them.
+    """An encoder (B, 128); of images three convolutions with batch norms, as pretraining without
+    labels needs them.
 
-    A quarter of the picture's size after two of them, four parts of it pooled: on MNIST 2.4 MFLOPs, where `encoder` takes 15.
+    A quarter of the picture's size after two of them, four parts of it pooled: on MNIST 2.4 MFLOPs,
+    where `encoder` takes 15.
     """
     if modality.kind != "image":
         return encoder(modality, WIDTH)
-    blocks = [part for sizes in ((channels(modality.shape), 16, 2), (16, 32, 2), (32, 64, 1)) for part in convolved(*sizes)]
+    blocks = [
+        part for sizes in ((channels(modality.shape), 16, 2), (16, 32, 2), (32, 64, 1)) for part in convolved(*sizes)
+    ]
     return nn.Sequential(*centred(modality), *blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * 64, WIDTH))
 
 
@@ -84,6 +91,7 @@ def probe_of(model: nn.Module) -> Probe:
     fusion = model.fusion if isinstance(model, Fused) else None
     if not isinstance(fusion, Probe):
         raise BadInput(
-            "this recipe trains encoders under a linear probe, which this model is not: train simclr-image, byol-image or infonce"
+            "this recipe trains encoders under a linear probe, which this model is not: train simclr-image, byol-image"
+            " or infonce"
         )
     return fusion

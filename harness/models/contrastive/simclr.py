@@ -1,4 +1,6 @@
-"""SimCLR (Chen et al., A simple framework for contrastive learning of visual representations, ICML 2020)."""
+"""SimCLR (Chen et al., A simple framework for contrastive learning of visual representations, ICML
+2020).
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,17 @@ def simclr(task: Task, modality: str) -> Fused:
 
 
 class SimCLR(Pretraining):
-    """SimCLR: two views of each sample find each other in the batch (NT-Xent); then a linear probe on the frozen encoder.
+    """SimCLR: two views of each sample find each other in the batch (NT-Xent); then a linear probe
+    on the frozen encoder.
 
     Args:
         temperature: 0.1 for large batches, 0.2 to 0.5 for small ones.
         others: see `Pretraining`.
     """
 
-    def __init__(self, temperature: Positive = 0.5, batch_size: TwoOrMore = 256, epochs: OneOrMore = 40, tuned: bool = False) -> None:
+    def __init__(
+        self, temperature: Positive = 0.5, batch_size: TwoOrMore = 256, epochs: OneOrMore = 40, tuned: bool = False
+    ) -> None:
         super().__init__(batch_size, epochs, tuned)
         self.temperature = temperature
 
@@ -39,12 +44,16 @@ class SimCLR(Pretraining):
         """
         probe = probe_of(model)
         if len(model.encoded) > 1 or probe.predictor is not None:
-            raise BadInput("recipe 'simclr' trains one encoder and its projector, which this model is not: train simclr-image, say")
+            raise BadInput(
+                "recipe 'simclr' trains one encoder and its projector, which this model is not: train simclr-image, say"
+            )
         self.projector = probe.projectors[0]
         self.view = augmentation(task.modality(model.encoded[0]))
         return [*model.encoders.parameters(), *self.projector.parameters()]
 
     def loss(self, batch: Batch) -> Tensor:
-        """NT-Xent of two views of the batch, both in one pass, or batch norm would see them apart."""
+        """NT-Xent of two views of the batch, both in one pass, or batch norm would see them
+        apart.
+        """
         one, other = self.projector(self.model.encode(self.model.encoded[0], self.views(batch, self.view))).chunk(2)
         return nt_xent(one, other, self.temperature)

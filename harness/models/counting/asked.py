@@ -24,14 +24,15 @@ def image_and_question(task: Task) -> tuple[Modality, Modality]:
     texts = [each for each in task.modalities if each.kind == "text"]
     if len(images) != 1 or len(texts) != 1:
         raise BadInput(
-            f"a counting model answers one question about one image (C, H, W); task {task.name!r} has {len(texts)} texts and "
-            f"{len(images)} such images: take a task like counting, vqa or bccd"
+            f"a counting model answers one question about one image (C, H, W); task {task.name!r} has {len(texts)}"
+            f" texts and {len(images)} such images: take a task like counting, vqa or bccd"
         )
     return images[0], texts[0]
 
 
 class Grid(nn.Module):
-    """An image (B, C, H, W) in raw units to features (B, 64, h, w), a quarter of its size; a grid of features keeps its size.
+    """An image (B, C, H, W) in raw units to features (B, 64, h, w), a quarter of its size; a grid
+    of features keeps its size.
 
     Two channels of what it sees last say where: from -1 at the left and the top to 1.
     """
@@ -51,14 +52,17 @@ class Grid(nn.Module):
 
 
 class Fit(nn.Linear):
-    """How well each place fits the question, a logit by which the model itself counts or looks: (B, n, width) to (B, n, 1).
+    """How well each place fits the question, a logit by which the model itself counts or looks: (B,
+    n, width) to (B, n, 1).
 
-    Places are regions, or the cells of the grid row by row. A recipe that grounds questions teaches it.
+    Places are regions, or the cells of the grid row by row. A recipe that grounds questions teaches
+    it.
     """
 
 
 class Places(nn.Identity):
-    """In a model without such a logit, where its features of single places pass that have met the question, (B, n, width).
+    """In a model without such a logit, where its features of single places pass that have met the
+    question, (B, n, width).
 
     Changes nothing. A recipe that grounds questions reads here by a layer of its own.
     """
@@ -77,11 +81,12 @@ def placed(grid: Tensor) -> Tensor:
 
 
 class Question(nn.Module):
-    """One-hot words (B, n, vocabulary) to a state (B, 64): embeddings, a GRU, and of its states over all positions the largest.
+    """One-hot words (B, n, vocabulary) to a state (B, 64): embeddings, a GRU, and of its states
+    over all positions the largest.
 
-    The largest, not the last, which has to carry every word across the padding; and embeddings of unit variance, as
-    nn.Embedding has: a linear layer's are so small that the words are heard late. Each was needed to learn which objects
-    a question means from a few thousand questions.
+    The largest, not the last, which has to carry every word across the padding; and embeddings of
+    unit variance, as nn.Embedding has: a linear layer's are so small that the words are heard late.
+    Each was needed to learn which objects a question means from a few thousand questions.
     """
 
     def __init__(self, modality: Modality) -> None:

@@ -14,7 +14,9 @@ class Pool(nn.Module):
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
-        self.classify = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, outputs))
+        self.classify = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, outputs)
+        )
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
         (x,) = without_missing(features, here)

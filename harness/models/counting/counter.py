@@ -1,4 +1,6 @@
-"""The Counter (Zhang, Hare & Prügel-Bennett, ICLR 2018): counts from attention and boxes, duplicates removed, differentiably."""
+"""The Counter (Zhang, Hare & Prügel-Bennett, ICLR 2018): counts from attention and boxes,
+duplicates removed, differentiably.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ CERTAIN = 0.5
 
 
 class Monotone(nn.Module):
-    """A monotone piecewise-linear function from [0, 1] to [0, 1] with f(0) = 0 and f(1) = 1; the identity at first."""
+    """A monotone piecewise-linear function from [0, 1] to [0, 1] with f(0) = 0 and f(1) = 1; the
+    identity at first.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +40,9 @@ class Monotone(nn.Module):
 
 
 class Counter(nn.Module):
-    """Counts soft selections of boxes. Copies of an object are told by their overlap and counted once; see Zhang et al., eqs. 4-16.
+    """Counts soft selections of boxes.
+
+    Copies of an object are told by their overlap and counted once; see Zhang et al., eqs. 4-16.
 
     Args:
         objects: how many boxes of the largest attention are looked at, and the largest count.
@@ -65,7 +71,9 @@ class Counter(nn.Module):
         return counted
 
     def chosen(self, logits: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention (B, objects) of the boxes with most of it, and their distances 1 - IoU (B, objects, objects)."""
+        """Attention (B, objects) of the boxes with most of it, and their distances 1 - IoU (B,
+        objects, objects).
+        """
         best = min(self.objects, logits.shape[1])
         weights, rows = logits.topk(best, dim=1)
         taken = boxes.gather(1, rows[:, :, None].expand(-1, -1, boxes.shape[2]))
@@ -75,7 +83,9 @@ class Counter(nn.Module):
         return a, 1 - overlaps(taken, taken)[0]
 
     def copies(self, a: Tensor, apart: Tensor, attended: Tensor) -> Tensor:
-        """How many boxes show the object of each, (B, objects): those of like attention that lie alike to all others."""
+        """How many boxes show the object of each, (B, objects): those of like attention that lie
+        alike to all others.
+        """
         f = self.f
         relation = f[3](attended) * f[4](apart)
         alike = f[2](1 - (relation[:, :, None] - relation[:, None]).abs()).prod(3)
@@ -96,19 +106,30 @@ class Counted(nn.Module):
         super().__init__()
         self.score, self.weigh = GatedTanh(), Fit(REGION, 1)
         self.counter = Counter(objects)
-        self.seen, self.asked, self.counts = nn.Linear(REGION, HIDDEN), nn.Linear(STATE, HIDDEN), nn.Linear(objects + 1, HIDDEN)
-        self.classify = nn.Sequential(nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs))
+        self.seen, self.asked, self.counts = (
+            nn.Linear(REGION, HIDDEN),
+            nn.Linear(STATE, HIDDEN),
+            nn.Linear(objects + 1, HIDDEN),
+        )
+        self.classify = nn.Sequential(
+            nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs)
+        )
 
     def forward(self, regions: Regions, question: Tensor) -> Tensor:
         """Logits (B, outputs)."""
         logits = self.attention(regions, question)
         seen = (shares(logits, regions.real)[:, :, None] * regions.features).sum(1)
-        fused = self.seen(seen).relu() * self.asked(question).relu() + self.counts(self.counter(logits, regions.boxes[..., :4])).relu()
+        fused = (
+            self.seen(seen).relu() * self.asked(question).relu()
+            + self.counts(self.counter(logits, regions.boxes[..., :4])).relu()
+        )
         answer: Tensor = self.classify(fused)
         return answer
 
     def weights(self, regions: Regions, question: Tensor) -> Tensor:
-        """How much each region counts, (B, n): the attention of those looked at, shared among the copies of an object."""
+        """How much each region counts, (B, n): the attention of those looked at, shared among the
+        copies of an object.
+        """
         logits = self.attention(regions, question)
         a, apart = self.counter.chosen(logits, regions.boxes[..., :4])
         share = a / self.counter.copies(a, apart, a[:, :, None] * a[:, None])
@@ -122,7 +143,8 @@ class Counted(nn.Module):
 
 
 def counter(task: Task, proposals: str = FIXED) -> nn.Module:
-    """The Counter: differentiable counting of attended boxes without their copies, beside attended features.
+    """The Counter: differentiable counting of attended boxes without their copies, beside attended
+    features.
 
     Args:
         proposals: see `of_regions`.

@@ -1,4 +1,6 @@
-"""Counting after learning to detect objects, as the features of all published systems did, and to tell which a question means."""
+"""Counting after learning to detect objects, as the features of all published systems did, and to
+tell which a question means.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +27,27 @@ LEAST_BLUR = 0.1  # a narrower blur is the truth alone, and divides by next to n
 
 
 class Detecting(Scheduled):
-    """The task's loss after a stage that learns, where objects are annotated, to tell where they are and what; AdamW, a cosine.
+    """The task's loss after a stage that learns, where objects are annotated, to tell where they
+    are and what; AdamW, a cosine.
 
-    The stage reads what objects are from the grid (Anderson et al., CVPR 2018). Where it is known which of them a question
-    speaks of, and the model makes something of single places, it learns to tell that as well, and goes on learning it while
-    it counts (Trott et al., ICLR 2018, who ground captions): from its counts alone, a model finds out late what words mean.
-    A model that sees the image's mean alone may learn to tell kinds from that (see `Glance`).
+    The stage reads what objects are from the grid (Anderson et al., CVPR 2018). Where it is known
+    which of them a question speaks of, and the model makes something of single places, it learns to
+    tell that as well, and goes on learning it while it counts (Trott et al., ICLR 2018, who ground
+    captions): from its counts alone, a model finds out late what words mean. A model that sees the
+    image's mean alone may learn to tell kinds from that (see `Glance`).
 
     Args:
-        detect: epochs of that stage; none if 0, or if the training split has no annotated objects, or the model no grid.
-        middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for objects of few cells.
+        detect: epochs of that stage; none if 0, or if the training split has no annotated objects,
+            or the model no grid.
+        middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for
+            objects of few cells.
         ground: the weight of telling which objects a question speaks of; 0 leaves it out.
-        glance: the weight of telling how many objects of each kind the mean of the grid shows, learnt before and while counting: what
-            sees no single places has nothing else to learn kinds by; 0 leaves it out. In batches of two or more.
-        blur: of the counts that training aims at: a normal distribution of this standard deviation about the truth, so that
-            a near miss costs less than a wide one (label distribution learning, Geng, TKDE 2016); 0 is the truth alone, else it is
-            at least 0.1.
+        glance: the weight of telling how many objects of each kind the mean of the grid shows,
+            learnt before and while counting: what sees no single places has nothing else to learn
+            kinds by; 0 leaves it out. In batches of two or more.
+        blur: of the counts that training aims at: a normal distribution of this standard deviation
+            about the truth, so that a near miss costs less than a wide one (label distribution
+            learning, Geng, TKDE 2016); 0 is the truth alone, else it is at least 0.1.
         jitter, mirror, cutmix: see `Variation`.
         others: see `Scheduled`.
     """
@@ -69,13 +76,17 @@ class Detecting(Scheduled):
         """One stage or two; `epochs` bounds both.
 
         Raises:
-            BadInput: counts are to be blurred where answers are none, or by too little; nothing can be told at a glance; or images
-                cannot be joined (see `Variation`).
+            BadInput: counts are to be blurred where answers are none, or by too little; nothing can
+                be told at a glance; or images cannot be joined (see `Variation`).
         """
         if self.blur and not isinstance(task.problem, Counting | SoftCounting):
-            raise BadInput(f"option blur is of counts, and task {task.name!r} does not answer in counts alone: leave it out")
+            raise BadInput(
+                f"option blur is of counts, and task {task.name!r} does not answer in counts alone: leave it out"
+            )
         if 0 < self.blur < LEAST_BLUR:
-            raise BadInput(f"option blur must be 0, for the truth alone, or at least {LEAST_BLUR}, not {shown(self.blur)}")
+            raise BadInput(
+                f"option blur must be 0, for the truth alone, or at least {LEAST_BLUR}, not {shown(self.blur)}"
+            )
         self.varied = Variation(task, self.jitter, self.mirror, self.cutmix)
         self.grounding: Grounding | None = None
         self.glancing: Glance | None = None
@@ -100,7 +111,9 @@ class Detecting(Scheduled):
         self.grid.register_forward_hook(self._look)
         counted = super().setup(model, task, epochs)
         moved = self.learning() if self.grounding else [*self.grid.parameters(), *self._beside()]
-        optimizer = torch.optim.AdamW([*moved, *self.head.parameters()], self.learning_rate, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(
+            [*moved, *self.head.parameters()], self.learning_rate, weight_decay=self.weight_decay
+        )
         total = length * math.ceil(len(train) / self.batch_size)
         self.rising = LambdaLR(optimizer, lambda step: warmed(step / total))
         self.first = Stage("detecting", length, optimizer, batch_size=self.batch_size, judged=False)
@@ -112,14 +125,18 @@ class Detecting(Scheduled):
         if not annotated:
             raise BadInput(f"option glance counts annotated objects, and task {task.name!r} has none: leave it out")
         if not length or min(self.batch_size, len(task.splits["train"])) == 1:
-            raise BadInput("option glance goes with detecting, in batches: take detect=1 or more, and batch_size=2 or more")
+            raise BadInput(
+                "option glance goes with detecting, in batches: take detect=1 or more, and batch_size=2 or more"
+            )
 
     def learning(self) -> list[nn.Parameter]:
         """Of the model, and of what reads its places beside it."""
         return [*super().learning(), *self._beside()]
 
     def _beside(self) -> list[nn.Parameter]:
-        return [parameter for part in (self.grounding, self.glancing) if part is not None for parameter in part.parameters()]
+        return [
+            parameter for part in (self.grounding, self.glancing) if part is not None for parameter in part.parameters()
+        ]
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The mean loss of the batch, of the stage."""
@@ -171,7 +188,9 @@ class Detecting(Scheduled):
             super().after_step(stage)
 
     def validate(self, batch: Batch) -> Tensor:
-        """The task's score; where counts are blurred, how near the answer is in the same measure, 1 for the truth."""
+        """The task's score; where counts are blurred, how near the answer is in the same measure, 1
+        for the truth.
+        """
         if not self.blur:
             return super().validate(batch)
         problem, outputs = counts_of(self.task), self.model(batch.inputs, batch.present)
@@ -180,7 +199,10 @@ class Detecting(Scheduled):
 
 
 def _complete(batch: Batch) -> Tensor | slice | None:
-    """The rows that lack no input: of another, what is annotated cannot be learnt. None if there are none."""
+    """The rows that lack no input: of another, what is annotated cannot be learnt.
+
+    None if there are none.
+    """
     if batch.present is None:
         return slice(None)
     whole = batch.present.all(1)
@@ -188,7 +210,8 @@ def _complete(batch: Batch) -> Tensor | slice | None:
 
 
 class Detector(nn.Module):
-    """From each cell of a grid, whether the middle of an object lies in it, and the object's labels; gives the loss.
+    """From each cell of a grid, whether the middle of an object lies in it, and the object's
+    labels; gives the loss.
 
     Args:
         sizes: how many values each label has.
@@ -201,7 +224,9 @@ class Detector(nn.Module):
         self.read = nn.Conv2d(CHANNELS, 1 + sum(sizes), 1)
 
     def forward(self, grid: Tensor, objects: Tensor) -> Tensor:
-        """The loss, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels): corners as shares of the image, labels or -1."""
+        """The loss, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels): corners as
+        shares of the image, labels or -1.
+        """
         there = objects[..., CORNERS] >= 0
         sample, row, column = cells(objects, there, grid)
         answers = self.read(grid).permute(0, 2, 3, 1)

@@ -1,4 +1,7 @@
-"""Learning from a whole image how many objects of each kind it shows, as Chattopadhyay et al. (CVPR 2017) count at a glance."""
+"""Learning from a whole image how many objects of each kind it shows, as Chattopadhyay et al.
+
+(CVPR 2017) count at a glance.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,11 @@ TOGETHER = 2  # labels: how much is red and how much is round does not tell how 
 
 
 class Glance(nn.Module):
-    """From the mean of a grid over its places, linearly, how many objects of each kind there are; gives the loss.
+    """From the mean of a grid over its places, linearly, how many objects of each kind there are;
+    gives the loss.
 
-    A model that sees the image by such a mean can count only what features of the grid say by themselves.
+    A model that sees the image by such a mean can count only what features of the grid say by
+    themselves.
 
     Args:
         sizes: how many values each label of an object has.
@@ -32,7 +37,8 @@ class Glance(nn.Module):
         self.read = nn.Sequential(nn.BatchNorm1d(CHANNELS), nn.Linear(CHANNELS, kinds))
 
     def forward(self, grid: Tensor, objects: Tensor) -> Tensor:
-        """The mean squared error, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels): see `Batch.objects`.
+        """The mean squared error, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels):
+        see `Batch.objects`.
 
         Of a single image 0, as it has no batch to be normed over.
         """
@@ -44,7 +50,8 @@ class Glance(nn.Module):
 def counted(objects: Tensor, sizes: Sequence[int]) -> Tensor:
     """How many objects of each kind there are, (B, kinds), of objects (B, n, 4 + labels).
 
-    A kind is a value of one label with one of another, for each two labels; of objects with one label, a value of that.
+    A kind is a value of one label with one of another, for each two labels; of objects with one
+    label, a value of that.
     """
     there, labels = objects[..., CORNERS] >= 0, objects[..., CORNERS:].long().clamp_min(0)
     counts = []

@@ -1,4 +1,6 @@
-"""Learning which objects a question speaks of, before and while learning to count them, as Trott et al. ground captions."""
+"""Learning which objects a question speaks of, before and while learning to count them, as Trott et
+al. ground captions.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,17 @@ from harness.tasks import Batch
 from harness.tasks.batch import CORNERS as CORNERS
 
 THERE_WEIGHT = 4.0  # few cells have an object
-SAME = 0.4  # intersection over union from which a region shows an object: proposals of small objects are some pixels off
+# intersection over union from which a region shows an object: proposals of small objects are
+# some pixels off
+SAME = 0.4
 
 
 class Grounding(nn.Module):
-    """From what a model makes of each place under the question, whether an object lies there of which the question speaks.
+    """From what a model makes of each place under the question, whether an object lies there of
+    which the question speaks.
 
-    What says so is the model's own `Fit`, or one linear layer for each of its `Places`; both are read when it is called.
+    What says so is the model's own `Fit`, or one linear layer for each of its `Places`; both are
+    read when it is called.
 
     Args:
         model: has one of them, or nothing is learnt here.
@@ -31,7 +37,9 @@ class Grounding(nn.Module):
         super().__init__()
         self.middle = middle
         places = [part for part in model.modules() if isinstance(part, Fit | Places)]
-        self.readers = nn.ModuleList(nn.Linear(part.width, 1) if isinstance(part, Places) else nn.Identity() for part in places)
+        self.readers = nn.ModuleList(
+            nn.Linear(part.width, 1) if isinstance(part, Places) else nn.Identity() for part in places
+        )
         self.seen: dict[int, Tensor] = {}
         self.regions: Regions | None = None
         for number, part in enumerate(places):
@@ -48,7 +56,10 @@ class Grounding(nn.Module):
             grid: (B, C, h, w), whose cells places are that are no regions.
             rows: of the batch, those that count.
         """
-        losses = [self._loss(reader(self.seen[number]).squeeze(2)[rows], batch, grid, rows) for number, reader in enumerate(self.readers)]
+        losses = [
+            self._loss(reader(self.seen[number]).squeeze(2)[rows], batch, grid, rows)
+            for number, reader in enumerate(self.readers)
+        ]
         return torch.stack(losses).mean()
 
     def _loss(self, logits: Tensor, batch: Batch, grid: Tensor, rows: Tensor | slice) -> Tensor:
@@ -74,7 +85,8 @@ class Grounding(nn.Module):
 
 
 def cells(objects: Tensor, chosen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sample, row and column of the cells of a grid (B, C, h, w) in which the middles of chosen objects lie; each (N,).
+    """Sample, row and column of the cells of a grid (B, C, h, w) in which the middles of chosen
+    objects lie; each (N,).
 
     Args:
         objects: (B, n, 4 + labels), as `Batch.objects`.
@@ -88,15 +100,19 @@ def cells(objects: Tensor, chosen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor
 
 
 def covered(objects: Tensor, chosen: Tensor, grid: Tensor, middle: float) -> Tensor:
-    """Which cells of a grid (B, C, h, w) show a chosen object, 0 or 1 (B, h, w): those inside the middle of its box.
+    """Which cells of a grid (B, C, h, w) show a chosen object, 0 or 1 (B, h, w): those inside the
+    middle of its box.
 
     Args:
         objects, chosen: see `cells`.
-        middle: the share of each side of the box that is its middle; of 0, and of objects smaller than a cell, the one cell
-            of their middle is left.
+        middle: the share of each side of the box that is its middle; of 0, and of objects smaller
+            than a cell, the one cell of their middle is left.
     """
     height, width = grid.shape[2:]
-    centre, half = (objects[..., :2] + objects[..., 2:CORNERS]) / 2, middle * (objects[..., 2:CORNERS] - objects[..., :2]) / 2
+    centre, half = (
+        (objects[..., :2] + objects[..., 2:CORNERS]) / 2,
+        middle * (objects[..., 2:CORNERS] - objects[..., :2]) / 2,
+    )
     columns, rows = ((torch.arange(length, device=grid.device) + 0.5) / length for length in (width, height))
     across = (columns - centre[..., :1]).abs() < half[..., :1]
     down = (rows - centre[..., 1:]).abs() < half[..., 1:]

@@ -1,4 +1,6 @@
-"""IRLC (Trott, Xiong & Socher, ICLR 2018): regions are counted one after the other, and each that is counted moves the others."""
+"""IRLC (Trott, Xiong & Socher, ICLR 2018): regions are counted one after the other, and each that
+is counted moves the others.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,13 @@ class Scene:
 
 
 class IRLC(nn.Module):
-    """Counts the region of the largest logit, lets it move the logits of the others, and goes on until the stop logit is larger.
+    """Counts the region of the largest logit, lets it move the logits of the others, and goes on
+    until the stop logit is larger.
 
-    The loop is discrete, and its count is a whole number. So that attacks can move it, it is told in logits: with m_t the
-    largest logit left less the stop logit at step t, the logit of count c is the least of m_0, ..., m_{c-1} and -m_c, the
-    margin by which the loop's decisions lead to c. The largest of them is the loop's own count, exactly.
+    The loop is discrete, and its count is a whole number. So that attacks can move it, it is told
+    in logits: with m_t the largest logit left less the stop logit at step t, the logit of count c
+    is the least of m_0, ..., m_{c-1} and -m_c, the margin by which the loop's decisions lead to c.
+    The largest of them is the loop's own count, exactly.
     """
 
     def __init__(self, largest: int) -> None:
@@ -51,7 +55,9 @@ class IRLC(nn.Module):
         return decided(margins(self.scene(regions, question), self.largest)[0])
 
     def weights(self, regions: Regions, question: Tensor) -> Tensor:
-        """Which regions were counted, (B, n): 1 of the first, and the later the less, 1 / step; 0 of those that were not."""
+        """Which regions were counted, (B, n): 1 of the first, and the later the less, 1 / step; 0
+        of those that were not.
+        """
         found, chosen = margins(self.scene(regions, question), self.largest)
         count = decided(found).argmax(1)
         steps = torch.arange(chosen.shape[1], device=chosen.device)
@@ -66,14 +72,21 @@ class IRLC(nn.Module):
         boxes, size = regions.boxes, (-1, fit.shape[1], fit.shape[1], -1)
         iou, covered = overlaps(boxes[..., :4], boxes[..., :4])
         alike = torch.stack([unit @ unit.transpose(1, 2), iou, covered, covered.transpose(1, 2)], 3)
-        parts = (self.asked(question)[:, None, None].expand(size), alike, boxes[:, :, None].expand(size), boxes[:, None].expand(size))
+        parts = (
+            self.asked(question)[:, None, None].expand(size),
+            alike,
+            boxes[:, :, None].expand(size),
+            boxes[:, None].expand(size),
+        )
         return Scene(fit, self.interact(torch.cat(parts, 3)).squeeze(3), self.stop)
 
 
 def margins(scene: Scene, largest: int) -> tuple[Tensor, Tensor]:
-    """Of the greedy loop, led on beyond its stop: the margin to go on at every step (B, largest + 1), and the chosen (B, largest).
+    """Of the greedy loop, led on beyond its stop: the margin to go on at every step (B, largest +
+    1), and the chosen (B, largest).
 
-    What is chosen is the number of a region; where none is left, and after the largest count, the margin says so.
+    What is chosen is the number of a region; where none is left, and after the largest count, the
+    margin says so.
     """
     fit, left = scene.fit, torch.ones_like(scene.fit, dtype=torch.bool)
     found, chosen = [], []
@@ -89,7 +102,9 @@ def margins(scene: Scene, largest: int) -> tuple[Tensor, Tensor]:
 
 
 def decided(margin: Tensor) -> Tensor:
-    """The logits (B, K) of counts 0 to K - 1 from the margins to go on after each, (B, K); the last is not read."""
+    """The logits (B, K) of counts 0 to K - 1 from the margins to go on after each, (B, K); the last
+    is not read.
+    """
     before = torch.cat([torch.full_like(margin[:, :1], -NEVER), margin[:, :-1]], 1).cummin(1).values
     ends = torch.cat([-margin[:, :-1], torch.full_like(margin[:, :1], -NEVER)], 1)
     return torch.minimum(before, ends)

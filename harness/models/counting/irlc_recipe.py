@@ -1,4 +1,6 @@
-"""How IRLC learns: self-critical policy gradient (Rennie et al., CVPR 2017), from the error of the count alone."""
+"""How IRLC learns: self-critical policy gradient (Rennie et al., CVPR 2017), from the error of the
+count alone.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,15 @@ class Rollout:
 
 
 def rollout(scene: Scene, largest: int) -> Rollout:
-    """Draw a sequence per scene: each decision from the softmax over the regions left and the stop."""
+    """Draw a sequence per scene: each decision from the softmax over the regions left and the
+    stop.
+    """
     fit = scene.fit
     alive = torch.ones(len(fit), dtype=torch.bool, device=fit.device)
     left = torch.ones_like(fit, dtype=torch.bool)
-    count, decisions, log_probability, entropy, interaction = (torch.zeros(len(fit), device=fit.device) for _ in range(5))
+    count, decisions, log_probability, entropy, interaction = (
+        torch.zeros(len(fit), device=fit.device) for _ in range(5)
+    )
     for _ in range(largest):
         logits = torch.cat([fit.masked_fill(~left, 2 * NEVER), scene.stop.expand(len(fit), 1)], 1).log_softmax(1)
         choice = torch.multinomial(logits.detach().exp(), 1)
@@ -60,13 +66,17 @@ def rollout(scene: Scene, largest: int) -> Rollout:
 
 
 def policy_loss(drawn: Rollout, greedy: Tensor, truth: Tensor) -> Tensor:
-    """-R log p of each sequence, R = E_greedy - E_drawn the error that drawing avoided; nothing where both count alike."""
+    """-R log p of each sequence, R = E_greedy - E_drawn the error that drawing avoided; nothing
+    where both count alike.
+    """
     reward = (greedy - truth).abs() - (drawn.count - truth).abs()
     return -reward * drawn.log_probability
 
 
 class SelfCritical(Detecting):
-    """Self-critical policy gradient on IRLC's decisions, with an entropy bonus and small interactions."""
+    """Self-critical policy gradient on IRLC's decisions, with an entropy bonus and small
+    interactions.
+    """
 
     def __init__(
         self,
@@ -81,9 +91,16 @@ class SelfCritical(Detecting):
         cutmix: Share = 0.0,
     ) -> None:
         super().__init__(
-            learning_rate, epochs=epochs, batch_size=batch_size,
-            detect=detect, mirror=mirror, ground=ground, middle=middle, jitter=jitter, cutmix=cutmix,
-        )  # fmt: skip
+            learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            detect=detect,
+            mirror=mirror,
+            ground=ground,
+            middle=middle,
+            jitter=jitter,
+            cutmix=cutmix,
+        )
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.
@@ -92,7 +109,9 @@ class SelfCritical(Detecting):
             BadInput: the model is not IRLC.
         """
         if not any(isinstance(part, IRLC) for part in model.modules()):
-            raise BadInput("recipe 'irlc' trains the decisions of IRLC, which this model does not make: train model 'irlc'")
+            raise BadInput(
+                "recipe 'irlc' trains the decisions of IRLC, which this model does not make: train model 'irlc'"
+            )
         return super().setup(model, task, epochs)
 
     def counted(self, batch: Batch, stage: Stage) -> Tensor:

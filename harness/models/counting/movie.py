@@ -1,4 +1,6 @@
-"""MoVie (Nguyen, Goswami & Chen, ICLR 2021): convolution over the image, modulated by the question at every place."""
+"""MoVie (Nguyen, Goswami & Chen, ICLR 2021): convolution over the image, modulated by the question
+at every place.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ SQUEEZE = 4
 
 
 class Bottleneck(nn.Module):
-    """A residual bottleneck whose first 1×1 convolution sees v̄ = v + Wᵀ(v ⊗ Δγ), Δγ a linear map of the question.
+    """A residual bottleneck whose first 1×1 convolution sees v̄ = v + Wᵀ(v ⊗ Δγ), Δγ a linear map
+    of the question.
 
-    As the paper computes it: conv(v̄) = conv(v) + W_c(v ⊗ Δγ), W_c of the narrow width, before the first norm; a
-    squeeze-and-excitation at its end, then the unmodulated shortcut.
+    As the paper computes it: conv(v̄) = conv(v) + W_c(v ⊗ Δγ), W_c of the narrow width, before the
+    first norm; a squeeze-and-excitation at its end, then the unmodulated shortcut.
     """
 
     def __init__(self, channels: int = CHANNELS, narrow: int = NARROW, state: int = STATE) -> None:
@@ -32,13 +35,21 @@ class Bottleneck(nn.Module):
         self.modulate = nn.Conv2d(channels, narrow, 1, bias=False)
         self.reduce = nn.Conv2d(channels, narrow, 1, bias=False)
         self.middle = nn.Sequential(
-            nn.BatchNorm2d(narrow), nn.ReLU(), nn.Conv2d(narrow, narrow, 3, padding=1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(),
-            nn.Conv2d(narrow, channels, 1, bias=False), nn.BatchNorm2d(channels),
-        )  # fmt: skip
+            nn.BatchNorm2d(narrow),
+            nn.ReLU(),
+            nn.Conv2d(narrow, narrow, 3, padding=1, bias=False),
+            nn.BatchNorm2d(narrow),
+            nn.ReLU(),
+            nn.Conv2d(narrow, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
         self.excite = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels // SQUEEZE, 1), nn.ReLU(), nn.Conv2d(channels // SQUEEZE, channels, 1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels // SQUEEZE, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels // SQUEEZE, channels, 1),
             nn.Sigmoid(),
-        )  # fmt: skip
+        )
 
     def forward(self, v: Tensor, question: Tensor) -> Tensor:
         """The grid (B, C, h, w) after the block; `question` (B, state)."""
@@ -58,7 +69,9 @@ class Bottleneck(nn.Module):
 
 
 class Counter(nn.Module):
-    """Four modulated bottlenecks and the mean over all places: (B, C, h, w) and (B, state) to (B, C), normed."""
+    """Four modulated bottlenecks and the mean over all places: (B, C, h, w) and (B, state) to (B,
+    C), normed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +85,9 @@ class Counter(nn.Module):
         return pooled
 
     def modulation(self, grid: Tensor, question: Tensor) -> Tensor:
-        """Where the question changes what is seen, (B, h, w): the norm of W_c(v ⊗ Δγ), the mean over the bottlenecks."""
+        """Where the question changes what is seen, (B, h, w): the norm of W_c(v ⊗ Δγ), the mean
+        over the bottlenecks.
+        """
         norms = []
         for bottleneck in self.bottlenecks:
             assert isinstance(bottleneck, Bottleneck)
@@ -102,7 +117,8 @@ class Movie(nn.Module):
 
 
 def movie(task: Task) -> Fused:
-    """MoVie: four bottlenecks over the image, modulated by the question, global average pooling, a classifier.
+    """MoVie: four bottlenecks over the image, modulated by the question, global average pooling, a
+    classifier.
 
     Raises:
         BadInput: the task has no image or no question.
@@ -112,9 +128,11 @@ def movie(task: Task) -> Fused:
 
 
 class ThreeBranches(nn.Module):
-    """MoVie as a module of a question-answering model: m a MUTAN fusion with attention, c the counter, q the question.
+    """MoVie as a module of a question-answering model: m a MUTAN fusion with attention, c the
+    counter, q the question.
 
-    Three classifiers, on LN(q + m + c), LN(m) and LN(q + c); the recipe `movie-vqa` sums their losses, an answer is the first's.
+    Three classifiers, on LN(q + m + c), LN(m) and LN(q + c); the recipe `movie-vqa` sums their
+    losses, an answer is the first's.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -123,7 +141,8 @@ class ThreeBranches(nn.Module):
         self.counter, self.widen = Counter(), nn.Linear(CHANNELS, FUSED)
         self.asked = nn.Linear(STATE, FUSED)
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(FUSED), nn.Linear(FUSED, FUSED), nn.ReLU(), nn.Linear(FUSED, outputs)) for _ in range(3)
+            nn.Sequential(nn.LayerNorm(FUSED), nn.Linear(FUSED, FUSED), nn.ReLU(), nn.Linear(FUSED, outputs))
+            for _ in range(3)
         )
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
@@ -141,12 +160,18 @@ class ThreeBranches(nn.Module):
     def joined(self, features: list[Tensor], here: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q + m + c, m and q + c, each (B, 128)."""
         grid, question = without_missing(features, here)
-        m, c, q = self.fuse(self.glimpse(grid, question), question), self.widen(self.counter(grid, question)), self.asked(question)
+        m, c, q = (
+            self.fuse(self.glimpse(grid, question), question),
+            self.widen(self.counter(grid, question)),
+            self.asked(question),
+        )
         return q + m + c, m, q + c
 
 
 class Branches(Detecting):
-    """The sum of the losses of MoVie's three branches inside a question-answering model, after learning to detect."""
+    """The sum of the losses of MoVie's three branches inside a question-answering model, after
+    learning to detect.
+    """
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.
@@ -155,7 +180,9 @@ class Branches(Detecting):
             BadInput: the model has no three branches.
         """
         if not isinstance(model, Fused) or not isinstance(model.fusion, ThreeBranches):
-            raise BadInput("recipe 'movie-vqa' sums three branches, which this model does not have: train model 'movie-vqa'")
+            raise BadInput(
+                "recipe 'movie-vqa' sums three branches, which this model does not have: train model 'movie-vqa'"
+            )
         self.branched = model
         return super().setup(model, task, epochs)
 
@@ -168,7 +195,8 @@ class Branches(Detecting):
 
 
 def movie_vqa(task: Task) -> Fused:
-    """MoVie as a counting module beside a MUTAN with attention, for questions of every type; trained by recipe movie-vqa.
+    """MoVie as a counting module beside a MUTAN with attention, for questions of every type;
+    trained by recipe movie-vqa.
 
     Raises:
         BadInput: the task has no image or no question.

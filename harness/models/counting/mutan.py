@@ -1,4 +1,6 @@
-"""MUTAN (Ben-younes et al., ICCV 2017): a bilinear fusion of image and question whose core has few slices."""
+"""MUTAN (Ben-younes et al., ICCV 2017): a bilinear fusion of image and question whose core has few
+slices.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ class Mutan(nn.Module):
     def __init__(self, seen: int, asked: int, out: int, rank: int) -> None:
         super().__init__()
         self.rank = rank
-        self.seen, self.asked = nn.Sequential(nn.Linear(seen, FUSED), nn.Tanh()), nn.Sequential(nn.Linear(asked, FUSED), nn.Tanh())
+        self.seen, self.asked = (
+            nn.Sequential(nn.Linear(seen, FUSED), nn.Tanh()),
+            nn.Sequential(nn.Linear(asked, FUSED), nn.Tanh()),
+        )
         self.seen_slices, self.asked_slices = nn.Linear(FUSED, out * rank), nn.Linear(FUSED, out * rank)
 
     def forward(self, v: Tensor, q: Tensor) -> Tensor:
@@ -34,7 +39,8 @@ class Mutan(nn.Module):
 
 
 class Glimpse(nn.Module):
-    """Where the question looks: a MUTAN fusion at every place of the grid, a softmax over places, the mean of what is there.
+    """Where the question looks: a MUTAN fusion at every place of the grid, a softmax over places,
+    the mean of what is there.
 
     Args:
         times: how often; the means stand side by side.
@@ -61,16 +67,22 @@ def _places(grid: Tensor) -> Tensor:
 
 
 class Answer(nn.Module):
-    """A fusion of two glimpses of the image, or of its mean, with the question, and a classifier; takes [grid, question].
+    """A fusion of two glimpses of the image, or of its mean, with the question, and a classifier;
+    takes [grid, question].
 
-    The mean is normed over the batch: an object more or less changes it by a place or two of hundreds, too little to learn from.
+    The mean is normed over the batch: an object more or less changes it by a place or two of
+    hundreds, too little to learn from.
     """
 
     def __init__(self, outputs: int, attention: bool) -> None:
         super().__init__()
         self.glimpse = Glimpse(GLIMPSES) if attention else None
         self.normed = nn.Identity() if attention else nn.BatchNorm1d(CHANNELS)
-        self.fuse = Mutan(GLIMPSES * CHANNELS, STATE, FUSED, RANK_WITH_ATTENTION) if attention else Mutan(CHANNELS, STATE, FUSED, RANK)
+        self.fuse = (
+            Mutan(GLIMPSES * CHANNELS, STATE, FUSED, RANK_WITH_ATTENTION)
+            if attention
+            else Mutan(CHANNELS, STATE, FUSED, RANK)
+        )
         self.classify = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(FUSED, outputs))
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
@@ -82,17 +94,23 @@ class Answer(nn.Module):
     def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor | None]:
         """Where the question looks in the image, (B, h, w), the mean of its glimpses."""
         grid, question = without_missing(features, here)
-        return 0, None if self.glimpse is None else self.glimpse.weights(_places(grid), question).mean(2).view(len(grid), *grid.shape[2:])
+        return 0, None if self.glimpse is None else self.glimpse.weights(_places(grid), question).mean(2).view(
+            len(grid), *grid.shape[2:]
+        )
 
 
 def mutan(task: Task, attention: bool = True) -> Fused:
-    """MUTAN: a low-rank bilinear fusion of two glimpses of the image and the question, a classifier.
+    """MUTAN: a low-rank bilinear fusion of two glimpses of the image and the question, a
+    classifier.
 
     Args:
-        attention: whether the question says where to look, with slices of rank 5; otherwise the image's mean, of rank 10.
+        attention: whether the question says where to look, with slices of rank 5; otherwise the
+            image's mean, of rank 10.
 
     Raises:
         BadInput: the task has no image or no question.
     """
     image, question = image_and_question(task)
-    return Fused(task, {image.name: Grid(image), question.name: Question(question)}, Answer(task.problem.width, attention))
+    return Fused(
+        task, {image.name: Grid(image), question.name: Question(question)}, Answer(task.problem.width, attention)
+    )

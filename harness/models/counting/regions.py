@@ -1,4 +1,6 @@
-"""Regions of an image: proposals, features pooled from the grid inside them, and how two boxes lie to each other."""
+"""Regions of an image: proposals, features pooled from the grid inside them, and how two boxes lie
+to each other.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Regions:
 
     Attributes:
         features: (B, n, 64).
-        boxes: (B, n, 5): left, top, right, bottom as shares of the picture, and the detector's score.
+        boxes: (B, n, 5): left, top, right, bottom as shares of the picture, and the detector's
+            score.
         real: which are boxes and not filling, bool (B, n).
         grid: of the whole image, (B, 64, h, w).
     """
@@ -42,16 +45,20 @@ class Regions:
 
 
 class Pooled(nn.Module):
-    """Features of boxes from a grid, by bilinear samples at 3 × 3 points inside each (RoIAlign, He et al., ICCV 2017).
+    """Features of boxes from a grid, by bilinear samples at 3 × 3 points inside each (RoIAlign, He
+    et al., ICCV 2017).
 
-    Differentiable in the grid, so that an attack on the image reaches what is seen in a box; not in the boxes.
+    Differentiable in the grid, so that an attack on the image reaches what is seen in a box; not in
+    the boxes.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.project = nn.Linear(CHANNELS * POINTS**2 + BOX, REGION)
         steps = (torch.arange(POINTS) + 0.5) / POINTS
-        self.register_buffer("points", torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(-1, 2), persistent=False)
+        self.register_buffer(
+            "points", torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(-1, 2), persistent=False
+        )
 
     def forward(self, grid: Tensor, boxes: Tensor) -> Regions:
         """Of a grid (B, C, h, w) and boxes (B, n, 5)."""
@@ -64,7 +71,10 @@ class Pooled(nn.Module):
 
 
 class OfRegions(nn.Module):
-    """A head over regions; takes the features [grid, question, boxes]. Boxes count as missing with the image they come from."""
+    """A head over regions; takes the features [grid, question, boxes].
+
+    Boxes count as missing with the image they come from.
+    """
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -75,12 +85,16 @@ class OfRegions(nn.Module):
         return logits
 
     def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor | None]:
-        """Which input, and how much each of its boxes counted, (B, n, 5): corners and weight; None if the head does not say."""
+        """Which input, and how much each of its boxes counted, (B, n, 5): corners and weight; None
+        if the head does not say.
+        """
         weigh = getattr(self.head, "weights", None)
         if weigh is None:
             return BOXES_AT, None
         regions, question = self.regions(features, here)
-        return BOXES_AT, torch.cat([regions.boxes[..., :4], weigh(regions, question)[..., None].to(regions.boxes.dtype)], 2)
+        return BOXES_AT, torch.cat(
+            [regions.boxes[..., :4], weigh(regions, question)[..., None].to(regions.boxes.dtype)], 2
+        )
 
     def regions(self, features: list[Tensor], here: Tensor) -> tuple[Regions, Tensor]:
         """The regions, and the question's state (B, 64)."""
@@ -90,7 +104,8 @@ class OfRegions(nn.Module):
 
 
 class Redetected(nn.Module):
-    """A model of regions whose boxes are made anew from the image as it is given: they move when its pixels do.
+    """A model of regions whose boxes are made anew from the image as it is given: they move when
+    its pixels do.
 
     No gradient reaches the detector, whose answer is a discrete choice.
     """
@@ -111,7 +126,9 @@ class Redetected(nn.Module):
     def detected(self, inputs: Inputs) -> Inputs:
         """The inputs with the boxes that the detector sees in the image."""
         x = inputs[self.image]
-        boxes = torch.tensor(np.stack([self.detect(picture) for picture in x.detach().cpu().numpy()]), device=x.device, dtype=x.dtype)
+        boxes = torch.tensor(
+            np.stack([self.detect(picture) for picture in x.detach().cpu().numpy()]), device=x.device, dtype=x.dtype
+        )
         return {**inputs, BOXES: boxes}
 
 
@@ -120,17 +137,20 @@ def of_regions(task: Task, head: nn.Module, proposals: str) -> nn.Module:
 
     Args:
         head: maps `Regions` and a question's state (B, 64) to outputs.
-        proposals: ``fixed``: those that the task gives, of the untouched image; or ``recomputed`` by the task's
-            detector from the image as the model gets it, attacked or not.
+        proposals: ``fixed``: those that the task gives, of the untouched image; or ``recomputed``
+            by the task's detector from the image as the model gets it, attacked or not.
 
     Raises:
-        BadInput: the task has no image, no question, no proposals or, to recompute them, no detector; or no such way.
+        BadInput: the task has no image, no question, no proposals or, to recompute them, no
+            detector; or no such way.
     """
     image, question = image_and_question(task)
     if proposals not in (FIXED, RECOMPUTED):
         raise unknown("proposals", proposals, (FIXED, RECOMPUTED))
     if BOXES not in task.given:
-        raise BadInput(f"task {task.name!r} has no object proposals, which a model of regions needs: take movie or mutan")
+        raise BadInput(
+            f"task {task.name!r} has no object proposals, which a model of regions needs: take movie or mutan"
+        )
     if proposals == RECOMPUTED and task.detect is None:
         raise BadInput(f"task {task.name!r} has no detector that could recompute proposals: leave them {FIXED}")
     encoders = {image.name: Grid(image), question.name: Question(question), BOXES: nn.Identity()}
@@ -139,7 +159,8 @@ def of_regions(task: Task, head: nn.Module, proposals: str) -> nn.Module:
 
 
 def what_it_sees(model: nn.Module, inputs: Inputs, present: Tensor | None) -> tuple[nn.Module, Regions, Tensor]:
-    """The head of a model of regions, and what it is given: the regions and the question's state (B, 64).
+    """The head of a model of regions, and what it is given: the regions and the question's state
+    (B, 64).
 
     Raises:
         BadInput: the model is none of regions.
@@ -166,12 +187,16 @@ class GatedTanh(nn.Module):
 
 
 def shares(fit: Tensor, real: Tensor) -> Tensor:
-    """The softmax over regions of their logits (B, n); what is no region has 0, and of a picture without regions all have."""
+    """The softmax over regions of their logits (B, n); what is no region has 0, and of a picture
+    without regions all have.
+    """
     return fit.masked_fill(~real, torch.finfo(fit.dtype).min).softmax(1) * real
 
 
 def overlaps(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Of every pair of boxes (B, n, 4) and (B, m, 4): intersection over union, and over the first's area, (B, n, m)."""
+    """Of every pair of boxes (B, n, 4) and (B, m, 4): intersection over union, and over the first's
+    area, (B, n, m).
+    """
     low = torch.maximum(one[:, :, None, :2], other[:, None, :, :2])
     high = torch.minimum(one[:, :, None, 2:], other[:, None, :, 2:])
     shared = (high - low).clamp_min(0).prod(3)

@@ -1,4 +1,6 @@
-"""SoftCount (Trott, Xiong & Socher, ICLR 2018): the count is a sum of how much each region belongs to it."""
+"""SoftCount (Trott, Xiong & Socher, ICLR 2018): the count is a sum of how much each region belongs
+to it.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ class SoftCount(nn.Module):
 
 
 def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
-    """SoftCount: each region counts between 0 and 1 by a sigmoid of its fit to the question; the count is the sum.
+    """SoftCount: each region counts between 0 and 1 by a sigmoid of its fit to the question; the
+    count is the sum.
 
     Args:
         proposals: see `of_regions`.
@@ -52,7 +55,9 @@ def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
 
 
 class HuberCount(Detecting):
-    """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as softcount, after learning to detect."""
+    """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as
+    softcount, after learning to detect.
+    """
 
     def __init__(
         self,
@@ -67,9 +72,16 @@ class HuberCount(Detecting):
         cutmix: Share = 0.0,
     ) -> None:
         super().__init__(
-            learning_rate, epochs=epochs, batch_size=batch_size,
-            detect=detect, mirror=mirror, ground=ground, middle=middle, jitter=jitter, cutmix=cutmix,
-        )  # fmt: skip
+            learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            detect=detect,
+            mirror=mirror,
+            ground=ground,
+            middle=middle,
+            jitter=jitter,
+            cutmix=cutmix,
+        )
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """One stage over all parameters.
@@ -83,7 +95,10 @@ class HuberCount(Detecting):
         with preserved(model), torch.no_grad():
             outputs = model(few.inputs, few.present)
         if not torch.allclose(outputs.diff(n=2), torch.full_like(outputs[:, 2:], -2.0), rtol=1e-2, atol=1e-1):
-            raise BadInput("recipe 'softcount' takes a real-valued count, which this model does not answer: train model 'softcount'")
+            raise BadInput(
+                "recipe 'softcount' takes a real-valued count, which this model does not answer: train model"
+                " 'softcount'"
+            )
         return super().setup(model, task, epochs)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

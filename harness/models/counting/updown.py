@@ -1,4 +1,6 @@
-"""UpDown (Anderson et al., CVPR 2018), as Trott et al. count with it: attention over regions, a classifier."""
+"""UpDown (Anderson et al., CVPR 2018), as Trott et al. count with it: attention over regions, a
+classifier.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ HIDDEN = 128
 class UpDown(nn.Module):
     """α = softmax_i(w GTU([q, v_i])); a classifier of relu(W Σ α_i v_i) ⊗ relu(U q).
 
-    The softmax is over the same number of regions whatever the picture, as published (36): what is no region takes part with
-    features of zero. An average over those that are real alone is the same of one object and of many like it.
+    The softmax is over the same number of regions whatever the picture, as published (36): what is
+    no region takes part with features of zero. An average over those that are real alone is the
+    same of one object and of many like it.
     """
 
     def __init__(self, outputs: int) -> None:

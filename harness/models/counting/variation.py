@@ -1,4 +1,6 @@
-"""More scenes than a task has: its images in another light, mirrored, and joined, with all that is known of them."""
+"""More scenes than a task has: its images in another light, mirrored, and joined, with all that is
+known of them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from harness.models.counting.regions import BOXES
 from harness.tasks import Batch, Counting, Modality, Task
 from harness.tasks.batch import CORNERS
 
-MIRRORED = {  # axes of an image along which it may be mirrored, and the words of a question that would not be true of it any more
+# axes of an image along which it may be mirrored, and the words of a question that would not be
+# true of it any more
+MIRRORED = {
     3: ("left", "right"),
     2: ("above", "over", "upper", "top", "below", "under", "lower", "bottom"),
 }
@@ -26,15 +30,18 @@ NARROWEST = 0.25  # share of an image that each of two joined sides has at least
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """Batches of a task's training split, varied at random; nothing is drawn for what is 0 or False.
+    """Batches of a task's training split, varied at random; nothing is drawn for what is 0 or
+    False.
 
     Attributes:
         task: whose training split they come from.
         jitter: by how much brightness and contrast of images are changed, each by 1 ± this.
-        mirror: whether images are mirrored, both ways; an image whose question says left or right not from side to side, one whose
-            question says above or below not upside down, as far as the task tells the words of its questions.
-        cutmix: the share of images that are joined with a side of one that is asked the same, itself among them (CutMix, Yun et
-            al., ICCV 2019, of counts). What is counted then are the objects, of those the question speaks of, whose middles are there.
+        mirror: whether images are mirrored, both ways; an image whose question says left or right
+            not from side to side, one whose question says above or below not upside down, as far as
+            the task tells the words of its questions.
+        cutmix: the share of images that are joined with a side of one that is asked the same,
+            itself among them (CutMix, Yun et al., ICCV 2019, of counts). What is counted then are
+            the objects, of those the question speaks of, whose middles are there.
     """
 
     task: Task
@@ -46,17 +53,25 @@ class Variation:
         """Refuse what cannot be varied.
 
         Raises:
-            BadInput: images are to be varied, and the task has none; or joined, and it asks for no counts, or does not tell which
-                objects it asks for.
+            BadInput: images are to be varied, and the task has none; or joined, and it asks for no
+                counts, or does not tell which objects it asks for.
         """
         if (self.jitter or self.mirror or self.cutmix) and not self._images:
-            raise BadInput(f"options jitter, mirror and cutmix vary images, and task {self.task.name!r} has none: leave them out")
+            raise BadInput(
+                f"options jitter, mirror and cutmix vary images, and task {self.task.name!r} has none: leave them out"
+            )
         if self.cutmix:
             counted = isinstance(self.task.problem, Counting)
             if not counted:
-                raise BadInput(f"option cutmix is of counts, and task {self.task.name!r} does not answer in counts alone: leave it out")
+                raise BadInput(
+                    f"option cutmix is of counts, and task {self.task.name!r} does not answer in counts alone: leave"
+                    " it out"
+                )
             if self._train.objects is None or self._train.asked is None:
-                raise BadInput(f"option cutmix counts annotated objects anew, and task {self.task.name!r} has none to count: leave it out")
+                raise BadInput(
+                    f"option cutmix counts annotated objects anew, and task {self.task.name!r} has none to count: leave"
+                    " it out"
+                )
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch in another light, mirrored and joined, with all its boxes."""
@@ -84,14 +99,17 @@ class Variation:
                 inputs[modality.name] = torch.where(turned[:, None, None, None], x.flip(axis), x)
             if BOXES in self.task.given:
                 inputs[BOXES] = torch.where(turned[:, None, None], _mirrored(inputs[BOXES], column), inputs[BOXES])
-            objects = None if objects is None else torch.where(turned[:, None, None], _mirrored(objects, column), objects)
+            objects = (
+                None if objects is None else torch.where(turned[:, None, None], _mirrored(objects, column), objects)
+            )
         return replace(batch, inputs=inputs, objects=objects)
 
     def joined(self, batch: Batch) -> Batch:
-        """The batch, some of its images joined with a side of another, with the proposals, objects and counts of what is there then.
+        """The batch, some of its images joined with a side of another, with the proposals, objects
+        and counts of what is there then.
 
-        Left alone are images of which the question is not true of two sides (see `_alike`), and those of which more would be counted than a
-        count of the task can tell.
+        Left alone are images of which the question is not true of two sides (see `_alike`), and
+        those of which more would be counted than a count of the task can tell.
         """
         if not self.cutmix:
             return batch
@@ -105,9 +123,13 @@ class Variation:
         ours, theirs = cut.before(batch.objects), ~cut.before(other.objects)
         asked = torch.cat([batch.asked & ours, other.asked & theirs], 1)
         counts = asked.sum(1)
-        can = torch.tensor([len(rows) > 0 for rows in alike], device=device) & (torch.rand(len(batch), device=device) < self.cutmix)
+        can = torch.tensor([len(rows) > 0 for rows in alike], device=device) & (
+            torch.rand(len(batch), device=device) < self.cutmix
+        )
         can &= counts < self.task.problem.width
-        objects = torch.cat([batch.objects.masked_fill(~ours[..., None], -1), other.objects.masked_fill(~theirs[..., None], -1)], 1)
+        objects = torch.cat(
+            [batch.objects.masked_fill(~ours[..., None], -1), other.objects.masked_fill(~theirs[..., None], -1)], 1
+        )
         more = objects.shape[1] - batch.objects.shape[1]
         inputs = dict(batch.inputs)
         for modality in self._images:
@@ -136,9 +158,11 @@ class Variation:
 
     @cached_property
     def _alike(self) -> Mapping[str, Sequence[int]]:
-        """By sample, the rows of the training split that are asked the same, synonyms apart, where that is a count of objects anywhere.
+        """By sample, the rows of the training split that are asked the same, synonyms apart, where
+        that is a count of objects anywhere.
 
-        A question that speaks of places, or compares them, is not true of two sides of two images; of such samples there are none.
+        A question that speaks of places, or compares them, is not true of two sides of two images;
+        of such samples there are none.
         """
         train = self._train
         assert train.asked is not None
@@ -146,7 +170,11 @@ class Variation:
         counted = (train.asked.sum(1) == train.targets) & ~placed
         if train.present is not None:
             counted &= train.present.all(1)
-        means = [train.free.get(each.name, train.inputs[each.name] > 0) for each in self.task.modalities if each.kind == "text"]
+        means = [
+            train.free.get(each.name, train.inputs[each.name] > 0)
+            for each in self.task.modalities
+            if each.kind == "text"
+        ]
         found: dict[bytes, list[int]] = defaultdict(list)
         for row in counted.nonzero()[:, 0].tolist():
             found[b"".join(each[row].numpy().tobytes() for each in means)].append(row)
@@ -176,16 +204,23 @@ class Cut:
     @classmethod
     def drawn(cls, count: int, device: torch.device) -> Cut:
         """At random, each side at least `NARROWEST`."""
-        return cls(torch.rand(count, device=device) < 0.5, NARROWEST + (1 - 2 * NARROWEST) * torch.rand(count, device=device))
+        return cls(
+            torch.rand(count, device=device) < 0.5, NARROWEST + (1 - 2 * NARROWEST) * torch.rand(count, device=device)
+        )
 
     def before(self, boxes: Tensor) -> Tensor:
-        """Which boxes (B, n, 4 or more) have their middle left of the line or above it, bool (B, n)."""
+        """Which boxes (B, n, 4 or more) have their middle left of the line or above it, bool (B,
+        n).
+        """
         middle = (boxes[..., :2] + boxes[..., 2:CORNERS]) / 2
         return torch.where(self.level[:, None], middle[..., 1], middle[..., 0]) < self.at[:, None]
 
     def pixels(self, height: int, width: int) -> Tensor:
         """Which pixels are left of the line or above it, bool (B, height, width)."""
-        rows, columns = (((torch.arange(length, device=self.at.device) + 0.5) / length < self.at[:, None]) for length in (height, width))
+        rows, columns = (
+            ((torch.arange(length, device=self.at.device) + 0.5) / length < self.at[:, None])
+            for length in (height, width)
+        )
         return torch.where(self.level[:, None, None], rows[:, :, None], columns[:, None, :])
 
 
@@ -197,7 +232,9 @@ def _mirrored(boxes: Tensor, column: int) -> Tensor:
 
 
 def _surest(some: Tensor, others: Tensor) -> Tensor:
-    """The surest proposals of both, as many as of one: (B, n, 5) twice to (B, n, 5), the surest first."""
+    """The surest proposals of both, as many as of one: (B, n, 5) twice to (B, n, 5), the surest
+    first.
+    """
     both = torch.cat([some, others], 1)
     order = both[..., CORNERS].topk(some.shape[1], 1).indices
     return both.gather(1, order[..., None].expand(-1, -1, both.shape[2]))

@@ -37,6 +37,8 @@ class Early(nn.Module):
 
 
 def early(task: Task) -> Fused:
-    """Early fusion: one encoder on the concatenated tokens (patches, log-mel frames, characters)."""
+    """Early fusion: one encoder on the concatenated tokens (patches, log-mel frames,
+    characters).
+    """
     tokenizers = {modality.name: tokenizer(modality, WIDTH) for modality in task.modalities}
     return Fused(task, tokenizers, Early(WIDTH, task.problem.width))

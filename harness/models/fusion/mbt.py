@@ -1,7 +1,8 @@
-"""Attention bottlenecks for multimodal fusion, MBT (Nagrani et al., NeurIPS 2021), and fusion by full attention beside it.
+"""Attention bottlenecks for multimodal fusion, MBT (Nagrani et al., NeurIPS 2021), and fusion by
+full attention beside it.
 
-Every modality has a transformer of its own. Its first layers see one modality; in the others, modalities meet:
-through a few bottleneck tokens, or each token seeing all tokens of all modalities.
+Every modality has a transformer of its own. Its first layers see one modality; in the others,
+modalities meet: through a few bottleneck tokens, or each token seeing all tokens of all modalities.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ SPREAD = 0.02  # standard deviation of learned tokens as they begin
 
 
 class Tokens(nn.Module):
-    """A modality in raw units to its class token and its tokens, (B, 1 + n, width), with learned positions."""
+    """A modality in raw units to its class token and its tokens, (B, 1 + n, width), with learned
+    positions.
+    """
 
     def __init__(self, modality: Modality, width: int) -> None:
         super().__init__()
@@ -39,7 +42,9 @@ class Tokens(nn.Module):
 
 
 class ReadOut(nn.Module):
-    """One linear classifier, shared, on each modality's class token; the mean of the logits of those present."""
+    """One linear classifier, shared, on each modality's class token; the mean of the logits of
+    those present.
+    """
 
     def __init__(self, width: int, modalities: int, outputs: int) -> None:
         super().__init__()
@@ -52,7 +57,9 @@ class ReadOut(nn.Module):
 
 
 class BottleneckLayer(nn.Module):
-    """One layer of every modality on [its tokens; the bottleneck], then the mean of the bottlenecks that the present ones return."""
+    """One layer of every modality on [its tokens; the bottleneck], then the mean of the bottlenecks
+    that the present ones return.
+    """
 
     def __init__(self, width: int, modalities: int) -> None:
         super().__init__()
@@ -66,7 +73,9 @@ class BottleneckLayer(nn.Module):
 
 
 class FullLayer(nn.Module):
-    """One layer of every modality on [its tokens; those of the others]; a missing one sees itself, but nobody sees it."""
+    """One layer of every modality on [its tokens; those of the others]; a missing one sees itself,
+    but nobody sees it.
+    """
 
     def __init__(self, width: int, modalities: int) -> None:
         super().__init__()
@@ -79,8 +88,8 @@ class FullLayer(nn.Module):
 class Bottleneck(nn.Module):
     """Layers in which each modality sees itself and the bottleneck, and then the read-out.
 
-    The bottleneck of the next layer is the mean of what the present modalities return: what one modality
-    says in a layer, another hears in the next. One layer exchanges nothing.
+    The bottleneck of the next layer is the mean of what the present modalities return: what one
+    modality says in a layer, another hears in the next. One layer exchanges nothing.
     """
 
     def __init__(self, width: int, layers: int, modalities: int, outputs: int, bottleneck: int = BOTTLENECK) -> None:
@@ -98,7 +107,9 @@ class Bottleneck(nn.Module):
 
 
 class FullAttention(nn.Module):
-    """Layers in which each token of each modality sees all tokens of the present ones, and then the read-out."""
+    """Layers in which each token of each modality sees all tokens of the present ones, and then the
+    read-out.
+    """
 
     def __init__(self, width: int, layers: int, modalities: int, outputs: int) -> None:
         super().__init__()
@@ -114,7 +125,9 @@ class FullAttention(nn.Module):
 
 
 def _ordered(tokens: list[Tensor], here: Tensor, own: int) -> tuple[Tensor, Tensor]:
-    """All tokens (B, N, width), the own ones first, and which of them that modality sees, bool (B, 1, N)."""
+    """All tokens (B, N, width), the own ones first, and which of them that modality sees, bool (B,
+    1, N).
+    """
     order = [own, *(other for other in range(len(tokens)) if other != own)]
     counts = torch.tensor([tokens[each].shape[1] for each in order], device=here.device)
     visible = here[:, order] | (torch.arange(len(order), device=here.device) == 0)
@@ -124,18 +137,23 @@ def _ordered(tokens: list[Tensor], here: Tensor, own: int) -> tuple[Tensor, Tens
 def unimodal(task: Task, layers: int) -> dict[str, nn.Module]:
     """Per modality, its tokens and so many layers of its own transformer."""
     return {
-        each.name: nn.Sequential(Tokens(each, WIDTH), *(SelfAttention(WIDTH, HEADS) for _ in range(layers))) for each in task.modalities
+        each.name: nn.Sequential(Tokens(each, WIDTH), *(SelfAttention(WIDTH, HEADS) for _ in range(layers)))
+        for each in task.modalities
     }
 
 
 def mbt(task: Task, fusion_layer: ZeroOrMore = MIDDLE, bottleneck: OneOrMore = BOTTLENECK) -> Fused:
-    """Attention bottleneck (MBT), mid fusion: modalities meet in a few tokens, from the middle layer on."""
+    """Attention bottleneck (MBT), mid fusion: modalities meet in a few tokens, from the middle
+    layer on.
+    """
     shared = Bottleneck(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.problem.width, bottleneck)
     return Fused(task, unimodal(task, fusion_layer), shared)
 
 
 def mbt_early(task: Task) -> Fused:
-    """Attention bottleneck (MBT), early fusion: modalities meet in a few tokens from the first layer on."""
+    """Attention bottleneck (MBT), early fusion: modalities meet in a few tokens from the first
+    layer on.
+    """
     return mbt(task, fusion_layer=0)
 
 
@@ -145,11 +163,15 @@ def mbt_late(task: Task) -> Fused:
 
 
 def attention(task: Task, fusion_layer: ZeroOrMore = MIDDLE) -> Fused:
-    """MBT without the bottleneck, mid fusion: every token sees all modalities, from the middle layer on."""
+    """MBT without the bottleneck, mid fusion: every token sees all modalities, from the middle
+    layer on.
+    """
     shared = FullAttention(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.problem.width)
     return Fused(task, unimodal(task, fusion_layer), shared)
 
 
 def attention_early(task: Task) -> Fused:
-    """MBT without the bottleneck, early fusion: every token sees all modalities from the first layer on."""
+    """MBT without the bottleneck, early fusion: every token sees all modalities from the first
+    layer on.
+    """
     return attention(task, fusion_layer=0)

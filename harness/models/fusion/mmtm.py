@@ -1,4 +1,6 @@
-"""MMTM, the multimodal transfer module (Joze et al., CVPR 2020): streams that scale each other's channels."""
+"""MMTM, the multimodal transfer module (Joze et al., CVPR 2020): streams that scale each other's
+channels.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ RATIO = 4
 
 
 class MMTM(nn.Module):
-    """Squeeze every stream to a joint vector, and let it scale the channels of each: gate_scale · σ(E_m) ⊙ x_m.
+    """Squeeze every stream to a joint vector, and let it scale the channels of each: gate_scale ·
+    σ(E_m) ⊙ x_m.
 
     Args:
         channels: of each stream; their ranks and sizes may differ.
@@ -36,7 +39,9 @@ class MMTM(nn.Module):
         self.excite = nn.ModuleList(nn.Linear(joint, count) for count in channels)
 
     def forward(self, streams: list[Tensor], here: Tensor) -> list[Tensor]:
-        """The streams (B, C_m, ...) with scaled channels; a missing one is squeezed to zeros, bool (B, M) says which are here."""
+        """The streams (B, C_m, ...) with scaled channels; a missing one is squeezed to zeros, bool
+        (B, M) says which are here.
+        """
         squeezed = [x.flatten(1).unflatten(1, (x.shape[1], -1)).mean(2) for x in streams]
         joint = self.squeeze(torch.cat(without_missing(squeezed, here), dim=1)).relu()
         gates = [self.gate_scale * excite(joint).sigmoid() for excite in self.excite]
@@ -56,7 +61,9 @@ class Level(nn.Module):
 
 
 class Streams(nn.Module):
-    """What follows the first stage of each stream: an exchange, further stages with exchanges, the mean of the present logits."""
+    """What follows the first stage of each stream: an exchange, further stages with exchanges, the
+    mean of the present logits.
+    """
 
     def __init__(self, kinds: Sequence[str], outputs: int, gate_scale: float) -> None:
         super().__init__()
@@ -76,7 +83,9 @@ class Streams(nn.Module):
 
 
 def stage(kind: str, channels: int, wider: int) -> nn.Sequential:
-    """One stage of a stream: convolution and pooling to half the positions, rounded up; linear for features."""
+    """One stage of a stream: convolution and pooling to half the positions, rounded up; linear for
+    features.
+    """
     if kind == "features":
         return nn.Sequential(nn.Linear(channels, wider), nn.ReLU())
     if kind == "image":
@@ -100,7 +109,9 @@ def _first(modality: Modality) -> nn.Sequential:
 
 
 def mmtm(task: Task, gate_scale: Positive = 2.0) -> Fused:
-    """MMTM: a stream of stages per modality; after each stage all of them scale each other's channels."""
+    """MMTM: a stream of stages per modality; after each stage all of them scale each other's
+    channels.
+    """
     first = {modality.name: _first(modality) for modality in task.modalities}
     kinds = [modality.kind for modality in task.modalities]
     return Fused(task, first, Streams(kinds, task.problem.width, gate_scale))

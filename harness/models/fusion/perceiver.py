@@ -1,4 +1,6 @@
-"""Perceiver (Jaegle et al., ICML 2021): a few latents that look again and again at one long list of inputs."""
+"""Perceiver (Jaegle et al., ICML 2021): a few latents that look again and again at one long list of
+inputs.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,11 @@ UNSEEN = 0.3  # chance of a modality not to be seen in a training step; without 
 
 
 class Positioned(nn.Module):
-    """Values (B, channels, ...) to tokens (B, n, width): the values, the Fourier features of their position, an embedding.
+    """Values (B, channels, ...) to tokens (B, n, width): the values, the Fourier features of their
+    position, an embedding.
 
-    The embedding is learned, one per modality, and fills the tokens of all modalities up to one width.
+    The embedding is learned, one per modality, and fills the tokens of all modalities up to one
+    width.
     """
 
     def __init__(self, channels: int, positions: Tensor, width: int) -> None:
@@ -42,11 +46,12 @@ class Positioned(nn.Module):
 
 
 class Perceiver(nn.Module):
-    """Latents (N, D) that attend to the tokens of all present modalities, then to themselves, in turn; their mean is read.
+    """Latents (N, D) that attend to the tokens of all present modalities, then to themselves, in
+    turn; their mean is read.
 
-    All cross-attentions but the first share their weights, and so do all rounds of self-attention. A learned
-    null token is always there, so that something is seen when everything is missing. In training, modalities go
-    unseen at random.
+    All cross-attentions but the first share their weights, and so do all rounds of self-attention.
+    A learned null token is always there, so that something is seen when everything is missing. In
+    training, modalities go unseen at random.
     """
 
     def __init__(self, width: int, outputs: int) -> None:
@@ -88,7 +93,9 @@ def fourier(sizes: tuple[int, ...], bands: int = BANDS) -> Tensor:
 
 
 def _values(modality: Modality) -> nn.Module:
-    """Raw units to values (B, channels, *positions): pixels or patches, log-mel frames, characters, one vector of features."""
+    """Raw units to values (B, channels, *positions): pixels or patches, log-mel frames, characters,
+    one vector of features.
+    """
     values = channels_first(modality)
     if modality.kind == "features":
         return nn.Sequential(values, nn.Unflatten(1, (-1, 1)))
@@ -101,7 +108,9 @@ def _values(modality: Modality) -> nn.Module:
 
 
 def _patches(values: nn.Module, modality: Modality, sides: tuple[int, ...]) -> Iterator[nn.Module]:
-    """Positions (B, channels, ...) to patches with so many along each axis, the last ones filled up with zeros."""
+    """Positions (B, channels, ...) to patches with so many along each axis, the last ones filled up
+    with zeros.
+    """
     with torch.no_grad():
         sizes = values(torch.zeros(1, *modality.shape)).shape[2:]
     if len(sides) == 1:
@@ -113,14 +122,18 @@ def _patches(values: nn.Module, modality: Modality, sides: tuple[int, ...]) -> I
 
 
 def perceiver(task: Task) -> Fused:
-    """Perceiver: latents cross-attend to the patches, frames and characters of all modalities, with Fourier positions.
+    """Perceiver: latents cross-attend to the patches, frames and characters of all modalities, with
+    Fourier positions.
 
-    A token is a patch of 4 × 4 pixels, 8 log-mel frames, a character, or all features of a modality at once.
+    A token is a patch of 4 × 4 pixels, 8 log-mel frames, a character, or all features of a modality
+    at once.
     """
     parts = {modality.name: _values(modality) for modality in task.modalities}
     with torch.no_grad():
         shapes = {each.name: parts[each.name](torch.zeros(1, *each.shape)).shape[1:] for each in task.modalities}
     positions = {name: fourier(tuple(shape[1:])) for name, shape in shapes.items()}
     width = EMBEDDING + max(shape[0] + positions[name].shape[1] for name, shape in shapes.items())
-    tokens = {name: nn.Sequential(part, Positioned(shapes[name][0], positions[name], width)) for name, part in parts.items()}
+    tokens = {
+        name: nn.Sequential(part, Positioned(shapes[name][0], positions[name], width)) for name, part in parts.items()
+    }
     return Fused(task, tokens, Perceiver(width, task.problem.width))

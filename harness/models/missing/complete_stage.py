@@ -1,4 +1,6 @@
-"""The first stage of all that is trained here: the complete samples teach the missing modality's net, which then is frozen."""
+"""The first stage of all that is trained here: the complete samples teach the missing modality's
+net, which then is frozen.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
 
 
 def epochs_of(iterations: int, task: Task, size: int) -> int:
-    """How many passes over the training split, in batches of `size`, make at least so many batches."""
+    """How many passes over the training split, in batches of `size`, make at least so many
+    batches.
+    """
     return math.ceil(iterations / math.ceil(len(task.splits["train"]) / size))
 
 
@@ -38,8 +42,8 @@ def drawn(count: int, size: int) -> Tensor:
 class CompleteStage:
     """Trains a `Completed` model on the training samples that have the severely missing modality.
 
-    Both the fused outputs and those of a classifier on this modality alone (thrown away later) are to be right,
-    lest its net be spared by an easier one.
+    Both the fused outputs and those of a classifier on this modality alone (thrown away later) are
+    to be right, lest its net be spared by an easier one.
 
     Attributes:
         complete, lacking: the training samples that have the modality, and those that lack it.
@@ -58,7 +62,8 @@ class CompleteStage:
         has = self.has(train)
         if not bool(has.any()):
             raise BadInput(
-                f"no training sample of task {task.name!r} has {self.name!r}, from which to learn its features: let fewer lack it"
+                f"no training sample of task {task.name!r} has {self.name!r}, from which to learn its features: let"
+                " fewer lack it"
             )
         self.complete, self.lacking = train.take(has.nonzero().flatten()), train.take((~has).nonzero().flatten())
         self.head = nn.Linear(fusion.size, task.problem.width).to(device)
@@ -72,14 +77,18 @@ class CompleteStage:
         return batch.present[:, self.column]
 
     def step(self) -> Tensor:
-        """The loss on complete samples drawn anew: an epoch is as many batches as of all samples."""
+        """The loss on complete samples drawn anew: an epoch is as many batches as of all
+        samples.
+        """
         batch = self.complete.take(drawn(len(self.complete), COMPLETE_BATCH))
         features = {name: self.model.encode(name, batch.inputs[name]) for name in self.model.encoded}
         fused, alone = self.model.fuse(features, batch.present), self.head(features[self.name])
         return (self.task.problem.loss(fused, batch.targets) + self.task.problem.loss(alone, batch.targets)).mean()
 
     def validate(self, batch: Batch) -> Tensor:
-        """The score (B,) by the modality alone; 0 for all samples that lack it, which so rank no epoch."""
+        """The score (B,) by the modality alone; 0 for all samples that lack it, which so rank no
+        epoch.
+        """
         scores = self.task.problem.score(self.head(self.features(batch)[self.name]), batch.targets)
         return torch.where(self.has(batch), scores, torch.zeros_like(scores))
 
@@ -88,7 +97,9 @@ class CompleteStage:
         return self.task.problem.score(self.model.fuse(self.features(batch), batch.present), batch.targets)
 
     def freeze(self) -> Tensor:
-        """Freeze the modality's net, and give the imputer the features (N, M) of the complete samples, which it returns."""
+        """Freeze the modality's net, and give the imputer the features (N, M) of the complete
+        samples, which it returns.
+        """
         self.net.eval().requires_grad_(False)
         with torch.no_grad():
             features = torch.cat([self.net(x) for x in self.complete.inputs[self.name].split(AT_ONCE)])
@@ -96,9 +107,13 @@ class CompleteStage:
         return features
 
     def features(self, batch: Batch) -> Inputs:
-        """The features of each modality; of the severely missing one, zeros for samples that lack it, which spares most of the work."""
+        """The features of each modality; of the severely missing one, zeros for samples that lack
+        it, which spares most of the work.
+        """
         has = self.has(batch)
-        features = {name: self.model.encode(name, batch.inputs[name]) for name in self.model.encoded if name != self.name}
+        features = {
+            name: self.model.encode(name, batch.inputs[name]) for name in self.model.encoded if name != self.name
+        }
         known = batch.inputs[self.name].new_zeros(len(batch), self.fusion.size)
         if bool(has.any()):
             known[has] = self.net(batch.inputs[self.name][has])

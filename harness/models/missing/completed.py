@@ -1,4 +1,6 @@
-"""The frame SMIL shares with what it is compared with: where one modality is missing, its features are made up."""
+"""The frame SMIL shares with what it is compared with: where one modality is missing, its features
+are made up.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,17 @@ class Hidden:
 
 @runtime_checkable
 class Imputer(Protocol):
-    """Makes up the features of a missing modality. A module; all it learns or keeps is in its state."""
+    """Makes up the features of a missing modality. A module; all it learns or keeps is in its
+    state.
+    """
 
     def __call__(self, observed: Tensor) -> Tensor:
         """Features (B, M) of the missing modality from those (B, O) of all others."""
 
     def fit(self, missing: Tensor) -> None:
-        """Take what it needs from the features (N, M) of the complete training samples, which no longer change."""
+        """Take what it needs from the features (N, M) of the complete training samples, which no
+        longer change.
+        """
 
     def cost(self, observed: Tensor, missing: Tensor) -> Tensor:
         """What it adds to the loss, a scalar, on complete samples (B, O) and (B, M)."""
@@ -52,10 +58,14 @@ class Inference(Protocol):
     """From made-up features to the hidden layer. A module."""
 
     def __call__(self, observed: Tensor, imputer: Imputer, layer: Callable[[Tensor], Tensor], noisy: bool) -> Hidden:
-        """What samples (B, O) become without the missing modality; `layer` maps u to v, `noisy` in meta-training only."""
+        """What samples (B, O) become without the missing modality; `layer` maps u to v, `noisy` in
+        meta-training only.
+        """
 
     def mismatch(self, inferred: Hidden, complete: Hidden) -> Tensor:
-        """What the distance from what the same samples are when complete adds to the loss, a scalar."""
+        """What the distance from what the same samples are when complete adds to the loss, a
+        scalar.
+        """
 
 
 class AsImputed(nn.Module):
@@ -98,12 +108,15 @@ class Observed(nn.Module):
 
 
 class Completed(nn.Module):
-    """The classifier on all features; those at `position`, the severely missing modality's, are inferred where it is missing.
+    """The classifier on all features; those at `position`, the severely missing modality's, are
+    inferred where it is missing.
 
     Features of other missing modalities are zeros.
     """
 
-    def __init__(self, sizes: Sequence[int], position: int, outputs: int, imputer: nn.Module, inference: nn.Module) -> None:
+    def __init__(
+        self, sizes: Sequence[int], position: int, outputs: int, imputer: nn.Module, inference: nn.Module
+    ) -> None:
         super().__init__()
         self.position, self.size = position, sizes[position]
         self.classifier = Classifier(sum(sizes), outputs)
@@ -137,7 +150,9 @@ def severely_missing(task: Task, missing: str | None) -> str:
         BadInput: the task has no such modality, or no other.
     """
     if len(task.names) == 1:
-        raise BadInput(f"task {task.name!r} has only {task.names[0]!r}: a missing modality is made up from others, which it lacks")
+        raise BadInput(
+            f"task {task.name!r} has only {task.names[0]!r}: a missing modality is made up from others, which it lacks"
+        )
     if missing is not None:
         return task.modality(missing).name
     sounds = [modality.name for modality in task.modalities if modality.kind == "audio" or modality.name == SOUND]
@@ -149,7 +164,8 @@ def completed(task: Task, missing: str | None, make: Callable[[int, int], tuple[
 
     Args:
         missing: which; the sound, or else the last modality, where it is None.
-        make: from the number of all other features and of the missing modality's, its imputer and inference.
+        make: from the number of all other features and of the missing modality's, its imputer and
+            inference.
 
     Raises:
         BadInput: the task has no such modality, or no other.
@@ -157,11 +173,17 @@ def completed(task: Task, missing: str | None, make: Callable[[int, int], tuple[
     position = task.names.index(severely_missing(task, missing))
     nets, sizes = zip(*map(network, task.modalities), strict=True)
     imputer, inference = make(sum(sizes) - sizes[position], sizes[position])
-    return Fused(task, dict(zip(task.names, nets, strict=True)), Completed(sizes, position, task.problem.width, imputer, inference))
+    return Fused(
+        task,
+        dict(zip(task.names, nets, strict=True)),
+        Completed(sizes, position, task.problem.width, imputer, inference),
+    )
 
 
 def observed_only(task: Task, missing: str | None = None) -> Fused:
-    """SMIL's lower bound: its networks of all modalities but the severely missing one (the sound), which is never read."""
+    """SMIL's lower bound: its networks of all modalities but the severely missing one (the sound),
+    which is never read.
+    """
     left_out = severely_missing(task, missing)
     nets = {modality.name: network(modality) for modality in task.modalities if modality.name != left_out}
     size = sum(width for _, width in nets.values())

@@ -1,4 +1,6 @@
-"""What SMIL is compared with: zeros, the mean or an autoencoder's guess for the features of a missing modality."""
+"""What SMIL is compared with: zeros, the mean or an autoencoder's guess for the features of a
+missing modality.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +51,11 @@ class Mean(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """The other modalities' features through a bottleneck to the missing one's, learned on complete samples by mean square error.
+    """The other modalities' features through a bottleneck to the missing one's, learned on complete
+    samples by mean square error.
 
-    The task's loss neither trains it nor reaches the others through it: it is to guess, not to help.
+    The task's loss neither trains it nor reaches the others through it: it is to guess, not to
+    help.
     """
 
     def __init__(self, observed: int, size: int) -> None:
@@ -70,15 +74,21 @@ class Autoencoder(nn.Module):
 
 
 def zero_imputation(task: Task, missing: str | None = None) -> Fused:
-    """SMIL's networks, zeros for the features of a missing sound (or, in a task without one, of the last modality)."""
+    """SMIL's networks, zeros for the features of a missing sound (or, in a task without one, of the
+    last modality).
+    """
     return completed(task, missing, lambda observed, size: (Zeros(size), AsImputed()))
 
 
 def mean_imputation(task: Task, missing: str | None = None) -> Fused:
-    """SMIL's networks, the complete training samples' mean for the features of a missing sound (or last modality)."""
+    """SMIL's networks, the complete training samples' mean for the features of a missing sound (or
+    last modality).
+    """
     return completed(task, missing, lambda observed, size: (Mean(size), AsImputed()))
 
 
 def autoencoder_imputation(task: Task, missing: str | None = None) -> Fused:
-    """SMIL's networks, an autoencoder's guess from all other features for those of a missing sound (or last modality)."""
+    """SMIL's networks, an autoencoder's guess from all other features for those of a missing sound
+    (or last modality).
+    """
     return completed(task, missing, lambda observed, size: (Autoencoder(observed, size), AsImputed()))

@@ -1,4 +1,6 @@
-"""The training of what SMIL is compared with: its networks, its first stage, then all samples with what they have."""
+"""The training of what SMIL is compared with: its networks, its first stage, then all samples with
+what they have.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from harness.tasks import Batch, Task
 
 
 class Imputation:
-    """Complete samples first, where a model makes up a modality; then the task's loss on all, each with what it has; Adam.
+    """Complete samples first, where a model makes up a modality; then the task's loss on all, each
+    with what it has; Adam.
 
     Args:
         complete_iterations, iterations: of the two stages; as many as SMIL's.
@@ -70,7 +73,9 @@ class Imputation:
         """Nothing to do."""
 
     def validate(self, batch: Batch) -> Tensor:
-        """In the first stage the score by the modality alone; then the task's, each sample with what it has."""
+        """In the first stage the score by the modality alone; then the task's, each sample with
+        what it has.
+        """
         if self.first is None:
             return self.task.problem.score(self.model(batch.inputs, batch.present), batch.targets)
         return self.first.validate(batch) if self.stage.name == COMPLETE else self.first.score(batch)

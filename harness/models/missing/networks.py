@@ -1,4 +1,6 @@
-"""The networks of SMIL (Ma et al., AAAI 2021): a small LeNet on images, convolutions on the MFCC of a sound."""
+"""The networks of SMIL (Ma et al., AAAI 2021): a small LeNet on images, convolutions on the MFCC of
+a sound.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""SMIL, multimodal learning with severely missing modality (Ma et al., AAAI 2021): a codebook of the missing modality's features.
+"""SMIL, multimodal learning with severely missing modality (Ma et al., AAAI 2021): a codebook of
+the missing modality's features.
 
-A missing modality's features are a mean of the codebook's, weighted by what the other modalities say, and a network
-that learned on incomplete and complete samples corrects what follows from them. `smil_recipe` trains it.
+A missing modality's features are a mean of the codebook's, weighted by what the other modalities
+say, and a network that learned on incomplete and complete samples corrects what follows from them.
+`smil_recipe` trains it.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ LEAST_VARIANCE = 1e-2  # of a feature that hardly varies within a cluster
 
 
 class Codebook(nn.Module):
-    """ẑ = Σ_k w_k c_k / Σ_k w_k with w = softplus(fc0(z)), c_k fixed points among the missing modality's features.
+    """ẑ = Σ_k w_k c_k / Σ_k w_k with w = softplus(fc0(z)), c_k fixed points among the missing
+    modality's features.
 
     The prior of the weights is the paper's Gaussian with identity mean, w_k ~ N(1, 1).
 
     Args:
-        how: the c_k are centroids by k-means, or PCA's mean plus one standard deviation along each component.
+        how: the c_k are centroids by k-means, or PCA's mean plus one standard deviation along each
+            component.
     """
 
     def __init__(self, observed: int, size: int, how: Literal["kmeans", "pca"] = "kmeans") -> None:
@@ -57,13 +61,17 @@ class Codebook(nn.Module):
             BadInput: there are fewer samples than points.
         """
         if len(missing) < CENTROIDS:
-            raise BadInput(f"{len(missing)} complete training samples make no codebook of {CENTROIDS}: let fewer lack the modality")
+            raise BadInput(
+                f"{len(missing)} complete training samples make no codebook of {CENTROIDS}: let fewer lack the modality"
+            )
         self.points.copy_(_points(missing, self.how))
         nearest = self.points[torch.cdist(missing, self.points).argmin(1)]
         self.variance.copy_((missing - nearest).square().mean(0).clamp_min(LEAST_VARIANCE))
 
     def cost(self, observed: Tensor, missing: Tensor) -> Tensor:
-        """The negative logarithm of the prior of the weights, of which only the mean depends on them."""
+        """The negative logarithm of the prior of the weights, of which only the mean depends on
+        them.
+        """
         return PRIOR * (self.weights(observed) - 1).square().mean() / 2
 
 
@@ -109,11 +117,13 @@ class InferenceNetwork(nn.Module):
 
 
 class Posterior(nn.Module):
-    """The objective as an ELBO, E_q[log p(y|x, z)] - KL[q(z|x; ψ) ‖ p(z|x)], z the missing modality's features.
+    """The objective as an ELBO, E_q[log p(y|x, z)] - KL[q(z|x; ψ) ‖ p(z|x)], z the missing
+    modality's features.
 
-    q is a Gaussian with a head for its mean and one for its variance, p one about the codebook's ẑ with the variance
-    that features have about their nearest centroid. z is drawn from q in meta-training, and q's mean is taken else.
-    The divergence counts per feature, like the reference's square errors: as a sum, that of 320 features outweighs the label.
+    q is a Gaussian with a head for its mean and one for its variance, p one about the codebook's ẑ
+    with the variance that features have about their nearest centroid. z is drawn from q in
+    meta-training, and q's mean is taken else. The divergence counts per feature, like the
+    reference's square errors: as a sum, that of 320 features outweighs the label.
     """
 
     def __init__(self, observed: int, size: int) -> None:
@@ -144,10 +154,20 @@ def smil(
     codebook: Literal["kmeans", "pca"] = "kmeans",
     noise: Literal["additive", "multiplicative"] = "additive",
 ) -> Fused:
-    """SMIL: a missing sound (or last modality) is made up from a codebook, and an inference network corrects it."""
-    return completed(task, missing, lambda observed, size: (Codebook(observed, size, codebook), InferenceNetwork(observed, size, noise)))
+    """SMIL: a missing sound (or last modality) is made up from a codebook, and an inference network
+    corrects it.
+    """
+    return completed(
+        task,
+        missing,
+        lambda observed, size: (Codebook(observed, size, codebook), InferenceNetwork(observed, size, noise)),
+    )
 
 
 def smil_elbo(task: Task, missing: str | None = None, codebook: Literal["kmeans", "pca"] = "kmeans") -> Fused:
-    """SMIL by its evidence lower bound: a Gaussian for the features of a missing sound (or last modality), held near the codebook's."""
-    return completed(task, missing, lambda observed, size: (Codebook(observed, size, codebook), Posterior(observed, size)))
+    """SMIL by its evidence lower bound: a Gaussian for the features of a missing sound (or last
+    modality), held near the codebook's.
+    """
+    return completed(
+        task, missing, lambda observed, size: (Codebook(observed, size, codebook), Posterior(observed, size))
+    )

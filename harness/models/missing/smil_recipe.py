@@ -1,4 +1,6 @@
-"""The training of SMIL (Ma et al., AAAI 2021, algorithm 1): complete samples first, then one second-order step per iteration."""
+"""The training of SMIL (Ma et al., AAAI 2021, algorithm 1): complete samples first, then one
+second-order step per iteration.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ COUNTED = 16  # the size of a batch of `train`, which counts an iteration: 1,050
 
 
 class Objective(nn.Module):
-    """What is lowered on samples without the severely missing modality, as one call that can be made with other parameters."""
+    """What is lowered on samples without the severely missing modality, as one call that can be
+    made with other parameters.
+    """
 
     def __init__(self, model: Fused, problem: Problem, complete_weight: float) -> None:
         super().__init__()
@@ -30,20 +34,25 @@ class Objective(nn.Module):
 
     @property
     def fusion(self) -> Completed:
-        """The model's; were it held here as well, its parameters would have two names, of which one is restored wrongly."""
+        """The model's; were it held here as well, its parameters would have two names, of which one
+        is restored wrongly.
+        """
         fusion: Completed = self.model.fusion  # type: ignore[assignment]
         return fusion
 
     def forward(self, batch: Batch, missing: Tensor | None, noisy: bool) -> Tensor:
-        """The mean loss of the batch and, given the hidden features `missing` (B, M), what draws the samples to what they are with them."""
+        """The mean loss of the batch and, given the hidden features `missing` (B, M), what draws
+        the samples to what they are with them.
+        """
         observed = self._observed(batch)
         inferred = self.fusion.inferred(observed, noisy)
         loss = self._loss(inferred, batch) + inferred.cost
         if missing is None:
             return loss
         complete = self.fusion.complete(observed, missing)
-        drawn_near: Tensor = self.fusion.inference.mismatch(inferred, complete) + self.fusion.imputer.cost(observed, missing)  # type: ignore[operator]
-        return loss + drawn_near + self.complete_weight * self._loss(complete, batch)
+        drawn_near: Tensor = self.fusion.inference.mismatch(inferred, complete)  # type: ignore[operator]
+        imputed: Tensor = self.fusion.imputer.cost(observed, missing)  # type: ignore[operator]
+        return loss + (drawn_near + imputed) + self.complete_weight * self._loss(complete, batch)
 
     def _observed(self, batch: Batch) -> Tensor:
         hidden = self.model.encoded[self.fusion.position]
@@ -65,24 +74,32 @@ class Objective(nn.Module):
 
 
 def adapted(parameters: Mapping[str, nn.Parameter], loss: Tensor, learning_rate: float) -> dict[str, Tensor]:
-    """The parameters after one step of gradient descent, still a function of those before (so of second order)."""
+    """The parameters after one step of gradient descent, still a function of those before (so of
+    second order).
+    """
     gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
-    return {name: p - learning_rate * gradient for (name, p), gradient in zip(parameters.items(), gradients, strict=True)}
+    return {
+        name: p - learning_rate * gradient for (name, p), gradient in zip(parameters.items(), gradients, strict=True)
+    }
 
 
 class Smil:
-    """SMIL's meta-learning: complete samples first, then second-order steps on incomplete and complete ones; Adam.
+    """SMIL's meta-learning: complete samples first, then second-order steps on incomplete and
+    complete ones; Adam.
 
-    Each iteration draws a batch of samples that lack the modality (meta-training) and one of complete samples from
-    which it is hidden (meta-validation). One step of gradient descent on the first moves the other modalities' nets
-    and the classifier; all but the missing modality's net learns from the loss of both after that step.
+    Each iteration draws a batch of samples that lack the modality (meta-training) and one of
+    complete samples from which it is hidden (meta-validation). One step of gradient descent on the
+    first moves the other modalities' nets and the classifier; all but the missing modality's net
+    learns from the loss of both after that step.
 
     Args:
         complete_iterations, iterations: of the two stages. The reference takes 8,000 of the second.
-        inner_learning_rate: of the first 1,000 iterations, a tenth of it in the next 1,000, and so on.
-        validation_weight: what the meta-validation samples' loss counts beside the others'. At 1, as in the paper, few
-            complete samples count as much as all that lack the modality.
-        complete_weight: what the loss of the meta-validation samples counts with the modality not hidden.
+        inner_learning_rate: of the first 1,000 iterations, a tenth of it in the next 1,000, and so
+            on.
+        validation_weight: what the meta-validation samples' loss counts beside the others'. At 1,
+            as in the paper, few complete samples count as much as all that lack the modality.
+        complete_weight: what the loss of the meta-validation samples counts with the modality not
+            hidden.
     """
 
     heeds_present = True
@@ -106,7 +123,10 @@ class Smil:
             BadInput: the model makes up no modality, or all training samples have it, or none.
         """
         if not isinstance(model, Fused) or not isinstance(model.fusion, Completed):
-            raise BadInput("recipe 'smil' trains models that make up a missing modality, which this one does not: train model 'smil'")
+            raise BadInput(
+                "recipe 'smil' trains models that make up a missing modality, which this one does not: train model"
+                " 'smil'"
+            )
         self.model, self.task, self.iteration = model, task, 0
         self.features: Tensor | None = None
         before, length = epochs_of(self.complete_iterations, task, BATCH), epochs_of(self.iterations, task, COUNTED)
@@ -115,8 +135,8 @@ class Smil:
         self.first = CompleteStage(model, model.fusion, task, before)
         if not len(self.first.lacking):
             raise BadInput(
-                f"no training sample of task {task.name!r} lacks {self.first.name!r}, which recipe 'smil' learns to do without: "
-                f"give --train-missing {self.first.name}:0.9, or train by recipe 'imputation'"
+                f"no training sample of task {task.name!r} lacks {self.first.name!r}, which recipe 'smil' learns to do"
+                f" without: give --train-missing {self.first.name}:0.9, or train by recipe 'imputation'"
             )
         self.objective = Objective(model, task.problem, self.complete_weight)
         optimizer = adam(self.first.others())
@@ -149,5 +169,7 @@ class Smil:
             self.iteration += 1
 
     def validate(self, batch: Batch) -> Tensor:
-        """In the first stage the score by the modality alone; then the task's, each sample with what it has."""
+        """In the first stage the score by the modality alone; then the task's, each sample with
+        what it has.
+        """
         return self.first.validate(batch) if self.stage.name == COMPLETE else self.first.score(batch)

@@ -1,4 +1,6 @@
-"""A network of another library, called by keywords and answering in its own way, as a model of named inputs."""
+"""A network of another library, called by keywords and answering in its own way, as a model of
+named inputs.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ class Adapted(nn.Module):
     """A network behind readers, one for each modality that it reads.
 
     Args:
-        network: takes the readers' keyword arguments; answers a tensor (B, width), or an object with `.logits` or
-            `.logits_per_image`.
+        network: takes the readers' keyword arguments; answers a tensor (B, width), or an object
+            with `.logits` or `.logits_per_image`.
         task: gives the order of `present` and the stand-ins of what is missing.
         readers: per modality, see `harness.models.outside.readers`.
 
@@ -44,7 +46,9 @@ class Adapted(nn.Module):
         return {key: x for said in self._read(inputs, present) for key, x in said.items()}
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
-        """Outputs (B, width) of inputs (B, ...) in the task's units; what is missing has no influence."""
+        """Outputs (B, width) of inputs (B, ...) in the task's units; what is missing has no
+        influence.
+        """
         return answer(self.network(**self.arguments(inputs, present)), type(self.network).__name__)
 
     def _read(self, inputs: Inputs, present: Tensor | None) -> list[Inputs]:
@@ -67,12 +71,15 @@ class Adapted(nn.Module):
                 )
             if others := [other for other, same in names if same == key and other != name]:
                 raise BadInput(
-                    f"modalities {name!r} and {others[0]!r} both become {key}: a network takes one of them, join them in the task"
+                    f"modalities {name!r} and {others[0]!r} both become {key}: a network takes one of them, join them"
+                    " in the task"
                 )
 
 
 def _takes(network: nn.Module, key: str) -> bool:
-    """Whether a network reads an argument; many that name theirs take any other besides, and ignore it."""
+    """Whether a network reads an argument; many that name theirs take any other besides, and ignore
+    it.
+    """
     taken = inspect.signature(network.forward).parameters
     any_other = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values())
     return key in taken or (any_other and not any(name in taken for name in NAMED))
@@ -89,7 +96,10 @@ def answer(said: object, network: str) -> Tensor:
     for name in ANSWERS:
         if isinstance(logits := getattr(said, name, None), Tensor):
             return logits
-    raise BadInput(f"{network} answers {type(said).__name__} without {' or '.join(ANSWERS)}: take its variant with a head for the task")
+    raise BadInput(
+        f"{network} answers {type(said).__name__} without {' or '.join(ANSWERS)}: take its variant with a head for the"
+        " task"
+    )
 
 
 def checked_outputs(model: nn.Module, network: nn.Module, task: Task, inputs: Inputs) -> Tensor:
@@ -102,7 +112,8 @@ def checked_outputs(model: nn.Module, network: nn.Module, task: Task, inputs: In
         outputs: Tensor = model(inputs)
     if outputs.ndim != 2 or outputs.shape[1] != task.problem.width:
         raise BadInput(
-            f"{type(network).__name__} answers {tuple(outputs.shape[1:])} logits per sample and task {task.name!r} asks for "
-            f"{task.problem.width}: give the task problem=Classification(classes) of the network's size, or take another head"
+            f"{type(network).__name__} answers {tuple(outputs.shape[1:])} logits per sample and task {task.name!r} asks"
+            f" for {task.problem.width}: give the task problem=Classification(classes) of the network's size, or take"
+            " another head"
         )
     return outputs

@@ -1,4 +1,5 @@
-"""Hugging Face transformers: a network and its image processor as a model of a task (https://huggingface.co/docs/transformers).
+"""Hugging Face transformers: a network and its image processor as a model of a task
+(https://huggingface.co/docs/transformers).
 
 Networks are passed in as they are; `transformers` itself is imported by `pretrained` only.
 """
@@ -23,12 +24,14 @@ TOLERANCE = 1e-3  # relative; between ids and their embeddings
 
 
 def pretrained(kind: str, name: str) -> nn.Module:
-    """A network with its weights in float32, from safetensors only: no pickle is loaded and no code of a repository run.
+    """A network with its weights in float32, from safetensors only: no pickle is loaded and no code
+    of a repository run.
 
     >>> pretrained("AutoModelForSequenceClassification", "path/or/name")
 
     Raises:
-        BadInput: transformers is not installed, has no such class, or finds no such weights or not all of them.
+        BadInput: transformers is not installed, has no such class, or finds no such weights or not
+            all of them.
     """
     try:
         transformers: Any = importlib.import_module("transformers")
@@ -36,16 +39,25 @@ def pretrained(kind: str, name: str) -> nn.Module:
         raise BadInput(f"network {name!r} needs transformers, which is not installed: {EXTRA}") from None
     loader = getattr(transformers, kind, None)
     if loader is None or not hasattr(loader, "from_pretrained"):
-        raise unknown("class", kind, [each for each in dir(transformers) if each.startswith("AutoModel")], where=" of transformers")
+        raise unknown(
+            "class",
+            kind,
+            [each for each in dir(transformers) if each.startswith("AutoModel")],
+            where=" of transformers",
+        )
     try:
         network, found = loader.from_pretrained(
             name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise BadInput(f"network {name!r} cannot be loaded: {reason}; give a name or folder with weights as safetensors") from None
+        raise BadInput(
+            f"network {name!r} cannot be loaded: {reason}; give a name or folder with weights as safetensors"
+        ) from None
     if missing := sorted(found["missing_keys"]):
-        raise BadInput(f"network {name!r} has no weights for {missing[0]}, which {kind} needs: train it, or name one that was")
+        raise BadInput(
+            f"network {name!r} has no weights for {missing[0]}, which {kind} needs: train it, or name one that was"
+        )
     module: nn.Module = network
     return module
 
@@ -53,12 +65,12 @@ def pretrained(kind: str, name: str) -> nn.Module:
 def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
     """A network as a model of a task: texts of `token_task` or `embedding_task`, and images.
 
-    Images are rescaled and normalised as the processor says (`do_rescale`, `rescale_factor`, `do_normalize`, `image_mean`,
-    `image_std`), and not resized. The network's `.logits` answer.
+    Images are rescaled and normalised as the processor says (`do_rescale`, `rescale_factor`,
+    `do_normalize`, `image_mean`, `image_std`), and not resized. The network's `.logits` answer.
 
     Raises:
-        BadInput: a modality that the network cannot be given, logits of another number than the task's classes, or a
-            network whose answers to ids and to their embeddings differ.
+        BadInput: a modality that the network cannot be given, logits of another number than the
+            task's classes, or a network whose answers to ids and to their embeddings differ.
     """
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
     texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
@@ -75,7 +87,8 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
 
 
 def normalisation(processor: Any) -> tuple[list[float], list[float], float]:
-    """Mean, standard deviation and rescale factor of an image processor, or of any object with its attributes.
+    """Mean, standard deviation and rescale factor of an image processor, or of any object with its
+    attributes.
 
     Raises:
         BadInput: it has none, or shifts what it rescales.
@@ -83,10 +96,14 @@ def normalisation(processor: Any) -> tuple[list[float], list[float], float]:
     if getattr(processor, "image_processor", None) is not None:
         processor = processor.image_processor  # of a processor of images and texts
     if getattr(processor, "rescale_offset", None):
-        raise BadInput(f"{type(processor).__name__} has a rescale_offset, which is not read here: normalise in a model of your own")
+        raise BadInput(
+            f"{type(processor).__name__} has a rescale_offset, which is not read here: normalise in a model of your own"
+        )
     rescale = getattr(processor, "rescale_factor", None) if getattr(processor, "do_rescale", True) else 1.0
     mean, std = (
-        ([0.0], [1.0]) if not getattr(processor, "do_normalize", True) else (_numbers(processor, f"image_{n}") for n in ("mean", "std"))
+        ([0.0], [1.0])
+        if not getattr(processor, "do_normalize", True)
+        else (_numbers(processor, f"image_{n}") for n in ("mean", "std"))
     )
     if not isinstance(rescale, float | int):
         raise BadInput(f"{type(processor).__name__} has no rescale_factor: pass the network's image processor")
@@ -111,14 +128,20 @@ def _reader(modality: Modality, task: Task, processor: Any) -> nn.Module:
             "declare images as kinds={…: 'image'}, and wrap other inputs in a model of your own"
         )
     if processor is None:
-        raise BadInput(f"modality {modality.name!r} is an image: pass the network's image processor, which says how pixels are normalised")
+        raise BadInput(
+            f"modality {modality.name!r} is an image: pass the network's image processor, which says how pixels are"
+            " normalised"
+        )
     return Pixels(modality, *normalisation(processor))
 
 
 def _refuse_beyond(network: Any, most: int) -> None:
     rows = len(network.get_input_embeddings().weight)
     if most >= rows:
-        raise BadInput(f"the task's texts hold the id {most}, and {type(network).__name__} embeds {rows}: use the network's own tokenizer")
+        raise BadInput(
+            f"the task's texts hold the id {most}, and {type(network).__name__} embeds {rows}: use the network's own"
+            " tokenizer"
+        )
 
 
 def _refuse_other_answers(module: Adapted, reader: Choices | Embeddings, inputs: Inputs, outputs: Tensor) -> None:
@@ -130,6 +153,7 @@ def _refuse_other_answers(module: Adapted, reader: Choices | Embeddings, inputs:
         plain = answer(module.network(input_ids=reader.tokens(inputs), **arguments), name)
     if float((plain - outputs).abs().max()) > TOLERANCE * max(1.0, float(plain.abs().max())):
         raise BadInput(
-            f"{name} answers embeddings otherwise than their ids (by up to {float((plain - outputs).abs().max()):.3g}): if it reads the "
-            "last token, pad on the left; if it scales its embeddings or heeds no mask, wrap it in a model of your own"
+            f"{name} answers embeddings otherwise than their ids (by up to {float((plain - outputs).abs().max()):.3g}):"
+            " if it reads the last token, pad on the left; if it scales its embeddings or heeds no mask, wrap it in a"
+            " model of your own"
         )

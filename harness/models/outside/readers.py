@@ -1,6 +1,8 @@
-"""From a modality in the task's units to the keyword arguments of a network: normalised pixels, embedded tokens, a mask.
+"""From a modality in the task's units to the keyword arguments of a network: normalised pixels,
+embedded tokens, a mask.
 
-A reader is a module of (network, inputs, here): `here` (B,) says in which samples its modality is present, None in all.
+A reader is a module of (network, inputs, here): `here` (B,) says in which samples its modality is
+present, None in all.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ EIGHT_BITS = 255.0
 
 
 class Pixels(nn.Module):
-    """Pixels (B, C, H, W) from 0 to the modality's `high`, rescaled and normalised as the network was trained.
+    """Pixels (B, C, H, W) from 0 to the modality's `high`, rescaled and normalised as the network
+    was trained.
 
-    The normalisation is part of the model, so that radii are in the task's own units. Nothing is resized: the task holds
-    pictures of the size that the network takes, and a radius is that of the pixels it sees.
+    The normalisation is part of the model, so that radii are in the task's own units. Nothing is
+    resized: the task holds pictures of the size that the network takes, and a radius is that of the
+    pixels it sees.
 
     Args:
         modality: an image (C, H, W) with the range 0 to 255, or 0 to 1.
@@ -32,11 +36,17 @@ class Pixels(nn.Module):
         keyword: what the network calls its pixels.
 
     Raises:
-        BadInput: the range starts elsewhere or is infinite, or mean and std do not go with the channels.
+        BadInput: the range starts elsewhere or is infinite, or mean and std do not go with the
+            channels.
     """
 
     def __init__(
-        self, modality: Modality, mean: Sequence[float], std: Sequence[float], rescale: float, keyword: str = "pixel_values"
+        self,
+        modality: Modality,
+        mean: Sequence[float],
+        std: Sequence[float],
+        rescale: float,
+        keyword: str = "pixel_values",
     ) -> None:
         super().__init__()
         self.name, self.keyword = modality.name, keyword
@@ -50,9 +60,11 @@ class Pixels(nn.Module):
         channels = modality.shape[0] if len(modality.shape) == 3 else 0
         if not channels or {len(mean), len(std)} - {1, channels}:
             raise BadInput(
-                f"modality {modality.name!r} has shape {modality.shape}, the network's pixels have {len(mean)} channels: give (C, H, W)"
+                f"modality {modality.name!r} has shape {modality.shape}, the network's pixels have {len(mean)}"
+                " channels: give (C, H, W)"
             )
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))  # persistent: part of the weights' hash
+        # persistent: part of the weights' hash
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
         self.register_buffer("rescale", torch.tensor(rescale * EIGHT_BITS / top, dtype=torch.float32))
 
@@ -61,9 +73,11 @@ class Pixels(nn.Module):
 
 
 class Choices(nn.Module):
-    """The choices of a `token_task` (B, n, K) as embeddings Σ_k choice_k · E[candidate_k] (B, n, width); a choice of nothing is masked.
+    """The choices of a `token_task` (B, n, K) as embeddings Σ_k choice_k · E[candidate_k] (B, n,
+    width); a choice of nothing is masked.
 
-    Differentiable in the choices; nothing larger than the embeddings is held. A missing text is padding throughout.
+    Differentiable in the choices; nothing larger than the embeddings is held. A missing text is
+    padding throughout.
     """
 
     def __init__(self, modality: Modality) -> None:
@@ -75,7 +89,9 @@ class Choices(nn.Module):
         table: Tensor = network.get_input_embeddings().weight  # type: ignore[operator]
         weights = choice.flatten(0, 1).to(table.dtype)
         embedded = F.embedding_bag(candidates.flatten(0, 1), table, per_sample_weights=weights, mode="sum")
-        return _text(embedded.unflatten(0, choice.shape[:2]), choice[..., 0] < 0.5, inputs.get(beside(self.name, TYPES)))
+        return _text(
+            embedded.unflatten(0, choice.shape[:2]), choice[..., 0] < 0.5, inputs.get(beside(self.name, TYPES))
+        )
 
     def tokens(self, inputs: Inputs) -> Tensor:
         """The ids (B, n) of what is chosen."""
@@ -84,7 +100,9 @@ class Choices(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """The embeddings of an `embedding_task` (B, n, width) with the attention mask that is given; a missing text is zeros."""
+    """The embeddings of an `embedding_task` (B, n, width) with the attention mask that is given; a
+    missing text is zeros.
+    """
 
     def __init__(self, modality: Modality) -> None:
         super().__init__()
@@ -101,7 +119,9 @@ class Embeddings(nn.Module):
 
 
 def _text(embedded: Tensor, attended: Tensor, types: Tensor | None) -> Inputs:
-    """Arguments of a text; where nothing is attended its first position is, since a softmax over nothing is not defined."""
+    """Arguments of a text; where nothing is attended its first position is, since a softmax over
+    nothing is not defined.
+    """
     first = torch.arange(attended.shape[1], device=attended.device) == 0
     mask = attended | (first & ~attended.any(1, keepdim=True))
     said = {"inputs_embeds": embedded, "attention_mask": mask.long()}

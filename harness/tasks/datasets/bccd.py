@@ -1,7 +1,9 @@
-"""BCCD: blood cells of three types to count in photographs through a microscope (github.com/Shenggan/BCCD_Dataset, MIT).
+"""BCCD: blood cells of three types to count in photographs through a microscope
+(github.com/Shenggan/BCCD_Dataset, MIT).
 
-Layout of the folder `bccd`: ``BCCD/ImageSets/Main/{train,val,test}.txt`` with the names of photographs,
-``BCCD/JPEGImages/NAME.jpg`` and ``BCCD/Annotations/NAME.xml`` (VOC: size, object, name, bndbox).
+Layout of the folder `bccd`: ``BCCD/ImageSets/Main/{train,val,test}.txt`` with the names of
+photographs, ``BCCD/JPEGImages/NAME.jpg`` and ``BCCD/Annotations/NAME.xml`` (VOC: size, object,
+name, bndbox).
 """
 
 from __future__ import annotations
@@ -46,23 +48,27 @@ NOTE = (
 
 
 def bccd(tolerance: int = 0) -> Task:
-    """How many red cells, white cells or platelets? Photographs (3, 96, 128), 0 to 255, and a question in 5 words.
+    """How many red cells, white cells or platelets? Photographs (3, 96, 128), 0 to 255, and a
+    question in 5 words.
 
-    205 train, 87 val and 72 test photographs, as published, and three questions about each, so 615, 261 and 216
-    samples; groups are RBC, WBC and Platelets. Counts reach from 0 to 27. Photographs are reduced from 480 × 640, each
-    pixel the mean of 5 × 5. Of the 15 photographs without an annotated red cell 8 are in train, 4 in val, 3 in test:
-    label noise, which is kept as published.
+    205 train, 87 val and 72 test photographs, as published, and three questions about each, so 615,
+    261 and 216 samples; groups are RBC, WBC and Platelets. Counts reach from 0 to 27. Photographs
+    are reduced from 480 × 640, each pixel the mean of 5 × 5. Of the 15 photographs without an
+    annotated red cell 8 are in train, 4 in val, 3 in test: label noise, which is kept as published.
 
-    The input `boxes` (47, 5) holds proposals as in `counting`. They come from the photograph by a classical filter
-    (`harness.tasks.datasets.blobs`), not from the annotations, which would give the answer away; about a fifth of red cells
-    and platelets have none, and half of the boxes are on no cell.
+    The input `boxes` (47, 5) holds proposals as in `counting`. They come from the photograph by a
+    classical filter (`harness.tasks.datasets.blobs`), not from the annotations, which would give
+    the answer away; about a fifth of red cells and platelets have none, and half of the boxes are
+    on no cell.
 
     Args:
-        tolerance: a sample fails when its count is off by more; the score is exact accuracy in any case.
+        tolerance: a sample fails when its count is off by more; the score is exact accuracy in any
+            case.
 
     Raises:
         NoData: a file is not there.
-        BadInput: a file is damaged or does not have the layout above, or a photograph is in two splits.
+        BadInput: a file is damaged or does not have the layout above, or a photograph is in two
+            splits.
     """
     modalities = (Modality("image", (3, *SIZE), "image", 0.0, 255.0, 127.5, "linf:4"), WORDS.modality())
     splits = {split: _batch(names) for split, names in _names().items()}
@@ -73,14 +79,16 @@ def _names() -> dict[str, list[str]]:
     """The photographs of each split.
 
     Raises:
-        BadInput: one is in two, so that a model would be tested on what it learnt from; or a list is not one of names.
+        BadInput: one is in two, so that a model would be tested on what it learnt from; or a list
+            is not one of names.
     """
     files = {split: data_path("bccd", f"BCCD/ImageSets/Main/{split}.txt") for split in SPLITS}
     names = {split: _listed(file) for split, file in files.items()}
     for first, second in combinations(SPLITS, 2):
         if shared := sorted(set(names[first]) & set(names[second])):
             raise BadInput(
-                f"{files[second]} names {shared[0]}, and so does {files[first].name}: a photograph is in one split, fetch both again"
+                f"{files[second]} names {shared[0]}, and so does {files[first].name}: a photograph is in one split,"
+                " fetch both again"
             )
     return names
 
@@ -88,7 +96,9 @@ def _names() -> dict[str, list[str]]:
 def _listed(file: Path) -> list[str]:
     names = read_lines(file)
     if strange := [name for name in names if not NAME.fullmatch(name)]:
-        raise BadInput(f"{file} has the line {shown(strange[0])}: write one name a line, without folder, suffix or flag")
+        raise BadInput(
+            f"{file} has the line {shown(strange[0])}: write one name a line, without folder, suffix or flag"
+        )
     if not names or len(set(names)) < len(names):
         what = f"{Counter(names).most_common(1)[0][0]} twice" if names else "no photograph"
         raise BadInput(f"{file} names {what}: fetch it again")
@@ -98,7 +108,10 @@ def _listed(file: Path) -> list[str]:
 def _batch(names: Sequence[str]) -> Batch:
     read = [read_sized(data_path("bccd", f"BCCD/JPEGImages/{name}.jpg"), SIZE) for name in names]
     pictures = np.stack([pixels for pixels, _ in read])
-    cells = [_cells(data_path("bccd", f"BCCD/Annotations/{name}.xml"), size) for name, (_, size) in zip(names, read, strict=True)]
+    cells = [
+        _cells(data_path("bccd", f"BCCD/Annotations/{name}.xml"), size)
+        for name, (_, size) in zip(names, read, strict=True)
+    ]
     counts = [Counter(kind for kind, _ in each) for each in cells]
     rng = np.random.RandomState(SEED)
     words = [" ".join(group[rng.randint(len(group))] for group in _template(cells)) for _ in names for cells in NAMES]
@@ -111,12 +124,18 @@ def _batch(names: Sequence[str]) -> Batch:
     targets = torch.tensor([count[cells] for count in counts for cells in NAMES])
     objects = _annotated(cells).repeat_interleave(len(NAMES), 0)
     asked = objects[..., -1] == torch.arange(len(NAMES)).repeat(len(names))[:, None]
-    groups, sources, free = tuple(NAMES) * len(names), tuple(name for name in names for _ in NAMES), {"question": WORDS.free(words)}
+    groups, sources, free = (
+        tuple(NAMES) * len(names),
+        tuple(name for name in names for _ in NAMES),
+        {"question": WORDS.free(words)},
+    )
     return Batch(samples, inputs, targets, groups, free=free, objects=objects, asked=asked, sources=sources)
 
 
 def _annotated(cells: Sequence[Sequence[Cell]]) -> Tensor:
-    """The cells of every photograph, (N, n, 5): corners as shares of it, and the number of the type; -1 fills."""
+    """The cells of every photograph, (N, n, 5): corners as shares of it, and the number of the
+    type; -1 fills.
+    """
     objects = torch.full((len(cells), max(map(len, cells)), 5), -1.0)
     for row, each in enumerate(cells):
         for number, (kind, corners) in enumerate(each):
@@ -135,7 +154,8 @@ def _cells(path: Path, size: tuple[int, int]) -> list[Cell]:
         size: height and width of the photograph.
 
     Raises:
-        BadInput: it cannot be read, is of another photograph or size, names other types, or more than 27 of one.
+        BadInput: it cannot be read, is of another photograph or size, names other types, or more
+            than 27 of one.
     """
     root = read_xml(path, "annotation")
     _check_photograph(path, root, size)
@@ -154,7 +174,9 @@ def _check_photograph(path: Path, root: ElementTree.Element, size: tuple[int, in
     """Refuse an annotation that says it is of another photograph, or of one of another size."""
     named = re.split(r"[\\/]", root.findtext("filename", "").strip())[-1].rpartition(".")[0]
     if named not in ("", path.stem):
-        raise BadInput(f"{path} says that it is of {shown(named)}, not of {path.stem}: name both alike, or fetch it again")
+        raise BadInput(
+            f"{path} says that it is of {shown(named)}, not of {path.stem}: name both alike, or fetch it again"
+        )
     said = tuple(root.findtext(f"size/{side}", "").strip() for side in ("width", "height"))
     if root.find("size") is not None and said != (str(size[1]), str(size[0])):
         raise BadInput(
@@ -167,11 +189,16 @@ def _corners(path: Path, cell: ElementTree.Element, size: tuple[int, int]) -> tu
     """Left, top, right and bottom as shares of the photograph, whose height and width are given."""
     height, width = size
     try:
-        left, top, right, bottom = (float(cell.findtext(f"bndbox/{end}", "")) for end in ("xmin", "ymin", "xmax", "ymax"))
+        left, top, right, bottom = (
+            float(cell.findtext(f"bndbox/{end}", "")) for end in ("xmin", "ymin", "xmax", "ymax")
+        )
     except ValueError:
         left = math.nan
     if not (0 <= left <= right < math.inf and 0 <= top <= bottom < math.inf):
         raise BadInput(f"{path} has an object whose bndbox is no box of four numbers: fetch it again")
     if right > width + BESIDE or bottom > height + BESIDE:
-        raise BadInput(f"{path} has a box that ends at {right:g}, {bottom:g}, beyond its photograph of {width} × {height}: check its size")
+        raise BadInput(
+            f"{path} has a box that ends at {right:g}, {bottom:g}, beyond its photograph of {width} × {height}: check"
+            " its size"
+        )
     return min(1.0, left / width), min(1.0, top / height), min(1.0, right / width), min(1.0, bottom / height)

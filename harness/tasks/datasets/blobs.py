@@ -1,4 +1,6 @@
-"""Proposals of blood cells without a detector: blobs of the sizes that cells have, found where their filter answers most."""
+"""Proposals of blood cells without a detector: blobs of the sizes that cells have, found where
+their filter answers most.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ class Sought:
         radius: in pixels.
         apart: pixels: in a square of this side around its middle there is one.
         most: how many of them are proposed.
-        solid: whether to look at the outline, pale middles filled, in green, where all cells are dark; otherwise at the
-            red channel, where stained ones are.
+        solid: whether to look at the outline, pale middles filled, in green, where all cells are
+            dark; otherwise at the red channel, where stained ones are.
     """
 
     radius: float
@@ -38,10 +40,12 @@ PROPOSALS = sum(sought.most for sought in CELLS)
 
 
 def blobs(picture: Array) -> Array:
-    """Boxes (47, 5) of what may be a cell in a photograph (3, 96, 128): left, top, right, bottom as shares of it, and a score.
+    """Boxes (47, 5) of what may be a cell in a photograph (3, 96, 128): left, top, right, bottom as
+    shares of it, and a score.
 
-    The scale-normalised Laplacian of Gaussian (Lindeberg, IJCV 1998) at three radii; no annotation is consulted. The
-    score is the answer as a share of the largest at that radius; the surest first, rows of zeros fill what is left.
+    The scale-normalised Laplacian of Gaussian (Lindeberg, IJCV 1998) at three radii; no annotation
+    is consulted. The score is the answer as a share of the largest at that radius; the surest
+    first, rows of zeros fill what is left.
     """
     found = np.concatenate([_found(picture, sought) for sought in CELLS])
     boxes = np.zeros((PROPOSALS, 5), np.float32)
@@ -53,7 +57,9 @@ def _found(picture: Array, sought: Sought) -> Array:
     from scipy import ndimage
 
     green = picture[GREEN].astype(float)
-    bright = -ndimage.binary_fill_holes(green < otsu(green)).astype(float) if sought.solid else picture[RED].astype(float)
+    bright = (
+        -ndimage.binary_fill_holes(green < otsu(green)).astype(float) if sought.solid else picture[RED].astype(float)
+    )
     answer = ndimage.gaussian_laplace(bright, sought.radius / np.sqrt(2), mode="nearest")
     y, x = np.nonzero((answer == ndimage.maximum_filter(answer, sought.apart)) & (answer > 0))
     order = np.argsort(-answer[y, x], kind="stable")[: sought.most]
@@ -64,7 +70,9 @@ def _found(picture: Array, sought: Sought) -> Array:
 
 
 def otsu(grey: Array) -> float:
-    """The threshold that parts values into two classes which lie farthest apart, weighed by their sizes (Otsu, IEEE SMC 1979)."""
+    """The threshold that parts values into two classes which lie farthest apart, weighed by their
+    sizes (Otsu, IEEE SMC 1979).
+    """
     counts, edges = np.histogram(grey, BINS)
     middles = (edges[1:] + edges[:-1]) / 2
     below, sums = counts.cumsum()[:-1].astype(float), (counts * middles).cumsum()

@@ -1,4 +1,6 @@
-"""Counting in rendered scenes: simple questions and complex ones, as TallyQA (Acharya et al., AAAI 2019) tells them apart."""
+"""Counting in rendered scenes: simple questions and complex ones, as TallyQA (Acharya et al., AAAI
+2019) tells them apart.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +20,29 @@ GROUPS = ("simple", "complex")
 
 
 def counting(tolerance: int = 0) -> Task:
-    """How many? Rendered scenes (3, 64, 64), 0 to 255, of up to 15 objects and a star, with a question in up to 13 words.
+    """How many? Rendered scenes (3, 64, 64), 0 to 255, of up to 15 objects and a star, with a
+    question in up to 13 words.
 
-    4,000 train, 480 val and 960 test scenes, made from a seed. Objects are of 4 shapes, 6 colours, 2 sizes and 2
-    textures; they overlap and lie among clutter. Simple questions ask for a shape, a colour or both ("how many red
-    circles are there"); complex ones for two or more attributes beside, a half of the picture, a relation to the star,
-    or how many more there are on one side. Groups are simple and complex; in each, and in every split, each count from
-    0 to 15 is the answer equally often, so that the question alone tells nothing.
+    4,000 train, 480 val and 960 test scenes, made from a seed. Objects are of 4 shapes, 6 colours,
+    2 sizes and 2 textures; they overlap and lie among clutter. Simple questions ask for a shape, a
+    colour or both ("how many red circles are there"); complex ones for two or more attributes
+    beside, a half of the picture, a relation to the star, or how many more there are on one side.
+    Groups are simple and complex; in each, and in every split, each count from 0 to 15 is the
+    answer equally often, so that the question alone tells nothing.
 
-    Words have synonyms, drawn at random; an attack on the question may only put one in the place of another.
+    Words have synonyms, drawn at random; an attack on the question may only put one in the place of
+    another.
 
-    The input `boxes` (24, 5) holds object proposals as a detector gives them, with jitter, misses, copies and
-    mistakes: left, top, right, bottom as shares of the picture, and a score; the surest first, filled with zeros. It is
-    an input that models of regions read from ``inputs["boxes"]``, and no modality: never attacked and never missing,
-    because a detector's answer is a discrete choice that stays as it was while the pixels move. A model that wants to
-    have proposals move, too, makes its own from the image.
+    The input `boxes` (24, 5) holds object proposals as a detector gives them, with jitter, misses,
+    copies and mistakes: left, top, right, bottom as shares of the picture, and a score; the surest
+    first, filled with zeros. It is an input that models of regions read from ``inputs["boxes"]``,
+    and no modality: never attacked and never missing, because a detector's answer is a discrete
+    choice that stays as it was while the pixels move. A model that wants to have proposals move,
+    too, makes its own from the image.
 
     Args:
-        tolerance: a sample fails when its count is off by more; the score is exact accuracy in any case.
+        tolerance: a sample fails when its count is off by more; the score is exact accuracy in any
+            case.
     """
     splits = {split: _split(split) for split in SIZES}
     return Task("counting", MODALITIES, Counting(OBJECTS, tolerance), splits, NOTE, GIVEN, GROUPS)
@@ -43,7 +50,8 @@ def counting(tolerance: int = 0) -> Task:
 
 def scenes_of(split: str, rng: np.random.RandomState | None = None) -> Asked:
     """The scenes, questions and counts of a split, before they are drawn."""
-    rng = rng or np.random.RandomState(SEEDS[split])  # the one generator of NumPy whose stream is promised never to change
+    # the one generator of NumPy whose stream is promised never to change
+    rng = rng or np.random.RandomState(SEEDS[split])
     half = SIZES[split] // 2
     kinds = [simple] * half + [complex_] * half
     counts = [row % (OBJECTS + 1) for row in range(half)] * 2

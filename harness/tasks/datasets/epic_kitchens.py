@@ -1,9 +1,11 @@
-"""EPIC-Kitchens: which action, a verb and a noun, is seen from the wearer's head (Damen et al., ECCV 2018).
+"""EPIC-Kitchens: which action, a verb and a noun, is seen from the wearer's head (Damen et al.,
+ECCV 2018).
 
-Layout of the folder `epic-kitchens`: ``arrays.npz`` with {train,valid,test}_{visual,motion,audio,verb,noun}, or a
-CSV of each such name: features (N, D) or (N, T, D) of RGB frames, optical flow and sound, made by any network,
-and class numbers from 0, one per sample. The labels of the official test set are not public: papers cut the
-validation set, or the training set by kitchen; keep a video, and where that is the question a kitchen, on one side.
+Layout of the folder `epic-kitchens`: ``arrays.npz`` with
+{train,valid,test}_{visual,motion,audio,verb,noun}, or a CSV of each such name: features (N, D) or
+(N, T, D) of RGB frames, optical flow and sound, made by any network, and class numbers from 0, one
+per sample. The labels of the official test set are not public: papers cut the validation set, or
+the training set by kitchen; keep a video, and where that is the question a kitchen, on one side.
 """
 
 from __future__ import annotations
@@ -27,18 +29,21 @@ NOTE = "radii are in standard deviations of training; a sample withstands when v
 
 
 def epic_kitchens() -> Task:
-    """Verb and noun of an action in a kitchen (EPIC-Kitchens), from your visual, motion and audio features.
+    """Verb and noun of an action in a kitchen (EPIC-Kitchens), from your visual, motion and audio
+    features.
 
-    Models answer the logits of the verbs, then of the nouns; there are as many of each as the labels of all
-    splits name. Metrics: top-1 of verb, noun and action (both right). Features are standardised on train, their
-    range is that of all splits.
+    Models answer the logits of the verbs, then of the nouns; there are as many of each as the
+    labels of all splits name. Metrics: top-1 of verb, noun and action (both right). Features are
+    standardised on train, their range is that of all splits.
 
     Raises:
         NoData: an array is not there.
         BadInput: an array cannot be used.
     """
     arrays = split_arrays("epic-kitchens", (*BALLS, *HEADS))
-    labels = {split: [_classes(f"the {split} labels of {head}", arrays[split][head]) for head in HEADS] for split in SPLITS}
+    labels = {
+        split: [_classes(f"the {split} labels of {head}", arrays[split][head]) for head in HEADS] for split in SPLITS
+    }
     verbs, nouns = (1 + max(int(labels[split][head].max(initial=0)) for split in SPLITS) for head in range(2))
     problem = Heads(HEADS, (verbs, nouns), "action")
     targets = {split: problem.join([torch.tensor(each) for each in labels[split]]).numpy() for split in SPLITS}

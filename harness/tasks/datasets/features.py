@@ -1,4 +1,6 @@
-"""Tasks on published features: standardised per feature on the training split, with the range they then have."""
+"""Tasks on published features: standardised per feature on the training split, with the range they
+then have.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ class Standardised:
 
     Attributes:
         values: float32 (N, ..., D); padding holds what it held.
-        low, high: per feature (D,), the least and largest real value of *all* splits, 0 included: what a test
-            sample holds is valid, wherever training lay.
+        low, high: per feature (D,), the least and largest real value of *all* splits, 0 included:
+            what a test sample holds is valid, wherever training lay.
     """
 
     values: Tensor
@@ -37,7 +39,8 @@ class Standardised:
 
 
 def standardised(x: Tensor, train: Tensor, real: Tensor | None = None) -> Standardised:
-    """Subtract the mean of the training rows, divide by their standard deviation, feature by feature.
+    """Subtract the mean of the training rows, divide by their standard deviation, feature by
+    feature.
 
     A feature that is constant in training is only centred.
 
@@ -76,11 +79,12 @@ def feature_task(
         arrays: per split, the features (N, ..., D) of each modality.
         balls: per modality, in order, the default attack, its radius in standard deviations.
         targets: per split, (N,).
-        valid: per modality with padding, bool over all samples, as for `samples`, `groups` and `sources`: splits in
-            the order train, val, test.
+        valid: per modality with padding, bool over all samples, as for `samples`, `groups` and
+            `sources`: splits in the order train, val, test.
 
     Raises:
-        BadInput: features that are not finite or differ in shape between splits, and what `Task` refuses.
+        BadInput: features that are not finite or differ in shape between splits, and what `Task`
+            refuses.
     """
     splits = [split for split in SPLITS for _ in targets[split]]
     train = torch.tensor([split == "train" for split in splits])
@@ -105,10 +109,14 @@ def feature_task(
 def _joined(key: str, arrays: Arrays) -> Tensor:
     shapes = {split: arrays[split][key].shape[1:] for split in SPLITS}
     if len(set(shapes.values())) > 1 or not shapes["train"]:
-        raise BadInput(f"features {key!r} have shape {shapes} per sample: give vectors of one length, or sequences of them, in every split")
+        raise BadInput(
+            f"features {key!r} have shape {shapes} per sample: give vectors of one length, or sequences of them, in"
+            " every split"
+        )
     x = torch.cat([real_tensor(f"features {key!r}", arrays[split][key]) for split in SPLITS])
     if not bool(x.isfinite().all()):
         raise BadInput(
-            f"features {key!r} hold {int((~x.isfinite()).sum())} values that are NaN or infinite: replace them, by 0 for example"
+            f"features {key!r} hold {int((~x.isfinite()).sum())} values that are NaN or infinite: replace them, by 0"
+            " for example"
         )
     return x

@@ -1,4 +1,6 @@
-"""Published questions about images: chosen, put into words, and joined with photographs or grid features."""
+"""Published questions about images: chosen, put into words, and joined with photographs or grid
+features.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ SEED = 20_26
 
 @dataclass(frozen=True)
 class FreeQuestion:
-    """A question: its id, its words, its image (a path inside the data set's folder), its target and its group."""
+    """A question: its id, its words, its image (a path inside the data set's folder), its target
+    and its group.
+    """
 
     sample: str
     question: str
@@ -44,13 +48,20 @@ class FreeQuestion:
 
 
 def question_task(
-    name: str, folder: Path, splits: Mapping[str, Sequence[FreeQuestion]], problem: Problem, note: str, apart: tuple[str, ...] = ()
+    name: str,
+    folder: Path,
+    splits: Mapping[str, Sequence[FreeQuestion]],
+    problem: Problem,
+    note: str,
+    apart: tuple[str, ...] = (),
 ) -> Task:
-    """A task of free questions: `image` is a photograph (3, 64, 64), or a grid of features (C, H, W) where the folder has `features`.
+    """A task of free questions: `image` is a photograph (3, 64, 64), or a grid of features (C, H,
+    W) where the folder has `features`.
 
-    `question` is up to 16 of the 500 most frequent words of training, one-hot. Of each split at most `MOST` questions
-    are kept, by a seeded choice. Words beyond a question's end are padding. Any word may take another's place: of
-    free questions nothing is known that would keep them grammatical.
+    `question` is up to 16 of the 500 most frequent words of training, one-hot. Of each split at
+    most `MOST` questions are kept, by a seeded choice. Words beyond a question's end are padding.
+    Any word may take another's place: of free questions nothing is known that would keep them
+    grammatical.
 
     Raises:
         NoData: an image is not there.
@@ -88,7 +99,8 @@ def read_json(path: Path, kind: type[T]) -> T:
     """The content of a JSON file as dataclasses, keys that they do not have left out.
 
     Raises:
-        BadInput: it is damaged, no UTF-8 text, or something in it is of another type; the message says where.
+        BadInput: it is damaged, no UTF-8 text, or something in it is of another type; the message
+            says where.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -99,11 +111,15 @@ def read_json(path: Path, kind: type[T]) -> T:
         if first["type"] == "json_invalid":
             raise BadInput(f"{path} is no JSON: {first['msg']}; fetch it again") from None
         at = " ".join(map(str, first["loc"])) or "its beginning"
-        raise BadInput(f"{path} is not as published at {at}: {first['msg']}, got {shown(first['input'])}; fetch it again") from None
+        raise BadInput(
+            f"{path} is not as published at {at}: {first['msg']}, got {shown(first['input'])}; fetch it again"
+        ) from None
 
 
 def _told_apart(asked: Sequence[FreeQuestion]) -> list[FreeQuestion]:
-    """The questions; of one id, which sources of a file may share, those after the first with a number behind it."""
+    """The questions; of one id, which sources of a file may share, those after the first with a
+    number behind it.
+    """
     published = {each.sample for each in asked}
     numbers: dict[str, Iterator[int]] = {}
     apart = []
@@ -139,9 +155,13 @@ def _image(folder: Path, name: str, grids: bool) -> Tensor:
     try:
         there = path.is_file()
     except OSError as error:
-        raise BadInput(f"image {shown(name)} of a question is no path: {error.strerror}; fetch its questions again") from None
+        raise BadInput(
+            f"image {shown(name)} of a question is no path: {error.strerror}; fetch its questions again"
+        ) from None
     if not there:
-        raise NoData(f"{path} is not there: put the images that {folder.name} asks about into {folder}, as harness/tasks says")
+        raise NoData(
+            f"{path} is not there: put the images that {folder.name} asks about into {folder}, as harness/tasks says"
+        )
     return torch.tensor(read_picture(path, SIZE))
 
 
@@ -152,4 +172,6 @@ def _check_shapes(folder: Path, shapes: Iterable[tuple[str, tuple[int, ...]]]) -
             next(iter(known.items())),
             next(pair for pair in known.items() if pair[1] != next(iter(known.values()))),
         )
-        raise BadInput(f"grid features of {one} in {folder} have shape {first}, those of {other} {second}: give all one")
+        raise BadInput(
+            f"grid features of {one} in {folder} have shape {first}, those of {other} {second}: give all one"
+        )

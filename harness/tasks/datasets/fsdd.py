@@ -1,6 +1,8 @@
-"""Free Spoken Digit Dataset: English digits by six speakers, 8 kHz mono, in [-1, 1] (Jackson et al., CC BY-SA 4.0).
+"""Free Spoken Digit Dataset: English digits by six speakers, 8 kHz mono, in [-1, 1] (Jackson et
+al., CC BY-SA 4.0).
 
-Recordings are named ``{digit}_{speaker}_{index}``, 50 of each digit by each speaker, 0.14 to 2.28 s long.
+Recordings are named ``{digit}_{speaker}_{index}``, 50 of each digit by each speaker, 0.14 to 2.28 s
+long.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ TAKES = 50
 
 
 def waveforms(recordings: Sequence[str], length: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Recordings of one length, float32 (N, length) in [-1, 1], and which values are real, bool (N, length).
+    """Recordings of one length, float32 (N, length) in [-1, 1], and which values are real, bool (N,
+    length).
 
     A shorter recording stands in the middle of zeros; of a longer one the middle is kept.
 

@@ -1,9 +1,11 @@
-"""HowMany-QA: the counting questions of VQA 2.0 (Trott, Xiong & Socher, ICLR 2018; Goyal et al., CVPR 2017).
+"""HowMany-QA: the counting questions of VQA 2.0 (Trott, Xiong & Socher, ICLR 2018; Goyal et al.,
+CVPR 2017).
 
-Layout of the folder `howmany-qa`: ``HowMany-QA/question_ids.json`` (lists of ids: train.vqa, dev, test), VQA's own
-``v2_OpenEnded_mscoco_{train,val}2014_questions.json`` and ``v2_mscoco_{train,val}2014_annotations.json``; COCO's images
-as ``{train,val}2014/COCO_{train,val}2014_NUMBER.jpg``, or their grid features as ``features/PATH.npy`` or
-``.safetensors``, PATH without its suffix.
+Layout of the folder `howmany-qa`: ``HowMany-QA/question_ids.json`` (lists of ids: train.vqa, dev,
+test), VQA's own ``v2_OpenEnded_mscoco_{train,val}2014_questions.json`` and
+``v2_mscoco_{train,val}2014_annotations.json``; COCO's images as
+``{train,val}2014/COCO_{train,val}2014_NUMBER.jpg``, or their grid features as ``features/PATH.npy``
+or ``.safetensors``, PATH without its suffix.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ LARGEST = 20
 DIGITS = 9  # what has more is no count, and may be more than Python reads
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 IDS = "HowMany-QA/question_ids.json"
-PARTS = {"train": ("train", "train2014"), "val": ("dev", "val2014"), "test": ("test", "val2014")}  # key in IDS, part of VQA
+# key in IDS, part of VQA
+PARTS = {"train": ("train", "train2014"), "val": ("dev", "val2014"), "test": ("test", "val2014")}
 NOTE = (
     "at most 10,000, 1,000 and 4,000 questions, by a seeded choice; photographs are reduced to 64 × 64; "
     "training lacks the questions that HowMany-QA takes from Visual Genome; the score is VQA's soft accuracy"
@@ -84,11 +87,13 @@ class Annotations:
 
 
 def howmany_qa(tolerance: int = 0) -> Task:
-    """How many? Free questions about photographs (3, 64, 64) or about grid features (HowMany-QA); counts from 0 to 20.
+    """How many? Free questions about photographs (3, 64, 64) or about grid features (HowMany-QA);
+    counts from 0 to 20.
 
-    At most 10,000 train, 1,000 val (its dev) and 4,000 test questions. Ten people answered each: the score is the soft
-    accuracy min(0.3 n, 1) of an answer that n gave, and the truth for RMSE and attacks is the count most gave. The
-    part of training that comes from Visual Genome, which has one answer each, is not read.
+    At most 10,000 train, 1,000 val (its dev) and 4,000 test questions. Ten people answered each:
+    the score is the soft accuracy min(0.3 n, 1) of an answer that n gave, and the truth for RMSE
+    and attacks is the count most gave. The part of training that comes from Visual Genome, which
+    has one answer each, is not read.
 
     Args:
         tolerance: a sample fails when its count is off from the truth by more.
@@ -117,22 +122,40 @@ def count(answer: str) -> int:
 def _vqa(part: str) -> dict[int, tuple[str, int, list[str]]]:
     """Question, number of the image and answers of every question of a part of VQA, by id."""
     questions, annotations = (
-        data_path("howmany-qa", name) for name in (f"v2_OpenEnded_mscoco_{part}_questions.json", f"v2_mscoco_{part}_annotations.json")
+        data_path("howmany-qa", name)
+        for name in (f"v2_OpenEnded_mscoco_{part}_questions.json", f"v2_mscoco_{part}_annotations.json")
     )
     asked, answered = read_json(questions, Questions).questions, read_json(annotations, Annotations).annotations
     texts = {each.question_id: each.question for each in asked}
-    for path, numbers in ((questions, [each.question_id for each in asked]), (annotations, [each.question_id for each in answered])):
+    for path, numbers in (
+        (questions, [each.question_id for each in asked]),
+        (annotations, [each.question_id for each in answered]),
+    ):
         if len(set(numbers)) < len(numbers):
-            raise BadInput(f"{path} has question {Counter(numbers).most_common(1)[0][0]} more than once: fetch it again")
+            raise BadInput(
+                f"{path} has question {Counter(numbers).most_common(1)[0][0]} more than once: fetch it again"
+            )
     if lacking := [each.question_id for each in answered if each.question_id not in texts]:
-        raise BadInput(f"{questions.name} and {annotations.name} do not belong together or lack {lacking[0]}: fetch them again")
-    return {each.question_id: (texts[each.question_id], each.image_id, [answer.answer for answer in each.answers]) for each in answered}
+        raise BadInput(
+            f"{questions.name} and {annotations.name} do not belong together or lack {lacking[0]}: fetch them again"
+        )
+    return {
+        each.question_id: (texts[each.question_id], each.image_id, [answer.answer for answer in each.answers])
+        for each in answered
+    }
 
 
-def _asked(split: str, ids: list[int], known: dict[int, Any], patterns: dict[tuple[int, ...], int]) -> list[FreeQuestion]:
-    """The questions of a split that have a count for an answer; new patterns of votes are numbered."""
+def _asked(
+    split: str, ids: list[int], known: dict[int, Any], patterns: dict[tuple[int, ...], int]
+) -> list[FreeQuestion]:
+    """The questions of a split that have a count for an answer; new patterns of votes are
+    numbered.
+    """
     if lacking := [each for each in ids if each not in known]:
-        raise BadInput(f"question {lacking[0]} of {split} in {IDS} is not in VQA's {PARTS[split][1]} files: they are not of one release")
+        raise BadInput(
+            f"question {lacking[0]} of {split} in {IDS} is not in VQA's {PARTS[split][1]} files: they are not of one"
+            " release"
+        )
     asked = []
     for each in ids:
         question, image, answers = known[each]

@@ -1,4 +1,7 @@
-"""MNIST: handwritten digits, 28×28, raw range 0 to 255 (LeCun, Bottou, Bengio & Haffner, Proc. IEEE 1998)."""
+"""MNIST: handwritten digits, 28×28, raw range 0 to 255 (LeCun, Bottou, Bengio & Haffner, Proc.
+
+IEEE 1998).
+"""
 
 from __future__ import annotations
 
@@ -39,14 +42,18 @@ def digits_seen() -> Task:
         "val": _batch("train", images, labels, np.flatnonzero(held_out)),
         "test": _batch("test", *mnist("test")),
     }
-    return Task("mnist", (Modality("image", (1, SIDE, SIDE), "image", 0.0, 255.0, 0.0, "linf:51"),), Classification(10), splits)
+    return Task(
+        "mnist", (Modality("image", (1, SIDE, SIDE), "image", 0.0, 255.0, 0.0, "linf:51"),), Classification(10), splits
+    )
 
 
 def _batch(part: str, images: NDArray[Any], labels: NDArray[Any], rows: NDArray[Any] | None = None) -> Batch:
     """The images in these rows of a file, all if None; named after part and row."""
     chosen = np.arange(len(labels)) if rows is None else rows
     inputs = {"image": torch.tensor(images[chosen], dtype=torch.float32)[:, None]}
-    return Batch(tuple(f"{part}-{row:05d}" for row in chosen), inputs, torch.tensor(labels[chosen]).long(), ("",) * len(chosen))
+    return Batch(
+        tuple(f"{part}-{row:05d}" for row in chosen), inputs, torch.tensor(labels[chosen]).long(), ("",) * len(chosen)
+    )
 
 
 def mnist(part: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -60,14 +67,18 @@ def mnist(part: str) -> tuple[NDArray[Any], NDArray[Any]]:
     images = read_idx(path)
     labels = read_idx(data_path("mnist", path.name.replace("images-idx3", "labels-idx1")))
     if images.shape != (len(labels), SIDE, SIDE) or labels.ndim != 1:
-        raise BadInput(f"{path} holds {images.shape}, its labels {labels.shape}: expected (N, {SIDE}, {SIDE}) and (N,); fetch them again")
+        raise BadInput(
+            f"{path} holds {images.shape}, its labels {labels.shape}: expected (N, {SIDE}, {SIDE}) and (N,); fetch them"
+            " again"
+        )
     return images, labels
 
 
 def read_idx(path: Path) -> NDArray[Any]:
     """The array of bytes in a gzipped idx file, as MNIST is published.
 
-    The format: two zero bytes, the type, the number of axes, each axis as a big-endian int32, the values.
+    The format: two zero bytes, the type, the number of axes, each axis as a big-endian int32, the
+    values.
 
     Raises:
         BadInput: it is no such file, or is cut short.
@@ -78,7 +89,9 @@ def read_idx(path: Path) -> NDArray[Any]:
         raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
     start = 4 + 4 * content[3] if content[:3] == bytes((0, 0, UNSIGNED_BYTES)) and len(content) > 3 else len(content)
     if len(content) <= start:
-        raise BadInput(f"{path} is no idx file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}; fetch it again")
+        raise BadInput(
+            f"{path} is no idx file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}; fetch it again"
+        )
     shape = tuple(np.frombuffer(content, ">i4", content[3], 4).tolist())
     values = np.frombuffer(content, np.uint8, offset=start)
     if min(shape, default=0) < 0 or values.size != math.prod(shape):

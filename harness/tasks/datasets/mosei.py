@@ -1,14 +1,20 @@
-"""Sentiment in [-3, 3] from sequences of words, sounds and faces: CMU-MOSEI (Zadeh et al., ACL 2018) and CMU-MOSI.
+"""Sentiment in [-3, 3] from sequences of words, sounds and faces: CMU-MOSEI (Zadeh et al., ACL
+2018) and CMU-MOSI.
 
-Layout of the folder `mosei` or `mosi-regression`: ``arrays.npz`` with {train,valid,test}_{text,audio,vision,labels},
-or a CSV of each such name. Features are (N, T, D), or (N, D) as in a CSV; steps that hold only zeros before the
-first other or after the last are padding. Labels are one number per sample. The usual pickles are turned into
-that, where they come from a source you trust, by::
+Layout of the folder `mosei` or `mosi-regression`: ``arrays.npz`` with
+{train,valid,test}_{text,audio,vision,labels}, or a CSV of each such name. Features are (N, T,
+D), or (N, D) as in a CSV; steps that hold only zeros before the first other or after the last
+are padding. Labels are one number per sample. The usual pickles are turned into that, where they
+come from a source you trust, by::
 
     data = pickle.load(open("aligned_50.pkl", "rb"))
-    names = {"text": "text", "audio": "audio", "vision": "vision", "regression_labels": "labels"}  # or "labels": "labels"
-    np.savez("arrays.npz", **{f"{split}_{to}": np.nan_to_num(np.asarray(data[split][key], "float32"), neginf=0, posinf=0)
-                              for split in ("train", "valid", "test") for key, to in names.items()})
+    names = {"text": "text", "audio": "audio", "vision": "vision", "regression_labels": "labels"}
+    arrays = {}
+    for split in ("train", "valid", "test"):
+        for key, name in names.items():  # some files call the labels "labels"
+            values = np.asarray(data[split][key], "float32")
+            arrays[f"{split}_{name}"] = np.nan_to_num(values, neginf=0, posinf=0)
+    np.savez("arrays.npz", **arrays)
 
 (COVAREP's -inf become 0, as is usual.)
 """
@@ -31,14 +37,17 @@ from harness.tasks.task import SPLITS, Task
 
 BALLS = {"text": "linf:0.1", "audio": "linf:0.1", "vision": "linf:0.1"}
 TOLERANCE = 1.0  # one step of the seven
-NOTE = "radii are in standard deviations of training; a sample fails when its sentiment is off by more than 1 (of -3 to 3)"
+NOTE = (
+    "radii are in standard deviations of training; a sample fails when its sentiment is off by more than 1 (of -3 to 3)"
+)
 
 
 def mosei() -> Task:
     """Sentiment from -3 to 3 of spoken opinions (CMU-MOSEI), from your copy of the usual features.
 
-    Metrics: accuracy in seven and in two classes, mean absolute error, Pearson's r. Splits are those of the
-    files; features are standardised on train, their range is that of all splits; padding is never attacked.
+    Metrics: accuracy in seven and in two classes, mean absolute error, Pearson's r. Splits are
+    those of the files; features are standardised on train, their range is that of all splits;
+    padding is never attacked.
 
     Raises:
         NoData: an array is not there.
@@ -48,7 +57,8 @@ def mosei() -> Task:
 
 
 def mosi_regression() -> Task:
-    """Sentiment from -3 to 3 of spoken opinions (CMU-MOSI), from your copy of the usual features; else as mosei.
+    """Sentiment from -3 to 3 of spoken opinions (CMU-MOSI), from your copy of the usual features;
+    else as mosei.
 
     Raises:
         NoData: an array is not there.
@@ -68,7 +78,9 @@ def _task(name: str) -> Task:
 def _labels(where: str, values: NDArray[Any]) -> NDArray[Any]:
     labels = one_per_row(where, values).astype(np.float32)
     if not (np.abs(labels) <= STRONGEST).all():
-        raise BadInput(f"{where} must lie between -{STRONGEST} and {STRONGEST}, they reach {labels.min():g} and {labels.max():g}")
+        raise BadInput(
+            f"{where} must lie between -{STRONGEST} and {STRONGEST}, they reach {labels.min():g} and {labels.max():g}"
+        )
     return labels
 
 
@@ -77,7 +89,9 @@ def _all_real(key: str, arrays: Arrays) -> Tensor:
 
 
 def real_steps(x: Tensor) -> Tensor:
-    """Which steps of sequences (N, T, D) are no padding, bool (N, T): from the first to the last that is not all zeros."""
+    """Which steps of sequences (N, T, D) are no padding, bool (N, T): from the first to the last
+    that is not all zeros.
+    """
     told = (x != 0).any(-1).int()
     begun, unfinished = told.cummax(1).values, told.flip(1).cummax(1).values.flip(1)
     return (begun * unfinished).bool()

@@ -10,10 +10,12 @@ STRONGEST = 3
 
 
 def sentiment_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """Metrics of predictions and targets (N,): MAE, Pearson's r, accuracy in seven and in two classes.
+    """Metrics of predictions and targets (N,): MAE, Pearson's r, accuracy in seven and in two
+    classes.
 
     Seven classes: clipped to ±3 and rounded, half to even. Two: above 0 or not, over all samples
-    (``acc2_with_zero``) and over those whose target is not 0 (``acc2_without_zero``; 0 if there are none).
+    (``acc2_with_zero``) and over those whose target is not 0 (``acc2_without_zero``; 0 if there are
+    none).
     """
     seven = [x.double().clamp(-STRONGEST, STRONGEST).round() for x in (predictions, targets)]
     same = ((predictions > 0) == (targets > 0)).double()

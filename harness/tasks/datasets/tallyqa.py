@@ -1,9 +1,11 @@
-"""TallyQA: how many, in photographs; simple questions and complex ones (Acharya, Kafle & Kanan, AAAI 2019).
+"""TallyQA: how many, in photographs; simple questions and complex ones (Acharya, Kafle & Kanan,
+AAAI 2019).
 
-Layout of the folder `tallyqa`: ``train.json`` and ``test.json`` as published, lists of questions with image (a path),
-question, answer, question_id, data_source and, in test, issimple; the images at those paths (``train2014/...``,
-``val2014/...`` of COCO, ``VG_100K/...`` and ``VG_100K_2/...`` of Visual Genome), or their grid features as
-``features/PATH.npy`` or ``.safetensors``, PATH without its suffix.
+Layout of the folder `tallyqa`: ``train.json`` and ``test.json`` as published, lists of questions
+with image (a path), question, answer, question_id, data_source and, in test, issimple; the images
+at those paths (``train2014/...``, ``val2014/...`` of COCO, ``VG_100K/...`` and ``VG_100K_2/...`` of
+Visual Genome), or their grid features as ``features/PATH.npy`` or ``.safetensors``, PATH without
+its suffix.
 """
 
 from __future__ import annotations
@@ -35,14 +37,17 @@ class Entry:
 
 
 def tallyqa(tolerance: int = 0) -> Task:
-    """How many? Free questions about photographs (3, 64, 64) or about grid features (TallyQA); counts from 0 to 15.
+    """How many? Free questions about photographs (3, 64, 64) or about grid features (TallyQA);
+    counts from 0 to 15.
 
-    At most 10,000 train, 1,000 val and 4,000 test questions. Groups: *complex* were written for TallyQA (data_source is
-    amt), *simple* are imported ones that issimple does not deny (training does not say), *other* the rest. No
-    validation split was published: it is one in 20 of training's images, by a hash of their names.
+    At most 10,000 train, 1,000 val and 4,000 test questions. Groups: *complex* were written for
+    TallyQA (data_source is amt), *simple* are imported ones that issimple does not deny (training
+    does not say), *other* the rest. No validation split was published: it is one in 20 of
+    training's images, by a hash of their names.
 
     Args:
-        tolerance: a sample fails when its count is off by more; the score is exact accuracy in any case.
+        tolerance: a sample fails when its count is off by more; the score is exact accuracy in any
+            case.
 
     Raises:
         NoData: a file or an image is not there.
@@ -70,8 +75,15 @@ def _asked(half: str) -> list[FreeQuestion]:
     path = data_path("tallyqa", f"{half}.json")
     entries = read_json(path, list[Entry])
     if unsaid := [each for each in entries if half == "test" and each.issimple is None]:
-        raise BadInput(f"{path}: question {unsaid[0].question_id} lacks issimple, by which test tells simple from complex; fetch it again")
-    asked = [FreeQuestion(f"{each.question_id}", each.question, each.image, each.answer, group(each)) for each in entries]
+        raise BadInput(
+            f"{path}: question {unsaid[0].question_id} lacks issimple, by which test tells simple from complex; fetch"
+            " it again"
+        )
+    asked = [
+        FreeQuestion(f"{each.question_id}", each.question, each.image, each.answer, group(each)) for each in entries
+    ]
     if strange := [each for each in asked if not 0 <= each.target <= LARGEST]:
-        raise BadInput(f"{path}: question {strange[0].sample} has the answer {strange[0].target!r}, no count from 0 to {LARGEST}")
+        raise BadInput(
+            f"{path}: question {strange[0].sample} has the answer {strange[0].target!r}, no count from 0 to {LARGEST}"
+        )
     return asked

@@ -23,11 +23,13 @@ MOST = 4  # things that a yes is about
 
 
 def vqa() -> Task:
-    """The scenes of `counting` with three types of question: how many, are there any, and what colour or shape.
+    """The scenes of `counting` with three types of question: how many, are there any, and what
+    colour or shape.
 
-    4,608 train, 576 val and 1,152 test scenes, a third of each type, which are the groups. One classification over 28
-    answers: the counts from 0 to 15, yes, no, six colours, four shapes. Counts are balanced, as are yes and no; where a
-    colour or shape is asked for, one thing in the scene has the attributes named. Inputs are those of `counting`.
+    4,608 train, 576 val and 1,152 test scenes, a third of each type, which are the groups. One
+    classification over 28 answers: the counts from 0 to 15, yes, no, six colours, four shapes.
+    Counts are balanced, as are yes and no; where a colour or shape is asked for, one thing in the
+    scene has the attributes named. Inputs are those of `counting`.
     """
     splits = {split: _split(split) for split in SIZES}
     return Task("vqa", MODALITIES, Classification(len(ANSWERS)), splits, NOTE, GIVEN, GROUPS)
@@ -68,7 +70,9 @@ def _answer(question: Question, count: int, attributes: np.ndarray) -> str:
     if question.kind != "what":
         return str(count)
     wanted = {
-        column: values.index(question.wanted[name]) for column, (name, values) in enumerate(ATTRIBUTES.items()) if name in question.wanted
+        column: values.index(question.wanted[name])
+        for column, (name, values) in enumerate(ATTRIBUTES.items())
+        if name in question.wanted
     }
     meant = next(each for each in attributes if all(each[column] == value for column, value in wanted.items()))
     sought = list(ATTRIBUTES).index(question.sought)

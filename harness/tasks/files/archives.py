@@ -11,7 +11,8 @@ from attacks.errors import BadInput
 
 
 def unzip(archive: Path, pattern: str, target: Path, least: int) -> int:
-    """Write the members whose whole name matches, under the name that the pattern's first group catches; how many.
+    """Write the members whose whole name matches, under the name that the pattern's first group
+    catches; how many.
 
     The target appears when it is complete. What is caught must be a plain relative path.
 

@@ -1,4 +1,7 @@
-"""Published features as arrays on disk: ``arrays.npz``, or one CSV per split and name. A pickle is never loaded."""
+"""Published features as arrays on disk: ``arrays.npz``, or one CSV per split and name.
+
+A pickle is never loaded.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ Arrays = dict[str, dict[str, NDArray[Any]]]
 
 
 def split_arrays(data_set: str, names: Sequence[str]) -> Arrays:
-    """Per split, an array (N, ...) of each name: from `arrays.npz` with keys such as ``valid_text``, else from ``valid_text.csv``.
+    """Per split, an array (N, ...) of each name: from `arrays.npz` with keys such as
+    ``valid_text``, else from ``valid_text.csv``.
 
     Raises:
         NoData: neither is there.
@@ -34,7 +38,10 @@ def split_arrays(data_set: str, names: Sequence[str]) -> Arrays:
     for split, columns in arrays.items():
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
-            raise BadInput(f"the {WRITTEN[split]} arrays of {path.parent} differ in length, {lengths}: row i of each must be one sample")
+            raise BadInput(
+                f"the {WRITTEN[split]} arrays of {path.parent} differ in length, {lengths}: row i of each must be one"
+                " sample"
+            )
     return arrays
 
 
@@ -45,7 +52,9 @@ def one_per_row(where: str, values: NDArray[Any]) -> NDArray[Any]:
         BadInput: there are several numbers per sample.
     """
     if values.size != len(values):
-        raise BadInput(f"{where} have {values.size // max(1, len(values))} numbers per sample: keep the one that is meant")
+        raise BadInput(
+            f"{where} have {values.size // max(1, len(values))} numbers per sample: keep the one that is meant"
+        )
     return values.reshape(len(values))
 
 
@@ -59,7 +68,9 @@ def read_csv(path: Path) -> NDArray[Any]:
     try:
         table = np.loadtxt(lines, delimiter=",", quotechar='"', comments=None, ndmin=2) if lines else np.zeros((0, 0))
     except ValueError as error:
-        raise BadInput(f"{path} is no table of numbers: {error}; give rows of numbers with commas between, and no header") from None
+        raise BadInput(
+            f"{path} is no table of numbers: {error}; give rows of numbers with commas between, and no header"
+        ) from None
     if not table.size:
         raise BadInput(f"{path} is no table of numbers: it is empty; fetch it again")
     return table
@@ -78,7 +89,9 @@ def _archived(path: Path, key: str) -> NDArray[Any]:
             held = list(archive)
             values: NDArray[Any] = archive[key] if key in held else np.zeros(())
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput(f"array {key!r} of {path} cannot be read: {error}; save plain numbers with numpy.savez, no objects") from None
+        raise BadInput(
+            f"array {key!r} of {path} cannot be read: {error}; save plain numbers with numpy.savez, no objects"
+        ) from None
     if key not in held:
         raise NoData(f"{path} has no array {key!r} (it has {', '.join(held)}): add it")
     if not values.ndim or values.dtype.kind not in "fiu":

@@ -21,8 +21,8 @@ class NoData(BadInput):
 def use(folder: str | None) -> None:
     """Look for data sets in this folder from now on; None changes nothing.
 
-    The environment carries it because a task reference is called without arguments, users' own as well as
-    ours, and because the processes that a run starts inherit it.
+    The environment carries it because a task reference is called without arguments, users' own as
+    well as ours, and because the processes that a run starts inherit it.
 
     Raises:
         BadInput: no folder can be called so.
@@ -37,7 +37,9 @@ _OF_A_RUN: ContextVar[str | None] = ContextVar("data root of a run", default=Non
 
 @contextmanager
 def else_in(folder: str | None) -> Iterator[None]:
-    """Inside, look in this folder where none was named. A run from elsewhere says so; nothing but what is loaded here heeds it."""
+    """Inside, look in this folder where none was named. A run from elsewhere says so; nothing but
+    what is loaded here heeds it.
+    """
     before = _OF_A_RUN.set(folder)
     try:
         yield
@@ -62,13 +64,16 @@ def data_path(data_set: str, *names: str) -> Path:
     root = data_root()
     if root is None:
         raise NoData(
-            f"data set {data_set!r} ({' or '.join(names)}) lies in a folder that was not named: name it with --data-root or {VARIABLE}, "
-            f"or get the data with '{mend(data_set, 'FOLDER')}'"
+            f"data set {data_set!r} ({' or '.join(names)}) lies in a folder that was not named: name it with"
+            f" --data-root or {VARIABLE}, or get the data with '{mend(data_set, 'FOLDER')}'"
         )
     for name in names:
         if (path := root / data_set / name).exists():
             return path
-    raise NoData(f"data set {data_set!r} lacks {' or '.join(names)} in {root / data_set}: get it with '{mend(data_set, str(root))}'")
+    raise NoData(
+        f"data set {data_set!r} lacks {' or '.join(names)} in {root / data_set}: get it with"
+        f" '{mend(data_set, str(root))}'"
+    )
 
 
 def mend(data_set: str, root: str) -> str:

@@ -1,4 +1,6 @@
-"""One file from the network: resumed where it was cut off, checked, and in place only when it is whole."""
+"""One file from the network: resumed where it was cut off, checked, and in place only when it is
+whole.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,15 @@ NOT_SATISFIABLE = 416  # the answer to a request for what lies behind the end
 
 
 def fetch(url: str, target: Path, sha256: str | None, console: Console) -> None:
-    """Download a file, unless it is there; what a broken attempt left (``target.partial``) is gone on with.
+    """Download a file, unless it is there; what a broken attempt left (``target.partial``) is gone
+    on with.
 
     Args:
         sha256: of the whole file, hexadecimal, where it was published.
 
     Raises:
-        BadInput: the address cannot be reached or breaks off, the folder cannot be written, or the checksum is
-            another one (what was fetched is then removed).
+        BadInput: the address cannot be reached or breaks off, the folder cannot be written, or the
+            checksum is another one (what was fetched is then removed).
     """
     if target.exists():
         console.print(f"{target} is there already", soft_wrap=True, markup=False, highlight=False)
@@ -50,10 +53,14 @@ def _explained(url: str, target: Path) -> Iterator[None]:
     try:
         yield
     except urllib.error.HTTPError as error:
-        raise BadInput(f"{url} answers {error.code} {error.reason}: try later, or put the file at {target} by hand") from None
+        raise BadInput(
+            f"{url} answers {error.code} {error.reason}: try later, or put the file at {target} by hand"
+        ) from None
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
-        raise BadInput(f"{url} cannot be reached ({reason}): connect to the network, then {again}; or put the file at {target}") from None
+        raise BadInput(
+            f"{url} cannot be reached ({reason}): connect to the network, then {again}; or put the file at {target}"
+        ) from None
     except OSError as error:
         raise BadInput(f"{target} cannot be written: {error.strerror or error}") from None
 
@@ -88,7 +95,13 @@ def _size_told(error: urllib.error.HTTPError) -> int | None:
 def _copy(answer: Any, file: IO[bytes], have: int, title: str, console: Console) -> None:
     length = answer.headers.get("Content-Length")
     total = have + int(length) if length else None
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task(title, total=total, completed=have)
         while chunk := answer.read(CHUNK):

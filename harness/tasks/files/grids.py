@@ -19,7 +19,8 @@ from harness.tasks.tensors import as_tensor, real_tensor
 
 
 def grid_of(stem: Path) -> Tensor:
-    """Features (C, H, W) of an image, float32, from ``STEM.npy`` or ``STEM.safetensors`` (one tensor, by any name).
+    """Features (C, H, W) of an image, float32, from ``STEM.npy`` or ``STEM.safetensors`` (one
+    tensor, by any name).
 
     Args:
         stem: the path of the image, its suffix included or not, below the folder of features.
@@ -31,7 +32,9 @@ def grid_of(stem: Path) -> Tensor:
     for path in (stem.with_suffix(".npy"), stem.with_suffix(".safetensors")):
         if path.is_file():
             return _checked(path, _read(path))
-    raise NoData(f"{stem.with_suffix('.npy')} is not there, nor the same as .safetensors: put the image's features there")
+    raise NoData(
+        f"{stem.with_suffix('.npy')} is not there, nor the same as .safetensors: put the image's features there"
+    )
 
 
 def _read(path: Path) -> Tensor:
@@ -57,5 +60,7 @@ def _read_array(path: Path) -> NDArray[Any]:
 def _checked(path: Path, grid: Tensor) -> Tensor:
     real = grid.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     if grid.ndim != 3 or not grid.numel() or not real or not bool(grid.isfinite().all()):
-        raise BadInput(f"{path} is {grid.dtype} {tuple(grid.shape)}: save finite real features (channels, height, width)")
+        raise BadInput(
+            f"{path} is {grid.dtype} {tuple(grid.shape)}: save finite real features (channels, height, width)"
+        )
     return real_tensor(f"{path}", grid)

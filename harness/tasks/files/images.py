@@ -27,13 +27,15 @@ STANDARD_GAMMA = 1 / 2.2
 MEND = "save it as PNG of 8 bits per channel"
 INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value that says white is 0
 SAMPLE_FORMAT, SIGNED = 339, 2  # the tag, and what it says of signed integers
-MARKER, END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]"), b"\xff\xd9"  # what ends a scan of a JPEG, and what ends the file
+# what ends a scan of a JPEG, and what ends the file
+MARKER, END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]"), b"\xff\xd9"
 AHEAD = bytes(16)  # no less than its decoder looks ahead
 SRGB_CICP = (b"\x01\x0d\x00\x01",)  # primaries, transfer, matrix and range
 
 
 def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
-    """A photograph as uint8 (3, H, W), red, green and blue, each pixel the mean of those it stands for.
+    """A photograph as uint8 (3, H, W), red, green and blue, each pixel the mean of those it stands
+    for.
 
     Args:
         size: H and W; the photograph is stretched to them.
@@ -47,12 +49,14 @@ def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
 def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[int, int]]:
     """A photograph stretched to `size` as uint8 (3, H, W), and its own height and width.
 
-    It is turned upright as its EXIF data ask, colours come from its profile, and 16 bits keep the upper 8. A JPEG that is
-    progressive or has restart marks may have lost bytes from its middle unnoticed.
+    It is turned upright as its EXIF data ask, colours come from its profile, and 16 bits keep the
+    upper 8. A JPEG that is progressive or has restart marks may have lost bytes from its middle
+    unnoticed.
 
     Raises:
-        BadInput: the file is damaged, cut short or no picture, or it holds more than can be kept: transparent pixels,
-            several frames, 32-bit or real values, a profile that cannot be followed.
+        BadInput: the file is damaged, cut short or no picture, or it holds more than can be kept:
+            transparent pixels, several frames, 32-bit or real values, a profile that cannot be
+            followed.
     """
     from PIL import Image
 
@@ -64,7 +68,9 @@ def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[i
 
 @contextmanager
 def _strictly(path: Path) -> Iterator[None]:
-    """Errors as one sentence, also where a user's code has told Pillow to make do with what is there of a file."""
+    """Errors as one sentence, also where a user's code has told Pillow to make do with what is
+    there of a file.
+    """
     from PIL import Image, ImageFile  # only when photographs are read
 
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
@@ -77,7 +83,17 @@ def _strictly(path: Path) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInput(f"{path} is too large: {error}; make it smaller") from None
-    except (OSError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, ArithmeticError, struct.error, MemoryError) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        struct.error,
+        MemoryError,
+    ) as error:
         raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
@@ -88,7 +104,8 @@ def _upright(path: Path) -> Picture:
     from PIL import Image, ImageOps
 
     with Image.open(path, formats=FORMATS) as file:
-        if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:  # an MPO is a photograph with others of the same behind it
+        # an MPO is a photograph with others of the same behind it
+        if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:
             raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save the one that is meant")
         _check_content(path, str(file.format), _tags(file))
         file.load()
@@ -100,10 +117,12 @@ def _upright(path: Path) -> Picture:
 
 
 def _eight_bit(path: Path, picture: Picture, whole: bool, tags: dict[int, Any]) -> Picture:
-    """The picture with 8 bits per channel; of 16 the upper ones, as Pillow reads those of colour pictures.
+    """The picture with 8 bits per channel; of 16 the upper ones, as Pillow reads those of colour
+    pictures.
 
     Args:
-        whole: whether the format's 32-bit integers are 16 bits, as older releases of Pillow hold them.
+        whole: whether the format's 32-bit integers are 16 bits, as older releases of Pillow hold
+            them.
         tags: what a TIFF says of itself.
     """
     from PIL import Image
@@ -133,15 +152,18 @@ def _opaque(path: Path, file: Picture) -> Picture:
 
 
 def _transparent(path: Path) -> str:
-    return f"{path} has transparent pixels, and what shows through them is not known: put it on a background and save it without alpha"
+    return (
+        f"{path} has transparent pixels, and what shows through them is not known: put it on a background and save it"
+        " without alpha"
+    )
 
 
 def _check_content(path: Path, kind: str, tags: dict[int, Any]) -> None:
     """Refuse what Pillow reads past without a word.
 
     Raises:
-        BadInput: signed integers in a TIFF, colours of a PNG in another space by its cICP chunk, a PNM of several pictures
-            or of values above the largest that it announces.
+        BadInput: signed integers in a TIFF, colours of a PNG in another space by its cICP chunk, a
+            PNM of several pictures or of values above the largest that it announces.
     """
     if SIGNED in tags.get(SAMPLE_FORMAT, ()):
         raise BadInput(f"{path} holds signed integers, whose black and white are not known: {MEND}")
@@ -153,9 +175,11 @@ def _check_content(path: Path, kind: str, tags: dict[int, Any]) -> None:
 
 
 def _check_scan(path: Path, pixels: bytes) -> None:
-    """Refuse a JPEG of one scan that ends before its last row, which libjpeg makes up without a word that reaches Pillow.
+    """Refuse a JPEG of one scan that ends before its last row, which libjpeg makes up without a
+    word that reaches Pillow.
 
-    Decoded without the mark of its end, it stops where its data do. Progressive ones are not decoded before that mark.
+    Decoded without the mark of its end, it stops where its data do. Progressive ones are not
+    decoded before that mark.
 
     Args:
         pixels: as they were decoded.
@@ -189,7 +213,9 @@ def _chunk(content: bytes, name: bytes) -> int:
 
 
 def _check_netpbm(path: Path, content: bytes) -> None:
-    """Of binary grey and colour pictures: as many bytes as announced, and none above the largest value."""
+    """Of binary grey and colour pictures: as many bytes as announced, and none above the largest
+    value.
+    """
     header = re.match(rb"P([56])" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s", content)
     if header is None:
         return
@@ -206,11 +232,15 @@ def _check_netpbm(path: Path, content: bytes) -> None:
 def _check_gamma(path: Path, file: Picture) -> None:
     gamma = file.info.get("gamma", STANDARD_GAMMA)
     if abs(gamma - STANDARD_GAMMA) > 0.01 and "srgb" not in file.info:
-        raise BadInput(f"{path} has a gamma of {gamma:g}, not of {STANDARD_GAMMA:.4f} as screens have: convert it to sRGB")
+        raise BadInput(
+            f"{path} has a gamma of {gamma:g}, not of {STANDARD_GAMMA:.4f} as screens have: convert it to sRGB"
+        )
 
 
 def _in_srgb(path: Path, file: Picture, profile: bytes | None) -> Picture:
-    """Red, green and blue as screens show them: by the picture's colour profile where it has another."""
+    """Red, green and blue as screens show them: by the picture's colour profile where it has
+    another.
+    """
     if not profile:
         return file.convert("RGB")
     from PIL import ImageCms

@@ -13,7 +13,9 @@ from harness.tasks.files.fetch import fetch
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip archive; members whose name matches `pattern` are wanted, at least `least` of them, under its first group."""
+    """A zip archive; members whose name matches `pattern` are wanted, at least `least` of them,
+    under its first group.
+    """
 
     url: str
     pattern: str
@@ -29,7 +31,9 @@ ARCHIVES = {  # none publishes a checksum
             2 * 364 + 3,
         ),
     ),
-    "tallyqa": (Archive("https://github.com/manoja328/tallyqa/raw/master/tallyqa.zip", r"(?:.+/)?((?:train|test)\.json)", 2),),
+    "tallyqa": (
+        Archive("https://github.com/manoja328/tallyqa/raw/master/tallyqa.zip", r"(?:.+/)?((?:train|test)\.json)", 2),
+    ),
     "howmany-qa": (
         Archive(
             "https://einstein.ai/research/interpretable-counting-for-visual-question-answering/HowMany-QA.zip",
@@ -44,14 +48,18 @@ ARCHIVES = {  # none publishes a checksum
     ),
 }
 IMAGES = {
-    "tallyqa": "train2014.zip and val2014.zip from http://images.cocodataset.org/zips/, images.zip and images2.zip (Visual Genome) from "
-    "https://cs.stanford.edu/people/rak248/VG_100K_2/",
+    "tallyqa": (
+        "train2014.zip and val2014.zip from http://images.cocodataset.org/zips/, images.zip and images2.zip (Visual"
+        " Genome) from https://cs.stanford.edu/people/rak248/VG_100K_2/"
+    ),
     "howmany-qa": "train2014.zip and val2014.zip from http://images.cocodataset.org/zips/",
 }
 
 
 def fetch_archives(name: str, folder: Path, console: Console) -> None:
-    """Fetch and unpack what a data set publishes, and say where its images are: they are too many for this command."""
+    """Fetch and unpack what a data set publishes, and say where its images are: they are too many
+    for this command.
+    """
     for number, archive in enumerate(ARCHIVES[name]):
         done = folder / f".unpacked-{number}"
         if done.exists():

@@ -20,16 +20,18 @@ MEND = "convert the original to a 16-bit mono WAV"
 
 
 def read_sound(path: Path, rate: int) -> NDArray[Any]:
-    """The samples of a file with one channel, float32 (T,) in [-1, 1]: an integer is divided by its format's full scale.
+    """The samples of a file with one channel, float32 (T,) in [-1, 1]: an integer is divided by its
+    format's full scale.
 
-    Formats that lose samples (Vorbis, MP3, ADPCM, A-law, ...) are refused: what they give back depends on the encoder.
+    Formats that lose samples (Vorbis, MP3, ADPCM, A-law, ...) are refused: what they give back
+    depends on the encoder.
 
     Args:
         rate: the sample rate that is expected, in Hz.
 
     Raises:
-        BadInput: the file is damaged, cut short or lossy, has another rate, several channels or no samples, or holds
-            values that are NaN or beyond [-1, 1].
+        BadInput: the file is damaged, cut short or lossy, has another rate, several channels or no
+            samples, or holds values that are NaN or beyond [-1, 1].
     """
     import soundfile  # only when recordings are read
 
@@ -44,31 +46,39 @@ def read_sound(path: Path, rate: int) -> NDArray[Any]:
         raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
     if file.samplerate != rate or wave.shape[1] != 1 or not len(wave):
         raise BadInput(
-            f"{path} has {file.samplerate} Hz, {wave.shape[1]} channels and {len(wave)} samples, expected {rate} Hz, one channel and "
-            f"some samples: {MEND} of {rate} Hz"
+            f"{path} has {file.samplerate} Hz, {wave.shape[1]} channels and {len(wave)} samples, expected {rate} Hz,"
+            f" one channel and some samples: {MEND} of {rate} Hz"
         )
     if len(wave) != announced:
         raise BadInput(
-            f"{path} announces {announced:g} samples and holds {len(wave)}: it was cut off, or written to a pipe; fetch it again or {MEND}"
+            f"{path} announces {announced:g} samples and holds {len(wave)}: it was cut off, or written to a pipe; fetch"
+            f" it again or {MEND}"
         )
     return _within(path, wave[:, 0])
 
 
 def _check_format(path: Path, file: Any) -> None:
     if file.format not in CONTAINERS or file.subtype not in BYTES:
-        raise BadInput(f"{path} holds {file.subtype} in {file.format}, which loses samples or is not known here: {MEND}")
+        raise BadInput(
+            f"{path} holds {file.subtype} in {file.format}, which loses samples or is not known here: {MEND}"
+        )
 
 
 def _within(path: Path, wave: NDArray[Any]) -> NDArray[Any]:
     if not np.isfinite(wave).all():
         raise BadInput(f"{path} holds {int((~np.isfinite(wave)).sum())} samples that are NaN or infinite: {MEND}")
     if (peak := float(np.abs(wave).max())) > 1:
-        raise BadInput(f"{path} reaches {peak:g}, beyond full scale, which is 1 for real numbers: divide it by its full scale, or {MEND}")
+        raise BadInput(
+            f"{path} reaches {peak:g}, beyond full scale, which is 1 for real numbers: divide it by its full scale, or"
+            f" {MEND}"
+        )
     return np.asarray(wave, np.float32)
 
 
 def _announced(path: Path, file: Any) -> float:
-    """How many samples of each channel the header announces; libsndfile itself is content with what is there."""
+    """How many samples of each channel the header announces; libsndfile itself is content with what
+    is there.
+    """
     if file.format == "FLAC":
         return int(file.frames)
     with path.open("rb") as content:
@@ -83,10 +93,12 @@ def _announced(path: Path, file: Any) -> float:
 
 
 def _chunks(path: Path, content: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The names of a WAV's or AIFF's chunks, with how each begins; of the sound, its announced size instead.
+    """The names of a WAV's or AIFF's chunks, with how each begins; of the sound, its announced size
+    instead.
 
     Raises:
-        BadInput: what lies behind the sound is no chunk, so that the sound may be longer than it announces.
+        BadInput: what lies behind the sound is no chunk, so that the sound may be longer than it
+            announces.
     """
     order: Literal["big", "little"] = "big" if content.read(12)[:4] in (b"RIFX", b"FORM") else "little"
     end = path.stat().st_size
@@ -94,6 +106,9 @@ def _chunks(path: Path, content: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         name, size, here = head[:4], int.from_bytes(head[4:], order), content.tell()
         sound = name in (b"data", b"SSND")
         if not sound and (name in FORMS or here + size > end):
-            raise BadInput(f"{path} holds {end - here + 8} bytes behind its chunks: it was joined, or not closed by what wrote it; {MEND}")
+            raise BadInput(
+                f"{path} holds {end - here + 8} bytes behind its chunks: it was joined, or not closed by what wrote it;"
+                f" {MEND}"
+            )
         yield name, size.to_bytes(8, "big") if sound else content.read(min(size, 32))
         content.seek(here + size + size % 2)

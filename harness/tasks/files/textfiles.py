@@ -1,4 +1,6 @@
-"""Text files of data sets, read in one way: UTF-8, with or without a byte order mark, any line ends."""
+"""Text files of data sets, read in one way: UTF-8, with or without a byte order mark, any line
+ends.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,13 @@ MARK = "\ufeff"
 
 
 def read_text(path: Path) -> str:
-    r"""The text of a file, lines ending in ``\n``. UTF-16 and UTF-32 are read where a byte order mark announces them.
+    r"""The text of a file, lines ending in ``\n``.
+
+    UTF-16 and UTF-32 are read where a byte order mark announces them.
 
     Raises:
-        BadInput: the file cannot be read, is in another encoding, or holds NUL or a byte order mark within.
+        BadInput: the file cannot be read, is in another encoding, or holds NUL or a byte order mark
+            within.
     """
     try:
         content = path.read_bytes()
@@ -34,7 +39,9 @@ def read_text(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         where = f"byte {content[error.start : error.start + 1].hex()} at position {error.start}"
-        raise BadInput(f"{path} cannot be read: {where} is not {encoding.removesuffix('-sig')}; save the file as UTF-8") from None
+        raise BadInput(
+            f"{path} cannot be read: {where} is not {encoding.removesuffix('-sig')}; save the file as UTF-8"
+        ) from None
     for sign, what in (("\0", "a NUL"), (MARK, "a byte order mark")):
         if sign in text:
             line = text.count("\n", 0, text.index(sign)) + 1

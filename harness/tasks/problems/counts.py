@@ -1,4 +1,6 @@
-"""Counts as classes: how a number is judged, and how a model that answers a real number takes part."""
+"""Counts as classes: how a number is judged, and how a model that answers a real number takes
+part.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from harness.tasks.problems.problem import Classification
 class Counting:
     """A count from 0 to `largest`; outputs are logits (B, largest + 1), targets int64 (B,).
 
-    The score is exact accuracy, whatever the tolerance. A sample fails where the count is off by more than
-    `tolerance`: the margin is the largest logit of such counts minus the largest of the others. A model that answers
-    a real number gives `count_logits` of it.
+    The score is exact accuracy, whatever the tolerance. A sample fails where the count is off by
+    more than `tolerance`: the margin is the largest logit of such counts minus the largest of the
+    others. A model that answers a real number gives `count_logits` of it.
 
     Attributes:
         largest: the largest count.
@@ -39,8 +41,14 @@ class Counting:
 
     def check_targets(self, targets: Tensor) -> None:
         if self.largest < 1 or not 0 <= self.tolerance < self.largest:
-            raise BadInput(f"counts need a largest above 0 and a tolerance below it, got {self.largest} and {self.tolerance}")
-        if targets.dtype != torch.int64 or targets.ndim != 1 or not bool(((targets >= 0) & (targets <= self.largest)).all()):
+            raise BadInput(
+                f"counts need a largest above 0 and a tolerance below it, got {self.largest} and {self.tolerance}"
+            )
+        if (
+            targets.dtype != torch.int64
+            or targets.ndim != 1
+            or not bool(((targets >= 0) & (targets <= self.largest)).all())
+        ):
             raise BadInput(f"targets must be counts (int64) from 0 to {self.largest}, one per sample")
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -53,7 +61,10 @@ class Counting:
         return Classification(self.width).score(outputs, targets)
 
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
-        """A tie counts as a failure. DLR divides the margin by the distance of the first from the third logit."""
+        """A tie counts as a failure.
+
+        DLR divides the margin by the distance of the first from the third logit.
+        """
         counts = torch.arange(self.width, device=outputs.device)
         tolerated = (counts - targets[:, None]).abs() <= self.tolerance
         best = outputs.masked_fill(~tolerated, float("-inf")).amax(1)
@@ -71,7 +82,9 @@ class Counting:
 
 
 def count_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """Exact accuracy, root mean square error, and the share off by at most one and two, of counts (N,)."""
+    """Exact accuracy, root mean square error, and the share off by at most one and two, of counts
+    (N,).
+    """
     error = (predictions - targets).abs().double()
     return {
         "accuracy": (error == 0).double().mean().item(),
@@ -84,8 +97,8 @@ def count_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
 def count_logits(number: Tensor, largest: int) -> Tensor:
     """Logits (B, largest + 1) of a real-valued count (B,): -(number - k)² for every count k.
 
-    The most likely count is the number rounded and clipped to [0, largest], and differences between logits are linear
-    in the number: its gradient is as good as that of the number itself.
+    The most likely count is the number rounded and clipped to [0, largest], and differences between
+    logits are linear in the number: its gradient is as good as that of the number itself.
     """
     return -(number[:, None] - torch.arange(largest + 1, device=number.device)).square()
 

@@ -1,4 +1,6 @@
-"""Several classifications of one sample at once, right only where all are: a verb and a noun make an action."""
+"""Several classifications of one sample at once, right only where all are: a verb and a noun make
+an action.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,12 @@ from attacks.objective import Verdict, classification_verdict
 
 @dataclass(frozen=True)
 class Heads:
-    """One class of each head; outputs are all heads' logits side by side (B, ΣK), targets int64 (B,).
+    """One class of each head; outputs are all heads' logits side by side (B, ΣK), targets int64
+    (B,).
 
-    A target is the number of the combination, the last head counting fastest: with verbs and N nouns,
-    ``verb · N + noun``. As the heads are independent, softmax(verb) ⊗ softmax(noun) is largest where both are,
-    and its cross-entropy is the sum of both.
+    A target is the number of the combination, the last head counting fastest: with verbs and N
+    nouns, ``verb · N + noun``. As the heads are independent, softmax(verb) ⊗ softmax(noun) is
+    largest where both are, and its cross-entropy is the sum of both.
 
     Attributes:
         names: of the heads, as metrics write them.
@@ -58,8 +61,15 @@ class Heads:
     def check_targets(self, targets: Tensor) -> None:
         if len(self.names) != len(self.sizes) or min(self.sizes, default=0) < 2:
             raise BadInput(f"every head needs a name and at least 2 classes, got {self.names} with {self.sizes}")
-        if targets.dtype != torch.int64 or targets.ndim != 1 or not bool(((targets >= 0) & (targets < self.combinations)).all()):
-            raise BadInput(f"targets must number combinations of {self.names}: int64 from 0 to {self.combinations - 1}, one per sample")
+        if (
+            targets.dtype != torch.int64
+            or targets.ndim != 1
+            or not bool(((targets >= 0) & (targets < self.combinations)).all())
+        ):
+            raise BadInput(
+                f"targets must number combinations of {self.names}: int64 from 0 to {self.combinations - 1}, one per"
+                " sample"
+            )
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         heads = zip(outputs.split(self.sizes, 1), self.split(targets), strict=True)
@@ -74,10 +84,16 @@ class Heads:
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         """A sample fails where any head does: its margin is the largest of theirs."""
         labels = self.split(targets)
-        heads = [classification_verdict(logits, y) for logits, y in zip(outputs.split(self.sizes, 1), labels, strict=True)]
+        heads = [
+            classification_verdict(logits, y) for logits, y in zip(outputs.split(self.sizes, 1), labels, strict=True)
+        ]
         margin = torch.stack([head.losses["margin"] for head in heads]).amax(0)
         losses = {"cross_entropy": self.loss(outputs, targets), "margin": margin}
-        return Verdict(losses, margin >= 0, _as_one_classifier([head.margins for head in heads if head.margins is not None], labels))
+        return Verdict(
+            losses,
+            margin >= 0,
+            _as_one_classifier([head.margins for head in heads if head.margins is not None], labels),
+        )
 
     def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         right = [said == asked for said, asked in zip(self.split(predictions), self.split(targets), strict=True)]
@@ -86,6 +102,13 @@ class Heads:
 
 
 def _as_one_classifier(margins: list[Tensor], labels: list[Tensor]) -> Tensor:
-    """The margins (B, K) of all heads side by side, of the right classes only the first head's: a classifier has one."""
-    wrong = [torch.ones_like(m, dtype=torch.bool).scatter(1, y[:, None], False) for m, y in zip(margins[1:], labels[1:], strict=True)]
-    return torch.cat([margins[0], *(m[mask].reshape(len(m), -1) for m, mask in zip(margins[1:], wrong, strict=True))], dim=1)
+    """The margins (B, K) of all heads side by side, of the right classes only the first head's: a
+    classifier has one.
+    """
+    wrong = [
+        torch.ones_like(m, dtype=torch.bool).scatter(1, y[:, None], False)
+        for m, y in zip(margins[1:], labels[1:], strict=True)
+    ]
+    return torch.cat(
+        [margins[0], *(m[mask].reshape(len(m), -1) for m, mask in zip(margins[1:], wrong, strict=True))], dim=1
+    )

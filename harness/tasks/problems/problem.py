@@ -17,7 +17,9 @@ from attacks.objective import Verdict, classification_verdict
 
 @runtime_checkable
 class Problem(Protocol):
-    """How outputs are judged. B is the batch size; all results but `metrics` are per sample, (B,)."""
+    """How outputs are judged. B is the batch size; all results but `metrics` are per sample,
+    (B,).
+    """
 
     @property
     def width(self) -> int:
@@ -44,11 +46,15 @@ class Problem(Protocol):
 
 def lacking(problem: object) -> list[str]:
     """What a problem needs and this one has not."""
-    return [name for name in Problem.__dict__ if not name.startswith("_") and getattr_static(problem, name, None) is None]
+    return [
+        name for name in Problem.__dict__ if not name.startswith("_") and getattr_static(problem, name, None) is None
+    ]
 
 
 def answered(problem: Problem) -> tuple[int, ...]:
-    """The shape of a prediction of one sample, () for one number, tried on outputs of zeros; () also where they cannot be judged."""
+    """The shape of a prediction of one sample, () for one number, tried on outputs of zeros; ()
+    also where they cannot be judged.
+    """
     try:
         return tuple(problem.predictions(torch.zeros(2, problem.width)).shape[1:])
     except Exception:  # the outputs of a model are tried before a run
@@ -68,7 +74,11 @@ class Classification:
     def check_targets(self, targets: Tensor) -> None:
         if self.classes < 2:
             raise BadInput(f"a classification needs at least 2 classes, got {self.classes}: check the targets")
-        if targets.dtype != torch.int64 or targets.ndim != 1 or not bool(((targets >= 0) & (targets < self.classes)).all()):
+        if (
+            targets.dtype != torch.int64
+            or targets.ndim != 1
+            or not bool(((targets >= 0) & (targets < self.classes)).all())
+        ):
             raise BadInput(f"targets must be whole numbers (int64) from 0 to {self.classes - 1}, one per sample")
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -98,7 +108,9 @@ class Classification:
 
 
 def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """Root mean square error, mean absolute error and Pearson's r (0 where it is not defined), both (N,)."""
+    """Root mean square error, mean absolute error and Pearson's r (0 where it is not defined), both
+    (N,).
+    """
     error = (predictions - targets).double()
     both = torch.stack([predictions.double(), targets.double()])
     varied = bool((both.std(1) > 0).all()) if len(targets) > 1 else False
@@ -113,8 +125,9 @@ def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]
 class Regression:
     """One real value; outputs (B, 1), targets (B,).
 
-    A sample fails when it is off by more than `tolerance`. Its score falls linearly from 1 at no error
-    to 0 at twice the tolerance. `measure` gives the field's metrics of predictions and targets (N,).
+    A sample fails when it is off by more than `tolerance`. Its score falls linearly from 1 at no
+    error to 0 at twice the tolerance. `measure` gives the field's metrics of predictions and
+    targets (N,).
     """
 
     tolerance: float

@@ -1,4 +1,6 @@
-"""Counts that ten people gave: an answer is as right as people agree on it (Antol et al., VQA, ICCV 2015)."""
+"""Counts that ten people gave: an answer is as right as people agree on it (Antol et al., VQA, ICCV
+2015).
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,13 @@ def voted(answers: Sequence[int], largest: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class SoftCounting:
-    """Counts judged by several people; outputs are logits (B, K), targets int64 (B,) number the rows of `votes`.
+    """Counts judged by several people; outputs are logits (B, K), targets int64 (B,) number the
+    rows of `votes`.
 
-    The truth is the count that most gave, the smaller where two have as many. Training's loss is the cross-entropy of
-    the soft accuracies, normalised; the score is the soft accuracy of the prediction, min(0.3 n, 1) where n gave it; a
-    sample fails where its count is off from the truth by more than `tolerance`, as in `Counting`.
+    The truth is the count that most gave, the smaller where two have as many. Training's loss is
+    the cross-entropy of the soft accuracies, normalised; the score is the soft accuracy of the
+    prediction, min(0.3 n, 1) where n gave it; a sample fails where its count is off from the truth
+    by more than `tolerance`, as in `Counting`.
 
     Attributes:
         votes: the distinct patterns of votes, each how many gave every count from 0 to K - 1.
@@ -63,8 +67,14 @@ class SoftCounting:
     def check_targets(self, targets: Tensor) -> None:
         if not self.votes or any(len(each) != self.width or not sum(each) for each in self.votes):
             raise BadInput("votes must be at least one pattern, all of one length, none without a vote")
-        if targets.dtype != torch.int64 or targets.ndim != 1 or not bool(((targets >= 0) & (targets < len(self.votes))).all()):
-            raise BadInput(f"targets must number patterns of votes: int64 from 0 to {len(self.votes) - 1}, one per sample")
+        if (
+            targets.dtype != torch.int64
+            or targets.ndim != 1
+            or not bool(((targets >= 0) & (targets < len(self.votes))).all())
+        ):
+            raise BadInput(
+                f"targets must number patterns of votes: int64 from 0 to {len(self.votes) - 1}, one per sample"
+            )
         self._counting.check_targets(self.truth(targets))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:

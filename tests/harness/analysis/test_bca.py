@@ -1,4 +1,6 @@
-"""BCa: where it has an interval, that its ends and its p are one thing, and what it does not depend on."""
+"""BCa: where it has an interval, that its ends and its p are one thing, and what it does not depend
+on.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def test_below_twenty_samples_that_differ_there_is_no_interval(size: float) -> N
         values = np.zeros(200)
         values[:changed] = size
         assert (mean_interval(values) is not None) == there and changed_samples(values) == changed
-    assert mean_interval(np.full(200, 0.3)) is None, "where all changed alike, nothing is known of how much they may differ"
+    assert mean_interval(np.full(200, 0.3)) is None, (
+        "where all changed alike, nothing is known of how much they may differ"
+    )
 
 
 def test_many_small_changes_do_not_hide_how_few_are_large() -> None:

@@ -1,4 +1,5 @@
-"""Law 16, on the grid of docs/statistics.md: where an interval says 95 % it covers 93 or more, a test fails falsely in 5 % or less.
+"""Law 16, on the grid of docs/statistics.md: where an interval says 95 % it covers 93 or more, a
+test fails falsely in 5 % or less.
 
 A gate passes wrongly, with a drop as large as it says it would notice, in 20 % or less.
 """

@@ -29,7 +29,12 @@ def test_missing_is_plotted_at_the_fraction_reached() -> None:
     shared = {**dict.fromkeys(SWEEP.names), "model": "m", "schedule": "mcar", "level": 0.9, "status": "ok"}
     rows = [
         {**shared, "sample": sample, "repeat": repeat, "present": present, "score": score}
-        for sample, repeat, present, score in [("1", 0, "001", 1.0), ("1", 1, "011", 0.0), ("2", 0, "111", 1.0), ("2", 1, "000", 1.0)]
+        for sample, repeat, present, score in [
+            ("1", 0, "001", 1.0),
+            ("1", 1, "011", 0.0),
+            ("2", 0, "111", 1.0),
+            ("2", 1, "000", 1.0),
+        ]
     ]
     (point,) = missing_curves(pa.Table.from_pylist(rows, SWEEP))["mcar", "m"]
     assert point.at == pytest.approx(0.5)

@@ -21,7 +21,9 @@ from harness.analysis.intervals import (
 )
 
 
-@pytest.mark.parametrize(("right", "of"), [(0, 1), (0, 10), (3, 10), (10, 10), (77, 100), (150, 199), (3, 400), (995, 1000), (0, 5000)])
+@pytest.mark.parametrize(
+    ("right", "of"), [(0, 1), (0, 10), (3, 10), (10, 10), (77, 100), (150, 199), (3, 400), (995, 1000), (0, 5000)]
+)
 def test_few_samples_and_rare_outcomes_take_clopper_and_pearson(right: int, of: int) -> None:
     theirs = binomtest(right, of).proportion_ci(method="exact")
     assert Share(right / of, of).interval == pytest.approx((theirs.low, theirs.high), abs=1e-9)
@@ -83,7 +85,14 @@ def test_how_an_estimate_reads() -> None:
     assert Estimate(0.5, 0.4, 0.6).turned.text("+") == "-0.500 [-0.60, -0.40]"
     assert Estimate(-0.00001, -0.1, 0.1).text("+") == "+0.000 [-0.10, +0.10]"
     assert str(Estimate(0.17149, 0.844996, 0.8450001)) == "0.171 [0.84, 0.85]", "rounded once"
-    assert str(Estimate(0.5)) == "0.500 (too few samples)" and Estimate(0.5).turned.text("+") == "-0.500 (too few samples)"
+    assert (
+        str(Estimate(0.5)) == "0.500 (too few samples)" and Estimate(0.5).turned.text("+") == "-0.500 (too few samples)"
+    )
     assert Estimate(7.0, 6.0, inf, "≥").turned.text("+") == "≤ -7 (-∞, -6.00]"
-    assert [Estimate(0.0, *ends).surely for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1))] == [1, -1, 0, 0]
+    assert [Estimate(0.0, *ends).surely for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (0.0, 0.1))] == [
+        1,
+        -1,
+        0,
+        0,
+    ]
     assert Estimate(0.5).surely == 0

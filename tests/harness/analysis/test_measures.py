@@ -34,7 +34,10 @@ def sweep(rows: list[tuple[str, str, str, float, str, float]]) -> pa.Table:
 
 
 def falling(model: str, scores: list[float], samples: int = 4) -> list[tuple[str, str, str, float, str, float]]:
-    """Two modalities; at level 0 both are there, at 0.5 one, at 1 none. Every second sample has the score, others one more."""
+    """Two modalities; at level 0 both are there, at 0.5 one, at 1 none.
+
+    Every second sample has the score, others one more.
+    """
     return [
         (model, str(sample), "mcar", level, present, score + 0.1 * (sample % 2))
         for (level, present), score in zip(((0.0, "11"), (0.5, "10"), (1.0, "00")), scores, strict=True)
@@ -45,7 +48,11 @@ def falling(model: str, scores: list[float], samples: int = 4) -> list[tuple[str
 def test_areas_and_rates_of_a_curve() -> None:
     curve = degradations(sweep(falling("m", [0.85, 0.45, 0.15])))["mcar", "m"]
     assert curve.missing.tolist() == [0.0, 0.5, 1.0] and curve.scores.shape == (4, 3)
-    assert area(curve).value == relative_robustness(curve).value == pytest.approx(0.5 * (0.9 + 0.5) / 2 + 0.5 * (0.5 + 0.2) / 2)
+    assert (
+        area(curve).value
+        == relative_robustness(curve).value
+        == pytest.approx(0.5 * (0.9 + 0.5) / 2 + 0.5 * (0.5 + 0.2) / 2)
+    )
     rate = drop_rate(curve)
     assert rate is not None and rate.value == pytest.approx((1 + 0.9 / 0.5 + 0.9 / 0.2) / 3)
 
@@ -59,10 +66,14 @@ def test_a_drop_rate_of_a_score_that_reaches_zero_is_not_told() -> None:
 
 
 def test_what_is_not_told_says_why() -> None:
-    lone = sweep([*falling("m", [0.9, 0.7, 0.2]), ("m", "0", "gap", 0.5, "11", 1.0), ("m", "0", "a@noise", 3.0, "11", 1.0)])
+    lone = sweep(
+        [*falling("m", [0.9, 0.7, 0.2]), ("m", "0", "gap", 0.5, "11", 1.0), ("m", "0", "a@noise", 3.0, "11", 1.0)]
+    )
     said = " ".join(remarks({"relative robustness, mcar": None}, ATTACKED, lone))
     assert "No area under gap: one level makes no curve; give two or more, as gap:0,0.5." in said
-    assert "compares models under one schedule" in said and "--model late" in said and "--model without-MODALITY" in said
+    assert (
+        "compares models under one schedule" in said and "--model late" in said and "--model without-MODALITY" in said
+    )
     told = {"effective robustness over late, mcar": None, "gap to the oracle, a@linf:1": None}
     assert "oracle" not in " ".join(remarks({"area under mcar": None}, NOTHING, lone))
     assert remarks(told, ATTACKED, sweep(falling("m", [0.9, 0.7, 0.2]))) == []
@@ -111,7 +122,9 @@ def test_the_gap_to_the_oracle_is_paired_by_sample() -> None:
     samples = pa.table({"model": ["without-a"] * 4, "sample": list("wxyz"), "score": [1.0, 1.0, 1.0, 0.0]})
     shared = {**dict.fromkeys(LEDGER.names), "status": "ok", "model": "m", "scenario": "a@linf:0.1"}
     strengths = zip("wxyz", (0.5, 2.0, float("inf"), 0.0), strict=True)
-    ledger = pa.Table.from_pylist([{**shared, "sample": sample, "strength": strength} for sample, strength in strengths], schema=LEDGER)
+    ledger = pa.Table.from_pylist(
+        [{**shared, "sample": sample, "strength": strength} for sample, strength in strengths], schema=LEDGER
+    )
     ((key, gap),) = oracle_gaps(ledger, samples).items()
     assert key == ("a@linf:0.1", "m") and gap.value == pytest.approx(0.25)
     assert gap.low is not None and gap.high is not None and -1 <= gap.low <= gap.value <= gap.high <= 1
@@ -134,7 +147,9 @@ def test_a_measure_has_an_interval_or_says_that_samples_are_too_few(samples: int
         assert samples == 10 or (each.low is not None and each.high is not None and each.low < each.value < each.high)
     assert "too few samples" in str(effective_robustness(curve, late)), "no sample differs from another"
     whole = area(flat)
-    assert whole.low is not None and whole.low < 1.0 == whole.value == whole.high, "a score has an interval however few differ"
+    assert whole.low is not None and whole.low < 1.0 == whole.value == whole.high, (
+        "a score has an interval however few differ"
+    )
     times = relative_robustness(curve)
     assert (times.value, times.low, times.high) == pytest.approx((area(curve).value, area(curve).low, area(curve).high))
 

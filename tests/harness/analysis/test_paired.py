@@ -28,20 +28,27 @@ def test_a_drop_is_before_less_after() -> None:
     found = mean_drop(before, after, 0.0, 0.1)
     assert found.estimate.value == pytest.approx(0.2) and found.estimate.surely == 1 and found.p < 0.01
     assert (found.estimate.low, found.estimate.high) == trinomial_interval(12, 2, 50)
-    assert mean_drop(after, before, 0.0, 0.1).estimate == found.estimate.turned and mean_drop(after, before, 0.0, 0.1).p > 0.99
+    assert (
+        mean_drop(after, before, 0.0, 0.1).estimate == found.estimate.turned
+        and mean_drop(after, before, 0.0, 0.1).p > 0.99
+    )
     assert median_drop(3 * before, 2 * before, LIMIT, 0.0, 0.1).estimate.value == pytest.approx(1.0)
     columns = np.stack([np.ones(50), before], 1), np.stack([np.ones(50), after], 1)
     assert least_drop(*columns, 0.0, 0.1).estimate.value == pytest.approx(0.2)
 
 
 def test_what_changed_by_whole_outcomes_is_counted_whatever_it_changed_from() -> None:
-    """The gap to an oracle lies between -1 and 1; how it changes is lost, won or neither all the same."""
+    """The gap to an oracle lies between -1 and 1; how it changes is lost, won or neither all the
+    same.
+    """
     before, after = outcomes(7, 3, 60)
     assert drop_of(before - 1, after - 1) == drop_of(before, after)
 
 
 def test_a_passing_score_that_nothing_happened_to_needs_few_samples() -> None:
-    """No pair differs: what a large drop would take is known from a few dozen pairs, graded or not."""
+    """No pair differs: what a large drop would take is known from a few dozen pairs, graded or
+    not.
+    """
     before = np.ones(100)
     assert mean_drop(before, before, 0.0, 0.1).needed(ALPHA) <= 100
     assert mean_drop(0.3 * before, 0.3 * before, 0.0, 0.1).needed(ALPHA) <= 100
@@ -58,7 +65,9 @@ def test_few_graded_changes_have_no_interval_and_fail_nothing(changed: int) -> N
 
 
 def test_a_drop_that_would_be_missed_does_not_pass() -> None:
-    """A true drop of `effect`, in fewer changes than have an interval: it passes at most one time in five."""
+    """A true drop of `effect`, in fewer changes than have an interval: it passes at most one time
+    in five.
+    """
     random, passed = np.random.RandomState(0), 0
     for _ in range(300):
         before = np.full(100, 1.0)
@@ -139,7 +148,9 @@ def test_the_least_of_several_fails_where_its_own_column_fell_and_only_there() -
     beside[:, 0] *= random.rand(300) > 0.2
     found = least_drop(before, fell, 0.0, 0.05)
     assert found.p < 0.001 and found.estimate.surely == 1
-    assert least_drop(before, beside, 0.0, 0.05).p > ALPHA and least_drop(before, beside, 0.0, 0.05).estimate.surely == 0
+    assert (
+        least_drop(before, beside, 0.0, 0.05).p > ALPHA and least_drop(before, beside, 0.0, 0.05).estimate.surely == 0
+    )
     assert (found.estimate.low, found.estimate.high) == pytest.approx(
         (drop_of(before[:, 1], fell[:, 1]).low, drop_of(before[:, 1], fell[:, 1]).high)
     )
@@ -178,7 +189,23 @@ def test_one_seed_or_few_samples_that_differ_have_no_interval() -> None:
 
 def test_benjamini_and_hochbergs_own_example() -> None:
     """Their table: of fifteen, the first four fall."""
-    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
+    p = [
+        0.0001,
+        0.0004,
+        0.0019,
+        0.0095,
+        0.0201,
+        0.0278,
+        0.0298,
+        0.0344,
+        0.0459,
+        0.3240,
+        0.4262,
+        0.5719,
+        0.6528,
+        0.7590,
+        1.0,
+    ]
     assert rejected(p) == [True] * 4 + [False] * 11
     assert rejected(p[::-1]) == [False] * 11 + [True] * 4 and rejected([]) == []
     assert rejected([0.04, 0.045]) == [True, True], "a larger one that falls takes the smaller with it"

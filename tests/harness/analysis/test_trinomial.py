@@ -1,4 +1,6 @@
-"""Paired outcomes of yes or no: against the likelihood, at their edges, in their power and their time."""
+"""Paired outcomes of yes or no: against the likelihood, at their edges, in their power and their
+time.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def test_at_no_shift_the_score_is_mcnemars(lost: int, won: int, same: int) -> No
     assert float(tango(lost, won, lost + won + same, 0.0)) == pytest.approx((lost - won) / max(1, lost + won) ** 0.5)
 
 
-@pytest.mark.parametrize(("pairs", "share", "shift"), [(12, 0.3, 0.1), (20, 0.5, -0.2), (15, 0.2, 0.0), (9, 0.7, 0.7), (30, 1.0, 0.4)])
+@pytest.mark.parametrize(
+    ("pairs", "share", "shift"), [(12, 0.3, 0.1), (20, 0.5, -0.2), (15, 0.2, 0.0), (9, 0.7, 0.7), (30, 1.0, 0.4)]
+)
 def test_the_chance_of_a_score_is_the_sum_over_all_outcomes(pairs: int, share: float, shift: float) -> None:
     """Term by term, with the trinomial's own coefficients."""
     from math import comb
@@ -48,7 +52,12 @@ def test_the_chance_of_a_score_is_the_sum_over_all_outcomes(pairs: int, share: f
         for lost, won in product(range(pairs + 1), repeat=2):
             if lost + won <= pairs and float(tango(lost, won, pairs, shift)) >= score:
                 ways = comb(pairs, lost) * comb(pairs - lost, won)
-                total += ways * ((share + shift) / 2) ** lost * ((share - shift) / 2) ** won * (1 - share) ** (pairs - lost - won)
+                total += (
+                    ways
+                    * ((share + shift) / 2) ** lost
+                    * ((share - shift) / 2) ** won
+                    * (1 - share) ** (pairs - lost - won)
+                )
         assert float(exceeding(np.array([share]), pairs, shift, score)[0]) == pytest.approx(total, abs=1e-6)
 
 
@@ -58,7 +67,9 @@ def test_where_every_pair_is_lost_it_is_near_the_binomial_test() -> None:
 
 
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 60))
-def test_an_interval_encloses_its_point_turns_with_its_sign_and_agrees_with_the_test(lost: int, won: int, same: int) -> None:
+def test_an_interval_encloses_its_point_turns_with_its_sign_and_agrees_with_the_test(
+    lost: int, won: int, same: int
+) -> None:
     pairs = lost + won + same
     if not pairs:
         return
@@ -83,7 +94,9 @@ def test_exact_and_score_meet_where_the_one_takes_over_from_the_other() -> None:
 @pytest.mark.parametrize(("allowed", "effect"), [(0.0, 0.05), (0.02, 0.05), (0.03, 0.12), (0.05, 0.05)])
 @pytest.mark.parametrize("discordance", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("level", [ALPHA, ALPHA / 5])
-def test_the_count_that_is_asked_for_has_the_power(allowed: float, effect: float, discordance: float, level: float) -> None:
+def test_the_count_that_is_asked_for_has_the_power(
+    allowed: float, effect: float, discordance: float, level: float
+) -> None:
     """Drawn outcomes of a true drop, each tested as gates test."""
     share = max(discordance, allowed + effect)
     pairs = pairs_needed(discordance, allowed, effect, level)

@@ -1,4 +1,6 @@
-"""A failure costs what it touches: a condition under which a model raises is rows of its own, and nothing else is lost."""
+"""A failure costs what it touches: a condition under which a model raises is rows of its own, and
+nothing else is lost.
+"""
 
 import json
 from pathlib import Path
@@ -72,7 +74,9 @@ def conditions(table: str, column: str, status: str) -> set[str]:
     return {row[column] for row in RunDirectory("run").table(table).to_pylist() if row["status"] == status}
 
 
-@pytest.mark.parametrize(("model", "why"), [("without_b", "KeyError: 'b'"), ("ends", "SystemExit: 0"), ("nan", "answers NaN or infinity")])
+@pytest.mark.parametrize(
+    ("model", "why"), [("without_b", "KeyError: 'b'"), ("ends", "SystemExit: 0"), ("nan", "answers NaN or infinity")]
+)
 def test_a_model_that_raises_with_one_input_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str, why: str
 ) -> None:
@@ -92,7 +96,9 @@ def test_a_model_that_raises_with_one_input_missing(
     assert "0 cells to do" in capsys.readouterr().out, "what is done is done"
 
 
-def test_an_attack_on_which_a_model_raises_costs_itself_and_what_stands_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attack_on_which_a_model_raises_costs_itself_and_what_stands_above_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:attacked_a") == 5
     assert conditions("ledger", "scenario", "error") == {"a@linf:0.5", "a@linf:0.5 + b@linf:0.5"}
     assert conditions("ledger", "scenario", "ok") == {"b@linf:0.5"}
@@ -100,7 +106,9 @@ def test_an_attack_on_which_a_model_raises_costs_itself_and_what_stands_above_it
     assert json.loads(Path("run/run.json").read_text())["status"] == "finished with errors"
 
 
-def test_no_input_goes_missing_where_none_is_asked_to(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_input_goes_missing_where_none_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:without_b", "--schedule", "none") == 0
     assert "missing" not in capsys.readouterr().out.splitlines(), "there is no such section"
     assert RunDirectory("run").table("sweep").num_rows == 0

@@ -67,7 +67,9 @@ def answers(url: str, server: subprocess.Popen[str], seconds: int = 120) -> str:
     return "nothing"
 
 
-def test_bad_input_is_one_sentence(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_sentence(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "dashboard", "nowhere") == 2
     assert "there is no folder nowhere" in capsys.readouterr().err
     assert run(monkeypatch, "dashboard", "nowhere://x") == 2

@@ -7,10 +7,24 @@ import pytest
 from harness.run.directory import RunDirectory
 from tests.harness.test_cli import own_folder, run
 
-COMMAND = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "4", "--search", "none", "--schedule", "none"]
+COMMAND = [
+    "evaluate",
+    "--task",
+    "my.py:MyTask",
+    "--model",
+    "my.py:build",
+    "--samples",
+    "4",
+    "--search",
+    "none",
+    "--schedule",
+    "none",
+]
 
 
-def test_a_file_that_was_allowed_stands_for_no_other_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_allowed_stands_for_no_other_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     own_folder(tmp_path / "one")
@@ -24,5 +38,8 @@ def test_a_file_that_was_allowed_stands_for_no_other_afterwards(tmp_path: Path, 
     monkeypatch.chdir(tmp_path / "two")
     assert run(monkeypatch, "verify", "../one/run", "--code", str(tmp_path / "one" / "my.py")) == 0
     assert run(monkeypatch, *COMMAND, "--out", "run") == 0
-    scores = [RunDirectory(str(tmp_path / name / "run")).table("samples").column("score").to_pylist() for name in ("one", "two")]
+    scores = [
+        RunDirectory(str(tmp_path / name / "run")).table("samples").column("score").to_pylist()
+        for name in ("one", "two")
+    ]
     assert [1 - score for score in scores[0]] == scores[1]

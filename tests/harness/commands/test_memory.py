@@ -1,4 +1,6 @@
-"""The driver holds no Python object per row: a million samples under seven scenarios are seven million rows."""
+"""The driver holds no Python object per row: a million samples under seven scenarios are seven
+million rows.
+"""
 
 import subprocess
 import sys
@@ -11,12 +13,17 @@ from benchmarks.memory import COMMANDS, prepare_folder
 from tests.harness.test_cli import run
 
 SAMPLES = 6_000
-A_SAMPLE = 1_000  # bytes of Python's at the most: ids and keys of samples are held, 16 rows of tables are not, nor all resamples
-BEYOND = {"evaluate": 5e6, "report": 35e6, "gate": 5e6}  # bytes that do not grow with the run: copies of the page's script, mostly
+# bytes of Python's at the most: ids and keys of samples are held, 16 rows of tables are not, nor
+# all resamples
+A_SAMPLE = 1_000
+# bytes that do not grow with the run: copies of the page's script, mostly
+BEYOND = {"evaluate": 5e6, "report": 35e6, "gate": 5e6}
 
 
 def test_no_command_holds_an_object_per_row(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `tracemalloc` counts, which sees Python's objects and NumPy's arrays, but no table of Arrow's or DuckDB's."""
+    """As `tracemalloc` counts, which sees Python's objects and NumPy's arrays, but no table of
+    Arrow's or DuckDB's.
+    """
     prepare_folder(elsewhere, SAMPLES, cell=250)
     for words in COMMANDS.values():
         assert run(monkeypatch, *words) in (0, 4), "what is imported only now is not counted"

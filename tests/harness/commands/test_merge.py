@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.run.directory import RunDirectory
-from tests.harness.engine.executors.test_processes import COMMAND, here, run  # noqa: F401 - `here` is a fixture
+from tests.harness.engine.executors.linear_run import run
 from tests.harness.test_cli import run as run_command
 
 TABLES = ("samples", "ledger", "sweep", "attributions")
@@ -14,7 +14,9 @@ TABLES = ("samples", "ledger", "sweep", "attributions")
 
 def everything(out: str) -> dict[str, Any]:
     directory = RunDirectory(out)
-    tables = {name: sorted(directory.table(name).to_pylist(), key=lambda row: repr(list(row.values()))) for name in TABLES}
+    tables = {
+        name: sorted(directory.table(name).to_pylist(), key=lambda row: repr(list(row.values()))) for name in TABLES
+    }
     held = {key: x.tolist() for tensors, _ in directory.witnesses() for key, x in tensors.items()}
     said = {key: value for key, value in directory.describe().content().items() if key not in ("config", "command")}
     return {**tables, "trust": directory.trust(), "witnesses": held, "said": said}
@@ -26,7 +28,9 @@ def merged(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.mark.usefixtures("here")
 def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows, witnesses, trust, attributions and `run.json`; merging goes on where it was killed, and does nothing twice."""
+    """Rows, witnesses, trust, attributions and `run.json`; merging goes on where it was killed, and
+    does nothing twice.
+    """
     more = ["--model", "mine.py:build", "--trust", "--attributions", "3", "--witnesses", "5"]
     assert run(monkeypatch, *more, "--out", "memory://whole") == 0
     for number in (1, 2, 3):
@@ -46,8 +50,13 @@ def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 @pytest.mark.usefixtures("here")
-def test_a_sample_in_two_runs_is_taken_once_and_errors_only_where_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of different batches: cells overlap in part. The model that raises fails by batches of four, alone only on one sample."""
+def test_a_sample_in_two_runs_is_taken_once_and_errors_only_where_nothing_else_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of different batches: cells overlap in part.
+
+    The model that raises fails by batches of four, alone only on one sample.
+    """
     model = ["--model", "mine.py:raises"]
     assert run(monkeypatch, *model, "--shard", "1/1", "--out", "fours") == 5
     assert RunDirectory("fours").describe().status == "shard 1/1, finished with errors"
@@ -68,7 +77,11 @@ def test_more_shards_than_samples_leave_some_empty(monkeypatch: pytest.MonkeyPat
 
 
 REFUSED = {
-    ("whole", "part", "other"): "other and part are not parts of one run: part is of another configuration (it differs in seed)",
+    (
+        "whole",
+        "part",
+        "other",
+    ): "other and part are not parts of one run: part is of another configuration (it differs in seed)",
     ("part", "part"): "that is one of the runs to merge",
     ("other", "part"): "--out other holds a run of another configuration (it differs in seed)",
     ("whole", "nothing"): "nothing is not a run",
@@ -87,7 +100,10 @@ def test_what_cannot_be_merged_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
         assert said in capsys.readouterr().err
     Path("mine.py").write_text(Path("mine.py").read_text().replace("0.3", "0.4"))
     assert merged(monkeypatch, "whole", "part") == 2
-    assert "run part began with another model 'mine.py:build' (other code; it answers 16 of 16 samples" in capsys.readouterr().err
+    assert (
+        "run part began with another model 'mine.py:build' (other code; it answers 16 of 16 samples"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("here")
@@ -101,6 +117,8 @@ def test_what_cannot_be_merged_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
         (["--shard", "1/2", "--scenario", "a@universal:0.1"], "run it whole"),
     ],
 )
-def test_shards_that_cannot_be(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+def test_shards_that_cannot_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
     assert run(monkeypatch, "--model", "mine.py:build", *words, "--out", "part") == 2
     assert said in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Where a command is run, how a place is written, and what a user's file does to the process: nothing of it changes a number."""
+"""Where a command is run, how a place is written, and what a user's file does to the process:
+nothing of it changes a number.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ SETTINGS = {
     "half precision": "torch.set_default_dtype(torch.float16)",
     "another device": "torch.set_default_device('meta')",
     "no gradients": "torch.set_grad_enabled(False)",
-    "all of it": "torch.set_default_dtype(torch.float64); torch.set_default_device('meta'); torch.set_grad_enabled(False)",
+    "all of it": (
+        "torch.set_default_dtype(torch.float64); torch.set_default_device('meta'); torch.set_grad_enabled(False)"
+    ),
 }
 WHERE = {
     "while it is read": "{}",
@@ -56,10 +60,14 @@ def numbers(out: str) -> dict[str, list[dict[str, Any]]]:
     """All rows of a run but for what differs with the name of the file."""
     drop = {"run", "model"}
     tables = {name: RunDirectory(out).table(name).to_pylist() for name in ("samples", "sweep", "ledger")}
-    return {name: sorted(({k: v for k, v in row.items() if k not in drop} for row in rows), key=str) for name, rows in tables.items()}
+    return {
+        name: sorted(({k: v for k, v in row.items() if k not in drop} for row in rows), key=str)
+        for name, rows in tables.items()
+    }
 
 
-MODELS_OWN = {("no gradients", "when it answers"), ("all of it", "when it answers")}  # a model may have none: its search is another
+# a model may have none: its search is another
+MODELS_OWN = {("no gradients", "when it answers"), ("all of it", "when it answers")}
 
 
 @pytest.mark.parametrize(("setting", "where"), [each for each in product(SETTINGS, WHERE) if each not in MODELS_OWN])
@@ -80,7 +88,9 @@ def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness", "report", "run"]
     shell = f"cd {place} && rmdir {place} && exec {' '.join(command)}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.startswith("error: the folder that this command was started in is gone"), done.stderr
+    assert done.returncode == 2 and done.stderr.startswith(
+        "error: the folder that this command was started in is gone"
+    ), done.stderr
 
 
 WRITES = {
@@ -153,7 +163,8 @@ def test_a_number_that_two_readers_read_in_two_ways_is_refused(text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("1:30", "1:30"), ("0o10", 8), ("0x10", 16), ("1e3", 1000.0), ("08.5", 8.5), ("1_000", 1000), ("yes", True)]
+    ("text", "value"),
+    [("1:30", "1:30"), ("0o10", 8), ("0x10", 16), ("1e3", 1000.0), ("08.5", 8.5), ("1_000", 1000), ("yes", True)],
 )
 def test_numbers_are_those_of_yaml_1_2(text: str, value: Any) -> None:
     found = loaded(f"key: {text}".encode(), "c.yaml")["key"]
@@ -161,7 +172,25 @@ def test_numbers_are_those_of_yaml_1_2(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["0E0", "010", "1:30", "0o17", "1e5", "1_0", "0x1f", ".5", "null", "~", "yes", "2020-01-01", "x" * 300, "a: b", "\n", "#"]
+    "text",
+    [
+        "0E0",
+        "010",
+        "1:30",
+        "0o17",
+        "1e5",
+        "1_0",
+        "0x1f",
+        ".5",
+        "null",
+        "~",
+        "yes",
+        "2020-01-01",
+        "x" * 300,
+        "a: b",
+        "\n",
+        "#",
+    ],
 )
 def test_a_text_that_looks_like_something_else_reads_back(here: Path, text: str) -> None:
     assert loaded(f"key: {written(text)}".encode(), "c.yaml")["key"] == text
@@ -181,13 +210,17 @@ def moved(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("code", ["{}/there/mine.py", "there/mine.py", "./there/../there/mine.py", "~/there/mine.py"])
-def test_a_run_of_another_folder_is_verified_by_the_place_of_its_code(moved: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+def test_a_run_of_another_folder_is_verified_by_the_place_of_its_code(
+    moved: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
     monkeypatch.setenv("HOME", str(moved))
     found, said = carried_out("verify", "there/run", "--code", code.format(moved))
     assert found == 0 and "re-checked" in said, said
 
 
-@pytest.mark.parametrize("code", [(), ("other.py",), ("there/sub/yours.py",), ("mine",), ("there/mine.py", "there/sub/mine.py")])
+@pytest.mark.parametrize(
+    "code", [(), ("other.py",), ("there/sub/yours.py",), ("mine",), ("there/mine.py", "there/sub/mine.py")]
+)
 def test_other_code_than_the_runs_is_refused(moved: Path, code: tuple[str, ...]) -> None:
     (moved / "there" / "sub" / "mine.py").write_text("raise SystemExit('ran')")
     found, said = carried_out("verify", "there/run", *(word for each in code for word in ("--code", each)))

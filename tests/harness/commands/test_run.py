@@ -1,4 +1,6 @@
-"""A run from start to end where something goes wrong: memory, NaN, damaged files; and what may not change a number."""
+"""A run from start to end where something goes wrong: memory, NaN, damaged files; and what may not
+change a number.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,17 @@ import torch
 from harness.run.directory import RunDirectory
 from tests.harness.test_cli import own_folder, run
 
-TOY = ["evaluate", "--task", "my.py:MyTask", "--samples", "12", "--schedule", "mcar:0", "--scenario", "image@linf:0.1 + sensor@l2:0.5"]
+TOY = [
+    "evaluate",
+    "--task",
+    "my.py:MyTask",
+    "--samples",
+    "12",
+    "--schedule",
+    "mcar:0",
+    "--scenario",
+    "image@linf:0.1 + sensor@l2:0.5",
+]
 MODELS = """
 class Small(Linear):
     def forward(self, inputs, present=None):
@@ -47,7 +59,9 @@ def rows(out: str, table: str = "ledger") -> list[dict[str, Any]]:
     """Without what differs by the model's name."""
     found = RunDirectory(out).table(table).to_pylist()
     kept = [{key: value for key, value in row.items() if key not in ("run", "model")} for row in found]
-    return sorted(kept, key=lambda row: [str(row[key]) for key in ("sample", "scenario" if table == "ledger" else "schedule")])
+    return sorted(
+        kept, key=lambda row: [str(row[key]) for key in ("sample", "scenario" if table == "ledger" else "schedule")]
+    )
 
 
 def test_out_of_memory_halves_the_batch(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,11 +79,16 @@ def test_a_model_may_write_into_present(toy: Path, monkeypatch: pytest.MonkeyPat
 def test_nan_under_attack_is_an_error_and_no_score(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, *TOY, "--model", "my.py:nan_under_attack", "--model", "my.py:build", "--out", "nan") == 5
     found = RunDirectory("nan").table("ledger").to_pylist()
-    assert {(row["model"], row["status"]) for row in found} == {("my.py:nan_under_attack", "error"), ("my.py:build", "ok")}
+    assert {(row["model"], row["status"]) for row in found} == {
+        ("my.py:nan_under_attack", "error"),
+        ("my.py:build", "ok"),
+    }
     assert "answers NaN" in next((toy / "nan" / "errors").iterdir()).read_text()
 
 
-def test_infinite_logits_are_refused(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_infinite_logits_are_refused(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, *TOY, "--model", "my.py:infinite", "--out", "inf") == 2
     assert "answers NaN or infinity" in capsys.readouterr().err
 
@@ -111,7 +130,10 @@ def test_a_foreign_run_file_is_one_sentence(
 def test_what_is_asked_twice_is_swept_once(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twice = ["--schedule", "fixed(image):0.5,0.5,1", "--schedule", "mcar:0"]
     assert run(monkeypatch, *TOY, *twice, "--model", "my.py:build", "--out", "run") == 0
-    keys = [(row["sample"], row["schedule"], row["level"], row["repeat"]) for row in RunDirectory("run").table("sweep").to_pylist()]
+    keys = [
+        (row["sample"], row["schedule"], row["level"], row["repeat"])
+        for row in RunDirectory("run").table("sweep").to_pylist()
+    ]
     assert len(set(keys)) == len(keys)
 
 
@@ -140,14 +162,29 @@ def test_a_compiled_search_is_verified_by_the_model_itself(toy: Path, monkeypatc
 
 def test_a_budget_always_gets_something_done(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(3):
-        assert run(monkeypatch, *TOY, "--model", "my.py:build", "--batch-size", "4", "--budget", "0.001s", "--out", "run") == 0
+        assert (
+            run(monkeypatch, *TOY, "--model", "my.py:build", "--batch-size", "4", "--budget", "0.001s", "--out", "run")
+            == 0
+        )
     assert RunDirectory("run").describe().status == "complete"
 
 
 def test_where_nothing_is_attacked_nothing_is_called_robust(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--search", "none", "--no-trust", "--out", "run"]
+    arguments = [
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        "my.py:build",
+        "--samples",
+        "6",
+        "--search",
+        "none",
+        "--no-trust",
+        "--out",
+        "run",
+    ]
     assert run(monkeypatch, "evaluate", *arguments) == 0
     assert run(monkeypatch, "report", "run") == 0
     said = capsys.readouterr().out

@@ -1,4 +1,6 @@
-"""What every registered corruption must keep, parametrised over the registry; and the way from the flag to the sweep."""
+"""What every registered corruption must keep, parametrised over the registry; and the way from the
+flag to the sweep.
+"""
 
 import re
 import sys
@@ -43,7 +45,9 @@ CASES = [
 
 
 def smooth(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random walks in [0, 1]: the further one moves, blurs or filters them, the more they differ."""
+    """Random walks in [0, 1]: the further one moves, blurs or filters them, the more they
+    differ.
+    """
     steps = torch.randn(SAMPLES, *shape, generator=generator)
     for axis in range(max(-2, -len(shape)), 0):
         steps = steps.cumsum(axis)
@@ -127,7 +131,10 @@ def test_repeats_seeds_and_samples_draw_anew() -> None:
     task = toy("features", (12,))
     batch = task.splits["test"]
     corruption = Corruption("x", "noise", (3,))
-    draws = [corruption.applied(task, batch, 3, repeat, seed)[0]["x"] - batch.inputs["x"] for repeat, seed in [(0, 0), (1, 0), (0, 1)]]
+    draws = [
+        corruption.applied(task, batch, 3, repeat, seed)[0]["x"] - batch.inputs["x"]
+        for repeat, seed in [(0, 0), (1, 0), (0, 1)]
+    ]
     assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0][0], draws[0][1])
 
@@ -167,7 +174,9 @@ def test_low_pass_keeps_what_is_low() -> None:
 
 def test_deletion_moves_the_rest_up() -> None:
     task = toy("text", (10, 9))
-    for x, result in zip(task.splits["test"].inputs["x"].argmax(2), corrupted(task, "text/deletion", 3).argmax(2), strict=True):
+    for x, result in zip(
+        task.splits["test"].inputs["x"].argmax(2), corrupted(task, "text/deletion", 3).argmax(2), strict=True
+    ):
         rest = iter(x.tolist())
         left = [letter for letter in result.tolist() if letter]
         assert all(letter in rest for letter in left), "what is left stands in its order"
@@ -207,7 +216,17 @@ def test_severity_zero_is_clean(system: Loaded, digits: Task) -> None:
     with torch.no_grad():
         scores = digits.problem.score(system.module(batch.inputs, None), batch.targets).tolist()
     corruptions = parse_all(["image@noise:0", "audio@shift:0", "text@typos:0"], digits)
-    rows = list(sweep_rows(system.module, digits, batch, corruptions, 1, 0, on_error=lambda where, error: pytest.fail(f"{where}: {error}")))
+    rows = list(
+        sweep_rows(
+            system.module,
+            digits,
+            batch,
+            corruptions,
+            1,
+            0,
+            on_error=lambda where, error: pytest.fail(f"{where}: {error}"),
+        )
+    )
     assert [row["score"] for row in rows] == scores * 3
     assert {row["present"] for row in rows} == {"111"}
 
@@ -215,7 +234,9 @@ def test_severity_zero_is_clean(system: Loaded, digits: Task) -> None:
 def test_curves_keep_missing_and_corrupted_apart() -> None:
     shared = {**dict.fromkeys(SWEEP.names), "model": "m", "sample": "1", "repeat": 0, "present": "11", "status": "ok"}
     scores = [("mcar", 0.5, 1.0), ("image@noise", 5.0, 0.25), ("image@noise", 0.0, 1.0), ("image@noise", 3.0, 0.5)]
-    sweep = pa.Table.from_pylist([{**shared, "schedule": s, "level": level, "score": score} for s, level, score in scores], SWEEP)
+    sweep = pa.Table.from_pylist(
+        [{**shared, "schedule": s, "level": level, "score": score} for s, level, score in scores], SWEEP
+    )
     assert set(missing_curves(sweep)) == {("mcar", "m")}
     assert set(corruption_curves(sweep)) == {("image@noise", "m")}
     points = corruption_curves(sweep)["image@noise", "m"]
@@ -239,7 +260,19 @@ def own_folder(folder: Path) -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--repeats", "2", "--out", "run"]
+    toy = [
+        "evaluate",
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        "my.py:build",
+        "--samples",
+        "6",
+        "--repeats",
+        "2",
+        "--out",
+        "run",
+    ]
     monkeypatch.setattr(sys, "argv", ["harness", *toy, *arguments])
     with pytest.raises(SystemExit) as stop:
         main()
@@ -273,7 +306,11 @@ def test_a_file_says_what_flags_say(elsewhere: Path, monkeypatch: pytest.MonkeyP
     own_folder(elsewhere)
     (elsewhere / "c.yaml").write_text("corruption: sensor@dropout:0,4\n")
     assert run(monkeypatch, "--config", "c.yaml") == 0
-    levels = {(row["schedule"], row["level"]) for row in RunDirectory("run").table("sweep").to_pylist() if "@" in row["schedule"]}
+    levels = {
+        (row["schedule"], row["level"])
+        for row in RunDirectory("run").table("sweep").to_pylist()
+        if "@" in row["schedule"]
+    }
     assert levels == {("sensor@dropout", 0.0), ("sensor@dropout", 4.0)}
 
 
@@ -283,7 +320,11 @@ def test_the_command_line_refuses_in_one_sentence(
     own_folder(elsewhere)
     assert run(monkeypatch, "--corruption", "sensor@dropuot") == 2
     said = capsys.readouterr().err
-    assert said.startswith("error: unknown corruption 'dropuot'") and "did you mean dropout" in said and len(said.splitlines()) == 1
+    assert (
+        said.startswith("error: unknown corruption 'dropuot'")
+        and "did you mean dropout" in said
+        and len(said.splitlines()) == 1
+    )
 
 
 def test_a_run_without_corruptions_has_no_such_section(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,10 +347,16 @@ def test_a_run_without_corruptions_has_no_such_section(elsewhere: Path, monkeypa
         ("image@noise:", "'' is not a severity"),
         ("image", "does not parse: write MODALITY@NAME:SEVERITY"),
         ("image@my.py:fgo:1", "unknown object 'fgo' in my.py: did you mean fog"),
-        ("image@my.py:flat:1", "corruption 'image@my.py:flat' at severity 1, sample 'test-0000': a sample of shape (1, 8, 8) must"),
+        (
+            "image@my.py:flat:1",
+            "corruption 'image@my.py:flat' at severity 1, sample 'test-0000': a sample of shape (1, 8, 8) must",
+        ),
         ("audio@my.py:flat:1", "a sample of shape (4000,) must come back in that shape, not as (1,)"),
         ("image@my.py:hole:2", "64 values came back as NaN or infinite"),
-        ("image@my.py:few:3", "TypeError: few() takes 1 positional argument but 4 were given; it must take (x, severity"),
+        (
+            "image@my.py:few:3",
+            "TypeError: few() takes 1 positional argument but 4 were given; it must take (x, severity",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(elsewhere: Path, digits: Task, text: str, message: str) -> None:

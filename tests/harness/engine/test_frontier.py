@@ -1,4 +1,6 @@
-"""A frontier is five scenarios between two modalities; its middle ray is the two at their own radii."""
+"""A frontier is five scenarios between two modalities; its middle ray is the two at their own
+radii.
+"""
 
 from pathlib import Path
 
@@ -21,20 +23,37 @@ def test_five_rays(digits: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("image", "two different"), ("image,image", "two different"), ("image,sound", "unknown modality 'sound'")]
+    ("text", "message"),
+    [("image", "two different"), ("image,image", "two different"), ("image,sound", "unknown modality 'sound'")],
 )
 def test_bad_frontiers(digits: Task, text: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         rays(text, digits)
 
 
-def test_from_the_command_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_the_command_line(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     own_folder(elsewhere)
-    toy = ["--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "6", "--schedule", "mcar:0", "--search", "fast", "--out", "run"]
+    toy = [
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        "my.py:build",
+        "--samples",
+        "6",
+        "--schedule",
+        "mcar:0",
+        "--search",
+        "fast",
+        "--out",
+        "run",
+    ]
     assert run(monkeypatch, "evaluate", *toy, "--frontier", "image,sensor") == 0
     rows = RunDirectory("run").table("ledger").to_pylist()
     strengths = {
-        name: {row["sample"]: row["strength"] for row in rows if row["scenario"] == name} for name in {r["scenario"] for r in rows}
+        name: {row["sample"]: row["strength"] for row in rows if row["scenario"] == name}
+        for name in {r["scenario"] for r in rows}
     }
     both = [name for name in strengths if "+" in name]
     assert len(both) == 5

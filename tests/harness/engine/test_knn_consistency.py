@@ -1,4 +1,6 @@
-"""Attacks without labels: a sample fails when less than half of its nearest training samples stay nearest."""
+"""Attacks without labels: a sample fails when less than half of its nearest training samples stay
+nearest.
+"""
 
 import json
 from pathlib import Path
@@ -68,37 +70,41 @@ def test_a_missing_modality_has_no_influence_on_an_embedding() -> None:
 
 
 def test_evaluate_judges_embeddings_and_verify_holds(tmp_path: Path) -> None:
-    """Two models in one run, each by its own neighbourhoods; at strength 0 every neighbour is there."""
+    """Two models in one run, each by its own neighbourhoods; at strength 0 every neighbour is
+    there.
+    """
     user = tmp_path / "mine.py"
     user.write_text(
-        "import torch\n"
-        "from harness.tasks import Task\n"
-        "def task():\n"
-        "    g = torch.Generator().manual_seed(0)\n"
-        "    x = torch.randn(400, 8, generator=g)\n"
-        "    return Task.from_arrays({'x': x, 'y': x + torch.randn(400, 8, generator=g)}, torch.arange(400) % 2, name='toy')\n"
-        "class Net(torch.nn.Module):\n"
-        "    def __init__(self, turned):\n"
-        "        super().__init__()\n"
-        "        self.turned = turned\n"
-        "    def embed(self, inputs, present=None):\n"
-        "        return inputs['x'] if self.turned else torch.cat([inputs['x'], inputs['y']], 1)\n"
-        "    def forward(self, inputs, present=None):\n"
-        "        return self.embed(inputs, present)[:, :2]\n"
-        "def one(task): return Net(False)\n"
-        "def other(task): return Net(True)\n"
+        "import torch\nfrom harness.tasks import Task\ndef task():\n    g = torch.Generator().manual_seed(0)\n    x ="
+        " torch.randn(400, 8, generator=g)\n    return Task.from_arrays({'x': x, 'y': x + torch.randn(400, 8,"
+        " generator=g)}, torch.arange(400) % 2, name='toy')\nclass Net(torch.nn.Module):\n    def __init__(self,"
+        " turned):\n        super().__init__()\n        self.turned = turned\n    def embed(self, inputs,"
+        " present=None):\n        return inputs['x'] if self.turned else torch.cat([inputs['x'], inputs['y']], 1)\n   "
+        " def forward(self, inputs, present=None):\n        return self.embed(inputs, present)[:, :2]\ndef one(task):"
+        " return Net(False)\ndef other(task): return Net(True)\n"
     )
     config = Evaluation(
-        task=f"{user}:task", model=(f"{user}:one", f"{user}:other"), scenario=("x@linf:1", "y@l2:1"), judge="neighbours",
-        search="fast", samples=16, limit=4.0, witnesses="all", schedule=("mcar:0,0.5",), trust=True, out=str(tmp_path / "run"),
-    )  # fmt: skip
+        task=f"{user}:task",
+        model=(f"{user}:one", f"{user}:other"),
+        scenario=("x@linf:1", "y@l2:1"),
+        judge="neighbours",
+        search="fast",
+        samples=16,
+        limit=4.0,
+        witnesses="all",
+        schedule=("mcar:0,0.5",),
+        trust=True,
+        out=str(tmp_path / "run"),
+    )
     assert evaluate(config, Console(quiet=True)) == 0
     directory = RunDirectory(str(tmp_path / "run"))
     rows = directory.table("ledger").to_pylist()
     moved = [row for row in rows if row["scenario"] == "x@linf:1"]
     assert moved and all(row["clean_score"] == 1 for row in rows)
     found = [row for row in moved if row["strength"] < float("inf")]
-    assert found and all(0 < row["strength"] <= 4 and row["prediction"] < (NEIGHBOURS + 1) // 2 / NEIGHBOURS for row in found)
+    assert found and all(
+        0 < row["strength"] <= 4 and row["prediction"] < (NEIGHBOURS + 1) // 2 / NEIGHBOURS for row in found
+    )
     unread = [row for row in rows if row["scenario"] == "y@l2:1" and row["model"].endswith("other")]
     assert all(row["strength"] == float("inf") for row in unread)
     claims = list(recheck(directory, [str(user)]))

@@ -1,4 +1,6 @@
-"""Attributions: exact for a linear model, nothing for what is not read, and stored of clean, attacked and incomplete inputs."""
+"""Attributions: exact for a linear model, nothing for what is not read, and stored of clean,
+attacked and incomplete inputs.
+"""
 
 import json
 from pathlib import Path
@@ -28,13 +30,19 @@ CPU = torch.device("cpu")
 
 
 class Plain(nn.Module):
-    """Linear in `a` and `b` of the tiny task; `step` makes it a staircase, of which no gradient tells."""
+    """Linear in `a` and `b` of the tiny task; `step` makes it a staircase, of which no gradient
+    tells.
+    """
 
     def __init__(self, task: Task, read: tuple[str, ...] = ("a", "b"), step: bool = False) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(1)
         self.weights = nn.ParameterDict(
-            {m.name: torch.randn(task.problem.width, m.shape[0], generator=generator) for m in task.modalities if m.name in read}
+            {
+                m.name: torch.randn(task.problem.width, m.shape[0], generator=generator)
+                for m in task.modalities
+                if m.name in read
+            }
         )
         self.step = step
 
@@ -57,7 +65,8 @@ def test_of_a_linear_model_each_value_tells_its_weight_times_its_distance_from_t
     for name in task.names:
         weight, stand_in = model.weights[name], task.modality(name).stand_in(torch.zeros(1))
         expected = (weight[case.batch.targets] - weight[runner_up]) * (case.batch.inputs[name] - stand_in)
-        torch.testing.assert_close(told.parts[name], expected, rtol=1e-3, atol=1e-4)  # the stand-ins answer 0: no kink on the path
+        # the stand-ins answer 0: no kink on the path
+        torch.testing.assert_close(told.parts[name], expected, rtol=1e-3, atol=1e-4)
     assert told.method == GRADIENTS
     total = sum(part.sum(1) for part in told.parts.values())
     torch.testing.assert_close(total, told.output - told.baseline + told.delta(task.names))
@@ -78,7 +87,10 @@ def test_a_staircase_is_told_by_what_each_part_takes_away() -> None:
     assert told.method == ABLATION
     without = {**case.batch.inputs, "a": case.batch.inputs["a"].clone()}
     without["a"][:, 2] = task.modality("a").stand_in(torch.zeros(1)).expand(6)[2]
-    margins = [task.problem.verdict(model(inputs), case.batch.targets).losses["margin"] for inputs in (case.batch.inputs, without)]
+    margins = [
+        task.problem.verdict(model(inputs), case.batch.targets).losses["margin"]
+        for inputs in (case.batch.inputs, without)
+    ]
     torch.testing.assert_close(told.parts["a"][:, 2], margins[1] - margins[0])
 
 
@@ -88,10 +100,14 @@ def test_a_missing_modality_says_nothing_and_shapley_values_add_up(tmp_path: Pat
     assert gone and all(row["share"] == 0 and row["shapley"] == 0 for row in gone)
     task, model = tiny(2), Plain(tiny(2))
     for row in (row for row in rows if row["condition"] == "clean" and row["modality"] == "a"):
-        other = next(r for r in rows if r["condition"] == "clean" and r["modality"] == "b" and r["sample"] == row["sample"])
+        other = next(
+            r for r in rows if r["condition"] == "clean" and r["modality"] == "b" and r["sample"] == row["sample"]
+        )
         batch = task.splits["test"].take([task.splits["test"].samples.index(row["sample"])])
         ends = [
-            -task.problem.verdict(model(task.with_stand_ins(batch.inputs, torch.tensor([[here, here]]))), batch.targets).losses["margin"]
+            -task.problem.verdict(
+                model(task.with_stand_ins(batch.inputs, torch.tensor([[here, here]]))), batch.targets
+            ).losses["margin"]
             for here in (True, False)
         ]
         assert row["shapley"] + other["shapley"] == pytest.approx((ends[0] - ends[1]).item(), abs=1e-5)
@@ -141,7 +157,13 @@ def test_the_closest_the_furthest_and_some_at_random(tmp_path: Path) -> None:
 
 
 def test_pieces_cover_each_modality_in_about_64_parts() -> None:
-    for kind, shape in (("image", (3, 28, 28)), ("image", (5, 7)), ("audio", (6400,)), ("features", (5,)), ("features", (300,))):
+    for kind, shape in (
+        ("image", (3, 28, 28)),
+        ("image", (5, 7)),
+        ("audio", (6400,)),
+        ("features", (5,)),
+        ("features", (300,)),
+    ):
         mask = pieces(Modality("x", shape, kind), shape)
         assert mask.shape == shape and mask.min() == 0
         assert 1 <= len(mask.unique()) <= 100
@@ -167,11 +189,16 @@ def test_asked_for_on_the_command_line_and_later_of_a_run_that_is_done(tmp_path:
     assert not (out / "attributions").exists()
     assert CliRunner().invoke(app, [*base, "--attributions", "2"]).exit_code == 0
     table = RunDirectory(str(out)).table("attributions").to_pylist()
-    assert len({row["sample"] for row in table}) == 2 and json.loads((out / "run.json").read_text())["config"]["attributions"] == 2
+    assert (
+        len({row["sample"] for row in table}) == 2
+        and json.loads((out / "run.json").read_text())["config"]["attributions"] == 2
+    )
 
 
 def stored(folder: Path, which: str) -> list[dict[str, object]]:
-    """The rows of a small run: a model of the tiny task that reads both modalities, or one that is deaf to `b`."""
+    """The rows of a small run: a model of the tiny task that reads both modalities, or one that is
+    deaf to `b`.
+    """
     user = folder / "mine.py"
     user.write_text(
         "from tiny import tiny\n"
@@ -181,9 +208,17 @@ def stored(folder: Path, which: str) -> list[dict[str, object]]:
         "def deaf(task): return Plain(task, ('a',))\n".replace("\\\n", "\n")
     )
     config = Evaluation(
-        task=f"{user}:task", model=(f"{user}:{which}",), samples=24, search="fast", schedule=("mcar:0",), trust=False, attributions=3,
-        device="cpu", limit=40.0, out=str(folder / which),
-    )  # fmt: skip
+        task=f"{user}:task",
+        model=(f"{user}:{which}",),
+        samples=24,
+        search="fast",
+        schedule=("mcar:0",),
+        trust=False,
+        attributions=3,
+        device="cpu",
+        limit=40.0,
+        out=str(folder / which),
+    )
     assert evaluate(config, Console(quiet=True)) == 0
     return RunDirectory(str(folder / which)).table("attributions").to_pylist()
 

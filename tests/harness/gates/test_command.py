@@ -1,4 +1,6 @@
-"""`gate`, `bless`, `compare` and `evaluate --gates` as processes: what they print, write and exit with."""
+"""`gate`, `bless`, `compare` and `evaluate --gates` as processes: what they print, write and exit
+with.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ TOY = re.search(r"```python\n(.*?)```", (DOCS / "your-own-model.md").read_text()
 def harness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "harness", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def write_gates(folder: Path, *gates: str, inconclusive: str = "4") -> None:
-    (folder / "gates.yaml").write_text("\n".join([f"inconclusive: {inconclusive}", "gates:", *(f"  - {{{gate}}}" for gate in gates)]))
+    (folder / "gates.yaml").write_text(
+        "\n".join([f"inconclusive: {inconclusive}", "gates:", *(f"  - {{{gate}}}" for gate in gates)])
+    )
 
 
 @pytest.fixture
@@ -54,12 +60,17 @@ def test_exit_codes(folder: Path, code: int, gate: str, inconclusive: str) -> No
     write_gates(folder, f"model: m, {gate}", inconclusive=inconclusive)
     done = harness(folder, "gate", "run")
     assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr and (code != 2 or done.stderr.startswith("error: gates file gates.yaml, gate 1: unknown key"))
+    assert "Traceback" not in done.stderr and (
+        code != 2 or done.stderr.startswith("error: gates file gates.yaml, gate 1: unknown key")
+    )
 
 
 def test_a_run_against_a_blessed_one(folder: Path) -> None:
     write_gates(
-        folder, "model: m, max_drop: 0.02", f'model: m, scenario: "{IMAGE}", max_drop: 0.02, min_effect: 0.2', "model: m, min: 0.55"
+        folder,
+        "model: m, max_drop: 0.02",
+        f'model: m, scenario: "{IMAGE}", max_drop: 0.02, min_effect: 0.2',
+        "model: m, min: 0.55",
     )
     assert harness(folder, "gate", "run").returncode == 2, "it needs a baseline"
     blessed = harness(folder, "bless", "run", "--out", "base.parquet")
@@ -68,11 +79,19 @@ def test_a_run_against_a_blessed_one(folder: Path) -> None:
     done = harness(folder, "gate", "worse", "--baseline", "base.parquet", "--suggest", *outputs)
     assert done.returncode == 3 and "2 fail" in done.stdout, done.stderr
     rows = json.loads((folder / "worse" / "gates.json").read_text())
-    assert [set(row) for row in rows] == [{"run id", "gate", "limit", "value", "low", "high", "result", "verdict", "why"}] * 3
-    assert [row["verdict"] for row in rows] == ["fail", "fail", "inconclusive"] and rows[0]["value"] == pytest.approx(0.3)
+    assert [set(row) for row in rows] == [
+        {"run id", "gate", "limit", "value", "low", "high", "result", "verdict", "why"}
+    ] * 3
+    assert [row["verdict"] for row in rows] == ["fail", "fail", "inconclusive"] and rows[0]["value"] == pytest.approx(
+        0.3
+    )
     assert all((folder / f"out.{form}").stat().st_size for form in ("junit", "sarif", "markdown", "json"))
-    assert harness(folder, "gate", "run", "--baseline", "base.parquet").returncode == 4, "too few samples to notice 0.07"
-    assert harness(folder, "bless", "run", "--out", "base.parquet").returncode == 2, "nothing updates a baseline by itself"
+    assert harness(folder, "gate", "run", "--baseline", "base.parquet").returncode == 4, (
+        "too few samples to notice 0.07"
+    )
+    assert harness(folder, "bless", "run", "--out", "base.parquet").returncode == 2, (
+        "nothing updates a baseline by itself"
+    )
     assert harness(folder, "gate", "run", "--baseline", "gates.yaml").returncode == 2
     assert harness(folder, "gate", "run", "--baseline", "run", "--junit", "gates.yaml/there.xml").returncode == 2
     shown = harness(folder, "compare", "base.parquet", "worse")
@@ -83,8 +102,30 @@ def test_a_run_against_a_blessed_one(folder: Path) -> None:
 def test_evaluate_gates_what_it_evaluated(tmp_path: Path) -> None:
     assert TOY is not None
     (tmp_path / "my.py").write_text(TOY[1])
-    common = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--scenario", "image@linf:0.1", "--search", "fast"]
-    small = [*common, "--samples", "40", "--witnesses", "none", "--schedule", "mcar:0.5", "--out", "run", "--gates", "gates.yaml"]
+    common = [
+        "evaluate",
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        "my.py:build",
+        "--scenario",
+        "image@linf:0.1",
+        "--search",
+        "fast",
+    ]
+    small = [
+        *common,
+        "--samples",
+        "40",
+        "--witnesses",
+        "none",
+        "--schedule",
+        "mcar:0.5",
+        "--out",
+        "run",
+        "--gates",
+        "gates.yaml",
+    ]
     write_gates(tmp_path, 'model: "my.py:build", min: 0.99, mn: 2')
     refused = harness(tmp_path, *small)
     assert refused.returncode == 2 and not (tmp_path / "run").exists(), "before any work"
@@ -97,7 +138,9 @@ def test_evaluate_gates_what_it_evaluated(tmp_path: Path) -> None:
 
 
 def test_help_answers_without_heavy_imports(tmp_path: Path) -> None:
-    probe = "import sys; from harness.cli import app; assert not {'torch', 'numpy', 'pydantic', 'scipy'} & set(sys.modules)"
+    probe = (
+        "import sys; from harness.cli import app; assert not {'torch', 'numpy', 'pydantic', 'scipy'} & set(sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -105,7 +148,9 @@ def test_help_answers_without_heavy_imports(tmp_path: Path) -> None:
 def test_the_workflow_of_the_docs_runs_commands_there_are(tmp_path: Path) -> None:
     workflow = yaml.safe_load((DOCS / "robustness-workflow.yml").read_text())
     (job,) = workflow["jobs"].values()
-    commands = [line for step in job["steps"] for line in str(step.get("run", "")).splitlines() if "python -m harness" in line]
+    commands = [
+        line for step in job["steps"] for line in str(step.get("run", "")).splitlines() if "python -m harness" in line
+    ]
     verbs = {re.search(r"python -m harness (\w+)", line)[1]: line for line in commands}  # type: ignore[index]
     assert set(verbs) == {"evaluate", "gate"}
     for verb, line in verbs.items():

@@ -36,7 +36,12 @@ def verdict(evidence: Evidence, baseline: Evidence | None = None, **keys: Any) -
 
 def test_an_absolute_limit_is_held_against_the_interval(tmp_path: Path) -> None:
     run = evidence(tmp_path, {"m": Outcomes(shares(80))})  # 0.80 [0.71, 0.87]
-    assert [verdict(run, min=limit).verdict for limit in (0.7, 0.75, 0.85, 0.9)] == ["pass", "inconclusive", "inconclusive", "fail"]
+    assert [verdict(run, min=limit).verdict for limit in (0.7, 0.75, 0.85, 0.9)] == [
+        "pass",
+        "inconclusive",
+        "inconclusive",
+        "fail",
+    ]
     assert [verdict(run, max=limit).verdict for limit in (0.7, 0.75, 0.9)] == ["fail", "inconclusive", "pass"]
     found = verdict(run, min=0.75)
     assert found.needed is not None and 200 < found.needed < 300
@@ -47,8 +52,16 @@ def test_an_absolute_limit_is_held_against_the_interval(tmp_path: Path) -> None:
 
 def test_worst_case_measures(tmp_path: Path) -> None:
     strengths = [0.5] * 20 + [1.5] * 40 + [INF] * 40
-    swept = {("fixed(image)", 1.0): shares(90), ("fixed(audio)", 1.0): shares(40), ("mcar", 0.0): shares(100), ("mcar", 1.0): shares(0)}
-    models = {"m": Outcomes(shares(100), {IMAGE: strengths}, swept), "without-image": Outcomes(shares(95), {IMAGE: [INF] * 100})}
+    swept = {
+        ("fixed(image)", 1.0): shares(90),
+        ("fixed(audio)", 1.0): shares(40),
+        ("mcar", 0.0): shares(100),
+        ("mcar", 1.0): shares(0),
+    }
+    models = {
+        "m": Outcomes(shares(100), {IMAGE: strengths}, swept),
+        "without-image": Outcomes(shares(95), {IMAGE: [INF] * 100}),
+    }
     run = evidence(tmp_path, models)
     expected: dict[float, dict[str, Any]] = {
         0.8: {"scenario": IMAGE},
@@ -70,13 +83,19 @@ def test_a_median_beyond_the_search_is_not_told(tmp_path: Path) -> None:
     median = {"scenario": IMAGE, "measure": "median critical strength"}
     assert verdict(run, **median, min=LIMIT).verdict == "pass"
     assert "lies beyond the search" in verdict(run, **median, min=LIMIT + 1).why
-    assert verdict(run, **median, max=2).verdict == "fail" and verdict(run, **median, max=LIMIT).verdict == "inconclusive"
+    assert (
+        verdict(run, **median, max=2).verdict == "fail" and verdict(run, **median, max=LIMIT).verdict == "inconclusive"
+    )
     assert "went up to strength 8 only" in verdict(run, scenario=IMAGE, strength=9, min=0.5).why
 
 
 def test_few_samples_prove_nothing_however_well_they_do(tmp_path: Path) -> None:
     run = evidence(tmp_path, {"m": Outcomes(shares(5, 5), {IMAGE: [2.0] * 5})})
-    for keys in ({"min": 0.9}, {"scenario": IMAGE, "min": 0.9}, {"scenario": IMAGE, "measure": "median critical strength", "min": 1}):
+    for keys in (
+        {"min": 0.9},
+        {"scenario": IMAGE, "min": 0.9},
+        {"scenario": IMAGE, "measure": "median critical strength", "min": 1},
+    ):
         assert verdict(run, **keys).verdict == "inconclusive"
     assert verdict(run, run, max_drop=0.02).verdict == "inconclusive"
 
@@ -85,7 +104,10 @@ DOUBTS: dict[str, tuple[dict[str, Any], str]] = {
     "errors": ({"errors": 3}, "3 samples of m are errors"),
     "stopped": ({"status": "stopped"}, "is stopped"),
     "running": ({"status": "running"}, "is running"),
-    "flagged": ({"trust": {"m": {IMAGE: {**FINE, "gradient": {"raised": True, "value": 1, "why": "there is none"}}}}}, "there is none"),
+    "flagged": (
+        {"trust": {"m": {IMAGE: {**FINE, "gradient": {"raised": True, "value": 1, "why": "there is none"}}}}},
+        "there is none",
+    ),
     "unchecked": ({"trust": {"m": {}}}, "was not checked"),
     "checked by nothing": ({"trust": {"m": {IMAGE: {}}}}, "was not checked"),
     "unattacked": ({"config": {"search": "none"}}, "nothing was attacked"),
@@ -109,10 +131,17 @@ def test_what_may_not_be_believed_is_inconclusive_whichever_way_it_points(tmp_pa
 
 def test_flags_that_only_inform_and_gates_of_the_average_case_are_decided(tmp_path: Path) -> None:
     flags = {"m": {IMAGE: {"unused": {"raised": True, "value": 1, "why": "it is not used"}}}}
-    run = evidence(tmp_path, {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, {("mcar", 0.5): shares(90)})}, trust=flags)
+    run = evidence(
+        tmp_path, {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, {("mcar", 0.5): shares(90)})}, trust=flags
+    )
     assert verdict(run, scenario=IMAGE, min=0.5).verdict == "pass"
-    untrusted = evidence(tmp_path / "2", {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, {("mcar", 0.5): shares(90)})}, trust={"m": {}})
-    assert verdict(untrusted, schedule="mcar", rate=0.5, min=0.5).verdict == "pass" and verdict(untrusted, min=0.5).verdict == "pass"
+    untrusted = evidence(
+        tmp_path / "2", {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, {("mcar", 0.5): shares(90)})}, trust={"m": {}}
+    )
+    assert (
+        verdict(untrusted, schedule="mcar", rate=0.5, min=0.5).verdict == "pass"
+        and verdict(untrusted, min=0.5).verdict == "pass"
+    )
 
 
 UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
@@ -135,7 +164,9 @@ UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_gate_on_what_the_run_does_not_have_is_refused(tmp_path: Path, name: str) -> None:
     """It could never be decided: a slip must not pass as inconclusive."""
     keys, said = UNKNOWN[name]
-    run = evidence(tmp_path, {"m": Outcomes(shares(9), {IMAGE: [2.0] * 100, BOTH: [1.0] * 100}, {("mcar", 0.5): shares(9)})})
+    run = evidence(
+        tmp_path, {"m": Outcomes(shares(9), {IMAGE: [2.0] * 100, BOTH: [1.0] * 100}, {("mcar", 0.5): shares(9)})}
+    )
     with pytest.raises(BadInput) as error:
         decide([gate_of(**{"model": "m", **keys})], run)
     assert said in str(error.value)
@@ -146,7 +177,12 @@ def test_a_drop_is_tested_and_passes_only_with_power(tmp_path: Path) -> None:
     worse = evidence(tmp_path / "b", {"m": Outcomes(shares(90, 300), {IMAGE: [2.0] * 230 + [0.5] * 40 + [0.0] * 30})})
     robust = {"scenario": IMAGE, "max_drop": 0.02}
     found = verdict(worse, before, **robust)
-    assert found.verdict == "fail" and found.value == pytest.approx(40 / 300) and found.low is not None and found.low > 0.02
+    assert (
+        found.verdict == "fail"
+        and found.value == pytest.approx(40 / 300)
+        and found.low is not None
+        and found.low > 0.02
+    )
     assert verdict(before, worse, **robust, min_effect=0.06).verdict == "pass", "better is no drop"
     assert verdict(before, before, **robust, min_effect=0.05).verdict == "pass"
     close = verdict(before, before, **robust, min_effect=0.01)
@@ -184,7 +220,9 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
     assert "differs in search" in verdict(ours, harder, scenario=IMAGE, max_drop=0.1).why
     fewer = evidence(tmp_path / "f", {"m": Outcomes(shares(50, 50), {IMAGE: [2.0] * 50})})
     assert "50 of the baseline's 100 samples" in verdict(fewer, ours, max_drop=0.1).why
-    assert verdict(ours, fewer, max_drop=0.1, min_effect=0.4).verdict == "pass", "more than the baseline pinned is no harm"
+    assert verdict(ours, fewer, max_drop=0.1, min_effect=0.4).verdict == "pass", (
+        "more than the baseline pinned is no harm"
+    )
 
 
 def test_a_frozen_baseline_decides_as_its_run_does(tmp_path: Path) -> None:
@@ -218,10 +256,20 @@ def test_compare_shows_each_change_and_its_doubts(tmp_path: Path) -> None:
     first = evidence(tmp_path / "a", {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100}, swept)})
     second = evidence(tmp_path / "b", {"m": Outcomes(shares(80), {IMAGE: [1.0] * 100}, swept)}, trust={"m": {}})
     found = {change.what: change for change in compare(first, second)}
-    assert found["clean"].change.value == pytest.approx(-0.1) and found["clean"].change.surely < 0 and not found["clean"].doubt
+    assert (
+        found["clean"].change.value == pytest.approx(-0.1)
+        and found["clean"].change.surely < 0
+        and not found["clean"].doubt
+    )
     assert found["image@linf:0.1, median critical strength"].change.value == pytest.approx(-1.0)
     assert "was not checked" in found[IMAGE].doubt
-    assert set(found) == {"clean", "mcar at 0.5", "image@noise at severity 3", IMAGE, f"{IMAGE}, median critical strength"}
+    assert set(found) == {
+        "clean",
+        "mcar at 0.5",
+        "image@noise at severity 3",
+        IMAGE,
+        f"{IMAGE}, median critical strength",
+    }
     with pytest.raises(BadInput, match="no model is in both"):
         compare(first, evidence(tmp_path / "c", {"n": Outcomes(shares(90))}))
 
@@ -248,14 +296,24 @@ ODD = st.sampled_from([0.0, 1e-300, 0.5, 1.0, 1.0 + 1e-12, LIMIT, INF])
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40), st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40), st.integers(0, 3))
-def test_no_outcomes_end_in_a_traceback(ours: list[tuple[float, float]], theirs: list[tuple[float, float]], errors: int) -> None:
-    """No sample, one, all alike, infinite, other counts on either side, a few errors: a verdict, or one sentence."""
+@given(
+    st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40),
+    st.lists(st.tuples(st.floats(0, 1), ODD), max_size=40),
+    st.integers(0, 3),
+)
+def test_no_outcomes_end_in_a_traceback(
+    ours: list[tuple[float, float]], theirs: list[tuple[float, float]], errors: int
+) -> None:
+    """No sample, one, all alike, infinite, other counts on either side, a few errors: a verdict, or
+    one sentence.
+    """
     keys = [("fixed(image)", 1.0), ("fixed(audio)", 1.0), ("mcar", 0.0), ("mcar", 1.0)]
     both = []
     for rows in (ours, theirs):
         scores, strengths = [score for score, _ in rows], [strength for _, strength in rows]
-        both.append(held("m", Outcomes(scores, {IMAGE: strengths}, dict.fromkeys(keys, scores), errors=min(errors, len(rows)))))
+        both.append(
+            held("m", Outcomes(scores, {IMAGE: strengths}, dict.fromkeys(keys, scores), errors=min(errors, len(rows))))
+        )
     limits: list[dict[str, Any]] = [{"min": 0.5}, {"max": 0.5}, {"max_drop": 0.0}]
     for gate in (gate_of(model="m", **select, **limit) for select in EVERY_MEASURE for limit in limits):
         try:
@@ -276,7 +334,9 @@ def test_a_run_can_be_its_own_baseline(tmp_path: Path) -> None:
 
 def test_an_error_of_one_condition_doubts_the_gates_of_that_condition_only() -> None:
     """As of a model that cannot do without an input: its other numbers stand."""
-    outcomes = Outcomes([1.0] * 40, {IMAGE: [2.0] * 40, BOTH: [2.0] * 40}, {("mcar", 0.5): [1.0] * 40, ("mcar", 0.9): [1.0] * 40})
+    outcomes = Outcomes(
+        [1.0] * 40, {IMAGE: [2.0] * 40, BOTH: [2.0] * 40}, {("mcar", 0.5): [1.0] * 40, ("mcar", 0.9): [1.0] * 40}
+    )
     run = held("m", outcomes)
     broken = {"ledger": ("scenario", BOTH, "strength"), "sweep": ("level", 0.9, "score")}
     for table, (column, value, number) in broken.items():
@@ -284,15 +344,20 @@ def test_an_error_of_one_condition_doubts_the_gates_of_that_condition_only() -> 
         failed = [{**row, "status": "error", number: None} if row[column] == value else row for row in rows]
         run.tables[table] = pa.Table.from_pylist(failed, SCHEMAS[table])  # type: ignore[index]
     asked = [
-        gate_of(model="m", min=0.5), gate_of(model="m", scenario=IMAGE, min=0.5), gate_of(model="m", scenario=BOTH, min=0.5),
-        gate_of(model="m", schedule="mcar", rate=0.5, min=0.5), gate_of(model="m", schedule="mcar", rate=0.9, min=0.5),
-    ]  # fmt: skip
+        gate_of(model="m", min=0.5),
+        gate_of(model="m", scenario=IMAGE, min=0.5),
+        gate_of(model="m", scenario=BOTH, min=0.5),
+        gate_of(model="m", schedule="mcar", rate=0.5, min=0.5),
+        gate_of(model="m", schedule="mcar", rate=0.9, min=0.5),
+    ]
     found = [(each.verdict, each.why) for each in decide(asked, run)]
     assert [verdict for verdict, _ in found] == ["pass", "pass", "inconclusive", "pass", "inconclusive"]
     assert all("40 samples of m are errors" in why for verdict, why in found if verdict == "inconclusive")
 
 
-@pytest.mark.parametrize("gate", [{"min": 0.5}, {"scenario": IMAGE, "min": 0.5}, {"schedule": "mcar", "rate": 0.5, "min": 0.5}])
+@pytest.mark.parametrize(
+    "gate", [{"min": 0.5}, {"scenario": IMAGE, "min": 0.5}, {"schedule": "mcar", "rate": 0.5, "min": 0.5}]
+)
 def test_a_model_that_does_not_answer_alike_passes_no_gate(gate: dict[str, Any]) -> None:
     run = held("m", Outcomes([1.0] * 40, {IMAGE: [2.0] * 40}, {("mcar", 0.5): [1.0] * 40}))
     run.trust["m"]["every number"] = {"batch": {"raised": True, "value": 1.0, "why": "answers change"}}  # type: ignore[index]

@@ -18,10 +18,14 @@ INF = float("inf")
 
 
 def pair_of_models(random: np.random.RandomState, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Critical strengths of the same samples for two systems: a third is wrong untouched, the others are correlated."""
+    """Critical strengths of the same samples for two systems: a third is wrong untouched, the
+    others are correlated.
+    """
     base = random.exponential(1.2, count)
     wrong = random.rand(count) < 0.2
-    both = [np.where(wrong | (random.rand(count) < 0.05), 0.0, base * random.lognormal(0, 0.3, count)) for _ in range(2)]
+    both = [
+        np.where(wrong | (random.rand(count) < 0.05), 0.0, base * random.lognormal(0, 0.3, count)) for _ in range(2)
+    ]
     return np.where(both[0] > LIMIT, INF, both[0]), np.where(both[1] > LIMIT, INF, both[1])
 
 
@@ -57,7 +61,9 @@ def swapped(random: np.random.RandomState, ours: np.ndarray, theirs: np.ndarray)
 
 
 def broken(random: np.random.RandomState, ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A true drop of 10 points at a discordance of .15: 12.5 % of the samples are lost and 2.5 % won."""
+    """A true drop of 10 points at a discordance of .15: 12.5 % of the samples are lost and 2.5 %
+    won.
+    """
     draw = random.rand(len(theirs))
     before = np.where(draw < 0.025, 0.0, np.where(draw < 0.15, np.maximum(theirs, 2.0), theirs))
     return np.where(draw < 0.025, 2.0, np.where(draw < 0.15, 0.0, before)), before
@@ -75,5 +81,7 @@ def test_a_drop_of_ten_points_is_caught_in_190_of_200_files() -> None:
 def test_run_directories_decide_as_the_simulations_do(tmp_path: Path) -> None:
     folders = (tmp_path / str(number) for number in count())
     for change in (swapped, broken):
-        found = [file_fails(seed, change, lambda outcomes: evidence(next(folders), {"m": outcomes})) for seed in range(5)]
+        found = [
+            file_fails(seed, change, lambda outcomes: evidence(next(folders), {"m": outcomes})) for seed in range(5)
+        ]
         assert found == [file_fails(seed, change, partial(held, "m")) for seed in range(5)]

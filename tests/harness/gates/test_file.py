@@ -1,4 +1,6 @@
-"""Gates files: every slip is one sentence that names it, and nothing a file can hold ends in a traceback."""
+"""Gates files: every slip is one sentence that names it, and nothing a file can hold ends in a
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ SLIPS = {
     "gates: [{model: m, min: .nan}]": "finite",
     "gates: [{model: m, max_drop: -0.1}]": "greater than or equal to 0",
     "gates: [{model: m, max_drop: 0.1, min_effect: 0}]": "greater than 0",
-    "gates: [{model: m, max_drop: 0.9, min_effect: 0.2}]": "max_drop + min_effect = 1.1: score cannot drop by more than 1",
+    "gates: [{model: m, max_drop: 0.9, min_effect: 0.2}]": (
+        "max_drop + min_effect = 1.1: score cannot drop by more than 1"
+    ),
     "gates: [{model: m, min: 0.1, min_effect: 0.2}]": "min_effect goes with max_drop, not with min",
     "gates: [{model: m, min: 0.5, scenario: 'image@l3:1'}]": "did you mean l2",
     "gates: [{model: m, min: 0.5, scenario: 'image@linf:1', schedule: mcar}]": "'robust score' takes scenario and",
-    "gates: [{model: m, min: 0.5, schedule: mcar}]": "measure 'score' takes nothing (the untouched input), schedule and rate",
+    "gates: [{model: m, min: 0.5, schedule: mcar}]": (
+        "measure 'score' takes nothing (the untouched input), schedule and rate"
+    ),
     "gates: [{model: m, min: 0.5, schedule: mcar, rate: 1.5}]": "less than or equal to 1",
     "gates: [{model: m, min: 0.5, corruption: image@noise, severity: 2.5}]": "severity = 2.5",
     "gates: [{model: m, min: 0.5, measure: accuracy}]": "'score', 'robust score', 'median critical strength', 'area'",
@@ -66,7 +72,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_lines_and_texts(tmp_path: Path) -> None:
     (tmp_path / "gates.yaml").write_text(
-        "# limits\ngates:\n  - {model: m, min: 0.5}\n\n  - model: m\n    scenario: text@missing + image@linf:8/255\n    max_drop: 0.02\n"
+        "# limits\ngates:\n  - {model: m, min: 0.5}\n\n  - model: m\n    scenario: text@missing + image@linf:8/255\n   "
+        " max_drop: 0.02\n"
     )
     file = read_gates(str(tmp_path / "gates.yaml"))
     assert file.lines == (3, 5) and file.inconclusive == 4

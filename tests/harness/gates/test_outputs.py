@@ -32,7 +32,12 @@ def report(name: str = "m", inconclusive: Any = 4) -> Report:
 
 
 def test_a_drop_and_a_gap_that_rises_are_above_zero_where_it_got_worse() -> None:
-    assert [each.result for each in report().verdicts] == ["0.800 [0.70, 0.90]", "-", "-0.100 [-0.15, -0.05]", "+0.100 [+0.05, +0.15]"]
+    assert [each.result for each in report().verdicts] == [
+        "0.800 [0.70, 0.90]",
+        "-",
+        "-0.100 [-0.15, -0.05]",
+        "+0.100 [+0.05, +0.15]",
+    ]
 
 
 def test_every_format_has_the_same_sign() -> None:
@@ -57,8 +62,11 @@ def test_what_is_not_known_is_said_in_every_format() -> None:
     rows = json.loads(as_json(found))["gates"]
     assert [row["result"] for row in rows] == list(texts)
     assert [(row["value"], row["low"], row["high"]) for row in rows] == [
-        (0.3, None, None), (8.0, 7.2, None), (-6.5, None, -5.0), (None, None, None),
-    ]  # fmt: skip
+        (0.3, None, None),
+        (8.0, 7.2, None),
+        (-6.5, None, -5.0),
+        (None, None, None),
+    ]
     assert all(text in as_markdown(found) and text in as_junit(found) for text in texts)
 
 
@@ -71,11 +79,18 @@ def test_markdown_has_changes_first_and_failures_before_all() -> None:
 
 
 def test_junit_counts() -> None:
-    for setting, (errors, skipped, kind) in {4: ("1", "0", "error"), "fail": ("1", "0", "error"), "pass": ("0", "1", "skipped")}.items():
+    for setting, (errors, skipped, kind) in {
+        4: ("1", "0", "error"),
+        "fail": ("1", "0", "error"),
+        "pass": ("0", "1", "skipped"),
+    }.items():
         suite = ElementTree.fromstring(as_junit(report(inconclusive=setting)))
         assert {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")} == {
-            "tests": "4", "failures": "1", "errors": errors, "skipped": skipped,
-        }  # fmt: skip
+            "tests": "4",
+            "failures": "1",
+            "errors": errors,
+            "skipped": skipped,
+        }
         assert len(suite.findall(f"testcase/{kind}")) == 1 and len(suite.findall("testcase/failure")) == 1
 
 

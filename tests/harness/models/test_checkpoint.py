@@ -1,4 +1,6 @@
-"""Checkpoints are read as what they are: types, names and the hash on the card; nothing is loaded in part."""
+"""Checkpoints are read as what they are: types, names and the hash on the card; nothing is loaded
+in part.
+"""
 
 import hashlib
 import json
@@ -60,7 +62,15 @@ def test_real_numbers_are_real_parameters(dtype: torch.dtype, place: Path) -> No
     [
         *(
             ("layer.weight", dtype)
-            for dtype in (torch.int8, torch.uint8, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2)
+            for dtype in (
+                torch.int8,
+                torch.uint8,
+                torch.int64,
+                torch.bool,
+                torch.complex64,
+                torch.float8_e4m3fn,
+                torch.float8_e5m2,
+            )
         ),
         *(("norm.running_mean", dtype) for dtype in (torch.int8, torch.complex64)),
         *(("norm.num_batches_tracked", dtype) for dtype in (torch.float32, torch.bool)),
@@ -70,7 +80,9 @@ def test_real_numbers_are_real_parameters(dtype: torch.dtype, place: Path) -> No
 )
 def test_another_type_is_refused_by_name(name: str, dtype: torch.dtype, place: Path) -> None:
     changed(place, typed(name, dtype))
-    with pytest.raises(BadInput, match=rf"x\.safetensors holds '{name}' as {dtype}, and the model needs torch\..*: save"):
+    with pytest.raises(
+        BadInput, match=rf"x\.safetensors holds '{name}' as {dtype}, and the model needs torch\..*: save"
+    ):
         checkpoint.load(place, Net())
 
 
@@ -81,15 +93,22 @@ def test_a_shorter_whole_number_is_read(place: Path) -> None:
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "net.encoder."])
 def test_names_of_a_wrapped_model_are_refused_with_the_prefix(prefix: str, place: Path) -> None:
-    changed(place, lambda weights: {f"{prefix}{name}": x for name, x in weights.items()} | {"loss.scale": torch.ones(1)})
-    with pytest.raises(BadInput, match=f"has '{prefix}' before the names of its tensors.*: save .* or remove '{prefix}'"):
+    changed(
+        place, lambda weights: {f"{prefix}{name}": x for name, x in weights.items()} | {"loss.scale": torch.ones(1)}
+    )
+    with pytest.raises(
+        BadInput, match=f"has '{prefix}' before the names of its tensors.*: save .* or remove '{prefix}'"
+    ):
         checkpoint.load(place, Net())
 
 
 UNFIT: dict[str, Callable[[Weights], Weights]] = {
     "holds NaN in 'layer.bias'": lambda weights: {**weights, "layer.bias": torch.tensor([0.0, torch.nan])},
     "holds NaN in 'norm.running_var'": lambda weights: {**weights, "norm.running_var": torch.tensor([1.0, torch.nan])},
-    "holds numbers in 'layer.bias' that torch.float32 has not": lambda weights: {**weights, "layer.bias": torch.ones(2).double() * 1e300},
+    "holds numbers in 'layer.bias' that torch.float32 has not": lambda weights: {
+        **weights,
+        "layer.bias": torch.ones(2).double() * 1e300,
+    },
     "holds numbers in 'layer.weight' that torch.float32 has not": lambda weights: {
         name: x.double() * 1e-60 if name == "layer.weight" else x for name, x in weights.items()
     },
@@ -121,7 +140,9 @@ def test_every_flipped_bit_is_found(place: Path) -> None:
 
 def test_weights_that_were_exchanged_are_refused_unless_the_card_has_no_hash(place: Path) -> None:
     save_file(Net().state_dict(), place)
-    with pytest.raises(BadInput, match=r"has SHA-256 .*, and its card names .*: it is damaged or was changed; .* remove 'sha256'"):
+    with pytest.raises(
+        BadInput, match=r"has SHA-256 .*, and its card names .*: it is damaged or was changed; .* remove 'sha256'"
+    ):
         checkpoint.load(place, Net())
     place.with_suffix(".json").write_text(json.dumps(CARD))
     checkpoint.load(place, Net())

@@ -1,4 +1,6 @@
-"""What a number may be is said by its annotation, and every option of a registered recipe and model that is a number says it."""
+"""What a number may be is said by its annotation, and every option of a registered recipe and model
+that is a number says it.
+"""
 
 from inspect import Parameter
 
@@ -19,7 +21,16 @@ OUTSIDE = [
     (ZeroOrMore, -1),
     (OneOrMore, 2**31),
 ]
-INSIDE = [(Share, 0.0), (Share, 1.0), (Positive, 1e-9), (NotNegative, 0.0), (OneOrMore, 1), (TwoOrMore, 2), (ZeroOrMore, 0), (float, -5.0)]
+INSIDE = [
+    (Share, 0.0),
+    (Share, 1.0),
+    (Positive, 1e-9),
+    (NotNegative, 0.0),
+    (OneOrMore, 1),
+    (TwoOrMore, 2),
+    (ZeroOrMore, 0),
+    (float, -5.0),
+]
 
 
 @pytest.mark.parametrize(("annotation", "value"), OUTSIDE)

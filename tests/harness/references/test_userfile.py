@@ -49,7 +49,9 @@ def test_two_folders_with_modules_of_one_name(elsewhere: Path, toy: Task) -> Non
     files = [folder_with(elsewhere / name, value) for name, value in (("one", 1.0), ("two", 2.0))]
     built = [build_model(f"{file}:build", toy) for file in files]
     assert [module({"x": torch.zeros(1, 3)}).unique().item() for module in built] == [3.0, 6.0]
-    assert {name for name in set(sys.modules) - before if name.split(".")[0] in ("utils", "lazy", "lib", "model")} == set()
+    assert {
+        name for name in set(sys.modules) - before if name.split(".")[0] in ("utils", "lazy", "lib", "model")
+    } == set()
     assert sys.path == path
 
 
@@ -91,19 +93,25 @@ def test_what_code_means_is_hashed_not_its_layout(elsewhere: Path, change: tuple
     assert (code_hash(resolve("model", f"{file}:build")) == before) == same
 
 
-def test_a_module_of_the_folder_one_stands_in_hides_no_other(elsewhere: Path, toy: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_of_the_folder_one_stands_in_hides_no_other(
+    elsewhere: Path, toy: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(elsewhere))
     (elsewhere / "utils.py").write_text("VALUE = 7.0\n")
     (elsewhere / "mine.py").write_text("import utils\nassert utils.VALUE == 7\n")
     resolve("model", "mine:utils")
-    assert load_model(f"{folder_with(elsewhere / 'one', 1.0)}:build", toy, CPU).module({"x": torch.zeros(1, 3)}).max() == 3
+    assert (
+        load_model(f"{folder_with(elsewhere / 'one', 1.0)}:build", toy, CPU).module({"x": torch.zeros(1, 3)}).max() == 3
+    )
     assert sys.modules["utils"].VALUE == 7
     for name in ("utils", "mine"):
         del sys.modules[name]
 
 
 @pytest.mark.parametrize("kind", ["file", "package", "folder"])
-def test_a_module_left_behind_by_another_folder_hides_none(elsewhere: Path, toy: Task, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_module_left_behind_by_another_folder_hides_none(
+    elsewhere: Path, toy: Task, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     """A notebook that imported its helpers and went on in another folder."""
     left = {"file": "old/utils.py", "package": "old/utils/__init__.py", "folder": "old/utils/other.py"}[kind]
     (elsewhere / left).parent.mkdir(parents=True)
@@ -114,7 +122,9 @@ def test_a_module_left_behind_by_another_folder_hides_none(elsewhere: Path, toy:
     monkeypatch.setitem(sys.modules, "utils", old)
     (elsewhere / "here").mkdir()
     monkeypatch.chdir(elsewhere / "here")
-    assert load_model(f"{folder_with(elsewhere / 'one', 1.0)}:build", toy, CPU).module({"x": torch.zeros(1, 3)}).max() == 3
+    assert (
+        load_model(f"{folder_with(elsewhere / 'one', 1.0)}:build", toy, CPU).module({"x": torch.zeros(1, 3)}).max() == 3
+    )
     assert sys.modules["utils"] is old
 
 
@@ -153,7 +163,9 @@ def test_a_file_that_is_edited_is_read_anew(elsewhere: Path, toy: Task, edited: 
     before = load_model(f"{file}:build", toy, CPU)
     answer = before.module(x).unique().item()
     path = elsewhere / "one" / edited
-    path.write_text(path.read_text().replace("VALUE = 1.0", "VALUE = 11.0").replace("lazy.VALUE +", "10 + lazy.VALUE +"))
+    path.write_text(
+        path.read_text().replace("VALUE = 1.0", "VALUE = 11.0").replace("lazy.VALUE +", "10 + lazy.VALUE +")
+    )
     after = load_model(f"{file}:build", toy, CPU)
     assert (answer, after.module(x).unique().item()) == (3.0, 13.0)
     assert before.code != after.code

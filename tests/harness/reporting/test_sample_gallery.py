@@ -30,9 +30,16 @@ JOINT = "audio@linf:0.005 + image@linf:1.6 + text@tokens:1"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("exhibits") / "run"
     config = Evaluation(
-        model=("concat", "late"), samples=6, batch_size=3, search="fast", schedule=("mcar:0",), repeats=1, witnesses="all", trust=False,
+        model=("concat", "late"),
+        samples=6,
+        batch_size=3,
+        search="fast",
+        schedule=("mcar:0",),
+        repeats=1,
+        witnesses="all",
+        trust=False,
         out=str(run),
-    )  # fmt: skip
+    )
     assert evaluate(config, Console(quiet=True)) == 0
     return run
 
@@ -61,7 +68,9 @@ def test_what_is_drawn_is_the_sample_and_its_witness(made: Path, digits: Task) -
         assert torch.equal(torch.tensor(trace.z).reshape(x.shape), x)
     waves = re.findall(r"data:audio/wav;base64,([^\"]+)", "".join(each for each in drawn if isinstance(each, str)))
     heard = [torch.tensor(soundfile.read(io.BytesIO(base64.b64decode(wave)), dtype="float32")[0]) for wave in waves[:2]]
-    assert torch.allclose(heard[0], clean["audio"], atol=1e-4) and torch.allclose(heard[1], first.witness["audio"], atol=1e-4)
+    assert torch.allclose(heard[0], clean["audio"], atol=1e-4) and torch.allclose(
+        heard[1], first.witness["audio"], atol=1e-4
+    )
     page = render(directory)
     assert all(wave in page for wave in waves) and f"{first.row['strength']:.4g} under {JOINT}" in page
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=\"?http", page) and page.count("plotly.js v") == 1, (
@@ -75,7 +84,9 @@ def test_a_run_without_witnesses_says_how_to_have_samples(copied: RunDirectory) 
 
 
 @pytest.mark.parametrize("task", ["evil.py:task", "evil:task", "evil.py:task?x=1"])
-def test_code_that_only_the_run_names_is_not_run(copied: RunDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str) -> None:
+def test_code_that_only_the_run_names_is_not_run(
+    copied: RunDirectory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str
+) -> None:
     (tmp_path / "evil.py").write_text("raise SystemExit('run')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -95,18 +106,28 @@ def test_other_data_under_the_same_name_are_not_shown(digits: Task, copied: RunD
 
 
 OTHERWISE = {
-    "another axis": lambda x: x[None], "no axis": lambda x: x.sum(), "nothing": lambda x: x.flatten()[:0], "flat": lambda x: x.flatten(),
-    "longer": lambda x: torch.cat([x, x]), "whole numbers": lambda x: x.long(), "yes or no": lambda x: x > 0,
+    "another axis": lambda x: x[None],
+    "no axis": lambda x: x.sum(),
+    "nothing": lambda x: x.flatten()[:0],
+    "flat": lambda x: x.flatten(),
+    "longer": lambda x: torch.cat([x, x]),
+    "whole numbers": lambda x: x.long(),
+    "yes or no": lambda x: x > 0,
     "half precision": lambda x: x.half(),
-    "complex": lambda x: x.to(torch.complex64), "not a number": lambda x: x * torch.nan, "infinite": lambda x: x + torch.inf,
-}  # fmt: skip
+    "complex": lambda x: x.to(torch.complex64),
+    "not a number": lambda x: x * torch.nan,
+    "infinite": lambda x: x + torch.inf,
+}
 
 
 @pytest.mark.parametrize("change", OTHERWISE)
 def test_a_witness_of_another_shape_or_type_is_a_sentence(copied: RunDirectory, change: str) -> None:
     """Also where the ledger names it: whoever made the run made both."""
     for part in copied.cells_done():
-        file, ledger = Path(copied.root, "witnesses", f"{part}.safetensors"), Path(copied.root, "ledger", f"{part}.parquet")
+        file, ledger = (
+            Path(copied.root, "witnesses", f"{part}.safetensors"),
+            Path(copied.root, "ledger", f"{part}.parquet"),
+        )
         held = {key: OTHERWISE[change](x).clone() for key, x in from_bytes(file.read_bytes()).items()}
         file.write_bytes(to_bytes(held))
         agree(ledger, held)

@@ -38,7 +38,9 @@ class Attending(nn.Module):
 def of_image() -> Task:
     """Fewer test samples than a batch has."""
     images = torch.zeros(8, 28, 28)
-    return Task.from_arrays({"image": images}, torch.arange(8) % 2, ranges={"image": (0, 1)}, splits=["train", "val", *["test"] * 6])
+    return Task.from_arrays(
+        {"image": images}, torch.arange(8) % 2, ranges={"image": (0, 1)}, splits=["train", "val", *["test"] * 6]
+    )
 
 
 def test_a_linear_map_costs_two_operations_per_weight() -> None:

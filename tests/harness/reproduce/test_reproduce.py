@@ -32,7 +32,10 @@ SCENARIO = "image@linf:1.6"
 
 def told(results: Mapping[str, Results], page: Page) -> None:
     for name, result in results.items():
-        page.table(["", name], [[each.name, mean_and_spread(result.scores(each.name, SCENARIO))] for each in result.setting.systems])
+        page.table(
+            ["", name],
+            [[each.name, mean_and_spread(result.scores(each.name, SCENARIO))] for each in result.setting.systems],
+        )
 
 
 @pytest.fixture
@@ -62,13 +65,18 @@ def test_a_page_says_what_the_runs_hold_and_what_is_left_out(study: Study) -> No
     shares = []
     for folder in runs:
         table = campaign.RunDirectory(str(folder)).table("ledger")
-        found = query(f"select avg(case when strength > 1 then 1.0 else 0.0 end) from rows where scenario = '{SCENARIO}'", rows=table)
+        found = query(
+            f"select avg(case when strength > 1 then 1.0 else 0.0 end) from rows where scenario = '{SCENARIO}'",
+            rows=table,
+        )
         shares.append(found[0][0])
     assert f"{np.mean(shares):.3f} ± {np.std(shares, ddof=1):.3f}" in page
 
 
 def test_a_spot_check_says_by_how_much_the_numbers_move(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same search again moves nothing; a record of another version with other strengths is told apart."""
+    """The same search again moves nothing; a record of another version with other strengths is told
+    apart.
+    """
     page = run(spot_check=1)[0].read_text()
     assert "Critical strengths were found by version" in page
     (still,) = spotcheck.read(Path("docs/results/records/tiny"))
@@ -96,7 +104,9 @@ def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.Monkey
     run()
     trained: list[str] = []
     train = campaign.train
-    monkeypatch.setattr(campaign, "train", lambda training, console: (trained.append(training.out or ""), train(training, console))[1])
+    monkeypatch.setattr(
+        campaign, "train", lambda training, console: (trained.append(training.out or ""), train(training, console))[1]
+    )
     page = run()[0].read_text()
     assert not trained
     one = sorted(Path("results/tiny/checkpoints/digits").glob("*.json"))[0]
@@ -104,7 +114,9 @@ def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.Monkey
     before = read_record(record)
     record.unlink()
     run()
-    assert not trained and read_record(record).tables["ledger"].equals(before.tables["ledger"]), "taken from the run that is there"
+    assert not trained and read_record(record).tables["ledger"].equals(before.tables["ledger"]), (
+        "taken from the run that is there"
+    )
     record.unlink()
     one.unlink()  # as if killed between weights and card
     shutil.rmtree(f"results/tiny/runs/digits/{one.stem}")
@@ -117,14 +129,20 @@ def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.Monkey
 def test_a_page_of_what_is_recorded_tells_of_whole_seeds(study: Study) -> None:
     with pytest.raises(BadInput, match="nothing to tell: here is left out: no seed of it is recorded whole"):
         run(recorded=True)
-    first = campaign.trials(study.settings["here"], studies.load_task("digits"), Path("results"), Path("docs/results/records/tiny"), False)[
-        0
-    ]
+    first = campaign.trials(
+        study.settings["here"], studies.load_task("digits"), Path("results"), Path("docs/results/records/tiny"), False
+    )[0]
     campaign.perform(first, "cpu")
     page = run(recorded=True)[0].read_text()
     assert "`python -m harness reproduce tiny --recorded`" in page
-    assert Results(study.settings["here"], studies.load_task("digits"), [first]).seeds == "**1 of 2 seeds: the others are not done**"
-    assert mean_and_spread(Results(study.settings["here"], studies.load_task("digits"), [first]).scores("plain", SCENARIO)) in page
+    assert (
+        Results(study.settings["here"], studies.load_task("digits"), [first]).seeds
+        == "**1 of 2 seeds: the others are not done**"
+    )
+    assert (
+        mean_and_spread(Results(study.settings["here"], studies.load_task("digits"), [first]).scores("plain", SCENARIO))
+        in page
+    )
 
 
 def test_a_damaged_record_is_named(study: Study) -> None:
@@ -183,7 +201,9 @@ class Whole(Results):
 def test_verdicts_follow_from_the_intervals() -> None:
     scenarios = studies.load_task("digits").scenarios()[:3]
     rows = {**dict.fromkeys(fusion.RIVALS, 0.5), fusion.OURS: 0.7}
-    given = {(name, str(s)): share for name, share in rows.items() for s in scenarios} | {(name, "clean"): 0.9 for name in rows}
+    given = {(name, str(s)): share for name, share in rows.items() for s in scenarios} | {
+        (name, "clean"): 0.9 for name in rows
+    }
     given |= {(f"oracle {s.attacked_names[0]}", "clean"): 0.8 for s in scenarios}
     given["LEL + robust", str(scenarios[0])] = 0.75
     given[fusion.OURS, "clean"] = 0.88
@@ -230,7 +250,10 @@ def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> No
     turned = "epochs=3&blur=1&mirror=true"
     own = {each.name: each.recipe for each in counting.counters("epochs=2", {"IRLC": turned, "Counter": turned})}
     assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=3&mirror=true" and own["SoftCount"] == "softcount?epochs=2"
-    assert own["Counter"] == f"counting?{turned}" and own["MoVie"] == own[counting.MEAN] == own["image-blind"] == "counting?epochs=2"
+    assert (
+        own["Counter"] == f"counting?{turned}"
+        and own["MoVie"] == own[counting.MEAN] == own["image-blind"] == "counting?epochs=2"
+    )
 
 
 def counting_task() -> Task:
@@ -252,7 +275,15 @@ class Measured(Results):
 
 def test_what_hardly_beats_the_blind_is_named() -> None:
     setting = counting.COUNTING.settings["counting"]
-    rows = {"MoVie": 0.6, "IRLC": 0.29, "UpDown": 0.1, "MUTAN": 0.2, "RCN": 0.3, "question-blind": 0.15, "image-blind": 0.05}
+    rows = {
+        "MoVie": 0.6,
+        "IRLC": 0.29,
+        "UpDown": 0.1,
+        "MUTAN": 0.2,
+        "RCN": 0.3,
+        "question-blind": 0.15,
+        "image-blind": 0.05,
+    }
     made = Measured(setting, counting_task(), {(name, "accuracy_simple"): share for name, share in rows.items()})
     said = " ".join(counting._above_blind(made, ["IRLC", "UpDown", "MUTAN", "RCN", "question-blind", "image-blind"]))
     assert "on simple: IRLC (+14.0), UpDown (-5.0), MUTAN (+5.0)." in said
@@ -269,13 +300,17 @@ def test_red_cells_are_held_against_what_sees_no_picture() -> None:
     error = float((asked - known.mean()).square().mean().sqrt())
     given = {"MoVie": (0.7, 2.0), counting.JOINED_MOVIE: (0.8, 1.0)}
     measured = {
-        (name, f"{metric}_RBC"): value for name, row in given.items() for metric, value in zip(("within_two", "rmse"), row, strict=True)
+        (name, f"{metric}_RBC"): value
+        for name, row in given.items()
+        for metric, value in zip(("within_two", "rmse"), row, strict=True)
     }
-    said = " ".join(counting._cells(Measured(counting.COUNTING.settings["bccd"], replace(task, splits=splits), measured)))
+    said = " ".join(
+        counting._cells(Measured(counting.COUNTING.settings["bccd"], replace(task, splits=splits), measured))
+    )
     for name, (within, rmse) in given.items():
         assert (
-            f"{name} is within 2 on {within:.3f} ± 0.000 of the photographs, its RMSE {rmse / error:.3f} ± 0.000 of the training mean"
-            in said
+            f"{name} is within 2 on {within:.3f} ± 0.000 of the photographs, its RMSE {rmse / error:.3f} ± 0.000 of the"
+            " training mean" in said
         )
     assert f"within 2 on {best_constant(asked.tolist()):.3f}; the RMSE of the training mean is {error:.3f}." in said
     assert f"Of the 16 photographs {int((asked == 0).sum())} have no red cell annotated" in said

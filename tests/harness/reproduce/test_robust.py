@@ -16,7 +16,9 @@ SETTING = FUSION.settings["digits"]
 
 
 class Given(Results):
-    """Results with critical strengths (seeds, samples) that are given, the same under every scenario."""
+    """Results with critical strengths (seeds, samples) that are given, the same under every
+    scenario.
+    """
 
     def __init__(self, given: Mapping[str, np.ndarray]) -> None:
         super().__init__(SETTING, load_task("digits"), [])

@@ -11,13 +11,17 @@ from harness.run.config import Evaluation, dump, resolve
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
-    asked = Evaluation(scenario=("image@linf:8/255 + text@missing",), samples="all", budget=90.0, schedule=(), limit=0.5)
+    asked = Evaluation(
+        scenario=("image@linf:8/255 + text@missing",), samples="all", budget=90.0, schedule=(), limit=0.5
+    )
     (tmp_path / "c.yaml").write_text(dump(asked))
     assert resolve(tmp_path / "c.yaml", {}) == asked
 
 
 def test_the_devices_of_a_file_are_those_there_are() -> None:
-    """They stand in two places: the configuration imports no torch, and what chooses a device lies below it."""
+    """They stand in two places: the configuration imports no torch, and what chooses a device lies
+    below it.
+    """
     assert get_args(Evaluation.model_fields["device"].annotation) == DEVICES
 
 
@@ -37,8 +41,14 @@ def test_flags_win(tmp_path: Path) -> None:
         ("model: []", "model = []"),
         ("scenario: {a: b}", "give one text, or a list of texts"),
         ("schedule: 3", "give one text, or a list of texts"),
-        *((f"{key}: yes", f"{key} = True: give a number") for key in ("seed", "limit", "repeats", "batch_size", "budget")),
-        *((f"samples: {digits}", "give a whole number from 1, or all") for digits in ("\uff18", "\u0668", "\u00b2", "'+8'")),
+        *(
+            (f"{key}: yes", f"{key} = True: give a number")
+            for key in ("seed", "limit", "repeats", "batch_size", "budget")
+        ),
+        *(
+            (f"samples: {digits}", "give a whole number from 1, or all")
+            for digits in ("\uff18", "\u0668", "\u00b2", "'+8'")
+        ),
         ("samples: true", "samples = True: give a whole number from 1, or all"),
         ("seed: 9223372036854775808", "seed = 9223372036854775808"),
     ],

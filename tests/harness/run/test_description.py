@@ -1,4 +1,6 @@
-"""What `run.json` says: read as a typed description, written back as it was, refused where a reader would miss something."""
+"""What `run.json` says: read as a typed description, written back as it was, refused where a reader
+would miss something.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,10 @@ def test_what_readers_rely_on_is_named_where_it_is_not_usable(
     rewritten(directory, path, value)
     with pytest.raises(BadInput) as refused:
         directory.describe()
-    assert str(refused.value) == f"run {directory.url} cannot be read: its run.json has no usable {named}; run its command again"
+    assert (
+        str(refused.value)
+        == f"run {directory.url} cannot be read: its run.json has no usable {named}; run its command again"
+    )
 
 
 def test_a_scenario_that_does_not_parse_says_why(directory: RunDirectory) -> None:

@@ -1,4 +1,6 @@
-"""What goes wrong while a run is written: a full disk, a second process, a model that hangs, a bit that flips."""
+"""What goes wrong while a run is written: a full disk, a second process, a model that hangs, a bit
+that flips.
+"""
 
 import errno
 import os
@@ -72,7 +74,20 @@ def task():
     a[33, 0] = 99
     return Task.from_arrays({"a": a}, torch.arange(40) % 2, splits=["train"] * 20 + ["val"] * 8 + ["test"] * 12)
 """
-COMMAND = ["evaluate", "--task", "mine.py:task", "--search", "fast", "--samples", "all", "--batch-size", "4", "--no-trust", "--out", "run"]
+COMMAND = [
+    "evaluate",
+    "--task",
+    "mine.py:task",
+    "--search",
+    "fast",
+    "--samples",
+    "all",
+    "--batch-size",
+    "4",
+    "--no-trust",
+    "--out",
+    "run",
+]
 
 
 @pytest.fixture
@@ -90,7 +105,9 @@ def rows(out: str = "run") -> list[dict[str, Any]]:
 def test_a_disk_that_takes_no_more_is_one_sentence_and_loses_nothing(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
-    """The third write of a table fails; then there is room again, and the same command goes on to the same ledger."""
+    """The third write of a table fails; then there is room again, and the same command goes on to
+    the same ledger.
+    """
     assert run(monkeypatch, *COMMAND[:-1], "whole", "--model", "mine.py:build") == 0
     written, replaced = [], Path.replace
 
@@ -109,9 +126,14 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_loses_nothing(
     assert strip[0] == strip[1]
 
 
-def test_a_second_process_says_so_and_stops(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_process_says_so_and_stops(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The first is killed in the end: no lock outlives its process."""
-    hold = "import time; from harness.storage.folder import Storage; d = Storage('run'); d.claim(); print('held', flush=True); "
+    hold = (
+        "import time; from harness.storage.folder import Storage; d = Storage('run'); d.claim(); print('held',"
+        " flush=True); "
+    )
     hold += "time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None and first.stdout.readline() == "held\n"
@@ -149,7 +171,9 @@ def test_a_sample_that_is_an_error_takes_no_other_samples_place_among_the_witnes
 def test_a_flipped_bit_is_found_wherever_it_is(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], table: str
 ) -> None:
-    """Every bit of 200 spread over the file: read as it was, or named with its file; never another number."""
+    """Every bit of 200 spread over the file: read as it was, or named with its file; never another
+    number.
+    """
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:build") == 0
     part = next((here / "run" / table).glob("*.parquet"))
     sound, before = part.read_bytes(), RunDirectory("run").table(table).to_pylist()
@@ -162,7 +186,11 @@ def test_a_flipped_bit_is_found_wherever_it_is(
             assert type(error).__name__ == "BadInput" and part.name in str(error), f"byte {at}: {error!r}"
 
 
-BREAKS = [("nan", "answers NaN or infinity on 1 of 1 samples"), ("raises", "ZeroDivisionError: a fault"), ("ends", "SystemExit: 0")]
+BREAKS = [
+    ("nan", "answers NaN or infinity on 1 of 1 samples"),
+    ("raises", "ZeroDivisionError: a fault"),
+    ("ends", "SystemExit: 0"),
+]
 
 
 @pytest.mark.parametrize(("model", "why"), BREAKS)
@@ -170,7 +198,10 @@ def test_a_model_that_breaks_on_one_sample_costs_it_and_the_rest_goes_on(here: P
     """As a process: it exits with 5, and without the faulty model with 0."""
     command = [sys.executable, "-m", "harness", *COMMAND]
     done = subprocess.run(
-        [*command, "--model", f"mine.py:{model}", "--model", "mine.py:build"], capture_output=True, text=True, check=False
+        [*command, "--model", f"mine.py:{model}", "--model", "mine.py:build"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 5 and "Traceback" not in done.stderr, done.stderr
     states = {(row["model"], row["status"]) for row in rows()}
@@ -182,16 +213,21 @@ def test_a_model_that_breaks_on_one_sample_costs_it_and_the_rest_goes_on(here: P
     assert sound.returncode == 0
 
 
-def test_a_script_that_ends_the_program_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_script_that_ends_the_program_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "script.py").write_text("import sys\ndef build(task): return None\nsys.exit(0)\n")
     assert run(monkeypatch, *COMMAND, "--model", "script.py:build") == 2
     assert "model 'script.py:build' cannot be imported: SystemExit: 0" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_goes_on_to_the_same_ledger(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what starts the tests in the background may have it ignored
+    # what starts the tests in the background may have it ignored
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "harness", *COMMAND, "--model", "mine.py:slow"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeding) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heeding
+    ) as process:
         assert process.stderr is not None
         while not list(here.glob("run/ledger/*.parquet")) and process.poll() is None:
             time.sleep(0.01)
@@ -223,14 +259,18 @@ def test_a_part_cut_off_anywhere_is_named(here: Path, monkeypatch: pytest.Monkey
     sound = part.read_bytes()
     for step in range(100):
         part.write_bytes(sound[: step * len(sound) // 100])
-        with pytest.raises(BadInput, match=f"{table}/{part.name} cannot be read .* remove that file and run the same command"):
+        with pytest.raises(
+            BadInput, match=f"{table}/{part.name} cannot be read .* remove that file and run the same command"
+        ):
             RunDirectory("run").table(table)
 
 
 def test_a_folder_in_which_nothing_can_be_removed_is_one_sentence(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run is taken up by removing what a killed cell left; the disk has become read-only since."""
+    """A run is taken up by removing what a killed cell left; the disk has become read-only
+    since.
+    """
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:build") == 0
     next((here / "run" / "ledger").iterdir()).unlink()
 
@@ -245,7 +285,9 @@ def test_a_folder_in_which_nothing_can_be_removed_is_one_sentence(
 
 
 def test_what_was_there_stays_where_a_write_fails(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports, checkpoints, verdicts, baselines: half of one never takes the place of a whole one."""
+    """Reports, checkpoints, verdicts, baselines: half of one never takes the place of a whole
+    one.
+    """
     place = here / "precious"
     place.write_text("whole")
 
@@ -255,7 +297,9 @@ def test_what_was_there_stays_where_a_write_fails(here: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_whole(place, b"half")
-    assert place.read_text() == "whole" and [each.name for each in here.iterdir() if "precious" in each.name] == ["precious"]
+    assert place.read_text() == "whole" and [each.name for each in here.iterdir() if "precious" in each.name] == [
+        "precious"
+    ]
     model = torch.nn.Linear(2, 2)
     with pytest.raises(BadInput, match=r"checkpoint .* cannot be written: No space left on device; mend that"):
         checkpoint.save(here / "x.safetensors", model, {})
@@ -324,5 +368,7 @@ def test_a_scenario_that_has_errors_alone_has_a_row(
 ) -> None:
     (here / "mine.py").write_text(AT_SOME.replace("(a.mean(1) > 0.4) & (", "(a.mean(1) > -9) & ("))
     whole = "a@linf:0.2 + b@missing"
-    assert run(monkeypatch, *COMMAND, "--model", "mine.py:missing", "--scenario", "a@linf:0.2", "--scenario", whole) == 5
+    assert (
+        run(monkeypatch, *COMMAND, "--model", "mine.py:missing", "--scenario", "a@linf:0.2", "--scenario", whole) == 5
+    )
     assert any(line.split() == [*whole.split(), "-"] for line in capsys.readouterr().out.splitlines())

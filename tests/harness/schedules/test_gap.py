@@ -29,7 +29,9 @@ def test_level_zero_is_clean_and_other_modalities_are_untouched(digits: Task) ->
 
 def test_a_run_of_the_waveform_is_silent(digits: Task) -> None:
     silent = holes(digits, "gap(audio):0.25", 0.25)["audio"] == 0
-    assert torch.equal(silent.unfold(1, 1000, 1).all(2).sum(1), torch.ones(40, dtype=torch.int64)), "one place for a quarter of 4000"
+    assert torch.equal(silent.unfold(1, 1000, 1).all(2).sum(1), torch.ones(40, dtype=torch.int64)), (
+        "one place for a quarter of 4000"
+    )
 
 
 def test_everything_gone_is_the_stand_in(digits: Task) -> None:
@@ -54,7 +56,9 @@ def test_nested_of_the_size_asked_for_and_in_one_piece(sizes: tuple[int, ...]) -
             assert int(hole.sum()) == round(level * count) and bool((hole >= before).all())
             places = hole.nonzero()
             box = places.amax(0) - places.amin(0) + 1  # the last ring of a block may be there in part
-            assert int((box - 2).clamp_min(0).prod() if len(sizes) > 1 else box.prod()) <= len(places) <= int(box.prod())
+            assert (
+                int((box - 2).clamp_min(0).prod() if len(sizes) > 1 else box.prod()) <= len(places) <= int(box.prod())
+            )
             before = hole
 
 

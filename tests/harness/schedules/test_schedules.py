@@ -68,7 +68,9 @@ def test_masks_are_nested_and_keyed_by_sample(digits: Task, text: str) -> None:
     assert bool(by_rate[0].all())
     assert all(bool((higher <= lower).all()) for lower, higher in pairwise(by_rate))
     samples = digits.splits["test"].samples
-    assert torch.equal(masks(digits, text, 0.5, samples[::-7]), masks(digits, text, 0.5)[range(len(samples) - 1, -1, -7)])
+    assert torch.equal(
+        masks(digits, text, 0.5, samples[::-7]), masks(digits, text, 0.5)[range(len(samples) - 1, -1, -7)]
+    )
 
 
 def missing(task: Task, text: str, rate: float) -> list[float]:
@@ -78,7 +80,9 @@ def missing(task: Task, text: str, rate: float) -> list[float]:
 @pytest.mark.parametrize("rate", [0.3, 0.8, 1.0])
 def test_each_reaches_what_it_says(digits: Task, rate: float) -> None:
     near = {"abs": 0.07}  # 500 samples, three standard deviations
-    assert missing(digits, "imbalanced(audio:0.9+text:0.3):1", rate) == pytest.approx([0, 0.9 * rate, 0.3 * rate], **near)
+    assert missing(digits, "imbalanced(audio:0.9+text:0.3):1", rate) == pytest.approx(
+        [0, 0.9 * rate, 0.3 * rate], **near
+    )
     assert missing(digits, "exclusive:1", rate) == pytest.approx([rate * 2 / 3] * 3, **near)
     assert missing(digits, "mnar:1", rate) == pytest.approx([rate] * 3, **near)
     assert missing(digits, "mnar(text):1", rate) == pytest.approx([0, 0, rate], **near)

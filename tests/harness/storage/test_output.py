@@ -1,4 +1,6 @@
-"""Printing is not the work: whatever becomes of standard output, the exit code and the run are those of the work."""
+"""Printing is not the work: whatever becomes of standard output, the exit code and the run are
+those of the work.
+"""
 
 import json
 import os
@@ -18,7 +20,10 @@ class Net(torch.nn.Module):
 def build(task): return Net()
 def task(): return Task.from_arrays({"a": torch.linspace(-1, 1, 60)[:, None].repeat(1, 3)}, torch.arange(60) // 30)
 """
-EVALUATE = "evaluate --task mine.py:task --model mine.py:build --samples 8 --batch-size 4 --search fast --schedule none --no-trust"
+EVALUATE = (
+    "evaluate --task mine.py:task --model mine.py:build --samples 8 --batch-size 4 --search fast --schedule none"
+    " --no-trust"
+)
 GATES = "gates:\n- {model: 'mine.py:build', min: 0.0}\n"
 ENDS = {
     "its reader goes away": "| head -c 1 > /dev/null",
@@ -31,7 +36,12 @@ ENDS = {
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     words = f"set -o pipefail; {command}"
     return subprocess.run(
-        ["bash", "-c", words], capture_output=True, text=True, errors="replace", env={**os.environ, **environment}, check=False
+        ["bash", "-c", words],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, **environment},
+        check=False,
     )
 
 

@@ -37,7 +37,13 @@ def test_a_read_starts_no_thread(tmp_path: Path, columns: str) -> None:
 
 def test_no_flipped_bit_loses_rows() -> None:
     """Wherever it is, what is said of the pages included: the same rows, or an error."""
-    table = pa.table({"sample": [f"sample-{at}" for at in range(16)], "strength": [at / 7 for at in range(16)], "status": ["ok"] * 16})
+    table = pa.table(
+        {
+            "sample": [f"sample-{at}" for at in range(16)],
+            "strength": [at / 7 for at in range(16)],
+            "status": ["ok"] * 16,
+        }
+    )
     content = encoded(table)
     for at in range(len(content) * 8):
         flipped = bytearray(content)

@@ -9,11 +9,15 @@ from torch import Tensor
 from harness.storage.tensorfile import as_bytes
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
-    "turned": lambda x: x.mT, "every second": lambda x: x[:, ::2], "one value of a column": lambda x: x[:1, 1],
+    "turned": lambda x: x.mT,
+    "every second": lambda x: x[:, ::2],
+    "one value of a column": lambda x: x[:1, 1],
     "one value": lambda x: x[1, 1],
-    "the real part": lambda x: torch.complex(x, x).real[:1, 1], "repeated": lambda x: x[:1].expand(3, -1), "nothing": lambda x: x[:0],
+    "the real part": lambda x: torch.complex(x, x).real[:1, 1],
+    "repeated": lambda x: x[:1].expand(3, -1),
+    "nothing": lambda x: x[:0],
     "half": lambda x: x.bfloat16()[:1, 1],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("view", VIEWS)

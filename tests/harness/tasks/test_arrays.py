@@ -82,7 +82,10 @@ def test_splits_are_disjoint_and_seeded() -> None:
         ({"ranges": {"x": (torch.zeros(2), torch.ones(3))}}, "modality 'x': low has shape (2,), a sample has (3,)"),
         ({"ranges": {"x": ("low", "high")}}, "range of modality 'x' must be a pair (low, high)"),
         ({"absent": {"x": torch.zeros(5)}}, "modality 'x': absent has shape (5,), a sample has (3,)"),
-        ({"absent": {"x": 2.0}, "ranges": {"x": (-1, 1)}}, "modality 'x': the absent value 2 is not in the range -1 to 1"),
+        (
+            {"absent": {"x": 2.0}, "ranges": {"x": (-1, 1)}},
+            "modality 'x': the absent value 2 is not in the range -1 to 1",
+        ),
         ({"absent": {"x": float("nan")}}, "modality 'x': the absent value nan"),
         ({"groups": ["a"] * 19}, "20 samples but 19 groups"),
         ({"name": "../x/y"}, "task name '../x/y'"),
@@ -116,11 +119,16 @@ STRANGE = {
 def test_annotations_that_cannot_be_meant_are_refused(message: str) -> None:
     task, (objects, asked) = Task.from_arrays({"x": torch.randn(20, 3)}, torch.arange(20) % 2), STRANGE[message]
     known = replace(
-        task.splits["test"], objects=torch.tensor([OBJECT, [-1.0] * 5]).expand(4, 2, 5), asked=torch.ones(4, 2, dtype=torch.bool)
+        task.splits["test"],
+        objects=torch.tensor([OBJECT, [-1.0] * 5]).expand(4, 2, 5),
+        asked=torch.ones(4, 2, dtype=torch.bool),
     )
     assert replace(task, splits={**task.splits, "test": known}).splits["test"] is known
     with pytest.raises(BadInput) as error:
-        replace(task, splits={**task.splits, "test": replace(known, objects=torch.tensor(objects).expand(4, 1, -1), asked=asked)})
+        replace(
+            task,
+            splits={**task.splits, "test": replace(known, objects=torch.tensor(objects).expand(4, 1, -1), asked=asked)},
+        )
     assert message in str(error.value)
 
 
@@ -138,16 +146,23 @@ def test_numpy_arrays_are_as_good_as_tensors() -> None:
     x, targets = np.linspace(-1, 1, 60).reshape(20, 3)[::-1], np.arange(20, dtype=np.int32) % 2
     x.flags.writeable = False
     ranges = {"x": (np.full(3, -1.0), np.full(3, 1.0))}
-    task = Task.from_arrays({"x": x}, targets, ranges=ranges, samples=np.arange(20), splits=np.array(["train", "val"] + ["test"] * 18))
+    task = Task.from_arrays(
+        {"x": x}, targets, ranges=ranges, samples=np.arange(20), splits=np.array(["train", "val"] + ["test"] * 18)
+    )
     same = Task.from_arrays(
-        {"x": torch.tensor(x.copy())}, torch.tensor(targets), ranges={"x": (-torch.ones(3), torch.ones(3))},
-        samples=range(20), splits=["train", "val"] + ["test"] * 18,
-    )  # fmt: skip
+        {"x": torch.tensor(x.copy())},
+        torch.tensor(targets),
+        ranges={"x": (-torch.ones(3), torch.ones(3))},
+        samples=range(20),
+        splits=["train", "val"] + ["test"] * 18,
+    )
     assert task.splits["test"].inputs["x"].dtype == torch.float32
     assert (task.data_hash, task.definition_hash) == (same.data_hash, same.definition_hash)
 
 
-@pytest.mark.parametrize(("value", "message"), [(float("inf"), "infinite values in 1 samples"), (float("nan"), "NaN in 1 samples")])
+@pytest.mark.parametrize(
+    ("value", "message"), [(float("inf"), "infinite values in 1 samples"), (float("nan"), "NaN in 1 samples")]
+)
 def test_values_that_are_no_numbers_are_refused(value: float, message: str) -> None:
     x = torch.zeros(20, 3)
     x[4, 1] = value

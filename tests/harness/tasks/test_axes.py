@@ -1,4 +1,6 @@
-"""One place says which axes a kind has: what does not fit is refused with the mend, what fits is acted on along the right axis."""
+"""One place says which axes a kind has: what does not fit is refused with the mend, what fits is
+acted on along the right axis.
+"""
 
 import pytest
 import torch
@@ -18,13 +20,34 @@ from harness.tasks.axes import AXES, channels_last
 
 KINDS = ("image", "audio", "text", "features")
 FITTING = {
-    "image": [(3, 32, 32), (1, 28, 28), (12, 16), (3, 8, 3), (4, 4, 4), (1, 64, 100), (13, 64, 64), (200, 16, 24), (2, 40, 3), (64, 4, 4)],
+    "image": [
+        (3, 32, 32),
+        (1, 28, 28),
+        (12, 16),
+        (3, 8, 3),
+        (4, 4, 4),
+        (1, 64, 100),
+        (13, 64, 64),
+        (200, 16, 24),
+        (2, 40, 3),
+        (64, 4, 4),
+    ],
     "audio": [(600,), (1,)],
     "text": [(5, 7), (1, 2)],
     "features": [(4,), (600, 1), (16, 16, 3), (2, 3, 4, 5)],
 }
 FOREIGN = {
-    "image": [(12,), (32, 32, 3), (28, 28, 1), (48, 64, 4), (16, 24, 2), (64, 64, 13), (32, 32, 200), (8, 3, 32, 32), ()],
+    "image": [
+        (12,),
+        (32, 32, 3),
+        (28, 28, 1),
+        (48, 64, 4),
+        (16, 24, 2),
+        (64, 64, 13),
+        (32, 32, 200),
+        (8, 3, 32, 32),
+        (),
+    ],
     "audio": [(1, 600), (2, 600), (600, 1), (600, 2), (1, 1, 600), ()],
     "text": [(5,), (2, 5, 7), ()],
 }
@@ -45,12 +68,16 @@ def test_a_fitting_shape_is_taken(kind: str, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("kind", "shape"), [(kind, shape) for kind, shapes in FOREIGN.items() for shape in shapes])
 def test_another_shape_is_refused_with_the_mend(kind: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadInput, match=r"'x' has shape \(.*(x\.permute\(0, 3, 1, 2\)|give (\(C, H, W\)|waveforms \(T,\)|one-hot rows))"):
+    with pytest.raises(
+        BadInput, match=r"'x' has shape \(.*(x\.permute\(0, 3, 1, 2\)|give (\(C, H, W\)|waveforms \(T,\)|one-hot rows))"
+    ):
         Modality("x", shape, kind)  # type: ignore[arg-type]
 
 
 def test_every_kind_has_its_layouts_tested() -> None:
-    assert {name.partition("/")[0] for name in names("corruption")} == set(FITTING) == set(KINDS) and set(FOREIGN) == set(AXES)
+    assert {name.partition("/")[0] for name in names("corruption")} == set(FITTING) == set(KINDS) and set(
+        FOREIGN
+    ) == set(AXES)
 
 
 def corrupted(name: str, x: Tensor, severity: int = 3) -> Tensor:
@@ -107,7 +134,9 @@ def test_a_gap_in_an_image_is_a_block_in_every_channel(shape: tuple[int, ...]) -
     assert torch.equal(hole, hole[:1].expand_as(hole))
     rows, columns = hole[0].any(1), hole[0].any(0)
     box = rows[:, None] & columns
-    assert not bool((hole[0] & ~box).any()) and int(hole[0].sum()) > 0.8 * int(box.sum()), "a block, whose last row may be cut"
+    assert not bool((hole[0] & ~box).any()) and int(hole[0].sum()) > 0.8 * int(box.sum()), (
+        "a block, whose last row may be cut"
+    )
     assert int(rows.int().diff().abs().sum()) <= 2 and int(columns.int().diff().abs().sum()) <= 2
 
 
@@ -122,21 +151,31 @@ def test_an_edit_is_refused_where_it_makes_no_sense(name: str, kind: str) -> Non
     if FITS.get(name, kind) in (kind, "features") or kind == "features":
         assert checked(scenario, task) == parse_scenario(scenario)
         return
-    with pytest.raises(BadInput, match=f"modality 'x' is of kind {kind}, and '{name}' edits {FITS[name]}: attack it otherwise"):
+    with pytest.raises(
+        BadInput, match=f"modality 'x' is of kind {kind}, and '{name}' edits {FITS[name]}: attack it otherwise"
+    ):
         checked(scenario, task)
 
 
 def test_the_default_attack_is_refused_where_it_makes_no_sense() -> None:
-    task = Task.from_arrays({"x": torch.zeros(10, 5, 7)}, torch.arange(10) % 2, kinds={"x": "text"}, balls={"x": "patch:0.1"})
+    task = Task.from_arrays(
+        {"x": torch.zeros(10, 5, 7)}, torch.arange(10) % 2, kinds={"x": "text"}, balls={"x": "patch:0.1"}
+    )
     with pytest.raises(BadInput, match="is of kind text, and 'patch' edits image"):
         task.scenarios()
 
 
-@pytest.mark.parametrize(("kind", "shape"), [(kind, shape) for kind, shapes in SAMPLE.items() for shape in (shapes,)] + [("image", (8, 8))])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [(kind, shape) for kind, shapes in SAMPLE.items() for shape in (shapes,)] + [("image", (8, 8))]
+)
 def test_encoders_read_every_fitting_shape(kind: str, shape: tuple[int, ...]) -> None:
     modality = made(kind, *shape).modality("x")
     x = torch.rand(2, *shape)
-    assert encoder(modality, 5)(x).shape == (2, 5) and tokenizer(modality, 5)(x).shape[2] == 5 and len(channels_first(modality)(x)) == 2
+    assert (
+        encoder(modality, 5)(x).shape == (2, 5)
+        and tokenizer(modality, 5)(x).shape[2] == 5
+        and len(channels_first(modality)(x)) == 2
+    )
 
 
 LAST = [(32, 48, 13), (48, 64, 5), (4, 100, 3), (4, 4, 3), (64, 64, 13), (32, 48, 3), (2, 2, 1)]
@@ -146,7 +185,10 @@ FIRST = [(13, 32, 48), (5, 48, 64), (3, 4, 100), (3, 4, 4), (1, 8, 8), (3, 8, 3)
 @pytest.mark.parametrize("shape", LAST)
 def test_channels_behind_the_sides_are_refused_whatever_their_number(shape: tuple[int, ...]) -> None:
     x, y = torch.zeros(20, *shape), torch.arange(20) % 2
-    with pytest.raises(BadInput, match=r"reads as .H, W, C.*move the channels first.*if this shape is meant, declare its kind as features"):
+    with pytest.raises(
+        BadInput,
+        match=r"reads as .H, W, C.*move the channels first.*if this shape is meant, declare its kind as features",
+    ):
         Task.from_arrays({"x": x}, y, kinds={"x": "image"})
     Task.from_arrays({"x": x}, y)
     Task.from_arrays({"x": x.permute(0, 3, 1, 2)}, y, kinds={"x": "image"})
@@ -163,6 +205,8 @@ def test_one_hot_text_has_its_vocabulary_last(padded: bool) -> None:
     if padded:
         text[:, 8:] = 0
     y = torch.arange(20) % 2
-    with pytest.raises(BadInput, match=r"'t' is one-hot along its first axis, \(30, 10\) per sample.*x.transpose\(1, 2\)"):
+    with pytest.raises(
+        BadInput, match=r"'t' is one-hot along its first axis, \(30, 10\) per sample.*x.transpose\(1, 2\)"
+    ):
         Task.from_arrays({"t": text.transpose(1, 2)}, y, kinds={"t": "text"})
     Task.from_arrays({"t": text}, y, kinds={"t": "text"})

@@ -130,7 +130,9 @@ def archive(names: list[str]) -> bytes:
     return memory.getvalue()
 
 
-RECORDINGS = [f"{digit}_{speaker}_{take}.wav" for digit in range(10) for speaker in download.SPEAKERS for take in range(50)]
+RECORDINGS = [
+    f"{digit}_{speaker}_{take}.wav" for digit in range(10) for speaker in download.SPEAKERS for take in range(50)
+]
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -146,9 +148,17 @@ def test_fsdd_is_unpacked_and_nothing_else(
     monkeypatch.setenv(VARIABLE, "")
     monkeypatch.setattr(download, "FSDD", f"{server.url}/fsdd")
     paths = [f"fsdd-master/recordings/{name}" for name in RECORDINGS]
-    extra = ["fsdd-master/README.md", "../../0_theo_0.wav", "fsdd-master/recordings/../../evil.wav", "x/recordings/other.wav"]
+    extra = [
+        "fsdd-master/README.md",
+        "../../0_theo_0.wav",
+        "fsdd-master/recordings/../../evil.wav",
+        "x/recordings/other.wav",
+    ]
     root = tmp_path / "data"
-    for content, said in ((archive(paths[1:]), "lacks 1 of 3000 recordings, 0_george_0.wav"), (b"no archive", "cannot be unpacked")):
+    for content, said in (
+        (archive(paths[1:]), "lacks 1 of 3000 recordings, 0_george_0.wav"),
+        (b"no archive", "cannot be unpacked"),
+    ):
         server.files["/fsdd"] = content
         assert run(monkeypatch, "fsdd", "--data-root", str(root)) == 2
         assert said in capsys.readouterr().err and not (root / "fsdd" / "recordings").exists()
@@ -165,7 +175,9 @@ def test_mnist_is_four_checked_files(server: Server, tmp_path: Path, monkeypatch
     monkeypatch.setattr(download, "MNIST", f"{server.url}/")
     server.files = {f"/{name}": name.encode() for name in download.MNIST_FILES}
     assert run(monkeypatch, "mnist") == 2  # not what was published
-    monkeypatch.setattr(download, "MNIST_FILES", {name: hashlib.sha256(name.encode()).hexdigest() for name in download.MNIST_FILES})
+    monkeypatch.setattr(
+        download, "MNIST_FILES", {name: hashlib.sha256(name.encode()).hexdigest() for name in download.MNIST_FILES}
+    )
     assert run(monkeypatch, "mnist") == 0
     assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == sorted(download.MNIST_FILES)
 
@@ -202,12 +214,17 @@ def test_question_files_are_fetched_archive_by_archive(
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     real = questionfiles.ARCHIVES["howmany-qa"]
     names = ["HowMany-QA/question_ids.json", *(f"v2_{what}.json" for what in ("a", "b", "c", "d"))]
-    local = tuple(questionfiles.Archive(f"{server.url}/{row}", each.pattern, each.least) for row, each in enumerate(real))
+    local = tuple(
+        questionfiles.Archive(f"{server.url}/{row}", each.pattern, each.least) for row, each in enumerate(real)
+    )
     monkeypatch.setitem(questionfiles.ARCHIVES, "howmany-qa", local)
-    server.files = {f"/{row}": zipped([name, "readme"]) for row, name in enumerate(names[:-1])} | {"/4": zipped(["readme"])}
+    server.files = {f"/{row}": zipped([name, "readme"]) for row, name in enumerate(names[:-1])} | {
+        "/4": zipped(["readme"])
+    }
     assert run(monkeypatch, "howmany-qa") == 2 and "has 0 of at least 1 files" in capsys.readouterr().err
     server.files["/4"], asked = zipped([names[-1]]), len(server.asked)
-    assert run(monkeypatch, "howmany-qa") == 0 and len(server.asked) == asked + 1  # what was unpacked is not fetched again
+    # what was unpacked is not fetched again
+    assert run(monkeypatch, "howmany-qa") == 0 and len(server.asked) == asked + 1
     assert "images: unpack train2014.zip and val2014.zip" in capsys.readouterr().out.replace("\n", " ")
     folder = tmp_path / "howmany-qa"
     assert sorted(str(each.relative_to(folder)) for each in folder.rglob("*.json")) == sorted(names)
@@ -216,7 +233,10 @@ def test_question_files_are_fetched_archive_by_archive(
 
 def test_patterns_fit_the_published_archives() -> None:
     published = {
-        "bccd": ["BCCD_Dataset-master/BCCD/JPEGImages/BloodImage_00000.jpg", "BCCD_Dataset-master/BCCD/ImageSets/Main/val.txt"],
+        "bccd": [
+            "BCCD_Dataset-master/BCCD/JPEGImages/BloodImage_00000.jpg",
+            "BCCD_Dataset-master/BCCD/ImageSets/Main/val.txt",
+        ],
         "tallyqa": ["train.json", "test.json"],
     }
     for name, members in published.items():

@@ -21,14 +21,20 @@ def made(x: torch.Tensor = X, **options: object) -> Task:
 def test_an_id_on_two_sides_is_refused(one: str, other: str) -> None:
     splits = dict(made().splits)
     splits[other] = replace(splits[other], samples=(*splits[one].samples[:2], *splits[other].samples[2:]))
-    with pytest.raises(BadInput, match=f"sample '0000..' and 1 more of task 'arrays' is in {one} and in {other}.*: keep each in one split"):
+    with pytest.raises(
+        BadInput,
+        match=f"sample '0000..' and 1 more of task 'arrays' is in {one} and in {other}.*: keep each in one split",
+    ):
         replace(made(), splits=splits)
 
 
 def test_a_source_on_two_sides_is_refused() -> None:
     videos = [f"v{row // 2}" for row in range(20)]
     task = made(sources=videos)
-    assert task.splits["test"].sources == tuple(videos[14:]) and task.splits["test"].take([0, 2]).sources == ("v7", "v8")
+    assert task.splits["test"].sources == tuple(videos[14:]) and task.splits["test"].take([0, 2]).sources == (
+        "v7",
+        "v8",
+    )
     assert task.splits["test"].to("cpu").sources == tuple(videos[14:])
     assert task.definition_hash == made().definition_hash
     with pytest.raises(BadInput, match="source 'v0' of task 'arrays' is in train and in test"):
@@ -38,7 +44,9 @@ def test_a_source_on_two_sides_is_refused() -> None:
 
 
 def test_a_group_is_on_one_side_unless_the_task_says_that_it_is_meant() -> None:
-    with pytest.raises(BadInput, match=r"group 'a' and 1 more of task 'arrays' is in train and in val, .*splits= names it, or say"):
+    with pytest.raises(
+        BadInput, match=r"group 'a' and 1 more of task 'arrays' is in train and in val, .*splits= names it, or say"
+    ):
         made(groups=["a", "b"] * 10)
     meant = made(groups=["a", "b"] * 10, duplicates="allowed")
     assert meant.splits["test"].groups == ("a", "b") * 3
@@ -76,7 +84,9 @@ SEVERAL = {
 @pytest.mark.parametrize("name", SEVERAL)
 def test_a_target_is_one_number(name: str, problem: Problem | None) -> None:
     shape = tuple(SEVERAL[name].shape[1:])
-    with pytest.raises(BadInput, match=r"the targets of split 'train' .* have shape \(10, .*: give one number per sample"):
+    with pytest.raises(
+        BadInput, match=r"the targets of split 'train' .* have shape \(10, .*: give one number per sample"
+    ):
         Task.from_arrays({"x": X}, SEVERAL[name], splits=SPLITS, problem=problem)
     assert shape
 

@@ -1,4 +1,6 @@
-"""Law 14 for arrays: one content in every layout, library and byte order is one task; everything else is one sentence."""
+"""Law 14 for arrays: one content in every layout, library and byte order is one task; everything
+else is one sentence.
+"""
 
 import array
 from collections import UserDict
@@ -86,7 +88,9 @@ def test_yes_and_no_are_numbers() -> None:
     assert same.data_hash == task((WHOLE % 2 == 0).astype(float)).data_hash
 
 
-@pytest.mark.parametrize("y", [Y.tolist(), pd.Series(Y), tuple(Y), range(20), array.array("i", Y.tolist()), list(torch.tensor(Y))])
+@pytest.mark.parametrize(
+    "y", [Y.tolist(), pd.Series(Y), tuple(Y), range(20), array.array("i", Y.tolist()), list(torch.tensor(Y))]
+)
 def test_targets_come_from_any_library(y: Any) -> None:
     expected = np.arange(20) if isinstance(y, range) else Y
     assert task(y=y).data_hash == task(y=expected).data_hash
@@ -110,7 +114,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "sparse tensor": (lambda: torch.tensor(X).to_sparse(), r"is sparse: call \.to_dense"),
     "sparse matrix": (lambda: scipy.sparse.csr_matrix(X), r"is of type csr_matrix.*; it is sparse: call \.toarray"),
     "meta": (lambda: torch.tensor(X).to("meta"), "is on the device meta"),
-    "nested": (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "is nested: pad"),
+    "nested": (
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+        "is nested: pad",
+    ),
     "ragged": (lambda: [[1.0, 2.0], [1.0]] * 10, "cannot be made an array: .*inhomogeneous"),
     "ragged tensors": (lambda: [torch.ones(2), torch.ones(3)] * 10, "cannot be made an array: .*equal size"),
     "objects": (lambda: X.astype(object), "holds Python objects, such as"),
@@ -130,10 +137,16 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "one number": (lambda: 3.0, "is of type float, which is no array"),
     "one number in an array": (lambda: np.array(3.0), "must have one entry per sample, got the single value 3"),
     "whole beyond float32": (lambda: WHOLE + 2**24, "holds 16777217, which float32 rounds"),
-    "whole far beyond": (lambda: np.full((20, 3), 2**63 + 1, np.uint64), "holds 9223372036854775809, which float32 rounds"),
+    "whole far beyond": (
+        lambda: np.full((20, 3), 2**63 + 1, np.uint64),
+        "holds 9223372036854775809, which float32 rounds",
+    ),
     "real beyond float32": (lambda: X.astype(float) * 1e300, "reaches .*, beyond float32: divide"),
     "real too small for float32": (lambda: X.astype(float) * 1e-300, "spans .*, which float32 rounds"),
-    "seconds since 1970": (lambda: 1.7e9 + WHOLE.astype(float), "spans 59, which float32 rounds by up to .*: subtract its mean"),
+    "seconds since 1970": (
+        lambda: 1.7e9 + WHOLE.astype(float),
+        "spans 59, which float32 rounds by up to .*: subtract its mean",
+    ),
     "NaN": (lambda: np.where(X > 1, np.nan, X), "holds NaN in"),
     "infinite": (lambda: np.where(X > 1, np.inf, X), "holds infinite values"),
 }
@@ -178,10 +191,20 @@ def test_inputs_are_named(inputs: Any) -> None:
 
 @pytest.mark.parametrize("option", ["valid", "free"])
 def test_masks_are_yes_or_no(option: str) -> None:
-    for yes in (np.ones((20, 3), bool), np.ones((20, 3)), torch.ones(20, 3, dtype=torch.uint8), np.ones((20, 3)).tolist()):
-        assert task(**{option: {"x": yes}}).definition_hash == task(**{option: {"x": np.ones((20, 3), bool)}}).definition_hash
+    for yes in (
+        np.ones((20, 3), bool),
+        np.ones((20, 3)),
+        torch.ones(20, 3, dtype=torch.uint8),
+        np.ones((20, 3)).tolist(),
+    ):
+        assert (
+            task(**{option: {"x": yes}}).definition_hash
+            == task(**{option: {"x": np.ones((20, 3), bool)}}).definition_hash
+        )
     for lengths, held in ((np.arange(20), "2"), (np.full((20, 3), 0.5), "0.5"), (np.full((20, 3), np.nan), "nan")):
-        with pytest.raises(BadInput, match=f"the mask of modality 'x' holds {held}: give True or False for each value, not lengths"):
+        with pytest.raises(
+            BadInput, match=f"the mask of modality 'x' holds {held}: give True or False for each value, not lengths"
+        ):
             task(**{option: {"x": lengths}})
 
 
@@ -194,7 +217,10 @@ def test_ids_are_the_same_from_any_library() -> None:
 
 
 CONSTANTS: dict[str, tuple[dict[str, Any], str]] = {
-    "masked range": ({"ranges": {"x": (np.ma.masked_array([-9.0, -9, -9], [True, False, False]), 9)}}, "has 1 masked values"),
+    "masked range": (
+        {"ranges": {"x": (np.ma.masked_array([-9.0, -9, -9], [True, False, False]), 9)}},
+        "has 1 masked values",
+    ),
     "complex range": ({"ranges": {"x": (0j, 1)}}, "is of type complex"),
     "text for a range": ({"ranges": {"x": ("low", 9)}}, "is of type str"),
     "complex absent value": ({"absent": {"x": np.zeros(3, complex)}}, "is complex"),
@@ -211,7 +237,10 @@ def test_ranges_and_absent_values_are_numbers(name: str) -> None:
 
 def test_ranges_may_be_in_any_order_and_library() -> None:
     ends = (np.full(3, -9.0, ">f8"), [9, 9, 9])
-    assert task(ranges={"x": ends}).definition_hash == task(ranges={"x": (torch.full((3,), -9.0), torch.full((3,), 9.0))}).definition_hash
+    assert (
+        task(ranges={"x": ends}).definition_hash
+        == task(ranges={"x": (torch.full((3,), -9.0), torch.full((3,), 9.0))}).definition_hash
+    )
 
 
 def test_a_problem_has_what_problems_have() -> None:
@@ -247,7 +276,12 @@ def test_grids_that_hold_more_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", GRID * 1j)
     np.save(tmp_path / "c.npy", GRID.astype(float) * 1e300)
     (tmp_path / "d.npy").write_bytes((tmp_path / "b.npy").read_bytes()[:-8])
-    for name, said in (("a", "more behind its array"), ("b", "complex"), ("c", "beyond float32"), ("d", "cannot be read")):
+    for name, said in (
+        ("a", "more behind its array"),
+        ("b", "complex"),
+        ("c", "beyond float32"),
+        ("d", "cannot be read"),
+    ):
         with pytest.raises(BadInput, match=rf"{name}\.npy .*{said}"):
             grid_of(tmp_path / name)
 

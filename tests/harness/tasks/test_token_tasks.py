@@ -1,4 +1,6 @@
-"""Tokenized texts as tasks: candidates, padding that stays, and whole runs from the command line, verified."""
+"""Tokenized texts as tasks: candidates, padding that stays, and whole runs from the command line,
+verified.
+"""
 
 import re
 from pathlib import Path
@@ -30,7 +32,11 @@ def test_the_nearest_are_nearest_by_cosine_in_any_block(monkeypatch: pytest.Monk
     near = nearest(TABLE, ids, 5, SPECIAL)
     for row, position in ((0, 1), (7, 2)):
         likeness = F.cosine_similarity(TABLE, TABLE[ids[row, position]][None])
-        order = [each for each in likeness.argsort(descending=True).tolist() if each not in (*SPECIAL, int(ids[row, position]))]
+        order = [
+            each
+            for each in likeness.argsort(descending=True).tolist()
+            if each not in (*SPECIAL, int(ids[row, position]))
+        ]
         assert near[row, position].tolist() == order[:5]
     monkeypatch.setattr("harness.tasks.tokens.BLOCK", 3)
     assert torch.equal(nearest(TABLE, ids, 5, SPECIAL), near)
@@ -41,8 +47,14 @@ def test_choices_are_the_text() -> None:
     rows = [int(sample) for sample in test.samples]
     best = test.inputs["text"].argmax(2, keepdim=True)
     assert torch.equal(test.inputs["text-candidates"].gather(2, best).squeeze(2), ids[rows])
-    assert torch.equal(best.squeeze(2) == 0, ids[rows] == PAD) and bool((test.inputs["text-candidates"][:, :, 0] == PAD).all())
-    assert task().given == ("text-candidates",) and task().modality("text").ball == "tokens:1" and "4 replacements" in task().note
+    assert torch.equal(best.squeeze(2) == 0, ids[rows] == PAD) and bool(
+        (test.inputs["text-candidates"][:, :, 0] == PAD).all()
+    )
+    assert (
+        task().given == ("text-candidates",)
+        and task().modality("text").ball == "tokens:1"
+        and "4 replacements" in task().note
+    )
 
 
 def test_an_own_id_among_the_replacements_is_no_edit() -> None:
@@ -90,11 +102,15 @@ def test_what_cannot_be_used_is_one_sentence() -> None:
 
 def test_from_arrays_takes_what_is_free_and_what_is_given() -> None:
     x, free = torch.rand(20, 3), np.arange(3) > 0
-    made = Task.from_arrays({"x": x}, torch.arange(20) % 2, free={"x": np.tile(free, (20, 1))}, given={"boxes": np.ones((20, 4))})
+    made = Task.from_arrays(
+        {"x": x}, torch.arange(20) % 2, free={"x": np.tile(free, (20, 1))}, given={"boxes": np.ones((20, 4))}
+    )
     batch = made.splits["test"]
     valid = made.bounds(batch)["x"].over(batch.inputs["x"])
     assert made.given == ("boxes",) and batch.inputs["boxes"].dtype == torch.float32
-    assert torch.equal(torch.as_tensor(valid.low) < torch.as_tensor(valid.high), torch.tensor(free).expand(len(batch), 3))
+    assert torch.equal(
+        torch.as_tensor(valid.low) < torch.as_tensor(valid.high), torch.tensor(free).expand(len(batch), 3)
+    )
     with pytest.raises(BadInput, match="input 'boxes' has 3 samples but there are 20 targets"):
         Task.from_arrays({"x": x}, torch.arange(20) % 2, given={"boxes": np.ones((3, 4))})
     with pytest.raises(BadInput, match="unknown modality 'y'"):
@@ -129,16 +145,19 @@ def tokens():
 
 def embeddings():
     options = {"name": "embeddings", "problem": Classification(LABELS), "splits": SPLITS}
-    return embedding_task(TEXTS, judged(bert(), **TEXTS), bert().get_input_embeddings().weight, special=SPECIAL, **options)
+    vectors = bert().get_input_embeddings().weight
+    return embedding_task(TEXTS, judged(bert(), **TEXTS), vectors, special=SPECIAL, **options)
 
 
 def images():
-    options = {"kinds": {"image": "image"}, "ranges": {"image": (0, 255)}, "problem": Classification(LABELS), "splits": SPLITS}
+    options = {"kinds": {"image": "image"}, "ranges": {"image": (0, 255)}}
+    options |= {"problem": Classification(LABELS), "splits": SPLITS}
     mean, std = (torch.tensor(each).reshape(-1, 1, 1) for each in (PROCESSOR.image_mean, PROCESSOR.image_std))
     x = (pixels() / 255 - mean) / std
+    prompted = clip()(**PROMPTS, pixel_values=x).logits_per_image.argmax(1)
     return {
         "images": Task.from_arrays({"image": pixels()}, judged(vit(), pixel_values=x), name="<b>images", **options),
-        "prompted": Task.from_arrays({"image": pixels()}, clip()(**PROMPTS, pixel_values=x).logits_per_image.argmax(1), **options),
+        "prompted": Task.from_arrays({"image": pixels()}, prompted, **options),
     }
 
 
@@ -167,7 +186,9 @@ EXTRAS = {"tokens": ["--corruption", "text@typos:0,3"]}
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_whole_run_is_verified(name: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_run_is_verified(
+    name: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (elsewhere / "my.py").write_text(MINE)
     task, model, scenarios = RUNS[name]
     asked = [part for scenario in scenarios for part in ("--scenario", scenario)]
@@ -180,7 +201,9 @@ def test_a_whole_run_is_verified(name: str, elsewhere: Path, monkeypatch: pytest
     assert done == 0 and found is not None and int(found[1]) > 0
 
 
-def test_the_page_for_users_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_for_users_runs(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -188,7 +211,9 @@ def test_the_page_for_users_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatc
     words += ["a", "fine", "dull", "film", "not", "bad", "at", "all", "never", "again"]
     plain = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
-    plain.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)])
+    plain.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", special_tokens=[("[CLS]", CLS), ("[SEP]", SEP)]
+    )
     marks = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
     PreTrainedTokenizerFast(tokenizer_object=plain, **marks).save_pretrained(elsewhere / "mine")
     bert(labels=2).save_pretrained(elsewhere / "mine")

@@ -43,7 +43,8 @@ def test_a_model_takes_options(digits: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("mutan?attention=false", "mutan-attention-false"), ("x/y.py:build", "x_y.py_build"), ("concat?", "concat")]
+    ("model", "name"),
+    [("mutan?attention=false", "mutan-attention-false"), ("x/y.py:build", "x_y.py_build"), ("concat?", "concat")],
 )
 def test_a_checkpoint_is_named_so_that_shells_take_it_as_it_is(model: str, name: str) -> None:
     assert _file_name(model) == name
@@ -69,7 +70,10 @@ class Worse(Supervised):
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         (stage,) = super().setup(model, task, epochs)
-        return [replace(stage, name=str(number), batch_size=1_000, judged=judged) for number, judged in enumerate(self.judged)]
+        return [
+            replace(stage, name=str(number), batch_size=1_000, judged=judged)
+            for number, judged in enumerate(self.judged)
+        ]
 
     def after_step(self, stage: Stage) -> None:
         self.epoch += 1
@@ -87,23 +91,32 @@ def test_of_a_stage_that_is_not_judged_the_last_epoch_is_kept(digits: Task) -> N
         recipe, console = Worse(*judged), Console(file=io.StringIO())
         fitted[judged], score = fit(Training("digits", "early", epochs=3), few, recipe, CPU, console)
         assert score == pytest.approx({(True,): 1 / 2, (False,): 1 / 4, (False, True): 1 / 5}[judged])
-        assert recipe.validated == batches * (1 if judged == (False,) else 3), "once for the score, where no epoch is judged"
+        assert recipe.validated == batches * (1 if judged == (False,) else 3), (
+            "once for the score, where no epoch is judged"
+        )
         said[judged] = console.file.getvalue()  # type: ignore[attr-defined]
     first, last = (fitted[each,].state_dict() for each in (True, False))
     assert not all(torch.equal(one, other) for one, other in zip(first.values(), last.values(), strict=True))
-    once = fit(Training("digits", "early", epochs=1), few, Worse(True), CPU, Console(file=io.StringIO()))[0].state_dict()
+    once = fit(Training("digits", "early", epochs=1), few, Worse(True), CPU, Console(file=io.StringIO()))[
+        0
+    ].state_dict()
     assert all(torch.equal(one, other) for one, other in zip(first.values(), once.values(), strict=True))
     assert "validation score" in said[True,] and "validation score" not in said[False,]
 
 
 def test_a_norm_over_batches_is_given_two_samples_or_more(digits: Task) -> None:
-    """Sixty-four are a batch, and one is left over; of a single sample, or of batches of one, a sentence tells."""
+    """Sixty-four are a batch, and one is left over; of a single sample, or of batches of one, a
+    sentence tells.
+    """
     training, quiet = Training("digits", "latent-ensemble", epochs=1), Console(file=io.StringIO())
     left, recipe = fewer(digits, replace(training, train_samples=65)), Scheduled()
     fit(training, left, recipe, CPU, quiet)
     assert recipe.schedule.last_epoch == 2, "as many steps as the schedule was told"
     assert recipe.schedule.get_last_lr() == [0.0]
-    for few, recipe in ((left, recipe_of("scheduled?batch_size=1")), (fewer(digits, replace(training, train_samples=1)), Supervised())):
+    for few, recipe in (
+        (left, recipe_of("scheduled?batch_size=1")),
+        (fewer(digits, replace(training, train_samples=1)), Supervised()),
+    ):
         with pytest.raises(BadInput, match="'latent-ensemble' norms over batches, and these hold one sample"):
             fit(training, few, recipe, CPU, quiet)
 
@@ -133,7 +146,10 @@ def test_what_answers_nan_has_no_score(digits: Task, recipe: str) -> None:
 
 
 def test_two_runs_agree(digits: Task) -> None:
-    runs = [fit(Training("digits", "only-text", epochs=1), digits, Supervised(), CPU, Console(file=io.StringIO())) for _ in range(2)]
+    runs = [
+        fit(Training("digits", "only-text", epochs=1), digits, Supervised(), CPU, Console(file=io.StringIO()))
+        for _ in range(2)
+    ]
     assert checkpoint.weight_hash(runs[0][0]) == checkpoint.weight_hash(runs[1][0])
 
 
@@ -162,7 +178,9 @@ def test_all_weights_together_stay_small() -> None:
 
 
 def test_models_without_weights_are_known() -> None:
-    """They are tested as they are built, in the tests of every fusion, missing, contrastive and counting."""
+    """They are tested as they are built, in the tests of every fusion, missing, contrastive and
+    counting.
+    """
     plain = {name for name in names("model") if MODALITY not in name}
     assert plain - set(registered_models()) == {
         "mbt-early",
@@ -190,7 +208,18 @@ def test_models_without_weights_are_known() -> None:
 def test_every_fusion_beats_every_single_modality() -> None:
     accuracy = {
         name: checkpoint.read_card(checkpoint.committed("digits", name))["metrics"]["test_accuracy"]
-        for name in ("early", "concat", "mean", "late", "mmtm", "mbt", "perceiver", "only-image", "only-audio", "only-text")
+        for name in (
+            "early",
+            "concat",
+            "mean",
+            "late",
+            "mmtm",
+            "mbt",
+            "perceiver",
+            "only-image",
+            "only-audio",
+            "only-text",
+        )
     }
     singles = [accuracy.pop(name) for name in list(accuracy) if name.startswith("only")]
     assert max(singles) < 0.97

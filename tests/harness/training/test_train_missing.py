@@ -1,4 +1,6 @@
-"""Training on incomplete data: what is missing, for how long, and what the checkpoint says of it."""
+"""Training on incomplete data: what is missing, for how long, and what the checkpoint says of
+it.
+"""
 
 import io
 import json
@@ -43,7 +45,9 @@ def test_a_fixed_part_of_training_and_validation_lacks_the_modality(digits: Task
 
 
 def test_what_lacks_at_a_rate_lacks_at_every_higher_one(digits: Task) -> None:
-    low, high = (incomplete(digits, missing, 0).splits["train"].present for missing in grid(["mcar:0.3,0.6"], digits.names))
+    low, high = (
+        incomplete(digits, missing, 0).splits["train"].present for missing in grid(["mcar:0.3,0.6"], digits.names)
+    )
     assert low is not None and high is not None and bool((high <= low).all())
 
 
@@ -55,7 +59,10 @@ def test_several_are_missing_at_once_and_a_gap_is_cut_out(digits: Task) -> None:
 
 
 def test_a_grid_is_every_combination(digits: Task) -> None:
-    tags = [tag(missing) for missing in grid(["audio:0,0.5", "imbalanced(image:0.1+text:0.5):1", "mcar:0.2,0.2"], digits.names)]
+    tags = [
+        tag(missing)
+        for missing in grid(["audio:0,0.5", "imbalanced(image:0.1+text:0.5):1", "mcar:0.2,0.2"], digits.names)
+    ]
     assert tags == [f"-audio-{rate}-imbalanced-image-0.1+text-0.5-1-mcar-0.2" for rate in ("0", "0.5")]
     assert grid([], digits.names) == [()]
 
@@ -74,7 +81,13 @@ def test_the_model_is_told(digits: Task) -> None:
             seen.append(batch.present)
             return super().step(batch, stage)
 
-    fit(Training("digits", "only-text", epochs=1), incomplete(digits, missing, 0), Watching(), CPU, Console(file=io.StringIO()))
+    fit(
+        Training("digits", "only-text", epochs=1),
+        incomplete(digits, missing, 0),
+        Watching(),
+        CPU,
+        Console(file=io.StringIO()),
+    )
     assert all(present is not None and not bool(present[:, 2].any()) and bool(present[:, :2].all()) for present in seen)
 
 
@@ -109,9 +122,16 @@ def test_one_command_trains_a_checkpoint_per_rate(elsewhere: Path, monkeypatch: 
     for extra in ([], ["--out", "mine.safetensors"]):
         monkeypatch.setattr(sys, "argv", [*command, *extra])
         main()
-    places = ["checkpoints/digits/only-text-text-0", "checkpoints/digits/only-text-text-0.9", "mine-text-0", "mine-text-0.9"]
+    places = [
+        "checkpoints/digits/only-text-text-0",
+        "checkpoints/digits/only-text-text-0.9",
+        "mine-text-0",
+        "mine-text-0.9",
+    ]
     assert all(Path(f"{place}.safetensors").is_file() for place in places)
     card = json.loads(Path(f"{places[1]}.json").read_text())
     assert card["train_missing"]["schedules"] == ["fixed(text):0.9"]
     assert card["train_missing"]["reached"] == pytest.approx({"image": 0, "audio": 0, "text": 0.9}, abs=0.02)
-    assert card["metrics"]["test_accuracy"] < json.loads(Path(f"{places[0]}.json").read_text())["metrics"]["test_accuracy"]
+    assert (
+        card["metrics"]["test_accuracy"] < json.loads(Path(f"{places[0]}.json").read_text())["metrics"]["test_accuracy"]
+    )

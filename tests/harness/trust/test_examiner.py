@@ -1,4 +1,6 @@
-"""Each flag is raised by a model that deserves it, and by no other; the flags stand beside the numbers."""
+"""Each flag is raised by a model that deserves it, and by no other; the flags stand beside the
+numbers.
+"""
 
 import json
 from pathlib import Path
@@ -57,17 +59,20 @@ def saturated(task): return Saying(lambda logits: 1e6 * logits)
 def MyRegression():
     toy = MyTask()
     inputs = {name: torch.cat([split.inputs[name] for split in toy.splits.values()]) for name in toy.names}
-    return Task.from_arrays(inputs, inputs["image"].mean(1) + inputs["sensor"].mean(1), name="real", ranges={"image": (0, 1)})
+    targets = inputs["image"].mean(1) + inputs["sensor"].mean(1)
+    return Task.from_arrays(inputs, targets, name="real", ranges={"image": (0, 1)})
 def Wide():
     labels = torch.arange(96) % 2
-    inputs = {"image": 0.5 + 0.01 * torch.randn(96, 200, generator=torch.Generator().manual_seed(0)), "sign": 2.0 * labels[:, None] - 1}
+    noise = torch.randn(96, 200, generator=torch.Generator().manual_seed(0))
+    inputs = {"image": 0.5 + 0.01 * noise, "sign": 2.0 * labels[:, None] - 1}
     return Task.from_arrays(inputs, labels, name="wide")
 def Finite():
     toy = MyTask()
     parts = [split.take(range(len(split.samples))) for split in toy.splits.values()]
     inputs = {name: torch.cat([part.inputs[name] for part in parts]) for name in toy.names}
     inputs["sensor"] = inputs["sensor"].clamp(-3, 3)
-    return Task.from_arrays(inputs, torch.cat([part.targets for part in parts]), name="finite", ranges={"image": (0, 1), "sensor": (-3, 3)})
+    targets = torch.cat([part.targets for part in parts])
+    return Task.from_arrays(inputs, targets, name="finite", ranges={"image": (0, 1), "sensor": (-3, 3)})
 class Farthest(Linear):  # only the value farthest from its goal has a gradient: a step moves one of 200
     def forward(self, inputs, present=None):
         distance = (inputs["image"] - torch.linspace(0.7, 0.9, 200).to(inputs["image"])).abs().amax(1, keepdim=True)
@@ -87,7 +92,18 @@ def toy(elsewhere: Path) -> Path:
 
 def evaluate(monkeypatch: pytest.MonkeyPatch, model: str, *scenarios: str, flags: tuple[str, ...] = ()) -> int:
     asked = [part for scenario in scenarios for part in ("--scenario", scenario)]
-    common = ["--task", "my.py:MyTask", "--model", f"my.py:{model}", "--schedule", "mcar:0", "--out", model, "--witnesses", "none"]
+    common = [
+        "--task",
+        "my.py:MyTask",
+        "--model",
+        f"my.py:{model}",
+        "--schedule",
+        "mcar:0",
+        "--out",
+        model,
+        "--witnesses",
+        "none",
+    ]
     return run(monkeypatch, "evaluate", *common, "--samples", "64", "--search", "fast", *asked, *flags)
 
 
@@ -100,7 +116,9 @@ def raised(model: str, scenario: str) -> set[str]:
 
 
 @pytest.mark.parametrize("model", ["build", "mlp"])
-def test_a_sound_number_raises_no_flag(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str) -> None:
+def test_a_sound_number_raises_no_flag(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str
+) -> None:
     assert evaluate(monkeypatch, model, IMAGE, JOINT, flags=("--search", "standard")) == 0
     assert raised(model, IMAGE) == raised(model, JOINT) == raised(model, "sensor@l2:0.5") == set()
     assert "!" not in capsys.readouterr().out
@@ -124,7 +142,8 @@ def test_a_flag_is_raised_by_the_model_that_deserves_it(
     toy: Path, monkeypatch: pytest.MonkeyPatch, model: str, scenario: str, flag: str
 ) -> None:
     assert evaluate(monkeypatch, model, scenario) == 0
-    assert flag in raised(model, scenario) <= {flag, "planted"}  # where a search is blind, it misses what is planted too
+    # where a search is blind, it misses what is planted too
+    assert flag in raised(model, scenario) <= {flag, "planted"}
 
 
 def test_a_loss_that_still_rises_is_flagged(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +176,9 @@ def test_a_failure_is_planted_beside_edits_too(toy: Path, monkeypatch: pytest.Mo
     assert "planted" not in raised("mlp", scenario)
 
 
-def test_a_flag_stands_beside_its_number(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flag_stands_beside_its_number(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert evaluate(monkeypatch, "misled", IMAGE, "sensor@l2:0.0001") == 0
     printed = capsys.readouterr().out.splitlines()
     (flagged,) = [line for line in printed if line.strip().startswith(IMAGE)]
@@ -191,7 +212,9 @@ def test_a_resumed_run_is_checked_again(toy: Path, monkeypatch: pytest.MonkeyPat
     assert file.read_bytes() == before
 
 
-def test_a_damaged_file_is_named(toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_file_is_named(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert evaluate(monkeypatch, "build", IMAGE) == 0
     (toy / "build" / "trust.json").write_text("{")
     assert run(monkeypatch, "report", "build") == 2
@@ -213,7 +236,18 @@ def test_a_small_device_checks_fewer_samples(toy: Path, monkeypatch: pytest.Monk
 
 
 def test_counted_edits_are_checked_where_that_has_a_meaning(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["--samples", "40", "--model", "late", "--search", "fast", "--schedule", "mcar:0", "--scenario", "text@tokens:1"]
+    arguments = [
+        "--samples",
+        "40",
+        "--model",
+        "late",
+        "--search",
+        "fast",
+        "--schedule",
+        "mcar:0",
+        "--scenario",
+        "text@tokens:1",
+    ]
     assert run(monkeypatch, "evaluate", *arguments, "--out", "run") == 0
     _, flags = json.loads((elsewhere / "run" / "trust.json").read_text())["late"].values()
     assert {"gradient", "unused", "nothing-attacked"} <= set(flags)
@@ -221,13 +255,18 @@ def test_counted_edits_are_checked_where_that_has_a_meaning(elsewhere: Path, mon
     assert not any(flag["raised"] for name, flag in flags.items() if name != "wide")
 
 
-def test_what_is_doubtful_of_a_part_is_doubtful_of_a_whole_with_edits(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_doubtful_of_a_part_is_doubtful_of_a_whole_with_edits(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = "image@linf:1.6 + text@tokens:1"
     arguments = ["--samples", "24", "--model", "late", "--schedule", "mcar:0", "--scenario", whole]
     assert run(monkeypatch, "evaluate", *arguments, "--search", "fast", "--out", "sound") == 0
     assert not json.loads((elsewhere / "sound" / "trust.json").read_text())["late"][whole]["part"]["raised"]
     (elsewhere / "my.py").write_text(NOTHING)
-    assert run(monkeypatch, "evaluate", *arguments[:6], "--search", "my.py:idle", "--scenario", whole, "--out", "idle") == 0
+    assert (
+        run(monkeypatch, "evaluate", *arguments[:6], "--search", "my.py:idle", "--scenario", whole, "--out", "idle")
+        == 0
+    )
     flags = json.loads((elsewhere / "idle" / "trust.json").read_text())["late"]
     assert flags[whole]["part"]["raised"] and "image@linf:1.6 is flagged" in flags[whole]["part"]["why"]
 
@@ -247,5 +286,6 @@ def Frozen():
     inputs = {name: torch.cat([split.inputs[name] for split in toy.splits.values()]) for name in toy.names}
     inputs["sensor"] = torch.ones_like(inputs["sensor"])
     labels = (inputs["image"].mean(1) > 0.5).long()
-    return Task.from_arrays(inputs, labels, name="frozen", ranges={"image": (0, 1), "sensor": (1, 1)}, balls={"image": "linf:0.05"})
+    ranges = {"image": (0, 1), "sensor": (1, 1)}
+    return Task.from_arrays(inputs, labels, name="frozen", ranges=ranges, balls={"image": "linf:0.05"})
 """

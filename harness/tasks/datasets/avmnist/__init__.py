@@ -1,4 +1,6 @@
-"""avMNIST: a digit seen (MNIST) and heard (FSDD), paired by label; the pairs are frozen in data/*.tsv."""
+"""avMNIST: a digit seen (MNIST) and heard (FSDD), paired by label; the pairs are frozen in
+data/*.tsv.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ NOTE = "what pads a recording to 0.8 s is never attacked"
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and a recording of one digit; `rank` counts the images of that digit in MNIST's file from 0."""
+    """An image and a recording of one digit; `rank` counts the images of that digit in MNIST's file
+    from 0.
+    """
 
     split: str
     recording: str
@@ -40,12 +44,14 @@ class Pair:
 
 
 def avmnist() -> Task:
-    """MNIST digits with spoken ones (0.8 s at 8 kHz), six speakers; 4,800 train, 600 val, 1,500 test pairs.
+    """MNIST digits with spoken ones (0.8 s at 8 kHz), six speakers; 4,800 train, 600 val, 1,500
+    test pairs.
 
-    Test is FSDD's own split, recordings with an index below 5, each with five images of MNIST's test set;
-    validation those with an index from 5 to 9, each with two of its training set, like training's. No image is
-    used twice, no recording stands on both sides, all speakers on each. Groups are speakers. The pairs depend
-    on the training file: the 60,000 official images give others than the 10,000 of train10k.
+    Test is FSDD's own split, recordings with an index below 5, each with five images of MNIST's
+    test set; validation those with an index from 5 to 9, each with two of its training set, like
+    training's. No image is used twice, no recording stands on both sides, all speakers on each.
+    Groups are speakers. The pairs depend on the training file: the 60,000 official images give
+    others than the 10,000 of train10k.
 
     Raises:
         NoData: MNIST or FSDD is not in the data root.
@@ -55,12 +61,14 @@ def avmnist() -> Task:
 
 
 def avmnist_smil() -> Task:
-    """avMNIST in the split of SMIL: jackson, nicolas and theo; 1,050 train, 450 val, 450 test pairs.
+    """avMNIST in the split of SMIL: jackson, nicolas and theo; 1,050 train, 450 val, 450 test
+    pairs.
 
-    The split of sound of Ma et al. (SMIL, AAAI 2021): of each digit and speaker the recordings with an index
-    below 15 are test, the other 35 training, one image to each. So that training keeps all its 1,050 pairs,
-    validation is the first 15 recordings of the three *other* speakers, with further training images: its
-    voices are new, so its scores lie below those of test, and they rank epochs all the same.
+    The split of sound of Ma et al. (SMIL, AAAI 2021): of each digit and speaker the recordings with
+    an index below 15 are test, the other 35 training, one image to each. So that training keeps all
+    its 1,050 pairs, validation is the first 15 recordings of the three *other* speakers, with
+    further training images: its voices are new, so its scores lie below those of test, and they
+    rank epochs all the same.
 
     Raises:
         NoData: MNIST or FSDD is not in the data root.
@@ -89,7 +97,10 @@ def _batch(split: str, pairs: list[Pair]) -> Batch:
     images, labels = mnist("test" if split == "test" else "train")
     rows = {digit: np.flatnonzero(labels == digit) for digit in range(10)}
     if short := [pair.digit for pair in pairs if pair.rank >= len(rows[pair.digit])]:
-        raise BadInput(f"MNIST's {split} file has only {len(rows[short[0]])} images of digit {short[0]}: it is not the published one")
+        raise BadInput(
+            f"MNIST's {split} file has only {len(rows[short[0]])} images of digit {short[0]}: it is not the"
+            " published one"
+        )
     waves, real = waveforms([pair.recording for pair in pairs], CLIP)
     inputs = {
         "image": torch.tensor(images[[rows[pair.digit][pair.rank] for pair in pairs]], dtype=torch.float32)[:, None],

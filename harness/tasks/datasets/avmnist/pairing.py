@@ -1,6 +1,9 @@
-"""Make the manifests of avMNIST anew: ``python -m harness.tasks.datasets.avmnist.pairing``. A test holds them to it.
+"""Make the manifests of avMNIST anew: ``python -m harness.tasks.datasets.avmnist.pairing``.
 
-The recordings of FSDD are known by name and images are counted within their digit, so no data is needed.
+A test holds them to it.
+
+The recordings of FSDD are known by name and images are counted within their digit, so no data is
+needed.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ ORDER = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Plan:
-    """Which split a recording belongs to (None: not used), and how many images it is paired with there."""
+    """Which split a recording belongs to (None: not used), and how many images it is paired with
+    there.
+    """
 
     split_of: Callable[[str, int], str | None]
     images: Mapping[str, int]
@@ -43,8 +48,11 @@ PLANS = {
 
 
 def lines(name: str) -> list[str]:
-    """The manifest of a task: split, recording and ranks of its images within their digit, tab-separated."""
-    plan, rng = PLANS[name], np.random.RandomState(SEED)  # the one generator of NumPy whose stream is promised never to change
+    """The manifest of a task: split, recording and ranks of its images within their digit,
+    tab-separated.
+    """
+    # the one generator of NumPy whose stream is promised never to change
+    plan, rng = PLANS[name], np.random.RandomState(SEED)
     rows = []
     for digit in range(10):
         train, test = (iter(rng.permutation(count).tolist()) for count in (TRAIN_RANKS, TEST_RANKS))
@@ -54,7 +62,10 @@ def lines(name: str) -> list[str]:
                     ranks = [next(test if split == "test" else train) for _ in range(plan.images[split])]
                     rows.append((split, f"{digit}_{speaker}_{index}", ",".join(map(str, ranks))))
     rows.sort(key=lambda row: ORDER.index(row[0]))
-    return [f"# {name}: split, recording, ranks of its images within their digit; seed {SEED}", *("\t".join(row) for row in rows)]
+    return [
+        f"# {name}: split, recording, ranks of its images within their digit; seed {SEED}",
+        *("\t".join(row) for row in rows),
+    ]
 
 
 def main() -> None:

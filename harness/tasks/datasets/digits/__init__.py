@@ -29,11 +29,15 @@ NOTE = "text is attacked letter by letter: at strength 1, tokens:1 changes one o
 
 
 def digits() -> Task:
-    """Ten digits as handwriting (8×8, 0-16), speech (0.5 s at 8 kHz) and misspelt names in 103 languages."""
+    """Ten digits as handwriting (8×8, 0-16), speech (0.5 s at 8 kHz) and misspelt names in 103
+    languages.
+    """
     modalities = (
         Modality("image", (1, 8, 8), "image", 0.0, PIXELS, 0.0, "linf:1.6"),
         Modality("audio", (int(CLIP_SECONDS * SAMPLE_RATE),), "audio", -1.0, 1.0, 0.0, "linf:0.005", SAMPLE_RATE),
-        Modality("text", (LETTERS, len(ALPHABET)), "text", 0.0, 1.0, one_hot([""])[0], "tokens:1", tokens=tuple(ALPHABET)),
+        Modality(
+            "text", (LETTERS, len(ALPHABET)), "text", 0.0, 1.0, one_hot([""])[0], "tokens:1", tokens=tuple(ALPHABET)
+        ),
     )
     rng = np.random.RandomState(SEED)  # the one generator of NumPy whose stream is promised never to change
     images, words = _images(rng), _words(rng)
@@ -72,13 +76,18 @@ def _clips(split: str) -> dict[int, tuple[np.ndarray, list[str]]]:
 
 
 def _words(rng: np.random.RandomState) -> dict[str, dict[int, list[str]]]:
-    """Per split and digit, the spellings; a spelling belongs to one split, whichever languages share it."""
+    """Per split and digit, the spellings; a spelling belongs to one split, whichever languages
+    share it.
+    """
     lines = (files(__package__) / "data" / "names.tsv").read_text("utf-8").splitlines()
     table = {language: names.split() for language, names in csv.reader(lines, delimiter="\t")}
     spellings = sorted({word for names in table.values() for word in names})
-    dealt = dict(zip(spellings, rng.choice(list(WORD_SHARES), len(spellings), p=list(WORD_SHARES.values())), strict=True))
+    dealt = dict(
+        zip(spellings, rng.choice(list(WORD_SHARES), len(spellings), p=list(WORD_SHARES.values())), strict=True)
+    )
     return {
-        split: {d: sorted({names[d] for names in table.values() if dealt[names[d]] == split}) for d in range(10)} for split in WORD_SHARES
+        split: {d: sorted({names[d] for names in table.values() if dealt[names[d]] == split}) for d in range(10)}
+        for split in WORD_SHARES
     }
 
 

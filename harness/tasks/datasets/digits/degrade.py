@@ -1,4 +1,7 @@
-"""Make the raw material hard enough that no modality alone is enough. The amounts are in the data card."""
+"""Make the raw material hard enough that no modality alone is enough.
+
+The amounts are in the data card.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ def degraded_audio(wave: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
 
 
 def misspelt(word: str, rng: np.random.RandomState) -> str:
-    """None, one or two typing errors: a letter replaced, doubled, dropped, or swapped with the next."""
+    """None, one or two typing errors: a letter replaced, doubled, dropped, or swapped with the
+    next.
+    """
     letters = list(word)
     for _ in range(rng.choice(len(TYPOS), p=TYPOS)):
         place, letter = rng.randint(len(letters)), LETTERS[rng.randint(len(LETTERS))]

@@ -50,7 +50,9 @@ def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random
     count = len(each.words)
     marks, bits = objects(each.scenes, rng), clutter(count, rng)
     picture = pictures(marks.over(bits), rng)
-    boxes = proposals((marks.centres, marks.radii, marks.shape >= 0), (bits.centres, bits.radii, bits.shape >= 0), SIDE, rng)
+    boxes = proposals(
+        (marks.centres, marks.radii, marks.shape >= 0), (bits.centres, bits.radii, bits.shape >= 0), SIDE, rng
+    )
     inputs = {"image": torch.tensor(picture), "question": WORDS.one_hot(each.words), "boxes": torch.tensor(boxes)}
     samples = tuple(f"{name}-{split}-{row:04d}" for row in range(count))
     groups = tuple(question.group for question in each.questions)
@@ -59,7 +61,9 @@ def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random
 
 
 def meant(each: Asked) -> Array:
-    """Which objects a question speaks of, bool (S, 15): they have what is wanted and, but for `more`, stand where it looks."""
+    """Which objects a question speaks of, bool (S, 15): they have what is wanted and, but for
+    `more`, stand where it looks.
+    """
     found = each.scenes.there.copy()
     for row, question in enumerate(each.questions):
         for column, (name, values) in enumerate(ATTRIBUTES.items()):
@@ -73,7 +77,9 @@ def meant(each: Asked) -> Array:
 
 
 def _annotated(scenes: Scenes) -> Tensor:
-    """The objects of scenes (S, 15, 8): corners, and the numbers of size, texture, colour and shape."""
+    """The objects of scenes (S, 15, 8): corners, and the numbers of size, texture, colour and
+    shape.
+    """
     reach = scenes.radii[:, :, None]
     corners = np.concatenate([scenes.centres - reach, scenes.centres + reach], 2) / SIDE
     known = np.concatenate([corners.clip(0, 1), scenes.attributes], 2)

@@ -16,9 +16,16 @@ TRIES = 24
 
 
 def placed(
-    there: Array, radii: Array, star: tuple[Array, float], axis: Array, side: Array, line: Array, rng: np.random.RandomState
+    there: Array,
+    radii: Array,
+    star: tuple[Array, float],
+    axis: Array,
+    side: Array,
+    line: Array,
+    rng: np.random.RandomState,
 ) -> Array:
-    """Centres (S, n, 2) in pixels: of drawn places each object takes the first that overlaps little, else the best.
+    """Centres (S, n, 2) in pixels: of drawn places each object takes the first that overlaps
+    little, else the best.
 
     Args:
         there: which objects there are, bool (S, n).

@@ -26,7 +26,8 @@ class Scenes:
     """S scenes of up to 15 objects, and one white star in each.
 
     Attributes:
-        attributes: of each object, (S, 15, 4): the number of its size, texture, colour and shape; -1 where there is none.
+        attributes: of each object, (S, 15, 4): the number of its size, texture, colour and shape;
+            -1 where there is none.
         centres: (S, 15, 2), x to the right and y down, in pixels; later objects hide earlier ones.
         radii: (S, 15), in pixels.
         stars: the centre of the star, (S, 2).
@@ -44,15 +45,19 @@ class Scenes:
 
 
 def planned(questions: Sequence[Question], counts: Sequence[int], rng: np.random.RandomState) -> Scenes:
-    """Scenes in which the questions have these counts: of `more` the difference, of others what is to be found.
+    """Scenes in which the questions have these counts: of `more` the difference, of others what is
+    to be found.
 
-    Objects that do not count share all but one attribute with those that do in about half of the cases, or stand on the
-    other side. Every other scene is full, whatever the count: the number of objects tells little of the answer.
+    Objects that do not count share all but one attribute with those that do in about half of the
+    cases, or stand on the other side. Every other scene is full, whatever the count: the number of
+    objects tells little of the answer.
     """
     wanted = np.array([[_number(question, name) for name in ATTRIBUTES] for question in questions])
     axis = np.array([PLACES.index(question.place) // 2 if question.place else -1 for question in questions])
     sign = np.array([1 if question.place in ("right", "lower") else -1 for question in questions])
-    roles, sides = zip(*(_roles(question, count, rng) for question, count in zip(questions, counts, strict=True)), strict=True)
+    roles, sides = zip(
+        *(_roles(question, count, rng) for question, count in zip(questions, counts, strict=True)), strict=True
+    )
     role, side = np.array(roles), np.array(sides) * sign[:, None]
     order = rng.rand(*role.shape).argsort(1)
     role, side = np.take_along_axis(role, order, 1), np.take_along_axis(side, order, 1)
@@ -61,7 +66,10 @@ def planned(questions: Sequence[Question], counts: Sequence[int], rng: np.random
     radii = np.where(attributes[:, :, 0] == 1, big, small)
     stars = rng.uniform(*STAR_BETWEEN, (len(role), 2))
     line = np.array(
-        [star[max(along, 0)] if question.of == STAR else np.nan for question, star, along in zip(questions, stars, axis, strict=True)]
+        [
+            star[max(along, 0)] if question.of == STAR else np.nan
+            for question, star, along in zip(questions, stars, axis, strict=True)
+        ]
     )
     centres = placed(role >= 0, radii, (stars, STAR_RADIUS), axis, side, line, rng)
     return Scenes(attributes, centres, radii, stars)
@@ -71,7 +79,9 @@ NONE, OTHER, LIKE = -1, 0, 1  # roles: no object, one without the attributes, on
 
 
 def _roles(question: Question, count: int, rng: np.random.RandomState) -> tuple[list[int], list[int]]:
-    """The role of each of the 15 objects, and its side: 1 where the question looks, -1 opposite, 0 anywhere."""
+    """The role of each of the 15 objects, and its side: 1 where the question looks, -1 opposite, 0
+    anywhere.
+    """
     if question.kind == "more":
         opposite = rng.randint(min((OBJECTS - count) // 2, 4) + 1)
         objects = [(LIKE, 1)] * (count + opposite) + [(LIKE, -1)] * opposite
@@ -90,7 +100,9 @@ def _number(question: Question, name: str) -> int:
 
 
 def _attributes(wanted: Array, role: Array, rng: np.random.RandomState) -> Array:
-    """Attributes (S, 15, 4) that fit the wanted ones (S, 4; -1 is any) where the role says so, and nowhere else."""
+    """Attributes (S, 15, 4) that fit the wanted ones (S, 4; -1 is any) where the role says so, and
+    nowhere else.
+    """
     sizes = np.array([len(values) for values in ATTRIBUTES.values()])
     asked = (wanted >= 0)[:, None].repeat(role.shape[1], 1)
     drawn = (rng.rand(*role.shape, len(sizes)) * sizes).astype(np.int64)

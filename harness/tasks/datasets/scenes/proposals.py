@@ -1,4 +1,6 @@
-"""Object proposals as a detector gives them: moved a little, some missing, some twice, some of what is no object."""
+"""Object proposals as a detector gives them: moved a little, some missing, some twice, some of what
+is no object.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,14 @@ JITTER = 0.12  # standard deviation of centre and logarithmic size, in radii
 SCORES = {"object": (0.6, 1.0), "double": (0.3, 0.8), "clutter": (0.1, 0.6)}
 
 
-def proposals(objects: tuple[Array, Array, Array], clutter: tuple[Array, Array, Array], side: int, rng: np.random.RandomState) -> Array:
-    """Boxes (S, 24, 5): left, top, right, bottom as shares of the picture and the detector's score, the surest first.
+def proposals(
+    objects: tuple[Array, Array, Array], clutter: tuple[Array, Array, Array], side: int, rng: np.random.RandomState
+) -> Array:
+    """Boxes (S, 24, 5): left, top, right, bottom as shares of the picture and the detector's score,
+    the surest first.
 
-    Rows of zeros fill what is left. Misses, copies and mistakes are drawn; no question is known here.
+    Rows of zeros fill what is left. Misses, copies and mistakes are drawn; no question is known
+    here.
 
     Args:
         objects: centres (S, n, 2) and radii (S, n) in pixels, and which there are, bool (S, n).
@@ -38,7 +44,9 @@ def proposals(objects: tuple[Array, Array, Array], clutter: tuple[Array, Array, 
     return np.take_along_axis(boxes, surest[:, :, None], 1).astype(np.float32)
 
 
-def _boxes(centres: Array, radii: Array, kept: Array, scores: tuple[float, float], side: int, rng: np.random.RandomState) -> Array:
+def _boxes(
+    centres: Array, radii: Array, kept: Array, scores: tuple[float, float], side: int, rng: np.random.RandomState
+) -> Array:
     moved = centres + JITTER * radii[:, :, None] * rng.standard_normal(centres.shape)
     half = radii[:, :, None] * np.exp(JITTER * rng.standard_normal(centres.shape))
     corners = np.clip(np.concatenate([moved - half, moved + half], 2) / side, 0, 1)

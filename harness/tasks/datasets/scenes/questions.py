@@ -19,7 +19,8 @@ class Question:
     """A question about a scene.
 
     Attributes:
-        kind: count (how many are), more (how many more on one side than on the other), any, or what (its colour or shape).
+        kind: count (how many are), more (how many more on one side than on the other), any, or what
+            (its colour or shape).
         wanted: attributes that an object must have to be counted, by name.
         place: left, right, upper or lower, or "" for anywhere; of `more`, the side that has more.
         of: what the place is measured from: the middle of the picture (half), or the star.
@@ -71,10 +72,17 @@ def simple(rng: np.random.RandomState) -> Question:
 
 
 def complex_(rng: np.random.RandomState) -> Question:
-    """Two attributes or more, a half of the picture, a relation to the star, or a comparison of two halves."""
+    """Two attributes or more, a half of the picture, a relation to the star, or a comparison of two
+    halves.
+    """
     form = rng.randint(4)
     if form == 0:
-        named = [("size", "colour", "shape"), ("texture", "colour", "shape"), ("size", "texture", "shape"), ("size", "texture", "colour")]
+        named = [
+            ("size", "colour", "shape"),
+            ("texture", "colour", "shape"),
+            ("size", "texture", "shape"),
+            ("size", "texture", "colour"),
+        ]
         return Question("count", _attributes(named[rng.randint(4)], rng), group="complex")
     wanted, place = simple(rng).wanted, PLACES[rng.randint(4)]
     if form == 3:
@@ -89,7 +97,9 @@ def yes_or_no(rng: np.random.RandomState) -> Question:
 
 
 def attribute(rng: np.random.RandomState) -> Question:
-    """What colour, or what shape, are the things of two attributes? There is one such thing in the scene."""
+    """What colour, or what shape, are the things of two attributes? There is one such thing in the
+    scene.
+    """
     if rng.randint(2):
         return Question("what", _attributes(("size", "texture", "shape"), rng), group="attribute", sought="colour")
     return Question("what", _attributes(("size", "texture", "colour"), rng), group="attribute", sought="shape")

@@ -1,4 +1,6 @@
-"""Scenes as pictures (S, 3, 64, 64), 0 to 255: every object is a small patch with soft edges, laid over what is there."""
+"""Scenes as pictures (S, 3, 64, 64), 0 to 255: every object is a small patch with soft edges, laid
+over what is there.
+"""
 
 from __future__ import annotations
 
@@ -74,11 +76,18 @@ def pictures(marks: Marks, rng: np.random.RandomState) -> Array:
 
 
 def _backgrounds(count: int, rng: np.random.RandomState) -> Array:
-    """A dull colour that changes slowly across the picture, blotches and grain, (count, 3, 64, 64)."""
+    """A dull colour that changes slowly across the picture, blotches and grain, (count, 3, 64,
+    64).
+    """
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
     tint = rng.uniform(85, 150, (count, 1, 1, 1)) + rng.uniform(-14, 14, (count, 3, 1, 1))
     slopes = rng.uniform(-20, 20, (2, count, 1, 1, 1)).astype(np.float32)
-    blotches = (8 * rng.standard_normal((count, 1, SIDE // 8, SIDE // 8))).astype(np.float32).repeat(8, axis=2).repeat(8, axis=3)
+    blotches = (
+        (8 * rng.standard_normal((count, 1, SIDE // 8, SIDE // 8)))
+        .astype(np.float32)
+        .repeat(8, axis=2)
+        .repeat(8, axis=3)
+    )
     grain = rng.randint(-8, 9, (count, 1, SIDE, SIDE), dtype=np.int8)
     picture: Array = tint.astype(np.float32) + (slopes[0] * ramp[:, None] + slopes[1] * ramp + blotches + grain)
     return picture
@@ -97,7 +106,10 @@ def _drawn(marks: Marks, rng: np.random.RandomState) -> Array:
         y = (corner[:, 1:] + 0.5 + offsets - marks.centres[:, mark, 1:])[:, :, None].astype(np.float32)
         covered = _covered(x, y, marks.radii[:, mark], turn[:, mark], marks.shape[:, mark])[:, None]
         dark = marks.striped[:, mark, None, None] & (np.sin(2 * np.pi / STRIPES * _turned(x, y, lines[:, mark])[0]) > 0)
-        colour = marks.colour[:, mark, :, None, None].astype(np.float32) * np.where(dark, np.float32(0.35), np.float32(1))[:, None]
+        colour = (
+            marks.colour[:, mark, :, None, None].astype(np.float32)
+            * np.where(dark, np.float32(0.35), np.float32(1))[:, None]
+        )
         down, right = (corner[:, 1:] + REACH + offsets)[:, :, None], (corner[:, :1] + REACH + offsets)[:, None]
         patch = canvas[rows, :, down, right].transpose(0, 3, 1, 2)
         canvas[rows, :, down, right] = (patch + covered * (colour - patch)).transpose(0, 2, 3, 1)
@@ -111,7 +123,9 @@ def _turned(x: Array, y: Array, angle: Array) -> tuple[Array, Array]:
 
 
 def _covered(x: Array, y: Array, radius: Array, turn: Array, shape: Array) -> Array:
-    """How much of each pixel a mark covers, (S, h, w) in [0, 1]: half a pixel within its edge all, half a pixel outside none."""
+    """How much of each pixel a mark covers, (S, h, w) in [0, 1]: half a pixel within its edge all,
+    half a pixel outside none.
+    """
     r = radius.astype(np.float32)[:, None, None]
     u, v = _turned(x, y, turn)
     wide, high, far = np.abs(u), np.abs(v), np.hypot(u, v)

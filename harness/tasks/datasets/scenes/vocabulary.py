@@ -9,7 +9,8 @@ SIZES = ("small", "big")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 TEXTURES = ("plain", "striped")
 PLACES = ("left", "right", "upper", "lower")
-ATTRIBUTES = {"size": SIZES, "texture": TEXTURES, "colour": COLOURS, "shape": SHAPES}  # in the order in which they are said
+# in the order in which they are said
+ATTRIBUTES = {"size": SIZES, "texture": TEXTURES, "colour": COLOURS, "shape": SHAPES}
 
 RGB = {
     "red": (215, 40, 40),
@@ -42,6 +43,23 @@ SAID = {  # by value: each may be said in these words
     "below": ("below", "under"),
     "there": ("there", "present", "visible"),
 }
-FIXED = ("how", "many", "more", "are", "in", "the", "half", "left", "right", "of", "star", "than", "any", "what", "colour", "shape")
+FIXED = (
+    "how",
+    "many",
+    "more",
+    "are",
+    "in",
+    "the",
+    "half",
+    "left",
+    "right",
+    "of",
+    "star",
+    "than",
+    "any",
+    "what",
+    "colour",
+    "shape",
+)
 
 WORDS = Words((*((word,) for word in FIXED), *SAID.values()), positions=13)

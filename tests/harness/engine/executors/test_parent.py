@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.engine.executors.test_processes import COMMAND, here  # noqa: F401 - `here` is a fixture
+from tests.harness.engine.executors.linear_run import COMMAND
 
 SLOW = """
 import os
@@ -34,7 +34,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_workers_end_with_the_run_that_started_them(here: Path, number: int) -> None:  # noqa: F811
+def test_workers_end_with_the_run_that_started_them(here: Path, number: int) -> None:
     (here / "slow.py").write_text(SLOW)
     (here / "pids").mkdir()
     command = [sys.executable, "-m", "harness", *COMMAND, "--model", "slow.py:build", "--workers", "2", "--out", "run"]

@@ -12,7 +12,7 @@ from typing import IO, Any
 import pytest
 
 from harness.run.directory import RunDirectory
-from tests.harness.engine.executors.test_processes import COMMAND, here, rows, run  # noqa: F401 - `here` is a fixture
+from tests.harness.engine.executors.linear_run import COMMAND, rows, run
 
 SLOW = """
 import os
@@ -61,11 +61,17 @@ def on_ray(address: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def alike(found: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key not in ("run", "model")} for row in found if row["model"] == model]
+    return [
+        {key: value for key, value in row.items() if key not in ("run", "model")}
+        for row in found
+        if row["model"] == model
+    ]
 
 
-def test_workers_that_die_cost_nothing_or_their_cell(here: Path, monkeypatch: pytest.MonkeyPatch, cluster: Any) -> None:  # noqa: F811
-    """One model kills its worker once, one always, one raises, one hangs, one is sound and keeps its witnesses."""
+def test_workers_that_die_cost_nothing_or_their_cell(here: Path, monkeypatch: pytest.MonkeyPatch, cluster: Any) -> None:
+    """One model kills its worker once, one always, one raises, one hangs, one is sound and keeps
+    its witnesses.
+    """
     (here / "hangs.py").write_text(HANGS)
     models = ["mine.py:dies_once", "mine.py:dies", "mine.py:raises", "hangs.py:build", "mine.py:build"]
     named = [word for model in models for word in ("--model", model)]
@@ -76,7 +82,10 @@ def test_workers_that_die_cost_nothing_or_their_cell(here: Path, monkeypatch: py
     expected, found = alike(rows("local"), "mine.py:build"), rows("ray")
     assert (here / "died").exists()
     assert alike(found, "mine.py:build") == expected and alike(found, "mine.py:dies_once") == expected
-    held = [{key: x for tensors, _ in RunDirectory(out).witnesses() for key, x in tensors.items()} for out in ("local", "ray")]
+    held = [
+        {key: x for tensors, _ in RunDirectory(out).witnesses() for key, x in tensors.items()}
+        for out in ("local", "ray")
+    ]
     assert held[0] and all(x.equal(held[1][key]) for key, x in held[0].items())
     failed = {(row["model"], row["sample"]) for row in found if row["status"] == "error"}
     assert {model for model, _ in failed} == {"mine.py:dies", "mine.py:raises", "hangs.py:build"} and len(failed) <= 12
@@ -86,8 +95,11 @@ def test_workers_that_die_cost_nothing_or_their_cell(here: Path, monkeypatch: py
     assert any("ZeroDivisionError: a fault of the model" in each for each in errors)
 
 
-def test_a_node_killed_in_the_middle_costs_nothing(here: Path, monkeypatch: pytest.MonkeyPatch, cluster: Any) -> None:  # noqa: F811
-    """The last of the module: the cluster has one node afterwards. Its cell is done again on the other."""
+def test_a_node_killed_in_the_middle_costs_nothing(here: Path, monkeypatch: pytest.MonkeyPatch, cluster: Any) -> None:
+    """The last of the module: the cluster has one node afterwards.
+
+    Its cell is done again on the other.
+    """
     address, kill, killed = cluster
     (here / "slow.py").write_text(SLOW)
     (here / "pids").mkdir()
@@ -108,14 +120,18 @@ def test_a_node_killed_in_the_middle_costs_nothing(here: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("killed", ["second", "head"])
-def test_a_cluster_that_is_gone_ends_the_run_in_a_sentence(here: Path, killed: str) -> None:  # noqa: F811
-    """Its only node with a core dies, or its head, while a cell is under way; what was done is kept."""
+def test_a_cluster_that_is_gone_ends_the_run_in_a_sentence(here: Path, killed: str) -> None:
+    """Its only node with a core dies, or its head, while a cell is under way; what was done is
+    kept.
+    """
     (here / "slow.py").write_text(SLOW.replace("0.005", "0.05"))
     (here / "pids").mkdir()
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with subprocess.Popen([*CLUSTER, "0", killed], **pipes, text=True, env={**os.environ, "DRIVER": "0"}) as cluster:
         assert cluster.stdin is not None and cluster.stdout is not None
-        process = on_ray(cluster.stdout.readline().strip(), "--model", "slow.py:build", "--batch-size", "1", "--out", "ray")
+        process = on_ray(
+            cluster.stdout.readline().strip(), "--model", "slow.py:build", "--batch-size", "1", "--out", "ray"
+        )
         while not list(here.glob("ray/ledger/*")):
             assert process.poll() is None, "the run ended before its node was killed"
             time.sleep(0.02)
@@ -133,7 +149,9 @@ def test_a_cluster_that_is_gone_ends_the_run_in_a_sentence(here: Path, killed: s
     assert list(here.glob("ray/ledger/*"))
 
 
-def test_what_ray_cannot_do_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_what_ray_cannot_do_is_refused(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch, "--model", "mine.py:build", "--engine", "ray", "--workers", "2") == 2
     assert "--workers 2 is for --engine local" in capsys.readouterr().err
     assert run(monkeypatch, "--model", "mine.py:build", "--address", "auto") == 2

@@ -1,7 +1,8 @@
-"""A Ray cluster of two nodes on this machine, as a process of its own: `python twonodes.py CORES KILLED`.
+"""A Ray cluster of two nodes on this machine, as a process of its own: `python twonodes.py CORES
+KILLED`.
 
-The head has so many cores, the second node one. Prints its address; a line on its standard input kills the second node, or the
-`head`, as a power cut would, the end of it ends the cluster.
+The head has so many cores, the second node one. Prints its address; a line on its standard input
+kills the second node, or the `head`, as a power cut would, the end of it ends the cluster.
 """
 
 import sys

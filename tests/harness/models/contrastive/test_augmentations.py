@@ -1,4 +1,6 @@
-"""Views stay what the modality allows, differ between samples, and are one-hot where the input is."""
+"""Views stay what the modality allows, differ between samples, and are one-hot where the input
+is.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Recipes and models of contrastive learning: what moves, what does not, and that labels come second."""
+"""Recipes and models of contrastive learning: what moves, what does not, and that labels come
+second.
+"""
 
 import io
 from dataclasses import replace
@@ -31,7 +33,9 @@ def task() -> Task:
 
 def built(name: str, task: Task) -> Fused:
     torch.manual_seed(0)
-    return {"simclr": lambda: simclr(task, "a"), "byol": lambda: byol(task, "a"), "infonce": lambda: infonce(task)}[name]()
+    return {"simclr": lambda: simclr(task, "a"), "byol": lambda: byol(task, "a"), "infonce": lambda: infonce(task)}[
+        name
+    ]()
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -100,8 +104,12 @@ def test_the_target_starts_as_a_copy_hears_no_gradient_and_follows(task: Task) -
     assert all(torch.equal(a, b) for a, b in zip(recipe.target.parameters(), before, strict=True)), "τ = 1 freezes"
     buffers = [buffer.clone() for buffer in recipe.target.buffers()]
     follow(recipe.target, recipe.online, 0.0)
-    assert all(torch.equal(a, b) for a, b in zip(recipe.target.parameters(), recipe.online.parameters(), strict=True)), "τ = 0 copies"
-    assert all(torch.equal(a, b) for a, b in zip(recipe.target.buffers(), buffers, strict=True)), "statistics are not averaged"
+    assert all(
+        torch.equal(a, b) for a, b in zip(recipe.target.parameters(), recipe.online.parameters(), strict=True)
+    ), "τ = 0 copies"
+    assert all(torch.equal(a, b) for a, b in zip(recipe.target.buffers(), buffers, strict=True)), (
+        "statistics are not averaged"
+    )
 
 
 def test_momentum_rises() -> None:

@@ -8,7 +8,9 @@ import torch
 from harness.models.contrastive.losses import info_nce, nt_xent, regression
 
 
-@pytest.mark.parametrize(("count", "temperature", "expected"), [(2, 0.5, 0.239545), (4, 0.5, 0.594438), (4, 0.1, 2.7236e-4)])
+@pytest.mark.parametrize(
+    ("count", "temperature", "expected"), [(2, 0.5, 0.239545), (4, 0.5, 0.594438), (4, 0.1, 2.7236e-4)]
+)
 def test_orthonormal_pairs(count: int, temperature: float, expected: float) -> None:
     views = torch.eye(count)
     assert nt_xent(views, views, temperature).item() == pytest.approx(expected, rel=5e-4)

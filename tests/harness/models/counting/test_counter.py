@@ -1,4 +1,6 @@
-"""The Counter as it begins: whole numbers of boxes, copies once, and less sure where attention is."""
+"""The Counter as it begins: whole numbers of boxes, copies once, and less sure where attention
+is.
+"""
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ def logits(*given: float, count: int = 12) -> Tensor:
 
 @pytest.mark.parametrize("count", [0, 1, 3, 10])
 def test_disjoint_boxes_are_counted(count: int) -> None:
-    torch.testing.assert_close(Counter()(logits(*[ALL] * count), disjoint()), torch.eye(11)[count][None], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        Counter()(logits(*[ALL] * count), disjoint()), torch.eye(11)[count][None], atol=1e-4, rtol=0
+    )
 
 
 def test_copies_count_once() -> None:
@@ -47,7 +51,9 @@ def test_the_order_of_boxes_is_nothing() -> None:
 
 
 def test_fewer_boxes_than_it_looks_at_will_do() -> None:
-    torch.testing.assert_close(Counter()(torch.tensor([[ALL, ALL]]), disjoint()[:, :2]), torch.eye(11)[2][None], atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        Counter()(torch.tensor([[ALL, ALL]]), disjoint()[:, :2]), torch.eye(11)[2][None], atol=1e-4, rtol=0
+    )
 
 
 def test_gradients_are_finite_where_nothing_is_counted() -> None:

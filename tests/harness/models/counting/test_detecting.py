@@ -1,4 +1,6 @@
-"""Learning to detect first: what the detector is told, varied images, blurred counts, and the two stages."""
+"""Learning to detect first: what the detector is told, varied images, blurred counts, and the two
+stages.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -42,7 +44,9 @@ def test_the_annotated_objects_are_those_of_the_scene(task: Task) -> None:
 
 
 def test_the_detector_reads_the_cell_of_an_objects_middle() -> None:
-    """The loss falls to nothing for a grid that says just that, and rises when the object is elsewhere."""
+    """The loss falls to nothing for a grid that says just that, and rises when the object is
+    elsewhere.
+    """
     detector = Detector([2])
     with torch.no_grad():
         detector.read.weight.zero_()
@@ -65,14 +69,22 @@ def test_two_stages_of_which_the_first_moves_the_grid_only_unless_questions_are_
     batch = task.splits["train"].take(range(8))
     assert recipe.first is not None
     recipe.step(batch, recipe.first).backward()
-    touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None and bool(parameter.grad.any())}
+    touched = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and bool(parameter.grad.any())
+    }
     assert touched and all("encoders.image" in name for name in touched)
     assert any(isinstance(part, Grid) for part in model.modules())
     grounded = Detecting()
     model, _ = prepared(task, grounded)
     assert grounded.first is not None
     grounded.step(batch, grounded.first).backward()
-    touched = {name for name, parameter in model.named_parameters() if parameter.grad is not None and bool(parameter.grad.any())}
+    touched = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and bool(parameter.grad.any())
+    }
     assert any("encoders.question" in name for name in touched) and not any("classify" in name for name in touched)
 
 
@@ -82,12 +94,16 @@ def test_kinds_are_told_at_a_glance_before_and_while_counting_if_wanted(task: Ta
         recipe = Detecting(glance=weight)
         prepared(task, recipe, "mutan?attention=false")
         assert recipe.first is not None and (recipe.glancing is None) == (weight == 0)
-        losses[weight] = [recipe.step(batch, stage).item() for stage in (recipe.first, recipe.setup(recipe.model, task, None)[-1])]
+        losses[weight] = [
+            recipe.step(batch, stage).item() for stage in (recipe.first, recipe.setup(recipe.model, task, None)[-1])
+        ]
     for none, half, whole in zip(*losses.values(), strict=True):
         assert half > none and abs((whole - half) - (half - none)) < 0.1 * (half - none)
     assert recipe.glancing is not None and recipe.first is not None
     moved = {id(parameter) for group in recipe.first.optimizer.param_groups for parameter in group["params"]}
-    assert {id(parameter) for parameter in recipe.glancing.parameters()} <= moved & {id(parameter) for parameter in recipe.learning()}
+    assert {id(parameter) for parameter in recipe.glancing.parameters()} <= moved & {
+        id(parameter) for parameter in recipe.learning()
+    }
 
 
 def test_a_glance_that_cannot_be_is_refused(task: Task) -> None:
@@ -105,10 +121,19 @@ def test_a_glance_that_cannot_be_is_refused(task: Task) -> None:
 
 def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
     assert prepared(task, Detecting(detect=0))[1] == ["scheduled"]
-    plain = Task("plain", task.modalities, task.problem, {k: replace(v, objects=None) for k, v in task.splits.items()}, given=task.given)
+    plain = Task(
+        "plain",
+        task.modalities,
+        task.problem,
+        {k: replace(v, objects=None) for k, v in task.splits.items()},
+        given=task.given,
+    )
     assert prepared(plain, Detecting())[1] == ["scheduled"]
     empty = replace(
-        task, splits={name: replace(each, objects=torch.zeros(len(each), 0, 8), asked=None) for name, each in task.splits.items()}
+        task,
+        splits={
+            name: replace(each, objects=torch.zeros(len(each), 0, 8), asked=None) for name, each in task.splits.items()
+        },
     )
     assert prepared(empty, Detecting())[1] == ["scheduled"]
     assert prepared(task, Detecting(), "image-blind")[1] == ["scheduled"]
@@ -133,9 +158,14 @@ def test_samples_that_lack_an_input_teach_nothing_of_what_is_annotated(task: Tas
 
 
 def test_a_grid_of_features_is_detected_in_as_an_image(task: Task) -> None:
-    grid = replace(task.modalities[0], shape=(8, 16, 16), kind="features", low=-1.0, high=1.0, absent=0.0, ball="linf:0.1")
+    grid = replace(
+        task.modalities[0], shape=(8, 16, 16), kind="features", low=-1.0, high=1.0, absent=0.0, ball="linf:0.1"
+    )
     torch.manual_seed(0)
-    splits = {name: replace(each, inputs={**each.inputs, "image": torch.rand(len(each), 8, 16, 16)}) for name, each in task.splits.items()}
+    splits = {
+        name: replace(each, inputs={**each.inputs, "image": torch.rand(len(each), 8, 16, 16)})
+        for name, each in task.splits.items()
+    }
     recipe = Detecting()
     _, stages = prepared(replace(task, modalities=(grid, task.modalities[1]), splits=splits), recipe)
     assert stages == ["detecting", "scheduled"]
@@ -170,5 +200,7 @@ def test_blurred_counts(task: Task, digits: Task) -> None:
     sharp = Detecting()
     prepared(task, sharp)
     torch.testing.assert_close(sharp.loss(outputs, targets), F.cross_entropy(outputs, targets))
-    with pytest.raises(BadInput, match="option blur is of counts, and task 'digits' does not answer in counts alone: leave it out"):
+    with pytest.raises(
+        BadInput, match="option blur is of counts, and task 'digits' does not answer in counts alone: leave it out"
+    ):
         recipe.setup(build_model("concat", digits), digits, None)

@@ -1,4 +1,6 @@
-"""Every model that counts: an attack on image and question reaches it, boxes count as a set, and each trains by its recipe."""
+"""Every model that counts: an attack on image and question reaches it, boxes count as a set, and
+each trains by its recipe.
+"""
 
 import io
 from collections.abc import Iterator
@@ -27,7 +29,13 @@ from harness.tasks.problems import counts
 from harness.training.train import Training, fit, recipe_of
 from tests import picturefiles
 
-RECIPES = {"movie": "counting", "movie-vqa": "movie-vqa", "irlc": "irlc", "softcount": "softcount", "updown": "scheduled"}
+RECIPES = {
+    "movie": "counting",
+    "movie-vqa": "movie-vqa",
+    "irlc": "irlc",
+    "softcount": "softcount",
+    "updown": "scheduled",
+}
 RECIPES |= {"counter": "scheduled", "mutan": "scheduled", "mutan?attention=false": "scheduled", "rcn": "scheduled"}
 BLIND = {"question-blind": "image", "image-blind": "question"}
 OF_REGIONS = ("irlc", "softcount", "updown", "counter", "rcn")
@@ -62,7 +70,9 @@ def test_everything_it_reads_can_be_attacked_and_boxes_stay(model: Fused, task: 
     inputs = {name: batch.inputs[name].clone().requires_grad_(name != BOXES) for name in model.encoded}
     loss = task.problem.loss(model({**batch.inputs, **inputs}, None), batch.targets).sum()
     moved = [x for name, x in inputs.items() if name != BOXES]
-    assert all(bool(gradient.isfinite().all()) and bool(gradient.any()) for gradient in torch.autograd.grad(loss, moved))
+    assert all(
+        bool(gradient.isfinite().all()) and bool(gradient.any()) for gradient in torch.autograd.grad(loss, moved)
+    )
 
 
 def test_nothing_from_what_is_missing(model: Fused, task: Task) -> None:
@@ -98,7 +108,9 @@ def test_boxes_are_a_set_and_filling_is_none(name: str, task: Task) -> None:
 def test_it_learns(name: str, recipe: str, task: Task) -> None:
     training = Training("counting", name, recipe, epochs=1)
     before = built(name, task).state_dict()
-    module, score = fit(training, task, recipe_of(f"{recipe}?learning_rate=0.001"), torch.device("cpu"), Console(file=io.StringIO()))
+    module, score = fit(
+        training, task, recipe_of(f"{recipe}?learning_rate=0.001"), torch.device("cpu"), Console(file=io.StringIO())
+    )
     assert 0 <= score <= 1
     moved = [key for key, weight in module.state_dict().items() if not torch.equal(weight, before[key])]
     assert len(moved) > len(before) / 2
@@ -147,7 +159,9 @@ def test_proposals_move_with_the_pixels_where_a_detector_is_known(
 
 
 def test_what_does_not_fit_is_refused(task: Task, digits: Task) -> None:
-    cells = Task("cells", task.modalities, task.problem, {name: _without_boxes(batch) for name, batch in task.splits.items()})
+    cells = Task(
+        "cells", task.modalities, task.problem, {name: _without_boxes(batch) for name, batch in task.splits.items()}
+    )
     for name in OF_REGIONS:
         with pytest.raises(BadInput, match="no object proposals"):
             build_model(name, cells)
@@ -178,7 +192,13 @@ def test_votes_and_grids_of_features_will_do(name: str, tmp_path: Path, monkeypa
     votes, grids = howmany_qa.howmany_qa(), tallyqa.tallyqa()
     assert isinstance(votes.problem, SoftCounting) and grids.modalities[0].kind == "features"
     for published in (votes, grids):
-        fit(Training(published.name, name, epochs=1), published, recipe_of("scheduled"), torch.device("cpu"), Console(file=io.StringIO()))
+        fit(
+            Training(published.name, name, epochs=1),
+            published,
+            recipe_of("scheduled"),
+            torch.device("cpu"),
+            Console(file=io.StringIO()),
+        )
 
 
 @pytest.mark.parametrize("name", ["irlc", "softcount", "updown", "counter"])

@@ -1,4 +1,6 @@
-"""Counting at a glance: which kinds there are, and that they are read from the mean of the places and from nothing else."""
+"""Counting at a glance: which kinds there are, and that they are read from the mean of the places
+and from nothing else.
+"""
 
 import torch
 
@@ -19,7 +21,9 @@ def test_kinds_are_two_labels_together_or_the_one_there_is() -> None:
 
 
 def test_what_is_read_is_the_mean() -> None:
-    """A grid in which each kind has a channel of its own is read without error, wherever its places are; another is not."""
+    """A grid in which each kind has a channel of its own is read without error, wherever its places
+    are; another is not.
+    """
     torch.manual_seed(0)
     objects = SCENES.repeat(8, 1, 1)[torch.randperm(16)]
     kinds = counted(objects, [2, 3])

@@ -1,4 +1,6 @@
-"""Grounding: which objects a question speaks of, told from what every counting model makes of single places."""
+"""Grounding: which objects a question speaks of, told from what every counting model makes of
+single places.
+"""
 
 from collections.abc import Iterator
 
@@ -45,13 +47,17 @@ def test_a_yes_speaks_of_something_and_a_what_of_one_thing() -> None:
 
 
 def test_cells_hold_the_middles_of_the_chosen_objects() -> None:
-    objects = torch.tensor([[[0.0, 0.5, 0.2, 0.7, 1.0], [0.9, 0.9, 1.0, 1.0, 0.0]], [[0.4, 0.0, 0.6, 0.2, 0.0], [-1.0] * 5]])
+    objects = torch.tensor(
+        [[[0.0, 0.5, 0.2, 0.7, 1.0], [0.9, 0.9, 1.0, 1.0, 0.0]], [[0.4, 0.0, 0.6, 0.2, 0.0], [-1.0] * 5]]
+    )
     sample, row, column = cells(objects, torch.tensor([[True, True], [True, False]]), torch.zeros(2, 3, 4, 8))
     assert [sample.tolist(), row.tolist(), column.tolist()] == [[0, 0, 1], [2, 3, 0], [0, 7, 4]]
 
 
 def test_the_middle_of_a_box_is_what_shows_its_object() -> None:
-    """One object of 4 × 2 cells on a grid of 8 × 8: half of each side is 2 × 1, at share 0 and of what is small one cell."""
+    """One object of 4 × 2 cells on a grid of 8 × 8: half of each side is 2 × 1, at share 0 and of
+    what is small one cell.
+    """
     objects, grid = torch.tensor([[[0.25, 0.25, 0.75, 0.5, 1.0], [-1.0] * 5]]), torch.zeros(1, 3, 8, 8)
     chosen = torch.tensor([[True, False]])
     assert covered(objects, chosen, grid, 0.0).sum() == 1
@@ -64,7 +70,9 @@ def test_the_middle_of_a_box_is_what_shows_its_object() -> None:
 
 @pytest.mark.parametrize("name", GROUNDED)
 def test_every_model_that_sees_places_learns_to_ground(name: str, task: Task) -> None:
-    """On one batch, over and over; the readers are not the model's, whose outputs and names stay as they were."""
+    """On one batch, over and over; the readers are not the model's, whose outputs and names stay as
+    they were.
+    """
     torch.manual_seed(0)
     model, batch = build_model(name, task), task.splits["train"].take(range(32))
     named, before = list(model.state_dict()), model(batch.inputs, None)

@@ -1,4 +1,6 @@
-"""IRLC's loop: what it counts, what its logits say of it, and what its policy gradient learns from."""
+"""IRLC's loop: what it counts, what its logits say of it, and what its policy gradient learns
+from.
+"""
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ def counted(each: Scene, largest: int = LARGEST) -> Tensor:
 
 def drawn(seed: int, count: int = 64, regions: int = 9) -> Scene:
     generator = torch.Generator().manual_seed(seed)
-    return scene(torch.randn(count, regions, generator=generator), torch.randn(count, regions, regions, generator=generator), 0.2)
+    return scene(
+        torch.randn(count, regions, generator=generator), torch.randn(count, regions, regions, generator=generator), 0.2
+    )
 
 
 def loop(each: Scene, row: int) -> int:

@@ -14,7 +14,8 @@ def test_without_tanh_and_biases_it_is_bilinear_of_its_rank() -> None:
         if isinstance(part, nn.Linear):
             nn.init.zeros_(part.bias)
     fusion.seen[1], fusion.asked[1] = nn.Identity(), nn.Identity()
-    core = torch.stack([torch.stack([fusion(v, q) for q in torch.eye(5).double()]) for v in torch.eye(6).double()])  # (6, 5, 4)
+    # (6, 5, 4)
+    core = torch.stack([torch.stack([fusion(v, q) for q in torch.eye(5).double()]) for v in torch.eye(6).double()])
     v, q = torch.randn(6).double(), torch.randn(5).double()
     torch.testing.assert_close(fusion(v, q), torch.einsum("vqo,v,q->o", core, v, q))
     assert int(torch.linalg.matrix_rank(core.permute(2, 0, 1), atol=1e-9).max()) == 2

@@ -1,4 +1,6 @@
-"""UpDown looks by a softmax over a fixed number of regions, so that its average grows with the number of objects."""
+"""UpDown looks by a softmax over a fixed number of regions, so that its average grows with the
+number of objects.
+"""
 
 from itertools import pairwise
 
@@ -40,6 +42,8 @@ def test_the_order_of_regions_and_what_fills_them_up_do_not_matter() -> None:
     head, question, given = UpDown(4), torch.randn(1, STATE), regions(3)
     order = torch.randperm(PLACES)
     turned = Regions(given.features[:, order], given.boxes[:, order], given.real[:, order], given.grid)
-    filled = Regions(torch.where(given.real[:, :, None], given.features, -given.features), given.boxes, given.real, given.grid)
+    filled = Regions(
+        torch.where(given.real[:, :, None], given.features, -given.features), given.boxes, given.real, given.grid
+    )
     for other in (turned, filled):
         torch.testing.assert_close(head(other, question), head(given, question))

@@ -46,7 +46,9 @@ def test_mirrored_boxes_follow_the_image(task: Task) -> None:
     assert batch.objects is not None and turned.objects is not None
     for row in range(32):
         axes = [
-            axes for axes in ((), (2,), (1,), (1, 2)) if torch.equal(batch.inputs["image"][row].flip(axes), turned.inputs["image"][row])
+            axes
+            for axes in ((), (2,), (1,), (1, 2))
+            if torch.equal(batch.inputs["image"][row].flip(axes), turned.inputs["image"][row])
         ]
         assert len(axes) == 1
         for before, after in ((batch.inputs["boxes"], turned.inputs["boxes"]), (batch.objects, turned.objects)):
@@ -55,7 +57,9 @@ def test_mirrored_boxes_follow_the_image(task: Task) -> None:
             for axis, column in ((2, 0), (1, 1)):
                 if axis in axes[0]:
                     ends = 1 - expected[:, [column + 2, column]]
-                    expected[:, [column, column + 2]] = torch.where(real[:, None], ends, expected[:, [column, column + 2]])
+                    expected[:, [column, column + 2]] = torch.where(
+                        real[:, None], ends, expected[:, [column, column + 2]]
+                    )
             torch.testing.assert_close(after[row], expected)
     assert len({tuple(image.flatten()[:3].tolist()) for image in turned.inputs["image"]}) > 1
 
@@ -93,7 +97,11 @@ def test_a_joined_image_is_two_sides_of_images_that_are_asked_the_same(task: Tas
     for row in changed[:40]:
         here = (joined.inputs["image"][row] == train.inputs["image"][row]).all(0)
         partners = [each for each in range(len(train)) if meant[each] == meant[row]]
-        sides = [other for other in partners if bool((joined.inputs["image"][row] == train.inputs["image"][other]).all(0)[~here].all())]
+        sides = [
+            other
+            for other in partners
+            if bool((joined.inputs["image"][row] == train.inputs["image"][other]).all(0)[~here].all())
+        ]
         assert sides, "the rest is of one other image that is asked the same"
         whole = [bool(line.all()) for way in (here, here.T) for line in (way[: int(NARROWEST * height)],)]
         assert any(whole), "the own side reaches from edge to edge"
@@ -107,12 +115,17 @@ def test_counts_objects_and_proposals_are_those_of_both_sides(task: Task) -> Non
     assert joined.objects is not None and joined.asked is not None
     moved = joined.targets != train.targets
     assert moved.sum() > len(train) // 8
-    assert torch.equal(joined.asked[moved].sum(1), joined.targets[moved]) and int(joined.targets.max()) < task.problem.width
+    assert (
+        torch.equal(joined.asked[moved].sum(1), joined.targets[moved])
+        and int(joined.targets.max()) < task.problem.width
+    )
     assert not bool((joined.asked & (joined.objects[..., 0] < 0)).any()), "what is asked for is there"
     known = {tuple(each) for each in train.objects.flatten(0, 1).tolist()}
     assert {tuple(each) for each in joined.objects.flatten(0, 1).tolist()} <= known
     boxes = joined.inputs["boxes"]
-    assert boxes.shape == train.inputs["boxes"].shape and bool((boxes[..., 4].diff(dim=1) <= 0).all()), "the surest first"
+    assert boxes.shape == train.inputs["boxes"].shape and bool((boxes[..., 4].diff(dim=1) <= 0).all()), (
+        "the surest first"
+    )
     same = (joined.inputs["image"] == train.inputs["image"]).flatten(1).all(1)
     assert torch.equal(boxes[same & ~moved], train.inputs["boxes"][same & ~moved])
 
@@ -139,11 +152,16 @@ def test_a_sample_that_lacks_an_input_is_not_joined(task: Task) -> None:
 
 def test_what_is_given_beside_boxes_stays(task: Task) -> None:
     """It may have any shape."""
-    splits = {name: replace(each, inputs={**each.inputs, "scale": torch.rand(len(each), 3)}) for name, each in task.splits.items()}
+    splits = {
+        name: replace(each, inputs={**each.inputs, "scale": torch.rand(len(each), 3)})
+        for name, each in task.splits.items()
+    }
     more = splits["train"]
     torch.manual_seed(0)
     varied = Variation(replace(task, given=(*task.given, "scale"), splits=splits), mirror=True, cutmix=1.0)(more)
-    assert torch.equal(varied.inputs["scale"], more.inputs["scale"]) and not torch.equal(varied.inputs["boxes"], more.inputs["boxes"])
+    assert torch.equal(varied.inputs["scale"], more.inputs["scale"]) and not torch.equal(
+        varied.inputs["boxes"], more.inputs["boxes"]
+    )
 
 
 def test_a_cut_leaves_a_quarter_at_least_and_parts_boxes_as_it_parts_pixels() -> None:
@@ -159,11 +177,18 @@ def test_a_cut_leaves_a_quarter_at_least_and_parts_boxes_as_it_parts_pixels() ->
 
 
 def test_what_cannot_be_joined_is_refused(task: Task, digits: Task) -> None:
-    with pytest.raises(BadInput, match="option cutmix is of counts, and task 'digits' does not answer in counts alone: leave it out"):
+    with pytest.raises(
+        BadInput, match="option cutmix is of counts, and task 'digits' does not answer in counts alone: leave it out"
+    ):
         Variation(digits, cutmix=0.5)
     grids = replace(task, modalities=(replace(task.modalities[0], kind="features"), task.modalities[1]))
     with pytest.raises(BadInput, match="vary images, and task 'counting' has none"):
         Variation(grids, mirror=True)
-    plain = replace(task, splits={name: replace(split, objects=None, asked=None) for name, split in task.splits.items()})
-    with pytest.raises(BadInput, match="option cutmix counts annotated objects anew, and task 'counting' has none to count: leave it out"):
+    plain = replace(
+        task, splits={name: replace(split, objects=None, asked=None) for name, split in task.splits.items()}
+    )
+    with pytest.raises(
+        BadInput,
+        match="option cutmix counts annotated objects anew, and task 'counting' has none to count: leave it out",
+    ):
         Variation(plain, cutmix=0.5)

@@ -1,4 +1,6 @@
-"""Every fusion, as it is built: any kinds and number of modalities, and nothing from a missing one."""
+"""Every fusion, as it is built: any kinds and number of modalities, and nothing from a missing
+one.
+"""
 
 import io
 
@@ -13,15 +15,36 @@ from harness.models.recipe import Supervised
 from harness.tasks import Task
 from harness.training.train import Training, fit
 
-FUSIONS = ("early", "concat", "mean", "late", "mmtm", "mbt", "mbt-early", "mbt-late", "attention", "attention-early", "perceiver")
+FUSIONS = (
+    "early",
+    "concat",
+    "mean",
+    "late",
+    "mmtm",
+    "mbt",
+    "mbt-early",
+    "mbt-late",
+    "attention",
+    "attention-early",
+    "perceiver",
+)
 SHAPES = {"photo": (3, 33, 18), "scan": (5, 7), "sound": (1000,), "letters": (6, 9), "vector": (7,), "series": (4, 3)}
-KINDS = {"photo": "image", "scan": "image", "sound": "audio", "letters": "text", "vector": "features", "series": "features"}
+KINDS = {
+    "photo": "image",
+    "scan": "image",
+    "sound": "audio",
+    "letters": "text",
+    "vector": "features",
+    "series": "features",
+}
 
 
 def task_of(*names: str, count: int = 80) -> Task:
     generator = torch.Generator().manual_seed(0)
     inputs = {name: torch.rand(count, *SHAPES[name], generator=generator) for name in names}
-    return Task.from_arrays(inputs, torch.arange(count) % 3, kinds={name: KINDS[name] for name in names}, absent=dict.fromkeys(names, 0.5))
+    return Task.from_arrays(
+        inputs, torch.arange(count) % 3, kinds={name: KINDS[name] for name in names}, absent=dict.fromkeys(names, 0.5)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +83,10 @@ def test_all_present_is_none_missing(fusion: Fused, task: Task) -> None:
 def test_halves_are_the_whole(fusion: Fused, task: Task) -> None:
     inputs = task.splits["train"].take(range(8)).inputs
     present = torch.rand(8, len(task.names), generator=torch.Generator().manual_seed(0)) < 0.5
-    assert torch.equal(fusion.fuse({name: fusion.encode(name, inputs[name]) for name in fusion.encoded}, present), fusion(inputs, present))
+    assert torch.equal(
+        fusion.fuse({name: fusion.encode(name, inputs[name]) for name in fusion.encoded}, present),
+        fusion(inputs, present),
+    )
 
 
 def test_every_value_can_be_attacked(fusion: Fused, task: Task) -> None:
@@ -85,6 +111,10 @@ def test_a_sample_is_answered_alone(name: str, digits: Task) -> None:
 def test_two_modalities_train(name: str) -> None:
     task = task_of("vector", "letters", count=40)
     before = build_model(name, task).state_dict()
-    model, score = fit(Training("arrays", name, epochs=2), task, Supervised(), torch.device("cpu"), Console(file=io.StringIO()))
+    model, score = fit(
+        Training("arrays", name, epochs=2), task, Supervised(), torch.device("cpu"), Console(file=io.StringIO())
+    )
     assert 0 <= score <= 1
-    assert all(not torch.equal(value, before[key]) for key, value in model.state_dict().items() if key.endswith("weight"))
+    assert all(
+        not torch.equal(value, before[key]) for key, value in model.state_dict().items() if key.endswith("weight")
+    )

@@ -17,7 +17,9 @@ def tokens(*counts: int, batch: int = 8) -> list[Tensor]:
 
 
 def heard(fusion: torch.nn.Module, layers: int) -> list[bool]:
-    """Layer by layer, whether the second modality's tokens after it change with the first modality."""
+    """Layer by layer, whether the second modality's tokens after it change with the first
+    modality.
+    """
     after: list[Tensor] = []
     for layer in fusion.layers:
         layer.blocks[1].register_forward_hook(lambda module, given, output: after.append(output[:, :5]))
@@ -44,13 +46,17 @@ def test_one_fusion_layer_exchanges_nothing() -> None:
 
 
 def test_it_is_an_attention_mask() -> None:
-    """A modality's layer on [its tokens; the bottleneck] is its block on everything, the other modality's tokens masked."""
+    """A modality's layer on [its tokens; the bottleneck] is its block on everything, the other
+    modality's tokens masked.
+    """
     layer, (first, second, bottleneck) = BottleneckLayer(WIDTH, 2).eval(), tokens(7, 5, 4)
     kept, returned = layer([first, second], bottleneck, HERE)
     seen = torch.tensor([True] * 7 + [False] * 5 + [True] * 4).expand(8, 1, 16)
     masked = layer.blocks[0](torch.cat([first, second, bottleneck], dim=1), seen)
     torch.testing.assert_close(masked[:, :7], kept[0])
-    torch.testing.assert_close(returned, (masked[:, 12:] + layer.blocks[1](torch.cat([second, bottleneck], dim=1))[:, 5:]) / 2)
+    torch.testing.assert_close(
+        returned, (masked[:, 12:] + layer.blocks[1](torch.cat([second, bottleneck], dim=1))[:, 5:]) / 2
+    )
 
 
 def test_a_missing_modality_is_left_out_of_the_mean() -> None:

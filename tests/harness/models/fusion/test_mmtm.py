@@ -42,7 +42,9 @@ def test_a_missing_stream_moves_no_gate() -> None:
 
 
 def test_each_modality_hears_the_others_before_its_logits(digits: Task) -> None:
-    """Late fusion of the same streams would not: there, a change of one moves the mean by its own logits only."""
+    """Late fusion of the same streams would not: there, a change of one moves the mean by its own
+    logits only.
+    """
     torch.manual_seed(0)
     model, inputs = mmtm(digits).eval(), digits.splits["test"].take(range(8)).inputs
     only_image = {}

@@ -22,7 +22,11 @@ def flops(count: int) -> tuple[int, int]:
     model = Perceiver(WIDTH, 3).eval()
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(tokens(count, batch=1), torch.ones(1, 1, dtype=torch.bool))
-    among = sum(sum(each.values()) for name, each in counter.get_flop_counts().items() if ".blocks." in name and name.endswith("attention"))
+    among = sum(
+        sum(each.values())
+        for name, each in counter.get_flop_counts().items()
+        if ".blocks." in name and name.endswith("attention")
+    )
     return counter.get_total_flops(), among
 
 

@@ -1,4 +1,6 @@
-"""Every model that makes up a modality: the contract, any modalities, its training, and what it refuses."""
+"""Every model that makes up a modality: the contract, any modalities, its training, and what it
+refuses.
+"""
 
 import io
 from dataclasses import replace
@@ -61,7 +63,9 @@ def test_the_contract_is_kept(model: Fused, digits: Task) -> None:
         reads = not torch.equal(model(rows, None), model({**rows, name: others[name]}, None))
         assert reads == (name in model.encoded)
     assert torch.equal(model(rows, torch.ones(8, 3, dtype=torch.bool)), model(rows, None))
-    assert torch.equal(model.fuse({name: model.encode(name, rows[name]) for name in model.encoded}, present), model(rows, present))
+    assert torch.equal(
+        model.fuse({name: model.encode(name, rows[name]) for name in model.encoded}, present), model(rows, present)
+    )
     nothing = model(rows, torch.zeros(8, 3, dtype=torch.bool))
     assert bool(nothing.isfinite().all()) and torch.equal(nothing, nothing[:1].expand(8, -1))
 
@@ -70,7 +74,9 @@ def test_every_value_can_be_attacked_also_where_the_sound_is_missing(model: Fuse
     batch = digits.splits["test"].take(range(8))
     for present in (None, torch.tensor([[True, False, True]]).expand(8, -1)):
         inputs = {name: batch.inputs[name].clone().requires_grad_() for name in model.encoded}
-        gradients = torch.autograd.grad(digits.problem.loss(model(inputs, present), batch.targets).sum(), list(inputs.values()))
+        gradients = torch.autograd.grad(
+            digits.problem.loss(model(inputs, present), batch.targets).sum(), list(inputs.values())
+        )
         read = {name for name, gradient in zip(inputs, gradients, strict=True) if bool(gradient.any())}
         assert all(bool(gradient.isfinite().all()) for gradient in gradients)
         assert read == set(model.encoded) - (set() if present is None else {"audio"})
@@ -110,7 +116,9 @@ def test_the_net_of_the_missing_modality_is_frozen_after_the_first_stage(way: ty
     model, recipe = smil(task), way()
     first, second = recipe.setup(model, task, None)
     net, batch = model.encoders["b"], task.splits["train"].take(range(64))
-    assert not {id(p) for group in second.optimizer.param_groups for p in group["params"]} & {id(p) for p in net.parameters()}
+    assert not {id(p) for group in second.optimizer.param_groups for p in group["params"]} & {
+        id(p) for p in net.parameters()
+    }
     for stage in (first, second):
         before = [p.clone() for p in net.parameters()]
         for _ in range(3):
@@ -132,7 +140,9 @@ def test_only_complete_samples_are_asked_for_their_features() -> None:
     poisoned = replace(train, inputs={**train.inputs, "b": torch.where(train.present[:, 1:], train.inputs["b"], 1e3)})
     results = []
     for split in (train, poisoned):
-        model = trained(replace(incomplete_task, splits={**incomplete_task.splits, "train": split}), "smil", "smil", epochs=1)
+        model = trained(
+            replace(incomplete_task, splits={**incomplete_task.splits, "train": split}), "smil", "smil", epochs=1
+        )
         results.append(checkpoint.weight_hash(model))
     assert results[0] == results[1]
 

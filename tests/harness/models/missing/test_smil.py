@@ -60,7 +60,9 @@ def test_the_prior_holds_the_weights_at_one() -> None:
 
 def test_kmeans_finds_clusters_that_are_there() -> None:
     centres = 10 * torch.eye(CENTROIDS)
-    samples = centres.repeat(30, 1) + 0.1 * torch.randn(30 * CENTROIDS, CENTROIDS, generator=torch.Generator().manual_seed(0))
+    samples = centres.repeat(30, 1) + 0.1 * torch.randn(
+        30 * CENTROIDS, CENTROIDS, generator=torch.Generator().manual_seed(0)
+    )
     codebook = Codebook(OBSERVED, CENTROIDS)
     codebook.fit(samples)
     assert torch.cdist(centres, codebook.points).amin(1).amax() < 0.2
@@ -113,7 +115,9 @@ def test_the_posterior_at_its_prior_costs_nothing() -> None:
     torch.nn.init.zeros_(codebook.fc0.bias)
     hidden = posterior(observed(), codebook, torch.nn.Identity(), True)
     torch.testing.assert_close(hidden.cost, torch.zeros(()), atol=1e-5, rtol=0)
-    drawn = torch.stack([posterior(observed(200), codebook, torch.nn.Identity(), True).u[:, OBSERVED:] for _ in range(50)]).flatten(0, 1)
+    drawn = torch.stack(
+        [posterior(observed(200), codebook, torch.nn.Identity(), True).u[:, OBSERVED:] for _ in range(50)]
+    ).flatten(0, 1)
     torch.testing.assert_close(drawn.mean(0), codebook.points.mean(0), atol=0.05, rtol=0)
     torch.testing.assert_close(drawn.var(0), codebook.variance, atol=0.05, rtol=0.05)
 
@@ -126,12 +130,18 @@ def test_the_inner_step_moves_neither_the_missing_modality_nor_its_inference(bui
     before = {name: value.clone() for name, value in objective.named_parameters()}
     movable = objective.adaptable()
     moved = adapted(movable, objective(batch, None, True), 0.1)
-    assert {name.split(".")[1] + "." + name.split(".")[2] for name in moved} == {"encoders.image", "encoders.text", "fusion.classifier"}
+    assert {name.split(".")[1] + "." + name.split(".")[2] for name in moved} == {
+        "encoders.image",
+        "encoders.text",
+        "fusion.classifier",
+    }
     assert all(not torch.equal(value, before[name]) for name, value in moved.items())
     loss = functional_call(objective, moved, (batch, torch.zeros(16, fusion_of(model).size), False))
     loss.backward()
     assert all(torch.equal(value, before[name]) for name, value in objective.named_parameters())
-    touched = {name for name, value in objective.named_parameters() if value.grad is not None and bool(value.grad.any())}
+    touched = {
+        name for name, value in objective.named_parameters() if value.grad is not None and bool(value.grad.any())
+    }
     assert any("imputer.fc0" in name for name in touched) and any("inference" in name for name in touched)
     assert not any("encoders.audio" in name for name in touched)
 

@@ -1,4 +1,6 @@
-"""Networks of Hugging Face as models: what they say is theirs, gradients reach the inputs, what is missing is not read."""
+"""Networks of Hugging Face as models: what they say is theirs, gradients reach the inputs, what is
+missing is not read.
+"""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +16,20 @@ from attacks.errors import BadInput
 from harness.models.outside.huggingface import EXTRA, adapted, normalisation, pretrained
 from harness.tasks import Classification, Task
 from harness.tasks.tokens import embedding_task, nearest, token_task
-from tests.tinynetworks import LABELS, PAD, POSITIONS, PROCESSOR, SIDE, SPECIAL, VOCABULARY, WIDTH, bert, encoded, pixels, vit
+from tests.tinynetworks import (
+    LABELS,
+    PAD,
+    POSITIONS,
+    PROCESSOR,
+    SIDE,
+    SPECIAL,
+    VOCABULARY,
+    WIDTH,
+    bert,
+    encoded,
+    pixels,
+    vit,
+)
 
 
 def labels(network: nn.Module, **arguments: Tensor) -> Tensor:
@@ -27,13 +42,21 @@ def chosen(network: nn.Module, texts: dict[str, Tensor], count: int = 4) -> Task
     near = nearest(network.get_input_embeddings().weight, texts["input_ids"], count, SPECIAL)
     problem = Classification(LABELS)
     return token_task(
-        texts, labels(network, **texts), near, special=SPECIAL, pad=PAD, problem=problem, splits=["train", "val", "test"] * 10
+        texts,
+        labels(network, **texts),
+        near,
+        special=SPECIAL,
+        pad=PAD,
+        problem=problem,
+        splits=["train", "val", "test"] * 10,
     )
 
 
 def embedded(network: nn.Module, texts: dict[str, Tensor]) -> Task:
     weight, problem = network.get_input_embeddings().weight, Classification(LABELS)
-    return embedding_task(texts, labels(network, **texts), weight, special=SPECIAL, problem=problem, splits=["train", "val", "test"] * 10)
+    return embedding_task(
+        texts, labels(network, **texts), weight, special=SPECIAL, problem=problem, splits=["train", "val", "test"] * 10
+    )
 
 
 def leftwards(texts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -134,7 +157,12 @@ def test_nothing_as_wide_as_the_vocabulary_is_made() -> None:
     from transformers import BertConfig, BertForSequenceClassification
 
     config = BertConfig(
-        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=VOCABULARY_LARGE, num_labels=LABELS
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        vocab_size=VOCABULARY_LARGE,
+        num_labels=LABELS,
     )
     network = BertForSequenceClassification(config).eval().requires_grad_(False)
     texts = encoded()
@@ -151,7 +179,9 @@ def test_pixels_are_normalised_as_the_processor_does(high: float) -> None:
     from transformers import ViTImageProcessorPil
 
     network, task = vit(), seen(vit(), high)
-    processor = ViTImageProcessorPil(size={"height": SIDE, "width": SIDE}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4])
+    processor = ViTImageProcessorPil(
+        size={"height": SIDE, "width": SIDE}, image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.3, 0.4]
+    )
     model, test = adapted(network, task, processor), task.splits["test"]
     raw = (test.inputs["image"] / high * 255).round().to(torch.uint8)
     prepared = processor(list(raw.numpy()), return_tensors="pt", input_data_format="channels_first")["pixel_values"]
@@ -188,24 +218,37 @@ def test_a_text_and_an_image_of_one_network() -> None:
             super().__init__()
             torch.manual_seed(0)
             small = {"hidden_size": WIDTH, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-            self.vilt = ViltModel(ViltConfig(**small, vocab_size=VOCABULARY, image_size=SIDE, patch_size=4, max_image_length=-1))
+            self.vilt = ViltModel(
+                ViltConfig(**small, vocab_size=VOCABULARY, image_size=SIDE, patch_size=4, max_image_length=-1)
+            )
             self.head = nn.Linear(WIDTH, LABELS)
 
         def get_input_embeddings(self) -> nn.Module:
             return self.vilt.get_input_embeddings()
 
         def forward(self, input_ids=None, attention_mask=None, inputs_embeds=None, pixel_values=None):  # type: ignore[no-untyped-def]
-            said = self.vilt(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, pixel_values=pixel_values)
+            said = self.vilt(
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                inputs_embeds=inputs_embeds,
+                pixel_values=pixel_values,
+            )
             return SimpleNamespace(logits=self.head(said.pooler_output))
 
     assert ViltForImagesAndTextClassification  # its own head takes several images, so ours stands in
     network, texts = Vilt().eval(), encoded()
     near = nearest(network.get_input_embeddings().weight, texts["input_ids"], 4, SPECIAL)
     options = {"kinds": {"image": "image"}, "ranges": {"image": (0, 255)}, "problem": Classification(LABELS)}
-    task = token_task(texts, torch.arange(30) % LABELS, near, special=SPECIAL, pad=PAD, also={"image": pixels()}, **options)
+    task = token_task(
+        texts, torch.arange(30) % LABELS, near, special=SPECIAL, pad=PAD, also={"image": pixels()}, **options
+    )
     assert task.names == ("text", "image")
     model, test = adapted(network, task, PROCESSOR), task.splits["test"]
-    other = {**test.inputs, "text": test.inputs["text"].roll(1, 0), "text-candidates": test.inputs["text-candidates"].roll(1, 0)}
+    other = {
+        **test.inputs,
+        "text": test.inputs["text"].roll(1, 0),
+        "text-candidates": test.inputs["text-candidates"].roll(1, 0),
+    }
     present = torch.tensor([False, True]).expand(len(test), 2)
 
     def answers(inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
@@ -221,14 +264,18 @@ def test_weights_come_from_safetensors_and_no_pickle(tmp_path: Path) -> None:
     network = bert()
     network.save_pretrained(tmp_path / "safe")
     again = pretrained("AutoModelForSequenceClassification", str(tmp_path / "safe"))
-    assert all(torch.equal(x, y) for x, y in zip(network.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(x, y) for x, y in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+    )
     (tmp_path / "pickled").mkdir()
     (tmp_path / "pickled" / "config.json").write_text((tmp_path / "safe" / "config.json").read_text())
     torch.save(network.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
     with pytest.raises(BadInput, match="weights as safetensors"):
         pretrained("AutoModelForSequenceClassification", str(tmp_path / "pickled"))
     network.bert.save_pretrained(tmp_path / "headless")
-    with pytest.raises(BadInput, match=r"has no weights for classifier\.bias, which AutoModelForSequenceClassification needs"):
+    with pytest.raises(
+        BadInput, match=r"has no weights for classifier\.bias, which AutoModelForSequenceClassification needs"
+    ):
         pretrained("AutoModelForSequenceClassification", str(tmp_path / "headless"))
     with pytest.raises(BadInput, match="did you mean AutoModelForSequenceClassification"):
         pretrained("AutoModelForSequenceClasification", str(tmp_path / "safe"))
@@ -267,7 +314,15 @@ def test_what_does_not_fit_is_one_sentence() -> None:
     with pytest.raises(BadInput, match=r"give raw pixels with ranges=\{'image': \(0, 255\)\}"):
         adapted(vit(), raw, PROCESSOR)
     config = GPT2Config(
-        n_embd=16, n_layer=1, n_head=2, vocab_size=VOCABULARY, n_positions=16, num_labels=3, pad_token_id=0, bos_token_id=1, eos_token_id=2
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        vocab_size=VOCABULARY,
+        n_positions=16,
+        num_labels=3,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
     )
     network = GPT2ForSequenceClassification(config).eval()
     for make in TEXTS.values():
@@ -282,4 +337,8 @@ def test_what_does_not_fit_is_one_sentence() -> None:
         normalisation(SimpleNamespace(rescale_offset=True))
     with pytest.raises(BadInput, match="has no image_std"):
         normalisation(SimpleNamespace(rescale_factor=1.0, image_mean=[0.0], image_std=None))
-    assert normalisation(SimpleNamespace(image_processor=SimpleNamespace(do_rescale=False, do_normalize=False))) == ([0.0], [1.0], 1.0)
+    assert normalisation(SimpleNamespace(image_processor=SimpleNamespace(do_rescale=False, do_normalize=False))) == (
+        [0.0],
+        [1.0],
+        1.0,
+    )

@@ -1,4 +1,6 @@
-"""timm networks, by a stand-in with timm's configuration: timm itself needs torchvision and is not installed here."""
+"""timm networks, by a stand-in with timm's configuration: timm itself needs torchvision and is not
+installed here.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -31,18 +33,23 @@ class Network(nn.Module):
 
 
 def task(high: float) -> Task:
-    return Task.from_arrays({"image": pixels(high=high)}, torch.arange(30) % 3, kinds={"image": "image"}, ranges={"image": (0, high)})
+    return Task.from_arrays(
+        {"image": pixels(high=high)}, torch.arange(30) % 3, kinds={"image": "image"}, ranges={"image": (0, high)}
+    )
 
 
 @pytest.mark.parametrize(
-    "configuration", [{"pretrained_cfg": CONFIG}, {"default_cfg": CONFIG}, {"pretrained_cfg": SimpleNamespace(**CONFIG)}]
+    "configuration",
+    [{"pretrained_cfg": CONFIG}, {"default_cfg": CONFIG}, {"pretrained_cfg": SimpleNamespace(**CONFIG)}],
 )
 @pytest.mark.parametrize("high", [255.0, 1.0])
 def test_clean_is_the_bare_network(configuration: dict[str, Any], high: float) -> None:
     network, images = Network(**configuration), task(high)
     x = images.splits["test"].inputs["image"]
     mean, std = (torch.tensor(each).reshape(-1, 1, 1) for each in (MEAN, STD))
-    torch.testing.assert_close(adapted(network, images)({"image": x}), network((x / high - mean) / std), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        adapted(network, images)({"image": x}), network((x / high - mean) / std), atol=1e-5, rtol=0
+    )
 
 
 def test_what_does_not_fit_is_one_sentence() -> None:

@@ -18,7 +18,12 @@ CLASSES = 4
 
 def task(high: float = 255.0) -> Task:
     problem = Classification(CLASSES)
-    options = {"kinds": {"image": "image"}, "ranges": {"image": (0, high)}, "problem": problem, "splits": ["train", "val", "test"] * 10}
+    options = {
+        "kinds": {"image": "image"},
+        "ranges": {"image": (0, high)},
+        "problem": problem,
+        "splits": ["train", "val", "test"] * 10,
+    }
     return Task.from_arrays({"image": pixels(high=high)}, torch.arange(30) % CLASSES, **options)
 
 
@@ -31,7 +36,8 @@ def test_clean_is_clip(high: float) -> None:
     network, images = clip(), task(high)
     model, x = ZeroShot(network, images, prompts(), PROCESSOR), images.splits["test"].inputs["image"]
     mean, std = (torch.tensor(each).reshape(-1, 1, 1) for each in (PROCESSOR.image_mean, PROCESSOR.image_std))
-    bare = network(**prompts(), pixel_values=(x * (1 / high) - mean) / std).logits_per_image  # a processor multiplies, not divides
+    # a processor multiplies, not divides
+    bare = network(**prompts(), pixel_values=(x * (1 / high) - mean) / std).logits_per_image
     torch.testing.assert_close(model({"image": x}), bare, atol=1e-5, rtol=0)
     x = x.clone().requires_grad_()
     model({"image": x}).square().sum().backward()
@@ -75,7 +81,9 @@ def test_what_does_not_fit_is_one_sentence() -> None:
         ZeroShot(clip(), task(), encoded(3), PROCESSOR)
     with pytest.raises(BadInput, match="prompts need input_ids"):
         ZeroShot(clip(), task(), {}, PROCESSOR)
-    with pytest.raises(BadInput, match=r"prompts hold ids from 1000 to 1000 in .* positions, and CLIPModel does not embed them all"):
+    with pytest.raises(
+        BadInput, match=r"prompts hold ids from 1000 to 1000 in .* positions, and CLIPModel does not embed them all"
+    ):
         ZeroShot(clip(), task(), {key: torch.full_like(x, 1000) for key, x in prompts().items()}, PROCESSOR)
     with pytest.raises(BadInput, match="BertForSequenceClassification cannot compare images with texts"):
         ZeroShot(bert(), task(), prompts(), PROCESSOR)

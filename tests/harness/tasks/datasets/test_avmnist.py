@@ -49,7 +49,9 @@ def test_the_manifest_is_frozen_and_can_be_made_anew(name: str) -> None:
 def test_nothing_is_on_both_sides(name: str) -> None:
     pairs = manifest(name)
     assert tuple(Counter(pair.split for pair in pairs).values()) == SIZES[name]
-    recordings = {split: {pair.recording for pair in pairs if pair.split == split} for split in ("train", "val", "test")}
+    recordings = {
+        split: {pair.recording for pair in pairs if pair.split == split} for split in ("train", "val", "test")
+    }
     for left, right in combinations(recordings.values(), 2):
         assert not left & right
     images = [(pair.split == "test", pair.digit, pair.rank) for pair in pairs]
@@ -76,7 +78,9 @@ def test_pairs_agree_and_padding_is_silent(task: Task) -> None:
 def test_padding_may_not_move(task: Task) -> None:
     batch = task.splits["test"].take(range(4))
     valid, real = task.bounds(batch)["audio"], batch.valid["audio"]
-    assert bool((torch.as_tensor(valid.high)[~real] == 0).all()) and bool((torch.as_tensor(valid.low)[real] == -1).all())
+    assert bool((torch.as_tensor(valid.high)[~real] == 0).all()) and bool(
+        (torch.as_tensor(valid.low)[real] == -1).all()
+    )
     assert [str(each) for each in task.scenarios()][-1] == str(parse("audio@linf:0.005 + image@linf:51"))
 
 

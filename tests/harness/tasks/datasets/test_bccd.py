@@ -1,4 +1,6 @@
-"""BCCD: published splits and counts, proposals without annotations; a broken layout is one sentence."""
+"""BCCD: published splits and counts, proposals without annotations; a broken layout is one
+sentence.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -52,10 +54,14 @@ def test_questions_name_the_cells_and_keep_to_synonyms(task: Task) -> None:
 
 def test_proposals_find_most_cells(task: Task) -> None:
     found: dict[str, list[bool]] = {name: [] for name in NAMES}
-    for sample, boxes in zip(task.splits["test"].samples[::3], task.splits["test"].inputs["boxes"][::3].numpy(), strict=True):
+    for sample, boxes in zip(
+        task.splits["test"].samples[::3], task.splits["test"].inputs["boxes"][::3].numpy(), strict=True
+    ):
         root = ElementTree.parse(data_path("bccd", f"BCCD/Annotations/{sample.partition('-')[0]}.xml")).getroot()
         for each in root.iter("object"):
-            left, top, right, bottom = (int(each.findtext(f"bndbox/{end}", "0")) for end in ("xmin", "ymin", "xmax", "ymax"))
+            left, top, right, bottom = (
+                int(each.findtext(f"bndbox/{end}", "0")) for end in ("xmin", "ymin", "xmax", "ymax")
+            )
             cell = np.array([left / 640, top / 480, right / 640, bottom / 480])
             shared = np.prod((np.minimum(boxes[:, 2:4], cell[2:]) - np.maximum(boxes[:, :2], cell[:2])).clip(0), 1)
             union = np.prod(boxes[:, 2:4] - boxes[:, :2], 1) + np.prod(cell[2:] - cell[:2]) - shared
@@ -93,7 +99,11 @@ def test_the_layout_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     blood(tmp_path / "bccd")
     task = bccd(tolerance=2)
-    assert task.problem == Counting(27, 2) and [len(task.splits[split]) for split in ("train", "val", "test")] == [12, 6, 6]
+    assert task.problem == Counting(27, 2) and [len(task.splits[split]) for split in ("train", "val", "test")] == [
+        12,
+        6,
+        6,
+    ]
     assert task.splits["val"].targets.tolist() == [4, 1, 0, 5, 1, 1]
     assert task.splits["val"].samples[:3] == ("Image_4-RBC", "Image_4-WBC", "Image_4-Platelets")
     assert task.splits["val"].inputs["image"].shape == (6, 3, *SIZE)
@@ -142,8 +152,12 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "Image_2.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>640", 2),
     "its root is <Error>; fetch it again": written("<Error><Code>NoSuchKey</Code></Error>"),
     "its root is <{urn:x}annotation>": written('<annotation xmlns="urn:x"></annotation>'),
-    "Image_0.xml has objects within others": written("<annotation><part><object><name>WBC</name></object></part></annotation>"),
-    "Image_0.xml says that it is of 'Image_9', not of Image_0": written("<annotation><filename>a/Image_9.jpg</filename></annotation>"),
+    "Image_0.xml has objects within others": written(
+        "<annotation><part><object><name>WBC</name></object></part></annotation>"
+    ),
+    "Image_0.xml says that it is of 'Image_9', not of Image_0": written(
+        "<annotation><filename>a/Image_9.jpg</filename></annotation>"
+    ),
     "says its photograph has 320 × 240 pixels, and it has 640 × 480": written(
         "<annotation><size><width>320</width><height>240</height></size></annotation>"
     ),
@@ -156,12 +170,16 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "train.txt has the line '../../etc/hostname'": listed("../../etc/hostname\n"),
     "train.txt names Image_0 twice": listed("Image_0\nImage_0\n"),
     "val.txt names no photograph": listed("\n", "val"),
-    "test.txt names Image_3, and so does train.txt": lambda folder: (folder / "ImageSets" / "Main" / "test.txt").write_text("Image_3\n"),
+    "test.txt names Image_3, and so does train.txt": lambda folder: (
+        folder / "ImageSets" / "Main" / "test.txt"
+    ).write_text("Image_3\n"),
 }
 
 
 @pytest.mark.parametrize(("width", "height"), [(416, 416), (1280, 960), (641, 480)])
-def test_boxes_are_shares_of_the_photograph_that_is_there(width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boxes_are_shares_of_the_photograph_that_is_there(
+    width: int, height: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     blood(tmp_path / "bccd")
     folder = tmp_path / "bccd" / "BCCD"

@@ -1,4 +1,6 @@
-"""Rendered scenes: the answers are what is to be seen, they are balanced, and nothing but the seed decides."""
+"""Rendered scenes: the answers are what is to be seen, they are balanced, and nothing but the seed
+decides.
+"""
 
 import hashlib
 import json
@@ -51,7 +53,9 @@ def task() -> Task:
 def fits(thing: np.ndarray, words: list[str]) -> bool:
     """Whether an object has every attribute that a question's words name."""
     names = [values[number] for values, number in zip(ATTRIBUTES.values(), thing, strict=True)]
-    return thing[0] >= 0 and all(MEANS[word] in names for word in words if MEANS.get(word, "thing") in sum(ATTRIBUTES.values(), ()))
+    return thing[0] >= 0 and all(
+        MEANS[word] in names for word in words if MEANS.get(word, "thing") in sum(ATTRIBUTES.values(), ())
+    )
 
 
 def counted(words: list[str], attributes: np.ndarray, centres: np.ndarray, star: np.ndarray) -> int:
@@ -61,7 +65,9 @@ def counted(words: list[str], attributes: np.ndarray, centres: np.ndarray, star:
     line = star if "star" in plain else np.array([SIDE / 2, SIDE / 2])
     sides = {"left": (0, -1), "right": (0, 1), "upper": (1, -1), "lower": (1, 1), "above": (1, -1), "below": (1, 1)}
     named = [word for word in plain if word in sides]
-    on = [sum((centre[axis] - line[axis]) * sign > 0 for centre in found) for axis, sign in map(sides.__getitem__, named)]
+    on = [
+        sum((centre[axis] - line[axis]) * sign > 0 for centre in found) for axis, sign in map(sides.__getitem__, named)
+    ]
     if not named:
         return len(found)
     return on[0] - on[1] if "more" in plain else on[0]
@@ -78,7 +84,12 @@ def test_counts_are_what_the_words_ask_of_the_scene(name: str, split: str) -> No
 @pytest.mark.parametrize(("name", "split"), HASHES)
 def test_scenes_come_from_the_seed_alone(name: str, split: str) -> None:
     each = scenes(name, split)
-    said = [each.words, list(map(int, each.counts)), each.scenes.attributes.tolist(), each.scenes.centres.round(3).tolist()]
+    said = [
+        each.words,
+        list(map(int, each.counts)),
+        each.scenes.attributes.tolist(),
+        each.scenes.centres.round(3).tolist(),
+    ]
     assert hashlib.sha256(json.dumps(said).encode()).hexdigest() == HASHES[name, split]
 
 
@@ -116,7 +127,9 @@ def test_no_scene_is_on_two_sides(task: Task) -> None:
 
 
 def test_objects_lie_inside_and_can_be_seen() -> None:
-    """Each object, drawn white among black ones, keeps at least a fifth of its pixels; nine in ten keep nearly all."""
+    """Each object, drawn white among black ones, keeps at least a fifth of its pixels; nine in ten
+    keep nearly all.
+    """
     whole = scenes("counting", "val").scenes
     each = type(whole)(*(part[:96] for part in vars(whole).values()))
     assert np.abs(each.centres - SIDE / 2)[each.there].max() < SIDE / 2 - 3
@@ -145,14 +158,20 @@ def test_the_image_is_whole_numbers_with_the_colours_named(task: Task) -> None:
     red, blue = COLOURS.index("red"), COLOURS.index("blue")
     for row in range(60):
         for thing, (x, y) in zip(each.attributes[row], each.centres[row], strict=True):
-            alone = all(np.hypot(*(other - (x, y))) > 12 for other in each.centres[row] if other is not None and tuple(other) != (x, y))
+            alone = all(
+                np.hypot(*(other - (x, y))) > 12
+                for other in each.centres[row]
+                if other is not None and tuple(other) != (x, y)
+            )
             if thing[0] >= 0 and thing[1] == 0 and thing[2] in (red, blue) and alone:
                 r, _, b = image[row, :, int(y), int(x)]
                 assert (r > b) == (thing[2] == red)
 
 
 def test_proposals_are_those_of_a_detector(task: Task) -> None:
-    """Nearly every object has a box on it, some have two, some boxes are on nothing; scores fall, zeros fill the end."""
+    """Nearly every object has a box on it, some have two, some boxes are on nothing; scores fall,
+    zeros fill the end.
+    """
     batch, each = task.splits["test"], scenes("counting", "test").scenes
     boxes, score = batch.inputs["boxes"][..., :4] * SIDE, batch.inputs["boxes"][..., 4]
     assert boxes.shape == (len(batch), PROPOSALS, 4) and bool((score[:, 1:] <= score[:, :-1]).all())
@@ -164,7 +183,9 @@ def test_proposals_are_those_of_a_detector(task: Task) -> None:
         radii = np.append(each.radii[row][each.there[row]], 4.0)
         mine = boxes[row][real[row]].double().numpy()
         truth = np.concatenate([centres - radii[:, None], centres + radii[:, None]], 1)
-        overlap = np.prod((np.minimum(mine[:, None, 2:], truth[:, 2:]) - np.maximum(mine[:, None, :2], truth[:, :2])).clip(0), 2)
+        overlap = np.prod(
+            (np.minimum(mine[:, None, 2:], truth[:, 2:]) - np.maximum(mine[:, None, :2], truth[:, :2])).clip(0), 2
+        )
         union = np.prod(mine[:, 2:] - mine[:, :2], 1)[:, None] + np.prod(truth[:, 2:] - truth[:, :2], 1) - overlap
         near = overlap / union > 0.4
         hits += near.sum(0).tolist()
@@ -175,7 +196,10 @@ def test_proposals_are_those_of_a_detector(task: Task) -> None:
 
 def test_questions_are_english_by_template_and_words_change_for_synonyms_only(task: Task) -> None:
     batch = task.splits["test"]
-    assert all(WORDS.read(x) == text for x, text in zip(batch.inputs["question"], scenes("counting", "test").words, strict=True))
+    assert all(
+        WORDS.read(x) == text
+        for x, text in zip(batch.inputs["question"], scenes("counting", "test").words, strict=True)
+    )
     free = batch.free["question"]
     bounds = task.bounds(batch)["question"]
     assert torch.equal(torch.as_tensor(bounds.low) < torch.as_tensor(bounds.high), free)
@@ -207,7 +231,9 @@ class Reader(torch.nn.Module):
 
 
 def test_an_attack_puts_synonyms_only_and_proposals_pass_through(task: Task) -> None:
-    """A model that fails on one word fails where a synonym of it stands, at strength 1, and nowhere else."""
+    """A model that fails on one word fails where a synonym of it stands, at strength 1, and nowhere
+    else.
+    """
     batch = task.splits["test"].take(range(64))
     targets = torch.zeros(64, dtype=torch.int64)
     model = Reader("crimson", batch.inputs["boxes"])
@@ -220,7 +246,11 @@ def test_an_attack_puts_synonyms_only_and_proposals_pass_through(task: Task) -> 
 
 def test_given_inputs_are_no_modality(task: Task) -> None:
     assert task.names == ("image", "question") and task.given == ("boxes",)
-    assert [str(each) for each in task.scenarios()] == ["image@linf:8", "question@tokens:1", str(parse("image@linf:8 + question@tokens:1"))]
+    assert [str(each) for each in task.scenarios()] == [
+        "image@linf:8",
+        "question@tokens:1",
+        str(parse("image@linf:8 + question@tokens:1")),
+    ]
     batch = task.splits["test"].take(range(2))
     filled = task.with_stand_ins(batch.inputs, torch.zeros(2, 2, dtype=torch.bool))
     assert torch.equal(filled["boxes"], batch.inputs["boxes"]) and bool((filled["image"] == 127.5).all())
@@ -233,8 +263,13 @@ def test_given_inputs_are_no_modality(task: Task) -> None:
         Task("counting", task.modalities, task.problem, without, given=("boxes",))
     with pytest.raises(BadInput, match="input 'image' of task 'counting' is a modality and given besides"):
         Task("counting", task.modalities, task.problem, task.splits, given=("image",))
-    unfree = {split: type(each)(each.samples, each.inputs, each.targets, each.groups) for split, each in task.splits.items()}
-    assert Task("counting", task.modalities, task.problem, unfree, given=("boxes",)).definition_hash != task.definition_hash
+    unfree = {
+        split: type(each)(each.samples, each.inputs, each.targets, each.groups) for split, each in task.splits.items()
+    }
+    assert (
+        Task("counting", task.modalities, task.problem, unfree, given=("boxes",)).definition_hash
+        != task.definition_hash
+    )
 
 
 def drawn_logits() -> tuple[torch.Tensor, torch.Tensor]:
@@ -269,7 +304,12 @@ def test_count_metrics_by_hand_and_by_group(task: Task) -> None:
     right = torch.tensor([each == "simple" for each in split.groups])
     predictions = torch.where(right, split.targets, (split.targets + 1) % 16)
     metrics = task.metrics(predictions, split)
-    assert (metrics["accuracy"], metrics["accuracy_simple"], metrics["accuracy_complex"], metrics["within_one_complex"]) == (
+    assert (
+        metrics["accuracy"],
+        metrics["accuracy_simple"],
+        metrics["accuracy_complex"],
+        metrics["within_one_complex"],
+    ) == (
         0.5,
         1,
         0,
@@ -285,7 +325,9 @@ def test_a_real_number_is_rounded_and_clipped_and_has_a_gradient() -> None:
     assert bool((gradient[:3] < 0).all()) and bool((gradient[3:] > 0).all())
 
 
-@pytest.mark.parametrize(("problem", "targets"), [(Counting(15), [16]), (Counting(15), [-1]), (Counting(15, 15), [0]), (Counting(0), [0])])
+@pytest.mark.parametrize(
+    ("problem", "targets"), [(Counting(15), [16]), (Counting(15), [-1]), (Counting(15, 15), [0]), (Counting(0), [0])]
+)
 def test_impossible_counts_are_refused(problem: Counting, targets: list[int]) -> None:
     with pytest.raises(BadInput, match=r"0 to 15|tolerance below it"):
         problem.check_targets(torch.tensor(targets))

@@ -82,7 +82,9 @@ def test_the_layout_is_read(task: Task) -> None:
 
 
 def test_the_search_is_exact_on_a_linear_model(task: Task) -> None:
-    """The nearest wrong class of any head decides: min over heads and wrong classes of margin / ‖w_y − w_j‖₁."""
+    """The nearest wrong class of any head decides: min over heads and wrong classes of margin /
+    ‖w_y − w_j‖₁.
+    """
     torch.manual_seed(0)
     model, x = torch.nn.Linear(8, 7), task.splits["test"].inputs["visual"]
     with torch.no_grad():
@@ -112,7 +114,9 @@ class Visual(torch.nn.Module):
         return answer
 
 
-@pytest.mark.parametrize(("label", "said"), [(-1.0, "reach from -1"), (0.5, "the train labels of verb must be class numbers")])
+@pytest.mark.parametrize(
+    ("label", "said"), [(-1.0, "reach from -1"), (0.5, "the train labels of verb must be class numbers")]
+)
 def test_labels_are_class_numbers(label: float, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     arrays = action_arrays()

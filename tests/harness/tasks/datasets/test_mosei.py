@@ -27,7 +27,8 @@ def test_metrics_of_checked_numbers() -> None:
     p, t = torch.tensor([0.5, 1.5, -0.6, 3.4, 0, -2.5]), torch.tensor([0, 2, -1.4, 2.8, 0, -3])
     metrics = sentiment_metrics(p, t)
     assert metrics == pytest.approx(
-        {"acc2_with_zero": 5 / 6, "acc2_without_zero": 1.0, "acc7": 5 / 6, "mae": 0.48333, "correlation": 0.97542}, abs=1e-5
+        {"acc2_with_zero": 5 / 6, "acc2_without_zero": 1.0, "acc7": 5 / 6, "mae": 0.48333, "correlation": 0.97542},
+        abs=1e-5,
     )
     assert sentiment_metrics(torch.ones(3), torch.zeros(3))["acc2_without_zero"] == 0
 

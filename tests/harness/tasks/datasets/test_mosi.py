@@ -1,4 +1,6 @@
-"""CMU-MOSI: splits by video, features standardised, ranges that hold; a broken layout is one sentence."""
+"""CMU-MOSI: splits by video, features standardised, ranges that hold; a broken layout is one
+sentence.
+"""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -36,7 +38,10 @@ def test_sizes_and_positive_rates(task: Task) -> None:
 def test_no_video_on_both_sides(task: Task) -> None:
     for left, right in combinations(task.splits.values(), 2):
         assert not set(left.groups) & set(right.groups)
-    assert all(sample.startswith(f"{video}_") for sample, video in zip(task.splits["val"].samples, task.splits["val"].groups, strict=True))
+    assert all(
+        sample.startswith(f"{video}_")
+        for sample, video in zip(task.splits["val"].samples, task.splits["val"].groups, strict=True)
+    )
 
 
 def test_standardised_on_train_in_the_range_of_all(task: Task) -> None:
@@ -60,7 +65,9 @@ def write(root: Path) -> Path:
         for name, size in SIZES.items():
             (folder / name).mkdir(exist_ok=True)
             labels = np.array(lines)[:, None] % 2
-            table(folder / name / f"{name}_{half}0.csv", np.hstack([rng.normal(size=(len(lines), size)).round(3), labels]))
+            table(
+                folder / name / f"{name}_{half}0.csv", np.hstack([rng.normal(size=(len(lines), size)).round(3), labels])
+            )
     return folder
 
 
@@ -116,16 +123,22 @@ def other_features(folder: Path) -> None:
 BROKEN: dict[str, Callable[[Path], object]] = {
     "must have 73 features and a label 0 or 1 per row, it has 73 columns": drop_column,
     "the rows of video_train0.csv do not match": drop_row,
-    "names line 99 of transcripts.csv, which has 26": lambda folder: (folder / "text_test.csv").write_text('"98"\n"99"\n'),
+    "names line 99 of transcripts.csv, which has 26": lambda folder: (folder / "text_test.csv").write_text(
+        '"98"\n"99"\n'
+    ),
     "is no table of numbers": lambda folder: (folder / "text" / "text_test0.csv").write_text("a,b\n"),
     "lacks transcripts.csv": lambda folder: (folder / "transcripts.csv").unlink(),
     "transcripts.csv cannot be read": lambda folder: (folder / "transcripts.csv").write_bytes(b"\xff\xfe\n"),
-    "transcripts.csv begins with 'id', which is not the id of an utterance: remove the header": prepend("id,sentence\n"),
+    "transcripts.csv begins with 'id', which is not the id of an utterance: remove the header": prepend(
+        "id,sentence\n"
+    ),
     "transcripts.csv has the id 'video_x', which is not a video's": append("video_x", "video_13_0"),
     "source 'video_11' of task 'mosi' is in ": append("video_11_7", "video_13_0"),
     "the labels of text_train0.csv are not those of transcripts.csv": with_labels(1),
     "the features of text_test.csv are not those of text_test0.csv": other_features,
-    "text_test0.csv is no table of numbers: it is empty": lambda folder: (folder / "text" / "text_test0.csv").write_text("\n"),
+    "text_test0.csv is no table of numbers: it is empty": lambda folder: (
+        folder / "text" / "text_test0.csv"
+    ).write_text("\n"),
 }
 
 

@@ -1,4 +1,6 @@
-"""TallyQA and HowMany-QA: files in the published layouts are read; what is broken is one sentence."""
+"""TallyQA and HowMany-QA: files in the published layouts are read; what is broken is one
+sentence.
+"""
 
 import json
 from collections import Counter
@@ -37,7 +39,9 @@ def test_tallyqa_is_read_and_split_by_image(root: Path) -> None:
     task = tallyqa(tolerance=1)
     sizes = {split: len(batch) for split, batch in task.splits.items()}
     assert task.problem == Counting(15, 1) and sizes["train"] + sizes["val"] == 80 and sizes["test"] == 30
-    images = {split: {(int(sample) - 30_000_000) // 2 for sample in task.splits[split].samples} for split in ("train", "val")}
+    images = {
+        split: {(int(sample) - 30_000_000) // 2 for sample in task.splits[split].samples} for split in ("train", "val")
+    }
     assert not images["train"] & images["val"] and len(images["train"] | images["val"]) == 40
     test = task.splits["test"]
     assert test.targets.tolist() == [number % 16 for number in range(30)]
@@ -53,10 +57,16 @@ def test_questions_of_one_id_are_told_apart(root: Path) -> None:
     tally(root / "tallyqa")
     path = root / "tallyqa" / "test.json"
     entries = json.loads(path.read_text())
-    path.write_text(json.dumps([{**each, "question_id": 7 if number < 3 else each["question_id"]} for number, each in enumerate(entries)]))
+    path.write_text(
+        json.dumps(
+            [{**each, "question_id": 7 if number < 3 else each["question_id"]} for number, each in enumerate(entries)]
+        )
+    )
     assert tallyqa().splits["test"].samples[:4] == ("7", "7-2", "7-3", str(entries[3]["question_id"]))
     path.write_text(
-        json.dumps([{**each, "question_id": ("7", "7", "7-2", "8")[min(number, 3)]} for number, each in enumerate(entries[:4])])
+        json.dumps(
+            [{**each, "question_id": ("7", "7", "7-2", "8")[min(number, 3)]} for number, each in enumerate(entries[:4])]
+        )
     )
     assert tallyqa().splits["test"].samples == ("7", "7-3", "7-2", "8")
 
@@ -87,7 +97,9 @@ def test_grid_features_stand_in_for_photographs(root: Path) -> None:
     task = tallyqa()
     image, x = task.modality("image"), task.splits["train"].inputs["image"]
     assert image.kind == "features" and image.shape == (4, 3, 3) and image.ball == f"linf:{float(x.std()) / 10:.3g}"
-    assert torch.equal(task.splits["test"].inputs["image"][0], grid_of(root / "tallyqa" / "features" / "VG_100K_2" / "1000.jpg"))
+    assert torch.equal(
+        task.splits["test"].inputs["image"][0], grid_of(root / "tallyqa" / "features" / "VG_100K_2" / "1000.jpg")
+    )
     path = root / "tallyqa" / "features" / "VG_100K_2" / "1001.npy"
     np.save(path, np.zeros((4, 3, 2), np.float32))
     with pytest.raises(BadInput, match=r"1000.jpg .* have shape \(4, 3, 3\), those of VG_100K_2/1001.jpg \(4, 3, 2\)"):
@@ -157,7 +169,9 @@ def test_howmany_is_read_and_judged_softly(root: Path) -> None:
 
 
 def test_soft_accuracy_is_the_mean_over_nine_of_ten() -> None:
-    """The official evaluation leaves each person out in turn and gives min(n / 3, 1); up to 3 people that is 0.3 n."""
+    """The official evaluation leaves each person out in turn and gives min(n / 3, 1); up to 3
+    people that is 0.3 n.
+    """
     for voices in range(1, 11):
         answers = [7] * voices + [9] * (10 - voices)
         official = np.mean([min((answers[:out] + answers[out + 1 :]).count(7) / 3, 1) for out in range(10)])
@@ -185,7 +199,12 @@ def test_soft_counts_are_judged_by_hand() -> None:
 
 
 def test_counts_in_digits_and_words() -> None:
-    assert [count(each) for each in ("3", " 12 ", "Two", "none", "3.5", "-1", "²", "9" * 5_000)] == [3, 12, 2, *[-1] * 5]
+    assert [count(each) for each in ("3", " 12 ", "Two", "none", "3.5", "-1", "²", "9" * 5_000)] == [
+        3,
+        12,
+        2,
+        *[-1] * 5,
+    ]
 
 
 def test_rare_words_are_unknown_and_long_questions_are_cut() -> None:
@@ -208,7 +227,10 @@ IDS = "howmany-qa/HowMany-QA/question_ids.json"
 BROKEN: dict[str, tuple[Callable[[], object], Callable[[Path], object]]] = {
     "lacks test.json": (tallyqa, lambda root: (root / "tallyqa" / "test.json").unlink()),
     "is no JSON": (tallyqa, lambda root: (root / "tallyqa" / "train.json").write_text("[{")),
-    "is not as published at 0 question_id": (tallyqa, lambda root: (root / "tallyqa" / "train.json").write_text('[{"image": "a"}]')),
+    "is not as published at 0 question_id": (
+        tallyqa,
+        lambda root: (root / "tallyqa" / "train.json").write_text('[{"image": "a"}]'),
+    ),
     "has the answer 16, no count from 0 to 15": (tallyqa, change("tallyqa/test.json", answer=16)),
     "at 0 question: Input should be a valid string, got None": (tallyqa, change("tallyqa/test.json", question=None)),
     "at 0 answer: Input should be a valid integer, got True": (tallyqa, change("tallyqa/test.json", answer=True)),
@@ -217,10 +239,15 @@ BROKEN: dict[str, tuple[Callable[[], object], Callable[[Path], object]]] = {
     "absent.jpg is not there": (tallyqa, change("tallyqa/test.json", image="VG_100K/absent.jpg")),
     "has no questions for split 'test'": (tallyqa, lambda root: (root / "tallyqa" / "test.json").write_text("[]")),
     "is not as published at train": (howmany_qa, lambda root: (root / IDS).write_text('{"train": []}')),
-    "question 77 of test": (howmany_qa, lambda root: (root / IDS).write_text('{"train": {"vqa": [0]}, "dev": [10], "test": [77]}')),
+    "question 77 of test": (
+        howmany_qa,
+        lambda root: (root / IDS).write_text('{"train": {"vqa": [0]}, "dev": [10], "test": [77]}'),
+    ),
     "do not belong together": (
         howmany_qa,
-        lambda root: (root / "howmany-qa" / "v2_OpenEnded_mscoco_val2014_questions.json").write_text('{"questions": []}'),
+        lambda root: (root / "howmany-qa" / "v2_OpenEnded_mscoco_val2014_questions.json").write_text(
+            '{"questions": []}'
+        ),
     ),
 }
 

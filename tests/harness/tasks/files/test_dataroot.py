@@ -64,13 +64,18 @@ def test_the_first_file_there_is_counts(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("unset")
 def test_absent_data_is_one_sentence_with_the_mend(tmp_path: Path) -> None:
-    with pytest.raises(NoData, match=r"name it with --data-root or ROBUSTNESS_DATA.*harness\.tasks\.download mnist --data-root FOLDER"):
+    with pytest.raises(
+        NoData, match=r"name it with --data-root or ROBUSTNESS_DATA.*harness\.tasks\.download mnist --data-root FOLDER"
+    ):
         data_path("mnist", "train.gz")
     use(str(tmp_path))
     with pytest.raises(NoData) as error:
         data_path("mnist", "a.gz", "b.gz")
     said = str(error.value)
-    assert f"lacks a.gz or b.gz in {tmp_path / 'mnist'}" in said and f"harness.tasks.download mnist --data-root {tmp_path}" in said
+    assert (
+        f"lacks a.gz or b.gz in {tmp_path / 'mnist'}" in said
+        and f"harness.tasks.download mnist --data-root {tmp_path}" in said
+    )
 
 
 @pytest.mark.usefixtures("unset")

@@ -1,4 +1,6 @@
-"""Law 14 for pictures: one content in every format gives the same pixels; everything else is one sentence."""
+"""Law 14 for pictures: one content in every format gives the same pixels; everything else is one
+sentence.
+"""
 
 import io
 import struct
@@ -52,13 +54,29 @@ def packed(values: np.ndarray, bits: int) -> np.ndarray:
     return np.packbits(np.stack(planes, -1).reshape(len(values), -1).astype(np.uint8), axis=1)
 
 
-def tiff(values: np.ndarray, order: str, photometric: int = 1, sample_format: int = 1, turned: int = 1) -> Callable[[Path], object]:
+def tiff(
+    values: np.ndarray, order: str, photometric: int = 1, sample_format: int = 1, turned: int = 1
+) -> Callable[[Path], object]:
     """A TIFF of one channel in either byte order."""
     data, mark = values.astype(values.dtype.newbyteorder(order)).tobytes(), b"II*\0" if order == "<" else b"MM\0*"  # type: ignore[call-overload]
     bits = values.dtype.itemsize * 8
-    tags = {256: W, 257: H, 258: bits, 259: 1, 262: photometric, 273: 8, 274: turned, 277: 1, 278: H, 279: len(data), 339: sample_format}
+    tags = {
+        256: W,
+        257: H,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 8,
+        274: turned,
+        277: 1,
+        278: H,
+        279: len(data),
+        339: sample_format,
+    }
     entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
-    content = mark + struct.pack(f"{order}I", 8 + len(data)) + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+    content = (
+        mark + struct.pack(f"{order}I", 8 + len(data)) + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+    )
     return lambda path: path.write_bytes(content)
 
 
@@ -89,7 +107,10 @@ SAME: dict[str, tuple[Callable[[Path], object], np.ndarray]] = {
     "16 bits": (png(16, 0, wide(GREY)), GREY),
     "16 bits in colour": (png(16, 2, wide(COLOUR)), COLOUR),
     "transparent colour that is not used": (png(8, 2, COLOUR, chunk(b"tRNS", struct.pack(">HHH", 1, 2, 3))), COLOUR),
-    "transparent grey of 16 bits that is not used": (png(16, 0, wide(GREY), chunk(b"tRNS", struct.pack(">H", 1))), GREY),
+    "transparent grey of 16 bits that is not used": (
+        png(16, 0, wide(GREY), chunk(b"tRNS", struct.pack(">H", 1))),
+        GREY,
+    ),
     "gamma of screens": (png(8, 2, COLOUR, chunk(b"gAMA", struct.pack(">I", 45_455))), COLOUR),
     "16-bit PGM": (lambda path: path.write_bytes(b"P5\n64 48\n65535\n" + wide(GREY).tobytes()), GREY),
     "16-bit PPM": (lambda path: path.write_bytes(b"P6\n64 48\n65535\n" + wide(COLOUR).tobytes()), COLOUR),
@@ -98,7 +119,10 @@ SAME: dict[str, tuple[Callable[[Path], object], np.ndarray]] = {
     "16-bit TIFF, white is 0": (tiff(~wide(GREY, "="), "<", photometric=0), GREY),
     "8-bit TIFF, white is 0": (tiff(~GREY, ">", photometric=0), GREY),
     "turned 16-bit TIFF": (tiff(wide(GREY[::-1, ::-1], "="), "<", turned=3), GREY),
-    **{f"turned {name}": (save(COLOUR[::-1, ::-1], format=name, exif=TURNED, lossless=True), COLOUR) for name in ("PNG", "WEBP", "TIFF")},
+    **{
+        f"turned {name}": (save(COLOUR[::-1, ::-1], format=name, exif=TURNED, lossless=True), COLOUR)
+        for name in ("PNG", "WEBP", "TIFF")
+    },
     "sRGB profile": (save(COLOUR, format="PNG", icc_profile=SRGB), COLOUR),
     "grey with an sRGB profile": (save(GREY, format="PNG", icc_profile=SRGB), GREY),
 }
@@ -106,7 +130,9 @@ CLOSE = {
     "JPEG": save(COLOUR, format="JPEG", quality=98),
     "CMYK JPEG": save(COLOUR, "CMYK", format="JPEG", quality=98),
     "turned JPEG": save(COLOUR[::-1, ::-1], format="JPEG", quality=98, exif=TURNED),
-    "several photographs in one JPEG": save(COLOUR, format="MPO", quality=98, save_all=True, append_images=[Image.fromarray(GREY)]),
+    "several photographs in one JPEG": save(
+        COLOUR, format="MPO", quality=98, save_all=True, append_images=[Image.fromarray(GREY)]
+    ),
 }
 
 
@@ -158,16 +184,25 @@ half_hidden[:, :32, 3] = 0
 REFUSED: dict[str, tuple[str, Callable[[Path], object]]] = {
     "transparent": ("has transparent pixels", save(half_hidden, format="PNG")),
     "nearly opaque": ("has transparent pixels", png(8, 4, opaque(GREY[..., None]) - np.array([0, 1], np.uint8))),
-    "a transparent colour": ("has transparent pixels", png(8, 2, COLOUR, chunk(b"tRNS", struct.pack(">HHH", *COLOUR[0, 0].tolist())))),
+    "a transparent colour": (
+        "has transparent pixels",
+        png(8, 2, COLOUR, chunk(b"tRNS", struct.pack(">HHH", *COLOUR[0, 0].tolist()))),
+    ),
     "a transparent grey": ("has transparent pixels", png(16, 0, wide(GREY), chunk(b"tRNS", struct.pack(">H", 0)))),
     "a transparent palette": ("has transparent pixels", palette(format="PNG", transparency=0)),
-    "real numbers": ("pixels of type 'F', whose black and white", tiff(GREY.astype(np.float32) / 255, "<", sample_format=3)),
+    "real numbers": (
+        "pixels of type 'F', whose black and white",
+        tiff(GREY.astype(np.float32) / 255, "<", sample_format=3),
+    ),
     "32 bits": ("pixels of type 'I', whose black and white", tiff(GREY.astype(np.uint32), "<")),
     "signed 16 bits": ("signed integers", tiff(GREY.astype(np.int16), "<", sample_format=2)),
     "PFM": ("pixels of type 'F'", lambda path: path.write_bytes(b"Pf\n64 48\n-1.0\n" + GREY.astype("<f4").tobytes())),
     "Lab": ("pixels of type 'LAB'", save(COLOUR, "LAB", format="TIFF")),
     **{f"frames {name}": ("holds 2 frames", framed(name)) for name in ("GIF", "PNG", "TIFF", "WEBP")},
-    **{f"cut {name}": ("cannot be read: .*; fetch it again", cut(name)) for name in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM")},
+    **{
+        f"cut {name}": ("cannot be read: .*; fetch it again", cut(name))
+        for name in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
+    },
     "linear light": ("has a gamma of 1", png(8, 2, COLOUR, chunk(b"gAMA", struct.pack(">I", 100_000)))),
     "broken profile": ("colour profile that cannot be followed", save(COLOUR, format="PNG", icc_profile=b"junk" * 40)),
     "bomb": ("is too large", save(np.zeros((10_000, 9_500), np.uint8), format="PNG")),
@@ -198,7 +233,9 @@ WHOLE = [(name, mode) for name in ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", 
 
 @pytest.mark.parametrize("lost", HOLES)
 @pytest.mark.parametrize(("name", "mode"), [*WHOLE, ("JPEG", "CMYK"), ("TIFF", "CMYK")])
-def test_a_picture_that_lost_a_part_and_kept_its_end_is_refused(name: str, mode: str, lost: str, tmp_path: Path) -> None:
+def test_a_picture_that_lost_a_part_and_kept_its_end_is_refused(
+    name: str, mode: str, lost: str, tmp_path: Path
+) -> None:
     save(NOISE, mode, format=name)(tmp_path / "x")
     assert read_picture(tmp_path / "x", (H, W)).shape == (3, H, W)
     (tmp_path / "x").write_bytes(HOLES[lost]((tmp_path / "x").read_bytes()))
@@ -206,14 +243,22 @@ def test_a_picture_that_lost_a_part_and_kept_its_end_is_refused(name: str, mode:
         read_picture(tmp_path / "x", (H, W))
 
 
-JPEGS: list[dict[str, object]] = [{}, {"subsampling": 0}, {"optimize": True}, {"restart_marker_rows": 1}, {"progressive": True}]
+JPEGS: list[dict[str, object]] = [
+    {},
+    {"subsampling": 0},
+    {"optimize": True},
+    {"restart_marker_rows": 1},
+    {"progressive": True},
+]
 
 
 @pytest.mark.parametrize("behind", [b"", b"\0" * 99, b"\xff\xd8 another picture"])
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (17, 9), (200, 300)])
 @pytest.mark.parametrize("options", JPEGS, ids=str)
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_a_whole_jpeg_is_read(mode: str, options: dict[str, object], size: tuple[int, int], behind: bytes, tmp_path: Path) -> None:
+def test_a_whole_jpeg_is_read(
+    mode: str, options: dict[str, object], size: tuple[int, int], behind: bytes, tmp_path: Path
+) -> None:
     """Also one that is black at its end, where rows that were never decoded look alike."""
     content = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
     content[size[0] // 2 :] = 0

@@ -1,4 +1,6 @@
-"""Law 14 for sound: one content in every lossless format gives one waveform; everything else is one sentence."""
+"""Law 14 for sound: one content in every lossless format gives one waveform; everything else is one
+sentence.
+"""
 
 import struct
 from collections.abc import Callable
@@ -13,7 +15,15 @@ from harness.tasks.files.sounds import read_sound
 
 RATE = 8_000
 WAVE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(1_600) / RATE)
-STEPS = {"PCM_S8": 2**-7, "PCM_U8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 2**-31, "FLOAT": 2**-24, "DOUBLE": 2**-53}
+STEPS = {
+    "PCM_S8": 2**-7,
+    "PCM_U8": 2**-7,
+    "PCM_16": 2**-15,
+    "PCM_24": 2**-23,
+    "PCM_32": 2**-31,
+    "FLOAT": 2**-24,
+    "DOUBLE": 2**-53,
+}
 FORMATS = ("WAV", "WAVEX", "RF64", "AIFF", "AU", "FLAC")
 WRITTEN = [
     (container, encoding, order)
@@ -26,7 +36,9 @@ LOSSY = [("WAV", encoding) for encoding in ("ALAW", "ULAW", "IMA_ADPCM", "GSM610
 LOSSY += [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
 
 
-def written(folder: Path, wave: np.ndarray = WAVE, rate: int = RATE, container: str = "WAV", encoding: str = "PCM_16") -> Path:
+def written(
+    folder: Path, wave: np.ndarray = WAVE, rate: int = RATE, container: str = "WAV", encoding: str = "PCM_16"
+) -> Path:
     path = folder / "any name.wav"
     soundfile.write(path, wave, rate, encoding, format=container)
     return path
@@ -119,7 +131,10 @@ REFUSED = {
     "has 44100 Hz, 1 channels and 1600 samples, expected 8000 Hz": {"rate": 44_100},
     "has 8000 Hz, 2 channels": {"wave": np.stack([WAVE, WAVE], 1)},
     "has 8000 Hz, 1 channels and 0 samples": {"wave": np.zeros(0)},
-    "reaches 16384, beyond full scale, which is 1 for real numbers: divide": {"wave": WAVE * 32_768, "encoding": "FLOAT"},
+    "reaches 16384, beyond full scale, which is 1 for real numbers: divide": {
+        "wave": WAVE * 32_768,
+        "encoding": "FLOAT",
+    },
     "reaches 1.00001, beyond full scale": {"wave": np.array([1.00001, 0]), "encoding": "DOUBLE"},
     "holds 1 samples that are NaN or infinite": {"wave": np.array([np.nan, 0]), "encoding": "FLOAT"},
     "holds 2 samples that are NaN or infinite": {"wave": np.array([np.inf, -np.inf]), "encoding": "DOUBLE"},

@@ -1,4 +1,6 @@
-"""Text of data sets: one content in every encoding that says what it is, or one sentence with the file's name."""
+"""Text of data sets: one content in every encoding that says what it is, or one sentence with the
+file's name.
+"""
 
 from pathlib import Path
 
@@ -49,7 +51,11 @@ def test_what_is_no_text_is_one_sentence(said: str, tmp_path: Path) -> None:
 
 def test_a_quotation_without_end_and_a_missing_file_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('a,"b\nc')
-    for path, said in ((tmp_path / "x.csv", "as CSV"), (tmp_path / "y.csv", "No such file"), (tmp_path, "Is a directory")):
+    for path, said in (
+        (tmp_path / "x.csv", "as CSV"),
+        (tmp_path / "y.csv", "No such file"),
+        (tmp_path, "Is a directory"),
+    ):
         with pytest.raises(BadInput, match=f"{path.name} cannot be read.*{said}"):
             read_rows(path)
 
