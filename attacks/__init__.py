@@ -13,7 +13,7 @@ CATALOGUE = {
         "fast": "attacks.bracket:FAST",
         "standard": "attacks.bracket:STANDARD",
         "thorough": "attacks.bracket:THOROUGH",
-        "none": "attacks.fixed:NONE",
+        "none": "attacks.fixed_budget:NONE",
     },
     "attack": {
         "fgsm": "attacks.fgsm:fgsm",

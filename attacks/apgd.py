@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.climb import Attempt, Climber, climb
+from attacks.ascent import Ascent, Attempt, ascend
 from attacks.objective import Loss, Objective
 from attacks.region import Inputs, Region, select, take
 
@@ -51,40 +51,38 @@ class _Adaptive:
         nothing = {name: torch.zeros_like(x) for name, x in region.clean.items()}
         return _Adaptive(checkpoints(steps), 2 * strength, {}, nothing, lowest, 0 * ones, lowest, no)
 
-    def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
-        region = climber.region
+    def move(self, ascent: Ascent, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
+        region = ascent.region
         self.best_gradient = select(better, gradient, self.best_gradient)
         self.raised = self.raised + (value > self.last_value)
         self.last_value = value
-        at = climber.at
+        at = ascent.at
         if step in self.checks:
-            at, gradient = self._reconsider(climber, gradient, step)
-        ahead = region.step(at, gradient, self.length, climber.strength)
+            at, gradient = self._reconsider(ascent, gradient, step)
+        ahead = region.step(at, gradient, self.length, ascent.strength)
         if step:
             ahead = region.project(
                 {
                     n: torch.lerp(x, ahead[n], MOMENTUM).add_(x - self.before[n], alpha=1 - MOMENTUM)
                     for n, x in at.items()
                 },
-                climber.strength,
+                ascent.strength,
             )
         self.before = at
         return ahead
 
-    def _reconsider(self, climber: Climber, gradient: Inputs, step: int) -> tuple[Inputs, Inputs]:
+    def _reconsider(self, ascent: Ascent, gradient: Inputs, step: int) -> tuple[Inputs, Inputs]:
         """Halve the length and go back to the best where too few steps helped, or nothing has since
         the last check.
         """
         place = self.checks.index(step)
         taken = step - (self.checks[place - 1] if place else 0)
-        stuck = (
-            ~self.kept_length & (climber.value <= self.checked_best) if place else torch.zeros_like(self.kept_length)
-        )
+        stuck = ~self.kept_length & (ascent.value <= self.checked_best) if place else torch.zeros_like(self.kept_length)
         halve = (self.raised < ENOUGH * taken) | stuck
         self.length = torch.where(halve, self.length / 2, self.length)
-        self.kept_length, self.checked_best, self.raised = halve, climber.value, torch.zeros_like(self.raised)
-        self.before = select(halve, climber.best, self.before)
-        return select(halve, climber.best, climber.at), select(halve, self.best_gradient, gradient)
+        self.kept_length, self.checked_best, self.raised = halve, ascent.value, torch.zeros_like(self.raised)
+        self.before = select(halve, ascent.best, self.before)
+        return select(halve, ascent.best, ascent.at), select(halve, self.best_gradient, gradient)
 
     def take(self, rows: Tensor) -> _Adaptive:
         return _Adaptive(
@@ -119,4 +117,4 @@ def apgd(
     limit = torch.as_tensor(strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device).expand(
         len(region)
     )
-    return climb(objective, region, limit, _Adaptive.begin(region, limit, steps), steps=steps, loss=loss, start=start)
+    return ascend(objective, region, limit, _Adaptive.begin(region, limit, steps), steps=steps, loss=loss, start=start)

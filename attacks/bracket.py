@@ -16,18 +16,18 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from attacks.aims import Nearby
 from attacks.alternate import alternate
 from attacks.apgd import apgd
+from attacks.boundary_bisection import bisect_to_boundary
+from attacks.combine_single_modality import combine_single_modality
 from attacks.fmn import fmn
 from attacks.looks import look_at_classes
 from attacks.mixed import mixed
+from attacks.nearest_classes import Nearby
 from attacks.objective import Loss, Named, Toward
 from attacks.polish import descend, polish, solve
-from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
-from attacks.search_state import Hunt
-from attacks.sidebyside import side_by_side
+from attacks.search_state import SearchState
 from attacks.steps import all_ranked
 from attacks.universal import universal
 
@@ -115,94 +115,94 @@ class Bracket:
     opening: float
     polishes: int
 
-    def __call__(self, hunt: Hunt) -> None:
-        if not bool((hunt.best.strength > 0).any()):
+    def __call__(self, state: SearchState) -> None:
+        if not bool((state.best.strength > 0).any()):
             return
-        if hunt.region.scenario.edits:
-            self._with_edits(hunt)
+        if state.region.scenario.edits:
+            self._with_edits(state)
             return
-        side_by_side(hunt)
-        nearby = self._nearby(hunt)
-        warm = hunt.best.strength.isfinite()
-        self._descend(hunt, nearby, warm)
-        walks = self._walks(hunt)
+        combine_single_modality(state)
+        nearby = self._nearby(state)
+        warm = state.best.strength.isfinite()
+        self._descend(state, nearby, warm)
+        walks = self._walks(state)
         for turn, loss in enumerate(walks.losses):
             left_out = warm if turn >= self.warm[0] else torch.zeros_like(warm)
-            self._walk(hunt, nearby, loss, left_out)
-        self._look_at_others(hunt, nearby)
+            self._walk(state, nearby, loss, left_out)
+        self._look_at_others(state, nearby)
         if walks.rival:
-            self._walk_to_rivals(hunt, ~warm, walks.rival)
+            self._walk_to_rivals(state, ~warm, walks.rival)
         for turn, move in enumerate(self.moves):
-            too_small = torch.zeros_like(hunt.best.strength)
+            too_small = torch.zeros_like(state.best.strength)
             if turn >= self.warm[1]:
                 too_small = too_small.masked_fill(warm, float("inf"))
             for number in range(self.rounds):
-                too_small = self._below(hunt, move, nearby, too_small, turn, number)
-        polish(hunt, self.polishes)
+                too_small = self._below(state, move, nearby, too_small, turn, number)
+        polish(state, self.polishes)
 
-    def _walks(self, hunt: Hunt) -> Walks:
-        corners = any(ball.norm_name == "l1" for ball in hunt.region.scenario.continuous.attacked)
+    def _walks(self, state: SearchState) -> Walks:
+        corners = any(ball.norm_name == "l1" for ball in state.region.scenario.continuous.attacked)
         return self.l1_walks if corners else self.walks
 
-    def _with_edits(self, hunt: Hunt) -> None:
-        edits = hunt.region.scenario.edits
+    def _with_edits(self, state: SearchState) -> None:
+        edits = state.region.scenario.edits
         if any(ball.edit.shared for ball in edits):
-            universal(hunt, steps=self.edits[0])
+            universal(state, steps=self.edits[0])
             return
-        look_at_classes(hunt)
+        look_at_classes(state)
         if all(ball.norm_name == "tokens" for ball in edits):
-            self._with_tokens(hunt)
+            self._with_tokens(state)
         else:
-            mixed(hunt, steps=self.edits[0], rounds=self.edits[1])
-        if all_ranked(hunt.region):
-            polish(hunt, self.polishes)
+            mixed(state, steps=self.edits[0], rounds=self.edits[1])
+        if all_ranked(state.region):
+            polish(state, self.polishes)
 
-    def _with_tokens(self, hunt: Hunt) -> None:
+    def _with_tokens(self, state: SearchState) -> None:
         """Tokens in turn with the norm balls, which alone come first where no smaller scenario has
         had them.
         """
-        alone = hunt.region.plain
-        if alone.scenario.attacked and not hunt.singles:
-            inner = Hunt(hunt.objective, alone, hunt.samples, hunt.seed, hunt.limit)
+        alone = state.region.plain
+        if alone.scenario.attacked and not state.singles:
+            inner = SearchState(state.objective, alone, state.samples, state.seed, state.limit)
             self(inner)
-            hunt.spend(torch.arange(len(alone), device=inner.best.gradients.device), inner.best.gradients)
+            state.spend(torch.arange(len(alone), device=inner.best.gradients.device), inner.best.gradients)
             rows = inner.best.strength.isfinite().nonzero().squeeze(1)
-            hunt.offer(
+            state.propose(
                 rows,
-                {name: inner.best.witness[name][rows] for name in hunt.region.ranges},
+                {name: inner.best.witness[name][rows] for name in state.region.ranges},
                 f"witness of {alone.scenario}",
             )
-        alternate(hunt, self._walks(hunt).steps_from[0])
+        alternate(state, self._walks(state).steps_from[0])
 
-    def _nearby(self, hunt: Hunt) -> Nearby | None:
+    def _nearby(self, state: SearchState) -> Nearby | None:
         """The nearest classes of all samples, if the objective is a classifier."""
-        rows = (hunt.best.strength > 0).nonzero().squeeze(1)
-        wanted = max(LOOKED_AT, -min(*self._walks(hunt).losses, *(move.aim for move in self.moves)))
-        nearby, spent = hunt.aims.nearest(hunt.region.scenario, rows, wanted)
-        hunt.spend(rows, spent)
+        rows = (state.best.strength > 0).nonzero().squeeze(1)
+        wanted = max(LOOKED_AT, -min(*self._walks(state).losses, *(move.aim for move in self.moves)))
+        nearby, spent = state.nearest_classes.nearest(state.region.scenario, rows, wanted)
+        state.spend(rows, spent)
         if nearby is None:
             return None
-        classes = torch.zeros(len(hunt.region), nearby.classes.shape[1], dtype=torch.int64, device=rows.device)
+        classes = torch.zeros(len(state.region), nearby.classes.shape[1], dtype=torch.int64, device=rows.device)
         distance = torch.zeros_like(classes, dtype=nearby.distance.dtype)
         return Nearby(classes.index_copy(0, rows, nearby.classes), distance.index_copy(0, rows, nearby.distance))
 
-    def _worth(self, hunt: Hunt, nearby: Nearby | None, aim: int) -> Tensor:
+    def _worth(self, state: SearchState, nearby: Nearby | None, aim: int) -> Tensor:
         """Samples that withstand, without those whose class, to first order, lies beyond what is
         known.
         """
-        standing = hunt.best.strength > 0
+        standing = state.best.strength > 0
         if aim >= NEAREST or nearby is None:
             return standing
         if -aim > nearby.classes.shape[1]:
             return torch.zeros_like(standing)
-        return standing & (nearby.distance[:, -aim - 1] < hunt.best.strength)
+        return standing & (nearby.distance[:, -aim - 1] < state.best.strength)
 
-    def _loss(self, hunt: Hunt, nearby: Nearby | None, aim: int, rows: Tensor) -> Loss:
+    def _loss(self, state: SearchState, nearby: Nearby | None, aim: int, rows: Tensor) -> Loss:
         if aim >= 0 or nearby is None:
-            return Named(hunt.losses[abs(aim) % len(hunt.losses)])
+            return Named(state.losses[abs(aim) % len(state.losses)])
         return Toward(nearby.classes[rows, -aim - 1])
 
-    def _descend(self, hunt: Hunt, nearby: Nearby | None, warm: Tensor) -> None:
+    def _descend(self, state: SearchState, nearby: Nearby | None, warm: Tensor) -> None:
         """DeepFool at the nearest classes, those left out that are much farther than the
         nearest.
         """
@@ -210,80 +210,80 @@ class Bracket:
         for place in range(0 if nearby is None else min(classes, nearby.classes.shape[1])):
             assert nearby is not None
             distance = nearby.distance[:, place]
-            worth = ~warm & (distance < hunt.best.strength) & (distance < FAR * nearby.distance[:, 0])
+            worth = ~warm & (distance < state.best.strength) & (distance < FAR * nearby.distance[:, 0])
             rows = worth.nonzero().squeeze(1)
             if len(rows):
-                descend(hunt, rows, Toward(nearby.classes[rows, place]), steps)
+                descend(state, rows, Toward(nearby.classes[rows, place]), steps)
 
-    def _look_at_others(self, hunt: Hunt, nearby: Nearby | None) -> None:
+    def _look_at_others(self, state: SearchState, nearby: Nearby | None) -> None:
         """To first order, from the clean inputs: classes about as near as the nearest, or nearer
         than what is known.
         """
         if nearby is None:
             return
         for place, distance in enumerate(nearby.distance.unbind(1)):
-            best = hunt.best.strength
-            worth = (best > 0) & (distance * ABOUT < torch.minimum(best, nearby.distance[:, 0]).clamp(max=hunt.limit))
-            missed = (distance < best * ABOUT) | (place >= len(self._walks(hunt).losses))
+            best = state.best.strength
+            worth = (best > 0) & (distance * ABOUT < torch.minimum(best, nearby.distance[:, 0]).clamp(max=state.limit))
+            missed = (distance < best * ABOUT) | (place >= len(self._walks(state).losses))
             rows = (worth & missed).nonzero().squeeze(1)
             if len(rows):
-                solve(hunt, rows, Toward(nearby.classes[rows, place]), hunt.region.take(rows).clean)
+                solve(state, rows, Toward(nearby.classes[rows, place]), state.region.take(rows).clean)
 
-    def _walk(self, hunt: Hunt, nearby: Nearby | None, aim: int, left_out: Tensor) -> None:
+    def _walk(self, state: SearchState, nearby: Nearby | None, aim: int, left_out: Tensor) -> None:
         """One minimum-norm pass: at the nearest class from the best witness, at others from the
         clean input.
         """
-        worth = self._worth(hunt, nearby, aim) & ~left_out
-        warm = hunt.best.strength.isfinite() & (aim == NEAREST)
-        for chosen, steps in zip((worth & ~warm, worth & warm), self._walks(hunt).steps_from, strict=True):
+        worth = self._worth(state, nearby, aim) & ~left_out
+        warm = state.best.strength.isfinite() & (aim == NEAREST)
+        for chosen, steps in zip((worth & ~warm, worth & warm), self._walks(state).steps_from, strict=True):
             rows = chosen.nonzero().squeeze(1)
             if len(rows):
-                known = hunt.best.strength[rows].isfinite() & (aim == NEAREST)
-                witness = {name: hunt.best.witness[name][rows] for name in hunt.region.ranges}
-                loss = Named("margin") if nearby is None else self._loss(hunt, nearby, aim, rows)
-                self._walk_from(hunt, loss, rows, select(known, witness, hunt.region.take(rows).clean), steps)
+                known = state.best.strength[rows].isfinite() & (aim == NEAREST)
+                witness = {name: state.best.witness[name][rows] for name in state.region.ranges}
+                loss = Named("margin") if nearby is None else self._loss(state, nearby, aim, rows)
+                self._walk_from(state, loss, rows, select(known, witness, state.region.take(rows).clean), steps)
 
-    def _walk_to_rivals(self, hunt: Hunt, worth: Tensor, steps: int) -> None:
+    def _walk_to_rivals(self, state: SearchState, worth: Tensor, steps: int) -> None:
         """To first order the nearest class is one thing, beside the best witness another: from
         there to the class that comes second.
         """
-        rows = (worth & (hunt.best.strength > 0) & hunt.best.strength.isfinite()).nonzero().squeeze(1)
+        rows = (worth & (state.best.strength > 0) & state.best.strength.isfinite()).nonzero().squeeze(1)
         if not len(rows):
             return
-        witness = {name: hunt.best.witness[name][rows] for name in hunt.region.ranges}
+        witness = {name: state.best.witness[name][rows] for name in state.region.ranges}
         with torch.no_grad():
-            margins = hunt.fast.take(rows)(hunt.region.take(rows).complete(witness)).margins
+            margins = state.fast.take(rows)(state.region.take(rows).complete(witness)).margins
         if margins is not None and margins.shape[1] > 2:
-            self._walk_from(hunt, Toward(margins.topk(2, dim=1).indices[:, 1]), rows, witness, steps)
+            self._walk_from(state, Toward(margins.topk(2, dim=1).indices[:, 1]), rows, witness, steps)
 
-    def _walk_from(self, hunt: Hunt, loss: Loss, rows: Tensor, start: Inputs, steps: int) -> None:
-        region = hunt.region.take(rows)
-        nearest = fmn(hunt.fast.take(rows), region, hunt.limit, steps=steps, loss=loss, start=start)
-        hunt.spend(rows, nearest.gradients)
+    def _walk_from(self, state: SearchState, loss: Loss, rows: Tensor, start: Inputs, steps: int) -> None:
+        region = state.region.take(rows)
+        nearest = fmn(state.fast.take(rows), region, state.limit, steps=steps, loss=loss, start=start)
+        state.spend(rows, nearest.gradients)
         met = nearest.fails.nonzero().squeeze(1)
-        hunt.offer(rows[met], take(nearest.inputs, met), f"fmn-{steps}")
+        state.propose(rows[met], take(nearest.inputs, met), f"fmn-{steps}")
 
     def _below(
-        self, hunt: Hunt, move: Move, nearby: Nearby | None, too_small: Tensor, turn: int, number: int
+        self, state: SearchState, move: Move, nearby: Nearby | None, too_small: Tensor, turn: int, number: int
     ) -> Tensor:
         """Attack below the best known strengths, and return what is now known to be too small for
         this move.
         """
-        best = hunt.best.strength
+        best = state.best.strength
         tried = torch.where(too_small > 0, (too_small * best).sqrt(), best * self.opening)
-        tried = torch.where(best.isinf(), (self._outer(best, nearby) * WIDER**number).clamp(max=hunt.limit), tried)
-        rows = (self._worth(hunt, nearby, move.aim) & (best > too_small * CLOSE)).nonzero().squeeze(1)
+        tried = torch.where(best.isinf(), (self._outer(best, nearby) * WIDER**number).clamp(max=state.limit), tried)
+        rows = (self._worth(state, nearby, move.aim) & (best > too_small * CLOSE)).nonzero().squeeze(1)
         if not len(rows):
             return too_small
-        strength, region = tried[rows], hunt.region.take(rows)
-        start = self._start(hunt, move, rows, region, strength, turn * self.rounds + number)
-        loss = self._loss(hunt, nearby, move.aim, rows)
-        attempt = apgd(hunt.fast.take(rows), region, strength, steps=self.steps, loss=loss, start=start)
-        hunt.spend(rows, attempt.gradients)
+        strength, region = tried[rows], state.region.take(rows)
+        start = self._start(state, move, rows, region, strength, turn * self.rounds + number)
+        loss = self._loss(state, nearby, move.aim, rows)
+        attempt = apgd(state.fast.take(rows), region, strength, steps=self.steps, loss=loss, start=start)
+        state.spend(rows, attempt.gradients)
         won, lost = (mask.nonzero().squeeze(1) for mask in (attempt.fails, ~attempt.fails & best[rows].isfinite()))
         if len(won):
-            nearer = pulled_back(hunt.fast.take(rows[won]), region.take(won), take(attempt.inputs, won))
-            hunt.offer(rows[won], nearer, f"apgd-{self.steps} from {move.start.value}")
+            nearer = bisect_to_boundary(state.fast.take(rows[won]), region.take(won), take(attempt.inputs, won))
+            state.propose(rows[won], nearer, f"apgd-{self.steps} from {move.start.value}")
         return too_small.index_copy(0, rows[lost], strength[lost])
 
     def _outer(self, best: Tensor, nearby: Nearby | None) -> Tensor:
@@ -294,14 +294,18 @@ class Bracket:
             return torch.ones_like(best)
         return torch.where(nearby.distance[:, 0].isfinite(), FAR * nearby.distance[:, 0], 1.0)
 
-    def _start(self, hunt: Hunt, move: Move, rows: Tensor, region: Region, strength: Tensor, draw: int) -> Inputs:
+    def _start(
+        self, state: SearchState, move: Move, rows: Tensor, region: Region, strength: Tensor, draw: int
+    ) -> Inputs:
         if move.start is Start.CLEAN:
             return region.clean
-        random = region.shifted(hunt.draw(rows, draw), strength)
+        random = region.shifted(state.draw(rows, draw), strength)
         if move.start is Start.RANDOM:
             return random
         return select(
-            hunt.best.strength[rows].isfinite(), {name: hunt.best.witness[name][rows] for name in region.ranges}, random
+            state.best.strength[rows].isfinite(),
+            {name: state.best.witness[name][rows] for name in region.ranges},
+            random,
         )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from attacks.climb import Attempt
+from attacks.ascent import Attempt
 from attacks.objective import Loss, Objective
 from attacks.pgd import pgd
 from attacks.region import Region

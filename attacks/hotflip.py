@@ -18,7 +18,7 @@ from attacks.edits.tokens import replacements
 from attacks.objective import Named, judged_gradient, refuse_nan
 from attacks.region import Inputs, Region, take
 from attacks.scenario import Ball
-from attacks.search_state import Hunt
+from attacks.search_state import SearchState
 
 BEAM = 3  # texts kept after each edit
 CANDIDATES = 32  # replacements tried on each of them
@@ -73,27 +73,28 @@ class Beam:
         return Beam(texts, self.alive.index_copy(0, rows, other.alive))
 
 
-def hotflip(hunt: Hunt) -> Iterator[Edited]:
-    """Edit the texts of a hunt, one token more each time, all else untouched, and offer what fails.
+def hotflip(state: SearchState) -> Iterator[Edited]:
+    """Edit the texts of a state, one token more each time, all else untouched, and offer what
+    fails.
 
-    A sample leaves when its best known strength, also one found by the caller between two edits, is
-    reached.
+    A sample leaves when its best known strength, also one found by the caller between two edits,
+    is reached.
 
     Raises:
         ModelBroke: the model answers NaN.
     """
-    region, beam = hunt.region, Beam.of(hunt.region)
+    region, beam = state.region, Beam.of(state.region)
     free = {ball.modality: _replaceable(region, ball) for ball in region.scenario.edits}
     movable = {name: mask.any(-1).sum(1) for name, mask in free.items()}
-    for strength, name, count in _turns(region.scenario.edits, movable, hunt.limit):
-        rows = ((hunt.best.strength > strength) & (movable[name] >= count)).nonzero().squeeze(1)
+    for strength, name, count in _turns(region.scenario.edits, movable, state.limit):
+        rows = ((state.best.strength > strength) & (movable[name] >= count)).nonzero().squeeze(1)
         if not len(rows):
             continue
-        chosen, value = _edited_once(hunt, rows, beam.take(rows), name, free[name][rows])
+        chosen, value = _edited_once(state, rows, beam.take(rows), name, free[name][rows])
         beam = beam.put(rows, chosen)
         texts = {name: x[:, 0].reshape(len(rows), *region.inputs[name].shape[1:]) for name, x in chosen.texts.items()}
         met = (value >= 0).nonzero().squeeze(1)
-        hunt.offer(rows[met], {**take(region.clean, rows[met]), **take(texts, met)}, f"hotflip-{BEAM}")
+        state.propose(rows[met], {**take(region.clean, rows[met]), **take(texts, met)}, f"hotflip-{BEAM}")
         yield Edited(strength, rows, texts)
 
 
@@ -118,17 +119,17 @@ def _replaceable(region: Region, ball: Ball) -> Tensor:
     return _matrix(replacements(region.inputs[ball.modality], torch.as_tensor(valid.low), torch.as_tensor(valid.high)))
 
 
-def _edited_once(hunt: Hunt, rows: Tensor, beam: Beam, name: str, free: Tensor) -> tuple[Beam, Tensor]:
+def _edited_once(state: SearchState, rows: Tensor, beam: Beam, name: str, free: Tensor) -> tuple[Beam, Tensor]:
     """The best texts with one more token of the named modality replaced, and the margin of the
     first, (R,).
     """
     row, slot = beam.alive.nonzero().unbind(1)
-    shape = hunt.region.inputs[name].shape[1:]
-    objective, region = hunt.fast.take(rows[row]), hunt.region.take(rows[row])
+    shape = state.region.inputs[name].shape[1:]
+    objective, region = state.fast.take(rows[row]), state.region.take(rows[row])
     here = {key: x[row, slot].reshape(len(row), *region.inputs[key].shape[1:]) for key, x in beam.texts.items()}
     _, value, gradient = judged_gradient(objective, region, here, MARGIN)
     refuse_nan(value.isnan())
-    hunt.spend(rows, beam.alive.sum(1))
+    state.spend(rows, beam.alive.sum(1))
     text, slopes = _matrix(here[name]), _matrix(gradient[name])
     untouched = (text == _matrix(region.inputs[name])).all(-1, keepdim=True)
     gain = torch.where(free[row] & untouched, slopes - (slopes * text).sum(-1, keepdim=True), NEVER).flatten(1)

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.climb import Climber, climb
-from attacks.draws import chances, unit_changes
+from attacks.ascent import Ascent, ascend
 from attacks.edits import Turn
-from attacks.expectation import draws_of
+from attacks.eot import draws_of
 from attacks.objective import Named
 from attacks.region import Inputs, Region, take
-from attacks.search_state import Hunt
+from attacks.sampling import chances, unit_changes
+from attacks.search_state import SearchState
 
 MOMENTUM = 0.75
 STALE = 0.9  # how much less a value counts for each step that changed it in vain
@@ -50,25 +50,25 @@ class Mixed:
             {n: torch.ones_like(region.inputs[n]) for n in edited},
         )
 
-    def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
-        region, strength, moved = climber.region, climber.strength, {}
+    def move(self, ascent: Ascent, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
+        region, strength, moved = ascent.region, ascent.strength, {}
         for ball in region.scenario.edits:
             name, x = ball.modality, region.inputs[ball.modality]
             self.averaged[name] = MOMENTUM * self.averaged[name] + (1 - MOMENTUM) * gradient[name]
-            self.fresh[name] = torch.where(climber.at[name] != x, STALE * self.fresh[name], self.fresh[name])
-            turn = Turn(climber.at[name], climber.best[name], self.averaged[name], self.fresh[name], step, self.steps)
+            self.fresh[name] = torch.where(ascent.at[name] != x, STALE * self.fresh[name], self.fresh[name])
+            turn = Turn(ascent.at[name], ascent.best[name], self.averaged[name], self.fresh[name], step, self.steps)
             moved[name] = ball.edit.move(region.place(name), strength * ball.radius, turn)
         plain = region.plain
         if plain.scenario.attacked:
             length = strength * (1 + math.cos(math.pi * step / self.steps)) / 2
-            moved |= plain.step({name: climber.at[name] for name in plain.ranges}, gradient, length, strength)
+            moved |= plain.step({name: ascent.at[name] for name in plain.ranges}, gradient, length, strength)
         return moved
 
     def take(self, rows: Tensor) -> Mixed:
         return Mixed(self.steps, take(self.averaged, rows), take(self.fresh, rows))
 
 
-def mixed(hunt: Hunt, *, steps: int, rounds: int) -> None:
+def mixed(state: SearchState, *, steps: int, rounds: int) -> None:
     """Attack at strengths found by bisection, below the best known one of each sample.
 
     Args:
@@ -78,24 +78,24 @@ def mixed(hunt: Hunt, *, steps: int, rounds: int) -> None:
     Raises:
         ModelBroke: the model answers NaN.
     """
-    too_small = torch.zeros_like(hunt.best.strength)
+    too_small = torch.zeros_like(state.best.strength)
     for number in range(rounds):
-        best = hunt.best.strength
-        tried = _tried(best, too_small, hunt.limit)
-        rows = ((best > 0) & (best > too_small * CLOSE) & (too_small < hunt.limit)).nonzero().squeeze(1)
+        best = state.best.strength
+        tried = _tried(best, too_small, state.limit)
+        rows = ((best > 0) & (best > too_small * CLOSE) & (too_small < state.limit)).nonzero().squeeze(1)
         if not len(rows):
             return
-        region, strength = hunt.region.take(rows), tried[rows]
-        samples = [hunt.samples[row] for row in rows.tolist()]
-        start = edited(region, strength, samples, hunt.seed, number) | scattered(
-            region, strength, samples, hunt.seed, number
+        region, strength = state.region.take(rows), tried[rows]
+        samples = [state.samples[row] for row in rows.tolist()]
+        start = edited(region, strength, samples, state.seed, number) | scattered(
+            region, strength, samples, state.seed, number
         )
-        loss, mover = Named(hunt.losses[0]), Mixed.begin(region, steps)
-        attempt = climb(hunt.fast.take(rows), region, strength, mover, steps=steps, loss=loss, start=start)
-        hunt.spend(rows, attempt.gradients * draws_of(hunt.fast))
+        loss, mover = Named(state.losses[0]), Mixed.begin(region, steps)
+        attempt = ascend(state.fast.take(rows), region, strength, mover, steps=steps, loss=loss, start=start)
+        state.spend(rows, attempt.gradients * draws_of(state.fast))
         met = attempt.fails.nonzero().squeeze(1)
-        hunt.offer(rows[met], take(attempt.inputs, met), f"mixed-{steps}")
-        lost = rows[hunt.best.strength[rows] > strength * (1 + 1e-9)]
+        state.propose(rows[met], take(attempt.inputs, met), f"mixed-{steps}")
+        lost = rows[state.best.strength[rows] > strength * (1 + 1e-9)]
         too_small[lost] = torch.maximum(too_small[lost], tried[lost])
 
 

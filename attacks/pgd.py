@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from attacks.climb import Attempt, Climber, climb
+from attacks.ascent import Ascent, Attempt, ascend
 from attacks.objective import Loss, Objective
 from attacks.region import Inputs, Region
 
@@ -20,9 +20,9 @@ class _Cosine:
 
     steps: int
 
-    def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
-        length = climber.strength * (1 + math.cos(math.pi * step / self.steps)) / 2
-        return climber.region.step(climber.at, gradient, length, climber.strength)
+    def move(self, ascent: Ascent, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
+        length = ascent.strength * (1 + math.cos(math.pi * step / self.steps)) / 2
+        return ascent.region.step(ascent.at, gradient, length, ascent.strength)
 
     def take(self, rows: Tensor) -> _Cosine:
         return self
@@ -49,4 +49,4 @@ def pgd(
         loss: what to raise; the objective's first loss if absent.
         start: the attacked modalities to start from; the clean inputs if absent.
     """
-    return climb(objective, region, strength, _Cosine(steps), steps=steps, loss=loss, start=start)
+    return ascend(objective, region, strength, _Cosine(steps), steps=steps, loss=loss, start=start)

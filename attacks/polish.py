@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from attacks.expectation import draws_of, places_of
+from attacks.boundary_bisection import bisect_to_boundary
+from attacks.eot import draws_of, places_of
 from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
-from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, select, take
-from attacks.search_state import Hunt
+from attacks.search_state import SearchState
 from attacks.steps import Places, at_the_step, candidates, held
 
 BEYOND = 1e-5  # how far past the solution a candidate lies, as rounding decides there
@@ -25,46 +25,48 @@ WORTH = 1e-3  # a step that gains less, as a share of the strength, is the last
 FINDER = "polish"
 
 
-def polish(hunt: Hunt, rounds: int) -> None:
+def polish(state: SearchState, rounds: int) -> None:
     """Step from the best witness of every sample, until that gains nothing."""
-    rows = ((hunt.best.strength > 0) & hunt.best.strength.isfinite()).nonzero().squeeze(1)
+    rows = ((state.best.strength > 0) & state.best.strength.isfinite()).nonzero().squeeze(1)
     for _ in range(rounds):
         if not len(rows):
             return
-        before = hunt.best.strength[rows]
-        solve(hunt, rows, Named("margin"), {name: hunt.best.witness[name][rows] for name in hunt.region.ranges})
-        rows = rows[hunt.best.strength[rows] < before * (1 - WORTH)]
+        before = state.best.strength[rows]
+        solve(state, rows, Named("margin"), {name: state.best.witness[name][rows] for name in state.region.ranges})
+        rows = rows[state.best.strength[rows] < before * (1 - WORTH)]
 
 
-def descend(hunt: Hunt, rows: Tensor, loss: Loss, steps: int) -> None:
+def descend(state: SearchState, rows: Tensor, loss: Loss, steps: int) -> None:
     """Step from the clean inputs to where each linear model says that the boundary is, as DeepFool
     does.
     """
-    at = hunt.region.take(rows).clean
+    at = state.region.take(rows).clean
     for _ in range(steps):
-        at = solve(hunt, rows, loss, at)
+        at = solve(state, rows, loss, at)
 
 
-def solve(hunt: Hunt, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
+def solve(state: SearchState, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
     """Offer where the linear model of a loss at the attacked modalities `at` says that the boundary
     is nearest; returns the place.
     """
-    region = hunt.region.take(rows)
-    objective = _exact(hunt).take(rows)
+    region = state.region.take(rows)
+    objective = _exact(state).take(rows)
     _, value, gradient = judged_gradient(objective, region, at, loss)
     refuse_nan(value.isnan())
-    hunt.spend(rows, draws_of(objective))
+    state.spend(rows, draws_of(objective))
     candidate = at
-    for strength, candidate in _solutions(region, places_of(objective, region), at, value, gradient, hunt.limit):
-        near = (strength < hunt.best.strength[rows]).nonzero().squeeze(1)
+    for strength, candidate in _solutions(region, places_of(objective, region), at, value, gradient, state.limit):
+        near = (strength < state.best.strength[rows]).nonzero().squeeze(1)
         if len(near):
-            _try(hunt, objective.take(near), region.take(near), rows[near], take(candidate, near), take(gradient, near))
+            _try(
+                state, objective.take(near), region.take(near), rows[near], take(candidate, near), take(gradient, near)
+            )
     return candidate
 
 
-def _exact(hunt: Hunt) -> Objective:
+def _exact(state: SearchState) -> Objective:
     """What decides, where the quick objective sees a few draws of the world only."""
-    return hunt.objective if draws_of(hunt.objective) > 1 else hunt.fast
+    return state.objective if draws_of(state.objective) > 1 else state.fast
 
 
 def _solutions(
@@ -78,37 +80,39 @@ def _solutions(
     yield strength, region.extreme(gradient, strength.clamp(max=limit) * (1 + BEYOND))
 
 
-def _try(hunt: Hunt, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs) -> None:
+def _try(
+    state: SearchState, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs
+) -> None:
     """Offer the candidates that fail; the others moved on towards a point that does."""
     with torch.no_grad():
         met = objective(region.complete(candidate)).fails
-    _offer(hunt, region, rows, candidate, met)
-    left = (~met & hunt.best.strength[rows].isfinite()).nonzero().squeeze(1)
+    _offer(state, region, rows, candidate, met)
+    left = (~met & state.best.strength[rows].isfinite()).nonzero().squeeze(1)
     if not len(left):
         return
     objective, region, rows, candidate = objective.take(left), region.take(left), rows[left], take(candidate, left)
-    failing, fails = _beyond(hunt, objective, region, rows, candidate, take(gradient, left))
-    nearer = pulled_back(objective, region, failing, candidate)
-    _offer(hunt, region, rows, select(fails, nearer, candidate), fails)
+    failing, fails = _beyond(state, objective, region, rows, candidate, take(gradient, left))
+    nearer = bisect_to_boundary(objective, region, failing, candidate)
+    _offer(state, region, rows, select(fails, nearer, candidate), fails)
 
 
 def _beyond(
-    hunt: Hunt, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs
+    state: SearchState, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs
 ) -> tuple[Inputs, Tensor]:
     """The witness; beside edits, the same edits with the balls used up to the best known strength;
     and whether it fails.
     """
     if not region.scenario.edits:
-        return {name: hunt.best.witness[name][rows] for name in region.ranges}, torch.ones_like(rows, dtype=torch.bool)
-    failing = candidate | region.plain.extreme(gradient, hunt.best.strength[rows])
+        return {name: state.best.witness[name][rows] for name in region.ranges}, torch.ones_like(rows, dtype=torch.bool)
+    failing = candidate | region.plain.extreme(gradient, state.best.strength[rows])
     with torch.no_grad():
         return failing, objective(region.complete(failing)).fails
 
 
-def _offer(hunt: Hunt, region: Region, rows: Tensor, candidate: Inputs, fails: Tensor) -> None:
+def _offer(state: SearchState, region: Region, rows: Tensor, candidate: Inputs, fails: Tensor) -> None:
     met = fails.nonzero().squeeze(1)
     if not len(met):
         return
-    hunt.offer(rows[met], take(candidate, met), FINDER)
+    state.propose(rows[met], take(candidate, met), FINDER)
     if region.scenario.edits and region.scenario.continuous.attacked:
-        hunt.offer(rows[met], at_the_step(region.take(met), take(candidate, met)), FINDER)
+        state.propose(rows[met], at_the_step(region.take(met), take(candidate, met)), FINDER)

@@ -13,13 +13,13 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from attacks.aims import Aims
-from attacks.draws import unit_changes
+from attacks.eot import judged
 from attacks.errors import BadInput
-from attacks.expectation import judged
 from attacks.names import DEFAULT_LIMIT
+from attacks.nearest_classes import NearestClasses
 from attacks.objective import Objective
 from attacks.region import UNBOUNDED, Bounds, Inputs, Region, take
+from attacks.sampling import unit_changes
 from attacks.scenario import Scenario, closure
 from attacks.verify import verify
 
@@ -45,14 +45,15 @@ class Found:
 
 
 @dataclass(eq=False)
-class Hunt:
+class SearchState:
     """One search in progress: the problem, and the best verified witness of every sample so far.
 
     Attributes:
         objective: the whole model, asked whenever a witness is verified.
         fast: an equal objective that reuses what it knows of the untouched modalities.
         losses: the names of the losses an attack may ascend, in the objective's order.
-        shared: the nearest classes, as the scenarios of one batch share them; `aims` has them.
+        shared: the nearest classes, as the scenarios of one batch share them; `nearest_classes`
+            has them.
         singles: what was found with each attacked modality alone, where there are several.
     """
 
@@ -61,18 +62,18 @@ class Hunt:
     samples: Sequence[str]
     seed: int
     limit: float
-    shared: InitVar[Aims | None] = None
+    shared: InitVar[NearestClasses | None] = None
     singles: Sequence[Found] = ()
-    aims: Aims = field(init=False)
+    nearest_classes: NearestClasses = field(init=False)
     fast: Objective = field(init=False)
     losses: tuple[str, ...] = field(init=False)
     best: Found = field(init=False)
 
-    def __post_init__(self, shared: Aims | None) -> None:
+    def __post_init__(self, shared: NearestClasses | None) -> None:
         inputs = self.region.inputs
         self.fast = self.objective.holding(inputs, self.region.scenario.attacked_names)
         balls = self.region.scenario.continuous.attacked
-        self.aims = shared or Aims(self.objective, self.region, balls, self.samples, self.seed)
+        self.nearest_classes = shared or NearestClasses(self.objective, self.region, balls, self.samples, self.seed)
         with torch.no_grad():
             verdict = self.objective(inputs)
         self.losses = tuple(verdict.losses)
@@ -81,7 +82,7 @@ class Hunt:
         spent = torch.zeros_like(verdict.fails, dtype=torch.int64)
         self.best = Found(strength.masked_fill(verdict.fails, 0.0), inputs, finder, spent)
 
-    def offer(self, rows: Tensor, attacked: Mapping[str, Tensor], finder: str) -> None:
+    def propose(self, rows: Tensor, attacked: Mapping[str, Tensor], finder: str) -> None:
         """Take the candidates (one for each of `rows`) that are better than the best known and
         verify.
         """
@@ -116,9 +117,11 @@ class Hunt:
 
 @runtime_checkable
 class Search(Protocol):
-    """A search algorithm: improves the best known witnesses of a hunt by offering it candidates."""
+    """A search algorithm: improves the best known witnesses of a state by offering it
+    candidates.
+    """
 
-    def __call__(self, hunt: Hunt) -> None: ...
+    def __call__(self, state: SearchState) -> None: ...
 
 
 def search_all(
@@ -157,7 +160,7 @@ def search_all(
     done: dict[Scenario, Found] = {}
     failed: dict[Scenario, BaseException] = {}
     everything = closure(scenarios)
-    aims: Aims | None = None
+    nearest_classes: NearestClasses | None = None
     for scenario in everything:
         below = scenario.below()
         try:
@@ -166,21 +169,22 @@ def search_all(
             singles = [done[smaller] for smaller in below if len(smaller.attacked) == 1]
             region = Region.of(inputs, bounds, scenario)
             if scenario.attacked and not scenario.edits:
-                aims = aims or _shared_aims(objective, region, bounds, everything, names, seed)
-            hunt = Hunt(
+                nearest_classes = nearest_classes or _shared_classes(objective, region, bounds, everything, names, seed)
+            state = SearchState(
                 judged(objective, region, names, seed),
                 region,
                 names,
                 seed,
                 limit,
-                None if scenario.edits else aims,
+                None if scenario.edits else nearest_classes,
                 singles,
             )
-            _hand_up(hunt, {smaller: done[smaller] for smaller in below})
+            _hand_up(state, {smaller: done[smaller] for smaller in below})
             if scenario.attacked:
-                algorithm(hunt)
+                algorithm(state)
             _hand_up(
-                hunt, {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below}
+                state,
+                {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below},
             )
         except (Exception, SystemExit) as error:
             if on_error is None:
@@ -188,26 +192,28 @@ def search_all(
             on_error(scenario, error)
             failed[scenario] = error
             continue
-        done[scenario] = hunt.best
-        yield scenario, hunt.best
+        done[scenario] = state.best
+        yield scenario, state.best
 
 
-def _shared_aims(
+def _shared_classes(
     objective: Objective,
     region: Region,
     bounds: Bounds,
     scenarios: Iterable[Scenario],
     samples: Sequence[str],
     seed: int,
-) -> Aims:
+) -> NearestClasses:
     """The nearest classes in all scenarios without edits."""
     balls = list(dict.fromkeys(ball for scenario in scenarios if not scenario.edits for ball in scenario.attacked))
     ranges = {ball.modality: bounds.get(ball.modality, UNBOUNDED).over(region.inputs[ball.modality]) for ball in balls}
-    return Aims(objective, replace(region, ranges=ranges), balls, samples, seed)
+    return NearestClasses(objective, replace(region, ranges=ranges), balls, samples, seed)
 
 
-def _hand_up(hunt: Hunt, smaller: Mapping[Scenario, Found]) -> None:
+def _hand_up(state: SearchState, smaller: Mapping[Scenario, Found]) -> None:
     for scenario, found in smaller.items():
         rows = found.strength.isfinite().nonzero().squeeze(1)
         if len(rows):
-            hunt.offer(rows, {name: found.witness[name][rows] for name in hunt.region.ranges}, f"witness of {scenario}")
+            state.propose(
+                rows, {name: found.witness[name][rows] for name in state.region.ranges}, f"witness of {scenario}"
+            )

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from attacks.climb import BLOCK, Attempt
-from attacks.draws import unit_changes
+from attacks.ascent import BLOCK, Attempt
 from attacks.norms import per_sample
 from attacks.objective import Loss, Named, Objective, refuse_nan
 from attacks.randomness import keyed_generator
 from attacks.region import Inputs, Region, select, take
+from attacks.sampling import unit_changes
 
 FIRST_SHARE = 0.3  # of a modality's values that the first window covers
 HALVINGS = (0.02, 0.1, 0.2, 0.4, 0.6, 0.8)  # shares of the steps after which the window's share is halved

@@ -1,15 +1,15 @@
-"""The classes of torchattacks (Kim, 2020), which attack one image in [0, 1], on any modalities in
-any units.
+"""The classes of torchattacks (Kim, 2020), which attack one image in [0, 1], on any modalities
+in any units.
 
-A class attacks one sample at a time. Some classes hand on subsets, copies or single rows of their
-batch, so that a row would not know which sample's other modalities it goes with; and several draw
-random numbers, scale losses or stop early for the batch as a whole, so that a result would depend
-on its neighbours.
+A class attacks one sample at a time. Some classes hand on subsets, copies or single rows of
+their batch, so that a row would not know which sample's other modalities it goes with; and
+several draw random numbers, scale losses or stop early for the batch as a whole, so that a
+result would depend on its neighbours.
 
-What it is shown of a sample is a `Chart`. Its model answers the objective's margins with 0 at the
-right class, shifted to be positive: to cross-entropy, DLR and every difference of logits, these are
-the logits, and CW, which ignores negative logits, has something to follow. What it returns is
-projected on the region, and judged anew.
+What it is shown of a sample is a `UnitImage`. Its model answers the objective's margins with 0
+at the right class, shifted to be positive: to cross-entropy, DLR and every difference of logits,
+these are the logits, and CW, which ignores negative logits, has something to follow. What it
+returns is projected on the region, and judged anew.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torchattacks.attack import Attack as LibraryAttack
 
-from attacks.chart import Chart
-from attacks.climb import Attempt
+from attacks.ascent import Attempt
 from attacks.errors import BadInput
 from attacks.norms import NORMS
 from attacks.objective import Classification, Objective
 from attacks.randomness import keyed_seed
 from attacks.region import Inputs, Region, take
+from attacks.unit_image import UnitImage
 
 MANAGED = ("model", "eps", "norm", "seed", "n_classes")  # set from the scenario, the samples and the task
 NORM_NAMES = {"linf": "Linf", "l2": "L2"}
@@ -54,18 +54,18 @@ class _Logits(nn.Module):
         broke: whether the objective raised.
     """
 
-    def __init__(self, objective: Objective, chart: Chart, label: int) -> None:
+    def __init__(self, objective: Objective, unit_image: UnitImage, label: int) -> None:
         super().__init__()
         # where the library finds its device
-        self.place = nn.Parameter(torch.zeros_like(chart.clean), requires_grad=False)
+        self.place = nn.Parameter(torch.zeros_like(unit_image.clean), requires_grad=False)
         self._objective = (objective,)  # not as a submodule: the library changes modes
-        self.chart, self.label = chart, label
+        self.unit_image, self.label = unit_image, label
         self.gradients, self.broke = 0, False
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.shape[1:] != self.chart.clean.shape[1:]:
+        if image.shape[1:] != self.unit_image.clean.shape[1:]:
             raise BadInput(
-                f"it changes the shape {tuple(self.chart.clean.shape[1:])} of its input, which only square images"
+                f"it changes the shape {tuple(self.unit_image.clean.shape[1:])} of its input, which only square images"
                 " survive"
             )
         margins: Tensor = _Margins.apply(image, self)  # type: ignore[no-untyped-call]
@@ -75,7 +75,7 @@ class _Logits(nn.Module):
     def margins(self, image: Tensor) -> Tensor:
         """(n, K), n copies of the sample that differ in the attacked modalities."""
         copies = torch.zeros(len(image), dtype=torch.int64, device=image.device)
-        inputs = {**take(self.chart.region.inputs, copies), **self.chart.raw(image)}
+        inputs = {**take(self.unit_image.region.inputs, copies), **self.unit_image.raw(image)}
         margins = self._objective[0].take(copies)(inputs).margins
         assert margins is not None, "only a classifier is attacked"
         return margins
@@ -119,7 +119,7 @@ class Bridge:
 
     `eps` is the scenario's radius times the strength; `alpha`, unless given, keeps the class's own
     ratio to `eps` (1/4 for most). A given `alpha` is in raw units, like the radius. All other
-    options are the class's own, in units of the chart. A class without `eps` (CW, DeepFool,
+    options are the class's own, in units of the unit_image. A class without `eps` (CW, DeepFool,
     SparseFool, OnePixel ...) keeps to no ball: what it finds is projected on the ball, and counts
     if it still fails there. Features at an end of their range do not move under CW, whose change of
     variables is flat there.
@@ -173,8 +173,8 @@ class Bridge:
             classes: of the objective; None if it is no classifier.
 
         Raises:
-            BadInput: too few classes, a norm that is not the class's, no chart, or options or a
-                shape it fails on.
+            BadInput: too few classes, a norm that is not the class's, no unit_image, or options
+                or a shape it fails on.
         """
         self._suits(region, classes, options)
         device = next(iter(region.inputs.values())).device
@@ -185,7 +185,7 @@ class Bridge:
             return logits + 0 * torch.cat(touched, dim=1).sum(1, keepdim=True)
 
         first = torch.zeros(1, dtype=torch.int64, device=device)
-        trial = _Logits(Classification(fooled, first), Chart.of(region.take(first), STRENGTH), 0)
+        trial = _Logits(Classification(fooled, first), UnitImage.of(region.take(first), STRENGTH), 0)
         self._one(trial, len(logits), 0, options)
 
     def _suits(self, region: Region, classes: int | None, options: dict[str, Any]) -> None:
@@ -213,13 +213,13 @@ class Bridge:
             return tuple(NORMS)
         return ("l2",) if any(base.__name__ in ONLY_L2 for base in self.attack.__mro__) else ("linf",)
 
-    def _built(self, model: nn.Module, chart: Chart, classes: int, seed: int, options: dict[str, Any]) -> Any:
-        parameters, ball = self._parameters, chart.region.scenario.attacked[0]
-        managed = {"eps": chart.eps, "norm": NORM_NAMES.get(ball.norm_name), "seed": seed, "n_classes": classes}
+    def _built(self, model: nn.Module, unit_image: UnitImage, classes: int, seed: int, options: dict[str, Any]) -> Any:
+        parameters, ball = self._parameters, unit_image.region.scenario.attacked[0]
+        managed = {"eps": unit_image.eps, "norm": NORM_NAMES.get(ball.norm_name), "seed": seed, "n_classes": classes}
         if "alpha" in options:
-            options = {**options, "alpha": options["alpha"] / chart.scale[ball.modality]}
+            options = {**options, "alpha": options["alpha"] / unit_image.scale[ball.modality]}
         elif {"alpha", "eps"} <= parameters.keys():
-            managed["alpha"] = chart.eps * parameters["alpha"].default / parameters["eps"].default
+            managed["alpha"] = unit_image.eps * parameters["alpha"].default / parameters["eps"].default
         return self.attack(model, **{name: value for name, value in managed.items() if name in parameters}, **options)
 
     def __call__(
@@ -250,7 +250,7 @@ class Bridge:
         reached, spent = [], []
         for row, label in enumerate(margins.isneginf().int().argmax(1).tolist()):
             rows = torch.tensor([row], device=margins.device)
-            logits = _Logits(objective.take(rows), Chart.of(region.take(rows), float(limit[row])), label)
+            logits = _Logits(objective.take(rows), UnitImage.of(region.take(rows), float(limit[row])), label)
             reached.append(self._one(logits, margins.shape[1], _key(region, names[row], seed), options))
             spent.append(logits.gradients)
         found = region.project({name: torch.cat([each[name] for each in reached]) for name in region.ranges}, limit)
@@ -260,11 +260,11 @@ class Bridge:
 
     def _one(self, logits: _Logits, classes: int, seed: int, options: dict[str, Any]) -> Inputs:
         """Where the attack takes one sample: its attacked modalities, (1, ...)."""
-        chart = logits.chart
+        unit_image = logits.unit_image
         with _seeded(seed), torch.enable_grad(), _blamed(self.name, logits):
-            attack = self._built(logits, chart, classes, seed, options)
-            image = attack(chart.clean, torch.tensor([logits.label], device=chart.clean.device))
-        return chart.raw(image.detach())
+            attack = self._built(logits, unit_image, classes, seed, options)
+            image = attack(unit_image.clean, torch.tensor([logits.label], device=unit_image.clean.device))
+        return unit_image.raw(image.detach())
 
 
 def _key(region: Region, sample: str, seed: int) -> int:
@@ -282,7 +282,7 @@ def _blamed(name: str, logits: _Logits) -> Iterator[None]:
             raise
         reason = str(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {error}"
         raise BadInput(
-            f"torchattacks' {name} fails on an input of shape {tuple(logits.chart.clean.shape[1:])}: {reason}"
+            f"torchattacks' {name} fails on an input of shape {tuple(logits.unit_image.clean.shape[1:])}: {reason}"
         ) from error
 
 

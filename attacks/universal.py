@@ -9,42 +9,42 @@ from __future__ import annotations
 import torch
 
 from attacks.edits import Turn
+from attacks.eot import draws_of
 from attacks.errors import BadInput
-from attacks.expectation import draws_of
 from attacks.mixed import MOMENTUM
 from attacks.objective import Named, judged_gradient, refuse_nan
 from attacks.randomness import keyed_generator
-from attacks.search_state import Hunt
+from attacks.search_state import SearchState
 
 RUNGS = 6  # strengths that are tried, each a square with about the same growth of its side
 
 
-def universal(hunt: Hunt, *, steps: int) -> None:
+def universal(state: SearchState, *, steps: int) -> None:
     """Make one patch at each of a ladder of strengths and offer it to every sample.
 
     Raises:
         BadInput: anything but the patch is attacked.
         ModelBroke: the model answers NaN.
     """
-    ball, *others = hunt.region.scenario.attacked
+    ball, *others = state.region.scenario.attacked
     if others:
         raise BadInput(
-            f"scenario '{hunt.region.scenario}': a universal patch comes alone: leave the other modalities intact or"
+            f"scenario '{state.region.scenario}': a universal patch comes alone: leave the other modalities intact or"
             " missing"
         )
-    place, rows = hunt.region.place(ball.modality), torch.arange(len(hunt.region), device=hunt.best.strength.device)
+    place, rows = state.region.place(ball.modality), torch.arange(len(state.region), device=state.best.strength.device)
     for rung in range(1, RUNGS + 1):
-        budget = torch.full_like(hunt.best.strength, (rung / RUNGS) ** 2 * min(hunt.limit * ball.radius, 1.0))
+        budget = torch.full_like(state.best.strength, (rung / RUNGS) ** 2 * min(state.limit * ball.radius, 1.0))
         chance = torch.rand(
-            place.x.shape[1:], generator=keyed_generator(hunt.seed, "universal", ball.modality, rung)
+            place.x.shape[1:], generator=keyed_generator(state.seed, "universal", ball.modality, rung)
         ).to(place.x)
         at = ball.edit.start(place, budget, chance.expand_as(place.x))
         averaged, broken = torch.zeros_like(at), torch.zeros_like(rows, dtype=torch.bool)
         for step in range(steps):
-            _, value, gradient = judged_gradient(hunt.fast, hunt.region, {ball.modality: at}, Named(hunt.losses[0]))
+            _, value, gradient = judged_gradient(state.fast, state.region, {ball.modality: at}, Named(state.losses[0]))
             broken = broken | value.isnan()
             averaged = MOMENTUM * averaged + gradient[ball.modality].mean(0, keepdim=True)
             at = ball.edit.move(place, budget, Turn(at, at, averaged.expand_as(at), torch.ones_like(at), step, steps))
         refuse_nan(broken)
-        hunt.spend(rows, steps * draws_of(hunt.fast))
-        hunt.offer(rows, {ball.modality: at}, f"universal-{steps}")
+        state.spend(rows, steps * draws_of(state.fast))
+        state.propose(rows, {ball.modality: at}, f"universal-{steps}")

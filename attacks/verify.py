@@ -29,7 +29,7 @@ def verify(
     every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured anew (of tokens:
     the changed rows are one-hot, and counted anew; other edits alike); and the model fails on it,
     asked anew. An edit that the world changes on its way is judged by the objective: see
-    `attacks.expectation.judged`.
+    `attacks.eot.judged`.
 
     Args:
         witness: full inputs, (B, ...) per modality.

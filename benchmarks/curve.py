@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
-from attacks.search_state import Found, Hunt, search_all
+from attacks.search_state import Found, SearchState, search_all
 from harness.engine.loading import load_model, load_task
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
@@ -305,14 +305,14 @@ def recorded(problem: Problem, search: str, scenario: Scenario) -> list[int]:
             return super().__call__(inputs)
 
     plain = problem.objective
-    hunt = Hunt(
+    state = SearchState(
         Watched(plain.model, plain.task, plain.targets, plain.present, {}),
         problem.region(scenario),
         problem.batch.samples,
         0,
         8.0,
     )
-    resolve("search", search).target(hunt)
+    resolve("search", search).target(state)
     return sizes
 
 
@@ -342,9 +342,9 @@ def overhead(problem: Problem, search: str) -> dict[str, float]:
     sizes = recorded(problem, search, scenario)
     times, bares = [], []
     for _ in range(5):
-        hunt = Hunt(problem.objective, problem.region(scenario), problem.batch.samples, 0, 8.0)
+        state = SearchState(problem.objective, problem.region(scenario), problem.batch.samples, 0, 8.0)
         started = time.perf_counter()
-        resolve("search", search).target(hunt)
+        resolve("search", search).target(state)
         times.append(time.perf_counter() - started)
         bares.append(bare(problem, scenario, sizes))
     return {

@@ -34,7 +34,7 @@ class Signs(torch.nn.Module):
         return torch.stack([-evidence, evidence], dim=1)
 
 def build(task): return Signs()
-def search(hunt): pass
+def search(state): pass
 
 def task():
     generator = torch.Generator().manual_seed(0)

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from attacks.climb import climb
-from attacks.expectation import judged
+from attacks.ascent import ascend
+from attacks.eot import judged
 from attacks.mixed import Mixed, edited, scattered
 from attacks.objective import Named, Verdict, preserved
 from attacks.region import Inputs, Region, take
 from attacks.scenario import Scenario, parse
-from harness.models.halves import answered, encoded_still
+from harness.models.partial_encoding import answered, encoded_still
 from harness.models.protocols import Factored
 from harness.tasks import Batch, Problem, Task
 
@@ -86,7 +86,7 @@ class Adversary:
             if self.random_start:
                 start |= scattered(region, strength, batch.samples, 0, draw)
             mover = Mixed.begin(region, self.steps)
-            return climb(objective, region, STRENGTH, mover, steps=self.steps, loss=Named("loss"), start=start).inputs
+            return ascend(objective, region, STRENGTH, mover, steps=self.steps, loss=Named("loss"), start=start).inputs
 
 
 def robust_scores(

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import orthogonal
 from attacks.errors import BadInput
 from harness.models.encoders import encoder
 from harness.models.fused import Fused, without_missing
-from harness.models.ranges import NotNegative, OneOrMore, Positive
+from harness.models.option_types import NotNegative, OneOrMore, Positive
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Problem, Task
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from defenses.protocols import penalty
-from harness.models.ranges import NotNegative, Positive, Share
+from harness.models.option_types import NotNegative, Positive, Share
 from harness.models.recipe import Stage, Supervised
 from harness.tasks import Batch, Task
 

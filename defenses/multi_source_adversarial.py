@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from defenses.adversary import Adversary, joined, read, robust_scores
 from defenses.protocols import penalty
 from defenses.schedule import WARM_UP, Annealed
-from harness.models.ranges import NotNegative, OneOrMore, Positive, ZeroOrMore
+from harness.models.option_types import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 

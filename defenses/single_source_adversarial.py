@@ -11,8 +11,8 @@ from attacks.region import Inputs
 from defenses.adversary import Adversary, encoded, joined, read, robust_scores
 from defenses.protocols import Experts, OddOneOut, penalty
 from defenses.schedule import WARM_UP, Annealed
+from harness.models.option_types import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.protocols import Factored
-from harness.models.ranges import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 

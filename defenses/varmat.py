@@ -13,8 +13,8 @@ from attacks.errors import BadInput
 from defenses.adversary import Adversary, read, robust_scores
 from defenses.protocols import penalty
 from defenses.schedule import WARM_UP, Annealed
+from harness.models.option_types import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.protocols import Factored
-from harness.models.ranges import NotNegative, OneOrMore, Positive, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 

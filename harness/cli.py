@@ -269,12 +269,15 @@ def reproduce(
     """
     from rich.console import Console
 
-    from harness.reproduce import Wish
+    from harness.reproduce import ReproduceOptions
     from harness.reproduce import reproduce as run
     from harness.tasks.files.dataroot import use
 
     use(data_root)
-    run(Wish(study, small, work, page, tuple(only or ()), recorded, jobs, device, spot_check), _console(Console))
+    run(
+        ReproduceOptions(study, small, work, page, tuple(only or ()), recorded, jobs, device, spot_check),
+        _console(Console),
+    )
 
 
 @app.command()

@@ -14,7 +14,7 @@ from scipy.optimize import brentq, linprog
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.expectation import judged
+from attacks.eot import judged
 from attacks.norms import NORMS
 from attacks.region import Range, Region
 from attacks.scenario import Ball, Scenario, parse

@@ -178,7 +178,7 @@ def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float
         if moved is not None and not bool((moved.max(1).values > 1 - 1e-3).all()):
             said("The attack mixes tokens as no text can; of each mixture the largest part is shown.")
         return None
-    figure = images.side_by_side(modality, clean, moved, times)
+    figure = images.combine_single_modality(modality, clean, moved, times)
     shown(figure, f"input-{modality.name}")
     if images.is_wave(modality):
         sounds = {"untouched": clean} | (
@@ -282,7 +282,7 @@ def _boxed(sample: Sample | None, pairs: Sequence[tuple[str, Tensor]]) -> go.Fig
     image = next((each for each in sample.task.modalities if images.is_picture(each)), None) if sample else None
     if sample is None or image is None:
         return None
-    picture = images.side_by_side(image, sample.inputs[image.name], None, 1.0)
+    picture = images.combine_single_modality(image, sample.inputs[image.name], None, 1.0)
     picture.layout.annotations[0].text = figured(pairs[0][0])
     return attributions.outlined(picture, pairs[0][1])
 

@@ -20,17 +20,19 @@ class Place:
     Attributes:
         x: the untouched values, (B, ...).
         low, high: the valid range, of the same shape; may be infinite.
-        worlds: the draws of the world that it is judged by (B, D, numbers of a draw); None where
+        eot_draws: the draws of the world that it is judged by (B, D, numbers of a draw); None where
             nothing is drawn.
     """
 
     x: Tensor
     low: Tensor
     high: Tensor
-    worlds: Tensor | None = None
+    eot_draws: Tensor | None = None
 
     def take(self, rows: Tensor) -> Place:
-        return Place(self.x[rows], self.low[rows], self.high[rows], None if self.worlds is None else self.worlds[rows])
+        return Place(
+            self.x[rows], self.low[rows], self.high[rows], None if self.eot_draws is None else self.eot_draws[rows]
+        )
 
     @property
     def ends(self) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attacks.edits.chosen import Chosen
 from attacks.edits.edit import Place, whole
 from attacks.edits.sets import WIDEST, sets_of
+from attacks.edits.subset import Chosen
 
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly
 
@@ -103,13 +103,13 @@ class StuckChannels(Chosen):
         """The channels of highest mean gain (B, n), and what each adds to the loss in each draw of
         the world, to first order, (B, n, D).
         """
-        assert place.worlds is not None, "stuck channels are judged over draws of the world"
+        assert place.eot_draws is not None, "stuck channels are judged over draws of the world"
         low, high = place.ends
         at_low, wide = (
             self._grouped(place.x, gradient * each).flatten(1).double() for each in (low - place.x, high - low)
         )
         channels = (at_low + wide / 2).topk(min(at_low.shape[1], max(WIDEST, most)), dim=1).indices
-        share = _shares(place.worlds.transpose(1, 2), channels[:, :, None])
+        share = _shares(place.eot_draws.transpose(1, 2), channels[:, :, None])
         return channels, at_low.gather(1, channels)[:, :, None] + wide.gather(1, channels)[:, :, None] * share
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:

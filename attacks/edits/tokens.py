@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attacks.edits.chosen import Chosen
 from attacks.edits.edit import Place
+from attacks.edits.subset import Chosen
 
 
 class Tokens(Chosen):

@@ -14,8 +14,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from attacks.draws import worlds
-from attacks.expectation import STORED
+from attacks.eot import STORED
+from attacks.sampling import eot_draws
 from attacks.scenario import Ball
 
 GOLDEN = (5**0.5 - 1) / 2
@@ -116,7 +116,7 @@ def _stuck(ball: Ball, x: Tensor, low: Tensor, high: Tensor, directions: Tensor,
     """
     place, directions = x if x.ndim >= 4 else x.movedim(-1, 1), directions.unflatten(2, x.shape[1:])
     channels, axes = place.shape[1], tuple(range(1, x.ndim))
-    drawn = worlds(ball, samples, 0, STORED).double()[:, :, 0]
+    drawn = eot_draws(ball, samples, 0, STORED).double()[:, :, 0]
     share = (drawn[:, :, None] + GOLDEN * torch.arange(channels)) % 1  # (B, D, channels)
     ends = [torch.where(end.isfinite(), end, most(x, axes)) for end, most in ((low, _least), (high, _most))]
     low, span, directions = ends[0], ends[1] - ends[0], directions if x.ndim >= 4 else directions.movedim(-1, 2)

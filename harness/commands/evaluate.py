@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.commands.finish import conclude
+from harness.commands.finish import finish
 from harness.engine.answering import ask
 from harness.engine.cell import failed_rows
 from harness.engine.environment import choose_device
@@ -100,7 +100,7 @@ def _carry_out(
         status = FAILED
     if config.shard is not None and status != STOPPED:
         status = of_shard(config.shard, status == FAILED)
-    return conclude(work, directory, description, device, console, status)
+    return finish(work, directory, description, device, console, status)
 
 
 def _part(config: Evaluation) -> str:

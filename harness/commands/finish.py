@@ -22,7 +22,7 @@ from harness.run.status import FAILED, FINISHED
 from harness.trust.examiner import READ, check_run, of_models
 
 
-def conclude(
+def finish(
     work: Work, directory: RunDirectory, description: Description, device: torch.device, console: Console, status: str
 ) -> int:
     """Check and attribute where the run is whole, note its status, and print its summary; 0, or 5

@@ -8,7 +8,7 @@ from inspect import Parameter
 
 from attacks import scenario
 from attacks.edits import EDITS
-from attacks.fixed import free_options
+from attacks.fixed_budget import free_options
 from attacks.norms import NORMS
 from harness import schedules
 from harness.corruptions import corruption

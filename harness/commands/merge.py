@@ -10,7 +10,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from attacks.errors import BadInput
-from harness.commands.finish import conclude
+from harness.commands.finish import finish
 from harness.engine.answering import ask
 from harness.engine.environment import choose_device
 from harness.engine.plan import Work, load_all, prepare
@@ -77,7 +77,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
             soft_wrap=True,
             markup=False,
         )
-        return conclude(work, directory, description, device, console, of_merged(missing, len(work.chosen), failed))
+        return finish(work, directory, description, device, console, of_merged(missing, len(work.chosen), failed))
     finally:
         directory.release()
 

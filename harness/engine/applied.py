@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attacks.objective import preserved
 from attacks.region import Region
 from attacks.scenario import Scenario
-from attacks.search_state import Hunt, Search
+from attacks.search_state import Search, SearchState
 from harness.engine.fingerprint import fixed_samples, one_thread
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
@@ -83,6 +83,6 @@ def _found(search: Search, module: nn.Module, task: Task, scenario: Scenario, li
         present[:, task.names.index(name)] = False
     objective = TaskObjective(module, task, batch.targets, present, {})
     with preserved(module):
-        hunt = Hunt(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, 0, limit)
-        search(hunt)
-    return {**hunt.best.witness, "strength": hunt.best.strength}
+        state = SearchState(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, 0, limit)
+        search(state)
+    return {**state.best.witness, "strength": state.best.strength}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from attacks.fixed import Fixed, fixed_attack, free_options
+from attacks.fixed_budget import FixedBudget, fixed_attack, free_options
 from attacks.region import Region
 from attacks.scenario import Scenario
 from harness.references import options
@@ -19,7 +19,7 @@ GRAMMAR = f"NAME, torchattacks:CLASS, package.module:object or file.py:object, w
 TORCHATTACKS = "any class of the torchattacks library, as in torchattacks:APGD?steps=50"
 
 
-def parse_all(texts: Sequence[str], task: Task, scenarios: Sequence[Scenario]) -> list[Fixed]:
+def parse_all(texts: Sequence[str], task: Task, scenarios: Sequence[Scenario]) -> list[FixedBudget]:
     """The attacks of a run, each able to attack every scenario.
 
     Raises:
@@ -38,10 +38,10 @@ def parse_all(texts: Sequence[str], task: Task, scenarios: Sequence[Scenario]) -
     return attacks
 
 
-def parse(text: str) -> Fixed:
+def parse(text: str) -> FixedBudget:
     """Read one attack; see `GRAMMAR`."""
     target = fixed_attack(reference(text).target)
-    return Fixed(text, target, options.given("attack", text, free_options(target)))
+    return FixedBudget(text, target, options.given("attack", text, free_options(target)))
 
 
 def reference(text: str) -> Reference:

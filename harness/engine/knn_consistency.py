@@ -116,7 +116,14 @@ def unlabelled(task: Task) -> Task:
         " nearest"
     )
     said = "; ".join(each for each in (task.notes, note) if each)
-    return replace(task, problem=Neighbourhood(), splits=splits, given=(*task.given, ROW), note=said, apart=())
+    return replace(
+        task,
+        problem=Neighbourhood(),
+        splits=splits,
+        extra_inputs=(*task.extra_inputs, ROW),
+        note=said,
+        report_groups=(),
+    )
 
 
 def watched(loaded: Loaded, task: Task, device: torch.device) -> Watched:

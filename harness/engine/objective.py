@@ -11,7 +11,7 @@ from attacks.errors import ModelBroke
 from attacks.objective import Verdict
 from attacks.region import Inputs, take
 from harness.engine.compiled import Compiled
-from harness.models.halves import answered, encoded_still
+from harness.models.partial_encoding import answered, encoded_still
 from harness.tasks import Task
 
 HALF = (torch.bfloat16, torch.float16)

@@ -12,7 +12,7 @@ import torch
 
 import harness
 from attacks.errors import BadInput
-from attacks.fixed import InTurn
+from attacks.fixed_budget import InTurn
 from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search_state import Search
@@ -247,7 +247,9 @@ def search_of(text: str) -> Search:
         inspect.signature(target).bind(None)
     except TypeError:
         known = ", ".join(registered("search"))
-        raise BadInput(f"search {text!r} is none: a search takes one argument, the hunt (known: {known})") from None
+        raise BadInput(
+            f"{text!r} is not a search: a search takes one argument, the search state (known: {known})"
+        ) from None
     return target
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from attacks.expectation import STORED
+from attacks.eot import STORED
 from harness.engine.environment import device_name, git_commit, machine, versions
 from harness.engine.fingerprint import fingerprint
 from harness.engine.plan import ANSWERED, Work, prepare

@@ -146,12 +146,12 @@ def _standing(
     baselines = tuple(
         modality.stand_in(x).expand_as(x).clone() for modality, x in zip(task.modalities, inputs, strict=True)
     )
-    given = tuple(case.batch.inputs[name] for name in task.given)
+    given = tuple(case.batch.inputs[name] for name in task.extra_inputs)
     count = len(task.names)
 
     def stands(*args: Tensor) -> Tensor:
         xs, (*others, targets, present) = args[:count], args[count:]
-        named = {**dict(zip(task.names, xs, strict=True)), **dict(zip(task.given, others, strict=True))}
+        named = {**dict(zip(task.names, xs, strict=True)), **dict(zip(task.extra_inputs, others, strict=True))}
         margin = _margin(module, task, named, targets, present)
         # a modality that is not read has gradient 0
         unread = sum((0 * x.flatten(1).sum(1) for x in xs), torch.zeros_like(margin))

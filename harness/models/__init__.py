@@ -38,7 +38,7 @@ CATALOGUE = {
     "recipe": {
         "supervised": "harness.models.recipe:Supervised",
         "scheduled": "harness.models.scheduled:Scheduled",
-        "counting": "harness.models.counting.detecting:Detecting",
+        "counting": "harness.models.counting.counting_recipe:Detecting",
         "movie-vqa": "harness.models.counting.movie:Branches",
         "irlc": "harness.models.counting.irlc_recipe:SelfCritical",
         "softcount": "harness.models.counting.softcount:HuberCount",

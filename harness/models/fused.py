@@ -26,8 +26,8 @@ class Fused(nn.Module):
     def __init__(self, task: Task, encoders: Mapping[str, nn.Module], fusion: nn.Module) -> None:
         super().__init__()
         self.encoded = tuple(encoders)
-        self.columns = [task.names.index(name) for name in encoders if name not in task.given]
-        self.given = [name in task.given for name in encoders]
+        self.columns = [task.names.index(name) for name in encoders if name not in task.extra_inputs]
+        self.given = [name in task.extra_inputs for name in encoders]
         self.encoders = nn.ModuleDict({_key(name): encoder for name, encoder in encoders.items()})
         self.fusion = fusion
 

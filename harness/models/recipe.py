@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from harness.models.ranges import NotNegative, Positive
+from harness.models.option_types import NotNegative, Positive
 from harness.tasks import Batch, Task
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 from attacks.errors import BadInput, unknown
-from harness.models.ranges import check
+from harness.models.option_types import check
 
 GRAMMAR = "?key=value&key=value"
 TAKES = {bool: "true or false", int: "a whole number", float: "a number"}

@@ -37,7 +37,7 @@ def is_tokens(modality: Modality, x: Tensor) -> bool:
     return modality.kind == "text" and x.ndim == 2 and bool((x >= 0).all()) and bool((x.sum(1) - 1).abs().max() < 1e-3)
 
 
-def side_by_side(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> go.Figure:
+def combine_single_modality(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> go.Figure:
     """An input beside what became of it and the change, so many times enlarged; alone, where
     nothing did.
     """

@@ -172,7 +172,7 @@ def _input(modality: Modality, clean: Tensor, moved: Tensor | None) -> Iterator[
     if images.is_tokens(modality, clean):
         yield "".join(images.text(modality, clean, x) for x in _both(clean, moved))
         return
-    yield images.side_by_side(modality, clean, moved, ENLARGED)
+    yield images.combine_single_modality(modality, clean, moved, ENLARGED)
     if images.is_wave(modality):
         yield "".join(_sound(modality, x) for x in _both(clean, moved))
 

@@ -2,6 +2,6 @@
 tables again.
 """
 
-from harness.reproduce.studies import STUDIES, Wish, reproduce
+from harness.reproduce.studies import STUDIES, ReproduceOptions, reproduce
 
-__all__ = ["STUDIES", "Wish", "reproduce"]
+__all__ = ["STUDIES", "ReproduceOptions", "reproduce"]

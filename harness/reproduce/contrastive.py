@@ -76,9 +76,9 @@ def across(*modalities: str) -> tuple[System, ...]:
     )
 
 
-def told(results: Mapping[str, Results], page: Page) -> None:
+def write(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
-    page.say(
+    page.paragraph(
         "Encoders that learn without labels, then a linear probe on them, frozen. Scores are test accuracies over the"
         " whole test split,",
         "means over seeds ± their standard deviation; kNN is the vote of the 20 nearest training samples; the spread is"
@@ -89,7 +89,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
     )
     for name, result in results.items():
         page.heading(name if name == result.setting.task else f"{name}, task {result.setting.task}")
-        page.say(f"{result.seeds}.")
+        page.paragraph(f"{result.seeds}.")
         if name == "mnist":
             _batches(result, page)
         else:
@@ -104,13 +104,13 @@ def _batches(result: Results, page: Page) -> None:
             for method in METHODS
         ],
     )
-    page.say(*_of_batches(result))
+    page.paragraph(*_of_batches(result))
     page.picture(_figure(result), "batches", "Accuracy of a linear probe against the batch size of pretraining")
     usual = [at(method, USUAL) for method in METHODS]
     _known(result, [*usual, RANDOM, SUPERVISED], page)
     chance = 1 - result.metric(RANDOM, "accuracy").mean()
     left = [f"{name} {100 * (1 - result.metric(name, 'accuracy').mean()) / chance:.0f} %" for name in usual]
-    page.say(f"Of the random encoder's error remains: {'; '.join(left)}.")
+    page.paragraph(f"Of the random encoder's error remains: {'; '.join(left)}.")
     _robust("mnist", result, [*usual, SUPERVISED, RANDOM], usual, page)
     page.heading("What holds BYOL up", 3)
     rows = [at("BYOL", USUAL), *HELD_UP]
@@ -122,7 +122,7 @@ def _batches(result: Results, page: Page) -> None:
     ]
     spread = result.metric(rows[0], "projected_spread").mean()
     left = [f"{each} {100 * result.metric(each, 'projected_spread').mean() / spread:.0f} %" for each in HELD_UP]
-    page.say(
+    page.paragraph(
         f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. Of BYOL's spread"
         " remains:",
         f"{'; '.join(left)}. In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no"
@@ -185,11 +185,11 @@ def _across(name: str, result: Results, page: Page) -> None:
         f"{label} {of_seeds(result.metric(CONTRASTED, metric))}" for metric, label in _retrieved(result, CONTRASTED)
     ]
     count = len(result.task.splits["test"])
-    page.say(
+    page.paragraph(
         f"{CONTRASTED}, among all {count} test samples, the mean over ordered pairs of modalities:"
         f" {'; '.join(recalls)}."
     )
-    page.say(
+    page.paragraph(
         f"By chance the partner is first in {1 / count:.4f} of cases; where pairs are made by class, a partner is one"
         " of many alike.",
         f"{CONTRASTED}, {SUPERVISED} and {RANDOM} read all modalities, the others the one they name.",
@@ -216,9 +216,9 @@ def _known(result: Results, named: list[str], page: Page) -> None:
 
 
 def _robust(name: str, result: Results, named: list[str], own: list[str], page: Page) -> None:
-    robust.told(result, named, page)
+    robust.write(result, named, page)
     telling = robust.telling(result, SUPERVISED)
-    page.say(
+    page.paragraph(
         f"Untouched, and at the strength that half of what the {SUPERVISED} encoder is right about withstands, or at 1:"
     )
     page.table(
@@ -266,5 +266,5 @@ CONTRASTIVE = Study(
         "digits": Setting("digits", across("image", "audio", "text"), Effort(samples=48)),
         "scenes": Setting("vqa", across("image", "question"), Effort(samples=48)),
     },
-    told,
+    write,
 )

@@ -99,9 +99,9 @@ def _shared(options: str) -> str:
     return "&".join(each for each in options.split("&") if not each.startswith(("blur", "learning_rate")))
 
 
-def told(results: Mapping[str, Results], page: Page) -> None:
+def write(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
-    page.say(
+    page.paragraph(
         "Scores are means over seeds ± their standard deviation, of exact counts (ACC) and root mean square errors"
         " (RMSE). Robust",
         "accuracy is an upper bound found by the search at strength 1: pixels, one word of the question put in"
@@ -112,13 +112,13 @@ def told(results: Mapping[str, Results], page: Page) -> None:
         telling = robust.telling(result, MOVIE)
         _accuracy(name, result, telling, page)
         _robust(name, result, telling, page)
-    page.say(PUBLISHED)
+    page.paragraph(PUBLISHED)
 
 
 def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Page) -> None:
-    groups = result.task.apart
+    groups = result.task.report_groups
     page.heading(name)
-    page.say(
+    page.paragraph(
         f"{result.seeds}; the whole test split, and beside it what attacks leave of {result.scores(MOVIE).shape[1]} of"
         " its samples at the",
         f"strength that half of what {MOVIE} is right about withstands, or at 1.",
@@ -146,8 +146,8 @@ def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Pa
         )
     head = [f"{metric} {group}" for group in groups for metric in ("ACC", "RMSE")]
     page.table(["", "parameters", "MFLOPs", *head, *robust.at_strengths(telling), "what it shows of its count"], rows)
-    page.say(_recipes(result.setting.systems))
-    page.say(_shown(result, groups[0]))
+    page.paragraph(_recipes(result.setting.systems))
+    page.paragraph(_shown(result, groups[0]))
     page.picture(
         _cost(result, groups[0]),
         f"{name}-cost",
@@ -220,13 +220,13 @@ def _cost(result: Results, group: str) -> go.Figure:
 def _robust(name: str, result: Results, telling: Mapping[str, float], page: Page) -> None:
     systems = [system.name for system in result.setting.systems]
     rivals = [each for each in systems if each not in (MOVIE, JOINED_MOVIE)]
-    robust.told(result, systems, page)
-    groups = result.task.apart
+    robust.write(result, systems, page)
+    groups = result.task.report_groups
     left = {
         heading: {rival: robust.compared(result, MOVIE, rival, scenario, strength) for rival in rivals}
         for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True)
     }
-    page.say(
+    page.paragraph(
         f"{MOVIE} against each other model: untouched, and at the strength that half of what {MOVIE} is right about"
         " withstands, or at 1:"
     )
@@ -241,7 +241,7 @@ def _robust(name: str, result: Results, telling: Mapping[str, float], page: Page
             for rival in rivals
         ],
     )
-    page.say(*_verdicts(result, rivals), *_attacked(left))
+    page.paragraph(*_verdicts(result, rivals), *_attacked(left))
     page.picture(
         _figure(result, systems, telling),
         name,
@@ -261,7 +261,7 @@ def _gain(result: Results, group: str, rival: str) -> Estimate:
 def _verdicts(result: Results, rivals: list[str]) -> list[str]:
     """Which of the paper's claims show, decided by the intervals and not by hand."""
     said = []
-    for group in result.task.apart:
+    for group in result.task.report_groups:
         gains = {rival: _gain(result, group, rival) for rival in rivals}
         surely = [rival for rival, gain in gains.items() if gain.surely > 0]
         below = [rival for rival, gain in gains.items() if gain.value <= 0]
@@ -271,7 +271,7 @@ def _verdicts(result: Results, rivals: list[str]) -> list[str]:
         )
     ours, pairs = (result.cost(name).flops / 1e6 for name in (MOVIE, "RCN"))
     said.append(f"A forward pass of {MOVIE} takes {ours:.1f} MFLOPs, one of RCN {pairs:.1f}.")
-    return said + (_cells(result) if CELLS_ASKED in result.task.apart else _above_blind(result, rivals))
+    return said + (_cells(result) if CELLS_ASKED in result.task.report_groups else _above_blind(result, rivals))
 
 
 def _attacked(left: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
@@ -289,13 +289,14 @@ def _attacked(left: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
 
 def _above_blind(result: Results, rivals: list[str]) -> list[str]:
     """Which models hardly beat those that see one input only."""
-    metric = f"accuracy_{result.task.apart[0]}"
+    metric = f"accuracy_{result.task.report_groups[0]}"
     best = max(float(result.metric(blind, metric).mean()) for blind in BLIND)
     above = {each: float(result.metric(each, metric).mean()) - best for each in (MOVIE, *rivals) if each not in BLIND}
     near = {each: gain for each, gain in above.items() if gain < BEYOND_BLIND}
     told = ", ".join(f"{each} ({100 * gain:+.1f})" for each, gain in near.items()) or "none"
     said = [
-        f"Less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on {result.task.apart[0]}: {told}."
+        f"Less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on"
+        f" {result.task.report_groups[0]}: {told}."
     ]
     said += [reason for name, reason in WHY.items() if name in near]
     if "IRLC" in near:
@@ -375,5 +376,5 @@ COUNTING = Study(
             "bccd", (*counters(CELLS), System(JOINED_MOVIE, "movie", f"counting?{JOINED_CELLS}")), Effort(samples=48)
         ),
     },
-    told,
+    write,
 )

@@ -63,9 +63,9 @@ def oracles(*modalities: str) -> tuple[System, ...]:
     return tuple(System(f"{ORACLE} {name}", f"without-{name}", attacked=False) for name in modalities)
 
 
-def told(results: Mapping[str, Results], page: Page) -> None:
+def write(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
-    page.say(
+    page.paragraph(
         "Scores are means over seeds ± their standard deviation. Robust scores are upper bounds found by the search at"
         " strength 1, the",
         f"radius of training, white-box through the whole model. {DIFFERENCES} Every system sees the same test"
@@ -94,7 +94,7 @@ def _single_source(name: str, result: Results, page: Page) -> None:
     singles, _ = _scenarios(result)
     named = [system.name for system in result.setting.systems if not system.name.startswith(ORACLE)]
     page.heading(f"One modality attacked: {name}")
-    page.say(_counted(result))
+    page.paragraph(_counted(result))
     head = ["", CLEAN, *map(str, singles)]
     oracle = [mean_and_spread(result.scores(f"{ORACLE} {single.attacked_names[0]}")) for single in singles]
     rows = [
@@ -106,7 +106,7 @@ def _single_source(name: str, result: Results, page: Page) -> None:
         for system in named
     ]
     page.table(head, [[f"{ORACLE} (leave-one-out)", "-", *oracle], *rows])
-    page.say(f"{OURS.capitalize()} less each other system, and each system's gap to the oracle's score:")
+    page.paragraph(f"{OURS.capitalize()} less each other system, and each system's gap to the oracle's score:")
     page.table(
         head,
         [
@@ -132,14 +132,14 @@ def _single_source(name: str, result: Results, page: Page) -> None:
             for system in named
         ],
     )
-    page.say(*_verdicts(result, singles))
-    page.say(
+    page.paragraph(*_verdicts(result, singles))
+    page.paragraph(
         "What of this is the odd-one-out network's, and what its experts', which alone learn the task with a modality"
         " left out, the",
         "table does not separate.",
     )
     if name in PUBLISHED:
-        page.say(PUBLISHED[name])
+        page.paragraph(PUBLISHED[name])
     page.picture(
         curves(result, named, [str(single) for single in singles]),
         name,
@@ -200,7 +200,7 @@ def _several(result: Results, page: Page) -> None:
     _, joint = _scenarios(result)
     named = [system.name for system in result.setting.systems if not system.name.startswith(ORACLE)]
     page.heading("All modalities attacked at once")
-    page.say(f"`{joint}` on {result.task.name}, at strengths 1 and 1/2.")
+    page.paragraph(f"`{joint}` on {result.task.name}, at strengths 1 and 1/2.")
     halves = {system: (result.strengths(system, str(joint)) > 0.5).astype(float) for system in named}
     page.table(
         ["", CLEAN, "strength 1/2", "strength 1", f"less {OURS}, 1/2", f"less {OURS}, 1"],
@@ -229,7 +229,7 @@ def _several(result: Results, page: Page) -> None:
 
 def _bottleneck(result: Results, page: Page) -> None:
     page.heading("Bottleneck against full attention, over the fusion layer")
-    page.say(
+    page.paragraph(
         f"On {result.task.name}, complete inputs, {result.seeds}, four layers per modality. Late fusion",
         "exchanges nothing, so it is one and the same with the bottleneck and without.",
     )
@@ -258,7 +258,7 @@ def _bottleneck(result: Results, page: Page) -> None:
         f" {points(difference(result.scores('mbt-early'), result.scores('attention-early')))}"
     ]
     gains.append(f"mbt less attention {points(difference(result.scores('mbt'), result.scores('attention')))}")
-    page.say(f"In points: {'; '.join(gains)}.")
+    page.paragraph(f"In points: {'; '.join(gains)}.")
 
 
 COSTS = ("parameters", "MFLOPs a sample", "ms a sample", "s of training")
@@ -275,7 +275,7 @@ def _costed(spent: Cost, result: Results, system: str) -> list[str]:
 
 def _costs(result: Results, page: Page) -> None:
     page.heading("Cost beside accuracy")
-    page.say(
+    page.paragraph(
         f"On {result.task.name}. FLOPs are of matrix products, convolutions and attention, a multiply-add as two; time"
         " is of one forward",
         "pass in a batch of 64; it and the seconds of training are of trials that share the machine.",
@@ -292,7 +292,7 @@ def _costs(result: Results, page: Page) -> None:
 
 def _dominance(result: Results, page: Page) -> None:
     page.heading("Which modality mosi rests on")
-    page.say(
+    page.paragraph(
         "Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to its score"
         " less that with",
         "nothing present.",
@@ -300,7 +300,7 @@ def _dominance(result: Results, page: Page) -> None:
     values = result.shapley("concat")
     page.table(["", *values], [["Shapley value", *(f"{value:+.3f}" for value in values.values())]])
     metrics = {name: of_seeds(result.metric("concat", name)) for name in ("accuracy", "balanced_accuracy", "macro_f1")}
-    page.say(
+    page.paragraph(
         "Concat on the whole test split:",
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in metrics.items()) + ".",
     )
@@ -321,5 +321,5 @@ FUSION = Study(
         "mosi": _of("mosi", "text", "audio", "video"),
         "attention": Setting("digits", ATTENTION, Effort(epochs=12)),
     },
-    told,
+    write,
 )

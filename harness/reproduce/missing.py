@@ -44,9 +44,9 @@ def systems(rate: float) -> tuple[System, ...]:
     )
 
 
-def told(results: Mapping[str, Results], page: Page) -> None:
+def write(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
-    page.say(
+    page.paragraph(
         "SMIL (Ma et al., AAAI 2021) on its own split of avMNIST: 1,050 training pairs, of which only a part keeps its"
         " sound. All systems",
         "stand on SMIL's networks. Scores are test accuracies over all 450 test samples, means over seeds ± their"
@@ -61,7 +61,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
             "kept",
             "Test accuracy against the share of training sound kept, sound missing and present in testing",
         )
-    page.say(
+    page.paragraph(
         "No published number stands beside ours: SMIL's reference code chooses its checkpoint by test accuracy, which"
         " we do not do. The",
         "upper bound never trained without sound. Why SMIL does not win here, and what was tried:"
@@ -72,7 +72,7 @@ def told(results: Mapping[str, Results], page: Page) -> None:
 def _kept(name: str, result: Results, page: Page) -> None:
     named = [system.name for system in result.setting.systems]
     page.heading(f"{name} of the training sound kept")
-    page.say(f"{result.seeds}.")
+    page.paragraph(f"{result.seeds}.")
     page.table(
         ["", *CONDITIONS.values(), "s of training"],
         [
@@ -86,7 +86,7 @@ def _kept(name: str, result: Results, page: Page) -> None:
         [[f"less {each}", *_gains(result, forms, each)] for each in named if each not in forms]
         + [[f"less {ELBO}", *_gains(result, forms[:1], ELBO), "", ""]][: len(forms) - 1],
     )
-    page.say(*(_verdict(result, form) for form in forms))
+    page.paragraph(*(_verdict(result, form) for form in forms))
 
 
 def _gains(result: Results, forms: Sequence[str], other: str) -> list[str]:
@@ -149,5 +149,5 @@ def _figure(results: Mapping[str, Results]) -> go.Figure:
 
 
 MISSING = Study(
-    "missing", {name: Setting("avmnist-smil", systems(rate), effort) for name, (rate, effort) in KEPT.items()}, told
+    "missing", {name: Setting("avmnist-smil", systems(rate), effort) for name, (rate, effort) in KEPT.items()}, write
 )

@@ -36,7 +36,7 @@ class Page:
     def heading(self, text: str, level: int = 2) -> None:
         self.parts.append(f"{'#' * level} {text}")
 
-    def say(self, *sentences: str) -> None:
+    def paragraph(self, *sentences: str) -> None:
         if said := " ".join(sentence for sentence in sentences if sentence):
             self.parts.append(said)
 

@@ -22,10 +22,10 @@ BEYOND = 1.05
 DASHES = ("solid", "dot")  # there are ten colours
 
 
-def told(result: Results, systems: Sequence[str], page: Page) -> None:
+def write(result: Results, systems: Sequence[str], page: Page) -> None:
     """A table of scores, clean and attacked, and one of median critical strengths."""
     scenarios = scenarios_of(result)
-    page.say(f"Attacked: {result.scores(systems[0]).shape[1]} test samples, search `{result.effort.search}`.")
+    page.paragraph(f"Attacked: {result.scores(systems[0]).shape[1]} test samples, search `{result.effort.search}`.")
     page.table(
         ["robust accuracy", CLEAN, *scenarios],
         [
@@ -33,14 +33,16 @@ def told(result: Results, systems: Sequence[str], page: Page) -> None:
             for each in systems
         ],
     )
-    page.say("Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:")
+    page.paragraph(
+        "Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:"
+    )
     limit = result.effort.limit
     page.table(
         ["", *scenarios],
         [[each, *(median_strength(result.strengths(each, s), limit) for s in scenarios)] for each in systems],
     )
     if any((ball.norm_name, ball.radius) == ONE_WORD for each in result.task.scenarios() for ball in each.edits):
-        page.say(
+        page.paragraph(
             "Words (or characters) change whole: at a strength below 1 none does, and what attacks another input, too,"
             " attacks that alone."
         )

@@ -29,7 +29,7 @@ STUDIES: Mapping[str, Study] = {study.name: study for study in (FUSION, MISSING,
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReproduceOptions:
     """What the command line asks for.
 
     Attributes:
@@ -54,7 +54,7 @@ class Wish:
     spot_check: int = 0
 
 
-def reproduce(wish: Wish, console: Console) -> Path:
+def reproduce(options: ReproduceOptions, console: Console) -> Path:
     """Train and evaluate what is left of a study, and write its page.
 
     A setting whose data are not on this disk is left out, and the page says so.
@@ -65,31 +65,33 @@ def reproduce(wish: Wish, console: Console) -> Path:
     Raises:
         BadInput: no such study, nothing in it that can be told, or a trial cannot be done.
     """
-    if wish.study not in STUDIES:
-        raise unknown("study", wish.study, STUDIES)
-    study, started = STUDIES[wish.study], time.monotonic()
-    folder = Path(wish.work) / f"{study.name}{'-small' if wish.small else ''}"
+    if options.study not in STUDIES:
+        raise unknown("study", options.study, STUDIES)
+    study, started = STUDIES[options.study], time.monotonic()
+    folder = Path(options.work) / f"{study.name}{'-small' if options.small else ''}"
     path = (
-        Path(wish.page)
-        if wish.page
+        Path(options.page)
+        if options.page
         else folder / f"{study.name}.md"
-        if wish.small
+        if options.small
         else Path("docs/results") / f"{study.name}.md"
     )
     if path.suffix != ".md":
         raise BadInput(f"--page {path}: the page is Markdown, its name ends in .md")
-    device = choose_device(wish.device)
-    jobs = wish.jobs or (1 if device.type == "cuda" else os.cpu_count() or 1)
-    results, absent = _planned(study, wish, folder, path.parent / "records" / study.name)
+    device = choose_device(options.device)
+    jobs = options.jobs or (1 if device.type == "cuda" else os.cpu_count() or 1)
+    results, absent = _planned(study, options, folder, path.parent / "records" / study.name)
     for line in absent:
         console.print(line, soft_wrap=True, markup=False)
     if not results:
         raise BadInput(f"study {study.name!r} has nothing to tell: {' '.join(absent)}")
     perform_all([trial for result in results.values() for trial in result.trials], jobs, device.type, console)
     records = path.parent / "records" / study.name
-    if wish.spot_check:
-        spotcheck.write(records, spotcheck.check(results.values(), wish.spot_check, folder / "spot-check", device.type))
-    page = _told(study, wish, results, absent, Page(path))
+    if options.spot_check:
+        spotcheck.write(
+            records, spotcheck.check(results.values(), options.spot_check, folder / "spot-check", device.type)
+        )
+    page = _written(study, options, results, absent, Page(path))
     _checked(spotcheck.read(records), page)
     page.write()
     for remark in page.remarks:
@@ -100,13 +102,15 @@ def reproduce(wish: Wish, console: Console) -> Path:
     return path
 
 
-def _planned(study: Study, wish: Wish, folder: Path, records: Path) -> tuple[dict[str, Results], list[str]]:
+def _planned(
+    study: Study, options: ReproduceOptions, folder: Path, records: Path
+) -> tuple[dict[str, Results], list[str]]:
     """The trials of each setting, and why some settings are left out."""
-    if strange := [name for name in wish.only if name not in study.settings]:
+    if strange := [name for name in options.only if name not in study.settings]:
         raise unknown("setting", strange[0], study.settings, where=f" of study {study.name!r}")
     results, absent = {}, []
     for name, setting in study.settings.items():
-        if wish.only and name not in wish.only:
+        if options.only and name not in options.only:
             absent.append(f"{name} is left out: it was not asked for.")
             continue
         try:
@@ -114,8 +118,8 @@ def _planned(study: Study, wish: Wish, folder: Path, records: Path) -> tuple[dic
         except NoData as error:
             absent.append(f"{name} is left out: {error}.")
             continue
-        planned = trials(setting, task, folder, records, wish.small)
-        if wish.recorded and not (planned := recorded(planned)):
+        planned = trials(setting, task, folder, records, options.small)
+        if options.recorded and not (planned := recorded(planned)):
             absent.append(
                 f"{name} is left out: no seed of it is recorded whole; without --recorded what lacks is trained."
             )
@@ -124,18 +128,22 @@ def _planned(study: Study, wish: Wish, folder: Path, records: Path) -> tuple[dic
     return results, absent
 
 
-def _told(study: Study, wish: Wish, results: Mapping[str, Results], absent: Sequence[str], page: Page) -> Page:
+def _written(
+    study: Study, options: ReproduceOptions, results: Mapping[str, Results], absent: Sequence[str], page: Page
+) -> Page:
     page.heading(f"The {study.name} study", 1)
-    if wish.small:
-        page.say("**A small run: one epoch, a few samples. It shows that everything works; its numbers mean nothing.**")
-    page.say(*absent)
-    study.told(results, page)
+    if options.small:
+        page.paragraph(
+            "**A small run: one epoch, a few samples. It shows that everything works; its numbers mean nothing.**"
+        )
+    page.paragraph(*absent)
+    study.write(results, page)
     torches, devices = (
         set[str]().union(*each) for each in zip(*(result.made_with for result in results.values()), strict=True)
     )
     page.heading("How it was made")
-    page.say(
-        f"`{_command(wish)}`, torch {' and '.join(sorted(torches))}; {'; '.join(sorted(devices))}.",
+    page.paragraph(
+        f"`{_command(options)}`, torch {' and '.join(sorted(torches))}; {'; '.join(sorted(devices))}.",
         f"What each trial found lies in `records/{study.name}` beside this page: the page is written from that, and"
         " what is there is not",
         "done again. What was trained lies in the folder of `--work`.",
@@ -157,7 +165,7 @@ def _searched(results: Iterable[Results]) -> str:
 def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
     if not found:
         return
-    page.say(
+    page.paragraph(
         "Spot check: trials trained and attacked once more, today's robust scores less the recorded ones, in points;"
         " below 0, the search",
         "has become stronger. One sample is several tenths of a point, or points where few were attacked.",
@@ -165,10 +173,10 @@ def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
     page.table(spotcheck.HEAD, [spotcheck.row(each) for each in found])
 
 
-def _command(wish: Wish) -> str:
+def _command(options: ReproduceOptions) -> str:
     """What makes the page anew: the choices that decide its content."""
-    only = "".join(f" --only '{name}'" for name in wish.only)
+    only = "".join(f" --only '{name}'" for name in options.only)
     return (
         "python -m harness reproduce"
-        f" {wish.study}{' --small' if wish.small else ''}{' --recorded' if wish.recorded else ''}{only}"
+        f" {options.study}{' --small' if options.small else ''}{' --recorded' if options.recorded else ''}{only}"
     )

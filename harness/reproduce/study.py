@@ -19,4 +19,4 @@ class Study:
 
     name: str
     settings: Mapping[str, Setting]
-    told: Callable[[Mapping[str, Results], Page], None]
+    write: Callable[[Mapping[str, Results], Page], None]

@@ -36,8 +36,8 @@ def task_parts(
     absent: Mapping[str, Any] | None = None,
     balls: Mapping[str, str] | None = None,
     valid: Mapping[str, Array] | None = None,
-    free: Mapping[str, Array] | None = None,
-    given: Mapping[str, Array] | None = None,
+    editable: Mapping[str, Array] | None = None,
+    extra_inputs: Mapping[str, Array] | None = None,
     sample_rate: int = 16_000,
     splits: Sequence[str] | Array | None = None,
     samples: Sequence[Any] | Array | None = None,
@@ -61,10 +61,10 @@ def task_parts(
             standard deviation of an unbounded modality.
         valid: for a modality of variable length, which positions are real, bool (N, T) or the like;
             the rest is padding: set to the absent value, whatever it holds, and never attacked.
-        free: for a modality that may be changed only in part, which values an attack may move,
-            bool, see `Batch.free`.
-        given: inputs that are no modality, (N, ...) each, passed to models as they are, see
-            `Task.given`.
+        editable: for a modality that may be changed only in part, which values an attack may move,
+            bool, see `Batch.editable`.
+        extra_inputs: inputs that are no modality, (N, ...) each, passed to models as they are, see
+            `Task.extra_inputs`.
         splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
         groups: the group of each sample (a speaker, a site), read as text; none may be in two
@@ -85,22 +85,24 @@ def task_parts(
         )
     named = {"the targets": targets, "splits": splits, "samples": samples, "groups": groups, "sources": sources}
     masked = {
-        f"{what} of {key!r}": x for what, each in (("valid", valid), ("free", free)) for key, x in (each or {}).items()
+        f"{what} of {key!r}": x
+        for what, each in (("valid", valid), ("editable", editable))
+        for key, x in (each or {}).items()
     }
-    check_indices({**{f"modality {key!r}": x for key, x in inputs.items()}, **named, **masked, **(given or {})})
-    kinds, ranges, absent, balls, valid, free = (
-        dict(option or {}) for option in (kinds, ranges, absent, balls, valid, free)
+    check_indices({**{f"modality {key!r}": x for key, x in inputs.items()}, **named, **masked, **(extra_inputs or {})})
+    kinds, ranges, absent, balls, valid, editable = (
+        dict(option or {}) for option in (kinds, ranges, absent, balls, valid, editable)
     )
-    for option in (kinds, ranges, absent, balls, valid, free):
+    for option in (kinds, ranges, absent, balls, valid, editable):
         for key in option:
             if key not in inputs:
                 raise unknown("modality", key, inputs)
     xs, targets = {key: real_tensor(f"modality {key!r}", x) for key, x in inputs.items()}, _targets(targets, problem)
     masks, movable = (
         {key: mask_tensor(f"the mask of modality {key!r}", mask) for key, mask in each.items()}
-        for each in (valid, free)
+        for each in (valid, editable)
     )
-    besides = {key: _given(f"input {key!r}", x) for key, x in (given or {}).items()}
+    besides = {key: _given(f"input {key!r}", x) for key, x in (extra_inputs or {}).items()}
     count = _common_length(xs, targets)
     for key, x in besides.items():
         if len(x) != count:
@@ -137,13 +139,13 @@ def task_parts(
     )
     tensors = {m.name: torch.where(reals[m.name], xs[m.name], m.stand_in(xs[m.name])) for m in modalities}
     problem = problem or _problem(targets)
-    whole = Batch(ids, {**besides, **tensors}, targets, members, masks, free=movable, sources=made_from)
+    whole = Batch(ids, {**besides, **tensors}, targets, members, masks, editable=movable, sources=made_from)
     return {
         "name": name,
         "modalities": modalities,
         "problem": problem,
         "splits": _split(whole, None if splits is None else _texts(splits), seed),
-        "given": tuple(besides),
+        "extra_inputs": tuple(besides),
         "duplicates": duplicates,
     }
 

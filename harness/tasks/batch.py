@@ -21,23 +21,25 @@ class Batch:
     Attributes:
         samples: the id of each sample, unique in its split.
         inputs: one tensor (B, ...) per modality, and one for everything else that the task gives
-            (see `Task.given`).
+            (see `Task.extra_inputs`).
         targets: (B,) class indices (int64) or (B, ...) real values.
         groups: the group of each sample (a speaker, a site); one group if the data knows none.
-        valid: per modality of variable length, which positions are real, bool (B, ...) broadcasting
-            against the modality after trailing axes are added; all others are padding.
+        valid: per modality of variable length, which positions are real, bool (B, ...)
+            broadcasting against the modality after trailing axes are added; all others are
+            padding.
         present: in training on incomplete data, which modalities each sample has, bool (B, M) in
             the task's order; a missing one holds its absent value. None: all. An evaluation sets
             its own.
-        free: per modality that may be changed only in part, which values an attack may move, bool
-            (B, ...) of the modality's own shape. Of one-hot text, True marks the tokens that may
-            stand at a position, its own among them: synonyms, so that the question stays the
-            question. All values if absent. Corruptions do not heed it: they are accidents.
-        objects: what is annotated in the image, for recipes that learn to detect first, (B, n, 4 +
-            labels): left, top, right and bottom as shares of the image, then whole numbers from 0;
-            -1 fills. No model sees it. None: nothing is.
-        asked: which of the objects the question speaks of, bool (B, n), for recipes that learn to
-            ground it first. None: not known.
+        editable: per modality that may be changed only in part, which values an attack may move,
+            bool (B, ...) of the modality's own shape. Of one-hot text, True marks the tokens
+            that may stand at a position, its own among them: synonyms, so that the question
+            stays the question. All values if absent. Corruptions do not heed it: they are
+            accidents.
+        annotations: what is annotated in the image, for recipes that learn to detect first, (B,
+            n, 4 + labels): left, top, right and bottom as shares of the image, then whole
+            numbers from 0; -1 fills. No model sees it. None: nothing is.
+        referred: which of the objects the question speaks of, bool (B, n), for recipes that
+            learn to ground it first. None: not known.
         sources: what each sample was made from (a photograph, a video, a person); none may be in
             two splits. Empty: not known.
     """
@@ -48,36 +50,38 @@ class Batch:
     groups: tuple[str, ...]
     valid: Inputs = field(default_factory=dict)
     present: Tensor | None = None
-    free: Inputs = field(default_factory=dict)
-    objects: Tensor | None = None
-    asked: Tensor | None = None
+    editable: Inputs = field(default_factory=dict)
+    annotations: Tensor | None = None
+    referred: Tensor | None = None
     sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def check_annotations(self) -> None:
-        """Refuse objects and what is asked of them that are not as said above.
+        """Refuse annotations and references that break the rules above.
 
         Raises:
             BadInput: they are of another shape, type or range.
         """
-        if self.objects is None:
+        if self.annotations is None:
             return
-        x, count = self.objects, len(self)
+        x, count = self.annotations, len(self)
         if x.ndim != OBJECT_AXES or len(x) != count or x.shape[2] <= CORNERS or not x.is_floating_point():
             raise BadInput(
-                f"objects have shape {tuple(x.shape)} of {x.dtype}: give real numbers ({count}, n, 4 + labels)"
+                f"annotations have shape {tuple(x.shape)} of {x.dtype}: give real numbers ({count}, n, 4 + labels)"
             )
         there, labels = x[x[..., CORNERS] != -1][:, :CORNERS], x[..., CORNERS:]
         if len(strange := there[~((there >= 0) & (there <= 1))]):
-            raise BadInput(f"objects have a corner at {strange[0]:g}: give corners as shares of the image, from 0 to 1")
-        if len(strange := labels[~((labels >= -1) & (labels == labels.floor()))]):
-            raise BadInput(f"objects have a label {strange[0]:g}: give whole numbers from 0, and -1 in what fills")
-        if self.asked is not None and (self.asked.shape != x.shape[:2] or self.asked.dtype != torch.bool):
             raise BadInput(
-                f"asked has shape {tuple(self.asked.shape)} of {self.asked.dtype}: give bool {tuple(x.shape[:2])}, one"
-                " per object"
+                f"annotations have a corner at {strange[0]:g}: give corners as shares of the image, from 0 to 1"
+            )
+        if len(strange := labels[~((labels >= -1) & (labels == labels.floor()))]):
+            raise BadInput(f"annotations have a label {strange[0]:g}: give whole numbers from 0, and -1 in what fills")
+        if self.referred is not None and (self.referred.shape != x.shape[:2] or self.referred.dtype != torch.bool):
+            raise BadInput(
+                f"referred has shape {tuple(self.referred.shape)} of {self.referred.dtype}: give bool"
+                f" {tuple(x.shape[:2])}, one per object"
             )
 
     def take(self, rows: Sequence[int] | Tensor) -> Batch:
@@ -92,9 +96,9 @@ class Batch:
             tuple(self.groups[row] for row in numbers),
             take(self.valid, index),
             None if self.present is None else self.present[index],
-            take(self.free, index),
-            None if self.objects is None else self.objects[index],
-            None if self.asked is None else self.asked[index],
+            take(self.editable, index),
+            None if self.annotations is None else self.annotations[index],
+            None if self.referred is None else self.referred[index],
             tuple(self.sources[row] for row in numbers) if self.sources else (),
         )
 
@@ -103,9 +107,9 @@ class Batch:
         inputs = {name: x.to(device) for name, x in self.inputs.items()}
         valid = {name: mask.to(device) for name, mask in self.valid.items()}
         present = None if self.present is None else self.present.to(device)
-        free = {name: mask.to(device) for name, mask in self.free.items()}
-        objects = None if self.objects is None else self.objects.to(device)
-        asked = None if self.asked is None else self.asked.to(device)
+        free = {name: mask.to(device) for name, mask in self.editable.items()}
+        objects = None if self.annotations is None else self.annotations.to(device)
+        asked = None if self.referred is None else self.referred.to(device)
         return Batch(
             self.samples,
             inputs,

@@ -27,7 +27,7 @@ def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Proble
     for _, batch in sorted(splits.items()):
         for _, mask in sorted(batch.valid.items()):
             digest.update(f"{tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes())
-        for name, mask in sorted(batch.free.items()):
+        for name, mask in sorted(batch.editable.items()):
             digest.update(
                 f"free {name} {tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes()
             )

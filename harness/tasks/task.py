@@ -41,15 +41,15 @@ class Task:
         problem: loss, score, verdict and metrics.
         splits: train, val and test.
         note: said under every table of the task; for example what its radii mean.
-        given: names of inputs that are no modality: never attacked, never missing, passed to the
-            model as they are. Object proposals are such: what a detector said of the untouched
-            image.
-        apart: groups whose metrics are also told apart; kinds of samples, which every split may
-            have.
+        extra_inputs: names of inputs that are no modality: never attacked, never missing, passed
+            to the model as they are. Object proposals are such: what a detector said of the
+            untouched image.
+        report_groups: groups whose metrics are also told apart; kinds of samples, which every
+            split may have.
         duplicates: whether test samples whose inputs another sample has, too, are flagged in
             `notes`, and groups that two splits have refused; or both are meant.
-        detect: makes the object proposals of a picture from its pixels, for models that want them
-            to move with an attack.
+        detect: makes the object proposals of a picture from its pixels, for models that want
+            them to move with an attack.
     """
 
     name: str
@@ -57,8 +57,8 @@ class Task:
     problem: Problem
     splits: Mapping[str, Batch]
     note: str = ""
-    given: tuple[str, ...] = ()
-    apart: tuple[str, ...] = ()
+    extra_inputs: tuple[str, ...] = ()
+    report_groups: tuple[str, ...] = ()
     detect: Detector | None = None
     duplicates: Duplicates = "flagged"
 
@@ -69,7 +69,7 @@ class Task:
             )
         if sorted(self.splits) != sorted(SPLITS):
             raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
-        if clash := sorted(set(self.given) & set(self.names)):
+        if clash := sorted(set(self.extra_inputs) & set(self.names)):
             raise BadInput(f"input {clash[0]!r} of task {self.name!r} is a modality and given besides: name it once")
         if self.duplicates not in get_args(Duplicates):
             raise unknown(
@@ -97,8 +97,8 @@ class Task:
             )
 
     def _check_inputs(self, split: str, batch: Batch) -> None:
-        if sorted(batch.inputs) != sorted((*self.names, *self.given)):
-            needed = ", ".join((*self.names, *self.given))
+        if sorted(batch.inputs) != sorted((*self.names, *self.extra_inputs)):
+            needed = ", ".join((*self.names, *self.extra_inputs))
             raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, and needs {needed}")
         for modality in self.modalities:
             modality.check(batch.inputs[modality.name])
@@ -131,7 +131,7 @@ class Task:
         """
         task = Task(**task_parts(inputs, targets, **options))  # type: ignore[arg-type]
         if task.duplicates != "allowed":
-            check_groups(task.name, task.splits, task.apart)
+            check_groups(task.name, task.splits, task.report_groups)
         return task
 
     @property
@@ -157,7 +157,7 @@ class Task:
         bounds: dict[str, Range] = {}
         for modality in self.modalities:
             x, valid = batch.inputs[modality.name], modality.valid.over(batch.inputs[modality.name])
-            for mask in (batch.valid.get(modality.name), batch.free.get(modality.name)):
+            for mask in (batch.valid.get(modality.name), batch.editable.get(modality.name)):
                 if mask is not None:
                     mask = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)).expand_as(x)
                     low, high = valid.ends
@@ -169,7 +169,7 @@ class Task:
         """The inputs with the stand-in value wherever `present` (B, M) says a modality is
         missing.
         """
-        filled: Inputs = {name: inputs[name] for name in self.given}
+        filled: Inputs = {name: inputs[name] for name in self.extra_inputs}
         for column, modality in zip(present.unbind(1), self.modalities, strict=True):
             x = inputs[modality.name]
             filled[modality.name] = torch.where(column.reshape(-1, *[1] * (x.ndim - 1)), x, modality.stand_in(x))
@@ -198,7 +198,7 @@ class Task:
         as in ``accuracy_simple``.
         """
         said = self.problem.metrics(predictions, split.targets)
-        for group in self.apart:
+        for group in self.report_groups:
             rows = torch.tensor([row for row, each in enumerate(split.groups) if each == group], dtype=torch.int64)
             if len(rows):
                 part = self.problem.metrics(predictions[rows], split.targets[rows])
@@ -234,7 +234,7 @@ class Task:
         """SHA-256 over all that the task says beside its raw data: modalities, problem, sample ids,
         groups, masks.
         """
-        return definition_hash(self.name, (*self.modalities, *self.given), self.problem, self.splits)
+        return definition_hash(self.name, (*self.modalities, *self.extra_inputs), self.problem, self.splits)
 
 
 def sample_hashes(batch: Batch) -> list[str]:

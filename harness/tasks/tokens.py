@@ -4,7 +4,7 @@ matrix.
 A text is a matrix of choices (positions, 2 + K), one-hot in each row: column 0 is nothing (padding,
 or a text that is missing), column 1 the token that stands there, the others its K replacements.
 Which ids these columns stand for, the input ``<name>-candidates`` says, (positions, 2 + K) per
-sample: given, not attacked. The engine sees one-hot text and attacks it as it does letters
+sample: passed on, not attacked. The engine sees one-hot text and attacks it as it does letters
 (``text@tokens:2``); nothing is ever as wide as the vocabulary. Of the corruptions of text, `typos`
 draws among the replacements; `deletion` and `swap` move rows, which mean other tokens elsewhere,
 and tell nothing here.
@@ -73,7 +73,7 @@ def token_task(
     Raises:
         BadInput: shapes that do not fit, an input of another name, padding of another id.
     """
-    ids, real, given = _read(encoded, text)
+    ids, real, extra_inputs = _read(encoded, text)
     near = as_tensor("the array of replacements", replacements)
     if near.ndim != 3 or near.shape[:2] != ids.shape or near.is_floating_point() or not near.shape[2]:
         raise BadInput(
@@ -89,11 +89,11 @@ def token_task(
     own = torch.arange(candidates.shape[2]) == 1
     free = _free(ids, real, special)[..., None] & (own | (candidates != ids[..., None]))
     free[..., 0] = False
-    given[beside(text, CANDIDATES)] = candidates
+    extra_inputs[beside(text, CANDIDATES)] = candidates
     choices = F.one_hot(real.long(), candidates.shape[2]).float()
     blank = F.one_hot(torch.zeros(ids.shape[1], dtype=torch.int64), candidates.shape[2]).float()
-    own_options = {"kinds": "text", "ranges": (0, 1), "absent": blank, "valid": real, "free": free}
-    task = _task({text: choices, **(also or {})}, targets, text, own_options, given, options)
+    own_options = {"kinds": "text", "ranges": (0, 1), "absent": blank, "valid": real, "editable": free}
+    task = _task({text: choices, **(also or {})}, targets, text, own_options, extra_inputs, options)
     return replace(task, note=f"{text}: each token may become one of {near.shape[2]} replacements; special tokens stay")
 
 
@@ -110,7 +110,7 @@ def embedding_task(
     """Tokenized texts in, a task of their embeddings (n, width) out: features without bounds, for
     balls of a norm.
 
-    Padding and special tokens are not attacked. The attention mask is given as
+    Padding and special tokens are not attacked. The attention mask is passed as
     ``<name>-attention``, the ids, with which a model's answers are checked before a run, as
     ``<name>-ids``.
 
@@ -122,12 +122,12 @@ def embedding_task(
     Raises:
         BadInput: shapes that do not fit, an input of another name, an id beyond the table.
     """
-    ids, real, given = _read(encoded, text)
+    ids, real, extra_inputs = _read(encoded, text)
     _refuse_beyond(ids, embedding)
-    given |= {beside(text, ATTENTION): real, beside(text, IDS): ids}
-    own_options = {"kinds": "features", "valid": real, "free": _free(ids, real, special)}
+    extra_inputs |= {beside(text, ATTENTION): real, beside(text, IDS): ids}
+    own_options = {"kinds": "features", "valid": real, "editable": _free(ids, real, special)}
     task = _task(
-        {text: embedding.detach().cpu().float()[ids], **(also or {})}, targets, text, own_options, given, options
+        {text: embedding.detach().cpu().float()[ids], **(also or {})}, targets, text, own_options, extra_inputs, options
     )
     return replace(
         task, note=f"{text}: radii in units of the embedding; what an attack reaches there need be no token's embedding"
@@ -179,13 +179,13 @@ def _read(encoded: Mapping[str, Any], text: str) -> tuple[Tensor, Tensor, dict[s
                 f"{key} has shape {tuple(x.shape)} of {x.dtype}: give whole numbers (N, n), with padding and"
                 " return_tensors='pt'"
             )
-    given: dict[str, Array] = {beside(text, TYPES): read[TYPES].long()} if TYPES in read else {}
+    extra_inputs: dict[str, Array] = {beside(text, TYPES): read[TYPES].long()} if TYPES in read else {}
     real = read.get("attention_mask", torch.ones_like(ids)) > 0
     if not bool(real.any(1).all()):
         raise BadInput(
             f"{int((~real.any(1)).sum())} texts of {text!r} have an attention_mask of zeros only: leave them out"
         )
-    return ids.long(), real, given
+    return ids.long(), real, extra_inputs
 
 
 def _free(ids: Tensor, real: Tensor, special: Sequence[int]) -> Tensor:
@@ -205,11 +205,13 @@ def _task(
     targets: Array,
     text: str,
     own: dict[str, Any],
-    given: dict[str, Array],
+    extra_inputs: dict[str, Array],
     options: dict[str, Any],
 ) -> Task:
     """The task, with the text's own options beside those of other modalities."""
     merged = {key: {text: value, **(options.get(key) or {})} for key, value in own.items()}
     return Task.from_arrays(
-        inputs, targets, **{**options, **merged, "given": {**given, **(options.get("given") or {})}}
+        inputs,
+        targets,
+        **{**options, **merged, "extra_inputs": {**extra_inputs, **(options.get("extra_inputs") or {})}},
     )

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from attacks.climb import Attempt
-from attacks.draws import chances, unit_changes
+from attacks.ascent import Attempt
 from attacks.edits import Ranked
-from attacks.fixed import Fixed, FixedAttack, InTurn
+from attacks.fixed_budget import FixedAttack, FixedBudget, InTurn
 from attacks.looks import look_at_classes
 from attacks.mixed import scattered
 from attacks.names import DEFAULT_LIMIT
 from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region
-from attacks.search_state import Hunt
+from attacks.sampling import chances, unit_changes
+from attacks.search_state import SearchState
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.run.flags import Flag
@@ -40,7 +40,7 @@ def blackbox(case: Case) -> Iterator[Flag]:
     """
     rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
     attack: FixedAttack = resolve("attack", "square").target
-    count = case.broken(rows, Fixed("square", attack, {"steps": QUERIES}))
+    count = case.broken(rows, FixedBudget("square", attack, {"steps": QUERIES}))
     found = f"a search without gradients breaks {count} of {len(rows)} samples that withstood"
     yield Flag("blackbox", count > 0, count / max(len(rows), 1), found, "the search by gradients missed them")
 
@@ -97,7 +97,9 @@ def budget(case: Case) -> Iterator[Flag]:
     if not case.region.scenario.edits:
         rows = (strengths > STRENGTH).nonzero().squeeze(1)
         losses = dict.fromkeys(("margin", _first_loss(case)))
-        again = case.found(rows, InTurn(tuple(Fixed(loss, Again(loss, _steps(case))) for loss in losses)), STRENGTH)
+        again = case.found(
+            rows, InTurn(tuple(FixedBudget(loss, Again(loss, _steps(case))) for loss in losses)), STRENGTH
+        )
         missed[rows] |= again <= STRENGTH
     share = float(missed.double().mean())
     found = (
@@ -184,9 +186,9 @@ def planted(case: Case) -> Iterator[Flag]:
     if not len(rows):
         return
     aim = Planted(objective, direction, highest + STANDS_OUT * (there - highest)).take(rows)
-    hunt = Hunt(aim, region.take(rows), [samples[row] for row in rows.tolist()], case.seed, 2 * STRENGTH)
-    case.search(hunt)
-    share = float((hunt.best.strength > STRENGTH).double().mean())
+    state = SearchState(aim, region.take(rows), [samples[row] for row in rows.tolist()], case.seed, 2 * STRENGTH)
+    case.search(state)
+    share = float((state.best.strength > STRENGTH).double().mean())
     found = f"{share:.0%} of {len(rows)} failures planted at the edge of the ball are missed"
     yield Flag("planted", share > MANY, share, found, "the search does not find what is there")
 

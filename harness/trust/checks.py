@@ -11,10 +11,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from attacks.expectation import judged
+from attacks.eot import judged
 from attacks.objective import Named, Objective, judged_gradient
 from attacks.region import Inputs, Region
-from attacks.search_state import Hunt, Search
+from attacks.search_state import Search, SearchState
 from harness.analysis.curves import Share
 from harness.engine.objective import TaskObjective
 from harness.run.flags import Flag
@@ -123,9 +123,11 @@ class Case:
             return self.strengths[rows]
         samples = [self.samples[row] for row in rows.tolist()]
         region = self.region.take(rows)
-        hunt = Hunt(judged(self.objective.take(rows), region, samples, self.seed), region, samples, self.seed, limit)
-        search(hunt)
-        return hunt.best.strength
+        state = SearchState(
+            judged(self.objective.take(rows), region, samples, self.seed), region, samples, self.seed, limit
+        )
+        search(state)
+        return state.best.strength
 
     def broken(self, rows: Tensor, search: Search) -> int:
         """How many of the given samples a search breaks at strength 1, verified."""

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from attacks.bracket import FAST
-from attacks.draws import worlds
 from attacks.edits import EDITS, Edit, Place
+from attacks.eot import SEARCHED, STORED, Expectation, judged
 from attacks.errors import BadInput
-from attacks.expectation import SEARCHED, STORED, Expectation, judged
 from attacks.objective import Classification
 from attacks.region import Inputs, Range, Region
+from attacks.sampling import eot_draws
 from attacks.scenario import Ball, parse
 from attacks.search import search
 from attacks.search_state import search_all
@@ -181,7 +181,7 @@ def test_a_patch_lands_inside_and_no_larger_than_it_is() -> None:
     )
     side = round(float(EDITS["patch"].size(x, moved)[0] * 9 * 12) ** 0.5)
     assert side == 4
-    world = worlds(Ball("m", "patch", 0.1), [str(row) for row in range(64)], 0, 1)[:, 0]
+    world = eot_draws(Ball("m", "patch", 0.1), [str(row) for row in range(64)], 0, 1)[:, 0]
     there = EDITS["patch"].received(place, moved, world) != 0
     heights, widths = there.any(3).sum(2).flatten(), there.any(2).sum(2).flatten()
     assert bool(((heights == widths) & (heights >= 3) & (heights <= 4)).all())
@@ -263,7 +263,7 @@ class _Above:
 
 def test_draws_do_not_depend_on_the_other_samples() -> None:
     ball = Ball("m", "patch", 0.1)
-    assert torch.equal(worlds(ball, ["a", "b", "c"], 7, 4)[1:2], worlds(ball, ["b"], 7, 4))
+    assert torch.equal(eot_draws(ball, ["a", "b", "c"], 7, 4)[1:2], eot_draws(ball, ["b"], 7, 4))
 
 
 def test_a_joint_search_of_edits_and_norms_is_never_safer() -> None:

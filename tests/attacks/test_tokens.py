@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from attacks.bracket import FAST
 from attacks.edits.tokens import is_one_hot
 from attacks.errors import BadInput
-from attacks.fixed import Fixed
+from attacks.fixed_budget import FixedBudget
 from attacks.fmn import fmn
 from attacks.objective import Classification
 from attacks.pgd import pgd
@@ -231,7 +231,7 @@ def test_attacks_by_gradients_name_the_relaxation() -> None:
     for attack in (
         lambda: pgd(reader(0, x), region, 1.0),
         lambda: fmn(reader(0, x), region, 8.0),
-        lambda: Fixed("pgd", pgd).check(region, 3),
+        lambda: FixedBudget("pgd", pgd).check(region, 3),
     ):
         with pytest.raises(BadInput, match=r"text@linf:0\.1"):
             attack()

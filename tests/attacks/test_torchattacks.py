@@ -10,9 +10,8 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from attacks.chart import Chart
 from attacks.errors import BadInput
-from attacks.fixed import NONE, Fixed, InTurn, fixed_attack
+from attacks.fixed_budget import NONE, FixedBudget, InTurn, fixed_attack
 from attacks.objective import Classification
 from attacks.pgd import pgd
 from attacks.region import Bounds, Inputs, Range, Region
@@ -20,6 +19,7 @@ from attacks.scenario import parse
 from attacks.search import search
 from attacks.search_state import Found
 from attacks.torchattacks_bridge import Bridge
+from attacks.unit_image import UnitImage
 from attacks.verify import verify
 from benchmarks.oracles.linear import random_linear
 
@@ -83,7 +83,7 @@ def found_by(
     name: str, options: dict[str, Any], scenario: str, problem: tuple[Classification, Inputs, Bounds]
 ) -> Found:
     objective, inputs, bounds = problem
-    attack = Fixed(f"torchattacks:{name}", fixed_attack(getattr(torchattacks, name)), options)
+    attack = FixedBudget(f"torchattacks:{name}", fixed_attack(getattr(torchattacks, name)), options)
     return search(objective, inputs, bounds, scenario, algorithm=InTurn((NONE, attack)))
 
 
@@ -145,8 +145,8 @@ def test_raw_units_and_ranges_per_feature() -> None:
 def test_the_chart_is_exact_where_nothing_moves() -> None:
     _, inputs, bounds = problem()
     for scenario in ("image@linf:0.1", "context@linf:0.1", "image@linf:0.1 + context@linf:0.2"):
-        chart = Chart.of(Region.of(inputs, bounds, scenario).take(torch.tensor([3])), 1.0)
-        assert all(torch.equal(x, inputs[name][3:4]) for name, x in chart.raw(chart.clean).items())
+        unit_image = UnitImage.of(Region.of(inputs, bounds, scenario).take(torch.tensor([3])), 1.0)
+        assert all(torch.equal(x, inputs[name][3:4]) for name, x in unit_image.raw(unit_image.clean).items())
 
 
 @pytest.mark.parametrize("name", ["CW", "DeepFool", "FAB", "OnePixel", "APGD"])
@@ -215,7 +215,7 @@ REFUSED = {
 def test_what_it_cannot_attack_is_refused_before_work_begins(name: str, scenario: str) -> None:
     _, inputs, bounds = problem()
     with pytest.raises(BadInput, match=REFUSED[name, scenario]):
-        Fixed(name, fixed_attack(getattr(torchattacks, name))).check(Region.of(inputs, bounds, scenario), 5)
+        FixedBudget(name, fixed_attack(getattr(torchattacks, name))).check(Region.of(inputs, bounds, scenario), 5)
 
 
 def test_what_is_no_classifier_is_refused() -> None:

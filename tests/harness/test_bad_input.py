@@ -80,7 +80,7 @@ BAD = {
     "--nonsense 1": "No such option",
     "--scenario image@linf:1+bogus@intact": "unknown modality 'bogus' in task 'digits'",
     "--model only-foo": "unknown modality 'foo' in task 'digits'",
-    "--search attacks.pgd:pgd": "a search takes one argument, the hunt (known: fast, standard, thorough, none)",
+    "--search attacks.pgd:pgd": "a search takes one argument, the search state (known: fast, standard, thorough, none)",
     "--seed -1": "seed = -1",
     "--seed 9223372036854775808": "seed = 9223372036854775808",
 }

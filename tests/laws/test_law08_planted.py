@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks.draws import unit_changes
 from attacks.objective import Classification
 from attacks.region import Inputs, Region
+from attacks.sampling import unit_changes
 from attacks.search import search
 from harness.engine.loading import load_model
 from harness.references.registry import resolve

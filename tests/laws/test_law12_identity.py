@@ -269,9 +269,9 @@ import torch
 from pathlib import Path
 def read(): return float(Path("said.txt").read_text())
 def corrupt(x, severity, modality, generator): return x + read()
-def attack(hunt):
-    rows = torch.arange(len(hunt.samples))
-    hunt.offer(rows, {name: x + read() * (x.amax() - 2 * x) / 9 for name, x in hunt.region.clean.items()}, "own")
+def attack(state):
+    rows = torch.arange(len(state.samples))
+    state.propose(rows, {name: x + read() * (x.amax() - 2 * x) / 9 for name, x in state.region.clean.items()}, "own")
 """
 BY_USERS = {
     "corruption": ["--search", "none", "--corruption", "image@own.py:corrupt:1"],

@@ -16,7 +16,7 @@ from harness.models.contrastive.losses import regression
 from harness.models.contrastive.pretraining import Pretraining
 from harness.models.contrastive.probed import BYOL_OUT, predictor, probe_of, probed, projector
 from harness.models.fused import Fused
-from harness.models.ranges import OneOrMore, Share, TwoOrMore
+from harness.models.option_types import OneOrMore, Share, TwoOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 

@@ -12,7 +12,7 @@ from harness.models.contrastive.losses import nt_xent
 from harness.models.contrastive.pretraining import Pretraining
 from harness.models.contrastive.probed import SIMCLR_OUT, probe_of, probed, projector
 from harness.models.fused import Fused
-from harness.models.ranges import OneOrMore, Positive, TwoOrMore
+from harness.models.option_types import OneOrMore, Positive, TwoOrMore
 from harness.tasks import Batch, Task
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from harness.models.counting.asked import CHANNELS, STATE, Grid, Question, image_and_question
+from harness.models.counting.backbone import CHANNELS, STATE, Grid, Question, image_and_question
 from harness.models.fused import Fused, without_missing
 from harness.tasks import Task
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.models.counting.asked import STATE, Fit
+from harness.models.counting.backbone import STATE, Fit
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions, overlaps, shares
 from harness.models.counting.updown import HIDDEN
 from harness.tasks import Counting, SoftCounting, Task

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.models.counting.asked import Fit, Places
+from harness.models.counting.backbone import Fit, Places
 from harness.models.counting.regions import Pooled, Regions, overlaps
 from harness.tasks import Batch
 from harness.tasks.batch import CORNERS as CORNERS
@@ -63,8 +63,8 @@ class Grounding(nn.Module):
         return torch.stack(losses).mean()
 
     def _loss(self, logits: Tensor, batch: Batch, grid: Tensor, rows: Tensor | slice) -> Tensor:
-        assert batch.objects is not None and batch.asked is not None
-        objects, asked = batch.objects[rows], batch.asked[rows]
+        assert batch.annotations is not None and batch.referred is not None
+        objects, asked = batch.annotations[rows], batch.referred[rows]
         if self.regions is None:
             meant = covered(objects, asked, grid[rows], self.middle)
             return THERE_WEIGHT * F.binary_cross_entropy_with_logits(logits, meant.flatten(1))
@@ -89,7 +89,7 @@ def cells(objects: Tensor, chosen: Tensor, grid: Tensor) -> tuple[Tensor, Tensor
     objects lie; each (N,).
 
     Args:
-        objects: (B, n, 4 + labels), as `Batch.objects`.
+        objects: (B, n, 4 + labels), as `Batch.annotations`.
         chosen: bool (B, n).
     """
     size = torch.tensor([grid.shape[3], grid.shape[2]], device=grid.device)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.models.counting.asked import STATE, Fit, counts_of
+from harness.models.counting.backbone import STATE, Fit, counts_of
 from harness.models.counting.regions import BOX, FIXED, REGION, GatedTanh, Regions, of_regions, overlaps
 from harness.tasks import Task
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
-from harness.models.counting.asked import counts_of
-from harness.models.counting.detecting import Detecting
+from harness.models.counting.backbone import counts_of
+from harness.models.counting.counting_recipe import Detecting
 from harness.models.counting.irlc import IRLC, NEVER, Scene, decided, margins
 from harness.models.counting.regions import what_it_sees
-from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
+from harness.models.option_types import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 

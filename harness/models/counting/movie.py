@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from harness.models.counting.asked import CHANNELS, STATE, Grid, Places, Question, image_and_question
-from harness.models.counting.detecting import Detecting
+from harness.models.counting.backbone import CHANNELS, STATE, Grid, Places, Question, image_and_question
+from harness.models.counting.counting_recipe import Detecting
 from harness.models.counting.mutan import FUSED, RANK_WITH_ATTENTION, Glimpse, Mutan
 from harness.models.fused import Fused, without_missing
 from harness.models.recipe import Stage

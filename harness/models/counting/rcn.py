@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.models.counting.asked import CHANNELS, STATE, Places
+from harness.models.counting.backbone import CHANNELS, STATE, Places
 from harness.models.counting.regions import FIXED, REGION, Regions, of_regions, overlaps
 from harness.tasks import Task
 

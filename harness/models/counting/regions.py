@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput, unknown
 from attacks.region import Inputs
-from harness.models.counting.asked import CHANNELS, STATE, Grid, Question, image_and_question
+from harness.models.counting.backbone import CHANNELS, STATE, Grid, Question, image_and_question
 from harness.models.fused import Fused, without_missing
 from harness.tasks import Detector, Task
 
@@ -147,7 +147,7 @@ def of_regions(task: Task, head: nn.Module, proposals: str) -> nn.Module:
     image, question = image_and_question(task)
     if proposals not in (FIXED, RECOMPUTED):
         raise unknown("proposals", proposals, (FIXED, RECOMPUTED))
-    if BOXES not in task.given:
+    if BOXES not in task.extra_inputs:
         raise BadInput(
             f"task {task.name!r} has no object proposals, which a model of regions needs: take movie or mutan"
         )

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import preserved
-from harness.models.counting.asked import Fit, counts_of
-from harness.models.counting.detecting import Detecting
+from harness.models.counting.backbone import Fit, counts_of
+from harness.models.counting.counting_recipe import Detecting
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
-from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
+from harness.models.option_types import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Task
 from harness.tasks.problems.counts import count_logits, count_of

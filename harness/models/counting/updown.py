@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from harness.models.counting.asked import STATE, Places
+from harness.models.counting.backbone import STATE, Places
 from harness.models.counting.regions import FIXED, REGION, GatedTanh, Regions, of_regions
 from harness.tasks import Task
 

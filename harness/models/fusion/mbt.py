@@ -14,7 +14,7 @@ from harness.models.attention import SelfAttention
 from harness.models.encoders import tokenizer
 from harness.models.fused import Fused, without_missing
 from harness.models.fusion.mean import mean_of_present
-from harness.models.ranges import OneOrMore, ZeroOrMore
+from harness.models.option_types import OneOrMore, ZeroOrMore
 from harness.tasks import Modality, Task
 
 WIDTH, HEADS, DEPTH = 32, 4, 4

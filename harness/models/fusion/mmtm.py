@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness.models.encoders import channels_first
 from harness.models.fused import Fused, without_missing
 from harness.models.fusion.mean import mean_of_present
-from harness.models.ranges import Positive
+from harness.models.option_types import Positive
 from harness.tasks import Modality, Task
 
 CHANNELS = {"image": (32, 48, 64), "audio": (48, 48, 64), "text": (32, 48, 64), "features": (64, 64, 64)}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness.models.fused import Fused
 from harness.models.missing.complete_stage import BATCH, COMPLETE, CompleteStage, adam, epochs_of
 from harness.models.missing.completed import Completed
-from harness.models.ranges import OneOrMore
+from harness.models.option_types import OneOrMore
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Task
 

@@ -14,7 +14,7 @@ from attacks.errors import BadInput
 from harness.models.fused import Fused
 from harness.models.missing.complete_stage import BATCH, COMPLETE, CompleteStage, adam, drawn, epochs_of
 from harness.models.missing.completed import Completed, Hidden
-from harness.models.ranges import NotNegative, OneOrMore, Positive
+from harness.models.option_types import NotNegative, OneOrMore, Positive
 from harness.models.recipe import Stage
 from harness.tasks import Batch, Problem, Task
 

@@ -118,9 +118,9 @@ def _numbers(processor: Any, name: str) -> list[float]:
 
 
 def _reader(modality: Modality, task: Task, processor: Any) -> nn.Module:
-    if beside(modality.name, CANDIDATES) in task.given:
+    if beside(modality.name, CANDIDATES) in task.extra_inputs:
         return Choices(modality)
-    if beside(modality.name, ATTENTION) in task.given:
+    if beside(modality.name, ATTENTION) in task.extra_inputs:
         return Embeddings(modality)
     if modality.kind != "image":
         raise BadInput(

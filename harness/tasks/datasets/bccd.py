@@ -129,7 +129,7 @@ def _batch(names: Sequence[str]) -> Batch:
         tuple(name for name in names for _ in NAMES),
         {"question": WORDS.free(words)},
     )
-    return Batch(samples, inputs, targets, groups, free=free, objects=objects, asked=asked, sources=sources)
+    return Batch(samples, inputs, targets, groups, editable=free, annotations=objects, referred=asked, sources=sources)
 
 
 def _annotated(cells: Sequence[Sequence[Cell]]) -> Tensor:

@@ -53,7 +53,7 @@ def question_task(
     splits: Mapping[str, Sequence[FreeQuestion]],
     problem: Problem,
     note: str,
-    apart: tuple[str, ...] = (),
+    report_groups: tuple[str, ...] = (),
 ) -> Task:
     """A task of free questions: `image` is a photograph (3, 64, 64), or a grid of features (C, H,
     W) where the folder has `features`.
@@ -92,7 +92,7 @@ def question_task(
             {"question": words.numbers(texts) > 0},
             sources=tuple(str(PurePosixPath(each.image)) for each in kept[split]),
         )
-    return Task(name, (image, words.modality()), problem, batches, note, apart=apart)
+    return Task(name, (image, words.modality()), problem, batches, note, report_groups=report_groups)
 
 
 def read_json(path: Path, kind: type[T]) -> T:

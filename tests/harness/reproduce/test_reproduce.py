@@ -30,7 +30,7 @@ TINY = Effort(seeds=(0, 1), epochs=1, samples=6, search="fast")
 SCENARIO = "image@linf:1.6"
 
 
-def told(results: Mapping[str, Results], page: Page) -> None:
+def write(results: Mapping[str, Results], page: Page) -> None:
     for name, result in results.items():
         page.table(
             ["", name],
@@ -43,14 +43,14 @@ def study(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> Study:
     """One system on the embedded task, and a setting whose data are not there."""
     monkeypatch.delenv("ROBUSTNESS_DATA", raising=False)
     systems = (System("plain", "only-image"),)
-    made = Study("tiny", {"here": Setting("digits", systems, TINY), "absent": Setting("mosi", systems, TINY)}, told)
+    made = Study("tiny", {"here": Setting("digits", systems, TINY), "absent": Setting("mosi", systems, TINY)}, write)
     monkeypatch.setattr(studies, "STUDIES", {"tiny": made})
     return made
 
 
-def run(**wish: object) -> tuple[Path, str]:
+def run(**options: object) -> tuple[Path, str]:
     spoken = io.StringIO()
-    path = studies.reproduce(studies.Wish("tiny", jobs=1, **wish), Console(file=spoken, width=10_000))  # type: ignore[arg-type]
+    path = studies.reproduce(studies.ReproduceOptions("tiny", jobs=1, **options), Console(file=spoken, width=10_000))  # type: ignore[arg-type]
     return path, spoken.getvalue()
 
 
@@ -168,7 +168,7 @@ def test_a_trial_that_fails_says_so(study: Study, monkeypatch: pytest.MonkeyPatc
 
 def test_an_unknown_study_and_a_page_of_another_kind_are_refused(study: Study) -> None:
     with pytest.raises(BadInput, match=r"unknown study 'tny': did you mean tiny"):
-        studies.reproduce(studies.Wish("tny"), Console(quiet=True))
+        studies.reproduce(studies.ReproduceOptions("tny"), Console(quiet=True))
     with pytest.raises(BadInput, match=r"unknown setting 'her' of study 'tiny': did you mean here"):
         run(only=("her",))
     with pytest.raises(BadInput, match=r"ends in \.md"):

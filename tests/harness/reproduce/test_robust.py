@@ -60,7 +60,7 @@ def test_curves_start_at_the_clean_score_and_fall() -> None:
 
 def test_the_tables_hold_every_scenario(tmp_path: Path) -> None:
     page = Page(tmp_path / "x.md")
-    robust.told(made, ["weak", "firm", "wrong"], page)
+    robust.write(made, ["weak", "firm", "wrong"], page)
     scores, medians = (part.splitlines() for part in page.parts if part.startswith("|"))
     assert len(scores) == len(medians) == 5
     assert scores[2].startswith("| weak | 0.990 ± 0.000 | 0.000 ± 0.000") and medians[4].startswith("| wrong | - ")

@@ -106,12 +106,12 @@ def test_samples_of_one_id_are_refused_in_a_task_made_by_hand() -> None:
 
 OBJECT = [0.1, 0.2, 0.3, 0.4, 2.0]
 STRANGE = {
-    "objects have shape (4, 1, 4)": ([OBJECT[:4]], None),
-    "objects have a corner at 64": ([[*OBJECT[:3], 64.0, 0.0]], None),
-    "objects have a corner at nan": ([[float("nan"), *OBJECT[1:]]], None),
-    "objects have a label 0.5: give whole numbers": ([[*OBJECT[:4], 0.5]], None),
-    "asked has shape (4, 2) of torch.bool: give bool (4, 1)": ([OBJECT], torch.ones(4, 2, dtype=torch.bool)),
-    "asked has shape (4, 1) of torch.float32": ([OBJECT], torch.ones(4, 1)),
+    "annotations have shape (4, 1, 4)": ([OBJECT[:4]], None),
+    "annotations have a corner at 64": ([[*OBJECT[:3], 64.0, 0.0]], None),
+    "annotations have a corner at nan": ([[float("nan"), *OBJECT[1:]]], None),
+    "annotations have a label 0.5: give whole numbers": ([[*OBJECT[:4], 0.5]], None),
+    "referred has shape (4, 2) of torch.bool: give bool (4, 1)": ([OBJECT], torch.ones(4, 2, dtype=torch.bool)),
+    "referred has shape (4, 1) of torch.float32": ([OBJECT], torch.ones(4, 1)),
 }
 
 
@@ -120,14 +120,17 @@ def test_annotations_that_cannot_be_meant_are_refused(message: str) -> None:
     task, (objects, asked) = Task.from_arrays({"x": torch.randn(20, 3)}, torch.arange(20) % 2), STRANGE[message]
     known = replace(
         task.splits["test"],
-        objects=torch.tensor([OBJECT, [-1.0] * 5]).expand(4, 2, 5),
-        asked=torch.ones(4, 2, dtype=torch.bool),
+        annotations=torch.tensor([OBJECT, [-1.0] * 5]).expand(4, 2, 5),
+        referred=torch.ones(4, 2, dtype=torch.bool),
     )
     assert replace(task, splits={**task.splits, "test": known}).splits["test"] is known
     with pytest.raises(BadInput) as error:
         replace(
             task,
-            splits={**task.splits, "test": replace(known, objects=torch.tensor(objects).expand(4, 1, -1), asked=asked)},
+            splits={
+                **task.splits,
+                "test": replace(known, annotations=torch.tensor(objects).expand(4, 1, -1), referred=asked),
+            },
         )
     assert message in str(error.value)
 

@@ -50,7 +50,9 @@ def test_a_group_is_on_one_side_unless_the_task_says_that_it_is_meant() -> None:
         made(groups=["a", "b"] * 10)
     meant = made(groups=["a", "b"] * 10, duplicates="allowed")
     assert meant.splits["test"].groups == ("a", "b") * 3
-    assert replace(meant, duplicates="flagged", apart=("a", "b")).apart == ("a", "b"), "kinds of samples are no groups"
+    assert replace(meant, duplicates="flagged", report_groups=("a", "b")).report_groups == ("a", "b"), (
+        "kinds of samples are no groups"
+    )
     assert made(groups=["all"] * 20).splits["test"].groups == ("all",) * 6
     splits = made(groups=[f"video{row // 2}" for row in range(20)]).splits
     assert not set(splits["train"].groups) & set(splits["test"].groups)

@@ -189,7 +189,7 @@ def test_inputs_are_named(inputs: Any) -> None:
         Task.from_arrays(inputs, Y)
 
 
-@pytest.mark.parametrize("option", ["valid", "free"])
+@pytest.mark.parametrize("option", ["valid", "editable"])
 def test_masks_are_yes_or_no(option: str) -> None:
     for yes in (
         np.ones((20, 3), bool),
@@ -249,10 +249,10 @@ def test_a_problem_has_what_problems_have() -> None:
 
 
 def test_what_is_given_is_not_narrowed() -> None:
-    given = task(given={"near": np.full((20, 2), 2**40)}).splits["test"].inputs["near"]
+    given = task(extra_inputs={"near": np.full((20, 2), 2**40)}).splits["test"].inputs["near"]
     assert given.dtype == torch.int64 and bool((given == 2**40).all())
     with pytest.raises(BadInput, match="input 'near' reaches 1e\\+300, beyond float32"):
-        task(given={"near": np.full((20, 2), 1e300)})
+        task(extra_inputs={"near": np.full((20, 2), 1e300)})
 
 
 GRID = np.arange(24, dtype=np.float32).reshape(2, 3, 4)

@@ -51,7 +51,7 @@ def test_choices_are_the_text() -> None:
         (test.inputs["text-candidates"][:, :, 0] == PAD).all()
     )
     assert (
-        task().given == ("text-candidates",)
+        task().extra_inputs == ("text-candidates",)
         and task().modality("text").ball == "tokens:1"
         and "4 replacements" in task().note
     )
@@ -61,7 +61,10 @@ def test_an_own_id_among_the_replacements_is_no_edit() -> None:
     texts = encoded()
     own = texts["input_ids"][..., None].expand(-1, -1, 3).numpy()
     made = token_task(texts, TARGETS, own, special=SPECIAL, pad=PAD, groups=["a", "b"] * 15, duplicates="allowed")
-    assert not bool(made.splits["train"].free["text"][..., 2:].any()) and set(made.splits["train"].groups) == {"a", "b"}
+    assert not bool(made.splits["train"].editable["text"][..., 2:].any()) and set(made.splits["train"].groups) == {
+        "a",
+        "b",
+    }
 
 
 def test_embeddings_are_those_of_the_table() -> None:
@@ -103,22 +106,22 @@ def test_what_cannot_be_used_is_one_sentence() -> None:
 def test_from_arrays_takes_what_is_free_and_what_is_given() -> None:
     x, free = torch.rand(20, 3), np.arange(3) > 0
     made = Task.from_arrays(
-        {"x": x}, torch.arange(20) % 2, free={"x": np.tile(free, (20, 1))}, given={"boxes": np.ones((20, 4))}
+        {"x": x}, torch.arange(20) % 2, editable={"x": np.tile(free, (20, 1))}, extra_inputs={"boxes": np.ones((20, 4))}
     )
     batch = made.splits["test"]
     valid = made.bounds(batch)["x"].over(batch.inputs["x"])
-    assert made.given == ("boxes",) and batch.inputs["boxes"].dtype == torch.float32
+    assert made.extra_inputs == ("boxes",) and batch.inputs["boxes"].dtype == torch.float32
     assert torch.equal(
         torch.as_tensor(valid.low) < torch.as_tensor(valid.high), torch.tensor(free).expand(len(batch), 3)
     )
     with pytest.raises(BadInput, match="input 'boxes' has 3 samples but there are 20 targets"):
-        Task.from_arrays({"x": x}, torch.arange(20) % 2, given={"boxes": np.ones((3, 4))})
+        Task.from_arrays({"x": x}, torch.arange(20) % 2, extra_inputs={"boxes": np.ones((3, 4))})
     with pytest.raises(BadInput, match="unknown modality 'y'"):
-        Task.from_arrays({"x": x}, torch.arange(20) % 2, free={"y": np.ones((20, 3))})
+        Task.from_arrays({"x": x}, torch.arange(20) % 2, editable={"y": np.ones((20, 3))})
     with pytest.raises(BadInput, match="the mask of modality 'x' has shape"):
-        Task.from_arrays({"x": x}, torch.arange(20) % 2, free={"x": np.ones((20, 2))})
+        Task.from_arrays({"x": x}, torch.arange(20) % 2, editable={"x": np.ones((20, 2))})
     with pytest.raises(BadInput, match="is a modality and given besides"):
-        Task.from_arrays({"x": x}, torch.arange(20) % 2, given={"x": x})
+        Task.from_arrays({"x": x}, torch.arange(20) % 2, extra_inputs={"x": x})
 
 
 MINE = """

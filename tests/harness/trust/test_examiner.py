@@ -271,7 +271,7 @@ def test_what_is_doubtful_of_a_part_is_doubtful_of_a_whole_with_edits(
     assert flags[whole]["part"]["raised"] and "image@linf:1.6 is flagged" in flags[whole]["part"]["why"]
 
 
-NOTHING = "def idle(hunt):\n    pass\n"
+NOTHING = "def idle(state):\n    pass\n"
 
 
 def test_what_cannot_move_is_not_missed(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random
     samples = tuple(f"{name}-{split}-{row:04d}" for row in range(count))
     groups = tuple(question.group for question in each.questions)
     free, known = {"question": WORDS.free(each.words)}, (_annotated(each.scenes), torch.tensor(meant(each)))
-    return Batch(samples, inputs, answers, groups, free=free, objects=known[0], asked=known[1])
+    return Batch(samples, inputs, answers, groups, editable=free, annotations=known[0], referred=known[1])
 
 
 def meant(each: Asked) -> Array:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.engine.loading import build_model
-from harness.models.counting.detecting import Detecting
+from harness.models.counting.counting_recipe import Detecting
 from harness.models.counting.grounding import Grounding, cells, covered
 from harness.tasks import Task
 from harness.tasks.datasets import counting, vqa
@@ -26,11 +26,11 @@ def task() -> Iterator[Task]:
 
 def test_as_many_objects_are_meant_as_the_answer_says(task: Task) -> None:
     for split in task.splits.values():
-        assert split.asked is not None and split.objects is not None
-        assert not bool((split.asked & (split.objects[..., 4] < 0)).any())
+        assert split.referred is not None and split.annotations is not None
+        assert not bool((split.referred & (split.annotations[..., 4] < 0)).any())
         questions = counting.scenes_of("train").questions if len(split) == 96 else None
         for row, question in enumerate(questions or ()):
-            meant = int(split.asked[row].sum())
+            meant = int(split.referred[row].sum())
             assert meant == int(split.targets[row]) if question.kind == "count" else meant >= int(split.targets[row])
 
 
@@ -38,8 +38,10 @@ def test_a_yes_speaks_of_something_and_a_what_of_one_thing() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vqa, "SIZES", {"train": 48, "val": 48, "test": 48})
         split = vqa.vqa().splits["train"]
-        assert split.asked is not None
-        for meant, group, target in zip(split.asked.sum(1).tolist(), split.groups, split.targets.tolist(), strict=True):
+        assert split.referred is not None
+        for meant, group, target in zip(
+            split.referred.sum(1).tolist(), split.groups, split.targets.tolist(), strict=True
+        ):
             if group == "yes-no":
                 assert (meant > 0) == (vqa.ANSWERS[target] == "yes")
             elif group == "attribute":

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from harness.models.counting.asked import CHANNELS, STATE
+from harness.models.counting.backbone import CHANNELS, STATE
 from harness.models.counting.mutan import Answer, Glimpse, Mutan
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from harness.models.counting.asked import CHANNELS
+from harness.models.counting.backbone import CHANNELS
 from harness.models.counting.rcn import geometry
 from harness.models.counting.regions import BOX, Pooled, overlaps
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from harness.models.counting.asked import STATE
+from harness.models.counting.backbone import STATE
 from harness.models.counting.regions import BOX, REGION, Regions
 from harness.models.counting.updown import UpDown
 

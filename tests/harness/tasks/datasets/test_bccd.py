@@ -48,7 +48,7 @@ def test_questions_name_the_cells_and_keep_to_synonyms(task: Task) -> None:
     for row, group in enumerate(batch.groups[:30]):
         how, many, cells, are, _ = WORDS.read(batch.inputs["question"][row]).split()
         assert (how, many, are) == ("how", "many", "are") and cells in NAMES[group]
-        free = {WORDS.vocabulary[number] for number in batch.free["question"][row, 2].nonzero().flatten().tolist()}
+        free = {WORDS.vocabulary[number] for number in batch.editable["question"][row, 2].nonzero().flatten().tolist()}
         assert free == set(NAMES[group])
 
 
@@ -185,7 +185,7 @@ def test_boxes_are_shares_of_the_photograph_that_is_there(
     folder = tmp_path / "bccd" / "BCCD"
     Image.new("RGB", (width, height)).save(folder / "JPEGImages" / "Image_0.jpg")
     boxed(64, width, 144)(folder)
-    objects = bccd().splits["train"].objects
+    objects = bccd().splits["train"].annotations
     assert objects is not None
     assert objects[0, 0, :4].tolist() == pytest.approx([64 / width, 48 / height, 1, 144 / height])
 

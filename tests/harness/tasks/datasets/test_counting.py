@@ -200,7 +200,7 @@ def test_questions_are_english_by_template_and_words_change_for_synonyms_only(ta
         WORDS.read(x) == text
         for x, text in zip(batch.inputs["question"], scenes("counting", "test").words, strict=True)
     )
-    free = batch.free["question"]
+    free = batch.editable["question"]
     bounds = task.bounds(batch)["question"]
     assert torch.equal(torch.as_tensor(bounds.low) < torch.as_tensor(bounds.high), free)
     for row, text in enumerate(scenes("counting", "test").words[:100]):
@@ -245,7 +245,7 @@ def test_an_attack_puts_synonyms_only_and_proposals_pass_through(task: Task) -> 
 
 
 def test_given_inputs_are_no_modality(task: Task) -> None:
-    assert task.names == ("image", "question") and task.given == ("boxes",)
+    assert task.names == ("image", "question") and task.extra_inputs == ("boxes",)
     assert [str(each) for each in task.scenarios()] == [
         "image@linf:8",
         "question@tokens:1",
@@ -254,20 +254,20 @@ def test_given_inputs_are_no_modality(task: Task) -> None:
     batch = task.splits["test"].take(range(2))
     filled = task.with_stand_ins(batch.inputs, torch.zeros(2, 2, dtype=torch.bool))
     assert torch.equal(filled["boxes"], batch.inputs["boxes"]) and bool((filled["image"] == 127.5).all())
-    assert torch.equal(batch.to("cpu").free["question"], batch.free["question"])
+    assert torch.equal(batch.to("cpu").editable["question"], batch.editable["question"])
     without = {
         split: type(each)(each.samples, {n: each.inputs[n] for n in task.names}, each.targets, each.groups)
         for split, each in task.splits.items()
     }
     with pytest.raises(BadInput, match="has image, question, and needs image, question, boxes"):
-        Task("counting", task.modalities, task.problem, without, given=("boxes",))
+        Task("counting", task.modalities, task.problem, without, extra_inputs=("boxes",))
     with pytest.raises(BadInput, match="input 'image' of task 'counting' is a modality and given besides"):
-        Task("counting", task.modalities, task.problem, task.splits, given=("image",))
+        Task("counting", task.modalities, task.problem, task.splits, extra_inputs=("image",))
     unfree = {
         split: type(each)(each.samples, each.inputs, each.targets, each.groups) for split, each in task.splits.items()
     }
     assert (
-        Task("counting", task.modalities, task.problem, unfree, given=("boxes",)).definition_hash
+        Task("counting", task.modalities, task.problem, unfree, extra_inputs=("boxes",)).definition_hash
         != task.definition_hash
     )
 

@@ -38,7 +38,7 @@ class Attempt:
 
 
 @dataclass(eq=False)
-class Climber:
+class Ascent:
     """The samples still under attack.
 
     Attributes:
@@ -81,8 +81,8 @@ class Climber:
         self.broken = self.broken | value.isnan()
         return better
 
-    def take(self, rows: Tensor) -> Climber:
-        return Climber(
+    def take(self, rows: Tensor) -> Ascent:
+        return Ascent(
             self.objective.take(rows),
             self.region.take(rows),
             self.loss.take(rows),
@@ -100,7 +100,7 @@ class Climber:
 class Mover(Protocol):
     """How an attack moves from one iterate to the next, and what it remembers of each sample."""
 
-    def move(self, climber: Climber, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
+    def move(self, ascent: Ascent, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
         """The next iterate of the attacked modalities.
 
         Args:
@@ -113,7 +113,7 @@ class Mover(Protocol):
         """The same for the chosen rows only."""
 
 
-def climb(
+def ascend(
     objective: Objective,
     region: Region,
     strength: Tensor | float,
@@ -134,7 +134,7 @@ def climb(
     at = region.project(start or region.clean, limit)
     nothing = torch.zeros(len(region), dtype=torch.bool, device=device)
     lowest = torch.full((len(region),), float("-inf"), device=device)
-    climber = Climber(
+    ascent = Ascent(
         objective, region, loss or Named(), limit, at, at, lowest, nothing, nothing, lowest[:, None].repeat(1, 2)
     )
     rows, none = torch.arange(len(region), device=device), torch.zeros_like(limit, dtype=torch.int64)
@@ -144,28 +144,28 @@ def climb(
     for first in range(0, steps, BLOCK):
         block = range(first, min(first + BLOCK, steps))
         for step in block:
-            verdict, value, gradient = judged_gradient(climber.objective, climber.region, climber.at, climber.loss)
-            better = climber.keep(verdict.fails, value)
+            verdict, value, gradient = judged_gradient(ascent.objective, ascent.region, ascent.at, ascent.loss)
+            better = ascent.keep(verdict.fails, value)
             if step in (0, last):
-                climber.mark(0 if step == 0 else 1)
-            climber.at = mover.move(climber, value, gradient, better, step)
+                ascent.mark(0 if step == 0 else 1)
+            ascent.at = mover.move(ascent, value, gradient, better, step)
         attempt.gradients[rows] += len(block)
-        left = (~climber.fails).nonzero().squeeze(1)
+        left = (~ascent.fails).nonzero().squeeze(1)
         if len(left) < len(rows):
-            _record(attempt, late, rows, climber)
-            rows, climber, mover = rows[left], climber.take(left), mover.take(left)
+            _record(attempt, late, rows, ascent)
+            rows, ascent, mover = rows[left], ascent.take(left), mover.take(left)
         if not len(rows):
             return attempt
     with torch.no_grad():
-        verdict = climber.objective(climber.region.complete(climber.at))
-        climber.keep(verdict.fails, climber.loss(verdict).float())
-    _record(attempt, late, rows, climber)
+        verdict = ascent.objective(ascent.region.complete(ascent.at))
+        ascent.keep(verdict.fails, ascent.loss(verdict).float())
+    _record(attempt, late, rows, ascent)
     return attempt
 
 
-def _record(attempt: Attempt, late: Tensor, rows: Tensor, climber: Climber) -> None:
-    refuse_nan(climber.broken)
-    for name, x in climber.best.items():
+def _record(attempt: Attempt, late: Tensor, rows: Tensor, ascent: Ascent) -> None:
+    refuse_nan(ascent.broken)
+    for name, x in ascent.best.items():
         attempt.inputs[name] = attempt.inputs[name].index_copy(0, rows, x)
-    attempt.fails[rows] = climber.fails
-    late[rows] = climber.late
+    attempt.fails[rows] = ascent.fails
+    late[rows] = ascent.late

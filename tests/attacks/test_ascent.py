@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attacks.apgd import apgd, checkpoints
-from attacks.climb import BLOCK
+from attacks.ascent import BLOCK
 from attacks.fmn import fmn
 from attacks.pgd import pgd
 from attacks.region import Region

@@ -1,5 +1,5 @@
 """Attacks at one strength as searches: what they find at the radii as written is offered to the
-hunt.
+state.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from attacks.boundary_bisection import bisect_to_boundary
 from attacks.errors import BadInput
-from attacks.pullback import pulled_back
 from attacks.region import Inputs, Region, take
-from attacks.search_state import Hunt, Search
+from attacks.search_state import Search, SearchState
 
 STRENGTH = 1.0  # the radii as written
 ROUNDING = 1e-6  # relative: what a change may lose so that rounding leaves it inside its ball
@@ -25,7 +25,7 @@ ARGUMENTS = 3  # objective, region and strength come first
 
 @runtime_checkable
 class Reached(Protocol):
-    """What an attack reached; `attacks.climb.Attempt` and `attacks.fmn.Nearest` are such."""
+    """What an attack reached; `attacks.ascent.Attempt` and `attacks.fmn.Nearest` are such."""
 
     @property
     def inputs(self) -> Inputs:
@@ -87,7 +87,7 @@ def free_options(attack: FixedAttack) -> dict[str, inspect.Parameter]:
 
 
 @dataclass(frozen=True, eq=False)
-class Fixed:
+class FixedBudget:
     """A search that attacks, at strength 1, the samples that withstand it so far.
 
     A success is pulled back along the straight line to the clean input before it is offered.
@@ -114,22 +114,24 @@ class Fixed:
         if isinstance(self.attack, Choosy):
             self.attack.check(region, classes, dict(self.options))
 
-    def __call__(self, hunt: Hunt) -> None:
-        rows = (hunt.best.strength > STRENGTH).nonzero().squeeze(1)
+    def __call__(self, state: SearchState) -> None:
+        rows = (state.best.strength > STRENGTH).nonzero().squeeze(1)
         if not len(rows):
             return
-        objective, region = hunt.fast.take(rows), hunt.region.take(rows)
-        reached = self.attack(objective, region, STRENGTH, **self.options, **self._keys(hunt, rows))
-        hunt.spend(rows, reached.gradients)
+        objective, region = state.fast.take(rows), state.region.take(rows)
+        reached = self.attack(objective, region, STRENGTH, **self.options, **self._keys(state, rows))
+        state.spend(rows, reached.gradients)
         met = reached.fails.nonzero().squeeze(1)
         if len(met):
             there = region.take(met)
-            hunt.offer(
-                rows[met], pulled_back(objective.take(met), there, _inside(there, take(reached.inputs, met))), self.name
+            state.propose(
+                rows[met],
+                bisect_to_boundary(objective.take(met), there, _inside(there, take(reached.inputs, met))),
+                self.name,
             )
 
-    def _keys(self, hunt: Hunt, rows: Tensor) -> dict[str, Any]:
-        keys = {"samples": [hunt.samples[row] for row in rows.tolist()], "seed": hunt.seed}
+    def _keys(self, state: SearchState, rows: Tensor) -> dict[str, Any]:
+        keys = {"samples": [state.samples[row] for row in rows.tolist()], "seed": state.seed}
         return {name: value for name, value in keys.items() if name in inspect.signature(self.attack).parameters}
 
 
@@ -141,14 +143,14 @@ def _inside(region: Region, attacked: Inputs) -> Inputs:
 
 @dataclass(frozen=True, eq=False)
 class InTurn:
-    """Several searches of the same hunt, one after the other; `summary` is shown by `list`."""
+    """Several searches of the same state, one after the other; `summary` is shown by `list`."""
 
     searches: tuple[Search, ...]
     summary: str = ""
 
-    def __call__(self, hunt: Hunt) -> None:
+    def __call__(self, state: SearchState) -> None:
         for search in self.searches:
-            search(hunt)
+            search(state)
 
 
 NONE = InTurn((), "No search: only what --attack names, and the witnesses of smaller scenarios")

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import torch
 
+from attacks.boundary_bisection import bisect_to_boundary
 from attacks.norms import per_sample
-from attacks.pullback import pulled_back
 from attacks.region import take
-from attacks.search_state import Hunt
+from attacks.search_state import SearchState
 
 
-def side_by_side(hunt: Hunt) -> None:
+def combine_single_modality(state: SearchState) -> None:
     """Offer what attacks on one modality found, all of them together, each at the same share of its
     radius.
 
     Exact for a linear model without ranges: there the best joint change is the best single ones
     side by side.
     """
-    strength = hunt.best.strength
+    strength = state.best.strength
     rows = ((strength > 0) & strength.isfinite()).nonzero().squeeze(1)
-    if not len(rows) or not hunt.singles:
+    if not len(rows) or not state.singles:
         return
-    region = hunt.region.take(rows)
+    region = state.region.take(rows)
     change = {name: torch.zeros_like(x) for name, x in region.clean.items()}
-    for found in hunt.singles:
+    for found in state.singles:
         known, scale = found.strength[rows].isfinite(), strength[rows] / found.strength[rows]
         for name, x in region.clean.items():
             share = per_sample(torch.where(known, scale, 0.0), x).to(x.dtype)
             change[name] = change[name] + share * (found.witness[name][rows] - x)
     candidate = region.shifted(change, torch.ones(len(rows), device=rows.device))
     with torch.no_grad():
-        won = hunt.fast.take(rows)(region.complete(candidate)).fails.nonzero().squeeze(1)
+        won = state.fast.take(rows)(region.complete(candidate)).fails.nonzero().squeeze(1)
     if len(won):
-        nearer = pulled_back(hunt.fast.take(rows[won]), region.take(won), take(candidate, won))
-        hunt.offer(rows[won], nearer, "single attacks side by side")
+        nearer = bisect_to_boundary(state.fast.take(rows[won]), region.take(won), take(candidate, won))
+        state.propose(rows[won], nearer, "single attacks side by side")

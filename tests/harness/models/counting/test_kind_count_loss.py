@@ -4,8 +4,8 @@ and from nothing else.
 
 import torch
 
-from harness.models.counting.asked import CHANNELS
-from harness.models.counting.glancing import Glance, counted
+from harness.models.counting.backbone import CHANNELS
+from harness.models.counting.kind_count_loss import Glance, counted
 
 BOX = [0.1, 0.1, 0.2, 0.2]
 NONE = [-1.0] * 6

@@ -48,7 +48,7 @@ def chances(ball: Ball, like: Tensor, samples: Sequence[str], seed: int, restart
     return torch.stack([torch.rand(like.shape[1:], generator=keyed_generator(*key)) for key in keys]).to(like)
 
 
-def worlds(ball: Ball, samples: Sequence[str], seed: int, count: int) -> Tensor:
+def eot_draws(ball: Ball, samples: Sequence[str], seed: int, count: int) -> Tensor:
     """The stored draws of the world that an edit is judged by, the same at every strength: uniform
     in [0, 1), (B, count, draws).
     """

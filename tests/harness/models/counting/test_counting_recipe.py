@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from harness.engine.loading import build_model
-from harness.models.counting.asked import CHANNELS, Grid
-from harness.models.counting.detecting import Detecting, Detector
-from harness.models.counting.variation import Variation
+from harness.models.counting.augmentation import Variation
+from harness.models.counting.backbone import CHANNELS, Grid
+from harness.models.counting.counting_recipe import Detecting, Detector
 from harness.tasks import Task
 from harness.tasks.datasets import counting
 
@@ -33,7 +33,7 @@ def prepared(task: Task, recipe: Detecting, name: str = "movie") -> tuple[torch.
 
 
 def test_the_annotated_objects_are_those_of_the_scene(task: Task) -> None:
-    objects = task.splits["train"].objects
+    objects = task.splits["train"].annotations
     assert objects is not None
     there = objects[..., 4] >= 0
     scenes = counting.scenes_of("train").scenes
@@ -107,7 +107,9 @@ def test_kinds_are_told_at_a_glance_before_and_while_counting_if_wanted(task: Ta
 
 
 def test_a_glance_that_cannot_be_is_refused(task: Task) -> None:
-    plain = replace(task, splits={name: replace(each, objects=None, asked=None) for name, each in task.splits.items()})
+    plain = replace(
+        task, splits={name: replace(each, annotations=None, referred=None) for name, each in task.splits.items()}
+    )
     refused = {
         "reads the grid of a model that counts": (task, "image-blind", Detecting(glance=1.0)),
         "counts annotated objects, and task 'counting' has none": (plain, "mutan", Detecting(glance=1.0)),
@@ -125,14 +127,15 @@ def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
         "plain",
         task.modalities,
         task.problem,
-        {k: replace(v, objects=None) for k, v in task.splits.items()},
-        given=task.given,
+        {k: replace(v, annotations=None) for k, v in task.splits.items()},
+        extra_inputs=task.extra_inputs,
     )
     assert prepared(plain, Detecting())[1] == ["scheduled"]
     empty = replace(
         task,
         splits={
-            name: replace(each, objects=torch.zeros(len(each), 0, 8), asked=None) for name, each in task.splits.items()
+            name: replace(each, annotations=torch.zeros(len(each), 0, 8), referred=None)
+            for name, each in task.splits.items()
         },
     )
     assert prepared(empty, Detecting())[1] == ["scheduled"]

@@ -14,11 +14,11 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
 from attacks.errors import BadInput, shown
-from harness.models.counting.asked import CHANNELS, Grid, counts_of, image_and_question
-from harness.models.counting.glancing import Glance
+from harness.models.counting.augmentation import Variation
+from harness.models.counting.backbone import CHANNELS, Grid, counts_of, image_and_question
 from harness.models.counting.grounding import CORNERS, THERE_WEIGHT, Grounding, cells, covered
-from harness.models.counting.variation import Variation
-from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
+from harness.models.counting.kind_count_loss import Glance
+from harness.models.option_types import NotNegative, OneOrMore, Positive, Share, ZeroOrMore
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled, warmed
 from harness.tasks import Batch, Counting, SoftCounting, Task
@@ -94,7 +94,7 @@ class Detecting(Scheduled):
         self.first: Stage | None = None
         train, length = task.splits["train"], self.detect if epochs is None else min(self.detect, epochs)
         grids = [part for part in model.modules() if isinstance(part, Grid)]
-        objects = train.objects if train.objects is not None and train.objects.shape[1] else None
+        objects = train.annotations if train.annotations is not None and train.annotations.shape[1] else None
         if self.glance:
             self._refuse_glance(task, bool(grids), objects is not None, length)
         if not length or not grids or objects is None:
@@ -104,7 +104,7 @@ class Detecting(Scheduled):
         sizes = [int(size) + 1 for size in objects[..., CORNERS:].flatten(0, 1).amax(0)]
         self.head = Detector(sizes, self.middle).to(device)
         grounding = Grounding(model, self.middle).to(device)
-        if self.ground and train.asked is not None and len(grounding.readers):
+        if self.ground and train.referred is not None and len(grounding.readers):
             self.grounding = grounding
         if self.glance:
             self.glancing = Glance(sizes).to(device)
@@ -145,7 +145,7 @@ class Detecting(Scheduled):
         if stage is not self.first:
             counted = self.counted(batch, stage)
             return counted if rows is None else self._and_annotated(counted, batch, rows)
-        assert batch.objects is not None
+        assert batch.annotations is not None
         if self.grounding is None:
             self.looked = self.grid(batch.inputs[self.image])
         else:
@@ -153,15 +153,15 @@ class Detecting(Scheduled):
         if rows is None:
             nothing: Tensor = 0 * self.looked.sum()
             return nothing
-        return self._and_annotated(self.head(self.looked[rows], batch.objects[rows]), batch, rows)
+        return self._and_annotated(self.head(self.looked[rows], batch.annotations[rows]), batch, rows)
 
     def _and_annotated(self, loss: Tensor, batch: Batch, rows: Tensor | slice) -> Tensor:
         """The loss, and those of what is learnt beside it in both stages."""
         if self.grounding is not None:
             loss = loss + self.ground * self.grounding(batch, self.looked, rows)
         if self.glancing is not None:
-            assert batch.objects is not None
-            loss = loss + self.glance * self.glancing(self.looked[rows], batch.objects[rows])
+            assert batch.annotations is not None
+            loss = loss + self.glance * self.glancing(self.looked[rows], batch.annotations[rows])
         return loss
 
     def _look(self, module: nn.Module, inputs: Any, output: Tensor) -> None:

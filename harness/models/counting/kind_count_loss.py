@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.models.counting.asked import CHANNELS
+from harness.models.counting.backbone import CHANNELS
 from harness.tasks.batch import CORNERS
 
 TOGETHER = 2  # labels: how much is red and how much is round does not tell how much is both
@@ -38,7 +38,7 @@ class Glance(nn.Module):
 
     def forward(self, grid: Tensor, objects: Tensor) -> Tensor:
         """The mean squared error, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels):
-        see `Batch.objects`.
+        see `Batch.annotations`.
 
         Of a single image 0, as it has no batch to be normed over.
         """

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from attacks.draws import signs
 from attacks.objective import Objective, Toward, judged_gradient, refuse_nan
 from attacks.region import Region
+from attacks.sampling import signs
 from attacks.scenario import Ball, Scenario
 
 FEW = 12  # classes whose gradients are all looked at, and the most of many that one scenario looks at
@@ -47,7 +47,7 @@ class Nearby:
 
 
 @dataclass(eq=False)
-class Aims:
+class NearestClasses:
     """The nearest classes of one batch, in every scenario of modalities with these ranges.
 
     What a class's margin gains in one ball serves every scenario with that ball: it is found with

@@ -7,7 +7,7 @@ from inspect import Parameter
 import pytest
 
 from attacks.errors import BadInput
-from harness.models.ranges import NotNegative, OneOrMore, Positive, Share, TwoOrMore, ZeroOrMore, check
+from harness.models.option_types import NotNegative, OneOrMore, Positive, Share, TwoOrMore, ZeroOrMore, check
 from harness.references.options import given, signature
 from harness.references.registry import MODALITY, names, resolve
 

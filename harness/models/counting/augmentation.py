@@ -67,7 +67,7 @@ class Variation:
                     f"option cutmix is of counts, and task {self.task.name!r} does not answer in counts alone: leave"
                     " it out"
                 )
-            if self._train.objects is None or self._train.asked is None:
+            if self._train.annotations is None or self._train.referred is None:
                 raise BadInput(
                     f"option cutmix counts annotated objects anew, and task {self.task.name!r} has none to count: leave"
                     " it out"
@@ -91,18 +91,18 @@ class Variation:
         """The batch, half of its images mirrored along each axis, and all boxes with them."""
         if not self.mirror:
             return batch
-        inputs, objects = dict(batch.inputs), batch.objects
+        inputs, objects = dict(batch.inputs), batch.annotations
         for axis, column in zip(MIRRORED, (0, 1), strict=True):
             turned = (torch.rand(len(batch), device=batch.targets.device) < 0.5) & ~self._says(MIRRORED[axis], batch)
             for modality in self._images:
                 x = inputs[modality.name]
                 inputs[modality.name] = torch.where(turned[:, None, None, None], x.flip(axis), x)
-            if BOXES in self.task.given:
+            if BOXES in self.task.extra_inputs:
                 inputs[BOXES] = torch.where(turned[:, None, None], _mirrored(inputs[BOXES], column), inputs[BOXES])
             objects = (
                 None if objects is None else torch.where(turned[:, None, None], _mirrored(objects, column), objects)
             )
-        return replace(batch, inputs=inputs, objects=objects)
+        return replace(batch, inputs=inputs, annotations=objects)
 
     def joined(self, batch: Batch) -> Batch:
         """The batch, some of its images joined with a side of another, with the proposals, objects
@@ -113,30 +113,34 @@ class Variation:
         """
         if not self.cutmix:
             return batch
-        assert batch.objects is not None and batch.asked is not None
+        assert batch.annotations is not None and batch.referred is not None
         device, alike = batch.targets.device, [self._alike.get(sample, ()) for sample in batch.samples]
         drawn = torch.rand(len(batch)).tolist()
         rows = [rows[int(share * len(rows))] if rows else 0 for rows, share in zip(alike, drawn, strict=True)]
         other = self.mirrored(self.lit(self._train.take(rows).to(device)))
-        assert other.objects is not None and other.asked is not None
+        assert other.annotations is not None and other.referred is not None
         cut = Cut.drawn(len(batch), device)
-        ours, theirs = cut.before(batch.objects), ~cut.before(other.objects)
-        asked = torch.cat([batch.asked & ours, other.asked & theirs], 1)
+        ours, theirs = cut.before(batch.annotations), ~cut.before(other.annotations)
+        asked = torch.cat([batch.referred & ours, other.referred & theirs], 1)
         counts = asked.sum(1)
         can = torch.tensor([len(rows) > 0 for rows in alike], device=device) & (
             torch.rand(len(batch), device=device) < self.cutmix
         )
         can &= counts < self.task.problem.width
         objects = torch.cat(
-            [batch.objects.masked_fill(~ours[..., None], -1), other.objects.masked_fill(~theirs[..., None], -1)], 1
+            [
+                batch.annotations.masked_fill(~ours[..., None], -1),
+                other.annotations.masked_fill(~theirs[..., None], -1),
+            ],
+            1,
         )
-        more = objects.shape[1] - batch.objects.shape[1]
+        more = objects.shape[1] - batch.annotations.shape[1]
         inputs = dict(batch.inputs)
         for modality in self._images:
             x, y = inputs[modality.name], other.inputs[modality.name]
             here = cut.pixels(*x.shape[2:])
             inputs[modality.name] = torch.where((here | ~can[:, None, None])[:, None], x, y)
-        if BOXES in self.task.given:
+        if BOXES in self.task.extra_inputs:
             x, y = inputs[BOXES], other.inputs[BOXES]
             both = _surest(x * cut.before(x)[..., None], y * ~cut.before(y)[..., None])
             inputs[BOXES] = torch.where(can[:, None, None], both, x)
@@ -144,8 +148,8 @@ class Variation:
             batch,
             inputs=inputs,
             targets=torch.where(can, counts, batch.targets),
-            objects=torch.where(can[:, None, None], objects, F.pad(batch.objects, (0, 0, 0, more), value=-1)),
-            asked=torch.where(can[:, None], asked, F.pad(batch.asked, (0, more))),
+            annotations=torch.where(can[:, None, None], objects, F.pad(batch.annotations, (0, 0, 0, more), value=-1)),
+            referred=torch.where(can[:, None], asked, F.pad(batch.referred, (0, more))),
         )
 
     @property
@@ -165,13 +169,13 @@ class Variation:
         of such samples there are none.
         """
         train = self._train
-        assert train.asked is not None
+        assert train.referred is not None
         placed = torch.stack([self._says(words, train) for words in MIRRORED.values()]).any(0)
-        counted = (train.asked.sum(1) == train.targets) & ~placed
+        counted = (train.referred.sum(1) == train.targets) & ~placed
         if train.present is not None:
             counted &= train.present.all(1)
         means = [
-            train.free.get(each.name, train.inputs[each.name] > 0)
+            train.editable.get(each.name, train.inputs[each.name] > 0)
             for each in self.task.modalities
             if each.kind == "text"
         ]

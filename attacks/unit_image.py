@@ -14,7 +14,7 @@ from attacks.region import Inputs, Region
 
 
 @dataclass(frozen=True, eq=False)
-class Chart:
+class UnitImage:
     """The attacked modalities of one sample as one image u in [0, 1]: x' = x + (u - u_clean) ·
     scale.
 
@@ -36,8 +36,8 @@ class Chart:
     eps: float
 
     @staticmethod
-    def of(region: Region, strength: float) -> Chart:
-        """The chart of one sample at one strength.
+    def of(region: Region, strength: float) -> UnitImage:
+        """The unit_image of one sample at one strength.
 
         Raises:
             BadInput: neither all balls are L∞, nor is it one modality with finite ranges.
@@ -49,29 +49,29 @@ class Chart:
             for end in map(torch.as_tensor, (r.low, r.high))
         )
         if len(balls) == 1 and finite:
-            return Chart._scaled(region, strength)
+            return UnitImage._scaled(region, strength)
         if any(ball.norm_name != "linf" for ball in balls):
             raise BadInput(
                 f"torchattacks cannot attack '{region.scenario}': outside linf it takes one modality with finite"
                 " ranges; attack each alone, declare the range, or use pgd"
             )
-        return Chart._ball(region, strength)
+        return UnitImage._ball(region, strength)
 
     @staticmethod
-    def _scaled(region: Region, strength: float) -> Chart:
+    def _scaled(region: Region, strength: float) -> UnitImage:
         (ball,) = region.scenario.attacked
         x, valid = region.inputs[ball.modality], region.ranges[ball.modality]
         low, high = torch.as_tensor(valid.low), torch.as_tensor(valid.high)
         scale = float((high - low).max()) or 1.0  # 1: nothing may move
         image = ((x - low) / scale).float().reshape(1, *image_shape(x.shape[1:]))
-        return Chart(region, image, {ball.modality: scale}, strength * ball.radius / scale)
+        return UnitImage(region, image, {ball.modality: scale}, strength * ball.radius / scale)
 
     @staticmethod
-    def _ball(region: Region, strength: float) -> Chart:
+    def _ball(region: Region, strength: float) -> UnitImage:
         shapes = [x.shape[1:] for x in region.clean.values()]
         shape = image_shape(shapes[0]) if len(shapes) == 1 else (1, 1, sum(each.numel() for each in shapes))
         image = torch.full((1, *shape), 0.5, device=next(iter(region.clean.values())).device)
-        return Chart(
+        return UnitImage(
             region, image, {ball.modality: 2 * strength * ball.radius for ball in region.scenario.attacked}, 0.5
         )
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attacks.errors import BadInput
-from harness.models.counting.variation import NARROWEST, Cut, Variation
+from harness.models.counting.augmentation import NARROWEST, Cut, Variation
 from harness.tasks import Batch, Task
 from harness.tasks.datasets import counting
 
@@ -29,7 +29,7 @@ def words(task: Task, batch: Batch) -> list[set[str]]:
 
 
 def meanings(batch: Batch) -> list[bytes]:
-    return [free.numpy().tobytes() for free in batch.free["question"]]
+    return [free.numpy().tobytes() for free in batch.editable["question"]]
 
 
 def test_nothing_is_varied_unless_asked(task: Task) -> None:
@@ -43,7 +43,7 @@ def test_mirrored_boxes_follow_the_image(task: Task) -> None:
     batch = task.splits["train"].take(range(32))
     torch.manual_seed(0)
     turned = Variation(task, mirror=True)(batch)
-    assert batch.objects is not None and turned.objects is not None
+    assert batch.annotations is not None and turned.annotations is not None
     for row in range(32):
         axes = [
             axes
@@ -51,7 +51,7 @@ def test_mirrored_boxes_follow_the_image(task: Task) -> None:
             if torch.equal(batch.inputs["image"][row].flip(axes), turned.inputs["image"][row])
         ]
         assert len(axes) == 1
-        for before, after in ((batch.inputs["boxes"], turned.inputs["boxes"]), (batch.objects, turned.objects)):
+        for before, after in ((batch.inputs["boxes"], turned.inputs["boxes"]), (batch.annotations, turned.annotations)):
             expected = before[row].clone()
             real = expected[:, 2] > expected[:, 0]
             for axis, column in ((2, 0), (1, 1)):
@@ -83,7 +83,7 @@ def test_another_light_moves_images_within_their_range_and_nothing_else(task: Ta
     lit = Variation(task, jitter=0.3)(batch)
     image = lit.inputs["image"]
     assert not torch.equal(image, batch.inputs["image"]) and image.min() >= 0 and image.max() <= 255
-    assert torch.equal(lit.inputs["boxes"], batch.inputs["boxes"]) and lit.objects is batch.objects
+    assert torch.equal(lit.inputs["boxes"], batch.inputs["boxes"]) and lit.annotations is batch.annotations
 
 
 def test_a_joined_image_is_two_sides_of_images_that_are_asked_the_same(task: Task) -> None:
@@ -109,19 +109,19 @@ def test_a_joined_image_is_two_sides_of_images_that_are_asked_the_same(task: Tas
 
 def test_counts_objects_and_proposals_are_those_of_both_sides(task: Task) -> None:
     train = task.splits["train"]
-    assert train.objects is not None and train.asked is not None
+    assert train.annotations is not None and train.referred is not None
     torch.manual_seed(0)
     joined = Variation(task, cutmix=1.0)(train)
-    assert joined.objects is not None and joined.asked is not None
+    assert joined.annotations is not None and joined.referred is not None
     moved = joined.targets != train.targets
     assert moved.sum() > len(train) // 8
     assert (
-        torch.equal(joined.asked[moved].sum(1), joined.targets[moved])
+        torch.equal(joined.referred[moved].sum(1), joined.targets[moved])
         and int(joined.targets.max()) < task.problem.width
     )
-    assert not bool((joined.asked & (joined.objects[..., 0] < 0)).any()), "what is asked for is there"
-    known = {tuple(each) for each in train.objects.flatten(0, 1).tolist()}
-    assert {tuple(each) for each in joined.objects.flatten(0, 1).tolist()} <= known
+    assert not bool((joined.referred & (joined.annotations[..., 0] < 0)).any()), "what is asked for is there"
+    known = {tuple(each) for each in train.annotations.flatten(0, 1).tolist()}
+    assert {tuple(each) for each in joined.annotations.flatten(0, 1).tolist()} <= known
     boxes = joined.inputs["boxes"]
     assert boxes.shape == train.inputs["boxes"].shape and bool((boxes[..., 4].diff(dim=1) <= 0).all()), (
         "the surest first"
@@ -158,7 +158,9 @@ def test_what_is_given_beside_boxes_stays(task: Task) -> None:
     }
     more = splits["train"]
     torch.manual_seed(0)
-    varied = Variation(replace(task, given=(*task.given, "scale"), splits=splits), mirror=True, cutmix=1.0)(more)
+    varied = Variation(
+        replace(task, extra_inputs=(*task.extra_inputs, "scale"), splits=splits), mirror=True, cutmix=1.0
+    )(more)
     assert torch.equal(varied.inputs["scale"], more.inputs["scale"]) and not torch.equal(
         varied.inputs["boxes"], more.inputs["boxes"]
     )
@@ -185,7 +187,7 @@ def test_what_cannot_be_joined_is_refused(task: Task, digits: Task) -> None:
     with pytest.raises(BadInput, match="vary images, and task 'counting' has none"):
         Variation(grids, mirror=True)
     plain = replace(
-        task, splits={name: replace(split, objects=None, asked=None) for name, split in task.splits.items()}
+        task, splits={name: replace(split, annotations=None, referred=None) for name, split in task.splits.items()}
     )
     with pytest.raises(
         BadInput,

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from attacks.draws import worlds
 from attacks.edits import Place
 from attacks.objective import Objective, Verdict
 from attacks.region import Inputs, Region
+from attacks.sampling import eot_draws
 from attacks.scenario import Ball
 
 STORED = 32  # draws that decide
@@ -42,7 +42,7 @@ class Expectation:
     @property
     def draws(self) -> int:
         """D."""
-        return _worlds(next(iter(self.places.values()))).shape[1]
+        return _drawn_worlds(next(iter(self.places.values()))).shape[1]
 
     def __call__(self, inputs: Inputs) -> Verdict:
         """Mean losses and margins; the loss ``margin`` is that of the draw that decides.
@@ -74,7 +74,7 @@ class Expectation:
             for ball in self.balls:
                 name = ball.modality
                 received[name] = ball.edit.received(
-                    self.places[name], inputs[name], _worlds(self.places[name])[:, draw]
+                    self.places[name], inputs[name], _drawn_worlds(self.places[name])[:, draw]
                 )
             yield received
 
@@ -86,13 +86,15 @@ class Expectation:
         """For a search: the first draws only, of which more than half must fail, so that most of
         all do.
         """
-        few = {name: replace(place, worlds=_worlds(place)[:, :SEARCHED]) for name, place in self.places.items()}
+        few = {
+            name: replace(place, eot_draws=_drawn_worlds(place)[:, :SEARCHED]) for name, place in self.places.items()
+        }
         return replace(self, objective=self.objective.holding(inputs, moving), places=few, needed=SEARCHED // 2 + 1)
 
 
-def _worlds(place: Place) -> Tensor:
-    assert place.worlds is not None, "an edit that needs draws is judged over some"
-    return place.worlds
+def _drawn_worlds(place: Place) -> Tensor:
+    assert place.eot_draws is not None, "an edit that needs draws is judged over some"
+    return place.eot_draws
 
 
 def _by_draw(values: Tensor, count: int) -> Tensor:
@@ -107,9 +109,9 @@ def judged(objective: Objective, region: Region, samples: Sequence[str], seed: i
     if not balls:
         return objective
     drawn = {
-        ball.modality: worlds(ball, samples, seed, STORED).to(region.inputs[ball.modality].device) for ball in balls
+        ball.modality: eot_draws(ball, samples, seed, STORED).to(region.inputs[ball.modality].device) for ball in balls
     }
-    places = {name: replace(region.place(name), worlds=draws) for name, draws in drawn.items()}
+    places = {name: replace(region.place(name), eot_draws=draws) for name, draws in drawn.items()}
     return Expectation(objective, balls, places, STORED // 2)
 
 

@@ -14,7 +14,7 @@ from attacks.region import Inputs, Region, select
 HALVINGS = 4  # of the line between a failure and the point
 
 
-def pulled_back(objective: Objective, region: Region, failing: Inputs, towards: Inputs | None = None) -> Inputs:
+def bisect_to_boundary(objective: Objective, region: Region, failing: Inputs, towards: Inputs | None = None) -> Inputs:
     """The point nearest to `towards` (the clean input if absent), on the line to it, that still
     fails, by bisection.
     """
