@@ -51,6 +51,7 @@ def test_missing_is_plotted_at_the_fraction_reached() -> None:
 
 def test_a_gap_stands_at_its_level() -> None:
     shared = {**dict.fromkeys(SWEEP.names), "model": "m", "sample": "1", "present": "11", "status": "ok"}
+    shared["kind"] = "schedule"
     rows = [
         {**shared, "name": "gap(audio)", "level": 0.2, "score": 1.0},
         {**shared, "name": "gap(audio)", "level": 0.5, "score": 0.0},

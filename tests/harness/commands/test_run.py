@@ -117,7 +117,7 @@ def test_a_directory_killed_in_its_first_write_is_taken_up(toy: Path, monkeypatc
     assert run(monkeypatch, *TOY, "--model", "my.py:build", "--out", "run") == 0
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "nothing", '{"format": 1, "run": "x"}'])
+@pytest.mark.parametrize("content", ["[]", "{}", "nothing", '{"format": 2, "run": "x"}'])
 def test_a_foreign_run_file_is_one_sentence(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
