@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from harness.run.description import FORMAT
 from tests.app.conftest import JOINT, PAGES, Opened, words
 
 FIGURES = {"overview": 1, "worst": 3, "average": 3, "samples": 2, "compare": 1, "trust": 2}
