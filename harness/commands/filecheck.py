@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from attacks.randomness import keyed_seed
 from harness.engine.ledger import witness_hash
 from harness.run.directory import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
@@ -27,6 +27,22 @@ FOLDERS = {
     "errors": (".txt",),
 }
 REPORTS = (".html", ".md", ".xml", ".sarif", ".json")  # what commands write into a run when they are asked to
+
+
+def verify_files(run: str) -> int:
+    """Print every fault of a run's files and their number.
+
+    Returns:
+        the exit code: 0, or 3 where there are faults.
+
+    Raises:
+        BadInput: there is no run that could be checked.
+    """
+    faults = file_faults(RunDirectory(run))
+    for fault in faults:
+        print(plain(fault))
+    print(f"the files of run {plain(run)} were checked, {len(faults) or 'no'} fault{'s' * (len(faults) != 1)} found")
+    return 3 if faults else 0
 
 
 def file_faults(directory: RunDirectory) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.eot import judged
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
@@ -23,7 +23,7 @@ from harness.engine.standing import another_model, describe, standing
 from harness.references.code_consent import permitted
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-from harness.tasks.files.dataroot import else_in
+from harness.tasks.files.dataroot import else_in, use
 from harness.tasks.task import sample_hashes
 
 CPU = torch.device("cpu")
@@ -41,6 +41,24 @@ class Claim:
 
     def __str__(self) -> str:
         return f"{self.model}, sample {self.sample}, {self.scenario} at strength {self.strength:.4g}"
+
+
+def verify_witnesses(run: str, code: Collection[str], data_root: str | None) -> int:
+    """Re-check every witness, print those that fail and how many hold.
+
+    Returns:
+        the exit code: 0, or 3 where a witness fails.
+
+    Raises:
+        BadInput: as `recheck` does.
+    """
+    use(data_root)
+    checked = list(recheck(RunDirectory(run), code))
+    failed = [claim for claim, holds in checked if not holds]
+    for claim in failed:
+        print(plain(f"does not hold: {claim}"))
+    print(f"{len(checked)} witnesses re-checked, {len(checked) - len(failed)} hold")
+    return 3 if failed else 0
 
 
 def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
