@@ -308,7 +308,7 @@ def test_what_does_not_fit_is_one_sentence() -> None:
     options = {"kinds": dict.fromkeys(two, "image"), "ranges": dict.fromkeys(two, (0, 255))}
     with pytest.raises(BadInput, match="modalities 'left' and 'right' both become pixel_values"):
         adapted(vit(), Task.from_arrays(two, torch.arange(30) % LABELS, **options), PROCESSOR)
-    with pytest.raises(BadInput, match=r"BertModel answers BaseModelOutputWithPooling.* without logits"):
+    with pytest.raises(BadInput, match=r"BertModel returns BaseModelOutputWithPooling.* without logits"):
         adapted(bert().bert, chosen(bert(), texts))
     raw = Task.from_arrays({"image": torch.randn(30, 3, SIDE, SIDE)}, torch.arange(30) % 3, kinds={"image": "image"})
     with pytest.raises(BadInput, match=r"give raw pixels with ranges=\{'image': \(0, 255\)\}"):
