@@ -161,7 +161,7 @@ def autoattack(problem: Problem) -> Timed:
     for scenario in scenarios(problem):
         cube = Cube(problem, scenario, numbered=True)
         eps = cube.eps(problem.radii(scenario)[AUTOATTACK_AT])
-        images = torchattacks.AutoAttack(cube, norm="Linf", eps=eps, seed=0, n_classes=problem.task.problem.width)(
+        images = torchattacks.AutoAttack(cube, norm="Linf", eps=eps, seed=0, n_classes=problem.task.width)(
             cube.middle, cube.objective.targets
         )
         curves[str(scenario)] = [withstood(cube, images)]

@@ -81,10 +81,10 @@ class Run:
         """Robust score against strength. Columns: model, scenario, strength, score, low, high."""
         import pandas as pd
 
-        from harness.analysis.curves import robust_curves, strength_grid
+        from harness.analysis.curves import CURVED, robust_curves, strength_grid
 
-        ledger = self.directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
-        found = robust_curves(ledger, strength_grid(ledger)) if len(ledger) else {}
+        ledger, fronts = self.directory.ledger(CURVED["ledger"]), self.directory.table("fronts", CURVED["fronts"])
+        found = robust_curves(ledger, strength_grid(ledger), fronts) if len(ledger) else {}
         rows = [
             (model, scenario, point.at, point.share.value, *point.share.interval)
             for (scenario, model), points in found.items()
