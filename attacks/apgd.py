@@ -33,7 +33,7 @@ def checkpoints(steps: int) -> list[int]:
 
 @dataclass(eq=False)
 class _Adaptive:
-    """What APGD remembers of each sample; lengths are in units of strength."""
+    """The state of APGD for each sample; lengths are in units of strength."""
 
     checks: list[int]
     length: Tensor
@@ -111,7 +111,7 @@ def apgd(
     Args:
         strength: t, shared or per sample (B,): ‖δ_m‖ ≤ t · r_m.
         steps: gradient evaluations.
-        loss: what to raise; the objective's first loss if absent.
+        loss: the loss to raise; the objective's first loss if absent.
         start: the attacked modalities to start from; the clean inputs if absent.
     """
     limit = torch.as_tensor(strength, dtype=torch.float64, device=next(iter(region.inputs.values())).device).expand(

@@ -21,14 +21,14 @@ BLOCK = 5  # steps between two looks at which samples fail
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """What a fixed-strength attack reached.
+    """The result of a fixed-strength attack.
 
     Attributes:
         inputs: the attacked modalities: the first iterate that fails, else the one of highest loss.
         fails: whether it fails, bool (B,).
         gradients: gradient evaluations spent on each sample, int64 (B,).
-        late: the share of all that the loss rose by which it rose in the last tenth of the steps,
-            (B,); None where the attack does not say.
+        late: the share of the loss's total rise that fell into the last tenth of the steps, (B,);
+            None where the attack does not record it.
     """
 
     inputs: Inputs
@@ -98,7 +98,7 @@ class Ascent:
 
 @runtime_checkable
 class Mover(Protocol):
-    """How an attack moves from one iterate to the next, and what it remembers of each sample."""
+    """How an attack moves from one iterate to the next, and its state for each sample."""
 
     def move(self, ascent: Ascent, value: Tensor, gradient: Inputs, better: Tensor, step: int) -> Inputs:
         """The next iterate of the attacked modalities.

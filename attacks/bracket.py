@@ -1,11 +1,11 @@
-"""The search for the critical strength: minimum-norm passes, then attacks below what they found.
+"""The search for the critical strength: minimum-norm passes, then attacks below their result.
 
 DeepFool (Moosavi-Dezfooli et al., CVPR 2016) steps to the nearest classes; FMN (Pintor et al.,
 NeurIPS 2021) walks along the boundary in the gauge of all attacked modalities and leaves an upper
-bound for each sample. Then attacks at fixed strengths look below it, by bisection, each way of
-attacking until it fails there; a success is pulled back along the straight line to the clean input
-first, which costs no gradients. In the end the linear model at the best witness is solved exactly
-(`attacks.polish`).
+bound for each sample. Then attacks at fixed strengths look below it, by bisection. Each kind of
+attack runs until it fails there. A success is first pulled back along the straight line to the
+clean input, which costs no gradients. At the end, the linear model at the best witness is solved
+exactly (`attacks.polish`).
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ class Walks:
     """The minimum-norm passes of a preset.
 
     Attributes:
-        losses: what each raises, as in `Move.aim`.
+        losses: the loss that each raises, as in `Move.aim`.
         steps_from: steps of a pass from the clean input, and from a witness of a smaller scenario.
-        rival: steps of one more pass, from the best witness to the class that comes second there;
-            0: none.
+        rival: steps of one more pass, from the best witness to the class that comes second there; 0
+            for no such pass.
     """
 
     losses: tuple[int, ...]
@@ -193,8 +193,8 @@ class Bracket:
         return Nearby(classes.index_copy(0, rows, nearby.classes), distance.index_copy(0, rows, nearby.distance))
 
     def _worth(self, state: SearchState, nearby: Nearby | None, aim: int) -> Tensor:
-        """Samples that withstand, without those whose class, to first order, lies beyond what is
-        known.
+        """Samples that withstand, without those whose class lies, to first order, beyond the best
+        known strength.
         """
         standing = state.best.strength > 0
         if aim >= NEAREST or nearby is None:
@@ -223,7 +223,7 @@ class Bracket:
 
     def _look_at_others(self, state: SearchState, nearby: Nearby | None) -> None:
         """To first order, from the clean inputs: classes about as near as the nearest, or nearer
-        than what is known.
+        than the best known strength.
         """
         if nearby is None:
             return
@@ -250,8 +250,8 @@ class Bracket:
                 self._walk_from(state, loss, rows, select(known, witness, state.region.take(rows).clean), steps)
 
     def _walk_to_rivals(self, state: SearchState, worth: Tensor, steps: int) -> None:
-        """To first order the nearest class is one thing, beside the best witness another: from
-        there to the class that comes second.
+        """The nearest class to first order may differ from the nearest class at the best witness,
+        so step from there to the second class.
         """
         rows = (worth & (state.best.strength > 0) & state.best.strength.isfinite()).nonzero().squeeze(1)
         if not len(rows):
@@ -272,8 +272,8 @@ class Bracket:
     def _below(
         self, state: SearchState, move: Move, nearby: Nearby | None, too_small: Tensor, turn: int, number: int
     ) -> Tensor:
-        """Attack below the best known strengths, and return what is now known to be too small for
-        this move.
+        """Attack below the best known strengths, and return the strengths that are now known to be
+        too small for this move.
         """
         best = state.best.strength
         tried = torch.where(too_small > 0, (too_small * best).sqrt(), best * self.opening)

@@ -11,8 +11,8 @@ from attacks.search_state import SearchState
 
 
 def combine_single_modality(state: SearchState) -> None:
-    """Offer what attacks on one modality found, all of them together, each at the same share of its
-    radius.
+    """Offer the results of attacks on single modalities, all of them together, each at the same
+    share of its radius.
 
     Exact for a linear model without ranges: there the best joint change is the best single ones
     side by side.

@@ -68,7 +68,7 @@ class Expectation:
         return self.objective.take(rows)({name: torch.cat([each[name] for each in received]) for name in received[0]})
 
     def received(self, inputs: Inputs) -> Iterable[Inputs]:
-        """What the model is given in each draw."""
+        """The inputs of the model in each draw."""
         for draw in range(self.draws):
             received = dict(inputs)
             for ball in self.balls:
@@ -124,5 +124,5 @@ def places_of(objective: Objective, region: Region) -> dict[str, Place]:
 
 
 def draws_of(objective: Objective) -> int:
-    """How many times an objective asks the model for one verdict."""
+    """How many model calls an objective needs for one verdict."""
     return objective.draws if isinstance(objective, Expectation) else 1

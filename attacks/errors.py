@@ -9,11 +9,10 @@ QUOTED = 200  # signs of a value that a message quotes
 
 
 class BadInput(ValueError):
-    """What the caller gave cannot be used; the message names the value and the mend.
+    """Input that cannot be used. The message names the value and the mend.
 
-    The command line prints the message as one sentence and exits with code 2. What it quotes may
-    come from anywhere: line breaks become spaces, and signs that a terminal would obey are
-    replaced.
+    The command line prints the message as one sentence and exits with code 2. Quoted text may come
+    from anywhere: line breaks become spaces, and control characters are replaced.
     """
 
     def __init__(self, message: str) -> None:
@@ -21,13 +20,13 @@ class BadInput(ValueError):
 
 
 class ModelBroke(BadInput):
-    """The model answers NaN on inputs that an attack made; other models of the same run are none
-    the worse.
+    """The model answers NaN on inputs that an attack made; other models of the same run are not
+    affected.
     """
 
 
 def plain(text: str) -> str:
-    """A text on one line, without what a terminal, XML or a page would take for more than text."""
+    """A text on one line, without characters that a terminal, XML or a page would interpret."""
     return "".join(each if each.isprintable() else "�" for each in " ".join(text.split()))
 
 

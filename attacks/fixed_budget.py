@@ -1,4 +1,4 @@
-"""Attacks at one strength as searches: what they find at the radii as written is offered to the
+"""Attacks at one strength as searches: their results at the radii as written are offered to the
 state.
 """
 
@@ -25,7 +25,7 @@ ARGUMENTS = 3  # objective, region and strength come first
 
 @runtime_checkable
 class Reached(Protocol):
-    """What an attack reached; `attacks.ascent.Attempt` and `attacks.fmn.Nearest` are such."""
+    """The result of an attack, such as `attacks.ascent.Attempt` and `attacks.fmn.Nearest`."""
 
     @property
     def inputs(self) -> Inputs:
@@ -61,23 +61,23 @@ class Choosy(Protocol):
 
 
 def fixed_attack(target: Any) -> FixedAttack:
-    """What a name stands for, as an attack: a function of (objective, region, strength), or a class
-    of torchattacks, bridged.
+    """The attack of a name: a function of (objective, region, strength), or a bridged class of
+    torchattacks.
 
     Raises:
         BadInput: it is neither.
     """
     if isinstance(target, type):
-        from attacks.torchattacks_bridge import Bridge  # the library is loaded when it is asked for
+        from attacks.torchattacks_bridge import Bridge  # the library is loaded when it is used
 
         return Bridge(target)
     if not callable(target) or len(inspect.signature(target).parameters) < ARGUMENTS:
-        raise BadInput(f"{target!r} is no attack: name a function of (objective, region, strength)")
+        raise BadInput(f"{target!r} is not an attack: name a function of (objective, region, strength)")
     return target  # type: ignore[no-any-return]
 
 
 def free_options(attack: FixedAttack) -> dict[str, inspect.Parameter]:
-    """What can be told to an attack: its parameters with a plain default."""
+    """The options of an attack: its parameters with a plain default."""
     parameters = list(inspect.signature(attack).parameters.items())[ARGUMENTS:]
     return {
         name: each
@@ -93,7 +93,7 @@ class FixedBudget:
     A success is pulled back along the straight line to the clean input before it is offered.
 
     Attributes:
-        name: how the ledger calls what it found.
+        name: the finder's name in the ledger.
     """
 
     name: str
@@ -101,14 +101,14 @@ class FixedBudget:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, region: Region, classes: int | None) -> None:
-        """Raise BadInput if the attack cannot attack such a region; `classes` is None for what is
-        no classifier.
+        """Raise BadInput if the attack cannot attack such a region; `classes` is None if the model
+        is not a classifier.
         """
         if (steps := self.options.get("steps", 1)) < 1:
             raise BadInput(f"attack {self.name!r}: option steps must be at least 1, not {steps}")
         for ball in region.scenario.edits:
             raise BadInput(
-                f"attack {self.name!r} moves inside a norm, and {ball} allows edits: "
+                f"attack {self.name!r} changes inputs inside a norm, but {ball} allows edits: "
                 f"attack {ball.modality}@linf:0.1 in its place, or leave the attack out"
             )
         if isinstance(self.attack, Choosy):
@@ -153,4 +153,4 @@ class InTurn:
             search(state)
 
 
-NONE = InTurn((), "No search: only what --attack names, and the witnesses of smaller scenarios")
+NONE = InTurn((), "No search: only the attacks of --attack, and the witnesses of smaller scenarios")

@@ -31,7 +31,7 @@ class Edited:
     """The best texts after one more edit.
 
     Attributes:
-        strength: what that many edits take.
+        strength: the strength that this many edits need.
         rows: the samples that were edited: those with a larger best known strength, and a token
             left to change.
         texts: the edited modalities of these rows.
@@ -110,7 +110,7 @@ def _turns(balls: tuple[Ball, ...], movable: dict[str, Tensor], limit: float) ->
 
 
 def _matrix(x: Tensor) -> Tensor:
-    """As (B, positions, vocabulary)."""
+    """Reshape to (B, positions, vocabulary)."""
     return x.flatten(1, -2)
 
 

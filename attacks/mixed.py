@@ -32,8 +32,8 @@ UP = 2.5  # from a strength that was too small, while none is known to do
 
 @dataclass(eq=False)
 class Mixed:
-    """The moves of both kinds, and what they remember of each sample; without edits they are those
-    of PGD.
+    """The moves of both kinds, and their state for each sample. Without edits they are those of
+    PGD.
     """
 
     steps: int
@@ -100,7 +100,7 @@ def mixed(state: SearchState, *, steps: int, rounds: int) -> None:
 
 
 def _tried(best: Tensor, too_small: Tensor, limit: float) -> Tensor:
-    """The strength that says most: between what is known, or on the way up."""
+    """The most informative strength to try: between the known bounds, or on the way up."""
     below = torch.where(too_small > 0, (too_small * best).sqrt(), best * OPENING)
     above = torch.where(too_small > 0, too_small * UP, 1.0).clamp(max=limit)
     return torch.where(best.isfinite(), below, above)

@@ -1,5 +1,5 @@
-"""What scenarios name, so that one can be read without torch: the norms, the edits, and how far a
-search goes.
+"""The names in scenarios: norms, edits and the default limit of a search. This module reads a
+scenario's names without torch.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 CVPR 2016), ranges kept.
 
 For class j with margin_j < 0 at the clean input, a first-order step reaches the boundary at the
-strength t at which Σ_m h_m,j(t · r_m) = -margin_j, h_m,j what changes of modality m in its ball and
-range add to the margin at most. The largest margin need not be the nearest class: all classes are
-looked at while they are few; of many, those that random changes of the inputs, which cost forward
-passes only, make likely.
+strength t at which Σ_m h_m,j(t · r_m) = -margin_j, where h_m,j is the most that changes of modality
+m in its ball and range add to the margin. The class with the largest margin need not be the
+nearest. Few classes are all checked. With many classes, only those are checked that random changes
+of the inputs make likely; random changes cost forward passes only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from attacks.scenario import Ball, Scenario
 FEW = 12  # classes whose gradients are all looked at, and the most of many that one scenario looks at
 PROBES = 8  # random changes of each modality that rank many classes
 PROBED = 4.0  # their size, as a strength
-# what is left of a likely distance in the worst case: a class that is farther even so than the
-# nearest known is not looked at
+# the share of a likely distance that remains in the worst case: a class that is even then farther
+# than the nearest known is not looked at
 SURE = 0.6
 # Strengths at which h and its rate are known; between two of them both bound it.
 GRID = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 64.0)
@@ -50,9 +50,9 @@ class Nearby:
 class NearestClasses:
     """The nearest classes of one batch, in every scenario of modalities with these ranges.
 
-    What a class's margin gains in one ball serves every scenario with that ball: it is found with
-    this modality alone, kept sample by sample, and larger scenarios cost few gradients. So nothing
-    depends on what else is attacked.
+    The gain of a class's margin in one ball holds for every scenario with that ball. It is computed
+    with this modality alone and kept for each sample, so larger scenarios cost few gradients, and
+    no result depends on other attacked modalities.
 
     Attributes:
         region: with the ranges of every modality that is attacked somewhere; its own scenario's
@@ -109,8 +109,8 @@ class NearestClasses:
         return self._margins
 
     def _gained(self, scenario: Scenario, rows: Tensor, asked: Tensor, classes: Tensor, spent: Tensor) -> Tensor:
-        """What the margins of the classes gain at the strengths of the grid, and how fast, for the
-        rows asked about, (n, 2, grid).
+        """The gains of the classes' margins at the strengths of the grid, and their slopes, for
+        these rows, (n, 2, grid).
         """
         total = torch.zeros(len(asked), 2, len(GRID), dtype=torch.float64, device=rows.device)
         for ball in scenario.continuous.attacked:
@@ -170,11 +170,12 @@ class NearestClasses:
 
 @dataclass(eq=False)
 class _Looks:
-    """What gradients in one modality said of each sample of a batch and each class looked at.
+    """The gains that gradients in one modality give, for each sample of a batch and each checked
+    class.
 
     Attributes:
-        slots: which of the looks has a class of a sample, int64 (B, K); -1 none.
-        found: of each look, what every ball gains, float64 (B, 2, grid).
+        slots: the index of the look that has a class of a sample, int64 (B, K); -1 for none.
+        found: the gains of every ball for each look, float64 (B, 2, grid).
     """
 
     objective: Objective

@@ -15,7 +15,7 @@ from torch import Tensor
 NEWTON_STEPS = 12  # of the projections on a ball inside a box; each ends where no further value meets its bound
 L1_BISECTIONS = 40  # halvings of the threshold's bracket: past float32 resolution
 ENDLESS = 1e30  # in the place of an infinite room, where rooms are added up
-L1_REACH = 4.0  # Euclidean length of a step across the L1 ball: the longer, the sparser what is left of it
+L1_REACH = 4.0  # Euclidean length of a step across the L1 ball: the longer, the sparser the projected change
 
 Support = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Maps a radius (B,) to the most that changes of that size add to ⟨weights, ·⟩, and to its slope in
@@ -29,7 +29,7 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
 
 @runtime_checkable
 class Norm(Protocol):
-    """What every attack needs to know of a norm."""
+    """The operations on a norm that attacks need."""
 
     name: str
 
@@ -53,7 +53,9 @@ class Norm(Protocol):
         """
 
     def support(self, weights: Tensor, low: Tensor, high: Tensor) -> Support:
-        """What the changes in range, low ≤ · ≤ high, add to ⟨weights, ·⟩: concave in the radius."""
+        """The most that changes in range, low ≤ · ≤ high, add to ⟨weights, ·⟩: concave in the
+        radius.
+        """
 
     def extreme(self, weights: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """The change with ‖·‖ ≤ radius and low ≤ · ≤ high that adds most to ⟨weights, ·⟩; zero

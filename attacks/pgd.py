@@ -46,7 +46,7 @@ def pgd(
     Args:
         strength: t, shared or per sample (B,): ‖δ_m‖ ≤ t · r_m.
         steps: gradient evaluations.
-        loss: what to raise; the objective's first loss if absent.
+        loss: the loss to raise; the objective's first loss if absent.
         start: the attacked modalities to start from; the clean inputs if absent.
     """
     return ascend(objective, region, strength, _Cosine(steps), steps=steps, loss=loss, start=start)

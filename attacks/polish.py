@@ -37,17 +37,15 @@ def polish(state: SearchState, rounds: int) -> None:
 
 
 def descend(state: SearchState, rows: Tensor, loss: Loss, steps: int) -> None:
-    """Step from the clean inputs to where each linear model says that the boundary is, as DeepFool
-    does.
-    """
+    """Step from the clean inputs to the boundary of each linear model, as DeepFool does."""
     at = state.region.take(rows).clean
     for _ in range(steps):
         at = solve(state, rows, loss, at)
 
 
 def solve(state: SearchState, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
-    """Offer where the linear model of a loss at the attacked modalities `at` says that the boundary
-    is nearest; returns the place.
+    """Offer the nearest boundary point of the linear model of a loss at the attacked modalities
+    `at`, and return it.
     """
     region = state.region.take(rows)
     objective = _exact(state).take(rows)
@@ -65,7 +63,7 @@ def solve(state: SearchState, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
 
 
 def _exact(state: SearchState) -> Objective:
-    """What decides, where the quick objective sees a few draws of the world only."""
+    """The objective that decides, where the quick objective sees only a few draws of the world."""
     return state.objective if draws_of(state.objective) > 1 else state.fast
 
 

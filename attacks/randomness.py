@@ -1,4 +1,4 @@
-"""Counter-based randomness: a draw is a function of its key, not of what was drawn before it."""
+"""Counter-based randomness: a draw is a function of its key, not of earlier draws."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ class Range:
     """The valid values of one modality, in raw units; may be infinite.
 
     `low` and `high` broadcast against the modality's tensor (B, ...): a scalar, one value per
-    feature, or one per sample and feature. What must not change (padding) has low equal to high.
+    feature, or one per sample and feature. Values that must not change (padding) have low equal to
+    high.
     """
 
     low: Tensor | float
@@ -46,7 +47,7 @@ class Range:
         except RuntimeError:
             shapes = " and ".join(str(tuple(end.shape)) for end in ends)
             raise BadInput(
-                f"a range with ends of shape {shapes} does not go with values of shape {tuple(x.shape)}"
+                f"a range with ends of shape {shapes} does not fit values of shape {tuple(x.shape)}"
             ) from None
         if bool((ends[0] > ends[1]).any()):
             raise BadInput(f"a range from {ends[0].max():g} to {ends[1].min():g} is empty: low must not lie above high")
@@ -72,13 +73,13 @@ def take(inputs: Mapping[str, Tensor], rows: Tensor) -> Inputs:
 
 
 def select(where: Tensor, yes: Mapping[str, Tensor], no: Mapping[str, Tensor]) -> Inputs:
-    """Sample by sample, `yes` where the mask (B,) says so, else `no`."""
+    """For each sample, `yes` where the mask (B,) is true, else `no`."""
     return {name: torch.where(per_sample(where, x), yes[name], x) for name, x in no.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """What a scenario allows around a batch of clean inputs.
+    """The changes that a scenario allows around a batch of clean inputs.
 
     At strength t a change δ is allowed when ‖δ_m‖ ≤ t · r_m for every attacked modality m and every
     value stays in its range.
@@ -107,7 +108,7 @@ class Region:
         for name in scenario.attacked_names:
             if not inputs[name].is_floating_point():
                 raise BadInput(
-                    f"modality {name!r} holds {inputs[name].dtype}, which has no gradient: convert it with .float()"
+                    f"modality {name!r} holds {inputs[name].dtype}, which has no gradients: convert it with .float()"
                 )
         ranges = {name: bounds.get(name, UNBOUNDED).over(inputs[name]) for name in scenario.attacked_names}
         for name, valid in ranges.items():
@@ -145,8 +146,8 @@ class Region:
         return Region(take(self.inputs, rows), ranges, self.scenario)
 
     def continuous(self, edited: Mapping[str, Tensor]) -> Region:
-        """The same without the balls that allow edits, the given edited modalities in the place of
-        the clean ones.
+        """The same without the balls that allow edits, with these edited modalities in place of the
+        clean ones.
         """
         scenario = self.scenario.continuous
         return Region(
@@ -182,8 +183,8 @@ class Region:
         return torch.stack(rates).sum(0)
 
     def needed(self, at: Mapping[str, Tensor], value: Tensor, gradient: Mapping[str, Tensor]) -> Tensor:
-        """What a linear loss that has this value (B,) and gradient at `at` lacks to zero at the
-        clean inputs, float64 (B,).
+        """The amount that a linear loss with this value (B,) and gradient at `at` needs to reach
+        zero, at the clean inputs, float64 (B,).
         """
         lacking = -value.double()
         for name, x in self.clean.items():
@@ -191,8 +192,8 @@ class Region:
         return lacking
 
     def gained_by(self, gradient: Mapping[str, Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-        """What changes inside the balls at a strength (B,) add to a linear loss at most, Σ_m h_m(t
-        · r_m), and how fast that grows.
+        """The most that changes inside the balls at a strength (B,) add to a linear loss, Σ_m h_m(t
+        · r_m), and its slope.
         """
         supports = [
             (ball.radius, ball.norm.support(gradient[ball.modality], *self._slack[ball.modality]))
@@ -209,11 +210,11 @@ class Region:
         return gained
 
     def reach(self, needed: Tensor, gradient: Mapping[str, Tensor]) -> Tensor:
-        """The smallest strength at which changes inside the balls add what is needed, float64 (B,),
-        to a linear loss.
+        """The smallest strength at which changes inside the balls add the needed amount, float64
+        (B,), to a linear loss.
 
-        What they add is concave in the strength, so that Newton's method from the left never passes
-        the root.
+        Their gain is concave in the strength, so Newton's method from the left never passes the
+        root.
 
         Returns:
             float64 (B,): 0 where nothing is needed, inf where nothing in range adds enough.
@@ -228,8 +229,8 @@ class Region:
         return strength
 
     def gains(self, ball: Ball, gradient: Tensor, strengths: Sequence[float]) -> Tensor:
-        """What changes inside one ball add to a linear loss at these strengths, and how fast that
-        grows, float64 (B, 2, strengths).
+        """The most that changes inside one ball add to a linear loss at these strengths, and its
+        slope, float64 (B, 2, strengths).
         """
         support = ball.norm.support(gradient, *self._slack[ball.modality])
         found = []
@@ -299,7 +300,7 @@ class Region:
 
 
 def _refuse_unusable(inputs: Inputs, bounds: Bounds) -> None:
-    """What would else be ignored, or end in an error of torch's."""
+    """Refuse settings that torch would ignore, or would turn into an error of its own."""
     if torch.is_inference_mode_enabled():
         raise BadInput("attacks need gradients, and torch.inference_mode() is on: leave it, or use torch.no_grad()")
     lengths = {name: len(x) for name, x in inputs.items()}

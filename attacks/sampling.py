@@ -1,5 +1,5 @@
-"""What an attack draws for each sample: keyed, so that a sample's draws do not depend on what else
-is attacked.
+"""Random draws of attacks for each sample. They are keyed, so the draws of a sample do not depend
+on other attacked samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenarios: what is done to the inputs of a model, and the small language they are written in.
+"""Scenarios: how the inputs of a model are attacked, and the small language for them.
 
 >>> scenario = parse("image@linf:8/255 + audio@l2:0.5 + text@missing")
 >>> str(scenario)
@@ -61,14 +61,14 @@ class Ball:
             BadInput: the ball allows edits.
         """
         if not self.has_norm:
-            raise BadInput(f"{self} allows edits and has no norm: attack in one, as in {self.modality}@linf:0.1")
+            raise BadInput(f"{self} is an edit and has no norm: name a norm, as in {self.modality}@linf:0.1")
         from attacks.norms import NORMS
 
         return NORMS[self.norm_name]
 
     @property
     def edit(self) -> attacks.edits.Edit:
-        """What the ball allows, where it has no norm."""
+        """The edit of the ball, where it has no norm."""
         from attacks.edits import EDITS
 
         return EDITS[self.norm_name]
@@ -148,7 +148,8 @@ class Scenario:
         """The proper sub-scenarios: fewer modalities attacked, in the same balls, smallest sets
         first.
 
-        All of them up to `MAX_CLOSED` attacked modalities; none beyond, where they grow too many.
+        All of them up to `MAX_CLOSED` attacked modalities. Beyond that they would be too many, and
+        there are none.
         """
         if len(self.attacked) > MAX_CLOSED:
             return []

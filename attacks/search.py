@@ -29,7 +29,7 @@ def search(
         objective: bound to this batch; see `attacks.objective`.
         inputs: one tensor (B, ...) per modality.
         bounds: the valid range per modality.
-        scenario: what the adversary may do; see `attacks.scenario`.
+        scenario: the changes that the adversary may make; see `attacks.scenario`.
         algorithm: the search; `attacks.bracket.STANDARD` if absent.
         samples: names of the samples, to key randomness on; row numbers if absent.
         limit: the largest strength searched.

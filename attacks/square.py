@@ -1,9 +1,9 @@
 """Square: random search without gradients (Andriushchenko et al., ECCV 2020), over several
 modalities at once.
 
-Each step proposes a new value for one window of every attacked modality, at the edge of what the
-ball allows, and keeps it where the loss rises. A check on gradients more than an attack: it asks
-for none.
+Each step proposes a new value for one window of every attacked modality, at the edge of the ball,
+and keeps it where the loss rises. It uses no gradients, so it serves as a check on them more than
+as an attack.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def square(
     Args:
         strength: t, shared or per sample (B,): ‖δ_m‖ ≤ t · r_m.
         steps: model calls.
-        loss: what to raise; the objective's margin if absent.
+        loss: the loss to raise; the objective's margin if absent.
         samples: names of the samples, to key randomness on; row numbers if absent.
 
     Raises:

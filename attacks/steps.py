@@ -3,7 +3,7 @@ exactly.
 
 Between two steps the edits stay as they are and the norm balls grow; at a step the edits gain
 something at once. So the smallest strength at which a linear loss reaches zero lies at a step, or
-between two at the root of what the balls then lack.
+between two steps, at the root of the amount that the balls then need.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Places = Mapping[str, Place]
 
 @dataclass(frozen=True, eq=False)
 class Ladder:
-    """The steps of all edits of a scenario, and what the best edits up to each of them gain.
+    """The steps of all edits of a scenario, and the gain of the best edits up to each step.
 
     Attributes:
         steps: the strengths, ascending, the first is 0; float64 (n,).
@@ -112,8 +112,8 @@ def edited(region: Region, places: Places, gradient: Inputs, strength: Tensor) -
 
 
 def _first_enough(plain: Region, ladder: Ladder, needed: Tensor, gradient: Inputs) -> Tensor:
-    """The first step at which edits and balls together reach what is needed, int64 (B,); the number
-    of steps where none does.
+    """The first step at which edits and balls together reach the needed amount, int64 (B,); the
+    number of steps where no step does.
     """
     gained_by = plain.gained_by(gradient)
     low, high = (
@@ -130,8 +130,8 @@ def _first_enough(plain: Region, ladder: Ladder, needed: Tensor, gradient: Input
 
 
 def at_the_step(region: Region, attacked: Inputs) -> Inputs:
-    """The same with the changes in norm balls drawn in to the strength of the edits, where they lie
-    a sliver above it.
+    """The same with the changes in norm balls shrunk to the strength of the edits, where they lie
+    slightly above it.
     """
     edits, balls = (
         _gauge(region, attacked, chosen) for chosen in (region.scenario.edits, region.scenario.continuous.attacked)

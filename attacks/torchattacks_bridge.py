@@ -6,10 +6,10 @@ their batch, so that a row would not know which sample's other modalities it goe
 several draw random numbers, scale losses or stop early for the batch as a whole, so that a
 result would depend on its neighbours.
 
-What it is shown of a sample is a `UnitImage`. Its model answers the objective's margins with 0
-at the right class, shifted to be positive: to cross-entropy, DLR and every difference of logits,
-these are the logits, and CW, which ignores negative logits, has something to follow. What it
-returns is projected on the region, and judged anew.
+It sees each sample as a `UnitImage`. Its model returns the objective's margins with 0 at the right
+class, shifted to be positive: to cross-entropy, DLR and every difference of logits, these are the
+logits, and CW, which ignores negative logits, has a signal to follow. Its result is projected on
+the region, and judged again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STRENGTH = 1.0  # of the try before the work begins
 
 
 class _Logits(nn.Module):
-    """The objective on one sample, as the model of images that torchattacks asks for.
+    """The objective on one sample, as the model of images that torchattacks needs.
 
     The library's `backward` ends at the image: no parameter of the model behind the objective is
     reached.
@@ -82,7 +82,7 @@ class _Logits(nn.Module):
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Inside, an exception is the objective's, not the library's."""
+        """Inside the block, an exception counts as the objective's, not the library's."""
         try:
             yield
         except Exception:
@@ -120,13 +120,13 @@ class Bridge:
     `eps` is the scenario's radius times the strength; `alpha`, unless given, keeps the class's own
     ratio to `eps` (1/4 for most). A given `alpha` is in raw units, like the radius. All other
     options are the class's own, in units of the unit_image. A class without `eps` (CW, DeepFool,
-    SparseFool, OnePixel ...) keeps to no ball: what it finds is projected on the ball, and counts
-    if it still fails there. Features at an end of their range do not move under CW, whose change of
-    variables is flat there.
+    SparseFool, OnePixel ...) keeps to no ball: its result is projected on the ball, and counts if
+    the sample still fails there. Features at an end of their range do not move under CW, whose
+    change of variables is flat there.
 
     Raises:
-        BadInput: the class is no attack of torchattacks, or needs more to be built than a model and
-            options.
+        BadInput: the class is not an attack of torchattacks, or needs more arguments than a model
+            and options.
     """
 
     attack: type[Any]
@@ -135,7 +135,8 @@ class Bridge:
     def __post_init__(self) -> None:
         if not issubclass(self.attack, LibraryAttack):
             raise BadInput(
-                f"{self.name} is a class, but no torchattacks attack: name a subclass of torchattacks.attack.Attack"
+                f"{self.name} is a class, but not an attack of torchattacks: name a subclass of"
+                " torchattacks.attack.Attack"
             )
         needed = [
             name
@@ -144,8 +145,7 @@ class Bridge:
         ]
         if needed != ["model"]:
             raise BadInput(
-                f"{self.name} needs {' and '.join(needed)}, not only a model and options: it cannot be attacked with by"
-                " name"
+                f"{self.name} needs {' and '.join(needed)}, not only a model and options: it cannot be used by name"
             )
         given = [
             inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("objective", "region", "strength")
@@ -166,11 +166,11 @@ class Bridge:
         return dict(inspect.signature(self.attack).parameters)
 
     def check(self, region: Region, classes: int | None, options: dict[str, Any]) -> None:
-        """Whether the class can attack such a region: what is known of it, then a try on a model
-        that fails already.
+        """Whether the class can attack such a region: by its known limits, and then by a trial on a
+        model that fails already.
 
         Args:
-            classes: of the objective; None if it is no classifier.
+            classes: of the objective; None if it is not a classifier.
 
         Raises:
             BadInput: too few classes, a norm that is not the class's, no unit_image, or options
@@ -190,7 +190,9 @@ class Bridge:
 
     def _suits(self, region: Region, classes: int | None, options: dict[str, Any]) -> None:
         if classes is None:
-            raise BadInput(f"{self.name} attacks classifiers, and this is none: use pgd, apgd, fmn or square")
+            raise BadInput(
+                f"{self.name} attacks classifiers, and this model is not a classifier: use pgd, apgd, fmn or square"
+            )
         fewest = FEWEST_CLASSES.get(self.name, FEWEST_FOR_DLR if options.get("loss") == "dlr" else 2)
         if classes < fewest:
             raise BadInput(
@@ -206,7 +208,7 @@ class Bridge:
 
     @property
     def _norms(self) -> tuple[str, ...]:
-        """The norms it can keep to; every one, if it keeps to none."""
+        """The norms that it can keep to; all of them if it keeps to no ball."""
         if "norm" in self._parameters:
             return tuple(NORM_NAMES)
         if "eps" not in self._parameters:
@@ -274,7 +276,7 @@ def _key(region: Region, sample: str, seed: int) -> int:
 
 @contextmanager
 def _blamed(name: str, logits: _Logits) -> Iterator[None]:
-    """What the library raises inside is bad input; what the objective raises passes."""
+    """Errors of the library become BadInput; errors of the objective pass through."""
     try:
         yield
     except Exception as error:
@@ -288,8 +290,8 @@ def _blamed(name: str, logits: _Logits) -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's and numpy's global random states follow the seed, and warnings of the
-    library's arithmetic are silent.
+    """Inside the block, torch's and numpy's global random states follow the seed, and warnings of
+    the library's arithmetic are silent.
     """
     numpy_state = np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()

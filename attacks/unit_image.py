@@ -1,5 +1,5 @@
-"""What a library that attacks one image in [0, 1] is shown of the attacked modalities of a
-sample.
+"""The attacked modalities of a sample as one image in [0, 1], for libraries that attack such
+images.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class UnitImage:
     def raw(self, image: Tensor) -> Inputs:
         """The attacked modalities (n, ...) in raw units, in range.
 
-        What is not finite does not move.
+        Values that are not finite do not move.
 
         The gradient passes the clip: a value that a random start put outside its range can come
         back.

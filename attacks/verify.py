@@ -1,4 +1,4 @@
-"""Does a witness prove what is claimed of it? Shares no code with any attack, on purpose."""
+"""Does a witness prove its claim? This module shares no code with any attack, on purpose."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def verify(
     """Re-check a batch of witnesses, in float32, one verdict per sample.
 
     A witness passes when the modalities the scenario does not attack are untouched, byte for byte;
-    every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured anew (of tokens:
-    the changed rows are one-hot, and counted anew; other edits alike); and the model fails on it,
-    asked anew. An edit that the world changes on its way is judged by the objective: see
+    every attacked value lies in its valid range; every ‖δ_m‖ ≤ t · r_m, measured again (for tokens:
+    the changed rows are one-hot, and are counted again; other edits alike); and the model fails on
+    it, computed again. The objective judges edits that the world changes on their way: see
     `attacks.eot.judged`.
 
     Args:

@@ -47,7 +47,7 @@ class TrainingObjective:
         return replace(self, targets=self.targets[rows], kept=take(self.kept, rows))
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TrainingObjective:
-        """Encode once what does not move, if the model is factored."""
+        """Encode the modalities that do not move once, if the model is factored."""
         with torch.no_grad():
             return replace(self, kept=encoded_still(self.model, inputs, moving))
 
@@ -68,11 +68,11 @@ class Adversary:
     random_start: bool = False
 
     def __call__(self, model: nn.Module, task: Task, batch: Batch, names: Sequence[str], draw: int = 0) -> Inputs:
-        """The named modalities (B, ...), attacked together; no other is touched, and the model is
-        as it was.
+        """The named modalities (B, ...), attacked together. Other modalities stay untouched, and so
+        does the model.
 
         Args:
-            draw: what random starts are keyed on, beside the samples.
+            draw: the key of random starts, beside the samples.
         """
         scenario = Scenario(
             tuple(ball for name in names for ball in parse(f"{name}@{task.modality(name).ball}").attacked)
@@ -100,13 +100,15 @@ def robust_scores(
 
 
 def read(model: nn.Module, task: Task) -> tuple[str, ...]:
-    """The modalities a model reads; all of the task's, where it does not say."""
+    """The modalities that a model reads; all of the task's modalities, where it does not name
+    them.
+    """
     return model.encoded if isinstance(model, Factored) else task.names
 
 
 def encoded(model: Factored, variants: Sequence[Inputs]) -> list[Inputs]:
-    """The features of several variants of a batch, what they share encoded once, all in one call
-    per modality.
+    """The features of several variants of a batch, all in one call per modality. Shared inputs are
+    encoded once.
 
     One call, so that batch norm sees clean and attacked inputs mixed, as its running statistics do.
     """

@@ -45,7 +45,7 @@ class OrthogonalSum(nn.Module):
         return [classifier(z) for classifier, z in zip(self.classifiers, without_missing(features, here), strict=True)]
 
     def summed(self, logits: list[Tensor]) -> Tensor:
-        """Outputs (B, width) of what each modality says alone."""
+        """Outputs (B, width) of each modality alone."""
         return (torch.stack(logits, dim=1) * self.weights).sum(1) + self.bias
 
 
@@ -89,7 +89,7 @@ class Crmt:
         if not isinstance(model, Fused) or not isinstance(model.fusion, OrthogonalSum):
             raise BadInput(
                 "recipe 'crmt' trains the orthogonal classifiers of model 'crmt', which this model lacks: train"
-                " that one"
+                " model 'crmt'"
             )
         self.model, self.fusion, self.task = model, model.fusion, task
         first, second = (

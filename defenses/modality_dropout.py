@@ -36,7 +36,7 @@ class ModalityDropout:
         return self.supervised.setup(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The mean loss of the batch, some of it missing, and what the model adds."""
+        """The mean loss of the batch, some of it missing, plus the penalties of the model."""
         present = of_its_own(some_present(len(batch), len(self.task.names), self.rate).to(batch.targets.device), batch)
         outputs = self.model(self.task.with_stand_ins(batch.inputs, present), present)
         loss = self.task.problem.loss(outputs, batch.targets).mean()
@@ -64,15 +64,15 @@ class ModalityDropout:
 
 
 def some_present(samples: int, modalities: int, rate: float) -> Tensor:
-    """Which modalities are present, bool (samples, modalities), never none."""
+    """Which modalities are present, bool (samples, modalities); at least one in each row."""
     present = torch.rand(samples, modalities) >= rate
     kept = torch.nn.functional.one_hot(torch.randint(modalities, (samples,)), modalities).bool()
     return torch.where(present.any(1, keepdim=True), present, kept)
 
 
 def of_its_own(present: Tensor, batch: Batch) -> Tensor:
-    """What is left, bool (B, M), of `present` of samples that lack modalities; all they have where
-    nothing is.
+    """The present modalities that are kept, bool (B, M), in samples that lack modalities. A sample
+    keeps all of them where none would be left.
     """
     if batch.present is None:
         return present

@@ -45,7 +45,7 @@ class MultiSourceAdversarial:
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The summed mean losses of the clean batch and, after the warm-up, of the attacked one,
-        and what the model adds.
+        plus the penalties of the model.
         """
         variants = [batch.inputs]
         if stage.name != WARM_UP:

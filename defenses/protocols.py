@@ -1,4 +1,4 @@
-"""What a model may offer to the recipes here, beside being a model."""
+"""Optional interfaces of a model for the recipes here."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from attacks.region import Inputs
 
 @runtime_checkable
 class OddOneOut(Protocol):
-    """A factored model that says which of its modalities is inconsistent with the rest."""
+    """A factored model that finds the modality that is inconsistent with the rest."""
 
     encoded: tuple[str, ...]
     """The modalities the model reads."""
 
     def odd(self, features: Inputs, present: Tensor | None = None) -> Tensor:
         """Probabilities (B, k + 1) of k features: entry i that modality i is inconsistent, the last
-        that none is.
+        that all are consistent.
         """
 
 
@@ -36,12 +36,12 @@ class Penalised(Protocol):
     """A module whose weights cost something in training."""
 
     def penalty(self) -> Tensor:
-        """What is added to the loss, a scalar."""
+        """A penalty to add to the loss, a scalar."""
 
 
 def penalty(model: nn.Module, like: Tensor) -> Tensor:
-    """The penalties of all modules of a model, a scalar; zero, on the device of `like`, if there
-    are none.
+    """The penalties of all modules of a model, a scalar; zero, on the device of `like`, if it has
+    no penalties.
     """
     return sum(
         (module.penalty() for module in model.modules() if isinstance(module, Penalised)), torch.zeros_like(like)

@@ -1,8 +1,8 @@
 """Robust fusion (Yang et al., Defending multimodal fusion models against single-source adversaries,
 CVPR 2021).
 
-An odd-one-out network o says which modality is inconsistent with the rest; experts, one that leaves
-out each modality and one that sees them all, are mixed by what it says.
+An odd-one-out network o finds the modality that is inconsistent with the rest. Its output mixes
+experts: one that leaves out each modality, and one that sees them all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SLOPE = 0.1
 class OddOneOutNetwork(nn.Module):
     """o(z): which of k features is inconsistent with the others.
 
-    With k = 2 there is no majority: only traces of an attack can say which of the two it is.
+    With k = 2 there is no majority: only traces of an attack can tell which of the two it is.
     """
 
     def __init__(self, size: int, modalities: int, hidden: int = HIDDEN) -> None:
@@ -33,10 +33,10 @@ class OddOneOutNetwork(nn.Module):
         )
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
-        """Probabilities (B, k + 1): entry i says that modality i is odd, the last that none is.
+        """Probabilities (B, k + 1): entry i for modality i being odd, the last for no odd modality.
 
-        Where modalities are missing, only they can be: what a sole missing one leaves goes to the
-        expert without it.
+        Where modalities are missing, only these can be odd. If exactly one is missing, the rest
+        goes to the expert without it.
         """
         logits: Tensor = self.mlp(torch.cat(without_missing(features, here), dim=1))
         complete = here.all(1, keepdim=True)
@@ -48,8 +48,8 @@ class RobustFusion(nn.Module):
     """The robust fusion layer, z_out = Σ_i e_i(z) · o(z)_i with e_i = NN(⊕z_{-i}) and e_{k+1} =
     NN(⊕z), and a linear map of it.
 
-    Each expert ends in a layer norm, so that all speak equally loud: else an attacked modality that
-    o has all but silenced could win by making what is left of its experts large.
+    Each expert ends in a layer norm, so all outputs have the same scale. Otherwise an attacked
+    modality with a tiny weight from o could win by making the outputs of its experts large.
 
     Args:
         size: of each of the k features.
@@ -69,7 +69,7 @@ class RobustFusion(nn.Module):
         return self.mixed(features, here, self.odd(features, here))
 
     def mixed(self, features: list[Tensor], here: Tensor, odd: Tensor) -> Tensor:
-        """Outputs (B, width) where the odd-one-out network has said `odd` (B, k + 1)."""
+        """Outputs (B, width), given the output `odd` (B, k + 1) of the odd-one-out network."""
         outputs: Tensor = self.head((self.answers(features, here) * odd[:, :, None]).sum(1))
         return outputs
 
@@ -88,7 +88,9 @@ class RobustFusion(nn.Module):
 
 
 class RobustlyFused(nn.Module):
-    """A factored model with robust fusion, which also says what its odd-one-out network does."""
+    """A factored model with robust fusion that also returns the output of its odd-one-out
+    network.
+    """
 
     def __init__(self, fused: Fused) -> None:
         super().__init__()
@@ -124,7 +126,7 @@ def robust_fusion(task: Task) -> RobustlyFused:
     et al., CVPR 2021).
 
     Raises:
-        BadInput: the task has one modality, and none can be odd.
+        BadInput: the task has only one modality.
     """
     if len(task.names) == 1:
         raise BadInput(

@@ -24,15 +24,15 @@ class SingleSourceAdversarial:
     A first stage without attacks, then per batch the task's loss on clean inputs and, for every
     modality alone, on inputs where PGD against the whole model has moved it. A model with an
     odd-one-out network also learns to name the attacked modality and, self-supervised, one whose
-    features come from another sample, or none; each of a model's experts also learns the task
-    alone, on the same inputs, or it would be taught only by the samples that are sent to it.
+    features come from another sample, or none; each expert of a model also learns the task alone,
+    on the same inputs. Otherwise it would learn only from the samples that are sent to it.
 
     Args:
-        warm_up, epochs: at most so many without and with attacks.
+        warm_up, epochs: the largest number of epochs without and with attacks.
         steps: gradient evaluations of one attack in training; validation takes twice as many.
-        odd_weight: of the odd-one-out terms, seven for three modalities: at 1 they drown the loss
-            of the task.
-        expert_weight: of the losses of each expert alone.
+        odd_weight: the weight of the odd-one-out terms, seven for three modalities. At 1 they drown
+            the loss of the task.
+        expert_weight: the weight of the losses of each expert alone.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SingleSourceAdversarial:
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
         """The summed mean losses of the clean batch and, after the warm-up, of every attacked one,
-        and what the model adds.
+        plus the penalties of the model.
         """
         names = [] if stage.name == WARM_UP else read(self.model, self.task)
         moved = {name: self.attack(self.model, self.task, batch, [name]) for name in names}
@@ -84,7 +84,7 @@ class SingleSourceAdversarial:
         return self.task.problem.loss(alone.flatten(0, 1), targets).mean() * len(features)
 
     def _odd_loss(self, features: list[Inputs], attacked: list[str]) -> Tensor:
-        """-log o of what is odd: none of the clean features, one from another sample, and the
+        """-log o of the odd feature: none for clean features, the one from another sample, and the
         attacked one; summed means.
         """
         clean, count = features[0], len(next(iter(features[0].values())))

@@ -51,8 +51,8 @@ class Varmat:
         """
         if not isinstance(model, Factored):
             raise BadInput(
-                "recipe 'varmat' needs a factored model, with encode and fuse: give it them, or train by"
-                " multi-source-adversarial"
+                "recipe 'varmat' needs a factored model: give the model methods encode and fuse, or train"
+                " by multi-source-adversarial"
             )
         self.model: Factored = model
         self.module, self.task = model, task

@@ -1,4 +1,4 @@
-"""The command line: ``python -m harness VERB``. Heavy imports wait until a verb needs them."""
+"""The command line: ``python -m harness VERB``. Each verb imports its packages when it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(
-    help="How a multimodal model fails: under attack on one input or several, and when inputs go missing.",
+    help="Measure how a multimodal model fails: under attack on one or more inputs, and with inputs missing.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -17,17 +17,19 @@ app = typer.Typer(
 )
 
 Many = list[str]
-DataRoot = Annotated[str | None, typer.Option(help="The folder of data sets, one folder each. [$ROBUSTNESS_DATA]")]
+DataRoot = Annotated[
+    str | None, typer.Option(help="The data folder, which holds one folder for each data set. [$ROBUSTNESS_DATA]")
+]
 Code = Annotated[
-    Many | None, typer.Option(help="A file or module of yours that the run names and that may be run; repeatable.")
+    Many | None, typer.Option(help="A Python file or module that the run names and that you trust; repeatable.")
 ]
 INTERRUPTED = 130
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def evaluate(context: typer.Context) -> Any:
-    """Find each sample's critical strength under every scenario, and the score as modalities go
-    missing or get corrupted.
+    """Find the critical strength of each sample, and the score with modalities missing or
+    corrupted.
     """
     from harness.commands.flags import evaluation
 
@@ -47,12 +49,12 @@ def _evaluate(config: Path | None, **flags: Any) -> None:
 
 @app.command()
 def merge(
-    out: Annotated[str, typer.Argument(help="The run directory to make.")],
+    out: Annotated[str, typer.Argument(help="The run directory to write.")],
     runs: Annotated[Many, typer.Argument(help="The run directories of the shards of one run.")],
     code: Code = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Put the shards of a run together; check and summarise the whole as `evaluate` would have."""
+    """Join the shards of a run, then check and summarise it as `evaluate` does."""
     from rich.console import Console
 
     from harness.commands.merge import merge as run
@@ -64,32 +66,34 @@ def merge(
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Option(help="The model: a name or file.py:object.")],
-    task: Annotated[str, typer.Option(help="What to train on.")] = "digits",
+    model: Annotated[str, typer.Option(help="The model to train: a name or file.py:object.")],
+    task: Annotated[str, typer.Option(help="The task to train on: a name or file.py:object.")] = "digits",
     data_root: DataRoot = None,
     recipe: Annotated[
-        str, typer.Option(help="How to train; options of a recipe as in 'byol?momentum=0.99'.")
+        str, typer.Option(help="The recipe; its options follow a question mark: 'byol?momentum=0.99'.")
     ] = "supervised",
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of all random numbers.")] = 0,
     epochs: Annotated[
-        int | None, typer.Option(help="At most so many; the recipe's own number if absent.", min=1)
+        int | None, typer.Option(help="The largest number of epochs; by default that of the recipe.", min=1)
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    out: Annotated[str | None, typer.Option(help="The checkpoint. [checkpoints/TASK/MODEL.safetensors]")] = None,
+    device: Annotated[str, typer.Option(help="The device: auto, cpu or cuda.")] = "auto",
+    out: Annotated[
+        str | None, typer.Option(help="The path of the checkpoint. [checkpoints/TASK/MODEL.safetensors]")
+    ] = None,
     train_missing: Annotated[
         Many | None,
         typer.Option(
             help=(
-                "A share of training samples lacks a modality, 'audio:0,0.9' or 'mcar:0.3'; a checkpoint per rate;"
-                " repeatable."
+                "The share of training samples in which a modality is missing, such as 'audio:0,0.9' or 'mcar:0.3'; one"
+                " checkpoint for each rate; repeatable."
             )
         ),
     ] = None,
     train_samples: Annotated[
-        int | None, typer.Option(help="Of the training split, chosen by the seed; all if absent.", min=1)
+        int | None, typer.Option(help="The number of training samples, chosen by the seed; by default all.", min=1)
     ] = None,
 ) -> None:
-    """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
+    """Train a model by a recipe, and write its checkpoint and checkpoint card."""
     from rich.console import Console
 
     from harness.commands.train import train as run
@@ -100,9 +104,9 @@ def train(
 
 
 @app.command("list")
-def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False) -> None:
-    """Show every task, model, recipe, search, attack, schedule and corruption there is, and how
-    scenarios are written.
+def list_names(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List all tasks, models, recipes, searches, attacks, schedules and corruptions, and how to
+    write scenarios.
     """
     from harness.commands.listing import as_object, as_text
 
@@ -112,14 +116,12 @@ def list_names(as_json: Annotated[bool, typer.Option("--json", help="As one JSON
 @app.command()
 def report(
     run: Annotated[str, typer.Argument(help="A run directory.")],
-    html: Annotated[str | None, typer.Option(help="Where to write the page. [RUN/report.html]")] = None,
+    html: Annotated[str | None, typer.Option(help="The HTML page to write. [RUN/report.html]")] = None,
     markdown: Annotated[
-        str | None, typer.Option(help="Where to write the tables for a pull request; - prints them only.")
+        str | None, typer.Option(help="The Markdown file to write, for a pull request; - only prints it.")
     ] = None,
 ) -> None:
-    """Print a run's table again, and write its curves as one self-contained HTML page; or its
-    tables as Markdown.
-    """
+    """Print the tables of a run, and write its curves as one HTML page that needs no network."""
     from rich.console import Console
 
     from harness.commands.report import report as show
@@ -133,10 +135,13 @@ def verify(
     code: Code = None,
     data_root: DataRoot = None,
     files: Annotated[
-        bool, typer.Option("--files", help="Check the files instead: checksums, copies, rows of other runs, orphans.")
+        bool,
+        typer.Option(
+            "--files", help="Check the files instead: checksums, copies, rows of other runs, files that do not belong."
+        ),
     ] = False,
 ) -> None:
-    """Re-check every stored witness of a run from disk; exit 3 if one fails."""
+    """Check every stored witness of a run again; exit 3 if one fails."""
     if files:
         from harness.commands.filecheck import verify_files
 
@@ -150,19 +155,21 @@ def verify(
 def gate(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     gates: Annotated[str, typer.Option(help="The gates file (docs/gates.md).")] = "gates.yaml",
-    baseline: Annotated[str | None, typer.Option(help="For gates of drops: a run, or a file that bless wrote.")] = None,
-    junit: Annotated[str | None, typer.Option(help="Also write the verdicts here, as JUnit XML.")] = None,
-    sarif: Annotated[str | None, typer.Option(help="The same as SARIF.")] = None,
-    markdown: Annotated[
-        str | None, typer.Option(help="The same as Markdown, changes first, for a pull request.")
+    baseline: Annotated[
+        str | None, typer.Option(help="The baseline of gates with max_drop: a run, or a file that bless wrote.")
     ] = None,
-    json: Annotated[str | None, typer.Option(help="The same as JSON.")] = None,
+    junit: Annotated[str | None, typer.Option(help="Write the verdicts to this file as JUnit XML.")] = None,
+    sarif: Annotated[str | None, typer.Option(help="Write them as SARIF.")] = None,
+    markdown: Annotated[
+        str | None, typer.Option(help="Write them as Markdown, changes first, for a pull request.")
+    ] = None,
+    json: Annotated[str | None, typer.Option(help="Write them as JSON.")] = None,
     suggest: Annotated[
-        bool, typer.Option("--suggest", help="Say how many samples would decide an inconclusive gate.")
+        bool, typer.Option("--suggest", help="Print how many samples would decide each inconclusive gate.")
     ] = False,
 ) -> None:
-    """Hold a run against limits; exit 3 if a gate fails, 4 if one cannot be told (or what the file
-    says instead).
+    """Check a run against gates; exit 3 if a gate fails, 4 if one is inconclusive (the gates file
+    may set another code).
     """
     from rich.console import Console
 
@@ -175,9 +182,9 @@ def gate(
 @app.command()
 def bless(
     run: Annotated[str, typer.Argument(help="A run directory.")],
-    out: Annotated[str, typer.Option(help="The file to write, to be committed.")] = "baseline.parquet",
+    out: Annotated[str, typer.Option(help="The file to write; commit it.")] = "baseline.parquet",
 ) -> None:
-    """Freeze a complete run into one small file, the baseline that gates of drops are against."""
+    """Write a complete run as one small file, the baseline of gates with max_drop."""
     from harness.commands.bless import bless as freeze
 
     freeze(run, out)
@@ -185,10 +192,10 @@ def bless(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="A run directory, or a file that bless wrote.")],
-    b: Annotated[str, typer.Argument(help="Another, of the same samples.")],
+    a: Annotated[str, typer.Argument(help="The run before: a run directory, or a file that bless wrote.")],
+    b: Annotated[str, typer.Argument(help="The run after, on the same samples.")],
 ) -> None:
-    """Print what changed from A to B on the same samples, with intervals."""
+    """Print the changes from A to B on the same samples, with intervals."""
     from rich.console import Console
 
     from harness.commands.compare import compare as show
@@ -198,29 +205,33 @@ def compare(
 
 @app.command()
 def reproduce(
-    study: Annotated[str, typer.Argument(help="fusion, missing, counting or contrastive.")],
+    study: Annotated[str, typer.Argument(help="The study: fusion, missing, counting or contrastive.")],
     small: Annotated[
-        bool, typer.Option("--small", help="A few minutes: everything runs, its numbers mean nothing.")
+        bool, typer.Option("--small", help="Run every step in a few minutes; the numbers mean nothing.")
     ] = False,
-    work: Annotated[str, typer.Option(help="Where checkpoints and runs are kept while a study is made.")] = "results",
+    work: Annotated[str, typer.Option(help="The folder for checkpoints and runs of the study.")] = "results",
     page: Annotated[
-        str | None, typer.Option(help="The page. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")
+        str | None, typer.Option(help="The page to write. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")
     ] = None,
     only: Annotated[
-        Many | None, typer.Option(help="One of the study's settings, as digits or '10 %'; may be repeated. [all]")
+        Many | None, typer.Option(help="Only this setting of the study, such as digits or '10 %'; repeatable. [all]")
     ] = None,
     recorded: Annotated[
-        bool, typer.Option("--recorded", help="Train nothing: the page of the seeds that are recorded whole.")
+        bool,
+        typer.Option("--recorded", help="Train nothing: write the page from the seeds whose records are complete."),
     ] = False,
-    jobs: Annotated[int | None, typer.Option(help="Trials at a time. [one per core; on a GPU 1]", min=1)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(help="The number of trials at a time. [one per core; on a GPU 1]", min=1)
+    ] = None,
+    device: Annotated[str, typer.Option(help="The device: auto, cpu or cuda.")] = "auto",
     spot_check: Annotated[
-        int, typer.Option(help="So many recorded trials are done again, to see whether numbers move.", min=0)
+        int,
+        typer.Option(help="The number of recorded trials to run again, to see whether their numbers change.", min=0),
     ] = 0,
     data_root: DataRoot = None,
 ) -> None:
-    """Train and evaluate what a study of the lecture needs, over seeds, and write its tables; go on
-    where it stopped.
+    """Train and evaluate the systems of a study over seeds, and write its page. The same command
+    resumes it.
     """
     from rich.console import Console
 
@@ -237,16 +248,16 @@ def reproduce(
 
 @app.command()
 def dashboard(
-    runs: Annotated[Many | None, typer.Argument(help="Folders of runs, or runs; paths or URLs. [runs]")] = None,
-    port: Annotated[int | None, typer.Option(help="The port of localhost to serve on. [the first free one]")] = None,
+    runs: Annotated[Many | None, typer.Argument(help="Runs, or folders of runs: paths or URLs. [runs]")] = None,
+    port: Annotated[int | None, typer.Option(help="The port on localhost. [the first free one]")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser. [browser]")] = True,
     token: Annotated[
-        bool, typer.Option("--token", help="Serve only who opens the address that is printed; opens no browser.")
+        bool, typer.Option("--token", help="Answer only to a browser that opens the printed address; opens no browser.")
     ] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Look at runs in a browser, also while they are being written; nothing is changed, and only
-    this machine is served.
+    """Show runs in a browser, also while they are being written. The dashboard only reads, and
+    serves this machine only.
     """
     from harness.commands.dashboard import serve
 
@@ -255,14 +266,14 @@ def dashboard(
 
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("harness.yaml")) -> None:
-    """Write a commented configuration, to be run with `evaluate --config`."""
+    """Write a commented configuration for `evaluate --config`."""
     from harness.commands.init import init as write
 
     write(path)
 
 
 def _console(console: Any) -> Any:
-    """As wide as the terminal; where there is none, as wide as any table: nothing is cut off."""
+    """A console as wide as the terminal. Output to a file or pipe is never cut off."""
     return console() if sys.stdout.isatty() else console(width=100_000)
 
 
@@ -280,7 +291,7 @@ def _run() -> None:
 
     try:
         code = app(standalone_mode=False)
-        if code == INTERRUPTED:  # what it makes of Ctrl-C
+        if code == INTERRUPTED:  # typer returns this after Ctrl-C
             raise KeyboardInterrupt
     except BadInput as error:
         _refuse(str(error))
@@ -296,7 +307,7 @@ def _run() -> None:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
             sys.exit(2)
-        if hasattr(error, "format_message"):  # a usage error of the command line's own
+        if hasattr(error, "format_message"):  # a usage error of typer
             _refuse(error.format_message())
         raise
 

@@ -74,7 +74,9 @@ class OverTheAir:
 
 
 def _noise(length: int, offset: Tensor, like: Tensor) -> Tensor:
-    """White noise of unit power that starts where the draw (B,) says, (B, length)."""
+    """White noise of unit power that starts at the position that the draw (B,) gives, (B,
+    length).
+    """
     wave = torch.randn(length, generator=keyed_generator("air", length)).to(like)
     along = torch.arange(length, device=like.device)[None]
     return wave[(along + (offset * length).long()[:, None]) % length]

@@ -1,4 +1,4 @@
-"""What every edit has: a change that no norm measures, such as a replaced token, a patch, or a
+"""The interface of an edit: a change that no norm measures, such as a replaced token, a patch, or a
 sound played in a room.
 """
 
@@ -93,7 +93,7 @@ class Edit(Protocol):
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
         """How large the edit from `x` to `moved` is, per sample, (B,) in float64; infinite where it
-        is none.
+        is not such an edit.
         """
 
     def start(self, place: Place, budget: Tensor, chance: Tensor) -> Tensor:
@@ -105,21 +105,19 @@ class Edit(Protocol):
         """The next edit within the budget."""
 
     def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
-        """What reaches the model in one draw of the world (B, draws): differentiable in `moved`,
-        and `x` where nothing moved.
+        """The input that reaches the model in one draw of the world (B, draws). It is
+        differentiable in `moved`, and is `x` where nothing moved.
         """
 
 
 @runtime_checkable
 class Ranked(Edit, Protocol):
-    """An edit whose sizes are whole numbers, and of which a gradient says which edit of a size is
-    best.
-    """
+    """An edit whose sizes are whole numbers. A gradient tells which edit of a size is best."""
 
     def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
-        """What edits of the sizes 0, 1, ...
+        """The most that edits of the sizes 0, 1, ...
 
-        `most` add to a linear loss of this gradient at most, (B, most + 1).
+        `most` add to a linear loss with this gradient, (B, most + 1).
         """
 
     def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:

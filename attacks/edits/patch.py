@@ -86,7 +86,7 @@ class Patch:
 
     def _side(self, x: Tensor, moved: Tensor) -> Tensor:
         """The side of the smallest square in the middle that holds every change, (B,); 0 where
-        there is none.
+        nothing changed.
         """
         changed = moved != x
         changed = changed if x.ndim == 3 else changed.any(1)
@@ -97,7 +97,9 @@ class Patch:
 
 
 def _covered(length: int, side: Tensor) -> Tensor:
-    """Along one axis, what the squares of such sides (N,) in the middle cover, bool (N, length)."""
+    """The positions along one axis that centred squares of these sides (N,) cover, bool (N,
+    length).
+    """
     first = (length - side)[:, None] // 2
     along = torch.arange(length, device=side.device)[None]
     return (along >= first) & (along < first + side[:, None])

@@ -1,9 +1,9 @@
-"""The best sets of groups where the draw of the world that decides counts: a sample fails in at
-least half of the draws.
+"""The best sets of groups, where a sample fails if it fails in at least half of the draws of the
+world.
 
-What a set gains in a draw is the sum over its groups, and another draw decides for each set: the
-best set of a size need not hold the groups that are best alone. So small sets grow by a beam;
-larger ones add the groups of highest mean gain.
+The gain of a set in a draw is the sum over its groups. A different draw decides for each set, so
+the best set of a size need not hold the groups that are best alone. Small sets grow by a beam
+search; larger sets add the groups of highest mean gain.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def sets_of(gains: Tensor, most: int) -> Sets:
     """The best sets of up to `most` groups.
 
     Args:
-        gains: what each group gains in each draw, float64 (B, G, D), the groups of highest mean
+        gains: the gain of each group in each draw, float64 (B, G, D), the groups of highest mean
             gain first.
     """
     count = gains.shape[1]
@@ -61,13 +61,13 @@ def sets_of(gains: Tensor, most: int) -> Sets:
 
 
 def decisive(gains: Tensor) -> Tensor:
-    """What is gained at least in half of the draws, (..., D) -> (...)."""
+    """The gain that at least half of the draws reach, (..., D) -> (...)."""
     draws = gains.shape[-1]
     return gains.kthvalue(draws - draws // 2 + 1, dim=-1).values
 
 
 def _grown(gains: Tensor, deepest: int) -> tuple[Tensor, Tensor]:
-    """The best set of each size that a beam finds: what it gains (B, deepest + 1, D), and its
+    """The best set of each size that a beam search finds: its gain (B, deepest + 1, D), and its
     groups (B, deepest + 1, G).
     """
     count, device = gains.shape[1], gains.device
@@ -90,7 +90,7 @@ def _grown(gains: Tensor, deepest: int) -> tuple[Tensor, Tensor]:
 
 
 def _seen_before(codes: Tensor) -> Tensor:
-    """Which of the codes (B, n) stand twice, but for one of them, bool (B, n)."""
+    """Which of the codes (B, n) are repeats of another, bool (B, n)."""
     ordered = codes.sort(dim=1, stable=True)
     again = torch.zeros_like(codes, dtype=torch.bool)
     again[:, 1:] = ordered.values[:, 1:] == ordered.values[:, :-1]

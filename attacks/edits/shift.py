@@ -68,9 +68,9 @@ class TimeShift:
         return _shifted(place.x, steps.gather(1, whole(budget).clamp(max=most).long()[:, None]).squeeze(1))
 
     def _gained(self, place: Place, gradient: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """What the best shift of at most 0, 1, ...
+        """The gain of the best shift of at most 0, 1, ...
 
-        `most` steps gains, and which it is, (B, most + 1).
+        `most` steps, and that shift, (B, most + 1).
         """
         x, weights = (each.flatten(2) if each.ndim > 2 else each[:, :, None] for each in (place.x, gradient))
         length = x.shape[1]

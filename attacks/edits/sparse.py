@@ -100,8 +100,8 @@ class StuckChannels(Chosen):
         return torch.where(stuck.view_as(shaped), replaced, place.x)
 
     def _likely(self, place: Place, gradient: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """The channels of highest mean gain (B, n), and what each adds to the loss in each draw of
-        the world, to first order, (B, n, D).
+        """The channels of highest mean gain (B, n), and the first-order gain of each in the loss,
+        in each draw of the world, (B, n, D).
         """
         assert place.eot_draws is not None, "stuck channels are judged over draws of the world"
         low, high = place.ends

@@ -30,9 +30,7 @@ class Chosen(ABC):
 
     @abstractmethod
     def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Every value's replacement, and what each replacement adds to the loss to first order;
-        both (B, ...).
-        """
+        """The replacement of every value, and its first-order gain in the loss; both (B, ...)."""
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
         return self._grouped(x, (moved != x).double()).gt(0).flatten(1).sum(1).double()
@@ -72,6 +70,8 @@ class Chosen(ABC):
 
 
 def _best(gain: Tensor, allowed: Tensor) -> Tensor:
-    """The groups (B, G) of highest gain, so many of them (B,) and none that has no gain, bool."""
+    """The groups (B, G) of highest gain: this many of them (B,), and only groups with a gain,
+    bool.
+    """
     rank = gain.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return (rank < allowed[:, None]) & (gain > 0)

@@ -48,7 +48,7 @@ def replacements(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Which tokens may take a row's place, bool, of the shape of `x`: the range holds their one-hot
     vector.
 
-    Padding, whose low is its high, has none; no token replaces itself.
+    Padding, whose low equals its high, has no replacement. No token replaces itself.
     """
     never_zero = (low > 0) | (high < 0)
     others = never_zero.sum(-1, keepdim=True) - never_zero.long()

@@ -1,5 +1,5 @@
-"""The flags of `evaluate`, from the fields of its configuration: a name, a type, a description and
-a default are declared once.
+"""The flags of `evaluate`, made from the fields of its configuration. Each field declares the name,
+the type, the help and the default of its flag.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from harness.run.config import Evaluation
 
 
 def evaluation(called: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
-    """A command with a flag for each field of `Evaluation`, and `--config`; it calls with what was
-    given, None where nothing was.
+    """A command with `--config` and a flag for each field of `Evaluation`. It passes the values of
+    all flags to `called`, None for flags that are not given.
     """
 
     def evaluate(**options: Any) -> None:
         called(options)
 
     flags = {name: _flag(field, name) for name, field in Evaluation.model_fields.items()}
-    flags["config"] = Annotated[Path | None, typer.Option(help="A YAML file with any of these keys; flags win.")]
+    flags["config"] = Annotated[
+        Path | None, typer.Option(help="A YAML file with any of these options as keys; flags override it.")
+    ]
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=each)
         for name, each in flags.items()
@@ -32,7 +34,7 @@ def evaluation(called: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
     evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     evaluate.__annotations__ = flags
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(help="Find each sample's critical strength, and the score as modalities go missing or get corrupted.")(
+    app.command(help="Find the critical strength of each sample, and the score with modalities missing or corrupted.")(
         evaluate
     )
     return typer.main.get_command(app)

@@ -1,9 +1,10 @@
-"""Corruptions: what noise, blur, typing errors and the like do to a modality, without an adversary.
+"""Corruptions: noise, blur, typing errors and similar damage to a modality, without an adversary.
 
 A corruption is a plain function ``(x, severity, modality, generator) -> Tensor`` of one sample in
 raw units: severity 1 to 5, all randomness from the generator, `x` left as it is. It draws the same
-numbers at every severity, so that a curve over severities is smooth. What leaves the valid range is
-clipped to it afterwards. One file per kind of modality; a registered name is ``kind/name``.
+numbers at every severity, so that a curve over severities is smooth. Values that leave the valid
+range are clipped to it afterwards. One file per kind of modality; a registered name is
+``kind/name``.
 """
 
 CATALOGUE = {

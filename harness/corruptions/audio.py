@@ -15,7 +15,7 @@ DROPOUT = (0.05, 0.1, 0.2, 0.35, 0.5)  # chance of each frame to be lost
 CUTOFF = (0.5, 0.35, 0.2, 0.12, 0.06)  # of the highest frequency, half the sample rate
 SHIFT = (0.02, 0.05, 0.1, 0.2, 0.3)  # of the clip's length
 FRAME = 0.02  # seconds
-SAMPLE_RATE = 16_000  # in Hz, where the modality does not say
+SAMPLE_RATE = 16_000  # in Hz, where the modality has no sample rate
 ORDER = 4  # of the Butterworth response
 
 

@@ -1,4 +1,4 @@
-"""What the user asks for: one modality, one corruption, and the severities it is run at.
+"""A corruption as the user writes it: one modality, one corruption, and its severities.
 
 >>> corruption = Corruption.parse("image@noise:0,3", load_task("digits"))
 >>> str(corruption), corruption.severities
@@ -34,20 +34,20 @@ _PATTERN = re.compile(r"(?P<modality>[^@:]+)@(?P<name>.+?)(:(?P<severities>[^:]*
 
 @runtime_checkable
 class Rule(Protocol):
-    """What a corruption does to one sample."""
+    """The function of a corruption on one sample."""
 
     def __call__(self, x: Tensor, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
         """The corrupted sample.
 
         Args:
-            x: one sample in raw units, not to be changed. Of a sequence with padding, the real
+            x: one sample in raw units, not to be changed; for a sequence with padding, the real
                 positions only.
             severity: 1 to 5.
             modality: its range, its absent value, its sample rate.
             generator: on the CPU; in the same state at every severity.
 
         Returns:
-            a tensor of the shape of `x`; what leaves the range is clipped to it.
+            a tensor of the shape of `x`; values outside the range are clipped to it.
         """
 
 
@@ -174,7 +174,7 @@ def _reference(modality: Modality, name: str) -> Reference:
 def _corrupted(
     rule: Rule, x: Tensor, real: Tensor | None, severity: int, modality: Modality, generator: torch.Generator
 ) -> Tensor:
-    """One sample; its padding stays. Of a sequence, the rule sees the real positions only."""
+    """One sample; its padding stays. The rule sees only the real positions of a sequence."""
     if real is None or real.ndim > 1:
         result = _checked(rule(x.clone(), severity, modality, generator), x, modality)
         return (

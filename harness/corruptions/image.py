@@ -11,8 +11,8 @@ from harness.tasks import Modality
 # One value per severity, 1 to 5.
 NOISE = (0.04, 0.08, 0.12, 0.18, 0.26)  # standard deviation, of the span
 BLUR = (0.4, 0.6, 0.8, 1.0, 1.3)  # standard deviation, in pixels of an image of REFERENCE pixels
-OCCLUSION = (0.2, 0.35, 0.5, 0.6, 0.75)  # side of what is hidden, of the image's side
-CONTRAST = (0.75, 0.5, 0.3, 0.15, 0.05)  # what is left of the distance to the mean
+OCCLUSION = (0.2, 0.35, 0.5, 0.6, 0.75)  # side of the hidden square, as a share of the image's side
+CONTRAST = (0.75, 0.5, 0.3, 0.15, 0.05)  # the factor for the distance to the mean
 LEVELS = (16, 8, 5, 3, 2)  # how many different values are left
 REFERENCE = 32
 

@@ -1,6 +1,4 @@
-"""What the strength of a corruption is measured in: the width of a modality's values, in raw
-units.
-"""
+"""The unit of a corruption's strength: the width of a modality's values, in raw units."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ def ends(x: Tensor, modality: Modality) -> tuple[Tensor, Tensor]:
 
 
 def absent(x: Tensor, modality: Modality) -> Tensor:
-    """What stands in for the modality, in the shape of one sample."""
+    """The stand-in of the modality, in the shape of one sample."""
     return modality.stand_in(x[None])[0]
 
 

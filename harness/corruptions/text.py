@@ -21,7 +21,7 @@ def typos(x: Tensor, severity: int, modality: Modality, generator: torch.Generat
     """Letters are replaced by random others, each with a chance of 5 to 50 %.
 
     Raises:
-        BadInput: a letter is not one-hot, so it is not known what another letter looks like.
+        BadInput: a letter is not one-hot, so other letters are unknown.
     """
     letters, blank = _letters(x, modality), absent(x, modality)
     one_hot = ((x == 0) | (x == 1)).all(1) & (x.sum(1) == 1)
@@ -31,7 +31,7 @@ def typos(x: Tensor, severity: int, modality: Modality, generator: torch.Generat
         )
     struck = _struck(x, severity, letters, generator)
     draws = torch.rand(x.shape, generator=generator).to(x)
-    draws = draws.masked_fill(blank == 1, -2).masked_fill(x == 1, -1)  # itself only where there is no other
+    draws = draws.masked_fill(blank == 1, -2).masked_fill(x == 1, -1)  # itself only where the vocabulary has no other
     return torch.where(struck[:, None], F.one_hot(draws.argmax(1), x.shape[1]).to(x), x)
 
 

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-DROPOUT = 0.2  # of what a block adds; in training only
+DROPOUT = 0.2  # on the output of a block; in training only
 
 
 class Attention(nn.Module):
@@ -24,8 +24,8 @@ class Attention(nn.Module):
             nn.init.xavier_uniform_(part.weight)
 
     def forward(self, queries: Tensor, context: Tensor, seen: Tensor | None = None) -> Tensor:
-        """The answers (B, q, width); `seen`, bool and broadcasting to (B, q, n), says which part of
-        the context counts.
+        """The answers (B, q, width); `seen`, bool and broadcasting to (B, q, n), marks the part of
+        the context that counts.
         """
         parts = (self.query(queries), self.key(context), self.value(context))
         query, key, value = (
@@ -64,7 +64,7 @@ class CrossAttention(nn.Module):
         self.mlp, self.dropout = mlp(width), nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor, context: Tensor, seen: Tensor | None = None) -> Tensor:
-        """The tokens (B, q, width) after they looked at what is `seen` of the context."""
+        """The tokens (B, q, width) after attention to the `seen` part of the context."""
         x = x + self.dropout(self.attention(self.norm(x), self.context_norm(context), seen))
         after: Tensor = x + self.dropout(self.mlp(x))
         return after

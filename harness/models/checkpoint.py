@@ -1,5 +1,5 @@
-"""Checkpoints: weights as safetensors, and a card beside them that says where they came from and
-holds their hash.
+"""Checkpoints: weights as safetensors, and beside them a checkpoint card with their origin and
+their hash.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ SUFFIX = ".safetensors"
 LOST = 0.01  # the largest rounding, as a share of the largest number: half precision takes less
 HASH = "sha256"  # the card's key for that of the file of weights
 REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-"""What a real parameter is read from; the eight bits of float8 mean little without their scale."""
+"""The types that a real parameter may be read from. The eight bits of float8 mean little without
+their scale.
+"""
 COMMITTED = Path(__file__).parent / "weights"
 
 
 def committed(task: str, model: str) -> Path:
-    """Where the weights that travel with the package lie, whether or not they exist."""
+    """The path of weights that travel with the package, whether or not they exist."""
     return COMMITTED / task / f"{model}{SUFFIX}"
 
 
@@ -50,7 +52,7 @@ def save(path: Path, model: nn.Module, card: dict[str, Any]) -> None:
         write_whole(path.with_suffix(".json"), json.dumps(hashed, indent=1).encode() + b"\n")
     except OSError as error:
         raise BadInput(
-            f"checkpoint {path} cannot be written: {error.strerror or error}; mend that and train again"
+            f"checkpoint {path} cannot be written: {error.strerror or error}; fix this and train again"
         ) from None
 
 
@@ -58,7 +60,7 @@ def read_card(path: Path) -> dict[str, Any]:
     """The card of a checkpoint.
 
     Raises:
-        BadInput: there is none, or it cannot be read.
+        BadInput: there is no card, or it cannot be read.
     """
     name = path.with_suffix(".json").name
     try:
@@ -67,8 +69,8 @@ def read_card(path: Path) -> dict[str, Any]:
         raise BadInput(f"checkpoint {path} has no readable card {name}: {error}") from None
     if not isinstance(card, dict) or not all(isinstance(card.get(key), str) for key in ("model", "task")):
         raise BadInput(
-            f"checkpoint {path} has no readable card {name}: it must say its 'model' and its 'task', as `train`"
-            " writes it"
+            f"checkpoint {path} has no readable card {name}: it needs the keys 'model' and 'task', as `train`"
+            " writes them"
         )
     return card
 
@@ -104,13 +106,13 @@ def _check_names(path: Path, weights: dict[str, Tensor], expected: dict[str, Ten
     for prefix in {name.removesuffix(first) for name in weights if name.endswith(f".{first}")}:
         if all(f"{prefix}{name}" in weights for name in expected):
             raise BadInput(
-                f"checkpoint {path} has {prefix!r} before the names of its tensors, as what wraps a model leaves it: "
-                f"save the state_dict of the model inside, or remove {prefix!r} from the names"
+                f"checkpoint {path} has {prefix!r} before the names of its tensors, because a wrapper was saved: "
+                f"save the state_dict of the inner model, or remove {prefix!r} from the names"
             )
 
 
 def _check_type(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
-    """Refuse a tensor whose type cannot hold what the model means by it, and one that holds NaN."""
+    """Refuse a tensor whose type cannot hold the model's numbers, and one that holds NaN."""
     real, both = expected.is_floating_point(), (found.dtype, expected.dtype)
     if (
         found.dtype not in REAL
@@ -130,14 +132,12 @@ def _check_type(path: Path, name: str, found: Tensor, expected: Tensor) -> None:
             f"checkpoint {path} holds NaN in {name!r}: its training diverged, or it is damaged; train it again"
         )
     if real and bool(found.isfinite().all()) and not _fits(found, expected.dtype):
-        raise BadInput(
-            f"checkpoint {path} holds numbers in {name!r} that {expected.dtype} has not: save them nearer to 1"
-        )
+        raise BadInput(f"checkpoint {path} holds numbers in {name!r} beyond {expected.dtype}: save numbers nearer to 1")
 
 
 def _fits(x: Tensor, kind: torch.dtype) -> bool:
-    """Whether a type holds numbers, save for rounding: none becomes infinite, and not all of them
-    0.
+    """Whether a type holds numbers, except for rounding: no number becomes infinite, and not all
+    become 0.
     """
     narrow, size = x.to(kind), x.abs()
     return bool(narrow.isfinite().all()) and bool(
@@ -158,8 +158,8 @@ def _kind(x: Tensor) -> str:
 
 
 def _check_hash(path: Path) -> None:
-    """Refuse weights that are not those their card was written for; a card without a hash, as older
-    ones, says nothing.
+    """Refuse weights that differ from those of their card. Older cards have no hash, and are not
+    checked.
     """
     if not path.with_suffix(".json").is_file():
         return
@@ -173,15 +173,16 @@ def _check_hash(path: Path) -> None:
     said = card[HASH]
     if not isinstance(said, str) or not re.fullmatch("[0-9a-fA-F]{64}", said):
         raise BadInput(
-            f"the card of checkpoint {path} has {shown(said)} for {HASH!r}, which is no SHA-256: write the hash of the"
-            " weights, or remove the line if it is not known"
+            f"the card of checkpoint {path} has {shown(said)} for {HASH!r}, which is not a SHA-256: write the hash of"
+            " the"
+            " weights, or remove the line"
         )
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != said.lower():
         raise BadInput(
             f"checkpoint {path} has SHA-256 {found[:16]}…, and its card names {shown(said)[1:17]}…: it is damaged or"
-            f" was changed; fetch it again, or remove {HASH!r} from the card if the change is meant"
+            f" was changed; fetch it again, or remove {HASH!r} from the card if you intended the change"
         )
 
 

@@ -44,7 +44,7 @@ class LogMel(nn.Module):
         self, sample_rate: int, mels: int, window: int = WINDOW, hop: int = 128, floor: float = 1e-2, of: str = ""
     ) -> None:
         super().__init__()
-        self.shows, self.of = "log-mel", of  # attributions are told of what it makes of that modality, too
+        self.shows, self.of = "log-mel", of  # attributions also cover its internal form of that modality
         self.window_length, self.hop, self.floor = window, hop, floor
         self.register_buffer("window", torch.hann_window(window), persistent=False)
         self.register_buffer("filters", mel_filters(sample_rate, mels, window // 2 + 1), persistent=False)

@@ -52,7 +52,7 @@ class Fused(nn.Module):
         return ordered, here
 
     def explain(self, inputs: Inputs, present: Tensor | None = None) -> dict[str, Tensor]:
-        """What the fusion shows of how it came to its answer; see
+        """The explanation that the fusion gives of its answer; see
         `harness.models.protocols.Explaining`.
         """
         explained = getattr(self.fusion, "explained", None)

@@ -1,6 +1,4 @@
-"""What a number may be beside its type, told by its annotation: the command line refuses options
-that cannot be.
-"""
+"""The range of a number, from its annotation: the command line refuses options outside of it."""
 
 from __future__ import annotations
 
@@ -23,7 +21,8 @@ LIMITS = {"gt": (operator.gt, "above"), "ge": (operator.ge, "at least"), "le": (
 
 
 def check(what: str, value: float, annotation: Any) -> None:
-    """Refuse a number outside of the range of its annotation; any is inside where that names none.
+    """Refuse a number outside of the range of its annotation; without a range every number is
+    inside.
 
     >>> check("option rate", 0.3, Share)
     >>> check("option rate", 2.0, Share)

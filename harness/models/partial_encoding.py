@@ -11,8 +11,8 @@ from harness.models.protocols import Factored
 
 
 def encoded_still(model: nn.Module, inputs: Inputs, moving: Collection[str]) -> Inputs:
-    """The features of all that a factored model reads and that does not move; none of a model that
-    is not factored.
+    """The features of all inputs of a factored model that do not move; empty for a model that is
+    not factored.
     """
     if not isinstance(model, Factored):
         return {}
@@ -20,8 +20,8 @@ def encoded_still(model: nn.Module, inputs: Inputs, moving: Collection[str]) -> 
 
 
 def answered(model: nn.Module, inputs: Inputs, kept: Inputs, present: Tensor | None) -> Tensor:
-    """The outputs on inputs (B, ...), with the features `kept` (see `encoded_still`) in the place
-    of what they came from.
+    """The outputs on inputs (B, ...), with the features `kept` (see `encoded_still`) in place of
+    their inputs.
     """
     if kept and isinstance(model, Factored):
         return model.fuse({**kept, **encoded_still(model, inputs, kept)}, present)

@@ -1,4 +1,4 @@
-"""What a model under test must be. Anything that fits is welcome; nothing has to be subclassed."""
+"""The interfaces of models under test. Any object that fits works; no subclass is needed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Explaining(Protocol):
     """A model that shows how it came to its answer, for `evaluate --attributions`."""
 
     def explain(self, inputs: Inputs, present: Tensor | None = None) -> dict[str, Tensor]:
-        """By the name of an input: of an image a map (B, h, w) of any size; of boxes (B, n, 5),
-        their corners and a weight.
+        """Explanations by the name of an input: for an image a map (B, h, w) of any size; for boxes
+        (B, n, 5), their corners and a weight.
 
         Empty where it has nothing to show.
         """

@@ -19,11 +19,11 @@ class Stage:
 
     Attributes:
         name: shown in the progress bar.
-        epochs: at most so many passes over the training split.
+        epochs: the largest number of passes over the training split.
         optimizer: over the parameters this stage moves.
         patience: epochs without a better validation score before the stage ends.
-        judged: whether epochs are judged by their validation score and the best is kept. Of a stage
-            that is not, such as one that may see no label, the last is.
+        judged: whether epochs are judged by their validation score and the best is kept. Otherwise,
+            as in a stage without labels, the last epoch is kept.
     """
 
     name: str
@@ -38,8 +38,8 @@ class Stage:
 class Recipe(Protocol):
     """One way to train. A recipe keeps what it needs between calls on itself, and is used once.
 
-    One that heeds `Batch.present`, in every step and in validation, says so by an attribute
-    `heeds_present` that is True; the others are not given incomplete data.
+    A recipe that uses `Batch.present`, in every step and in validation, has an attribute
+    `heeds_present` that is True. Other recipes do not get incomplete data.
     """
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
@@ -61,7 +61,7 @@ class Recipe(Protocol):
 
 @runtime_checkable
 class Measuring(Protocol):
-    """A recipe that knows more of what it trained than the task's metrics say."""
+    """A recipe with measures of its model beyond the task's metrics."""
 
     def measured(self, test: Batch) -> dict[str, float]:
         """Further numbers of a split for the card, by name; the model is in evaluation mode,

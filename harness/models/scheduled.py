@@ -17,12 +17,12 @@ WARM_UP = 0.1  # of the steps, in which the learning rate rises
 
 
 class Scheduled:
-    """The task's loss on clean inputs, each sample with the modalities it has; AdamW, a warm-up and
-    a cosine.
+    """The task's loss on clean inputs, each sample with its present modalities; AdamW, a warm-up
+    and a cosine.
 
     Args:
-        learning_rate: at its highest.
-        epochs: how many passes, unless `--epochs` says.
+        learning_rate: the highest one.
+        epochs: the number of passes; `--epochs` overrides it.
         last: whether the last epoch is kept, at which the rate is lowest, and not the one with the
             best validation score: where validation samples are few, an earlier one may be best by
             chance.

@@ -1,5 +1,5 @@
-"""The configuration of an evaluation: from a YAML file, from flags, checked, and saved with the
-run.
+"""The configuration of an evaluation. It comes from a YAML file and from flags, is checked, and is
+saved with the run.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ COUNTS = {"samples": (1, ("all",)), "witnesses": (0, ("none", "all"))}  # the le
 
 
 class Evaluation(BaseModel):
-    """The options of `evaluate`: flags, keys of a configuration file and Python arguments have the
+    """The options of `evaluate`. Flags, keys of a configuration file and Python arguments have the
     names of its fields.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = Field("digits", description="what the models are tested on: a name, or file.py:object")
+    task: str = Field("digits", description="the task that the models are tested on: a name, or file.py:object")
     data_root: str | None = Field(
         None,
-        description="the folder that holds one folder for each data set; without it, the environment's ROBUSTNESS_DATA",
+        description="the data folder, which holds one folder for each data set; without it, $ROBUSTNESS_DATA",
         min_length=1,
     )
     model: tuple[str, ...] = Field(
@@ -41,78 +41,88 @@ class Evaluation(BaseModel):
     scenario: tuple[str, ...] = Field(
         (),
         description=(
-            "an attack, as 'image@linf:8/255 + text@missing'; repeatable; without one, each modality alone, and all"
-            " together"
+            "an attack, such as 'image@linf:8/255 + text@missing'; repeatable; without one, each modality is attacked"
+            " alone, and then all together"
         ),
     )
     frontier: tuple[str, ...] = Field(
-        (), description="two modalities, image,audio: five scenarios of different ratio; repeatable"
+        (),
+        description="two modalities, as image,audio: five scenarios with different ratios of the radii; repeatable",
     )
     schedule: tuple[str, ...] = Field(
-        DEFAULT_SCHEDULES, description="missing modalities, name:rate,rate,... or none; repeatable"
+        DEFAULT_SCHEDULES,
+        description="which modalities are missing, and how often, as name:rate,rate,...; or none; repeatable",
     )
     corruption: tuple[str, ...] = Field(
-        (), description="corrupted inputs, modality@name:severity,..., 0 (clean) to 5; repeatable"
+        (), description="a corruption, as modality@name:severity,..., with severities from 0 (clean) to 5; repeatable"
     )
-    repeats: int = Field(3, ge=1, description="draws of each schedule or corruption at each level")
+    repeats: int = Field(
+        3, ge=1, description="the number of random draws of each schedule and corruption, at each level"
+    )
     search: str = Field(
-        "standard", description="how hard to search for the critical strength: fast, standard, thorough or none"
+        "standard", description="the search for critical strengths: fast, standard, thorough, none, or file.py:function"
     )
     attack: tuple[str, ...] = Field(
-        (), description="an attack at strength 1 after the search, as 'torchattacks:APGD?steps=50'; repeatable"
+        (),
+        description="an attack at strength 1 after the search, such as pgd or 'torchattacks:APGD?steps=50'; repeatable",
     )
     judge: Literal["answers", "neighbours"] = Field(
         "answers",
-        description="what makes a sample fail: answers, or neighbours (of a model that embeds, without labels)",
+        description="when a sample fails: answers, or neighbours (attacks an encoder without labels)",
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(
-        None, description="only part i of n of the samples, as i/n, into an --out of its own; see merge"
+        None,
+        description="i/n: only part i of n of the samples; each part needs its own --out, and merge joins the parts",
     )
-    samples: int | Literal["all"] = Field(100, description="how many test samples, or all")
-    seed: int = Field(0, ge=0, lt=2**63, description="the seed of everything random")
-    batch_size: int = Field(64, ge=1, description="samples attacked at once, the unit of work that resuming skips")
+    samples: int | Literal["all"] = Field(100, description="the number of test samples, or all")
+    seed: int = Field(0, ge=0, lt=2**63, description="the seed of all random numbers")
+    batch_size: int = Field(
+        64, ge=1, description="the number of samples attacked at once; a resumed run skips whole batches"
+    )
     engine: Literal["local", "ray"] = Field(
-        "local", description="where batches are computed: local, or ray (extra ray)"
+        "local", description="where batches are computed: local, or ray (needs the extra ray)"
     )
     address: str | None = Field(
         None,
-        description="the Ray cluster, as HOST:6379 or auto; without it, one on this machine while the run lasts",
+        description="the Ray cluster, as HOST:6379 or auto; without it, the run starts one on this machine",
         min_length=1,
     )
     workers: int = Field(
-        1, ge=1, description="batches computed at a time, each in a process with its share of the cores"
+        1,
+        ge=1,
+        description="the number of worker processes; each computes one batch at a time on its share of the cores",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the models run: auto, cpu or cuda")
     precision: Literal["float32", "bf16"] = Field(
-        "float32", description="the search's numbers, float32 or bf16; it verifies in float32"
+        "float32", description="the number format of the search, float32 or bf16; results are verified in float32"
     )
-    compile: bool = Field(False, description="search with a compiled twin of the model; the first steps take long")
+    compile: bool = Field(False, description="search with a compiled copy of the model; the first steps take long")
     witnesses: int | Literal["none", "all"] = Field(
-        8, description="how many samples keep their adversarial inputs: none, a count or all"
+        8, description="the number of samples whose adversarial inputs are stored: none, a count or all"
     )
-    attributions: int = Field(0, ge=0, description="how many samples of each model get attributions")
+    attributions: int = Field(0, ge=0, description="the number of samples of each model that get attributions")
     budget: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="stop cleanly after this time (90s, 5m, 2h) and one batch; the same command goes on",
+        description="a time (90s, 5m, 2h) after which the run stops, at the end of a batch; the same command goes on",
     )
     cell_limit: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="a batch of samples of one model that takes longer (10m) is an error",
+        description="a time (10m); a batch that takes longer becomes an error",
     )
-    trust: bool = Field(True, description="check how far each worst-case number can be trusted")
+    trust: bool = Field(True, description="check whether each worst-case number can be believed")
     out: str | None = Field(
         None, description="the run directory, a path or URL; without it, runs/TASK-ID", min_length=1
     )
     gates: str | None = Field(
-        None, description="a gates file to hold the run against; exit 3 if a gate fails", min_length=1
+        None, description="a gates file; exit 3 if a gate fails, 4 if one is inconclusive", min_length=1
     )
     baseline: str | None = Field(
-        None, description="for gates of drops: a run, or a file that bless wrote", min_length=1
+        None, description="the baseline of gates with max_drop: a run, or a file that bless wrote", min_length=1
     )
 
     @field_validator("model", "scenario", "frontier", "schedule", "corruption", "attack", mode="before")
@@ -129,7 +139,7 @@ class Evaluation(BaseModel):
     @classmethod
     def _no_bool(cls, value: Any) -> Any:
         if isinstance(value, bool):
-            raise ValueError("give a number: yes, no, true and false are none")
+            raise ValueError("give a number: yes, no, true and false are not numbers")
         return value
 
     @field_validator("model", "scenario", "attack")
@@ -144,7 +154,7 @@ class Evaluation(BaseModel):
     @classmethod
     def _none_is_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(value) > 1 and NO_SCHEDULE[0] in value:
-            raise ValueError("'none' means that no input goes missing: leave the others out")
+            raise ValueError("'none' means that no input goes missing: leave the other schedules out")
         return value
 
     @field_validator("samples", "witnesses", mode="before")
@@ -161,7 +171,7 @@ class Evaluation(BaseModel):
     @field_validator("data_root", "out", "gates", "baseline")
     @classmethod
     def _home(cls, value: str | None) -> str | None:
-        """A shell writes out `~`, a file of YAML does not."""
+        """Expand `~`: a shell does it, a YAML file does not."""
         if value is None or "://" in value:
             return value
         path = path_of(value)
@@ -202,11 +212,11 @@ RESULT_NEUTRAL = {
     "gates",
     "baseline",
 }
-"""What may differ when a run is resumed: it decides no row of the ledger or the sweep."""
+"""Options that may differ when a run is resumed: they do not change the ledger or the sweep."""
 
 
 def resolve(file: Path | None, flags: dict[str, Any]) -> Evaluation:
-    """The configuration of a YAML file with flags on top; a flag that is None was not given.
+    """The configuration of a YAML file, overridden by flags; None means that a flag is not given.
 
     Raises:
         BadInput: the file cannot be read, or a key or value is not valid (the message names it).
@@ -237,7 +247,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 def dump(evaluation: Evaluation) -> str:
     """The configuration as commented YAML that `resolve` reads back."""
-    lines = ["# What to evaluate. Any flag of `python -m harness evaluate` overrules its key here."]
+    lines = ["# Options of `python -m harness evaluate`. A flag on the command line overrides its key here."]
     values = evaluation.model_dump(mode="json")
     for name, field in Evaluation.model_fields.items():
         text = f"{name}: {written(values[name])}"

@@ -1,4 +1,4 @@
-"""Modality dropout: what goes missing, whole modalities or a stretch inside one, and at what
+"""Modality dropout: which inputs go missing, whole modalities or a stretch inside one, and at what
 rate.
 """
 

@@ -19,12 +19,12 @@ class Gap:
     """A stretch of each named modality is replaced by its absent value; the level is the fraction
     replaced.
 
-    The stretch lies at a place drawn per sample, and one at a higher level covers it. Of an image
-    it is a block of rows and columns, of everything else a run along the first axis: time,
-    characters, or the values of a vector.
+    The stretch lies at a place that is drawn for each sample. A stretch at a higher level covers
+    it. In an image it is a block of rows and columns. In everything else it is a run along the
+    first axis: time, characters, or the values of a vector.
 
     Attributes:
-        which: the modalities it is made in; all if none is named.
+        which: the modalities with a gap; all modalities if the schedule names none.
         levels: the fractions of positions replaced, to the nearest position.
     """
 
@@ -59,7 +59,7 @@ class Gap:
 
 
 def _real(modality: Modality, batch: Batch) -> Sequence[Tensor | None]:
-    """Per sample, which positions are no padding; of an image all count."""
+    """For each sample, which positions are not padding; in an image all count."""
     valid = batch.valid.get(modality.name)
     if valid is None or modality.kind == "image":
         return [None] * len(batch)

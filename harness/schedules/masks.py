@@ -1,7 +1,7 @@
 """The rules of which modalities of a sample are missing.
 
-Every rule compares draws that do not depend on the rate with chances that grow with it: what is
-missing at one rate is missing at every higher one.
+Every rule compares draws that do not depend on the rate with chances that grow with it. So a
+modality that is missing at one rate is missing at every higher rate.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from harness.tasks import Task
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """What a rule may know of one sample.
+    """The data of one sample that a rule gets.
 
     Attributes:
         name: the sample's id, of any split of the task.
         draws: M + 1 uniform numbers in [0, 1), the same at every rate.
-        which: the modalities named in the schedule, bool (M,); all if it names none.
-        shares: the number written behind each modality, (M,); 1 where there is none.
+        which: the modalities that the schedule names, bool (M,); all if it names none.
+        shares: the number written behind each modality, (M,); 1 where no number is written.
     """
 
     task: Task
@@ -48,7 +48,7 @@ def mcar(sample: Sample, rate: float) -> Tensor:
 
 
 def mcar_keep_one(sample: Sample, rate: float) -> Tensor:
-    """As mcar, but the last (uniformly drawn) is kept where all would be missing: the rate is not
+    """Like mcar, but one random modality is kept where all would be missing, so the rate is not
     reached.
     """
     return mcar(sample, rate) | _last(sample)
@@ -67,8 +67,8 @@ def imbalanced(sample: Sample, rate: float) -> Tensor:
 
 
 def exclusive(sample: Sample, rate: float) -> Tensor:
-    """In that fraction of the samples one modality (uniformly drawn) is present and all others are
-    missing.
+    """One random modality is present, and all others are missing, in that fraction of the
+    samples.
     """
     return _last(sample) | (sample.draws[-1] >= rate)
 
@@ -99,7 +99,7 @@ def growing(rank: Tensor, rate: float) -> Tensor:
     """A chance that grows linearly with the rank in [0, 1] and averages to the rate over evenly
     spread ranks.
 
-    Up to one half it is 2·rate·rank; above, what is present is spared in the same way, 1 - 2·(1 -
-    rate)·(1 - rank). It grows with the rate, too.
+    Up to one half it is 2·rate·rank. Above, present modalities are spared in the same way, 1 - 2·(1
+    - rate)·(1 - rank). It grows with the rate, too.
     """
     return 2 * rate * rank if rate <= 0.5 else 1 - 2 * (1 - rate) * (1 - rank)

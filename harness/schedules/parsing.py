@@ -55,7 +55,7 @@ def _named(text: str, name: str, which: str, modalities: Sequence[str]) -> dict[
             raise unknown("modality", modality, modalities, where=f" in schedule {text!r}")
         if bool(colon) != (name in RATED):
             raise BadInput(
-                f"schedule {text!r}: 'imbalanced' has a rate behind each modality, and no other does:"
+                f"schedule {text!r}: 'imbalanced' takes a rate behind each modality, other schedules do not:"
                 f" imbalanced({modality}:0.9):1"
             )
         if modality in found:
@@ -63,12 +63,12 @@ def _named(text: str, name: str, which: str, modalities: Sequence[str]) -> dict[
         found[modality] = _rate(text, rate) if colon else 1.0
     if name in NAMING and not found:
         raise BadInput(
-            f"schedule {text!r}: {name!r} names what goes missing:"
+            f"schedule {text!r}: {name!r} needs the modalities that go missing:"
             f" {name}({modalities[-1]}{':0.9' if name in RATED else ''}):1"
         )
     if name in NAMELESS and found:
         raise BadInput(
-            f"schedule {text!r}: {name!r} is about all modalities and names none: write {name}:0.5, or"
+            f"schedule {text!r}: {name!r} applies to all modalities: write {name}:0.5, or"
             f" fixed({next(iter(found))}):0.5"
         )
     return {modality: found[modality] for modality in modalities if modality in found}

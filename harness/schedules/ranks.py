@@ -1,7 +1,7 @@
-"""Where each sample stands among its split: what "missing not at random" depends on.
+"""The rank of each sample in its split, on which "missing not at random" depends.
 
-Ranks come from the whole split, never from a batch, so that a mask does not depend on what else is
-asked for.
+Ranks come from the whole split, never from a batch, so a mask does not depend on other samples of
+the run.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ KEPT = 16  # tables of ranks, the latest
 
 @lru_cache(KEPT)
 def energy_ranks(task: Task, modality: str) -> dict[str, Tensor]:
-    """Per sample of every split, the rank of its energy in a modality: the squared distance from
-    the absent value.
+    """For each sample of every split, the rank of its energy in a modality: the squared distance
+    from the absent value.
     """
     stand_in = task.modality(modality).stand_in
     ranks: dict[str, Tensor] = {}
@@ -31,7 +31,7 @@ def energy_ranks(task: Task, modality: str) -> dict[str, Tensor]:
 
 @lru_cache(KEPT)
 def target_ranks(task: Task) -> dict[str, Tensor]:
-    """Per sample of every split, the rank of its target."""
+    """For each sample of every split, the rank of its target."""
     ranks: dict[str, Tensor] = {}
     for split in task.splits.values():
         ranks |= dict(zip(split.samples, midranks(split.targets.detach().cpu().double()), strict=True))

@@ -1,4 +1,4 @@
-"""What the user asks for: a rule of what is missing, and the rates it is run at."""
+"""A schedule as the user writes it: a rule for missing modalities, and its rates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class Schedule:
         return f"{self.name}({'+'.join(written)})" if written else self.name
 
     def present(self, task: Task, samples: Sequence[str], rate: float, repeat: int, seed: int) -> Tensor:
-        """The mask of each sample, bool (B, M); keyed, so the same whatever else is asked for."""
+        """The mask of each sample, bool (B, M); keyed, so it does not depend on other samples or
+        schedules.
+        """
         rule: Mask = resolve("schedule", self.name).target
         which = torch.tensor([not self.which or name in self.which for name in task.names])
         written = dict(zip(self.which, self.shares, strict=True)) if self.shares else {}

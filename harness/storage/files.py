@@ -33,13 +33,13 @@ def path_of(text: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of this machine, so that a reader never sees half of it, also after a power cut;
-    links are followed.
+    """Write a file on this machine so that a reader never sees half of it, also after a power cut.
+    Links are followed.
 
     A device or a pipe, such as /dev/stdout, is written to as it is.
 
     Raises:
-        OSError: it cannot be written; what was there before is there still.
+        OSError: it cannot be written; the earlier file stays.
     """
     if path.exists() and (not path.is_file() or path.is_relative_to(DEVICES)):
         path.write_bytes(content)
@@ -59,8 +59,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_to(files: fsspec.AbstractFileSystem, path: str, content: bytes) -> None:
-    """The same on any file system; how whole a file appears on others than this machine's is theirs
-    to say.
+    """The same on any file system. Whether a file appears whole depends on that file system.
 
     Raises:
         OSError: it cannot be written.
@@ -84,10 +83,10 @@ def write_url(url: str, content: bytes) -> None:
 
 
 def read_url(url: str, most: int = -1) -> bytes:
-    """What a path or URL holds, or its first `most` bytes.
+    """The contents of a path or URL, or its first `most` bytes.
 
     Raises:
-        OSError: it cannot be read, or is of a kind that is not known here.
+        OSError: it cannot be read, or its kind is unknown.
     """
     with _only_os_errors(), fsspec.open(url, "rb") as file:
         content: bytes = file.read(most)
@@ -106,23 +105,23 @@ def _only_os_errors() -> Iterator[None]:
 
 
 def refuse_ways_out(folder: Path, what: str) -> None:
-    """Refuse a folder that leads out of itself, or holds what is never read to its end; `what`
-    begins the sentence.
+    """Refuse a folder with links out of itself, or with pipes or devices; `what` begins the
+    sentence.
 
     Raises:
-        BadInput: it does, or cannot be read.
+        BadInput: it has some, or cannot be read.
     """
     try:
         way = next(_ways_out(folder), None)
     except OSError as error:
         raise BadInput(f"{what} cannot be read: {error.strerror or error}") from None
     if way is not None:
-        raise BadInput(f"{what}: {way.relative_to(folder)} is no file of its own but a link or a pipe: remove it")
+        raise BadInput(f"{what}: {way.relative_to(folder)} is a link or a pipe, not a file: remove it")
 
 
 def _ways_out(root: Path) -> Iterator[Path]:
-    """What lies below a folder and is neither a file nor a folder of its own: links whose end lies
-    outside of it, pipes, devices.
+    """Entries below a folder that are neither files nor folders of its own: links to the outside,
+    pipes, devices.
     """
     left = [root]
     while left:

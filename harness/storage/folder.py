@@ -51,7 +51,7 @@ class Storage:
         except OSError:
             self.release()
             raise BadInput(
-                f"run {self.url} is being written by another process: wait until that ends, or name another --out"
+                f"run {self.url} is being written by another process: wait until it ends, or name another --out"
             ) from None
 
     def release(self) -> None:
@@ -70,7 +70,7 @@ class Storage:
         return sorted(name for name in found if name.endswith(suffix))
 
     def folders(self, start: str) -> list[str]:
-        """The folders whose names begin so, sorted; none where nothing can be read."""
+        """The folders whose names begin so, sorted; empty where they cannot be read."""
         try:
             found = self.files.ls(self.root, detail=True)
         except OSError:
@@ -79,8 +79,8 @@ class Storage:
         return sorted(name for name in names if name.startswith(start))
 
     def holds_something(self, left: Collection[str]) -> bool:
-        """Anything but what a killed run left of a file it was writing, or its lock, or these
-        files.
+        """Whether the folder holds more than these files, the lock, and half-written files of a
+        killed run.
         """
         if not self.files.exists(self.root):
             return False
@@ -108,8 +108,8 @@ class Storage:
             write_to(self.files, path, content)
 
     def refuse_ways_out(self) -> None:
-        """A run from elsewhere may hold links to files that are not its own; other file systems
-        than local ones know none.
+        """A run from elsewhere may hold links to files that are not its own; file systems that are
+        not local have no links.
         """
         if self._local and self.files.isdir(self.root):
             refuse_ways_out(Path(self.root).resolve(), f"run {self.url}")
@@ -120,7 +120,7 @@ class Storage:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say of a disk that is full, or read-only, what to do about it."""
+        """The mend for a disk that is full or read-only."""
         try:
             yield
         except OSError as error:

@@ -1,8 +1,8 @@
-"""Standard output that cannot fail the work: whoever reads it may go away, its disk may fill, its
-letters may be few.
+"""Standard output that cannot fail the work. Its reader may go away, its disk may fill, and its
+encoding may lack letters.
 
-What a command does is done whether or not it can be printed. A model that prints would else fail
-with its reader.
+A command does its work whether or not it can print. Otherwise a model that prints would fail with
+the reader of its output.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STREAMS = {1: "stdout", 2: "stderr"}  # by their file descriptors
 
 
 class _Patient(io.RawIOBase):
-    """A file descriptor to write to; after the first error all goes nowhere, which is said once on
+    """A file descriptor to write to. After the first error all output is dropped, with one note on
     standard error.
     """
 
@@ -50,10 +50,10 @@ class _Patient(io.RawIOBase):
 
 
 def to_nowhere(descriptor: int) -> None:
-    """Open a file descriptor on what takes everything and keeps nothing."""
+    """Open a file descriptor that drops all output."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere == descriptor:
-        os.set_inheritable(descriptor, True)  # as standard streams are, and what dup2 makes
+        os.set_inheritable(descriptor, True)  # inheritable, like standard streams and copies of dup2
         return
     os.dup2(nowhere, descriptor)
     os.close(nowhere)
@@ -90,8 +90,8 @@ def patient_streams() -> Iterator[None]:
 
 
 def open_streams() -> None:
-    """Where the process was started with standard streams closed, open them on nowhere: the next
-    file would take their place.
+    """Open closed standard streams on the null device; otherwise the next opened file would take
+    their place.
     """
     for descriptor in (0, *STREAMS):
         try:

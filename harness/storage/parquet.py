@@ -18,15 +18,15 @@ LISTS = ("tally",)  # columns of lists, which Parquet does not hold as a diction
 
 
 def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of a file's content; a byte that is not what was written is an error.
+    """The table in a file's content; a changed byte is an error.
 
-    Without Arrow's threads, those that compute and those that read ahead: a process that ends right
-    after a read may be aborted by them, whatever it had to say (seen with pyarrow 26).
-    `pyarrow.parquet.read_table` reads ahead in one whatever it is told.
+    It uses no threads of Arrow, neither for computing nor for reading ahead: they may abort a
+    process that ends right after a read, and its output is lost (seen with pyarrow 26).
+    `pyarrow.parquet.read_table` always reads ahead in a thread.
 
     Args:
         schema: that the file must have.
-        columns: of these alone, texts that recur as dictionaries.
+        columns: read only these; repeated texts become dictionaries.
 
     Raises:
         pyarrow.ArrowException, OSError, ValueError: it is damaged, of another schema, or not
@@ -35,7 +35,7 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
     if schema is not None and not pq.read_schema(io.BytesIO(content)).equals(schema):
         raise ValueError("other columns")
     _refuse_what_differs(content)
-    recurring = [name for name in columns or () if name not in (*UNIQUE, *LISTS)]  # of numbers, it is not heeded
+    recurring = [name for name in columns or () if name not in (*UNIQUE, *LISTS)]  # ignored for numbers
     file = pq.ParquetFile(
         pa.BufferReader(content), read_dictionary=recurring, page_checksum_verification=True, pre_buffer=False
     )
@@ -47,9 +47,9 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
 def encoded(table: pa.Table, compression: str = "snappy") -> bytes:
     """A file's content with its checksum inside; the same table gives the same bytes.
 
-    Pages could have checksums of their own, but not what is said of them in the footer, where a
-    flipped bit loses rows, or ends the process that reads it. So that of the whole file stands
-    before the footer, where readers of Parquet look for nothing.
+    Pages can have checksums of their own, but the footer cannot. A flipped bit in the footer loses
+    rows, or ends the process that reads it. So a checksum of the whole file stands before the
+    footer, where readers of Parquet do not look.
     """
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression=compression, write_page_checksum=True)
@@ -65,4 +65,4 @@ def _refuse_what_differs(content: bytes) -> None:
         return
     after = at + len(MARK)
     if hashlib.sha256(content[:at] + content[after + DIGEST :]).digest() != content[after : after + DIGEST]:
-        raise ValueError("its checksum is not that of what it holds")
+        raise ValueError("its checksum does not fit its contents")

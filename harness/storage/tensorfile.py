@@ -25,10 +25,10 @@ def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def from_bytes(content: bytes) -> dict[str, Tensor]:
-    """What `to_bytes` made; files of earlier versions have no checksum.
+    """The tensors in the bytes of `to_bytes`. Files of earlier versions have no checksum.
 
     Raises:
-        ValueError: it is something else, or a bit of it is not what was written.
+        ValueError: it is not such a file, or a bit has changed.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -40,7 +40,7 @@ def from_bytes(content: bytes) -> dict[str, Tensor]:
     except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is not a safetensors file ({type(error).__name__})") from None
     if said and said.get(CHECKSUM) != checksum(tensors):
-        raise ValueError("its checksum is not that of what it holds")
+        raise ValueError("its checksum does not fit its contents")
     return tensors
 
 

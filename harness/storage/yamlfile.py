@@ -13,10 +13,10 @@ MAX_BYTES, MAX_DEPTH = 65_536, 8
 
 
 def loaded(content: bytes, where: str) -> Any:
-    """What a YAML text says, in plain values; `where` begins the error's sentence.
+    """The plain values of a YAML text; `where` begins the error's sentence.
 
     Raises:
-        BadInput: it is too large, no YAML, has aliases, or is nested too deep.
+        BadInput: it is too large, is not YAML, has aliases, or is nested too deep.
     """
     if len(content) > MAX_BYTES:
         raise BadInput(f"{where} is larger than {MAX_BYTES} bytes: split it")
@@ -61,7 +61,7 @@ _NUMBERS = {
 
 
 class _Plain(yaml.SafeDumper):
-    """Quotes what `_Once` would read as a number."""
+    """Quotes texts that `_Once` would read as numbers."""
 
 
 for _side in (_Once, _Plain):

@@ -1,4 +1,4 @@
-"""What a model is tested on."""
+"""Tasks: the data and the problem that a model is tested on."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """What is named here comes when it is used: finding the folder of data sets loads no torch."""
+    """Names here load when they are used: finding the data folder loads no torch."""
     home = next((module for module, names in HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module 'harness.tasks' has no attribute {name!r}")

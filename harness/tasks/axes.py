@@ -1,4 +1,4 @@
-"""Which axes a sample of each kind has, in one place; what acts along an axis asks here."""
+"""The axes of a sample of each kind, in one place for all code that works along an axis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MENDS = {
         "give one-hot rows (positions, vocabulary), as torch.nn.functional.one_hot(ids), or see harness.tasks.tokens"
     ),
 }
-FEW = 4  # no more channels are common in a photograph
+FEW = 4  # images commonly have no more channels
 
 
 def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
@@ -35,7 +35,7 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
     if kind == "image" and channels_last(shape):
         raise BadInput(
             f"modality {name!r} has shape {shape} per sample, which reads as (H, W, C), and an image is (C, H, W): "
-            "move the channels first, x.permute(0, 3, 1, 2), or, if this shape is meant, declare its kind as features"
+            "move the channels first, x.permute(0, 3, 1, 2), or, if this shape is right, declare its kind as features"
         )
 
 
@@ -77,16 +77,16 @@ def channels(shape: tuple[int, ...]) -> int:
 
 
 def check_edits(scenario: Scenario, kinds: dict[str, str]) -> None:
-    """Refuse an edit of a kind of modality that it is not made for, as a patch in a text; features
-    may be anything.
+    """Refuse an edit of a kind of modality that it does not fit, such as a patch in a text;
+    features may be anything.
 
     Raises:
-        BadInput: naming the modality and what can be edited so.
+        BadInput: naming the modality and the kinds that the edit fits.
     """
     for ball in scenario.edits:
         kind, fitting = kinds[ball.modality], ball.edit.kinds
         if fitting and kind not in (*fitting, "features"):
             raise BadInput(
                 f"modality {ball.modality!r} is of kind {kind}, and {ball.norm_name!r} edits {' or '.join(fitting)}:"
-                f" attack it otherwise, as in {ball.modality}@linf:0.1"
+                f" attack it in a norm, as in {ball.modality}@linf:0.1"
             )

@@ -23,25 +23,24 @@ class Batch:
         inputs: one tensor (B, ...) per modality, and one for everything else that the task gives
             (see `Task.extra_inputs`).
         targets: (B,) class indices (int64) or (B, ...) real values.
-        groups: the group of each sample (a speaker, a site); one group if the data knows none.
+        groups: the group of each sample (a speaker, a site); one group if the data has no groups.
         valid: per modality of variable length, which positions are real, bool (B, ...)
             broadcasting against the modality after trailing axes are added; all others are
             padding.
-        present: in training on incomplete data, which modalities each sample has, bool (B, M) in
-            the task's order; a missing one holds its absent value. None: all. An evaluation sets
-            its own.
-        editable: per modality that may be changed only in part, which values an attack may move,
-            bool (B, ...) of the modality's own shape. Of one-hot text, True marks the tokens
-            that may stand at a position, its own among them: synonyms, so that the question
-            stays the question. All values if absent. Corruptions do not heed it: they are
-            accidents.
-        annotations: what is annotated in the image, for recipes that learn to detect first, (B,
-            n, 4 + labels): left, top, right and bottom as shares of the image, then whole
-            numbers from 0; -1 fills. No model sees it. None: nothing is.
-        referred: which of the objects the question speaks of, bool (B, n), for recipes that
-            learn to ground it first. None: not known.
-        sources: what each sample was made from (a photograph, a video, a person); none may be in
-            two splits. Empty: not known.
+        present: the modalities of each sample in training on incomplete data, bool (B, M) in the
+            task's order. A missing one holds its absent value. None: all. An evaluation sets its
+            own.
+        editable: for each modality that may be changed only in part, which values an attack may
+            move, bool (B, ...) of the modality's own shape. In one-hot text, True marks the tokens
+            that may stand at a position, its own among them: synonyms, so that the question stays
+                the question. All values if absent. Corruptions ignore it: they are accidents.
+        annotations: the annotated objects of the image, for recipes that learn to detect first, (B,
+            n, 4 + labels): left, top, right and bottom as shares of the image, then whole numbers
+            from 0; -1 in padding. No model sees them. None: no annotations.
+        referred: the objects that the question means, bool (B, n), for recipes that learn to ground
+            it first. None: unknown.
+        sources: the origin of each sample (an image, a video, a person); no source may be in two
+            splits. Empty: unknown.
     """
 
     samples: tuple[str, ...]
@@ -77,7 +76,7 @@ class Batch:
                 f"annotations have a corner at {strange[0]:g}: give corners as shares of the image, from 0 to 1"
             )
         if len(strange := labels[~((labels >= -1) & (labels == labels.floor()))]):
-            raise BadInput(f"annotations have a label {strange[0]:g}: give whole numbers from 0, and -1 in what fills")
+            raise BadInput(f"annotations have a label {strange[0]:g}: give whole numbers from 0, and -1 in padding")
         if self.referred is not None and (self.referred.shape != x.shape[:2] or self.referred.dtype != torch.bool):
             raise BadInput(
                 f"referred has shape {tuple(self.referred.shape)} of {self.referred.dtype}: give bool"

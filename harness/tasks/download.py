@@ -1,5 +1,5 @@
-"""``python -m harness.tasks.download NAME``: fetch a public data set, or say where to ask for one
-that is not.
+"""``python -m harness.tasks.download NAME``: fetch a public data set, or print where to request one
+that is not public.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ MNIST_FILES = {
 FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/heads/master.tar.gz"
 ASK = {
     "mosi": (
-        "CMU-MOSI is for research only and must be asked for: see"
+        "CMU-MOSI is for research only, and you have to request it: see"
         " http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, and harness/tasks/datasets/mosi.py for the files to"
         " put into {folder}"
     ),
     "mosi-regression": (
-        "CMU-MOSI is for research only and must be asked for: see"
+        "CMU-MOSI is for research only, and you have to request it: see"
         " http://multicomp.cs.cmu.edu/resources/cmu-mosi-dataset/, and harness/tasks/datasets/mosei.py for the arrays"
         " to put into {folder}"
     ),
     "mosei": (
-        "CMU-MOSEI is for research only and must be asked for: see"
+        "CMU-MOSEI is for research only, and you have to request it: see"
         " http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, and harness/tasks/datasets/mosei.py for the arrays"
         " to put into {folder}"
     ),
@@ -114,16 +114,16 @@ def download(
     name: Annotated[str, typer.Argument(help=f"{', '.join((*PUBLIC, *ASK))}.")],
     folder: Annotated[str | None, typer.Option("--data-root", help=f"The folder of data sets. [${VARIABLE}]")] = None,
 ) -> None:
-    """Fetch a data set into the data root, or say where to ask for it.
+    """Fetch a data set into the data root, or print where to request it.
 
-    What was cut off is gone on with.
+    A download that was cut off continues.
     """
     use(folder)
     if name not in PUBLIC and name not in ASK:
         raise unknown("data set", name, (*PUBLIC, *ASK))
     root = data_root()
     if root is None:
-        raise BadInput(f"where to? name the folder of data sets with --data-root or {VARIABLE}")
+        raise BadInput(f"no data folder is given: name it with --data-root or {VARIABLE}")
     if name in ASK:
         raise BadInput(ASK[name].format(folder=root / name))
     PUBLIC[name](root / name, Console())

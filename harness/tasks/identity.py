@@ -1,5 +1,5 @@
-"""What a task is beside its raw data: its modalities, its problem, and what it says of each
-sample.
+"""The definition of a task beside its raw data: its modalities, its problem, and the metadata of
+each sample.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.tasks.problems.problem import Problem
 
 def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Problem, splits: Mapping[str, Batch]) -> str:
     """SHA-256 over ranges, absent values, shapes, kinds, default attacks, the problem, sample ids,
-    groups, masks and what is free.
+    groups, masks and editable values.
     """
     digest = hashlib.sha256()
     samples = {split: [batch.samples, batch.groups, sorted(batch.valid)] for split, batch in sorted(splits.items())}
@@ -35,10 +35,10 @@ def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Proble
 
 
 def _stated(value: Any) -> Any:
-    """A value as JSON that is the same in every process; an object is its class and what it holds.
+    """A value as JSON that is the same in every process; an object is its class and its fields.
 
-    A field that does not take part in comparisons is for display only, and no part of what a task
-    is.
+    A field that does not take part in comparisons is for display only, and not part of the
+    definition.
     """
     if isinstance(value, Tensor):
         return value.detach().cpu().tolist()

@@ -17,7 +17,7 @@ Kind = Literal["image", "audio", "text", "features"]
 
 @dataclass(frozen=True, eq=False)
 class Modality:
-    """A named input: what its values look like, and what stands in when it is absent.
+    """A named input: the shape and range of its values, and its stand-in when it is absent.
 
     Attributes:
         name: as scenarios and the command line write it.
@@ -26,10 +26,9 @@ class Modality:
         kind: image, audio, text or features; encoders are chosen by it.
         low, high: the valid range in raw units; a scalar or one value per feature; may be infinite.
         absent: the value that stands in when the modality is missing; broadcasts to `shape`.
-        ball: the attack at strength 1 where the user names none, as in ``linf:1.6``.
+        ball: the attack at strength 1 if the user names no attack, as in ``linf:1.6``.
         sample_rate: of audio, in Hz.
-        tokens: of one-hot text, what each column of the vocabulary reads as; none if it is not
-            known.
+        tokens: for one-hot text, the token of each column of the vocabulary; empty if unknown.
     """
 
     name: str
@@ -57,7 +56,7 @@ class Modality:
         )
         if bool((low.isnan() | high.isnan()).any()):
             raise BadInput(
-                f"modality {self.name!r}: the range {self._written} holds NaN: give numbers, or ±inf where there is"
+                f"modality {self.name!r}: the range {self._written} holds NaN: give numbers, or ±inf where it has"
                 " no end"
             )
         if not bool((low <= high).all()):
@@ -65,8 +64,8 @@ class Modality:
         if not bool((absent.isfinite() & (low <= absent) & (absent <= high)).all()):
             worst = absent[~(absent.isfinite() & (low <= absent) & (absent <= high))].flatten()[0]
             raise BadInput(
-                f"modality {self.name!r}: the absent value {worst:g} is not in the range {self._written}: choose one"
-                " that is"
+                f"modality {self.name!r}: the absent value {worst:g} is not in the range {self._written}: choose a"
+                " value in it"
             )
 
     @property
@@ -121,7 +120,7 @@ class Modality:
                 f"modality {self.name!r} has {int(outside.sum())} values outside its declared range "
                 f"(such values span {worst.min():g} to {worst.max():g}; "
                 f"the range is {self._written}): "
-                "mend the data or declare the range it has"
+                "mend the data, or declare their range"
             )
 
 

@@ -1,6 +1,4 @@
-"""What may not stand on two sides of a split, and what should not: ids, sources, and equal
-inputs.
-"""
+"""Samples on two sides of a split: shared ids and sources are refused, equal inputs are counted."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ def check_sides(task: str, splits: Mapping[str, Batch]) -> None:
     for split, batch in splits.items():
         if batch.sources and len(batch.sources) != len(batch):
             raise BadInput(
-                f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: name one"
+                f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: give one"
                 " each"
             )
         sample, count = Counter(batch.samples).most_common(1)[0]
@@ -35,12 +33,12 @@ def check_sides(task: str, splits: Mapping[str, Batch]) -> None:
 
 
 def check_groups(task: str, splits: Mapping[str, Batch], kinds: Collection[str]) -> None:
-    """Refuse a group that two splits have: what a user's arrays group, such as the samples of a
-    patient, belongs together.
+    """Refuse a group that two splits have: samples that a user's arrays group, such as those of a
+    patient, belong together.
 
     Args:
-        kinds: groups that are kinds of samples, which every split may have. A task of one group
-            knows none.
+        kinds: groups that are kinds of samples, which every split may have. A task with one group
+            has no such kinds.
 
     Raises:
         BadInput: naming the group, how many more there are, and both splits.
@@ -51,7 +49,7 @@ def check_groups(task: str, splits: Mapping[str, Batch], kinds: Collection[str])
             "group",
             task,
             sides,
-            "keep each in one split, as splits= names it, or say that it is meant with duplicates='allowed'",
+            "keep each in one split, as splits= names it, or allow them with duplicates='allowed'",
         )
 
 
@@ -60,13 +58,13 @@ def _check(what: str, task: str, sides: Mapping[str, set[str]], mend: str) -> No
         if shared := sorted(here & there):
             more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
             raise BadInput(
-                f"{what} {shown(shared[0])}{more} of task {task!r} is in {one} and in {other}, so that a model would be"
-                f" tested on what it learnt from: {mend}"
+                f"{what} {shown(shared[0])}{more} of task {task!r} is in {one} and in {other}, so a model would be"
+                f" tested on its training data: {mend}"
             )
 
 
 def repeated(test: Sequence[str], others: Sequence[str]) -> str:
-    """How many test samples have the inputs of another sample, in words; empty where none has.
+    """How many test samples have the inputs of another sample, in words; empty where no sample has.
 
     Args:
         test: a hash of the inputs of each test sample.

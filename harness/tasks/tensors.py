@@ -28,18 +28,19 @@ ONE_BY_ONE = (
 )
 SHORT = 2  # bytes of whole numbers that float32 holds without loss
 LOST = 1e-4  # the largest rounding, as a share of the distance from the smallest value to the largest
-CONSTANT = 1e-12  # what varies less, as a share of its size, is a constant with rounding
+CONSTANT = 1e-12  # values that vary less, as a share of their size, are a constant with rounding
 
 
 def as_tensor(what: str, values: Any) -> Tensor:
     """The values in their own type, on the CPU.
 
     Args:
-        what: how a message calls them, as in ``modality 'image'``.
-        values: a tensor, a NumPy array or what becomes one (pandas, JAX, ...), or numbers in lists.
+        what: their name in messages, as in ``modality 'image'``.
+        values: a tensor, a NumPy array or an object that becomes one (pandas, JAX, ...), or numbers
+            in lists.
 
     Raises:
-        BadInput: they are masked, sparse, quantised, ragged or no numbers.
+        BadInput: they are masked, sparse, quantised, ragged or not numbers.
     """
     tensor = _tensor(what, values)
     if not tensor.ndim:
@@ -48,8 +49,7 @@ def as_tensor(what: str, values: Any) -> Tensor:
 
 
 def constant_tensor(what: str, value: Any) -> Tensor:
-    """A number, or an array of them, in float32: an end of a range, or what stands in for a
-    modality.
+    """A number, or an array of them, in float32: an end of a range, or the stand-in of a modality.
 
     Raises:
         BadInput: see `as_tensor`; or it is complex.
@@ -120,9 +120,9 @@ def native(what: str, array: NDArray[Any]) -> NDArray[Any]:
 
 def _dense(what: str, values: Tensor) -> Tensor:
     for strange, kind, mend in (
-        (isinstance(values, MaskedTensor), "masked", "fill what is masked, and name the rest with valid="),
+        (isinstance(values, MaskedTensor), "masked", "fill the masked values, and mark the others with valid="),
         (values.is_quantized, "quantised", "call .dequantize()"),
-        (values.is_nested, "nested", "pad it with torch.nested.to_padded_tensor, and name what is real with valid="),
+        (values.is_nested, "nested", "pad it with torch.nested.to_padded_tensor, and mark the real values with valid="),
         (values.layout != torch.strided, "sparse", "call .to_dense()"),
         (values.is_meta, "on the device meta, without values", "load it first"),
     ):
@@ -134,7 +134,8 @@ def _dense(what: str, values: Tensor) -> Tensor:
 def _array(what: str, values: Any) -> NDArray[Any]:
     if count := _masked(values):
         raise BadInput(
-            f"{what} has {count} masked values: fill them (.filled(0)), or name what is real with valid=, if they are"
+            f"{what} has {count} masked values: fill them (.filled(0)), or mark the real values with valid=, if the"
+            " others are"
             " padding"
         )
     if isinstance(values, Sequence) and not isinstance(values, str | bytes | memoryview):
@@ -144,17 +145,17 @@ def _array(what: str, values: Any) -> NDArray[Any]:
     if isinstance(values, str | bytes) or not (hasattr(values, "__array__") or hasattr(values, "__array_interface__")):
         one_by_one = hasattr(values, "__getitem__") and not isinstance(values, str | bytes | Mapping)
         mend = "it is sparse: call .toarray()" if hasattr(values, "toarray") else ONE_BY_ONE if one_by_one else MEND
-        raise BadInput(f"{what} is of type {type(values).__name__}, which is no array; {mend}")
+        raise BadInput(f"{what} is of type {type(values).__name__}, which is not an array; {mend}")
     return _called(what, lambda: np.asarray(np.ma.getdata(values) if isinstance(values, np.ma.MaskedArray) else values))
 
 
 def check_indices(tables: Mapping[str, Any]) -> None:
-    """Refuse tables of pandas whose rows are named otherwise, or in another order: arrays are
-    joined by position.
+    """Refuse tables of pandas whose rows have different names, or another order: arrays are joined
+    by position.
 
     Args:
-        tables: whatever was given, by how a message calls it; what has no index of pandas is passed
-            over.
+        tables: all arguments, by their name in messages; those without an index of pandas are
+            skipped.
 
     Raises:
         BadInput: naming two whose indices differ.
@@ -169,7 +170,7 @@ def check_indices(tables: Mapping[str, Any]) -> None:
         if not index.equals(indexed[first]):
             raise BadInput(
                 f"{first} and {what} have different pandas indices, and rows are joined by position: give both in one"
-                " order, as in b.loc[a.index], or call .reset_index(drop=True) on both if their order is meant"
+                " order, as in b.loc[a.index], or call .reset_index(drop=True) on both to keep their order"
             )
 
 

@@ -2,12 +2,12 @@
 matrix.
 
 A text is a matrix of choices (positions, 2 + K), one-hot in each row: column 0 is nothing (padding,
-or a text that is missing), column 1 the token that stands there, the others its K replacements.
-Which ids these columns stand for, the input ``<name>-candidates`` says, (positions, 2 + K) per
-sample: passed on, not attacked. The engine sees one-hot text and attacks it as it does letters
-(``text@tokens:2``); nothing is ever as wide as the vocabulary. Of the corruptions of text, `typos`
-draws among the replacements; `deletion` and `swap` move rows, which mean other tokens elsewhere,
-and tell nothing here.
+or a text that is missing), column 1 the token that stands there, the others its K replacements. The
+input ``<name>-candidates`` has the ids of these columns, (positions, 2 + K) per sample; it is
+passed on, not attacked. The engine sees one-hot text and attacks it as it does letters
+(``text@tokens:2``); no tensor is as wide as the vocabulary. The corruption `typos` draws among the
+replacements. `deletion` and `swap` move rows, which mean other tokens elsewhere, so they are not
+meaningful here.
 
 The same text as embeddings (positions, width), for balls of a norm, is `embedding_task`. Models
 come from `harness.models.outside.huggingface`.
@@ -59,11 +59,11 @@ def token_task(
     >>> token_task(encoded, labels, near, special=special, pad=pad)
 
     Args:
-        encoded: as a tokenizer answers: `input_ids` (N, n), `attention_mask` (N, n; all 1 if
+        encoded: the output of a tokenizer: `input_ids` (N, n), `attention_mask` (N, n; all 1 if
             absent) and, if the model reads them, `token_type_ids` (N, n).
         targets: (N,), see `Task.from_arrays`.
-        replacements: (N, n, K) ids that may stand in each token's place; see `nearest`. Its own
-            id is none.
+        replacements: (N, n, K) ids that may stand in each token's place; see `nearest`. Its own id
+            is not a replacement.
         special: ids that nothing may replace.
         pad: the id that fills the end of texts, and every position of a missing one.
         text: the name of the modality.
@@ -81,8 +81,8 @@ def token_task(
         )
     if bool((ids[~real] != pad).any()):
         raise BadInput(
-            f"padding of {text!r} holds the id {int(ids[~real][ids[~real] != pad][0])}, and pad is {pad}: name that"
-            " as pad"
+            f"padding of {text!r} holds the id {int(ids[~real][ids[~real] != pad][0])}, and pad is {pad}: pass that"
+            " id as pad"
         )
     near = torch.where(_free(ids, real, special)[..., None], near.to(ids), ids[..., None])
     candidates = torch.cat([torch.full_like(ids, pad)[..., None], ids[..., None], near], 2)
@@ -151,7 +151,7 @@ def nearest(embedding: Tensor, ids: Array, count: int, special: Sequence[int]) -
     _refuse_beyond(known, table)
     most = len(table) - len(set(special)) - 1
     if not 0 < count <= most:
-        raise BadInput(f"{count} replacements per token cannot be had: the vocabulary has 1 to {most} to give")
+        raise BadInput(f"{count} replacements per token cannot be found: the vocabulary allows 1 to {most}")
     used, where = known.to(table.device).unique(return_inverse=True)
     closest = []
     for block in used.split(BLOCK):
@@ -169,7 +169,7 @@ def _read(encoded: Mapping[str, Any], text: str) -> tuple[Tensor, Tensor, dict[s
             raise unknown("input", key, KEYS, where=" of a tokenized text")
     if "input_ids" not in encoded:
         raise BadInput(
-            f"a tokenized text needs input_ids, got {', '.join(encoded) or 'nothing'}: pass what the tokenizer answers"
+            f"a tokenized text needs input_ids, got {', '.join(encoded) or 'nothing'}: pass the output of the tokenizer"
         )
     read = {key: as_tensor(key, encoded[key]) for key in KEYS if key in encoded}
     ids = read["input_ids"]

@@ -1,5 +1,5 @@
-"""Questions as one-hot words, and which words may stand in another's place without changing what is
-asked.
+"""Questions as one-hot words, and the words that may replace another without changing the
+question.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from attacks.errors import BadInput, unknown
 from harness.tasks.modality import Modality
 
-BLANK = ""  # word 0: fills what a question leaves of its positions
+BLANK = ""  # word 0: fills the positions that a question leaves
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Words:
         for question in questions:
             words = question.split()
             if len(words) > self.positions:
-                raise BadInput(f"question {question!r} has {len(words)} words, {self.positions} are the most")
+                raise BadInput(f"question {question!r} has {len(words)} words, the most is {self.positions}")
             if strange := [word for word in words if word not in self._numbers]:
                 raise unknown("word", strange[0], self.vocabulary, where=f" of question {question!r}")
             rows.append([self._numbers[word] for word in words] + [0] * (self.positions - len(words)))
@@ -84,7 +84,7 @@ class Words:
         """Which words may stand at each position, bool (N, positions, vocabulary): a word's
         synonyms, itself among them.
 
-        An attack that keeps to them leaves the question grammatical, and its answer what it was.
+        An attack with these words keeps the question grammatical, and its answer the same.
         """
         return self.alike[self.numbers(questions)]
 

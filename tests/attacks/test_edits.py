@@ -1,5 +1,5 @@
-"""Edits that no norm measures: exact where the model is linear, and each reaches the model as its
-docstring says.
+"""Edits that no norm measures: exact where the model is linear, and each reaches the model as in
+its docstring.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def linear(x: Tensor, seed: int = 1, classes: int = 3) -> tuple[Classification, 
 
 
 def brightness(x: Tensor) -> Classification:
-    """Brighter or darker than grey, wherever: what reaches the model at a drawn place or value
-    still counts.
+    """Brighter or darker than grey, at every place: a change counts that reaches the model at a
+    drawn place or value.
     """
 
     def logits(inputs: Inputs) -> Tensor:

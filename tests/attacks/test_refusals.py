@@ -1,4 +1,4 @@
-"""What an attack cannot work on is refused in one sentence, or works."""
+"""Inputs that an attack cannot work on are refused in one sentence."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,13 +32,13 @@ RIGHT = Classification(logits, logits({"x": X}).argmax(1))
         ({"bounds": {"y": Range(0, 1)}}, "unknown modality 'y' in the bounds"),
         (
             {"bounds": {"x": Range(torch.zeros(5), torch.ones(5))}},
-            r"ends of shape \(5,\) and \(5,\) does not go with values of shape \(8, 6\)",
+            r"ends of shape \(5,\) and \(5,\) does not fit values of shape \(8, 6\)",
         ),
         ({"bounds": {"x": Range(1, 0)}}, "low must not lie above high"),
         ({"inputs": {"x": X, "z": X[:3]}}, "unequal length: x has 8, z has 3"),
         (
             {"inputs": {"x": (255 * X).byte()}, "bounds": {}},
-            r"holds torch.uint8, which has no gradient: convert it with .float\(\)",
+            r"holds torch.uint8, which has no gradients: convert it with .float\(\)",
         ),
         ({"samples": ["a"]}, "1 names of samples for 8"),
         ({"limit": 0.0}, "must be positive"),

@@ -1,4 +1,6 @@
-"""The scenario language: it reads back what it writes, points at mistakes, and its order is one."""
+"""The scenario language: it reads back its own output, points at mistakes, and has a partial
+order.
+"""
 
 import pytest
 from hypothesis import given

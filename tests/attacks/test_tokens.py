@@ -98,7 +98,7 @@ def test_budgets_are_whole_numbers(radius: float, limit: float, most: int) -> No
 
 
 def test_a_linear_text_model_is_exact() -> None:
-    """Of two classes: as many positions as are needed, the best replacement in each."""
+    """With two classes: as many positions as needed, and the best replacement in each."""
     x, weight = texts(samples=256), torch.randn(2, POSITIONS * VOCABULARY, generator=seeded(1))
     labels = (x.flatten(1) @ weight.T).argmax(1)
     objective = Classification(lambda inputs: inputs["text"].flatten(1) @ weight.T, labels)

@@ -43,7 +43,7 @@ LINF: dict[str, dict[str, Any]] = {
     "PGDRS": {"noise_sd": 0.01},
     "SparseFool": {"steps": 2},
 }
-MAY_FIND_NOTHING = ("DIFGSM", "SparseFool")  # they mean squares, and no ball
+MAY_FIND_NOTHING = ("DIFGSM", "SparseFool")  # their sizes are mean squares, not balls
 L2: dict[str, dict[str, Any]] = {
     "PGDL2": {},
     "APGD": {},

@@ -1,4 +1,4 @@
-"""The latent ensemble layer, and what its weights cost."""
+"""The latent ensemble layer, and the penalty of its weights."""
 
 import torch
 

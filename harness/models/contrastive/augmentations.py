@@ -1,4 +1,4 @@
-"""Two views of a sample: changes that leave what it is, for each kind of modality.
+"""Two views of a sample: changes that keep its class, for each kind of modality.
 
 Raw units in, raw units out.
 
@@ -43,7 +43,7 @@ def _image(modality: Modality) -> Augmentation:
 
 
 def _cropped(pixels: Tensor, least: float = 0.4) -> Tensor:
-    """A random window of each picture (B, C, H, W), of an area between `least` and 1 and sides as
+    """A random window of each image (B, C, H, W), with an area between `least` and 1 and sides as
     3:4 to 4:3, at full size.
     """
     count = len(pixels)
@@ -115,5 +115,5 @@ def _uniform(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def _chosen(x: Tensor, share: float) -> Tensor:
-    """That share of the samples, bool, shaped to go with x."""
+    """A random choice of this share of the samples, bool, shaped to broadcast with x."""
     return (torch.rand(len(x), device=x.device) < share).view(-1, *[1] * (x.ndim - 1))

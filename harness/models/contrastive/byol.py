@@ -29,14 +29,14 @@ def byol(task: Task, modality: str, norm: bool = True) -> Fused:
 
 
 class BYOL(Pretraining):
-    """BYOL: the online network predicts what a slowly following target makes of another view; then
-    a linear probe.
+    """BYOL: the online network predicts the projection of another view by a slowly following
+    target; then a linear probe.
 
     Args:
         momentum: τ₀ of the target, which rises to 1 with half a cosine: .97 for 40 epochs, .99 for
             100, .996 for 1,000.
         predicts, stops, follows: switch the predictor, the stop-gradient and the momentum off (then
-            the target is the online network itself), to see what each holds up.
+            the target is the online network itself), to see the effect of each.
         others: see `Pretraining`.
     """
 

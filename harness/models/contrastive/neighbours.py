@@ -1,4 +1,4 @@
-"""What an embedding knows, without training on it: votes of neighbours, partners found across
+"""Measures of an embedding without training on it: votes of neighbours, partners found across
 modalities, and its spread.
 """
 

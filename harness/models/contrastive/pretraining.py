@@ -64,13 +64,13 @@ class Probing:
         return self.task.problem.loss(self.model.fuse(features), batch.targets).mean()
 
     def measured(self, test: Batch) -> dict[str, float]:
-        """What the embedding knows of a split beside the probe's answers; of one without classes
-        how far it is spread, and partners.
+        """Measures of the embedding on a split, beside the probe's answers. Without classes, only
+        its spread, and partners.
 
         The spread of the embedding, and of the projections that the loss sees. The vote of the 20
-        nearest training samples (`knn`). Of several modalities, how often the nearest of another,
-        by the projections, is the partner, is among five with it, or is of its class: the mean over
-        all ordered pairs.
+        nearest training samples (`knn`). With several modalities, how often the nearest sample of
+        another modality, by the projections, is the partner, how often the partner is among the
+        nearest five, and how often the nearest has its class: the mean over all ordered pairs.
         """
         train = self.task.splits["train"]
         device = next(self.model.parameters()).device
@@ -101,10 +101,10 @@ class Probing:
 
 
 class Pretraining(Probing, ABC):
-    """A stage that sees no label before the one that does; AdamW, a warm-up and a cosine, no decay
-    of norms and biases.
+    """A stage without labels, then a stage with labels; AdamW, a warm-up and a cosine, no weight
+    decay of norms and biases.
 
-    The last epoch of the first stage is what the second takes up: to choose another would take
+    The second stage starts from the last epoch of the first, because choosing another would need
     labels.
 
     Args:
@@ -118,17 +118,19 @@ class Pretraining(Probing, ABC):
 
     @abstractmethod
     def prepare(self, model: Fused, task: Task) -> list[nn.Parameter]:
-        """Take hold of what the first stage needs; the parameters that it moves."""
+        """Keep the parts that the first stage needs; return the parameters that it moves."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """Of the first stage, a scalar, of two samples or more; it may not look at the targets."""
+        """The loss of the first stage, a scalar, of two samples or more. It may not use the
+        targets.
+        """
 
     def setup(self, model: nn.Module, task: Task, epochs: int | None) -> Sequence[Stage]:
         """The two stages; `epochs` bounds both.
 
         Raises:
-            BadInput: the model has no probe, or is not what the first stage trains.
+            BadInput: the model has no probe, or does not fit the first stage.
         """
         labelled = super().setup(model, task, epochs)
         length = self.epochs if epochs is None else epochs
@@ -140,8 +142,8 @@ class Pretraining(Probing, ABC):
         return [self.first, *labelled]
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The loss of the stage; what is left over at the end of an epoch, one sample with no
-        other, teaches nothing.
+        """The loss of the stage. A single sample that is left at the end of an epoch gives no
+        loss.
         """
         if stage is not self.first:
             return super().step(batch, stage)

@@ -62,11 +62,11 @@ def predictor(norm: bool = True) -> nn.Sequential:
 
 
 def backbone(modality: Modality) -> nn.Module:
-    """An encoder (B, 128); of images three convolutions with batch norms, as pretraining without
-    labels needs them.
+    """An encoder (B, 128). For images it has three convolutions with batch norms, which pretraining
+    without labels needs.
 
-    A quarter of the picture's size after two of them, four parts of it pooled: on MNIST 2.4 MFLOPs,
-    where `encoder` takes 15.
+    After two of them the image has a quarter of its size, and is pooled in four parts. On MNIST
+    this takes 2.4 MFLOPs; `encoder` takes 15.
     """
     if modality.kind != "image":
         return encoder(modality, WIDTH)
@@ -83,15 +83,16 @@ def probed(task: Task, names: Sequence[str], heads: Sequence[nn.Module], predict
 
 
 def probe_of(model: nn.Module) -> Probe:
-    """The heads of a model that has them.
+    """The heads of a model.
 
     Raises:
-        BadInput: it has none.
+        BadInput: the model has no such heads.
     """
     fusion = model.fusion if isinstance(model, Fused) else None
     if not isinstance(fusion, Probe):
         raise BadInput(
-            "this recipe trains encoders under a linear probe, which this model is not: train simclr-image, byol-image"
+            "this recipe needs encoders under a linear probe, which this model does not have: train simclr-image,"
+            " byol-image"
             " or infonce"
         )
     return fusion

@@ -30,18 +30,18 @@ NARROWEST = 0.25  # share of an image that each of two joined sides has at least
 
 @dataclass(frozen=True, eq=False)
 class Variation:
-    """Batches of a task's training split, varied at random; nothing is drawn for what is 0 or
-    False.
+    """Batches of a task's training split, varied at random. An option that is 0 or False draws
+    nothing.
 
     Attributes:
         task: whose training split they come from.
-        jitter: by how much brightness and contrast of images are changed, each by 1 ± this.
-        mirror: whether images are mirrored, both ways; an image whose question says left or right
-            not from side to side, one whose question says above or below not upside down, as far as
-            the task tells the words of its questions.
-        cutmix: the share of images that are joined with a side of one that is asked the same,
-            itself among them (CutMix, Yun et al., ICCV 2019, of counts). What is counted then are
-            the objects, of those the question speaks of, whose middles are there.
+        jitter: the change of brightness and contrast of images, each a factor of 1 ± this.
+        mirror: whether images are mirrored, both ways. An image is not mirrored from side to side
+            if its question contains left or right, and not upside down if its question contains
+            above or below, as far as the task has the words of its questions.
+        cutmix: the share of images that are joined with a side of an image with the same question,
+            possibly the same image (CutMix, Yun et al., ICCV 2019, for counts). The new count is
+            that of the question's objects whose middles are in the joined image.
     """
 
     task: Task
@@ -50,26 +50,27 @@ class Variation:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be varied.
+        """Refuse options that do not fit the task.
 
         Raises:
-            BadInput: images are to be varied, and the task has none; or joined, and it asks for no
-                counts, or does not tell which objects it asks for.
+            BadInput: images are to be varied, and the task has no images; or they are to be joined,
+                and the task has no counts, or does not mark the objects of its questions.
         """
         if (self.jitter or self.mirror or self.cutmix) and not self._images:
             raise BadInput(
-                f"options jitter, mirror and cutmix vary images, and task {self.task.name!r} has none: leave them out"
+                f"options jitter, mirror and cutmix change images, and task {self.task.name!r} has no image: leave"
+                " them out"
             )
         if self.cutmix:
             counted = isinstance(self.task.problem, Counting)
             if not counted:
                 raise BadInput(
-                    f"option cutmix is of counts, and task {self.task.name!r} does not answer in counts alone: leave"
+                    f"option cutmix needs counts, and task {self.task.name!r} does not answer in counts alone: leave"
                     " it out"
                 )
             if self._train.annotations is None or self._train.referred is None:
                 raise BadInput(
-                    f"option cutmix counts annotated objects anew, and task {self.task.name!r} has none to count: leave"
+                    f"option cutmix counts annotated objects, and task {self.task.name!r} has no annotations: leave"
                     " it out"
                 )
 
@@ -106,10 +107,10 @@ class Variation:
 
     def joined(self, batch: Batch) -> Batch:
         """The batch, some of its images joined with a side of another, with the proposals, objects
-        and counts of what is there then.
+        and counts of the joined images.
 
-        Left alone are images of which the question is not true of two sides (see `_alike`), and
-        those of which more would be counted than a count of the task can tell.
+        Images stay as they are if their question does not hold for joined sides (see `_alike`), or
+        if the new count would exceed the task's largest.
         """
         if not self.cutmix:
             return batch
@@ -162,11 +163,11 @@ class Variation:
 
     @cached_property
     def _alike(self) -> Mapping[str, Sequence[int]]:
-        """By sample, the rows of the training split that are asked the same, synonyms apart, where
-        that is a count of objects anywhere.
+        """Maps each sample to the training rows with the same question, ignoring synonyms, where
+        the question counts objects anywhere.
 
-        A question that speaks of places, or compares them, is not true of two sides of two images;
-        of such samples there are none.
+        A question about places, or a comparison of places, does not hold for two sides of two
+        images; such samples map to no rows.
         """
         train = self._train
         assert train.referred is not None
@@ -207,7 +208,7 @@ class Cut:
 
     @classmethod
     def drawn(cls, count: int, device: torch.device) -> Cut:
-        """At random, each side at least `NARROWEST`."""
+        """A random position, so that each side has at least `NARROWEST`."""
         return cls(
             torch.rand(count, device=device) < 0.5, NARROWEST + (1 - 2 * NARROWEST) * torch.rand(count, device=device)
         )

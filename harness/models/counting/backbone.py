@@ -1,4 +1,4 @@
-"""What all counting models stand on: an image as a grid of features, a question as a state."""
+"""The backbone of all counting models: an image as a grid of features, a question as a state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def image_and_question(task: Task) -> tuple[Modality, Modality]:
     """The one image, or grid of features (C, H, W), and the one text of a task.
 
     Raises:
-        BadInput: it has none, or several.
+        BadInput: the task has no such input, or several.
     """
     images = [each for each in task.modalities if each.kind in ("image", "features") and len(each.shape) == IMAGE_AXES]
     texts = [each for each in task.modalities if each.kind == "text"]
@@ -34,7 +34,7 @@ class Grid(nn.Module):
     """An image (B, C, H, W) in raw units to features (B, 64, h, w), a quarter of its size; a grid
     of features keeps its size.
 
-    Two channels of what it sees last say where: from -1 at the left and the top to 1.
+    Two channels of its last layer's input give the position: from -1 at the left and the top to 1.
     """
 
     def __init__(self, modality: Modality) -> None:
@@ -61,7 +61,7 @@ class Fit(nn.Linear):
 
 
 class Places(nn.Identity):
-    """In a model without such a logit, where its features of single places pass that have met the
+    """For models without such a logit: passes on features of single places after fusion with the
     question, (B, n, width).
 
     Changes nothing. A recipe that grounds questions reads here by a layer of its own.
@@ -101,14 +101,14 @@ class Question(nn.Module):
 
 
 def counts_of(task: Task) -> Counting | SoftCounting:
-    """The counts that a task asks for.
+    """The counts that a task has as answers.
 
     Raises:
-        BadInput: its answers are no counts.
+        BadInput: its answers are not counts.
     """
     if not isinstance(task.problem, Counting | SoftCounting):
         raise BadInput(
-            f"a count is answered and learnt here and nothing else, but task {task.name!r} is no counting task: "
+            f"this model answers counts only, but task {task.name!r} is not a counting task: "
             "take model movie or updown, by recipe counting"
         )
     return task.problem

@@ -1,4 +1,6 @@
-"""Baselines that see half of what is asked: what they reach, the data give away."""
+"""Baselines that see only the question or only the image. Their score is the part that the data
+give away.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ class Pool(nn.Module):
 
 
 def question_blind(task: Task) -> Fused:
-    """Counts without the question: what the image alone gives away.
+    """Counts without the question, from the image alone.
 
     Raises:
         BadInput: the task has no image or no question.
@@ -35,7 +37,7 @@ def question_blind(task: Task) -> Fused:
 
 
 def image_blind(task: Task) -> Fused:
-    """Counts without the image: what the question alone gives away.
+    """Counts without the image, from the question alone.
 
     Raises:
         BadInput: the task has no image or no question.

@@ -42,10 +42,11 @@ class Monotone(nn.Module):
 class Counter(nn.Module):
     """Counts soft selections of boxes.
 
-    Copies of an object are told by their overlap and counted once; see Zhang et al., eqs. 4-16.
+    Copies of an object are found by their overlap and counted once; see Zhang et al., eqs. 4-16.
 
     Args:
-        objects: how many boxes of the largest attention are looked at, and the largest count.
+        objects: the number of boxes with the largest attention that are used, and the largest
+            count.
     """
 
     def __init__(self, objects: int = OBJECTS) -> None:
@@ -57,7 +58,7 @@ class Counter(nn.Module):
         """The count as two shares of neighbouring numbers times its confidence, (B, objects + 1).
 
         Args:
-            logits: of each box to be counted, (B, n); -inf for what is no box.
+            logits: the logit of each box to be counted, (B, n); -inf in padding.
             boxes: (B, n, 4): left, top, right, bottom.
         """
         a, apart = self.chosen(logits, boxes)
@@ -137,7 +138,7 @@ class Counted(nn.Module):
         return torch.zeros_like(logits).scatter(1, logits.topk(best, dim=1).indices, share[:, :best])
 
     def attention(self, regions: Regions, question: Tensor) -> Tensor:
-        """The logit of each region to be counted, (B, n); -inf for what is no region."""
+        """The logit of each region to be counted, (B, n); -inf in padding."""
         fit: Tensor = self.weigh(self.score(regions.features, question)).squeeze(2)
         return fit.masked_fill(~regions.real, float("-inf"))
 

@@ -1,5 +1,5 @@
-"""Counting after learning to detect objects, as the features of all published systems did, and to
-tell which a question means.
+"""Counting after learning to detect objects, like the features of all published systems, and to
+find the objects of a question.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ LEAST_BLUR = 0.1  # a narrower blur is the truth alone, and divides by next to n
 
 
 class Detecting(Scheduled):
-    """The task's loss after a stage that learns, where objects are annotated, to tell where they
-    are and what; AdamW, a cosine.
+    """The task's loss, after a stage that learns the places and kinds of annotated objects; AdamW,
+    a cosine.
 
-    The stage reads what objects are from the grid (Anderson et al., CVPR 2018). Where it is known
-    which of them a question speaks of, and the model makes something of single places, it learns to
-    tell that as well, and goes on learning it while it counts (Trott et al., ICLR 2018, who ground
-    captions): from its counts alone, a model finds out late what words mean. A model that sees the
-    image's mean alone may learn to tell kinds from that (see `Glance`).
+    The stage reads the kinds of objects from the grid (Anderson et al., CVPR 2018). If the objects
+    of a question are known, and the model has features of single places, it also learns to find
+    these objects, and goes on learning it while it counts (Trott et al., ICLR 2018, who ground
+    captions). From its counts alone, a model learns the meaning of words late. A model that sees
+    only the image's mean may learn kinds from it (see `Glance`).
 
     Args:
-        detect: epochs of that stage; none if 0, or if the training split has no annotated objects,
-            or the model no grid.
-        middle: the share of an object's box that shows it; 0 is the one cell of its middle, fit for
-            objects of few cells.
-        ground: the weight of telling which objects a question speaks of; 0 leaves it out.
-        glance: the weight of telling how many objects of each kind the mean of the grid shows,
-            learnt before and while counting: what sees no single places has nothing else to learn
-            kinds by; 0 leaves it out. In batches of two or more.
-        blur: of the counts that training aims at: a normal distribution of this standard deviation
-            about the truth, so that a near miss costs less than a wide one (label distribution
-            learning, Geng, TKDE 2016); 0 is the truth alone, else it is at least 0.1.
+        detect: epochs of that stage. The stage is left out if this is 0, if the training split has
+            no annotated objects, or if the model has no grid.
+        middle: the share of an object's box that shows it; 0 is the one cell of its middle, which
+            fits objects of few cells.
+        ground: the weight of the loss that finds the objects of a question; 0 leaves it out.
+        glance: the weight of the loss that counts objects of each kind from the mean of the grid,
+            before and while counting; 0 leaves it out. A model that sees no single places has no
+            other way to learn kinds. It needs batches of two or more.
+        blur: the blur of the target counts: a normal distribution of this standard deviation about
+            the truth, so that a near miss costs less than a wide one (label distribution learning,
+            Geng, TKDE 2016); 0 is the truth alone; otherwise at least 0.1.
         jitter, mirror, cutmix: see `Variation`.
         others: see `Scheduled`.
     """
@@ -76,8 +76,8 @@ class Detecting(Scheduled):
         """One stage or two; `epochs` bounds both.
 
         Raises:
-            BadInput: counts are to be blurred where answers are none, or by too little; nothing can
-                be told at a glance; or images cannot be joined (see `Variation`).
+            BadInput: blur is set where answers are not counts, or is too small; glance is set where
+                it cannot work; or images cannot be joined (see `Variation`).
         """
         if self.blur and not isinstance(task.problem, Counting | SoftCounting):
             raise BadInput(
@@ -130,7 +130,7 @@ class Detecting(Scheduled):
             )
 
     def learning(self) -> list[nn.Parameter]:
-        """Of the model, and of what reads its places beside it."""
+        """The parameters of the model, and of the layers that read its places."""
         return [*super().learning(), *self._beside()]
 
     def _beside(self) -> list[nn.Parameter]:
@@ -156,7 +156,7 @@ class Detecting(Scheduled):
         return self._and_annotated(self.head(self.looked[rows], batch.annotations[rows]), batch, rows)
 
     def _and_annotated(self, loss: Tensor, batch: Batch, rows: Tensor | slice) -> Tensor:
-        """The loss, and those of what is learnt beside it in both stages."""
+        """The loss, plus the extra losses of both stages."""
         if self.grounding is not None:
             loss = loss + self.ground * self.grounding(batch, self.looked, rows)
         if self.glancing is not None:
@@ -199,9 +199,9 @@ class Detecting(Scheduled):
 
 
 def _complete(batch: Batch) -> Tensor | slice | None:
-    """The rows that lack no input: of another, what is annotated cannot be learnt.
+    """The rows that lack no input. Annotations of other rows cannot be learnt.
 
-    None if there are none.
+    None if no row is complete.
     """
     if batch.present is None:
         return slice(None)

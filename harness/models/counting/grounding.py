@@ -22,14 +22,14 @@ SAME = 0.4
 
 
 class Grounding(nn.Module):
-    """From what a model makes of each place under the question, whether an object lies there of
-    which the question speaks.
+    """From a model's features of each place under the question, whether an object of the question
+    lies there.
 
-    What says so is the model's own `Fit`, or one linear layer for each of its `Places`; both are
-    read when it is called.
+    The prediction is the model's own `Fit`, or one linear layer for each of its `Places`. Both are
+    read during a call of the model.
 
     Args:
-        model: has one of them, or nothing is learnt here.
+        model: has one of them; otherwise nothing is learnt here.
         middle: see `covered`.
     """
 
@@ -53,8 +53,8 @@ class Grounding(nn.Module):
 
         Args:
             batch: with `objects` and `asked`.
-            grid: (B, C, h, w), whose cells places are that are no regions.
-            rows: of the batch, those that count.
+            grid: (B, C, h, w); its cells are the places of models without regions.
+            rows: the rows of the batch that count.
         """
         losses = [
             self._loss(reader(self.seen[number]).squeeze(2)[rows], batch, grid, rows)
@@ -71,7 +71,7 @@ class Grounding(nn.Module):
         shared, at = overlaps(self.regions.boxes[rows][..., :CORNERS], objects[..., :CORNERS].clamp_min(0))[0].max(2)
         shows, real = (shared >= SAME) & asked.gather(1, at), self.regions.real[rows]
         if not bool(real.any()):
-            return 0 * logits.sum()  # the mean over no region would be no number
+            return 0 * logits.sum()  # the mean over zero regions is NaN
         return F.binary_cross_entropy_with_logits(logits[real], shows[real].to(logits.dtype))
 
     def _keep(self, number: int) -> Any:

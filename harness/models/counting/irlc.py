@@ -14,16 +14,16 @@ from harness.models.counting.regions import BOX, FIXED, REGION, GatedTanh, Regio
 from harness.tasks import Task
 
 ASKED, HIDDEN = 8, 32  # width of the question, and of the hidden layer, where regions interact
-NEVER = -1e4  # the logit of what cannot be chosen; finite, so that it has differences
+NEVER = -1e4  # the logit of a forbidden choice; finite, so that differences exist
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What the loop starts from.
+    """The start of the loop.
 
     Attributes:
-        fit: κ, the logit of each region to be counted, (B, n); `NEVER` for what is no region.
-        interaction: ρ, what counting region i adds to the logit of region j, (B, n, n).
+        fit: κ, the logit of each region to be counted, (B, n); `NEVER` in padding.
+        interaction: ρ, the change of the logit of region j when region i is counted, (B, n, n).
         stop: ζ, the logit of ending, a scalar.
     """
 
@@ -36,10 +36,10 @@ class IRLC(nn.Module):
     """Counts the region of the largest logit, lets it move the logits of the others, and goes on
     until the stop logit is larger.
 
-    The loop is discrete, and its count is a whole number. So that attacks can move it, it is told
-    in logits: with m_t the largest logit left less the stop logit at step t, the logit of count c
-    is the least of m_0, ..., m_{c-1} and -m_c, the margin by which the loop's decisions lead to c.
-    The largest of them is the loop's own count, exactly.
+    The loop is discrete, and its count is a whole number. So that attacks can move it, it is
+    expressed in logits: with m_t the largest remaining logit minus the stop logit at step t, the
+    logit of count c is the least of m_0, ..., m_{c-1} and -m_c, the margin by which the loop's
+    decisions lead to c. The largest of them is the loop's own count, exactly.
     """
 
     def __init__(self, largest: int) -> None:
@@ -55,8 +55,8 @@ class IRLC(nn.Module):
         return decided(margins(self.scene(regions, question), self.largest)[0])
 
     def weights(self, regions: Regions, question: Tensor) -> Tensor:
-        """Which regions were counted, (B, n): 1 of the first, and the later the less, 1 / step; 0
-        of those that were not.
+        """Which regions were counted, (B, n): 1 for the first, 1 / step for later ones, 0 for
+        regions that were not counted.
         """
         found, chosen = margins(self.scene(regions, question), self.largest)
         count = decided(found).argmax(1)
@@ -82,11 +82,11 @@ class IRLC(nn.Module):
 
 
 def margins(scene: Scene, largest: int) -> tuple[Tensor, Tensor]:
-    """Of the greedy loop, led on beyond its stop: the margin to go on at every step (B, largest +
-    1), and the chosen (B, largest).
+    """The greedy loop, continued beyond its stop: the margin to go on at every step (B, largest +
+    1), and the chosen regions (B, largest).
 
-    What is chosen is the number of a region; where none is left, and after the largest count, the
-    margin says so.
+    A choice is the number of a region. Where no region is left, and after the largest count, the
+    margin shows it.
     """
     fit, left = scene.fit, torch.ones_like(scene.fit, dtype=torch.bool)
     found, chosen = [], []
@@ -117,6 +117,6 @@ def irlc(task: Task, proposals: str = FIXED) -> nn.Module:
         proposals: see `of_regions`.
 
     Raises:
-        BadInput: the task asks for no counts, or has no image, question or proposals.
+        BadInput: the task has no counts, or has no image, question or proposals.
     """
     return of_regions(task, IRLC(task.width - 1), proposals)

@@ -16,18 +16,18 @@ from torch.nn import functional as F
 from harness.models.counting.backbone import CHANNELS
 from harness.tasks.batch import CORNERS
 
-TOGETHER = 2  # labels: how much is red and how much is round does not tell how much is both
+TOGETHER = 2  # labels: the amounts of red and of round do not give the amount of both
 
 
 class Glance(nn.Module):
-    """From the mean of a grid over its places, linearly, how many objects of each kind there are;
-    gives the loss.
+    """The loss of counting the objects of each kind, linearly from the mean of a grid over its
+    places.
 
-    A model that sees the image by such a mean can count only what features of the grid say by
-    themselves.
+    A model that sees the image by such a mean can count only kinds that single features of the grid
+    show.
 
     Args:
-        sizes: how many values each label of an object has.
+        sizes: the number of values of each label of an object.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -40,7 +40,7 @@ class Glance(nn.Module):
         """The mean squared error, a scalar, of a grid (B, 64, h, w) and objects (B, n, 4 + labels):
         see `Batch.annotations`.
 
-        Of a single image 0, as it has no batch to be normed over.
+        0 for a single image, which has no batch to normalise over.
         """
         if len(grid) == 1:
             return 0 * grid.sum()

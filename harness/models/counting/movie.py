@@ -85,8 +85,8 @@ class Counter(nn.Module):
         return pooled
 
     def modulation(self, grid: Tensor, question: Tensor) -> Tensor:
-        """Where the question changes what is seen, (B, h, w): the norm of W_c(v ⊗ Δγ), the mean
-        over the bottlenecks.
+        """The places where the question changes the image's features, (B, h, w): the norm of W_c(v
+        ⊗ Δγ), the mean over the bottlenecks.
         """
         norms = []
         for bottleneck in self.bottlenecks:

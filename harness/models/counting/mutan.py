@@ -39,11 +39,11 @@ class Mutan(nn.Module):
 
 
 class Glimpse(nn.Module):
-    """Where the question looks: a MUTAN fusion at every place of the grid, a softmax over places,
-    the mean of what is there.
+    """Attention by the question: a MUTAN fusion at every place of the grid, a softmax over places,
+    and the weighted mean of features.
 
     Args:
-        times: how often; the means stand side by side.
+        times: the number of glimpses; their means are concatenated.
     """
 
     def __init__(self, times: int = 1) -> None:
@@ -92,7 +92,7 @@ class Answer(nn.Module):
         return logits
 
     def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor | None]:
-        """Where the question looks in the image, (B, h, w), the mean of its glimpses."""
+        """The question's attention in the image, (B, h, w), the mean of its glimpses."""
         grid, question = without_missing(features, here)
         return 0, None if self.glimpse is None else self.glimpse.weights(_places(grid), question).mean(2).view(
             len(grid), *grid.shape[2:]
@@ -104,8 +104,8 @@ def mutan(task: Task, attention: bool = True) -> Fused:
     classifier.
 
     Args:
-        attention: whether the question says where to look, with slices of rank 5; otherwise the
-            image's mean, of rank 10.
+        attention: whether the question steers attention, with slices of rank 5; otherwise the
+            image's mean, with rank 10.
 
     Raises:
         BadInput: the task has no image or no question.

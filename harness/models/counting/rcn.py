@@ -84,8 +84,8 @@ class RCN(nn.Module):
 def geometry(one: Tensor, other: Tensor) -> Tensor:
     """16 numbers of every pair of boxes (B, n, 4) and (B, m, 4): (B, n, m, 16).
 
-    Of each box the corners, width and height; of both the distance of their middles along both
-    axes, IoU, and the shared area as a share of the first's.
+    They are the corners, width and height of each box; for both, the distance of their middles
+    along both axes, IoU, and the shared area as a share of the first's.
     """
     size = (len(one), one.shape[1], other.shape[1], -1)
     first, second = (torch.cat([boxes, boxes[..., 2:] - boxes[..., :2]], 2) for boxes in (one, other))

@@ -28,13 +28,12 @@ TINY = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """What a model of regions sees.
+    """The inputs of a model of regions.
 
     Attributes:
         features: (B, n, 64).
-        boxes: (B, n, 5): left, top, right, bottom as shares of the picture, and the detector's
-            score.
-        real: which are boxes and not filling, bool (B, n).
+        boxes: (B, n, 5): left, top, right, bottom as shares of the image, and the detector's score.
+        real: which are boxes and not padding, bool (B, n).
         grid: of the whole image, (B, 64, h, w).
     """
 
@@ -48,8 +47,8 @@ class Pooled(nn.Module):
     """Features of boxes from a grid, by bilinear samples at 3 × 3 points inside each (RoIAlign, He
     et al., ICCV 2017).
 
-    Differentiable in the grid, so that an attack on the image reaches what is seen in a box; not in
-    the boxes.
+    Differentiable in the grid, so that an attack on the image reaches the features of a box; not
+    differentiable in the boxes.
     """
 
     def __init__(self) -> None:
@@ -61,7 +60,7 @@ class Pooled(nn.Module):
         )
 
     def forward(self, grid: Tensor, boxes: Tensor) -> Regions:
-        """Of a grid (B, C, h, w) and boxes (B, n, 5)."""
+        """The regions of a grid (B, C, h, w) and boxes (B, n, 5)."""
         corner, size = boxes[..., None, :2], (boxes[..., 2:4] - boxes[..., :2])[..., None, :]
         places = 2 * (corner + size * self.points) - 1  # type: ignore[operator]  # (B, n, 9, 2), from -1 to 1
         seen = F.grid_sample(grid, places.to(grid.dtype), align_corners=False, padding_mode="border")
@@ -85,8 +84,8 @@ class OfRegions(nn.Module):
         return logits
 
     def explained(self, features: list[Tensor], here: Tensor) -> tuple[int, Tensor | None]:
-        """Which input, and how much each of its boxes counted, (B, n, 5): corners and weight; None
-        if the head does not say.
+        """The name of the input, and the weight of each of its boxes in the count, (B, n, 5):
+        corners and weight; None if the head does not tell.
         """
         weigh = getattr(self.head, "weights", None)
         if weigh is None:
@@ -159,11 +158,10 @@ def of_regions(task: Task, head: nn.Module, proposals: str) -> nn.Module:
 
 
 def what_it_sees(model: nn.Module, inputs: Inputs, present: Tensor | None) -> tuple[nn.Module, Regions, Tensor]:
-    """The head of a model of regions, and what it is given: the regions and the question's state
-    (B, 64).
+    """The head of a model of regions, and its inputs: the regions and the question's state (B, 64).
 
     Raises:
-        BadInput: the model is none of regions.
+        BadInput: the model does not use regions.
     """
     fused = model.model if isinstance(model, Redetected) else model
     if not isinstance(fused, Fused) or not isinstance(fused.fusion, OfRegions):
@@ -187,15 +185,15 @@ class GatedTanh(nn.Module):
 
 
 def shares(fit: Tensor, real: Tensor) -> Tensor:
-    """The softmax over regions of their logits (B, n); what is no region has 0, and of a picture
-    without regions all have.
+    """Softmax (B, n) over the valid regions of each image. Padding gets 0; an image without regions
+    gets all zeros.
     """
     return fit.masked_fill(~real, torch.finfo(fit.dtype).min).softmax(1) * real
 
 
 def overlaps(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Of every pair of boxes (B, n, 4) and (B, m, 4): intersection over union, and over the first's
-    area, (B, n, m).
+    """For every pair of boxes (B, n, 4) and (B, m, 4): intersection over union, and over the
+    first's area, (B, n, m).
     """
     low = torch.maximum(one[:, :, None, :2], other[:, None, :, :2])
     high = torch.minimum(one[:, :, None, 2:], other[:, None, :, 2:])

@@ -20,7 +20,7 @@ from harness.models.recipe import Stage
 from harness.tasks import Task
 from harness.tasks.problems.counts import count_logits, count_of
 
-SHOWN = 4  # samples on which a model is asked what it answers
+SHOWN = 4  # samples on which a model's answers are checked
 
 
 class SoftCount(nn.Module):
@@ -49,7 +49,7 @@ def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
         proposals: see `of_regions`.
 
     Raises:
-        BadInput: the task asks for no counts, or has no image, question or proposals.
+        BadInput: the task has no counts, or has no image, question or proposals.
     """
     return of_regions(task, SoftCount(task.width - 1), proposals)
 
@@ -87,7 +87,7 @@ class HuberCount(Detecting):
         """One stage over all parameters.
 
         Raises:
-            BadInput: the task asks for no counts, or the model answers no real-valued one.
+            BadInput: the task has no counts, or the model does not answer a real-valued count.
         """
         counts_of(task)
         train = task.splits["train"]

@@ -16,9 +16,9 @@ HIDDEN = 128
 class UpDown(nn.Module):
     """α = softmax_i(w GTU([q, v_i])); a classifier of relu(W Σ α_i v_i) ⊗ relu(U q).
 
-    The softmax is over the same number of regions whatever the picture, as published (36): what is
-    no region takes part with features of zero. An average over those that are real alone is the
-    same of one object and of many like it.
+    The softmax is over the same number of regions for every image, as published (36): padding takes
+    part with features of zero. An average over real regions alone would be the same for one object
+    and for many like it.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -34,7 +34,9 @@ class UpDown(nn.Module):
         return logits
 
     def weights(self, regions: Regions, question: Tensor) -> Tensor:
-        """The weight of each region, (B, n); what is no region shows none, but takes its share."""
+        """The weight of each region, (B, n). Padding shows weight 0, but takes its share of the
+        softmax.
+        """
         features = regions.features * regions.real[:, :, None]
         fit: Tensor = self.weigh(self.places(self.score(features, question))).squeeze(2)
         return fit.softmax(1) * regions.real

@@ -13,7 +13,9 @@ WIDTH = 64
 
 
 class Late(nn.Module):
-    """One linear classifier per modality, their logits averaged; zeros if none is present."""
+    """One linear classifier per modality, their logits averaged; zeros if no modality is
+    present.
+    """
 
     def __init__(self, size: int, modalities: int, outputs: int) -> None:
         super().__init__()

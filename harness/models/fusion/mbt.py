@@ -88,8 +88,8 @@ class FullLayer(nn.Module):
 class Bottleneck(nn.Module):
     """Layers in which each modality sees itself and the bottleneck, and then the read-out.
 
-    The bottleneck of the next layer is the mean of what the present modalities return: what one
-    modality says in a layer, another hears in the next. One layer exchanges nothing.
+    The bottleneck of the next layer is the mean of what the present modalities return: information
+    passes from one modality to another in the next layer. A single layer exchanges nothing.
     """
 
     def __init__(self, width: int, layers: int, modalities: int, outputs: int, bottleneck: int = BOTTLENECK) -> None:
@@ -135,7 +135,7 @@ def _ordered(tokens: list[Tensor], here: Tensor, own: int) -> tuple[Tensor, Tens
 
 
 def unimodal(task: Task, layers: int) -> dict[str, nn.Module]:
-    """Per modality, its tokens and so many layers of its own transformer."""
+    """For each modality, its tokens and this many layers of its own transformer."""
     return {
         each.name: nn.Sequential(Tokens(each, WIDTH), *(SelfAttention(WIDTH, HEADS) for _ in range(layers)))
         for each in task.modalities

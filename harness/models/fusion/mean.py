@@ -14,7 +14,9 @@ WIDTH = 64
 
 
 class Mean(nn.Module):
-    """An MLP on the mean of the present features, all of width `size`; zeros if none is present."""
+    """An MLP on the mean of the present features, all of width `size`; zeros if no modality is
+    present.
+    """
 
     def __init__(self, size: int, outputs: int, hidden: int = 64) -> None:
         super().__init__()
@@ -26,7 +28,9 @@ class Mean(nn.Module):
 
 
 def mean_of_present(features: list[Tensor], here: Tensor) -> Tensor:
-    """The mean (B, ...) of the features that are present, all of one shape; zero where none is."""
+    """The mean (B, ...) of the features that are present, all of one shape; zero where no modality
+    is present.
+    """
     total = torch.stack(without_missing(features, here)).sum(0)
     return total / per_sample(here.sum(1).clamp_min(1), total)
 

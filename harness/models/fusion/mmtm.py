@@ -39,8 +39,8 @@ class MMTM(nn.Module):
         self.excite = nn.ModuleList(nn.Linear(joint, count) for count in channels)
 
     def forward(self, streams: list[Tensor], here: Tensor) -> list[Tensor]:
-        """The streams (B, C_m, ...) with scaled channels; a missing one is squeezed to zeros, bool
-        (B, M) says which are here.
+        """The streams (B, C_m, ...) with scaled channels; a missing one is squeezed to zeros; bool
+        (B, M) marks the present ones.
         """
         squeezed = [x.flatten(1).unflatten(1, (x.shape[1], -1)).mean(2) for x in streams]
         joint = self.squeeze(torch.cat(without_missing(squeezed, here), dim=1)).relu()
@@ -61,8 +61,8 @@ class Level(nn.Module):
 
 
 class Streams(nn.Module):
-    """What follows the first stage of each stream: an exchange, further stages with exchanges, the
-    mean of the present logits.
+    """The part after the first stage of each stream: an exchange, further stages with exchanges,
+    the mean of the present logits.
     """
 
     def __init__(self, kinds: Sequence[str], outputs: int, gate_scale: float) -> None:

@@ -35,7 +35,7 @@ def epochs_of(iterations: int, task: Task, size: int) -> int:
 
 
 def drawn(count: int, size: int) -> Tensor:
-    """Rows of a pool of `count`, none twice unless the pool is too small."""
+    """Rows of a pool of `count`, without repeats unless the pool is too small."""
     return torch.randperm(count)[:size] if count >= size else torch.randint(count, (size,))
 
 
@@ -62,8 +62,8 @@ class CompleteStage:
         has = self.has(train)
         if not bool(has.any()):
             raise BadInput(
-                f"no training sample of task {task.name!r} has {self.name!r}, from which to learn its features: let"
-                " fewer lack it"
+                f"no training sample of task {task.name!r} has {self.name!r}, so its features cannot be learnt:"
+                " lower the rate of --train-missing"
             )
         self.complete, self.lacking = train.take(has.nonzero().flatten()), train.take((~has).nonzero().flatten())
         self.head = nn.Linear(fusion.size, task.width).to(device)
@@ -93,7 +93,7 @@ class CompleteStage:
         return torch.where(self.has(batch), scores, torch.zeros_like(scores))
 
     def score(self, batch: Batch) -> Tensor:
-        """The task's score (B,), each sample with what it has."""
+        """The task's score (B,), each sample with its present modalities."""
         return self.task.problem.score(self.model.fuse(self.features(batch), batch.present), batch.targets)
 
     def freeze(self) -> Tensor:

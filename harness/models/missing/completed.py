@@ -1,5 +1,5 @@
-"""The frame SMIL shares with what it is compared with: where one modality is missing, its features
-are made up.
+"""The frame that SMIL shares with its baselines: where one modality is missing, its features are
+imputed.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SOUND = "audio"
 
 @dataclass(frozen=True, eq=False)
 class Hidden:
-    """What samples become on the way to their outputs.
+    """Intermediate values of samples on the way to their outputs.
 
     Attributes:
         u: the features of all modalities, (B, D).
         v: the hidden layer above them, (B, 64).
-        cost: what the inference of a missing modality adds to the loss, a scalar.
+        cost: the term that the inference of a missing modality adds to the loss, a scalar.
     """
 
     u: Tensor
@@ -45,12 +45,12 @@ class Imputer(Protocol):
         """Features (B, M) of the missing modality from those (B, O) of all others."""
 
     def fit(self, missing: Tensor) -> None:
-        """Take what it needs from the features (N, M) of the complete training samples, which no
-        longer change.
+        """Initialise it from the features (N, M) of the complete training samples, which no longer
+        change.
         """
 
     def cost(self, observed: Tensor, missing: Tensor) -> Tensor:
-        """What it adds to the loss, a scalar, on complete samples (B, O) and (B, M)."""
+        """Its term of the loss, a scalar, on complete samples (B, O) and (B, M)."""
 
 
 @runtime_checkable
@@ -58,18 +58,18 @@ class Inference(Protocol):
     """From made-up features to the hidden layer. A module."""
 
     def __call__(self, observed: Tensor, imputer: Imputer, layer: Callable[[Tensor], Tensor], noisy: bool) -> Hidden:
-        """What samples (B, O) become without the missing modality; `layer` maps u to v, `noisy` in
-        meta-training only.
+        """The features of samples (B, O) without the missing modality; `layer` maps u to v, `noisy`
+        in meta-training only.
         """
 
     def mismatch(self, inferred: Hidden, complete: Hidden) -> Tensor:
-        """What the distance from what the same samples are when complete adds to the loss, a
+        """The loss term of the distance from the features of the same samples when complete, a
         scalar.
         """
 
 
 class AsImputed(nn.Module):
-    """What is made up is taken for the truth."""
+    """Imputed features are used like real ones."""
 
     def forward(self, observed: Tensor, imputer: Imputer, layer: Callable[[Tensor], Tensor], noisy: bool) -> Hidden:
         u = torch.cat([observed, imputer(observed)], dim=1)
@@ -133,12 +133,12 @@ class Completed(nn.Module):
         return torch.cat(kept[: self.position] + kept[self.position + 1 :], dim=1)
 
     def complete(self, observed: Tensor, missing: Tensor) -> Hidden:
-        """What samples become that have the modality: no imputer is asked."""
+        """The features of samples that have the modality, without the imputer."""
         u = torch.cat([observed, missing], dim=1)
         return Hidden(u, self.classifier.hidden(u), u.new_zeros(()))
 
     def inferred(self, observed: Tensor, noisy: bool = False) -> Hidden:
-        """What samples become that lack it."""
+        """The features of samples that lack it."""
         hidden: Hidden = self.inference(observed, self.imputer, self.classifier.hidden, noisy)
         return hidden
 
@@ -151,7 +151,8 @@ def severely_missing(task: Task, missing: str | None) -> str:
     """
     if len(task.names) == 1:
         raise BadInput(
-            f"task {task.name!r} has only {task.names[0]!r}: a missing modality is made up from others, which it lacks"
+            f"task {task.name!r} has only {task.names[0]!r}: a missing modality is completed from others, so the"
+            " model needs two"
         )
     if missing is not None:
         return task.modality(missing).name

@@ -1,5 +1,5 @@
-"""What SMIL is compared with: zeros, the mean or an autoencoder's guess for the features of a
-missing modality.
+"""The baselines of SMIL: zeros, the mean or an autoencoder's guess for the features of a missing
+modality.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The training of what SMIL is compared with: its networks, its first stage, then all samples with
-what they have.
+"""The training of SMIL's baselines: its networks, its first stage, then all samples with their
+present modalities.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from harness.tasks import Batch, Task
 
 
 class Imputation:
-    """Complete samples first, where a model makes up a modality; then the task's loss on all, each
-    with what it has; Adam.
+    """Complete samples first, where a model imputes a modality; then the task's loss on all samples
+    with their present modalities; Adam.
 
     Args:
         complete_iterations, iterations: of the two stages; as many as SMIL's.
@@ -46,7 +46,7 @@ class Imputation:
         return [second] if self.first is None else [self.first.stage, second]
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The mean loss, and what the imputer has to learn."""
+        """The mean loss, plus the imputer's loss."""
         self.stage = stage
         if self.first is None:
             return self.task.problem.loss(self.model(batch.inputs, batch.present), batch.targets).mean()
@@ -73,8 +73,8 @@ class Imputation:
         """Nothing to do."""
 
     def validate(self, batch: Batch) -> Tensor:
-        """In the first stage the score by the modality alone; then the task's, each sample with
-        what it has.
+        """The score by the modality alone in the first stage; then the task's, each sample with its
+        present modalities.
         """
         if self.first is None:
             return self.task.problem.score(self.model(batch.inputs, batch.present), batch.targets)

@@ -1,8 +1,8 @@
 """SMIL, multimodal learning with severely missing modality (Ma et al., AAAI 2021): a codebook of
 the missing modality's features.
 
-A missing modality's features are a mean of the codebook's, weighted by what the other modalities
-say, and a network that learned on incomplete and complete samples corrects what follows from them.
+A missing modality's features are a mean of the codebook's, weighted by the other modalities. A
+network that learned on incomplete and complete samples corrects the layers that follow.
 `smil_recipe` trains it.
 """
 
@@ -21,7 +21,7 @@ from harness.models.missing.completed import HIDDEN, Hidden, Imputer, completed
 from harness.tasks import Task
 
 CENTROIDS = 10
-PRIOR = 0.01  # what the prior of the codebook's weights counts, beside a loss per sample
+PRIOR = 0.01  # the weight of the prior of the codebook's weights, beside a loss per sample
 ALIGNMENT = 0.01  # of each of the reference's two square errors
 LEAST_VARIANCE = 1e-2  # of a feature that hardly varies within a cluster
 
@@ -62,7 +62,8 @@ class Codebook(nn.Module):
         """
         if len(missing) < CENTROIDS:
             raise BadInput(
-                f"{len(missing)} complete training samples make no codebook of {CENTROIDS}: let fewer lack the modality"
+                f"{len(missing)} complete training samples are too few for a codebook of {CENTROIDS}: lower the rate"
+                " of --train-missing"
             )
         self.points.copy_(_points(missing, self.how))
         nearest = self.points[torch.cdist(missing, self.points).argmin(1)]

@@ -24,8 +24,8 @@ COUNTED = 16  # the size of a batch of `train`, which counts an iteration: 1,050
 
 
 class Objective(nn.Module):
-    """What is lowered on samples without the severely missing modality, as one call that can be
-    made with other parameters.
+    """The objective on samples without the severely missing modality, as one call that can be made
+    with other parameters.
     """
 
     def __init__(self, model: Fused, problem: Problem, complete_weight: float) -> None:
@@ -41,8 +41,8 @@ class Objective(nn.Module):
         return fusion
 
     def forward(self, batch: Batch, missing: Tensor | None, noisy: bool) -> Tensor:
-        """The mean loss of the batch and, given the hidden features `missing` (B, M), what draws
-        the samples to what they are with them.
+        """The mean loss of the batch and, given the hidden features `missing` (B, M), the term that
+        draws the samples to their complete features.
         """
         observed = self._observed(batch)
         inferred = self.fusion.inferred(observed, noisy)
@@ -64,7 +64,9 @@ class Objective(nn.Module):
         return self.problem.loss(self.fusion.classifier.outputs(hidden.v), batch.targets).mean()
 
     def adaptable(self) -> dict[str, nn.Parameter]:
-        """What the inner step moves: the other modalities' nets and the classifier, by name."""
+        """The parameters of the inner step: the other modalities' nets and the classifier, by
+        name.
+        """
         moved = {id(p) for module in self._adapted() for p in module.parameters()}
         return {name: parameter for name, parameter in self.named_parameters() if id(parameter) in moved}
 
@@ -94,11 +96,11 @@ class Smil:
 
     Args:
         complete_iterations, iterations: of the two stages. The reference takes 8,000 of the second.
-        inner_learning_rate: of the first 1,000 iterations, a tenth of it in the next 1,000, and so
-            on.
-        validation_weight: what the meta-validation samples' loss counts beside the others'. At 1,
+        inner_learning_rate: the rate in the first 1,000 iterations, a tenth of it in the next
+            1,000, and so on.
+        validation_weight: the weight of the meta-validation samples' loss beside the others'. At 1,
             as in the paper, few complete samples count as much as all that lack the modality.
-        complete_weight: what the loss of the meta-validation samples counts with the modality not
+        complete_weight: the weight of the meta-validation samples' loss with the modality not
             hidden.
     """
 
@@ -120,11 +122,13 @@ class Smil:
         """The complete samples' stage, and meta-learning.
 
         Raises:
-            BadInput: the model makes up no modality, or all training samples have it, or none.
+            BadInput: the model imputes no modality, or all training samples have it, or no sample
+                has it.
         """
         if not isinstance(model, Fused) or not isinstance(model.fusion, Completed):
             raise BadInput(
-                "recipe 'smil' trains models that make up a missing modality, which this one does not: train model"
+                "recipe 'smil' trains models that complete a missing modality, which this model does not do: train"
+                " model"
                 " 'smil'"
             )
         self.model, self.task, self.iteration = model, task, 0
@@ -135,8 +139,8 @@ class Smil:
         self.first = CompleteStage(model, model.fusion, task, before)
         if not len(self.first.lacking):
             raise BadInput(
-                f"no training sample of task {task.name!r} lacks {self.first.name!r}, which recipe 'smil' learns to do"
-                f" without: give --train-missing {self.first.name}:0.9, or train by recipe 'imputation'"
+                f"no training sample of task {task.name!r} lacks {self.first.name!r}, so recipe 'smil' cannot learn to"
+                f" complete it: give --train-missing {self.first.name}:0.9, or train by recipe 'imputation'"
             )
         self.objective = Objective(model, task.problem, self.complete_weight)
         optimizer = adam(self.first.others())
@@ -169,7 +173,7 @@ class Smil:
             self.iteration += 1
 
     def validate(self, batch: Batch) -> Tensor:
-        """In the first stage the score by the modality alone; then the task's, each sample with
-        what it has.
+        """The score by the modality alone in the first stage; then the task's, each sample with its
+        present modalities.
         """
         return self.first.validate(batch) if self.stage.name == COMPLETE else self.first.score(batch)

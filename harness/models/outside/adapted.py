@@ -23,9 +23,9 @@ class Adapted(nn.Module):
     """A network behind readers, one for each modality that it reads.
 
     Args:
-        network: takes the readers' keyword arguments; answers a tensor (B, width), or an object
+        network: takes the readers' keyword arguments; returns a tensor (B, width), or an object
             with `.logits` or `.logits_per_image`.
-        task: gives the order of `present` and the stand-ins of what is missing.
+        task: gives the order of `present` and the stand-ins of missing modalities.
         readers: per modality, see `harness.models.outside.readers`.
 
     Raises:
@@ -42,11 +42,11 @@ class Adapted(nn.Module):
         self._refuse_clashes(task)
 
     def arguments(self, inputs: Inputs, present: Tensor | None = None) -> Inputs:
-        """What the network is called with."""
+        """The arguments of the network's call."""
         return {key: x for said in self._read(inputs, present) for key, x in said.items()}
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
-        """Outputs (B, width) of inputs (B, ...) in the task's units; what is missing has no
+        """Outputs (B, width) of inputs (B, ...) in the task's units; missing modalities have no
         influence.
         """
         return answer(self.network(**self.arguments(inputs, present)), type(self.network).__name__)
@@ -86,10 +86,10 @@ def _takes(network: nn.Module, key: str) -> bool:
 
 
 def answer(said: object, network: str) -> Tensor:
-    """The logits (B, width) in what a network says.
+    """The logits (B, width) in a network's output.
 
     Raises:
-        BadInput: there are none.
+        BadInput: the output has no logits.
     """
     if isinstance(said, Tensor):
         return said
@@ -97,7 +97,7 @@ def answer(said: object, network: str) -> Tensor:
         if isinstance(logits := getattr(said, name, None), Tensor):
             return logits
     raise BadInput(
-        f"{network} answers {type(said).__name__} without {' or '.join(ANSWERS)}: take its variant with a head for the"
+        f"{network} returns {type(said).__name__} without {' or '.join(ANSWERS)}: use its variant with a head for the"
         " task"
     )
 
@@ -112,8 +112,8 @@ def checked_outputs(model: nn.Module, network: nn.Module, task: Task, inputs: In
         outputs: Tensor = model(inputs)
     if outputs.ndim != 2 or outputs.shape[1] != task.width:
         raise BadInput(
-            f"{type(network).__name__} answers {tuple(outputs.shape[1:])} logits per sample and task {task.name!r} asks"
-            f" for {task.width}: give the task problem=Classification(classes) of the network's size, or take"
-            " another head"
+            f"{type(network).__name__} returns {tuple(outputs.shape[1:])} logits per sample and task {task.name!r} has"
+            f" {task.width} classes: give the task problem=Classification(classes) of the network's size, or take another"
+            " head"
         )
     return outputs

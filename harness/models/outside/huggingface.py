@@ -65,12 +65,12 @@ def pretrained(kind: str, name: str) -> nn.Module:
 def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
     """A network as a model of a task: texts of `token_task` or `embedding_task`, and images.
 
-    Images are rescaled and normalised as the processor says (`do_rescale`, `rescale_factor`,
+    Images are rescaled and normalised as in the processor (`do_rescale`, `rescale_factor`,
     `do_normalize`, `image_mean`, `image_std`), and not resized. The network's `.logits` answer.
 
     Raises:
-        BadInput: a modality that the network cannot be given, logits of another number than the
-            task's classes, or a network whose answers to ids and to their embeddings differ.
+        BadInput: a modality that the network cannot read, another number of logits than the task's
+            classes, or a network whose answers to ids and to their embeddings differ.
     """
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
     texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
@@ -91,7 +91,7 @@ def normalisation(processor: Any) -> tuple[list[float], list[float], float]:
     attributes.
 
     Raises:
-        BadInput: it has none, or shifts what it rescales.
+        BadInput: it has no such values, or it adds an offset when it rescales.
     """
     if getattr(processor, "image_processor", None) is not None:
         processor = processor.image_processor  # of a processor of images and texts
@@ -129,8 +129,9 @@ def _reader(modality: Modality, task: Task, processor: Any) -> nn.Module:
         )
     if processor is None:
         raise BadInput(
-            f"modality {modality.name!r} is an image: pass the network's image processor, which says how pixels are"
-            " normalised"
+            f"modality {modality.name!r} is an image: pass the network's image processor, which has the normalisation"
+            " of the"
+            " pixels"
         )
     return Pixels(modality, *normalisation(processor))
 
@@ -145,7 +146,7 @@ def _refuse_beyond(network: Any, most: int) -> None:
 
 
 def _refuse_other_answers(module: Adapted, reader: Choices | Embeddings, inputs: Inputs, outputs: Tensor) -> None:
-    """The network must say of embeddings what it says of the ids."""
+    """Check that the network answers embeddings as it answers their ids."""
     arguments = module.arguments(inputs)
     del arguments["inputs_embeds"]
     name = type(module.network).__name__
@@ -153,7 +154,9 @@ def _refuse_other_answers(module: Adapted, reader: Choices | Embeddings, inputs:
         plain = answer(module.network(input_ids=reader.tokens(inputs), **arguments), name)
     if float((plain - outputs).abs().max()) > TOLERANCE * max(1.0, float(plain.abs().max())):
         raise BadInput(
-            f"{name} answers embeddings otherwise than their ids (by up to {float((plain - outputs).abs().max()):.3g}):"
-            " if it reads the last token, pad on the left; if it scales its embeddings or heeds no mask, wrap it in a"
+            f"{name} answers embeddings differently from their ids (by up to"
+            f" {float((plain - outputs).abs().max()):.3g}):"
+            " if it reads the last token, pad on the left; if it scales its embeddings or ignores the mask, wrap it"
+            " in a"
             " model of your own"
         )

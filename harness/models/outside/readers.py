@@ -1,8 +1,8 @@
 """From a modality in the task's units to the keyword arguments of a network: normalised pixels,
 embedded tokens, a mask.
 
-A reader is a module of (network, inputs, here): `here` (B,) says in which samples its modality is
-present, None in all.
+A reader is a module of (network, inputs, here): `here` (B,) marks in which samples its modality is
+present; None means all.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Pixels(nn.Module):
     was trained.
 
     The normalisation is part of the model, so that radii are in the task's own units. Nothing is
-    resized: the task holds pictures of the size that the network takes, and a radius is that of the
-    pixels it sees.
+    resized: the task holds images of the size that the network takes, and a radius is in the pixels
+    that it sees.
 
     Args:
         modality: an image (C, H, W) with the range 0 to 255, or 0 to 1.
         mean, std: per channel, or one for all.
-        rescale: what eight-bit pixels are multiplied by before; 1/255 is the field's custom.
-        keyword: what the network calls its pixels.
+        rescale: the factor for eight-bit pixels before; 1/255 is the field's custom.
+        keyword: the network's name for its pixels.
 
     Raises:
-        BadInput: the range starts elsewhere or is infinite, or mean and std do not go with the
+        BadInput: the range starts elsewhere or is infinite, or mean and std do not fit the
             channels.
     """
 
@@ -94,7 +94,7 @@ class Choices(nn.Module):
         )
 
     def tokens(self, inputs: Inputs) -> Tensor:
-        """The ids (B, n) of what is chosen."""
+        """The ids (B, n) of the chosen tokens."""
         best = inputs[self.name].argmax(-1, keepdim=True)
         return inputs[self.ids].gather(-1, best).squeeze(-1)
 

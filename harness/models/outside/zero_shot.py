@@ -28,8 +28,8 @@ class ZeroShot(nn.Module):
         network: with `get_image_features`, `get_text_features` and `logit_scale`, as CLIPModel and
             SiglipModel of Hugging Face have them; a `logit_bias` is added.
         task: its classes in the order of the prompts.
-        prompts: one per class, as a tokenizer answers: `input_ids` (classes, n) and what else the
-            network takes.
+        prompts: one per class, as output by a tokenizer: `input_ids` (classes, n) and the other
+            arguments of the network.
         processor: see `huggingface.adapted`.
 
     Raises:
@@ -51,7 +51,7 @@ class ZeroShot(nn.Module):
             raise BadInput(f"{type(network).__name__} cannot compare images with texts: take a network as CLIPModel")
         if "input_ids" not in tokens:
             raise BadInput(
-                f"prompts need input_ids, got {', '.join(tokens) or 'nothing'}: pass what the tokenizer answers"
+                f"prompts need input_ids, got {', '.join(tokens) or 'nothing'}: pass the output of the tokenizer"
             )
         if len(tokens["input_ids"]) != task.width:
             raise BadInput(

@@ -1,9 +1,8 @@
-"""BCCD: blood cells of three types to count in photographs through a microscope
-(github.com/Shenggan/BCCD_Dataset, MIT).
+"""BCCD: blood cells of three types to count in microscope images (github.com/Shenggan/BCCD_Dataset,
+MIT).
 
-Layout of the folder `bccd`: ``BCCD/ImageSets/Main/{train,val,test}.txt`` with the names of
-photographs, ``BCCD/JPEGImages/NAME.jpg`` and ``BCCD/Annotations/NAME.xml`` (VOC: size, object,
-name, bndbox).
+Layout of the folder `bccd`: ``BCCD/ImageSets/Main/{train,val,test}.txt`` with the names of images,
+``BCCD/JPEGImages/NAME.jpg`` and ``BCCD/Annotations/NAME.xml`` (VOC: size, object, name, bndbox).
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from harness.tasks.task import SPLITS, Task
 from harness.tasks.words import Words
 
 SIZE = (96, 128)  # height and width to which 480 × 640 are reduced: a red cell is about 21 pixels wide, a platelet 8
-NAME = re.compile(r"[\w-]+")  # of a photograph
-BESIDE = 1  # pixels by which a box may reach beyond the photograph: VOC counts pixels from 1, others from 0
+NAME = re.compile(r"[\w-]+")  # of an image
+BESIDE = 1  # pixels by which a box may reach beyond the image: VOC counts pixels from 1, others from 0
 LARGEST = 27
 Cell = tuple[str, tuple[float, ...]]
-"""The type of a cell, and left, top, right and bottom of its box as shares of the photograph."""
+"""The type of a cell, and left, top, right and bottom of its box as shares of the image."""
 SEED = 20_26
 NAMES = {"RBC": ("erythrocytes", "rbcs"), "WBC": ("leukocytes", "wbcs"), "Platelets": ("platelets", "thrombocytes")}
 WORDS = Words((("how",), ("many",), ("are",), ("there", "present", "visible"), *NAMES.values()), positions=5)
@@ -48,17 +47,17 @@ NOTE = (
 
 
 def bccd(tolerance: int = 0) -> Task:
-    """How many red cells, white cells or platelets? Photographs (3, 96, 128), 0 to 255, and a
-    question in 5 words.
+    """How many red cells, white cells or platelets? Images (3, 96, 128), 0 to 255, and a question
+    in 5 words.
 
-    205 train, 87 val and 72 test photographs, as published, and three questions about each, so 615,
-    261 and 216 samples; groups are RBC, WBC and Platelets. Counts reach from 0 to 27. Photographs
-    are reduced from 480 × 640, each pixel the mean of 5 × 5. Of the 15 photographs without an
-    annotated red cell 8 are in train, 4 in val, 3 in test: label noise, which is kept as published.
+    205 train, 87 val and 72 test images, as published, and three questions about each, so 615, 261
+    and 216 samples; groups are RBC, WBC and Platelets. Counts reach from 0 to 27. Images are
+    reduced from 480 × 640, each pixel the mean of 5 × 5. 15 images have no annotated red cell (8 in
+    train, 4 in val, 3 in test): label noise, which is kept as published.
 
-    The input `boxes` (47, 5) holds proposals as in `counting`. They come from the photograph by a
+    The input `boxes` (47, 5) holds proposals as in `counting`. They come from the image by a
     classical filter (`harness.tasks.datasets.blobs`), not from the annotations, which would give
-    the answer away; about a fifth of red cells and platelets have none, and half of the boxes are
+    the answer away; about a fifth of red cells and platelets have no box, and half of the boxes are
     on no cell.
 
     Args:
@@ -67,8 +66,7 @@ def bccd(tolerance: int = 0) -> Task:
 
     Raises:
         NoData: a file is not there.
-        BadInput: a file is damaged or does not have the layout above, or a photograph is in two
-            splits.
+        BadInput: a file is damaged or does not have the layout above, or an image is in two splits.
     """
     modalities = (Modality("image", (3, *SIZE), "image", 0.0, 255.0, 127.5, "linf:4"), WORDS.modality())
     splits = {split: _batch(names) for split, names in _names().items()}
@@ -76,18 +74,18 @@ def bccd(tolerance: int = 0) -> Task:
 
 
 def _names() -> dict[str, list[str]]:
-    """The photographs of each split.
+    """The images of each split.
 
     Raises:
-        BadInput: one is in two, so that a model would be tested on what it learnt from; or a list
-            is not one of names.
+        BadInput: an image is in two splits, so a model would be tested on its training data; or a
+            list does not hold names.
     """
     files = {split: data_path("bccd", f"BCCD/ImageSets/Main/{split}.txt") for split in SPLITS}
     names = {split: _listed(file) for split, file in files.items()}
     for first, second in combinations(SPLITS, 2):
         if shared := sorted(set(names[first]) & set(names[second])):
             raise BadInput(
-                f"{files[second]} names {shared[0]}, and so does {files[first].name}: a photograph is in one split,"
+                f"{files[second]} names {shared[0]}, and so does {files[first].name}: an image belongs to one split,"
                 " fetch both again"
             )
     return names
@@ -100,7 +98,7 @@ def _listed(file: Path) -> list[str]:
             f"{file} has the line {shown(strange[0])}: write one name a line, without folder, suffix or flag"
         )
     if not names or len(set(names)) < len(names):
-        what = f"{Counter(names).most_common(1)[0][0]} twice" if names else "no photograph"
+        what = f"{Counter(names).most_common(1)[0][0]} twice" if names else "no image"
         raise BadInput(f"{file} names {what}: fetch it again")
     return names
 
@@ -133,8 +131,8 @@ def _batch(names: Sequence[str]) -> Batch:
 
 
 def _annotated(cells: Sequence[Sequence[Cell]]) -> Tensor:
-    """The cells of every photograph, (N, n, 5): corners as shares of it, and the number of the
-    type; -1 fills.
+    """The cells of every image, (N, n, 5): corners as shares of it, and the number of the type; -1
+    in padding.
     """
     objects = torch.full((len(cells), max(map(len, cells)), 5), -1.0)
     for row, each in enumerate(cells):
@@ -151,11 +149,11 @@ def _cells(path: Path, size: tuple[int, int]) -> list[Cell]:
     """The cells that an annotation names.
 
     Args:
-        size: height and width of the photograph.
+        size: height and width of the image.
 
     Raises:
-        BadInput: it cannot be read, is of another photograph or size, names other types, or more
-            than 27 of one.
+        BadInput: it cannot be read, is of another image or size, names other types, or more than 27
+            of one.
     """
     root = read_xml(path, "annotation")
     _check_photograph(path, root, size)
@@ -171,22 +169,20 @@ def _cells(path: Path, size: tuple[int, int]) -> list[Cell]:
 
 
 def _check_photograph(path: Path, root: ElementTree.Element, size: tuple[int, int]) -> None:
-    """Refuse an annotation that says it is of another photograph, or of one of another size."""
+    """Refuse an annotation that names another image, or another size."""
     named = re.split(r"[\\/]", root.findtext("filename", "").strip())[-1].rpartition(".")[0]
     if named not in ("", path.stem):
-        raise BadInput(
-            f"{path} says that it is of {shown(named)}, not of {path.stem}: name both alike, or fetch it again"
-        )
+        raise BadInput(f"{path} names {shown(named)}, not {path.stem}: give both the same name, or fetch it again")
     said = tuple(root.findtext(f"size/{side}", "").strip() for side in ("width", "height"))
     if root.find("size") is not None and said != (str(size[1]), str(size[0])):
         raise BadInput(
-            f"{path} says its photograph has {' × '.join(said)} pixels, and it has {size[1]} × {size[0]}: "
-            "its boxes would not fit; put the photograph there that was annotated"
+            f"{path} states that its image has {' × '.join(said)} pixels, but the image has {size[1]} × {size[0]}: "
+            "its boxes would not fit; put the annotated image there"
         )
 
 
 def _corners(path: Path, cell: ElementTree.Element, size: tuple[int, int]) -> tuple[float, ...]:
-    """Left, top, right and bottom as shares of the photograph, whose height and width are given."""
+    """Left, top, right and bottom as shares of the image, whose height and width are given."""
     height, width = size
     try:
         left, top, right, bottom = (
@@ -195,10 +191,10 @@ def _corners(path: Path, cell: ElementTree.Element, size: tuple[int, int]) -> tu
     except ValueError:
         left = math.nan
     if not (0 <= left <= right < math.inf and 0 <= top <= bottom < math.inf):
-        raise BadInput(f"{path} has an object whose bndbox is no box of four numbers: fetch it again")
+        raise BadInput(f"{path} has an object whose bndbox is not a box of four numbers: fetch it again")
     if right > width + BESIDE or bottom > height + BESIDE:
         raise BadInput(
-            f"{path} has a box that ends at {right:g}, {bottom:g}, beyond its photograph of {width} × {height}: check"
+            f"{path} has a box that ends at {right:g}, {bottom:g}, beyond its image of {width} × {height}: check"
             " its size"
         )
     return min(1.0, left / width), min(1.0, top / height), min(1.0, right / width), min(1.0, bottom / height)

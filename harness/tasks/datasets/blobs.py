@@ -40,12 +40,12 @@ PROPOSALS = sum(sought.most for sought in CELLS)
 
 
 def blobs(picture: Array) -> Array:
-    """Boxes (47, 5) of what may be a cell in a photograph (3, 96, 128): left, top, right, bottom as
-    shares of it, and a score.
+    """Boxes (47, 5) of possible cells in an image (3, 96, 128): left, top, right, bottom as shares
+    of it, and a score.
 
     The scale-normalised Laplacian of Gaussian (Lindeberg, IJCV 1998) at three radii; no annotation
-    is consulted. The score is the answer as a share of the largest at that radius; the surest
-    first, rows of zeros fill what is left.
+    is used. The score is the filter's answer as a share of the largest at that radius. The surest
+    boxes come first; rows of zeros fill the rest.
     """
     found = np.concatenate([_found(picture, sought) for sought in CELLS])
     boxes = np.zeros((PROPOSALS, 5), np.float32)

@@ -1,5 +1,5 @@
-"""Counting in rendered scenes: simple questions and complex ones, as TallyQA (Acharya et al., AAAI
-2019) tells them apart.
+"""Counting in rendered scenes: simple and complex questions, as TallyQA (Acharya et al., AAAI 2019)
+separates them.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ def counting(tolerance: int = 0) -> Task:
 
     4,000 train, 480 val and 960 test scenes, made from a seed. Objects are of 4 shapes, 6 colours,
     2 sizes and 2 textures; they overlap and lie among clutter. Simple questions ask for a shape, a
-    colour or both ("how many red circles are there"); complex ones for two or more attributes
-    beside, a half of the picture, a relation to the star, or how many more there are on one side.
+    colour or both ("how many red circles are there"); complex ones for two or more attributes as
+    well, a half of the image, a relation to the star, or how many more there are on one side.
     Groups are simple and complex; in each, and in every split, each count from 0 to 15 is the
-    answer equally often, so that the question alone tells nothing.
+    answer equally often, so the question alone gives no information.
 
     Words have synonyms, drawn at random; an attack on the question may only put one in the place of
     another.
 
     The input `boxes` (24, 5) holds object proposals as a detector gives them, with jitter, misses,
-    copies and mistakes: left, top, right, bottom as shares of the picture, and a score; the surest
+    copies and mistakes: left, top, right, bottom as shares of the image, and a score; the surest
     first, filled with zeros. It is an input that models of regions read from ``inputs["boxes"]``,
-    and no modality: never attacked and never missing, because a detector's answer is a discrete
-    choice that stays as it was while the pixels move. A model that wants to have proposals move,
+    but not a modality: it is never attacked and never missing, because a detector's answer is a
+    discrete choice that stays the same while the pixels move. A model whose proposals should move,
     too, makes its own from the image.
 
     Args:

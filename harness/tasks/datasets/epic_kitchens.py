@@ -24,7 +24,7 @@ from harness.tasks.task import SPLITS, Task
 
 BALLS = {"visual": "linf:0.1", "motion": "linf:0.1", "audio": "linf:0.1"}
 HEADS = ("verb", "noun")
-LARGEST = 2**31  # what has more classes is a mistake
+LARGEST = 2**31  # more classes are a mistake
 NOTE = "radii are in standard deviations of training; a sample withstands when verb and noun are both right"
 
 

@@ -20,7 +20,7 @@ from harness.tasks.task import SPLITS, Task
 from harness.tasks.tensors import real_tensor
 
 Arrays = Mapping[str, Mapping[str, NDArray[Any]]]  # per split and name, (N, ...)
-CONSTANT = 1e-6  # of a feature's size: what varies less is a constant with rounding
+CONSTANT = 1e-6  # of a feature's size: a feature that varies less is a constant with rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,9 @@ class Standardised:
     """Features in units of their standard deviation on the training split.
 
     Attributes:
-        values: float32 (N, ..., D); padding holds what it held.
+        values: float32 (N, ..., D); padding is unchanged.
         low, high: per feature (D,), the least and largest real value of *all* splits, 0 included:
-            what a test sample holds is valid, wherever training lay.
+            the values of a test sample are valid, wherever training lay.
     """
 
     values: Tensor
@@ -83,8 +83,7 @@ def feature_task(
             `sources`: splits in the order train, val, test.
 
     Raises:
-        BadInput: features that are not finite or differ in shape between splits, and what `Task`
-            refuses.
+        BadInput: features are not finite or differ in shape between splits, or `Task` refuses them.
     """
     splits = [split for split in SPLITS for _ in targets[split]]
     train = torch.tensor([split == "train" for split in splits])

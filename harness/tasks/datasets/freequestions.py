@@ -1,4 +1,4 @@
-"""Published questions about images: chosen, put into words, and joined with photographs or grid
+"""Published questions about images: chosen, split into words, and joined with images or grid
 features.
 """
 
@@ -27,7 +27,7 @@ from harness.tasks.task import SPLITS, Task
 from harness.tasks.words import fitted, learnt, split_words
 
 T = TypeVar("T")
-SIZE = (64, 64)  # height and width to which photographs are reduced
+SIZE = (64, 64)  # height and width to which images are reduced
 VOCABULARY = 500
 POSITIONS = 16  # words of a question that are kept
 MOST = {"train": 10_000, "val": 1_000, "test": 4_000}  # questions of a split that are held in memory
@@ -55,12 +55,12 @@ def question_task(
     note: str,
     report_groups: tuple[str, ...] = (),
 ) -> Task:
-    """A task of free questions: `image` is a photograph (3, 64, 64), or a grid of features (C, H,
-    W) where the folder has `features`.
+    """A task of free questions: `image` is an image (3, 64, 64), or a grid of features (C, H, W)
+    where the folder has `features`.
 
     `question` is up to 16 of the 500 most frequent words of training, one-hot. Of each split at
     most `MOST` questions are kept, by a seeded choice. Words beyond a question's end are padding.
-    Any word may take another's place: of free questions nothing is known that would keep them
+    Any word may take another's place, because no synonyms are known that would keep free questions
     grammatical.
 
     Raises:
@@ -96,11 +96,11 @@ def question_task(
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """The content of a JSON file as dataclasses, keys that they do not have left out.
+    """The content of a JSON file as dataclasses, without unknown keys.
 
     Raises:
-        BadInput: it is damaged, no UTF-8 text, or something in it is of another type; the message
-            says where.
+        BadInput: it is damaged, is not UTF-8 text, or has a part of another type; the message names
+            the place.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -109,7 +109,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
-            raise BadInput(f"{path} is no JSON: {first['msg']}; fetch it again") from None
+            raise BadInput(f"{path} is not JSON: {first['msg']}; fetch it again") from None
         at = " ".join(map(str, first["loc"])) or "its beginning"
         raise BadInput(
             f"{path} is not as published at {at}: {first['msg']}, got {shown(first['input'])}; fetch it again"
@@ -134,7 +134,7 @@ def _told_apart(asked: Sequence[FreeQuestion]) -> list[FreeQuestion]:
 
 
 def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:
-    """At most so many, in their order."""
+    """At most this many of them, in their order."""
     rows = np.random.RandomState(SEED).permutation(len(asked))[:most]
     return [asked[row] for row in sorted(rows.tolist())]
 
@@ -156,11 +156,12 @@ def _image(folder: Path, name: str, grids: bool) -> Tensor:
         there = path.is_file()
     except OSError as error:
         raise BadInput(
-            f"image {shown(name)} of a question is no path: {error.strerror}; fetch its questions again"
+            f"image {shown(name)} of a question is not a path: {error.strerror}; fetch its questions again"
         ) from None
     if not there:
         raise NoData(
-            f"{path} is not there: put the images that {folder.name} asks about into {folder}, as harness/tasks says"
+            f"{path} is not there: put the images of {folder.name} into {folder}, as the module in"
+            " harness/tasks/datasets describes"
         )
     return torch.tensor(read_picture(path, SIZE))
 

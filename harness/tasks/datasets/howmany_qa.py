@@ -21,7 +21,7 @@ from harness.tasks.problems.softcounts import SoftCounting, voted
 from harness.tasks.task import Task
 
 LARGEST = 20
-DIGITS = 9  # what has more is no count, and may be more than Python reads
+DIGITS = 9  # longer numbers are not counts, and may be too long for Python
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 IDS = "HowMany-QA/question_ids.json"
 # key in IDS, part of VQA
@@ -34,7 +34,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class OfVqa:
-    """The ids of questions that VQA asks."""
+    """The ids of VQA's questions."""
 
     vqa: list[int]
 
@@ -50,7 +50,7 @@ class Ids:
 
 @dataclass(frozen=True)
 class Question:
-    """As VQA asks it."""
+    """A question of VQA."""
 
     question_id: int
     question: str
@@ -65,7 +65,7 @@ class Questions:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one of ten people said."""
+    """The answer of one of ten people."""
 
     answer: str
 
@@ -87,8 +87,8 @@ class Annotations:
 
 
 def howmany_qa(tolerance: int = 0) -> Task:
-    """How many? Free questions about photographs (3, 64, 64) or about grid features (HowMany-QA);
-    counts from 0 to 20.
+    """How many? Free questions about images (3, 64, 64) or about grid features (HowMany-QA); counts
+    from 0 to 20.
 
     At most 10,000 train, 1,000 val (its dev) and 4,000 test questions. Ten people answered each:
     the score is the soft accuracy min(0.3 n, 1) of an answer that n gave, and the truth for RMSE
@@ -112,7 +112,7 @@ def howmany_qa(tolerance: int = 0) -> Task:
 
 
 def count(answer: str) -> int:
-    """The count that an answer names in digits or as a word; -1 for none."""
+    """The count that an answer names in digits or as a word; -1 if it names no count."""
     text = answer.strip().lower()
     if text.isdecimal() and text.isascii() and len(text) <= DIGITS:
         return int(text)

@@ -90,7 +90,7 @@ def read_idx(path: Path) -> NDArray[Any]:
     start = 4 + 4 * content[3] if content[:3] == bytes((0, 0, UNSIGNED_BYTES)) and len(content) > 3 else len(content)
     if len(content) <= start:
         raise BadInput(
-            f"{path} is no idx file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}; fetch it again"
+            f"{path} is not an idx file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}; fetch it again"
         )
     shape = tuple(np.frombuffer(content, ">i4", content[3], 4).tolist())
     values = np.frombuffer(content, np.uint8, offset=start)

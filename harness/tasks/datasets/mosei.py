@@ -89,7 +89,7 @@ def _all_real(key: str, arrays: Arrays) -> Tensor:
 
 
 def real_steps(x: Tensor) -> Tensor:
-    """Which steps of sequences (N, T, D) are no padding, bool (N, T): from the first to the last
+    """Which steps of sequences (N, T, D) are not padding, bool (N, T): from the first to the last
     that is not all zeros.
     """
     told = (x != 0).any(-1).int()

@@ -14,8 +14,8 @@ def sentiment_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]:
     classes.
 
     Seven classes: clipped to ±3 and rounded, half to even. Two: above 0 or not, over all samples
-    (``acc2_with_zero``) and over those whose target is not 0 (``acc2_without_zero``; 0 if there are
-    none).
+    (``acc2_with_zero``) and over those whose target is not 0 (``acc2_without_zero``; 0 if all
+    targets are 0).
     """
     seven = [x.double().clamp(-STRONGEST, STRONGEST).round() for x in (predictions, targets)]
     same = ((predictions > 0) == (targets > 0)).double()

@@ -1,5 +1,5 @@
-"""TallyQA: how many, in photographs; simple questions and complex ones (Acharya, Kafle & Kanan,
-AAAI 2019).
+"""TallyQA: how many, in images; simple questions and complex ones (Acharya, Kafle & Kanan, AAAI
+2019).
 
 Layout of the folder `tallyqa`: ``train.json`` and ``test.json`` as published, lists of questions
 with image (a path), question, answer, question_id, data_source and, in test, issimple; the images
@@ -37,12 +37,12 @@ class Entry:
 
 
 def tallyqa(tolerance: int = 0) -> Task:
-    """How many? Free questions about photographs (3, 64, 64) or about grid features (TallyQA);
-    counts from 0 to 15.
+    """How many? Free questions about images (3, 64, 64) or about grid features (TallyQA); counts
+    from 0 to 15.
 
     At most 10,000 train, 1,000 val and 4,000 test questions. Groups: *complex* were written for
-    TallyQA (data_source is amt), *simple* are imported ones that issimple does not deny (training
-    does not say), *other* the rest. No validation split was published: it is one in 20 of
+    TallyQA (data_source is amt), *simple* are imported ones without issimple = false (training has
+    no issimple), *other* are the rest. No validation split was published: it is one in 20 of
     training's images, by a hash of their names.
 
     Args:
@@ -76,7 +76,8 @@ def _asked(half: str) -> list[FreeQuestion]:
     entries = read_json(path, list[Entry])
     if unsaid := [each for each in entries if half == "test" and each.issimple is None]:
         raise BadInput(
-            f"{path}: question {unsaid[0].question_id} lacks issimple, by which test tells simple from complex; fetch"
+            f"{path}: question {unsaid[0].question_id} lacks issimple, which separates simple from complex questions;"
+            " fetch"
             " it again"
         )
     asked = [
@@ -84,6 +85,7 @@ def _asked(half: str) -> list[FreeQuestion]:
     ]
     if strange := [each for each in asked if not 0 <= each.target <= LARGEST]:
         raise BadInput(
-            f"{path}: question {strange[0].sample} has the answer {strange[0].target!r}, no count from 0 to {LARGEST}"
+            f"{path}: question {strange[0].sample} has the answer {strange[0].target!r}, which is not a count from 0"
+            f" to {LARGEST}"
         )
     return asked

@@ -28,8 +28,8 @@ def vqa() -> Task:
 
     4,608 train, 576 val and 1,152 test scenes, a third of each type, which are the groups. One
     classification over 28 answers: the counts from 0 to 15, yes, no, six colours, four shapes.
-    Counts are balanced, as are yes and no; where a colour or shape is asked for, one thing in the
-    scene has the attributes named. Inputs are those of `counting`.
+    Counts are balanced, as are yes and no; in questions about a colour or shape, one thing in the
+    scene has the named attributes. Inputs are those of `counting`.
     """
     splits = {split: _split(split) for split in SIZES}
     return Task("vqa", MODALITIES, Classification(len(ANSWERS)), splits, NOTE, GIVEN, GROUPS)

@@ -12,9 +12,9 @@ from attacks.errors import BadInput
 
 def unzip(archive: Path, pattern: str, target: Path, least: int) -> int:
     """Write the members whose whole name matches, under the name that the pattern's first group
-    catches; how many.
+    catches; return their number.
 
-    The target appears when it is complete. What is caught must be a plain relative path.
+    The target appears when it is complete. The caught name must be a plain relative path.
 
     Raises:
         BadInput: the archive is damaged, or has fewer than `least` such members.

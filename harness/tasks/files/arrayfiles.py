@@ -25,7 +25,7 @@ Arrays = dict[str, dict[str, NDArray[Any]]]
 
 
 def split_arrays(data_set: str, names: Sequence[str]) -> Arrays:
-    """Per split, an array (N, ...) of each name: from `arrays.npz` with keys such as
+    """For each split, an array (N, ...) of each name: from `arrays.npz` with keys such as
     ``valid_text``, else from ``valid_text.csv``.
 
     Raises:
@@ -52,9 +52,7 @@ def one_per_row(where: str, values: NDArray[Any]) -> NDArray[Any]:
         BadInput: there are several numbers per sample.
     """
     if values.size != len(values):
-        raise BadInput(
-            f"{where} have {values.size // max(1, len(values))} numbers per sample: keep the one that is meant"
-        )
+        raise BadInput(f"{where} have {values.size // max(1, len(values))} numbers per sample: keep one of them")
     return values.reshape(len(values))
 
 
@@ -69,10 +67,10 @@ def read_csv(path: Path) -> NDArray[Any]:
         table = np.loadtxt(lines, delimiter=",", quotechar='"', comments=None, ndmin=2) if lines else np.zeros((0, 0))
     except ValueError as error:
         raise BadInput(
-            f"{path} is no table of numbers: {error}; give rows of numbers with commas between, and no header"
+            f"{path} is not a table of numbers: {error}; give rows of numbers with commas between, and no header"
         ) from None
     if not table.size:
-        raise BadInput(f"{path} is no table of numbers: it is empty; fetch it again")
+        raise BadInput(f"{path} is not a table of numbers: it is empty; fetch it again")
     return table
 
 

@@ -1,4 +1,4 @@
-"""Where data sets lie on the user's disk: one folder, with a folder for each data set in it."""
+"""The data folder on the user's disk, with one folder for each data set."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _OF_A_RUN: ContextVar[str | None] = ContextVar("data root of a run", default=Non
 
 @contextmanager
 def else_in(folder: str | None) -> Iterator[None]:
-    """Inside, look in this folder where none was named. A run from elsewhere says so; nothing but
-    what is loaded here heeds it.
+    """Inside the block, use this data folder where the user named no folder. It comes from a run's
+    description, and only this process uses it.
     """
     before = _OF_A_RUN.set(folder)
     try:
@@ -59,12 +59,13 @@ def data_path(data_set: str, *names: str) -> Path:
     >>> data_path("mnist", "train-images-idx3-ubyte.gz", "train10k-images-idx3-ubyte.gz")
 
     Raises:
-        NoData: no root was named, or it has none of the files; the message says how to get them.
+        NoData: no data folder was named, or it has none of the files; the message tells how to get
+            them.
     """
     root = data_root()
     if root is None:
         raise NoData(
-            f"data set {data_set!r} ({' or '.join(names)}) lies in a folder that was not named: name it with"
+            f"data set {data_set!r} ({' or '.join(names)}) needs a data folder: name it with"
             f" --data-root or {VARIABLE}, or get the data with '{mend(data_set, 'FOLDER')}'"
         )
     for name in names:
@@ -77,5 +78,5 @@ def data_path(data_set: str, *names: str) -> Path:
 
 
 def mend(data_set: str, root: str) -> str:
-    """The command that fetches a data set, or says where to ask for it."""
+    """The command that fetches a data set, or prints where to request it."""
     return f"python -m harness.tasks.download {data_set} --data-root {root}"

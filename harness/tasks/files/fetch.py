@@ -21,19 +21,18 @@ from attacks.errors import BadInput
 
 CHUNK = 1 << 16
 TIMEOUT = 30.0  # seconds without a byte
-NOT_SATISFIABLE = 416  # the answer to a request for what lies behind the end
+NOT_SATISFIABLE = 416  # the answer to a request for bytes behind the end
 
 
 def fetch(url: str, target: Path, sha256: str | None, console: Console) -> None:
-    """Download a file, unless it is there; what a broken attempt left (``target.partial``) is gone
-    on with.
+    """Download a file, unless it is there; a broken attempt (``target.partial``) continues.
 
     Args:
         sha256: of the whole file, hexadecimal, where it was published.
 
     Raises:
         BadInput: the address cannot be reached or breaks off, the folder cannot be written, or the
-            checksum is another one (what was fetched is then removed).
+            checksum differs (the file is then removed).
     """
     if target.exists():
         console.print(f"{target} is there already", soft_wrap=True, markup=False, highlight=False)
@@ -120,4 +119,6 @@ def _check(url: str, partial: Path, sha256: str | None) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
         partial.unlink()
-        raise BadInput(f"what {url} sent has SHA-256 {found}, published is {sha256}: it was removed, try again")
+        raise BadInput(
+            f"the file from {url} has SHA-256 {found}, not the published {sha256}: it was removed, try again"
+        )

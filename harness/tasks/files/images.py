@@ -1,4 +1,4 @@
-"""Photographs from disk: the same pixels in every format, or one sentence why not."""
+"""Images from disk: the same pixels in every format, or one sentence why not."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 OPAQUE = 255
 STANDARD_GAMMA = 1 / 2.2
 MEND = "save it as PNG of 8 bits per channel"
-INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value that says white is 0
-SAMPLE_FORMAT, SIGNED = 339, 2  # the tag, and what it says of signed integers
-# what ends a scan of a JPEG, and what ends the file
+INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value for white as 0
+SAMPLE_FORMAT, SIGNED = 339, 2  # the tag, and its value for signed integers
+# the end of a scan of a JPEG, and the end of the file
 MARKER, END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]"), b"\xff\xd9"
 AHEAD = bytes(16)  # no less than its decoder looks ahead
 SRGB_CICP = (b"\x01\x0d\x00\x01",)  # primaries, transfer, matrix and range
 
 
 def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
-    """A photograph as uint8 (3, H, W), red, green and blue, each pixel the mean of those it stands
-    for.
+    """An image as uint8 (3, H, W), red, green and blue. Each pixel is the mean of the pixels that
+    it replaces.
 
     Args:
-        size: H and W; the photograph is stretched to them.
+        size: H and W; the image is stretched to them.
 
     Raises:
         BadInput: see `read_sized`.
@@ -47,16 +47,16 @@ def read_picture(path: Path, size: tuple[int, int]) -> NDArray[Any]:
 
 
 def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[int, int]]:
-    """A photograph stretched to `size` as uint8 (3, H, W), and its own height and width.
+    """An image stretched to `size` as uint8 (3, H, W), and its own height and width.
 
-    It is turned upright as its EXIF data ask, colours come from its profile, and 16 bits keep the
-    upper 8. A JPEG that is progressive or has restart marks may have lost bytes from its middle
+    It is turned upright by its EXIF data, colours come from its profile, and 16 bits keep the upper
+    8. A JPEG that is progressive or has restart marks may have lost bytes from its middle
     unnoticed.
 
     Raises:
-        BadInput: the file is damaged, cut short or no picture, or it holds more than can be kept:
+        BadInput: the file is damaged, cut short or not an image, or it holds more than can be kept:
             transparent pixels, several frames, 32-bit or real values, a profile that cannot be
-            followed.
+            used.
     """
     from PIL import Image
 
@@ -68,10 +68,8 @@ def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[i
 
 @contextmanager
 def _strictly(path: Path) -> Iterator[None]:
-    """Errors as one sentence, also where a user's code has told Pillow to make do with what is
-    there of a file.
-    """
-    from PIL import Image, ImageFile  # only when photographs are read
+    """Errors as one sentence, also where a user's code made Pillow accept incomplete files."""
+    from PIL import Image, ImageFile  # only when images are read
 
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
@@ -100,13 +98,13 @@ def _strictly(path: Path) -> Iterator[None]:
 
 
 def _upright(path: Path) -> Picture:
-    """The picture in red, green and blue, turned as its EXIF data ask."""
+    """The image in red, green and blue, turned by its EXIF data."""
     from PIL import Image, ImageOps
 
     with Image.open(path, formats=FORMATS) as file:
-        # an MPO is a photograph with others of the same behind it
+        # an MPO is an image with others of the same scene behind it
         if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:
-            raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save the one that is meant")
+            raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save one of them")
         _check_content(path, str(file.format), _tags(file))
         file.load()
         if file.format in ("JPEG", "MPO") and "progressive" not in file.info:
@@ -117,20 +115,20 @@ def _upright(path: Path) -> Picture:
 
 
 def _eight_bit(path: Path, picture: Picture, whole: bool, tags: dict[int, Any]) -> Picture:
-    """The picture with 8 bits per channel; of 16 the upper ones, as Pillow reads those of colour
-    pictures.
+    """The image with 8 bits per channel; of 16 bits the upper 8, as Pillow reads them in colour
+    images.
 
     Args:
         whole: whether the format's 32-bit integers are 16 bits, as older releases of Pillow hold
             them.
-        tags: what a TIFF says of itself.
+        tags: the tags of a TIFF.
     """
     from PIL import Image
 
     if picture.mode in PLAIN:
         return picture
     if not (whole and picture.mode == "I") and (picture.mode not in SIXTEEN or tags.get(BITS, (16,)) != (16,)):
-        raise BadInput(f"{path} holds pixels of type {picture.mode!r}, whose black and white are not known: {MEND}")
+        raise BadInput(f"{path} holds pixels of type {picture.mode!r}, whose black and white are unknown: {MEND}")
     values = np.asarray(picture).astype(np.uint16)
     if "transparency" in picture.info and picture.info["transparency"] in values:
         raise BadInput(_transparent(path))
@@ -138,12 +136,12 @@ def _eight_bit(path: Path, picture: Picture, whole: bool, tags: dict[int, Any]) 
 
 
 def _tags(file: Picture) -> dict[int, Any]:
-    """What a TIFF says of itself."""
+    """The tags of a TIFF."""
     return dict(getattr(file, "tag_v2", {}))
 
 
 def _opaque(path: Path, file: Picture) -> Picture:
-    """The picture without its transparency, which must hide nothing."""
+    """The image without its transparency, which must hide nothing."""
     if not file.has_transparency_data:
         return file
     if file.convert("RGBA").getchannel("A").getextrema() != (OPAQUE, OPAQUE):
@@ -153,23 +151,23 @@ def _opaque(path: Path, file: Picture) -> Picture:
 
 def _transparent(path: Path) -> str:
     return (
-        f"{path} has transparent pixels, and what shows through them is not known: put it on a background and save it"
+        f"{path} has transparent pixels, and the background behind them is unknown: put it on a background and save it"
         " without alpha"
     )
 
 
 def _check_content(path: Path, kind: str, tags: dict[int, Any]) -> None:
-    """Refuse what Pillow reads past without a word.
+    """Refuse faults that Pillow ignores silently.
 
     Raises:
         BadInput: signed integers in a TIFF, colours of a PNG in another space by its cICP chunk, a
-            PNM of several pictures or of values above the largest that it announces.
+            PNM of several images or of values above the largest that it announces.
     """
     if SIGNED in tags.get(SAMPLE_FORMAT, ()):
-        raise BadInput(f"{path} holds signed integers, whose black and white are not known: {MEND}")
+        raise BadInput(f"{path} holds signed integers, whose black and white are unknown: {MEND}")
     content = path.read_bytes() if kind in ("PNG", "PPM") else b""
     if kind == "PNG" and (place := _chunk(content, b"cICP")) and content[place : place + 4] not in SRGB_CICP:
-        raise BadInput(f"{path} says by its cICP chunk that its colours are not those of sRGB: convert it to sRGB")
+        raise BadInput(f"{path} has colours other than sRGB by its cICP chunk: convert it to sRGB")
     if kind == "PPM":
         _check_netpbm(path, content)
 
@@ -198,11 +196,11 @@ def _check_scan(path: Path, pixels: bytes) -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = True  # `_strictly` sets it back
     open_ended.load()
     if open_ended.tobytes() != pixels:
-        raise BadInput(f"{path} ends before its last row: a part of it was lost; fetch it again")
+        raise BadInput(f"{path} ends before its last row: a part of it is lost; fetch it again")
 
 
 def _chunk(content: bytes, name: bytes) -> int:
-    """Where the data of a chunk of a PNG begin; 0 where it has none before its pixels."""
+    """Where the data of a chunk of a PNG begin; 0 where no such chunk comes before the pixels."""
     place = 8
     while place + 8 <= len(content):
         length, kind = struct.unpack(">I4s", content[place : place + 8])
@@ -213,8 +211,8 @@ def _chunk(content: bytes, name: bytes) -> int:
 
 
 def _check_netpbm(path: Path, content: bytes) -> None:
-    """Of binary grey and colour pictures: as many bytes as announced, and none above the largest
-    value.
+    """Checks binary grey and colour images: as many bytes as announced, and no value above the
+    largest.
     """
     header = re.match(rb"P([56])" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s", content)
     if header is None:
@@ -224,9 +222,9 @@ def _check_netpbm(path: Path, content: bytes) -> None:
     length = channels * width * height * kind.itemsize
     values = np.frombuffer(content[header.end() : header.end() + length // kind.itemsize * kind.itemsize], kind)
     if content[header.end() + length :].strip():
-        raise BadInput(f"{path} goes on behind its picture: save the one that is meant")
+        raise BadInput(f"{path} goes on after its image: save the image alone")
     if values.size and int(values.max()) > most:
-        raise BadInput(f"{path} holds the value {int(values.max())}, and announces {most} as its largest: {MEND}")
+        raise BadInput(f"{path} holds the value {int(values.max())}, but announces {most} as the largest: {MEND}")
 
 
 def _check_gamma(path: Path, file: Picture) -> None:
@@ -238,7 +236,7 @@ def _check_gamma(path: Path, file: Picture) -> None:
 
 
 def _in_srgb(path: Path, file: Picture, profile: bytes | None) -> Picture:
-    """Red, green and blue as screens show them: by the picture's colour profile where it has
+    """Red, green and blue as screens show them, by the image's colour profile where it has
     another.
     """
     if not profile:
@@ -252,6 +250,6 @@ def _in_srgb(path: Path, file: Picture, profile: bytes | None) -> Picture:
         coloured = file if file.mode in ("L", "CMYK") else file.convert("RGB")
         converted = ImageCms.profileToProfile(coloured, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:
-        raise BadInput(f"{path} has a colour profile that cannot be followed: {error}; convert it to sRGB") from None
+        raise BadInput(f"{path} has a colour profile that cannot be used: {error}; convert it to sRGB") from None
     assert converted is not None
     return converted

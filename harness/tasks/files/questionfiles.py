@@ -1,4 +1,4 @@
-"""Where the pictures and questions of bccd, TallyQA and HowMany-QA are fetched from."""
+"""The sources of the images and questions of bccd, TallyQA and HowMany-QA."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Archive:
 
 
 VQA = "https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa/"
-ARCHIVES = {  # none publishes a checksum
+ARCHIVES = {  # no source publishes a checksum
     "bccd": (
         Archive(
             "https://github.com/Shenggan/BCCD_Dataset/archive/refs/heads/master.zip",
@@ -57,8 +57,8 @@ IMAGES = {
 
 
 def fetch_archives(name: str, folder: Path, console: Console) -> None:
-    """Fetch and unpack what a data set publishes, and say where its images are: they are too many
-    for this command.
+    """Fetch and unpack the published files of a data set, and print where its images are: they are
+    too many for this command.
     """
     for number, archive in enumerate(ARCHIVES[name]):
         done = folder / f".unpacked-{number}"

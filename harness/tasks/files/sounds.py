@@ -23,8 +23,7 @@ def read_sound(path: Path, rate: int) -> NDArray[Any]:
     """The samples of a file with one channel, float32 (T,) in [-1, 1]: an integer is divided by its
     format's full scale.
 
-    Formats that lose samples (Vorbis, MP3, ADPCM, A-law, ...) are refused: what they give back
-    depends on the encoder.
+    Lossy formats (Vorbis, MP3, ADPCM, A-law, ...) are refused: their samples depend on the encoder.
 
     Args:
         rate: the sample rate that is expected, in Hz.
@@ -76,9 +75,7 @@ def _within(path: Path, wave: NDArray[Any]) -> NDArray[Any]:
 
 
 def _announced(path: Path, file: Any) -> float:
-    """How many samples of each channel the header announces; libsndfile itself is content with what
-    is there.
-    """
+    """How many samples of each channel the header announces; libsndfile itself accepts fewer."""
     if file.format == "FLAC":
         return int(file.frames)
     with path.open("rb") as content:
@@ -93,11 +90,11 @@ def _announced(path: Path, file: Any) -> float:
 
 
 def _chunks(path: Path, content: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """The names of a WAV's or AIFF's chunks, with how each begins; of the sound, its announced size
-    instead.
+    """The names of a WAV's or AIFF's chunks, with the first bytes of each; for the sound chunk, its
+    announced size instead.
 
     Raises:
-        BadInput: what lies behind the sound is no chunk, so that the sound may be longer than it
+        BadInput: the bytes behind the sound are not a chunk, so the sound may be longer than it
             announces.
     """
     order: Literal["big", "little"] = "big" if content.read(12)[:4] in (b"RIFX", b"FORM") else "little"
@@ -107,7 +104,8 @@ def _chunks(path: Path, content: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         sound = name in (b"data", b"SSND")
         if not sound and (name in FORMS or here + size > end):
             raise BadInput(
-                f"{path} holds {end - here + 8} bytes behind its chunks: it was joined, or not closed by what wrote it;"
+                f"{path} holds {end - here + 8} bytes behind its chunks: files were joined, or the writer did not"
+                " close it;"
                 f" {MEND}"
             )
         yield name, size.to_bytes(8, "big") if sound else content.read(min(size, 32))

@@ -1,4 +1,4 @@
-"""What every registered corruption must keep, parametrised over the registry; and the way from the
+"""The contract of every registered corruption, parametrised over the registry, and the way from the
 flag to the sweep.
 """
 

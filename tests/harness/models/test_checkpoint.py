@@ -1,6 +1,4 @@
-"""Checkpoints are read as what they are: types, names and the hash on the card; nothing is loaded
-in part.
-"""
+"""Checkpoints: types, names and the hash on the card are checked, and nothing is loaded in part."""
 
 import hashlib
 import json
@@ -105,11 +103,11 @@ def test_names_of_a_wrapped_model_are_refused_with_the_prefix(prefix: str, place
 UNFIT: dict[str, Callable[[Weights], Weights]] = {
     "holds NaN in 'layer.bias'": lambda weights: {**weights, "layer.bias": torch.tensor([0.0, torch.nan])},
     "holds NaN in 'norm.running_var'": lambda weights: {**weights, "norm.running_var": torch.tensor([1.0, torch.nan])},
-    "holds numbers in 'layer.bias' that torch.float32 has not": lambda weights: {
+    "holds numbers in 'layer.bias' beyond torch.float32": lambda weights: {
         **weights,
         "layer.bias": torch.ones(2).double() * 1e300,
     },
-    "holds numbers in 'layer.weight' that torch.float32 has not": lambda weights: {
+    "holds numbers in 'layer.weight' beyond torch.float32": lambda weights: {
         name: x.double() * 1e-60 if name == "layer.weight" else x for name, x in weights.items()
     },
     "does not fit the model: Missing": lambda weights: {name: x for name, x in weights.items() if name != "mask"},
@@ -169,11 +167,11 @@ def test_every_committed_card_has_the_hash_of_its_weights() -> None:
 
 
 CARDS: dict[str, tuple[Callable[[str], dict[str, Any]], str]] = {
-    "null": (lambda known: {"sha256": None}, "which is no SHA-256"),
-    "empty": (lambda known: {"sha256": ""}, "which is no SHA-256"),
-    "number": (lambda known: {"sha256": 0}, "which is no SHA-256"),
-    "list": (lambda known: {"sha256": [known]}, "which is no SHA-256"),
-    "cut": (lambda known: {"sha256": known[:-1]}, "which is no SHA-256"),
+    "null": (lambda known: {"sha256": None}, "which is not a SHA-256"),
+    "empty": (lambda known: {"sha256": ""}, "which is not a SHA-256"),
+    "number": (lambda known: {"sha256": 0}, "which is not a SHA-256"),
+    "list": (lambda known: {"sha256": [known]}, "which is not a SHA-256"),
+    "cut": (lambda known: {"sha256": known[:-1]}, "which is not a SHA-256"),
     "upper-case key": (lambda known: {"SHA256": known}, "rename it"),
     "key with a hyphen": (lambda known: {"SHA-256": known}, "rename it"),
     "upper-case hash": (lambda known: {"sha256": known.upper()}, ""),

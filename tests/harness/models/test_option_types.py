@@ -1,5 +1,5 @@
-"""What a number may be is said by its annotation, and every option of a registered recipe and model
-that is a number says it.
+"""The annotation of a number gives its range, and every numeric option of a registered recipe or
+model has one.
 """
 
 from inspect import Parameter

@@ -1,4 +1,4 @@
-"""A gap: contiguous, of the size asked for, nested, in the chosen modality and nowhere else."""
+"""A gap: contiguous, of the requested size, nested, in the chosen modality and nowhere else."""
 
 import pytest
 import torch

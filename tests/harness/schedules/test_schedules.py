@@ -1,4 +1,4 @@
-"""Schedules: how they are written, what they reach, and that masks are nested and keyed."""
+"""Schedules: their grammar, the fractions that they reach, and nested, keyed masks."""
 
 from itertools import pairwise
 

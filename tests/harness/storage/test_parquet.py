@@ -1,4 +1,4 @@
-"""What is read is what was written, and no thread is left that could abort the process."""
+"""A table reads back as written, and no thread is left that could abort the process."""
 
 import subprocess
 import sys
@@ -29,14 +29,14 @@ def test_read_is_written() -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads that are not Python's are counted by Linux")
 @pytest.mark.parametrize("columns", ["None", "['strength', 'sample']"])
 def test_a_read_starts_no_thread(tmp_path: Path, columns: str) -> None:
-    """A process that ends while one is alive is aborted, now and then, whatever it had to say."""
+    """A process that ends while such a thread is alive sometimes aborts and loses its output."""
     (tmp_path / "part.parquet").write_bytes(encoded(pa.table({"strength": [0.5] * 100, "sample": ["a"] * 100})))
     command = [sys.executable, "-c", STARTS.format(columns=columns), str(tmp_path / "part.parquet")]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == ["100", "0"]
 
 
 def test_no_flipped_bit_loses_rows() -> None:
-    """Wherever it is, what is said of the pages included: the same rows, or an error."""
+    """At any place, also in the description of the pages: the same rows, or an error."""
     table = pa.table(
         {
             "sample": [f"sample-{at}" for at in range(16)],

@@ -1,5 +1,5 @@
-"""One place says which axes a kind has: what does not fit is refused with the mend, what fits is
-acted on along the right axis.
+"""The axes of each kind: shapes that do not fit are refused with the mend, and others are processed
+along the right axis.
 """
 
 import pytest
@@ -101,7 +101,7 @@ def test_grey_images_are_one_channel(name: str) -> None:
 def test_no_colour_runs_into_another(name: str) -> None:
     plain = torch.tensor([200.0, 0.0, 20.0])[:, None, None].expand(3, 9, 16) / 255
     result = corrupted(name, plain)
-    grey = (result == 0.5).all(0)  # what is occluded
+    grey = (result == 0.5).all(0)  # the occluded part
     expected = corrupted("image/quantisation", plain) if name == "image/quantisation" else plain
     assert torch.allclose(result[:, ~grey], expected[:, ~grey], atol=1e-6)
 
@@ -152,7 +152,7 @@ def test_an_edit_is_refused_where_it_makes_no_sense(name: str, kind: str) -> Non
         assert checked(scenario, task) == parse_scenario(scenario)
         return
     with pytest.raises(
-        BadInput, match=f"modality 'x' is of kind {kind}, and '{name}' edits {FITS[name]}: attack it otherwise"
+        BadInput, match=f"modality 'x' is of kind {kind}, and '{name}' edits {FITS[name]}: attack it in a norm"
     ):
         checked(scenario, task)
 
@@ -187,7 +187,7 @@ def test_channels_behind_the_sides_are_refused_whatever_their_number(shape: tupl
     x, y = torch.zeros(20, *shape), torch.arange(20) % 2
     with pytest.raises(
         BadInput,
-        match=r"reads as .H, W, C.*move the channels first.*if this shape is meant, declare its kind as features",
+        match=r"reads as .H, W, C.*move the channels first.*if this shape is right, declare its kind as features",
     ):
         Task.from_arrays({"x": x}, y, kinds={"x": "image"})
     Task.from_arrays({"x": x}, y)

@@ -29,7 +29,7 @@ QUIET = Console(file=io.StringIO())
 
 @dataclass
 class Server:
-    """What is served, how, and what was asked for."""
+    """The served content, the kind of server, and the requests."""
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=lambda: {"/file": CONTENT})
@@ -65,7 +65,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             self.wfile.write(content[start : told.cut])
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
@@ -105,7 +105,7 @@ def test_whatever_was_there_the_file_is_whole(had: int, resumes: bool, server: S
 
 def test_another_checksum_is_refused_and_begins_anew(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.partial").write_bytes(b"y" * 10)
-    with pytest.raises(BadInput, match=f"published is {SHA256}: it was removed"):
+    with pytest.raises(BadInput, match=f"not the published {SHA256}: it was removed"):
         fetch(f"{server.url}/file", tmp_path / "file", SHA256, QUIET)
     assert list(tmp_path.iterdir()) == []
 
@@ -174,7 +174,7 @@ def test_mnist_is_four_checked_files(server: Server, tmp_path: Path, monkeypatch
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr(download, "MNIST", f"{server.url}/")
     server.files = {f"/{name}": name.encode() for name in download.MNIST_FILES}
-    assert run(monkeypatch, "mnist") == 2  # not what was published
+    assert run(monkeypatch, "mnist") == 2  # not the published content
     monkeypatch.setattr(
         download, "MNIST_FILES", {name: hashlib.sha256(name.encode()).hexdigest() for name in download.MNIST_FILES}
     )
@@ -194,7 +194,7 @@ def test_an_archive_gives_what_is_wanted_and_nothing_else(tmp_path: Path) -> Non
     path = tmp_path / "x.zip"
     path.write_bytes(zipped(["a/B/one.txt", "a/B/../../evil.txt", "a/other.md", "/B/abs.txt"]))
     assert unzip(path, r"[^/]+/(B/.+\.txt)", tmp_path / "out", 1) == 1
-    assert unzip(path, r"a/(other)\.md", tmp_path / "out", 1) == 1  # beside what is there
+    assert unzip(path, r"a/(other)\.md", tmp_path / "out", 1) == 1  # beside the existing files
     assert sorted(str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*") if each.is_file()) == [
         "out/B/one.txt",
         "out/other",
@@ -223,7 +223,7 @@ def test_question_files_are_fetched_archive_by_archive(
     }
     assert run(monkeypatch, "howmany-qa") == 2 and "has 0 of at least 1 files" in capsys.readouterr().err
     server.files["/4"], asked = zipped([names[-1]]), len(server.asked)
-    # what was unpacked is not fetched again
+    # unpacked files are not fetched again
     assert run(monkeypatch, "howmany-qa") == 0 and len(server.asked) == asked + 1
     assert "images: unpack train2014.zip and val2014.zip" in capsys.readouterr().out.replace("\n", " ")
     folder = tmp_path / "howmany-qa"
@@ -248,9 +248,9 @@ def test_patterns_fit_the_published_archives() -> None:
     ("arguments", "said"),
     [
         (["mnis"], "unknown data set 'mnis': did you mean mnist"),
-        (["mnist"], "where to? name the folder of data sets with --data-root or ROBUSTNESS_DATA"),
+        (["mnist"], "no data folder is given: name it with --data-root or ROBUSTNESS_DATA"),
         *(([name, "--data-root", "data"], f"to put into {Path('data') / name}") for name in download.ASK),
-        (["mosi", "--data-root", "data"], "CMU-MOSI is for research only and must be asked for"),
+        (["mosi", "--data-root", "data"], "CMU-MOSI is for research only, and you have to request it"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_sentence(

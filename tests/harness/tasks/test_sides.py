@@ -45,7 +45,7 @@ def test_a_source_on_two_sides_is_refused() -> None:
 
 def test_a_group_is_on_one_side_unless_the_task_says_that_it_is_meant() -> None:
     with pytest.raises(
-        BadInput, match=r"group 'a' and 1 more of task 'arrays' is in train and in val, .*splits= names it, or say"
+        BadInput, match=r"group 'a' and 1 more of task 'arrays' is in train and in val, .*splits= names it, or allow"
     ):
         made(groups=["a", "b"] * 10)
     meant = made(groups=["a", "b"] * 10, duplicates="allowed")

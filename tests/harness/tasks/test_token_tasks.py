@@ -95,7 +95,7 @@ def test_what_cannot_be_used_is_one_sentence() -> None:
             token_task(texts, TARGETS, near, special=SPECIAL, pad=PAD)
     with pytest.raises(BadInput, match=r"replacements have shape \(30, 6\)"):
         token_task(encoded(), TARGETS, near[..., 0], special=SPECIAL, pad=PAD)
-    with pytest.raises(BadInput, match="the vocabulary has 1 to 36 to give"):
+    with pytest.raises(BadInput, match="the vocabulary allows 1 to 36"):
         nearest(TABLE, encoded()["input_ids"], 37, SPECIAL)
     with pytest.raises(BadInput, match="the embedding has 9 rows"):
         nearest(TABLE[:9], encoded()["input_ids"], 1, SPECIAL)

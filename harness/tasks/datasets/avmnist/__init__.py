@@ -99,7 +99,7 @@ def _batch(split: str, pairs: list[Pair]) -> Batch:
     if short := [pair.digit for pair in pairs if pair.rank >= len(rows[pair.digit])]:
         raise BadInput(
             f"MNIST's {split} file has only {len(rows[short[0]])} images of digit {short[0]}: it is not the"
-            " published one"
+            " published file"
         )
     waves, real = waveforms([pair.recording for pair in pairs], CLIP)
     inputs = {

@@ -63,7 +63,7 @@ def _images(rng: np.random.RandomState) -> dict[str, tuple[np.ndarray, np.ndarra
 
 
 def _clips(split: str) -> dict[int, tuple[np.ndarray, list[str]]]:
-    """Per digit, the clips of a split (n, T) and their voices."""
+    """For each digit, the clips of a split (n, T) and their voices."""
     import soundfile
 
     folder = files(__package__) / "data"
@@ -76,7 +76,7 @@ def _clips(split: str) -> dict[int, tuple[np.ndarray, list[str]]]:
 
 
 def _words(rng: np.random.RandomState) -> dict[str, dict[int, list[str]]]:
-    """Per split and digit, the spellings; a spelling belongs to one split, whichever languages
+    """For each split and digit, the spellings; a spelling belongs to one split, whichever languages
     share it.
     """
     lines = (files(__package__) / "data" / "names.tsv").read_text("utf-8").splitlines()

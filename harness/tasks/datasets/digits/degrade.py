@@ -10,7 +10,7 @@ import numpy as np
 IMAGE_NOISE = 3.0  # standard deviation, in units of the 0-16 range
 OCCLUSION = 4  # side of the square that is blanked, in pixels of 8
 AUDIO_NOISE = (0.02, 0.1)  # standard deviation, drawn per clip; the clip's peak is 0.9
-TYPOS = (0.6, 0.3, 0.1)  # chances of none, one, two
+TYPOS = (0.6, 0.3, 0.1)  # chances of zero, one, two
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 

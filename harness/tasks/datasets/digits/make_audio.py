@@ -4,9 +4,10 @@ Needs the Debian packages ``espeak-ng`` (1.51 was used) and ``flite`` (2.2 was u
 
     python -m harness.tasks.datasets.digits.make_audio
 
-Every voice says the ten digits once. A voice is an espeak-ng speaker variant or a flite speaker and
-belongs to one split; the accents of the splits are disjoint as well, so that a test voice shares
-neither its speaker nor its accent with a training voice. Speed and pitch vary from clip to clip.
+Every voice speaks the ten digits once. A voice is an espeak-ng speaker variant or a flite speaker
+and belongs to one split; the accents of the splits are disjoint as well, so that a test voice
+shares neither its speaker nor its accent with a training voice. Speed and pitch vary from clip to
+clip.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ SHARES = {"train": 0.62, "val": 0.13, "test": 0.25}
 def variants() -> list[str]:
     """The speaker variants espeak-ng ships, by file name; duplicates of one speaker fall together.
 
-    ``robosoft2`` and ``robosoft5`` are one speaker, and so on: what differs only in its trailing
-    number is kept once, except the numbered generic males and females, which do differ.
+    ``robosoft2`` and ``robosoft5`` are one speaker, and so on: names that differ only in the
+    trailing number are kept once, except the numbered generic males and females, which do differ.
     """
     listing = subprocess.run(["espeak-ng", "--voices=variant"], capture_output=True, text=True, check=True).stdout
     names = sorted(word[3:] for word in listing.split() if word.startswith("!v/"))

@@ -1,3 +1,3 @@
-"""Scenes: pictures of objects, made on the fly from a seed, the questions about them and a
+"""Scenes: images of objects, made on the fly from a seed, with questions about them and a
 detector's proposals.
 """

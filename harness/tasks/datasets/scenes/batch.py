@@ -1,4 +1,4 @@
-"""A split of scenes: questions asked of them, pictures and proposals, answers not yet known."""
+"""A split of scenes: questions about them, images and proposals, without answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTE = (
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A question about each scene: its words, what it asks for, and how many there are."""
+    """A question about each scene: its words, its object, and the count."""
 
     scenes: Scenes
     questions: Sequence[Question]
@@ -46,7 +46,7 @@ def asked(questions: Sequence[Question], counts: Sequence[int], rng: np.random.R
 
 
 def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random.RandomState) -> Batch:
-    """The split as a batch: pictures, questions, proposals and the answers (N,)."""
+    """The split as a batch: images, questions, proposals and the answers (N,)."""
     count = len(each.words)
     marks, bits = objects(each.scenes, rng), clutter(count, rng)
     picture = pictures(marks.over(bits), rng)
@@ -61,8 +61,8 @@ def split_of(name: str, split: str, each: Asked, answers: Tensor, rng: np.random
 
 
 def meant(each: Asked) -> Array:
-    """Which objects a question speaks of, bool (S, 15): they have what is wanted and, but for
-    `more`, stand where it looks.
+    """The objects that a question means, bool (S, 15): they have the wanted attributes and, except
+    for `more`, stand in its place.
     """
     found = each.scenes.there.copy()
     for row, question in enumerate(each.questions):

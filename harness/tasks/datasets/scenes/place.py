@@ -1,4 +1,4 @@
-"""Where objects stand: on the side they must, not hidden by one another if that can be helped."""
+"""The places of objects: on the required side, and not hidden by one another if possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-SIDE = 64  # of the picture, in pixels
+SIDE = 64  # of the image, in pixels
 CLEAR = 1.5  # pixels that a centre keeps from the line that decides its side
 OVERLAP = 1.5  # pixels by which objects may overlap where there is room
 TRIES = 24
@@ -30,10 +30,11 @@ def placed(
     Args:
         there: which objects there are, bool (S, n).
         radii: (S, n).
-        star: centres (S, 2) and radius of what stands already.
-        axis: along which sides lie, (S,): 0 from left to right, 1 from top to bottom, -1 none.
+        star: centres (S, 2) and radius of the star that is placed already.
+        axis: along which sides lie, (S,): 0 from left to right, 1 from top to bottom, -1 for no
+            sides.
         side: where an object must stand, (S, n): -1 before the line, 1 behind it, 0 anywhere.
-        line: where the sides meet, (S,); NaN is the middle of the picture.
+        line: where the sides meet, (S,); NaN is the middle of the image.
     """
     scenes, count = there.shape
     line = np.where(np.isnan(line), SIDE / 2, line)

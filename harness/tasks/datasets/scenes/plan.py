@@ -27,7 +27,7 @@ class Scenes:
 
     Attributes:
         attributes: of each object, (S, 15, 4): the number of its size, texture, colour and shape;
-            -1 where there is none.
+            -1 where there is no object.
         centres: (S, 15, 2), x to the right and y down, in pixels; later objects hide earlier ones.
         radii: (S, 15), in pixels.
         stars: the centre of the star, (S, 2).
@@ -45,12 +45,12 @@ class Scenes:
 
 
 def planned(questions: Sequence[Question], counts: Sequence[int], rng: np.random.RandomState) -> Scenes:
-    """Scenes in which the questions have these counts: of `more` the difference, of others what is
-    to be found.
+    """Scenes in which the questions have these counts: for `more` the difference, for others the
+    number of matching objects.
 
     Objects that do not count share all but one attribute with those that do in about half of the
     cases, or stand on the other side. Every other scene is full, whatever the count: the number of
-    objects tells little of the answer.
+    objects gives little information about the answer.
     """
     wanted = np.array([[_number(question, name) for name in ATTRIBUTES] for question in questions])
     axis = np.array([PLACES.index(question.place) // 2 if question.place else -1 for question in questions])
@@ -100,8 +100,8 @@ def _number(question: Question, name: str) -> int:
 
 
 def _attributes(wanted: Array, role: Array, rng: np.random.RandomState) -> Array:
-    """Attributes (S, 15, 4) that fit the wanted ones (S, 4; -1 is any) where the role says so, and
-    nowhere else.
+    """Attributes (S, 15, 4) that fit the wanted ones (S, 4; -1 is any) where the role requires it,
+    and nowhere else.
     """
     sizes = np.array([len(values) for values in ATTRIBUTES.values()])
     asked = (wanted >= 0)[:, None].repeat(role.shape[1], 1)

@@ -1,5 +1,5 @@
-"""Object proposals as a detector gives them: moved a little, some missing, some twice, some of what
-is no object.
+"""Object proposals as a detector gives them: moved a little, some missing, some twice, some without
+an object.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ SCORES = {"object": (0.6, 1.0), "double": (0.3, 0.8), "clutter": (0.1, 0.6)}
 def proposals(
     objects: tuple[Array, Array, Array], clutter: tuple[Array, Array, Array], side: int, rng: np.random.RandomState
 ) -> Array:
-    """Boxes (S, 24, 5): left, top, right, bottom as shares of the picture and the detector's score,
+    """Boxes (S, 24, 5): left, top, right, bottom as shares of the image and the detector's score,
     the surest first.
 
-    Rows of zeros fill what is left. Misses, copies and mistakes are drawn; no question is known
-    here.
+    Rows of zeros fill the rest. Misses, copies and mistakes are random, and do not depend on the
+    question.
 
     Args:
         objects: centres (S, n, 2) and radii (S, n) in pixels, and which there are, bool (S, n).
-        clutter: the same of what is no object.
-        side: of the picture, in pixels.
+        clutter: the same for clutter, which is not an object.
+        side: of the image, in pixels.
     """
     found = objects[2] & (rng.rand(*objects[2].shape) >= MISSED)
     twice = found & (rng.rand(*found.shape) < DOUBLED)

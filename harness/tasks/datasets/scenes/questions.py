@@ -1,4 +1,4 @@
-"""Questions about scenes: what is asked for, in words by template."""
+"""Questions about scenes, in words by template."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Question:
             (its colour or shape).
         wanted: attributes that an object must have to be counted, by name.
         place: left, right, upper or lower, or "" for anywhere; of `more`, the side that has more.
-        of: what the place is measured from: the middle of the picture (half), or the star.
-        group: simple or complex, as TallyQA tells them apart; in `vqa` the type of question.
-        sought: of `what`, the attribute that is asked for.
+        of: the reference of the place: the middle of the image (half), or the star.
+        group: simple or complex, as TallyQA separates them; in `vqa` the type of question.
+        sought: for `what`, the attribute in question.
     """
 
     kind: Kind
@@ -72,7 +72,7 @@ def simple(rng: np.random.RandomState) -> Question:
 
 
 def complex_(rng: np.random.RandomState) -> Question:
-    """Two attributes or more, a half of the picture, a relation to the star, or a comparison of two
+    """Two attributes or more, a half of the image, a relation to the star, or a comparison of two
     halves.
     """
     form = rng.randint(4)
@@ -97,8 +97,8 @@ def yes_or_no(rng: np.random.RandomState) -> Question:
 
 
 def attribute(rng: np.random.RandomState) -> Question:
-    """What colour, or what shape, are the things of two attributes? There is one such thing in the
-    scene.
+    """Questions about the colour or the shape of the thing with two attributes. There is one such
+    thing in the scene.
     """
     if rng.randint(2):
         return Question("what", _attributes(("size", "texture", "shape"), rng), group="attribute", sought="colour")

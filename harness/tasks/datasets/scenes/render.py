@@ -1,5 +1,5 @@
-"""Scenes as pictures (S, 3, 64, 64), 0 to 255: every object is a small patch with soft edges, laid
-over what is there.
+"""Scenes as images (S, 3, 64, 64), 0 to 255: every object is a small patch with soft edges, laid
+over earlier ones.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Array = NDArray[Any]
 
 REACH = 7  # a patch goes so many pixels from its centre each way
 CLUTTER = 8  # the most bits of it in a scene
-AT_ONCE = 128  # scenes drawn together: what a processor's cache holds
+AT_ONCE = 128  # scenes drawn together: they fit into a processor's cache
 STRIPES = 3.3  # pixels from one to the next
-STAR, BAR = 4, 5  # shapes beside those that are asked for
+STAR, BAR = 4, 5  # shapes beside those of the questions
 
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """What is drawn: n marks in each of S scenes, the later over the earlier.
+    """The marks to draw: n in each of S scenes, the later over the earlier.
 
     Attributes:
         centres, radii: (S, n, 2) and (S, n), in pixels.
@@ -76,7 +76,7 @@ def pictures(marks: Marks, rng: np.random.RandomState) -> Array:
 
 
 def _backgrounds(count: int, rng: np.random.RandomState) -> Array:
-    """A dull colour that changes slowly across the picture, blotches and grain, (count, 3, 64,
+    """A dull colour that changes slowly across the image, blotches and grain, (count, 3, 64,
     64).
     """
     ramp = np.linspace(-1, 1, SIDE, dtype=np.float32)
@@ -123,8 +123,8 @@ def _turned(x: Array, y: Array, angle: Array) -> tuple[Array, Array]:
 
 
 def _covered(x: Array, y: Array, radius: Array, turn: Array, shape: Array) -> Array:
-    """How much of each pixel a mark covers, (S, h, w) in [0, 1]: half a pixel within its edge all,
-    half a pixel outside none.
+    """The share of each pixel that a mark covers, (S, h, w) in [0, 1]: 1 from half a pixel within
+    its edge, 0 from half a pixel outside.
     """
     r = radius.astype(np.float32)[:, None, None]
     u, v = _turned(x, y, turn)

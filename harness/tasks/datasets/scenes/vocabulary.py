@@ -1,4 +1,4 @@
-"""What scenes are made of, and the words for it."""
+"""The attributes of scenes, and the words for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SIZES = ("small", "big")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange")
 TEXTURES = ("plain", "striped")
 PLACES = ("left", "right", "upper", "lower")
-# in the order in which they are said
+# in the order of the words
 ATTRIBUTES = {"size": SIZES, "texture": TEXTURES, "colour": COLOURS, "shape": SHAPES}
 
 RGB = {
@@ -21,7 +21,7 @@ RGB = {
     "orange": (240, 135, 35),
 }
 
-SAID = {  # by value: each may be said in these words
+SAID = {  # by value: the words for each
     "small": ("small", "little"),
     "big": ("big", "large"),
     "plain": ("plain", "solid"),

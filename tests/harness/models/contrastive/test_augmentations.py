@@ -1,6 +1,4 @@
-"""Views stay what the modality allows, differ between samples, and are one-hot where the input
-is.
-"""
+"""Views stay valid for the modality, differ between samples, and are one-hot where the input is."""
 
 import pytest
 import torch

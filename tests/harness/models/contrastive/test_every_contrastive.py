@@ -1,5 +1,5 @@
-"""Recipes and models of contrastive learning: what moves, what does not, and that labels come
-second.
+"""Recipes and models of contrastive learning: the parameters that move, those that stay, and labels
+only in the second stage.
 """
 
 import io
@@ -194,7 +194,7 @@ def test_a_collapsed_embedding_has_no_spread_and_an_isotropic_one_all() -> None:
 
 
 def test_byol_without_predictor_collapses_where_byol_does_not() -> None:
-    """Few steps suffice on a small task, with what the projections are spread."""
+    """A few steps suffice on a small task; the spread of the projections is measured."""
     task, quiet = tiny(2), Console(file=io.StringIO())
     found = {}
     for predicts in (True, False):

@@ -1,4 +1,4 @@
-"""Varied scenes: mirrored, in another light, joined; what is known of them stays true."""
+"""Varied scenes: mirrored, in another light, joined; their annotations stay true."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -177,17 +177,17 @@ def test_a_cut_leaves_a_quarter_at_least_and_parts_boxes_as_it_parts_pixels() ->
 
 def test_what_cannot_be_joined_is_refused(task: Task, digits: Task) -> None:
     with pytest.raises(
-        BadInput, match="option cutmix is of counts, and task 'digits' does not answer in counts alone: leave it out"
+        BadInput, match="option cutmix needs counts, and task 'digits' does not answer in counts alone: leave it out"
     ):
         Variation(digits, cutmix=0.5)
     grids = replace(task, modalities=(replace(task.modalities[0], kind="features"), task.modalities[1]))
-    with pytest.raises(BadInput, match="vary images, and task 'counting' has none"):
+    with pytest.raises(BadInput, match="change images, and task 'counting' has no image"):
         Variation(grids, mirror=True)
     plain = replace(
         task, splits={name: replace(split, annotations=None, referred=None) for name, split in task.splits.items()}
     )
     with pytest.raises(
         BadInput,
-        match="option cutmix counts annotated objects anew, and task 'counting' has none to count: leave it out",
+        match="option cutmix counts annotated objects, and task 'counting' has no annotations: leave it out",
     ):
         Variation(plain, cutmix=0.5)

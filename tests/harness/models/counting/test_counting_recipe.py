@@ -1,4 +1,4 @@
-"""Learning to detect first: what the detector is told, varied images, blurred counts, and the two
+"""Learning to detect first: the detector's targets, varied images, blurred counts, and the two
 stages.
 """
 
@@ -44,7 +44,7 @@ def test_the_annotated_objects_are_those_of_the_scene(task: Task) -> None:
 
 
 def test_the_detector_reads_the_cell_of_an_objects_middle() -> None:
-    """The loss falls to nothing for a grid that says just that, and rises when the object is
+    """The loss falls to zero for a grid with exactly this object, and rises when the object is
     elsewhere.
     """
     detector = Detector([2])
@@ -144,7 +144,7 @@ def test_one_stage_where_nothing_is_annotated_or_wanted(task: Task) -> None:
 
 @pytest.mark.parametrize("name", ["movie", "updown"])
 def test_samples_that_lack_an_input_teach_nothing_of_what_is_annotated(task: Task, name: str) -> None:
-    """The loss of detecting and grounding is that of the samples that lack none."""
+    """The loss of detecting and grounding covers only samples that lack no input."""
     recipe = Detecting()
     prepared(task, recipe, name)
     first, batch = recipe.first, task.splits["train"].take(range(8))

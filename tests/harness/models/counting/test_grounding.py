@@ -1,5 +1,5 @@
-"""Grounding: which objects a question speaks of, told from what every counting model makes of
-single places.
+"""Grounding: finding the objects of a question from every counting model's features of single
+places.
 """
 
 from collections.abc import Iterator
@@ -57,8 +57,8 @@ def test_cells_hold_the_middles_of_the_chosen_objects() -> None:
 
 
 def test_the_middle_of_a_box_is_what_shows_its_object() -> None:
-    """One object of 4 × 2 cells on a grid of 8 × 8: half of each side is 2 × 1, at share 0 and of
-    what is small one cell.
+    """One object of 4 × 2 cells on a grid of 8 × 8: half of each side is 2 × 1; at share 0, and for
+    small objects, one cell.
     """
     objects, grid = torch.tensor([[[0.25, 0.25, 0.75, 0.5, 1.0], [-1.0] * 5]]), torch.zeros(1, 3, 8, 8)
     chosen = torch.tensor([[True, False]])

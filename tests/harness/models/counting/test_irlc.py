@@ -1,6 +1,4 @@
-"""IRLC's loop: what it counts, what its logits say of it, and what its policy gradient learns
-from.
-"""
+"""IRLC's loop: its count, its logits, and the reward of its policy gradient."""
 
 import pytest
 import torch

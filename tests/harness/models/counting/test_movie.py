@@ -1,4 +1,6 @@
-"""MoVie's modulation: nothing asked changes nothing, and the compressed form is the full one."""
+"""MoVie's modulation: an empty question changes nothing, and the compressed form equals the full
+one.
+"""
 
 import torch
 from torch import nn

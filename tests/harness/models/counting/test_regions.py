@@ -1,4 +1,4 @@
-"""What is seen inside a box, and how boxes lie to each other."""
+"""The features inside a box, and the positions of boxes to each other."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""MBT: what passes through the bottleneck, when, and at what cost."""
+"""MBT: the information that passes through the bottleneck, when, and its cost."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_without_the_bottleneck_it_is_heard_at_once() -> None:
 
 
 def test_one_fusion_layer_exchanges_nothing() -> None:
-    """L_f = L - 1: the logits are the mean of what each modality says alone."""
+    """L_f = L - 1: the logits are the mean of those of each modality alone."""
     fusion, (first, second) = Bottleneck(WIDTH, 1, 2, 3).eval(), tokens(7, 5)
     alone = [fusion([first, second], torch.tensor([[here, not here]]).expand(8, 2)) for here in (True, False)]
     torch.testing.assert_close(fusion([first, second], HERE), (alone[0] + alone[1]) / 2)

@@ -1,4 +1,4 @@
-"""Perceiver: what its latents cost, and that a position is told by its features alone."""
+"""Perceiver: the cost of its latents; only its features identify a position."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ def tokens(*counts: int, batch: int = 4) -> list[Tensor]:
 
 
 def flops(count: int) -> tuple[int, int]:
-    """Of a forward pass: all, and those of the attention among latents."""
+    """FLOPs of a forward pass: all, and those of the attention among latents."""
     model = Perceiver(WIDTH, 3).eval()
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(tokens(count, batch=1), torch.ones(1, 1, dtype=torch.bool))

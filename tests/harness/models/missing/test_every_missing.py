@@ -1,5 +1,5 @@
-"""Every model that makes up a modality: the contract, any modalities, its training, and what it
-refuses.
+"""Every model that imputes a modality: the contract, any modalities, its training, and its
+refusals.
 """
 
 import io

@@ -80,7 +80,7 @@ def test_pca_finds_the_line_the_features_lie_on() -> None:
 
 
 def test_a_codebook_needs_samples() -> None:
-    with pytest.raises(BadInput, match="9 complete training samples make no codebook of 10"):
+    with pytest.raises(BadInput, match="9 complete training samples are too few for a codebook of 10"):
         Codebook(OBSERVED, SIZE).fit(torch.randn(9, SIZE))
 
 

@@ -1,5 +1,5 @@
-"""Networks of Hugging Face as models: what they say is theirs, gradients reach the inputs, what is
-missing is not read.
+"""Networks of Hugging Face as models: outputs equal the network's own, gradients reach the inputs,
+and missing inputs are not read.
 """
 
 import sys
@@ -33,7 +33,7 @@ from tests.tinynetworks import (
 
 
 def labels(network: nn.Module, **arguments: Tensor) -> Tensor:
-    """What the bare network says."""
+    """The output of the bare network."""
     with torch.no_grad():
         return network(**arguments).logits.argmax(1)
 
@@ -212,7 +212,7 @@ def test_a_text_and_an_image_of_one_network() -> None:
     from transformers import ViltConfig, ViltForImagesAndTextClassification, ViltModel
 
     class Vilt(nn.Module):
-        """ViLT with a head on what it pools."""
+        """ViLT with a head on its pooled output."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -293,7 +293,7 @@ def test_what_does_not_fit_is_one_sentence() -> None:
 
     texts = encoded()
     task = chosen(bert(), texts)
-    with pytest.raises(BadInput, match=r"answers \(2,\) logits per sample and task 'arrays' asks for 3"):
+    with pytest.raises(BadInput, match=r"returns \(2,\) logits per sample and task 'arrays' has 3 classes"):
         adapted(bert(labels=2), task)
     with pytest.raises(BadInput, match="becomes pixel_values, which BertForSequenceClassification does not take"):
         adapted(bert(), seen(vit()), PROCESSOR)
@@ -308,7 +308,7 @@ def test_what_does_not_fit_is_one_sentence() -> None:
     options = {"kinds": dict.fromkeys(two, "image"), "ranges": dict.fromkeys(two, (0, 255))}
     with pytest.raises(BadInput, match="modalities 'left' and 'right' both become pixel_values"):
         adapted(vit(), Task.from_arrays(two, torch.arange(30) % LABELS, **options), PROCESSOR)
-    with pytest.raises(BadInput, match=r"BertModel answers BaseModelOutputWithPooling.* without logits"):
+    with pytest.raises(BadInput, match=r"BertModel returns BaseModelOutputWithPooling.* without logits"):
         adapted(bert().bert, chosen(bert(), texts))
     raw = Task.from_arrays({"image": torch.randn(30, 3, SIDE, SIDE)}, torch.arange(30) % 3, kinds={"image": "image"})
     with pytest.raises(BadInput, match=r"give raw pixels with ranges=\{'image': \(0, 255\)\}"):
@@ -331,7 +331,7 @@ def test_what_does_not_fit_is_one_sentence() -> None:
         made = make(network, leftwards(texts))
         none = adapted(network, made)(made.splits["test"].inputs, torch.zeros(10, 1, dtype=torch.bool))
         assert bool(none.isfinite().all()) and torch.equal(none, none[:1].expand_as(none))
-    with pytest.raises(BadInput, match="answers embeddings otherwise than their ids"):
+    with pytest.raises(BadInput, match="answers embeddings differently from their ids"):
         adapted(bert(), embedded(network, texts))  # another network's embeddings
     with pytest.raises(BadInput, match="rescale_offset"):
         normalisation(SimpleNamespace(rescale_offset=True))

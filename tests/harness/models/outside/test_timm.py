@@ -55,7 +55,7 @@ def test_clean_is_the_bare_network(configuration: dict[str, Any], high: float) -
 def test_what_does_not_fit_is_one_sentence() -> None:
     with pytest.raises(BadInput, match="Network has no mean in pretrained_cfg or default_cfg"):
         adapted(Network(), task(255.0))
-    with pytest.raises(BadInput, match=r"answers \(3,\) logits per sample and task 'arrays' asks for 4"):
+    with pytest.raises(BadInput, match=r"returns \(3,\) logits per sample and task 'arrays' has 4 classes"):
         images = {"image": pixels()}
         options = {"kinds": {"image": "image"}, "ranges": {"image": (0, 255)}}
         adapted(Network(pretrained_cfg=CONFIG), Task.from_arrays(images, torch.arange(30) % 4, **options))

@@ -1,4 +1,4 @@
-"""Zero-shot classification says what CLIP says of images and prompts."""
+"""Zero-shot classification gives CLIP's own scores for images and prompts."""
 
 from dataclasses import replace
 from types import SimpleNamespace

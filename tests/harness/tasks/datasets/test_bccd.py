@@ -37,7 +37,7 @@ def test_splits_counts_and_label_noise(task: Task) -> None:
     red = {split: batch.targets[[group == "RBC" for group in batch.groups]] for split, batch in task.splits.items()}
     assert {split: int((counts == 0).sum()) for split, counts in red.items()} == {"train": 8, "val": 4, "test": 3}
     assert max(int(counts.max()) for counts in red.values()) == 27 and task.problem == Counting(27)
-    assert (red["test"] - 11).abs().le(2).double().mean() == pytest.approx(0.53, abs=0.05)  # what a constant reaches
+    assert (red["test"] - 11).abs().le(2).double().mean() == pytest.approx(0.53, abs=0.05)  # the score of a constant
     photographs = {split: {each.partition("-")[0] for each in batch.samples} for split, batch in task.splits.items()}
     for left, right in combinations(photographs.values(), 2):
         assert not left & right
@@ -148,28 +148,26 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "Image_0.xml cannot be read": lambda folder: (folder / "Annotations" / "Image_0.xml").write_text("<annotation>"),
     "names objects 'cat'; the cells of BCCD are": annotate("cat", 1),
     "has 28 cells of one type": annotate("RBC", 28),
-    "Image_1.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>nan"),
-    "Image_2.xml has an object whose bndbox is no box of four numbers": moved("<xmin>64", "<xmin>640", 2),
+    "Image_1.xml has an object whose bndbox is not a box of four numbers": moved("<xmin>64", "<xmin>nan"),
+    "Image_2.xml has an object whose bndbox is not a box of four numbers": moved("<xmin>64", "<xmin>640", 2),
     "its root is <Error>; fetch it again": written("<Error><Code>NoSuchKey</Code></Error>"),
     "its root is <{urn:x}annotation>": written('<annotation xmlns="urn:x"></annotation>'),
     "Image_0.xml has objects within others": written(
         "<annotation><part><object><name>WBC</name></object></part></annotation>"
     ),
-    "Image_0.xml says that it is of 'Image_9', not of Image_0": written(
-        "<annotation><filename>a/Image_9.jpg</filename></annotation>"
-    ),
-    "says its photograph has 320 × 240 pixels, and it has 640 × 480": written(
+    "Image_0.xml names 'Image_9', not Image_0": written("<annotation><filename>a/Image_9.jpg</filename></annotation>"),
+    "states that its image has 320 × 240 pixels, but the image has 640 × 480": written(
         "<annotation><size><width>320</width><height>240</height></size></annotation>"
     ),
-    "says its photograph has 640 ×  pixels": written("<annotation><size><width>640</width></size></annotation>"),
-    "has a box that ends at 642, 144, beyond its photograph of 640 × 480": boxed(64, 642),
+    "states that its image has 640 ×  pixels": written("<annotation><size><width>640</width></size></annotation>"),
+    "has a box that ends at 642, 144, beyond its image of 640 × 480": boxed(64, 642),
     "has a box that ends at 128, 960, beyond": boxed(64, 128, 960),
-    "Image_0.xml has an object whose bndbox is no box": boxed(64, "inf"),
+    "Image_0.xml has an object whose bndbox is not a box": boxed(64, "inf"),
     "train.txt has the line 'Image_0 1': write one name a line": listed("Image_0 1\n"),
     "train.txt has the line 'Image_0.jpg'": listed("Image_0.jpg\n"),
     "train.txt has the line '../../etc/hostname'": listed("../../etc/hostname\n"),
     "train.txt names Image_0 twice": listed("Image_0\nImage_0\n"),
-    "val.txt names no photograph": listed("\n", "val"),
+    "val.txt names no image": listed("\n", "val"),
     "test.txt names Image_3, and so does train.txt": lambda folder: (
         folder / "ImageSets" / "Main" / "test.txt"
     ).write_text("Image_3\n"),

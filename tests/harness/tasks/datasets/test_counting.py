@@ -1,6 +1,4 @@
-"""Rendered scenes: the answers are what is to be seen, they are balanced, and nothing but the seed
-decides.
-"""
+"""Rendered scenes: the answers fit the images and are balanced, and only the seed decides."""
 
 import hashlib
 import json
@@ -213,7 +211,7 @@ def test_questions_are_english_by_template_and_words_change_for_synonyms_only(ta
 def test_an_unknown_word_and_a_long_question_are_one_sentence() -> None:
     with pytest.raises(BadInput, match="unknown word 'redd' of question 'how many redd circles': did you mean red"):
         WORDS.numbers(["how many redd circles"])
-    with pytest.raises(BadInput, match="has 14 words, 13 are the most"):
+    with pytest.raises(BadInput, match="has 14 words, the most is 13"):
         WORDS.numbers(["how " * 14])
 
 

@@ -126,7 +126,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "names line 99 of transcripts.csv, which has 26": lambda folder: (folder / "text_test.csv").write_text(
         '"98"\n"99"\n'
     ),
-    "is no table of numbers": lambda folder: (folder / "text" / "text_test0.csv").write_text("a,b\n"),
+    "is not a table of numbers": lambda folder: (folder / "text" / "text_test0.csv").write_text("a,b\n"),
     "lacks transcripts.csv": lambda folder: (folder / "transcripts.csv").unlink(),
     "transcripts.csv cannot be read": lambda folder: (folder / "transcripts.csv").write_bytes(b"\xff\xfe\n"),
     "transcripts.csv begins with 'id', which is not the id of an utterance: remove the header": prepend(
@@ -136,7 +136,7 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "source 'video_11' of task 'mosi' is in ": append("video_11_7", "video_13_0"),
     "the labels of text_train0.csv are not those of transcripts.csv": with_labels(1),
     "the features of text_test.csv are not those of text_test0.csv": other_features,
-    "text_test0.csv is no table of numbers: it is empty": lambda folder: (
+    "text_test0.csv is not a table of numbers: it is empty": lambda folder: (
         folder / "text" / "text_test0.csv"
     ).write_text("\n"),
 }

@@ -1,4 +1,4 @@
-"""TallyQA and HowMany-QA: files in the published layouts are read; what is broken is one
+"""TallyQA and HowMany-QA: files in the published layouts are read; a broken file gives one
 sentence.
 """
 
@@ -228,16 +228,16 @@ def change(path: str, **fields: object) -> Callable[[Path], object]:
 IDS = "howmany-qa/HowMany-QA/question_ids.json"
 BROKEN: dict[str, tuple[Callable[[], object], Callable[[Path], object]]] = {
     "lacks test.json": (tallyqa, lambda root: (root / "tallyqa" / "test.json").unlink()),
-    "is no JSON": (tallyqa, lambda root: (root / "tallyqa" / "train.json").write_text("[{")),
+    "is not JSON": (tallyqa, lambda root: (root / "tallyqa" / "train.json").write_text("[{")),
     "is not as published at 0 question_id": (
         tallyqa,
         lambda root: (root / "tallyqa" / "train.json").write_text('[{"image": "a"}]'),
     ),
-    "has the answer 16, no count from 0 to 15": (tallyqa, change("tallyqa/test.json", answer=16)),
+    "has the answer 16, which is not a count from 0 to 15": (tallyqa, change("tallyqa/test.json", answer=16)),
     "at 0 question: Input should be a valid string, got None": (tallyqa, change("tallyqa/test.json", question=None)),
     "at 0 answer: Input should be a valid integer, got True": (tallyqa, change("tallyqa/test.json", answer=True)),
     "lies outside of": (tallyqa, change("tallyqa/test.json", image="../../secret.jpg")),
-    "is no path": (tallyqa, change("tallyqa/test.json", image="a" * 400)),
+    "is not a path": (tallyqa, change("tallyqa/test.json", image="a" * 400)),
     "absent.jpg is not there": (tallyqa, change("tallyqa/test.json", image="VG_100K/absent.jpg")),
     "has no questions for split 'test'": (tallyqa, lambda root: (root / "tallyqa" / "test.json").write_text("[]")),
     "is not as published at train": (howmany_qa, lambda root: (root / IDS).write_text('{"train": []}')),

@@ -1,4 +1,4 @@
-"""Where data sets are looked for, and what is said when they are not there."""
+"""The places of data sets, and the message when they are missing."""
 
 import json
 import sys
@@ -48,7 +48,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 @pytest.fixture
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No root is named; what a test names is forgotten after it."""
+    """No data folder is named; a test's folder is forgotten after it."""
     monkeypatch.setenv(VARIABLE, "")
 
 
@@ -87,11 +87,11 @@ def test_the_flag_reaches_every_verb_that_loads_a_task(
     (elsewhere / "data" / "toys" / "scale.txt").write_text("0.5")
     assert run(monkeypatch, *EVALUATE) == 2
     assert run(monkeypatch, "train", "--task", "my.py:task", "--model", "concat") == 2
-    assert capsys.readouterr().err.count("error: data set 'toys' (scale.txt) lies in a folder that was not named") == 2
+    assert capsys.readouterr().err.count("error: data set 'toys' (scale.txt) needs a data folder") == 2
     assert run(monkeypatch, *EVALUATE, "--data-root", "data") == 0
     assert json.loads((elsewhere / "run" / "run.json").read_text())["config"]["data_root"] == "data"
     monkeypatch.setenv(VARIABLE, "")
-    assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0  # the run says where its data lay
+    assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0  # the run has the folder of its data
     assert run(monkeypatch, "verify", "run", "--code", "my.py", "--data-root", "nowhere") == 2
     (elsewhere / "data").rename(elsewhere / "moved")
     assert run(monkeypatch, *EVALUATE, "--data-root", "moved") == 0  # it is the same run

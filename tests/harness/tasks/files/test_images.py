@@ -1,4 +1,4 @@
-"""Law 14 for pictures: one content in every format gives the same pixels; everything else is one
+"""Law 14 for images: one content in every format gives the same pixels; everything else gives one
 sentence.
 """
 
@@ -138,7 +138,7 @@ CLOSE = {
 
 @pytest.fixture(autouse=True)
 def _lenient_user() -> Iterator[None]:
-    """User's code often tells Pillow to make do with cut-off files."""
+    """Users' code often makes Pillow accept cut-off files."""
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     yield
     assert ImageFile.LOAD_TRUNCATED_IMAGES
@@ -204,7 +204,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], object]]] = {
         for name in ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM")
     },
     "linear light": ("has a gamma of 1", png(8, 2, COLOUR, chunk(b"gAMA", struct.pack(">I", 100_000)))),
-    "broken profile": ("colour profile that cannot be followed", save(COLOUR, format="PNG", icc_profile=b"junk" * 40)),
+    "broken profile": ("colour profile that cannot be used", save(COLOUR, format="PNG", icc_profile=b"junk" * 40)),
     "bomb": ("is too large", save(np.zeros((10_000, 9_500), np.uint8), format="PNG")),
     "nothing": ("cannot be read", lambda path: path.write_bytes(b"")),
     "a page": ("cannot be read", lambda path: path.write_bytes(b"<html>403</html>")),
@@ -319,10 +319,10 @@ VALUES = bytes(range(8))
 READ_PAST: dict[str, tuple[Callable[[], bytes], str]] = {
     "signed TIFF": (signed_tiff, "holds signed integers"),
     "PNG in another space": (lambda: with_cicp(as_png(), bytes([9, 16, 0, 1])), "cICP chunk"),
-    "two PGM": (lambda: netpbm(b"P5", 255, VALUES, netpbm(b"P5", 255, VALUES)), "goes on behind its picture"),
-    "two PPM": (lambda: netpbm(b"P6", 255, VALUES * 3, netpbm(b"P6", 255, VALUES * 3)), "goes on behind its picture"),
-    "PGM beyond its largest": (lambda: netpbm(b"P5", 5, VALUES), "holds the value 7, and announces 5"),
-    "16-bit PGM beyond its largest": (lambda: netpbm(b"P5", 1023, VALUES * 2), "announces 1023 as its largest"),
+    "two PGM": (lambda: netpbm(b"P5", 255, VALUES, netpbm(b"P5", 255, VALUES)), "goes on after its image"),
+    "two PPM": (lambda: netpbm(b"P6", 255, VALUES * 3, netpbm(b"P6", 255, VALUES * 3)), "goes on after its image"),
+    "PGM beyond its largest": (lambda: netpbm(b"P5", 5, VALUES), "holds the value 7, but announces 5"),
+    "16-bit PGM beyond its largest": (lambda: netpbm(b"P5", 1023, VALUES * 2), "announces 1023 as the largest"),
 }
 PLAIN_FILES: dict[str, Callable[[], bytes]] = {
     "PNG": as_png,

@@ -91,7 +91,7 @@ def test_what_lost_its_middle_is_no_shorter_clip(container: str, lost: int, tmp_
 
 
 def resized(size: int) -> Callable[[bytes], bytes]:
-    """Another size of the sound in the header: 2³² - 1 is what ffmpeg writes to a pipe."""
+    """Another size of the sound in the header: ffmpeg writes 2³² - 1 to a pipe."""
 
     def change(content: bytes) -> bytes:
         at = content.index(b"data") + 4

@@ -1,5 +1,5 @@
-"""Text of data sets: one content in every encoding that says what it is, or one sentence with the
-file's name.
+"""Text of data sets: one content in every encoding with a mark, or one sentence with the file's
+name.
 """
 
 from pathlib import Path
