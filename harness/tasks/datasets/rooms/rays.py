@@ -1,0 +1,86 @@
+"""Where rays meet solids. Vectors have their components first, (3, S, P): P rays in S rooms.
+
+Only + - * / and square roots of single numbers are used, all of which IEEE 754 rounds exactly, so
+that every machine computes the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+LEVEL = np.float32(1e-9)  # what stands for 0 in a direction, so that it can be divided by
+NEVER = np.float32(np.inf)
+
+
+def dot(a: Array, b: Array) -> Array:
+    """The scalar product of vectors (3, ...)."""
+    product: Array = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return product
+
+
+def leave_room(origin: Array, ray: Array, size: Array) -> tuple[Array, Array, Array]:
+    """How many times `ray` (3, S, P) reaches from inside a room to its walls.
+
+    Returns:
+        the times (S, P), the normals (3, S, P) into the room and the faces (S, P): twice the axis,
+        and 1 at its far end.
+    """
+    ray = _divisible(ray)
+    times = (np.where(ray > 0, size, np.float32(0)) - origin) / ray
+    axis = times.argmin(0)
+    return times.min(0), _against(ray, axis), 2 * axis + (np.take_along_axis(ray, axis[None], 0)[0] > 0)
+
+
+def meet_box(origin: Array, ray: Array, centre: Array, half: Array, heading: Array) -> tuple[Array, Array]:
+    """How many times `ray` (3, S, P) reaches to a box, infinite where it does not, (S, P), and the
+    normals (3, S, P) of the faces that it enters.
+
+    Args:
+        origin: (3, S, 1 or P).
+        centre, half: (3, S, 1).
+        heading: (2, S, 1), cosine and sine.
+    """
+    start, way = _turned(origin - centre, heading[0], -heading[1]), _divisible(_turned(ray, heading[0], -heading[1]))
+    middle, reach = -start / way, half / np.abs(way)
+    enter, leave = middle - reach, (middle + reach).min(0)
+    axis, time = enter.argmax(0), enter.max(0)
+    normal = _turned(_against(way, axis), heading[0], heading[1])
+    return np.where((time < leave) & (time > 0), time, NEVER), normal
+
+
+def meet_ball(origin: Array, ray: Array, centre: Array, radius: Array) -> tuple[Array, Array]:
+    """How many times `ray` (3, S, P) reaches to a ball, infinite where it does not, (S, P), and the
+    normals (3, S, P) there.
+
+    Args:
+        origin: (3, S, 1 or P).
+        centre: (3, S, 1).
+        radius: (S, 1).
+    """
+    to, square = centre - origin, dot(ray, ray)
+    nearest = dot(to, ray) / square
+    aside = to - nearest * ray
+    inside = radius * radius - dot(aside, aside)
+    time = nearest - np.sqrt(np.maximum(inside, 0) / square)
+    normal = (time * ray - to) / radius
+    return np.where((inside > 0) & (time > 0), time, NEVER), normal
+
+
+def _divisible(ray: Array) -> Array:
+    return np.where(np.abs(ray) < LEVEL, LEVEL, ray)
+
+
+def _against(ray: Array, axis: Array) -> Array:
+    """Unit vectors along an axis (S, P) that face the ray (3, S, P)."""
+    return np.where(np.arange(3)[:, None, None] == axis, -np.sign(ray), np.float32(0))
+
+
+def _turned(vector: Array, cos: Array, sin: Array) -> Array:
+    """Vectors (3, S, P) turned about the vertical."""
+    x, y, z = vector
+    return np.stack(np.broadcast_arrays(cos * x + sin * z, y, cos * z - sin * x))
