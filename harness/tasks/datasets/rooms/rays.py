@@ -36,26 +36,35 @@ def leave_room(origin: Array, ray: Array, size: Array) -> tuple[Array, Array, Ar
     return times.min(0), _against(ray, axis), 2 * axis + (np.take_along_axis(ray, axis[None], 0)[0] > 0)
 
 
-def meet_box(origin: Array, ray: Array, centre: Array, half: Array, heading: Array) -> tuple[Array, Array]:
-    """How many times `ray` (3, S, P) reaches to a box, infinite where it does not, (S, P), and the
-    normals (3, S, P) of the faces that it enters.
+def reach_box(origin: Array, ray: Array, centre: Array, half: Array, heading: Array) -> Array:
+    """How many times `ray` (3, S, P) reaches to a box, infinite where it does not, (S, P).
 
     Args:
         origin: (3, S, 1 or P).
         centre, half: (3, S, 1).
         heading: (2, S, 1), cosine and sine.
     """
-    start, way = _turned(origin - centre, heading[0], -heading[1]), _divisible(_turned(ray, heading[0], -heading[1]))
+    return _slabs(origin, ray, centre, half, heading)[0]
+
+
+def meet_box(origin: Array, ray: Array, centre: Array, half: Array, heading: Array) -> tuple[Array, Array]:
+    """As `reach_box`, and the normals (3, S, P) of the faces that the rays enter."""
+    time, way, enter = _slabs(origin, ray, centre, half, heading)
+    return time, _turned(_against(way, enter.argmax(0)), heading[0], heading[1])
+
+
+def _slabs(origin: Array, ray: Array, centre: Array, half: Array, heading: Array) -> tuple[Array, Array, Array]:
+    """The times to a box, and in its own axes the rays, and the times to each axis' nearer face."""
+    start, way = (_turned(each, heading[0], -heading[1]) for each in (origin - centre, ray))
+    way = _divisible(way)
     middle, reach = -start / way, half / np.abs(way)
-    enter, leave = middle - reach, (middle + reach).min(0)
-    axis, time = enter.argmax(0), enter.max(0)
-    normal = _turned(_against(way, axis), heading[0], heading[1])
-    return np.where((time < leave) & (time > 0), time, NEVER), normal
+    enter = middle - reach
+    time = enter.max(0)
+    return np.where((time < (middle + reach).min(0)) & (time > 0), time, NEVER), way, enter
 
 
-def meet_ball(origin: Array, ray: Array, centre: Array, radius: Array) -> tuple[Array, Array]:
-    """How many times `ray` (3, S, P) reaches to a ball, infinite where it does not, (S, P), and the
-    normals (3, S, P) there.
+def reach_ball(origin: Array, ray: Array, centre: Array, radius: Array) -> Array:
+    """How many times `ray` (3, S, P) reaches to a ball, infinite where it does not, (S, P).
 
     Args:
         origin: (3, S, 1 or P).
@@ -67,8 +76,14 @@ def meet_ball(origin: Array, ray: Array, centre: Array, radius: Array) -> tuple[
     aside = to - nearest * ray
     inside = radius * radius - dot(aside, aside)
     time = nearest - np.sqrt(np.maximum(inside, 0) / square)
-    normal = (time * ray - to) / radius
-    return np.where((inside > 0) & (time > 0), time, NEVER), normal
+    return np.where((inside > 0) & (time > 0), time, NEVER)
+
+
+def meet_ball(origin: Array, ray: Array, centre: Array, radius: Array) -> tuple[Array, Array]:
+    """As `reach_ball`, and the normals (3, S, P) where the rays meet it; 0 where they do not."""
+    time = reach_ball(origin, ray, centre, radius)
+    met = np.where(time < NEVER, time, np.float32(0))
+    return time, np.where(time < NEVER, (origin + met * ray - centre) / radius, np.float32(0))
 
 
 def _divisible(ray: Array) -> Array:

@@ -4,6 +4,7 @@ mask.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tasks.datasets.rooms.plan import BALL, CEILING, FLOOR, WALL, Balls, Boxes, Decals, Materials, Rooms
-from harness.tasks.datasets.rooms.rays import NEVER, dot, leave_room, meet_ball, meet_box
+from harness.tasks.datasets.rooms.rays import NEVER, dot, leave_room, meet_ball, meet_box, reach_ball, reach_box
 
 Array = NDArray[Any]
 
@@ -145,24 +146,32 @@ def _papered(hits: Hits, decals: Decals, number: int, face: Array, place: tuple[
 
 
 def _solids(rooms: Rooms, eye: Array, ray: Array, hits: Hits) -> Hits:
-    for number in range(rooms.boxes.there.shape[1]):
-        solid = _box(rooms.boxes, number, eye, ray)
-        hits = _nearer(hits, solid, rooms.boxes.label[:, number], rooms.boxes.material[:, number])
-    for number in range(rooms.balls.there.shape[1]):
-        solid = _ball(rooms.balls, number, eye, ray)
-        hits = _nearer(hits, solid, np.full(len(rooms), BALL), rooms.balls.material[:, number])
+    boxes, balls = rooms.boxes, rooms.balls
+    for number, (there, *box) in enumerate(_each_box(boxes)):
+        depth, normal = meet_box(eye, ray, *box)
+        hits = _nearer(hits, (_of(there, depth), normal), boxes.label[:, number], boxes.material[:, number])
+    for number, (there, *ball) in enumerate(_each_ball(balls)):
+        depth, normal = meet_ball(eye, ray, *ball)
+        hits = _nearer(hits, (_of(there, depth), normal), np.full(len(rooms), BALL), balls.material[:, number])
     return hits
 
 
-def _box(boxes: Boxes, number: int, origin: Array, ray: Array) -> tuple[Array, Array]:
-    centre, half, heading = (vectors(each[:, number]) for each in (boxes.centre, boxes.half, boxes.heading))
-    time, normal = meet_box(origin, ray, centre, half, heading)
-    return np.where(boxes.there[:, number, None], time, NEVER), normal
+def _each_box(boxes: Boxes) -> Iterator[tuple[Array, Array, Array, Array]]:
+    """Of each box of all rooms whether it is there, its centre, half sides and heading, as rays
+    take them.
+    """
+    for number in range(boxes.there.shape[1]):
+        centre, half, heading = (vectors(each[:, number]) for each in (boxes.centre, boxes.half, boxes.heading))
+        yield boxes.there[:, number, None], centre, half, heading
 
 
-def _ball(balls: Balls, number: int, origin: Array, ray: Array) -> tuple[Array, Array]:
-    time, normal = meet_ball(origin, ray, vectors(balls.centre[:, number]), balls.radius[:, number, None])
-    return np.where(balls.there[:, number, None], time, NEVER), normal
+def _each_ball(balls: Balls) -> Iterator[tuple[Array, Array, Array]]:
+    for number in range(balls.there.shape[1]):
+        yield balls.there[:, number, None], vectors(balls.centre[:, number]), balls.radius[:, number, None]
+
+
+def _of(there: Array, time: Array) -> Array:
+    return np.where(there, time, NEVER)
 
 
 def _nearer(hits: Hits, solid: tuple[Array, Array], label: Array, material: Array) -> Hits:
@@ -185,8 +194,8 @@ def _shade(rooms: Rooms, point: Array, normal: Array) -> Array:
     way = vectors(rooms.light) - point
     square = dot(way, way)
     lamp = np.maximum(dot(normal, way), 0) / np.sqrt(square) / (1 + square / (REACH * REACH))
-    cast = [_box(rooms.boxes, number, point, way)[0] for number in range(rooms.boxes.there.shape[1])]
-    cast += [_ball(rooms.balls, number, point, way)[0] for number in range(rooms.balls.there.shape[1])]
+    cast = [_of(there, reach_box(point, way, *box)) for there, *box in _each_box(rooms.boxes)]
+    cast += [_of(there, reach_ball(point, way, *ball)) for there, *ball in _each_ball(rooms.balls)]
     dark = np.any([(time > CLEAR) & (time < 1) for time in cast], axis=0)
     shade: Array = AMBIENT + (1 - AMBIENT) * np.where(dark, np.float32(0), lamp)
     return shade
