@@ -16,7 +16,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import parse
 from harness.engine.knn_consistency import unlabelled
-from harness.engine.ledger import witness_hash
+from harness.engine.ledger import keys_of, witness_hash
 from harness.engine.loading import code_at, load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
@@ -67,11 +67,11 @@ def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
     Raises:
         BadInput: the file is damaged.
     """
-    start = f"{row['scenario']}|{row['sample']}|"
     path = f"{run.root}/witnesses/{_cell(row['file'])}.safetensors"
     names = parse(row["scenario"]).attacked_names
-    held = read(run.files, path, lambda key: key in {f"{start}{name}" for name in names})
-    moved = {key.removeprefix(start): x for key, x in held.items()}
+    keys = keys_of(row, names)
+    held = read(run.files, path, lambda key: key in keys.values())
+    moved = {name: held[key] for name, key in keys.items() if key in held}
     if moved and (len(moved) < len(names) or witness_hash([moved[name] for name in names]) != row["witness"]):
         raise BadInput(f"run {run.url} is damaged: {path} does not hold the witness that the ledger names")
     return moved

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from app.queries import answer, kept, rows, trust
+from app.queries import answer, fronts, kept, rows, trust
 from app.runs import Run
 from attacks.scenario import parse
-from harness.analysis.curves import Point, Share, missing_curves
+from harness.analysis.curves import Point, Share, missing_curves, robust_curves
 from harness.run.flags import flagged
 
 SCORES = ("clean", "worst single", "joint", "missing area")
@@ -49,9 +49,9 @@ ROBUST = """
     from ledger where status = 'ok' group by all order by scenario
 """
 SEVERAL = """
-    select schedule, model, level, sample, score, present, status from sweep
-    where status = 'ok' and schedule in (
-        select schedule from sweep where not contains(schedule, '@') group by schedule having count(distinct level) > 1
+    select kind, name, model, level, sample, score, present, status from sweep
+    where status = 'ok' and name in (
+        select name from sweep where kind = 'schedule' group by name having count(distinct level) > 1
     )
 """
 
@@ -69,15 +69,25 @@ def _robust(run: Run) -> tuple[dict[str, tuple[str, Share]], dict[str, tuple[str
         return {}, {}
     singles: dict[str, tuple[str, Share]] = {}
     joints: dict[str, tuple[str, Share]] = {}
-    for row in rows(run, ROBUST):
-        scenario, found = parse(row["scenario"]), (row["scenario"], Share(row["score"], row["samples"]))
+    for model, name, share in _shares(run):
+        scenario, found = parse(name), (name, share)
         if scenario.missing:
             continue
         if len(scenario.attacked) == 1:
-            singles[row["model"]] = min(singles.get(row["model"], found), found, key=lambda each: each[1].value)
+            singles[model] = min(singles.get(model, found), found, key=lambda each: each[1].value)
         elif scenario.attacked:
-            joints[row["model"]] = min(joints.get(row["model"], found), found, key=_widest)
+            joints[model] = min(joints.get(model, found), found, key=_widest)
     return singles, joints
+
+
+def _shares(run: Run) -> Iterator[tuple[str, str, Share]]:
+    """Model, scenario and robust score at strength 1."""
+    if (front := fronts(run)) is None:
+        yield from ((row["model"], row["scenario"], Share(row["score"], row["samples"])) for row in rows(run, ROBUST))
+        return
+    ledger = answer(run, "select scenario, model, sample, strength, clean_score, status from ledger")
+    for (scenario, model), (point,) in sorted(robust_curves(ledger, [1.0], front).items()):
+        yield model, scenario, point.share
 
 
 def _widest(found: tuple[str, Share]) -> tuple[int, float]:

@@ -19,11 +19,11 @@ SCORES = """
         select scenario as condition, sample, case when strength > ?::double then 1.0 else 0.0 end as score, strength
         from ledger where model = ? and status = 'ok'
     ), swept as (
-        select case when starts_with(schedule, 'fixed(') and level = 1
-                   then 'missing ' || replace(schedule[7:-2], '+', ' + ')
-                    else schedule || ', level ' || format('{:g}', level) end as condition,
+        select case when starts_with(name, 'fixed(') and level = 1
+                   then 'missing ' || replace(name[7:-2], '+', ' + ')
+                    else name || ', level ' || format('{:g}', level) end as condition,
                sample, avg(score) as score, null::double as strength
-        from sweep where model = ? and status = 'ok' and (level > 0 or schedule = 'fixed') group by all
+        from sweep where model = ? and status = 'ok' and (level > 0 or name = 'fixed') group by all
     ), every as (
         select 'clean' as condition, sample, score, null::double as strength from samples where model = ?
         union all from attacked union all from swept

@@ -80,10 +80,16 @@ class Database:
             checked = RunDirectory(self.run.url).checked(name)
             paths = ", ".join("'" + path.replace("'", "''") + "'" for path in checked)
             kind = "table" if sum(self.run.files.size(path) for path in checked) <= HELD else "view"
-            self.connection.execute(f"create {kind} {name} as from read_parquet([{paths}], filename = 'file')")
+            source = f"read_parquet([{paths}], filename = 'file')"
         else:
             self.connection.register("fetched", _fetched(self.run, name))
-            self.connection.execute(f"create table {name} as from fetched")
+            kind, source = "table", "fetched"
+        self.connection.execute(f"create {kind} {name} as from {source}{self._first(name)}")
+
+    def _first(self, name: str) -> str:
+        """Of graded answers, pages read the ledger at the first threshold."""
+        threshold = self.run.description.threshold
+        return "" if name != "ledger" or threshold is None else f" where threshold = {threshold!r}::double"
 
 
 @st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
@@ -113,3 +119,13 @@ def trust(run: Run) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
+
+
+def fronts(run: Run, scenario: str | None = None) -> pa.Table | None:
+    """The fronts of graded answers, under one scenario or all; None where answers are right or
+    wrong.
+    """
+    if run.description.threshold is None:
+        return None
+    sql = "select scenario, model, sample, strength, score from fronts"
+    return answer(run, sql) if scenario is None else answer(run, f"{sql} where scenario = ?", (scenario,))

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from attacks.objective import Loss, Named, Objective, judged_gradient, refuse_nan
+from attacks.objective import Loss, Named, Objective, Verdict, judged_gradient, refuse_nan
 from attacks.region import Inputs, Region, select, take
 
 BLOCK = 5  # steps between two looks at which samples fail
@@ -44,8 +44,8 @@ class Ascent:
     Attributes:
         strength: t of each sample, float64 (B,).
         at: the attacked modalities now.
-        best: the first iterate that failed, else the one of highest loss; `value` is the loss
-            there.
+        best: the first iterate that failed, else the one of highest loss (of a graded answer, of
+            lowest score); `value` is the loss, or minus the score, there.
         fails: whether `best` fails, bool (B,).
         broken: whether the model ever answered NaN, bool (B,).
         marks: the best loss at the first step and where the last tenth of the steps begins, (B, 2).
@@ -145,7 +145,7 @@ def ascend(
         block = range(first, min(first + BLOCK, steps))
         for step in block:
             verdict, value, gradient = judged_gradient(ascent.objective, ascent.region, ascent.at, ascent.loss)
-            better = ascent.keep(verdict.fails, value)
+            better = ascent.keep(verdict.fails, _rank(verdict, value))
             if step in (0, last):
                 ascent.mark(0 if step == 0 else 1)
             ascent.at = mover.move(ascent, value, gradient, better, step)
@@ -158,9 +158,14 @@ def ascend(
             return attempt
     with torch.no_grad():
         verdict = ascent.objective(ascent.region.complete(ascent.at))
-        ascent.keep(verdict.fails, ascent.loss(verdict).float())
+        ascent.keep(verdict.fails, _rank(verdict, ascent.loss(verdict).float()))
     _record(attempt, late, rows, ascent)
     return attempt
+
+
+def _rank(verdict: Verdict, value: Tensor) -> Tensor:
+    """By what iterates are compared, (B,): the loss, or how low the score of a graded answer is."""
+    return value if verdict.scores is None else torch.where(value.isnan(), value, -verdict.scores.float())
 
 
 def _record(attempt: Attempt, late: Tensor, rows: Tensor, ascent: Ascent) -> None:

@@ -20,6 +20,7 @@ from attacks.alternate import alternate
 from attacks.apgd import apgd
 from attacks.boundary_bisection import bisect_to_boundary
 from attacks.combine_single_modality import combine_single_modality
+from attacks.decay import decay
 from attacks.fmn import fmn
 from attacks.looks import look_at_classes
 from attacks.mixed import mixed
@@ -101,6 +102,7 @@ class Bracket:
             part.
         opening: the first of the rounds, as a share of the best known strength.
         polishes: steps from the best witness, at the end.
+        rungs: strengths at which the score of a graded answer is lowered.
     """
 
     summary: str
@@ -114,12 +116,16 @@ class Bracket:
     edits: tuple[int, int]
     opening: float
     polishes: int
+    rungs: int
 
     def __call__(self, state: SearchState) -> None:
         if not bool((state.best.strength > 0).any()):
             return
         if state.region.scenario.edits:
             self._with_edits(state)
+            return
+        if state.graded:
+            decay(state, steps=self.steps, rounds=self.rounds, rungs=self.rungs)
             return
         combine_single_modality(state)
         nearby = self._nearby(state)
@@ -321,6 +327,7 @@ FAST = Bracket(
     opening=0.95,
     polishes=4,
     edits=(10, 4),
+    rungs=6,
 )
 STANDARD = Bracket(
     "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 70 gradients a"
@@ -335,6 +342,7 @@ STANDARD = Bracket(
     opening=0.95,
     polishes=4,
     edits=(20, 6),
+    rungs=10,
 )
 THOROUGH = Bracket(
     "DeepFool at five classes, FMN-100 in four ways, then APGD-50 below in seven: when much hangs on it",
@@ -356,4 +364,5 @@ THOROUGH = Bracket(
     opening=0.95,
     polishes=8,
     edits=(50, 12),
+    rungs=16,
 )

@@ -21,6 +21,21 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
+class Parts:
+    """An answer made of many, such as a map of pixels.
+
+    Attributes:
+        margins: how far each part is from failing in each of R ways (another class of a pixel), the
+            nearest first, (B, R, ...); negative where it is right, -inf where it is ignored;
+            differentiable.
+        quota: how many parts must fail before the sample has, int64 (B,).
+    """
+
+    margins: Tensor
+    quota: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Verdict:
     """What a model makes of a batch.
 
@@ -31,11 +46,16 @@ class Verdict:
         fails: whether each sample fails, bool (B,).
         margins: for a classifier, how far each class is ahead of the right one (B, K), -inf at the
             right one, differentiable; an attack may aim at one class.
+        scores: for an answer that decays instead of flipping, how good each still is, in [0, 1],
+            (B,), without a gradient. Attacks keep the iterate of the lowest score.
+        parts: for an answer made of many, how each stands.
     """
 
     losses: Mapping[str, Tensor]
     fails: Tensor
     margins: Tensor | None = None
+    scores: Tensor | None = None
+    parts: Parts | None = None
 
 
 @runtime_checkable

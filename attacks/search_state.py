@@ -44,6 +44,17 @@ class Found:
     gradients: Tensor
 
 
+@runtime_checkable
+class Watch(Protocol):
+    """Who is shown every verified change that a search of graded answers comes across."""
+
+    def begin(self, state: SearchState) -> None:
+        """A search begins: what is known already may be proposed."""
+
+    def saw(self, rows: Tensor, strength: Tensor, inputs: Inputs) -> None:
+        """Full inputs (R, ...) of these rows, changed by strengths (R,)."""
+
+
 @dataclass(eq=False)
 class SearchState:
     """One search in progress: the problem, and the best verified witness of every sample so far.
@@ -55,6 +66,8 @@ class SearchState:
         shared: the nearest classes, as the scenarios of one batch share them; `nearest_classes`
             has them.
         singles: what was found with each attacked modality alone, where there are several.
+        watch: who is shown every change, where the answers are graded.
+        graded: whether the answers decay instead of flipping.
     """
 
     objective: Objective
@@ -64,6 +77,8 @@ class SearchState:
     limit: float
     shared: InitVar[NearestClasses | None] = None
     singles: Sequence[Found] = ()
+    watch: Watch | None = None
+    graded: bool = field(init=False)
     nearest_classes: NearestClasses = field(init=False)
     fast: Objective = field(init=False)
     losses: tuple[str, ...] = field(init=False)
@@ -76,7 +91,7 @@ class SearchState:
         self.nearest_classes = shared or NearestClasses(self.objective, self.region, balls, self.samples, self.seed)
         with torch.no_grad():
             verdict = self.objective(inputs)
-        self.losses = tuple(verdict.losses)
+        self.losses, self.graded = tuple(verdict.losses), verdict.scores is not None
         strength = torch.full(verdict.fails.shape, float("inf"), dtype=torch.float64, device=verdict.fails.device)
         finder = [UNTOUCHED if failed else NONE for failed in verdict.fails.tolist()]
         spent = torch.zeros_like(verdict.fails, dtype=torch.int64)
@@ -88,6 +103,7 @@ class SearchState:
         """
         region = self.region.take(rows)
         strength = region.gauge(attacked)
+        self._show(rows, region, strength, attacked)
         better = ((strength < self.best.strength[rows]) & (strength <= self.limit)).nonzero().squeeze(1)
         if not len(better):
             return
@@ -95,6 +111,20 @@ class SearchState:
         witness = region.complete(take(attacked, better))
         good = verify(self.objective.take(rows), region.inputs, witness, region.ranges, region.scenario, strength)
         self._record(rows[good], strength[good], take(witness, good), finder)
+
+    def note(self, rows: Tensor, attacked: Mapping[str, Tensor]) -> None:
+        """Show changes that may not fail to who watches, if anyone does."""
+        if self.watch is not None:
+            region = self.region.take(rows)
+            self._show(rows, region, region.gauge(attacked), attacked)
+
+    def _show(self, rows: Tensor, region: Region, strength: Tensor, attacked: Mapping[str, Tensor]) -> None:
+        if self.watch is None:
+            return
+        inside = (strength <= self.limit).nonzero().squeeze(1)
+        if len(inside):
+            inputs = region.take(inside).complete(take(attacked, inside))
+            self.watch.saw(rows[inside], strength[inside], inputs)
 
     def _record(self, rows: Tensor, strength: Tensor, witness: Inputs, finder: str) -> None:
         chosen = set(rows.tolist())
@@ -135,6 +165,7 @@ def search_all(
     seed: int = 0,
     limit: float = DEFAULT_LIMIT,
     on_error: Callable[[Scenario, BaseException], None] | None = None,
+    watch: Callable[[Scenario, Region], Watch] | None = None,
 ) -> Iterator[tuple[Scenario, Found]]:
     """Search scenarios that miss the same modalities, and all their sub-scenarios, from small to
     large.
@@ -147,6 +178,7 @@ def search_all(
         samples: names of the samples, to key randomness on; row numbers if absent.
         on_error: called with a scenario whose search raised, and with each scenario above it, which
             is left out too; it may raise again. Where it is absent, the exception ends the search.
+        watch: who is shown every change under a scenario, where the answers are graded.
 
     Yields:
         each scenario with what was found, sub-scenarios included, every one after all below it.
@@ -178,7 +210,10 @@ def search_all(
                 limit,
                 None if scenario.edits else nearest_classes,
                 singles,
+                None if watch is None else watch(scenario, region),
             )
+            if state.watch is not None:
+                state.watch.begin(state)
             _hand_up(state, {smaller: done[smaller] for smaller in below})
             if scenario.attacked:
                 algorithm(state)

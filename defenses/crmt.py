@@ -54,7 +54,7 @@ def crmt(task: Task) -> Fused:
     (ICLR 2024).
     """
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
-    return Fused(task, encoders, OrthogonalSum(WIDTH, len(encoders), task.problem.width))
+    return Fused(task, encoders, OrthogonalSum(WIDTH, len(encoders), task.width))
 
 
 class Crmt:

@@ -36,4 +36,4 @@ class Gating(nn.Module):
 def gating(task: Task) -> Fused:
     """Gated fusion: the features of each modality times a gate that all of them set (ACCV 2018)."""
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
-    return Fused(task, encoders, Gating(WIDTH, len(encoders), task.problem.width))
+    return Fused(task, encoders, Gating(WIDTH, len(encoders), task.width))

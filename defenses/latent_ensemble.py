@@ -45,4 +45,4 @@ def latent_ensemble(task: Task) -> Fused:
     (NeurIPS 2019).
     """
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
-    return Fused(task, encoders, LatentEnsemble(WIDTH, len(encoders), task.problem.width))
+    return Fused(task, encoders, LatentEnsemble(WIDTH, len(encoders), task.width))

@@ -131,6 +131,6 @@ def robust_fusion(task: Task) -> RobustlyFused:
             f"task {task.name!r} has only {task.names[0]!r}: robust fusion needs a second modality, or train model"
             " 'concat'"
         )
-    fusion = RobustFusion(WIDTH, len(task.names), task.problem.width)
+    fusion = RobustFusion(WIDTH, len(task.names), task.width)
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
     return RobustlyFused(Fused(task, encoders, fusion))

@@ -10,13 +10,13 @@ import os
 import uuid
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_origin
 
 from attacks.errors import BadInput, unknown
-from harness.references.objects import holding
+from harness.references.objects import as_reference, as_references
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,10 +81,10 @@ class Run:
         """Robust score against strength. Columns: model, scenario, strength, score, low, high."""
         import pandas as pd
 
-        from harness.analysis.curves import robust_curves, strength_grid
+        from harness.analysis.curves import CURVED, robust_curves, strength_grid
 
-        ledger = self.directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
-        found = robust_curves(ledger, strength_grid(ledger)) if len(ledger) else {}
+        ledger, fronts = self.directory.ledger(CURVED["ledger"]), self.directory.table("fronts", CURVED["fronts"])
+        found = robust_curves(ledger, strength_grid(ledger), fronts) if len(ledger) else {}
         rows = [
             (model, scenario, point.at, point.share.value, *point.share.interval)
             for (scenario, model), points in found.items()
@@ -192,9 +192,9 @@ def evaluate(
 
     given = _by_flag(options)
     with ExitStack() as stack:
-        given |= {"task": stack.enter_context(_task(task))}
+        given |= {"task": stack.enter_context(as_reference(task))}
         if models is not None:
-            given |= {"model": stack.enter_context(_models(models))}
+            given |= {"model": stack.enter_context(as_references(models))}
         _refuse_apart(given, task, models)
         url = given.setdefault("out", f"{MEMORY}/{uuid.uuid4().hex}")
         code = run(resolve(None, given), Console(quiet=True))
@@ -260,7 +260,7 @@ def train(task: Task | str, model: str, /, **options: Any) -> nn.Module:
     for name in options:
         if name not in allowed:
             raise unknown("option", name, allowed, where=" of harness.train")
-    with _task(task) as name:
+    with as_reference(task) as name:
         return trained(Training(name, model, **options), Console(quiet=True))
 
 
@@ -290,68 +290,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value.item() if isinstance(value, numbers.Number) and hasattr(value, "item") else value
-
-
-@contextmanager
-def _task(task: Task | str) -> Iterator[str]:
-    """The reference of a task, or the name that stands for it."""
-    from harness.tasks import Task as Known
-
-    if isinstance(task, str):
-        yield task
-    elif isinstance(task, Known):
-        with holding("task", {task.name: task}):
-            yield task.name
-    else:
-        raise BadInput(
-            f"task is of type {type(task).__name__}: give a harness.tasks.Task (Task.from_arrays makes one), or a"
-            " reference"
-        )
-
-
-@contextmanager
-def _models(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -> Iterator[tuple[str, ...]]:
-    """The references of models, and the names that stand for objects; those are left in the mode
-    and on the device that they are in.
-    """
-    from torch import nn
-
-    from attacks.objective import preserved
-
-    if isinstance(models, str):
-        yield (models,)
-    elif isinstance(models, nn.Module):
-        with _models({type(models).__name__: models}) as names:
-            yield names
-    elif isinstance(models, Mapping):
-        _refuse_names(models)
-        modules = [each for each in models.values() if isinstance(each, nn.Module)]
-        with holding("model", models), ExitStack() as stack:
-            for module in modules:
-                stack.enter_context(preserved(module))
-            yield tuple(models)
-    elif not isinstance(models, Sequence):
-        raise BadInput(
-            f"models is of type {type(models).__name__}: give modules by name, as {{'mine': network}}, or references"
-        )
-    else:
-        for each in models:
-            if not isinstance(each, str):
-                raise BadInput(
-                    f"models holds a {type(each).__name__} without a name: give objects by name, as {{'mine': network}}"
-                )
-        yield tuple(models)
-
-
-def _refuse_names(models: Mapping[str, Any]) -> None:
-    for name, each in models.items():
-        if not isinstance(name, str) or not name.strip() or ":" in name or name.endswith(".safetensors"):
-            raise BadInput(f"models has the name {name!r}: give a text without ':' that does not end in .safetensors")
-        if not callable(each) and not isinstance(each, str):
-            raise BadInput(
-                f"model {name!r} is of type {type(each).__name__}: give an nn.Module, a function that builds one, or a"
-                " reference"
-            )
 
 
 def _refuse_apart(given: Mapping[str, Any], task: object, models: object) -> None:

@@ -92,15 +92,11 @@ def train(
     """Train a model by a recipe; write a checkpoint that --model takes, and its card."""
     from rich.console import Console
 
-    from harness.tasks.files.dataroot import use
+    from harness.commands.train import train as run
     from harness.training.train import Training
-    from harness.training.train import train as run
 
-    use(data_root)
-    run(
-        Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ()), train_samples),
-        _console(Console),
-    )
+    training = Training(task, model, recipe, seed, epochs, device, out, tuple(train_missing or ()), train_samples)
+    run(training, data_root, _console(Console))
 
 
 @app.command("list")
@@ -126,20 +122,9 @@ def report(
     """
     from rich.console import Console
 
-    from harness.analysis.summary import printed, printed_measures, summarise
-    from harness.reporting.report import as_markdown, write_markdown, write_report
-    from harness.run.directory import RunDirectory
+    from harness.commands.report import report as show
 
-    directory, console = RunDirectory(run), _console(Console)
-    if markdown == "-":
-        print(as_markdown(directory), end="")
-        return
-    summary = summarise(directory)
-    console.print(printed(summary))
-    console.print(printed_measures(directory, summary.models))
-    console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
-    if markdown:
-        console.print(f"tables in {write_markdown(directory, markdown)}", soft_wrap=True, markup=False)
+    show(run, html, markdown, _console(Console))
 
 
 @app.command()
@@ -152,29 +137,13 @@ def verify(
     ] = False,
 ) -> None:
     """Re-check every stored witness of a run from disk; exit 3 if one fails."""
-    from attacks.errors import plain
-    from harness.run.directory import RunDirectory
-    from harness.tasks.files.dataroot import use
-
     if files:
-        from harness.commands.filecheck import file_faults
+        from harness.commands.filecheck import verify_files
 
-        faults = file_faults(RunDirectory(run))
-        for fault in faults:
-            print(plain(fault))
-        print(
-            f"the files of run {plain(run)} were checked, {len(faults) or 'no'} fault{'s' * (len(faults) != 1)} found"
-        )
-        sys.exit(3 if faults else 0)
-    from harness.commands.verify import recheck
+        sys.exit(verify_files(run))
+    from harness.commands.verify import verify_witnesses
 
-    use(data_root)
-    checked = list(recheck(RunDirectory(run), code or ()))
-    failed = [claim for claim, holds in checked if not holds]
-    for claim in failed:
-        print(plain(f"does not hold: {claim}"))
-    print(f"{len(checked)} witnesses re-checked, {len(checked) - len(failed)} hold")
-    sys.exit(3 if failed else 0)
+    sys.exit(verify_witnesses(run, code or (), data_root))
 
 
 @app.command()
@@ -197,15 +166,10 @@ def gate(
     """
     from rich.console import Console
 
-    from harness.gates.file import read_gates
-    from harness.gates.gating import judge_and_keep
-    from harness.gates.outputs import printed, write
-    from harness.run.directory import RunDirectory
+    from harness.commands.gate import gate as judge
 
-    found = judge_and_keep(RunDirectory(run), read_gates(gates), gates, baseline)
-    write(found, {"junit": junit, "sarif": sarif, "markdown": markdown, "json": json})
-    _console(Console).print(printed(found, suggest))
-    sys.exit(found.code)
+    files = {"junit": junit, "sarif": sarif, "markdown": markdown, "json": json}
+    sys.exit(judge(run, gates, baseline, files, suggest, _console(Console)))
 
 
 @app.command()
@@ -214,16 +178,9 @@ def bless(
     out: Annotated[str, typer.Option(help="The file to write, to be committed.")] = "baseline.parquet",
 ) -> None:
     """Freeze a complete run into one small file, the baseline that gates of drops are against."""
-    from harness.gates.baseline import bless as freeze
-    from harness.run.directory import RunDirectory
+    from harness.commands.bless import bless as freeze
 
-    frozen = freeze(RunDirectory(run), out)
-    doubted = (
-        f"; {len(frozen.doubted)} of its worst-case numbers are flagged, and gates on them stay inconclusive"
-        if frozen.doubted
-        else ""
-    )
-    print(f"{out} written, {len(frozen.expected)} samples of {', '.join(frozen.models)}{doubted}")
+    freeze(run, out)
 
 
 @app.command()
@@ -234,11 +191,9 @@ def compare(
     """Print what changed from A to B on the same samples, with intervals."""
     from rich.console import Console
 
-    from harness.gates.baseline import evidence_at
-    from harness.gates.compare import compare as differences
-    from harness.gates.compare import printed
+    from harness.commands.compare import compare as show
 
-    _console(Console).print(printed(differences(evidence_at(a), evidence_at(b))))
+    show(a, b, _console(Console))
 
 
 @app.command()
@@ -301,17 +256,9 @@ def dashboard(
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("harness.yaml")) -> None:
     """Write a commented configuration, to be run with `evaluate --config`."""
-    from attacks.errors import BadInput
-    from harness.run.config import Evaluation, dump
-    from harness.storage.files import write_whole
+    from harness.commands.init import init as write
 
-    try:
-        if path.exists():
-            raise BadInput(f"{path} exists already: name another file, or remove it")
-        write_whole(path, dump(Evaluation()).encode())
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}; name another file") from None
-    print(f"{path} written; run it with: python -m harness evaluate --config {path}")
+    write(path)
 
 
 def _console(console: Any) -> Any:

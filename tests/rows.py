@@ -96,9 +96,9 @@ def _parts(
     ]
     for scenario, strengths in outcomes.strengths.items():
         for at, sample in enumerate(samples):
-            row = {**shared, "sample": sample, "scenario": scenario, "strength": strengths[at]}
+            row = {**shared, "sample": sample, "scenario": scenario, "strength": strengths[at], "score": 0.0}
             parts.rows["ledger"].append(
-                _full("ledger", row if at in whole else {**row, "status": "error", "strength": None})
+                _full("ledger", row if at in whole else {**row, "status": "error", "strength": None, "score": None})
             )
     for (schedule, level), scores in outcomes.swept.items():
         present = "00" if level == 1 and "(" not in schedule else "11" if level == 0 else "10"
@@ -106,7 +106,8 @@ def _parts(
             row = {
                 **shared,
                 "sample": samples[at],
-                "schedule": schedule,
+                "kind": "corruption" if "@" in schedule else "schedule",
+                "name": schedule,
                 "level": level,
                 "present": present,
                 "score": scores[at],

@@ -14,17 +14,18 @@ from app.runs import Run
 from app.view import EVALUATE, chosen, empty, of_a_run, page, said, shown, taken_away
 from harness.analysis.curves import IS_GAP, Point, corruption_curves, missing_curves
 from harness.analysis.measures import area, degradations
+from harness.run.schema import CORRUPTION, SCHEDULE
 
 SCHEDULES = """
-    select schedule, contains(schedule, '@') as corrupts from sweep where status = 'ok'
-    group by schedule having count(distinct level) > 1 order by schedule
+    select name, kind from sweep where status = 'ok'
+    group by all having count(distinct level) > 1 order by name
 """
-ROWS = "select schedule, model, level, sample, score, present, status from sweep where schedule = ? and status = 'ok'"
+ROWS = "select kind, name, model, level, sample, score, present, status from sweep where name = ? and status = 'ok'"
 SETS = f"""
     with averaged as (
         select model, present, sample, avg(score) as score from sweep
-        where status = 'ok' and not contains(schedule, '@') and not {IS_GAP}
-          and (starts_with(schedule, 'fixed(') or level = 0)
+        where status = 'ok' and kind = 'schedule' and not {IS_GAP}
+          and (starts_with(name, 'fixed(') or level = 0)
         group by all
     )
     select model, present, avg(score) as score, count(*) as samples from averaged group by all
@@ -40,9 +41,9 @@ def draw(run: Run) -> None:
     schedules = rows(run, SCHEDULES)
     left, right = st.columns(2)
     with left:
-        _missing(run, [row["schedule"] for row in schedules if not row["corrupts"]], models)
+        _missing(run, [row["name"] for row in schedules if row["kind"] == SCHEDULE], models)
     with right:
-        _corrupted(run, [row["schedule"] for row in schedules if row["corrupts"]], models)
+        _corrupted(run, [row["name"] for row in schedules if row["kind"] == CORRUPTION], models)
     _sets(run, models)
     return None
 

@@ -27,14 +27,14 @@ LISTED = 300  # samples of the table
 ORDERS = {"closest to failing": "asc", "furthest from failing": "desc"}
 SCENARIOS = "select distinct scenario from ledger where status = 'ok' and model = ?"
 SAMPLES = """
-    select ledger.sample as sample, target, "group", samples.prediction as "clean prediction",
-           score as "clean score", strength,
-           ledger.prediction as "prediction attacked", finder, witness, ledger.scenario as scenario, ledger.file as file
+    select ledger.sample as sample, target, "group", samples.label as "answer untouched",
+           samples.score as "score untouched", strength, ledger.label as "answer attacked",
+           finder, witness, ledger.scenario as scenario, threshold, ledger.file as file
     from ledger join samples on samples.model = ledger.model and samples.sample = ledger.sample
     where ledger.status = 'ok' and ledger.model = ? and ledger.scenario = ? and contains(ledger.sample, ?)
     order by strength = 0, strength {}, ledger.sample limit {}
 """
-HIDDEN = {"file", "witness", "scenario"}
+HIDDEN = {"file", "witness", "scenario", "threshold"}
 
 
 @of_a_run
@@ -91,9 +91,9 @@ def _table(found: Sequence[dict[str, Any]]) -> None:
 
 def _numbers(row: dict[str, Any]) -> None:
     target, clean, attacked, strength = st.columns(4)
-    target.metric("Target", _number(row["target"]))
-    clean.metric("Prediction untouched", _number(row["clean prediction"]))
-    attacked.metric("Prediction attacked", _number(row["prediction attacked"]))
+    target.metric("Target", row["target"])
+    clean.metric("Answer untouched", row["answer untouched"])
+    attacked.metric("Answer attacked", row["answer attacked"])
     strength.metric("Critical strength", _number(row["strength"]), help="an upper bound found by attack")
 
 
@@ -269,8 +269,8 @@ def _title(row: attributions.Row) -> str:
 def _moved(run: Run, row: attributions.Row, sample: Sample) -> Inputs:
     """What an attribution under an attack is about, where its witness is kept."""
     sql = (
-        "select sample, scenario, file, witness from ledger where model = ? and sample = ? and scenario = ? and status"
-        " = 'ok'"
+        "select sample, scenario, threshold, file, witness from ledger"
+        " where model = ? and sample = ? and scenario = ? and status = 'ok'"
     )
     found = rows(run, sql, (row["model"], row["sample"], row["condition"]))
     kept = (_kept(run, found[0]) or {}) if found else {}

@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 
 from app import frontier
 from app.figures import colour, curve
-from app.queries import answer, kept, rows, trust
+from app.queries import answer, fronts, kept, rows, trust
 from app.runs import Run
 from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, shown, taken_away
 from attacks.scenario import parse
@@ -25,7 +25,10 @@ from harness.run.flags import EVERY, flag_lines
 
 BINS = 24
 POINTS = 81
-ROWS = "select scenario, model, strength, \"limit\", status from ledger where scenario = ? and status = 'ok'"
+ROWS = """
+    select scenario, model, sample, strength, "limit", clean_score, status from ledger
+    where scenario = ? and status = 'ok'
+"""
 SCENARIOS = "select scenario, count(*) as samples from ledger where status = 'ok' group by scenario"
 
 
@@ -57,7 +60,8 @@ def _scenarios(run: Run) -> list[str]:
 
 def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa.Table) -> None:
     st.subheader("Robust score against strength", anchor=False)
-    curves = {model: points for (_, model), points in robust_curves(found, grid(found, log)).items() if model in models}
+    every = robust_curves(found, grid(found, log), fronts(run, scenario))
+    curves = {model: points for (_, model), points in every.items() if model in models}
     figure = curve(curves, run.models, "strength", "robust score")
     for name, score in oracles(run, scenario).items():
         figure.add_hline(score, line={"dash": "dash", "color": "grey"}, annotation_text=f"oracle {figured(name)}")

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from harness.analysis.intervals import Estimate, Interval, proportion
 
-IS_GAP = "(schedule = 'gap' or starts_with(schedule, 'gap('))"
+IS_GAP = "(name = 'gap' or starts_with(name, 'gap('))"
 FRACTION_MISSING = f"(case when {IS_GAP} then level else 1 - length(replace(present, '0', '')) / length(present) end)"
 """Of a row of the sweep; a gap leaves every modality present and stands at its level."""
 BOUNDED = {"memory_limit": "400MB", "threads": 2}  # of a query: each thread wants its share
@@ -85,8 +85,21 @@ def clean_scores(samples: pa.Table) -> dict[str, Share]:
     return {model: Share(value, count) for model, value, count in rows}
 
 
-def robust_curves(ledger: pa.Table, strengths: Sequence[float]) -> dict[tuple[str, str], list[Point]]:
-    """Per (scenario, model), the share of samples whose critical strength exceeds each strength."""
+CURVED = {
+    "ledger": ("scenario", "model", "sample", "strength", "limit", "clean_score", "status"),
+    "fronts": ("scenario", "model", "sample", "strength", "score"),
+}
+"""The columns that curves under attack read."""
+
+
+def robust_curves(
+    ledger: pa.Table, strengths: Sequence[float], fronts: pa.Table | None = None
+) -> dict[tuple[str, str], list[Point]]:
+    """Per (scenario, model), the share of samples whose critical strength exceeds each strength; of
+    graded answers, which have `fronts`, the mean of the lowest score that is known up to it.
+    """
+    if fronts is not None and fronts.num_rows:
+        return _worst_curves(ledger, strengths, fronts)
     rows = query(
         """
         select scenario, model, t, avg(case when strength > t then 1.0 else 0.0 end), count(*)
@@ -98,21 +111,42 @@ def robust_curves(ledger: pa.Table, strengths: Sequence[float]) -> dict[tuple[st
     return _curves(rows)
 
 
+def _worst_curves(ledger: pa.Table, strengths: Sequence[float], fronts: pa.Table) -> dict[tuple[str, str], list[Point]]:
+    rows = query(
+        """
+        with worst as (
+            select scenario, model, sample, t, min(score) as score
+            from fronts, strengths where strength <= t group by all
+        )
+        select ledger.scenario, ledger.model, strengths.t,
+               avg(least(coalesce(worst.score, clean_score), clean_score)), count(*)
+        from ledger cross join strengths left join worst
+            on worst.scenario = ledger.scenario and worst.model = ledger.model
+            and worst.sample = ledger.sample and worst.t = strengths.t
+        where status = 'ok' group by all order by strengths.t
+        """,
+        ledger=ledger,
+        fronts=fronts,
+        strengths=pa.table({"t": list(strengths)}),
+    )
+    return _curves(rows)
+
+
 def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
     """Per (schedule, model), the score against the fraction missing that was reached, level by
     level.
 
     Repeats are averaged within each sample first: they share the sample, and count once.
-    Corruptions, written modality@name, are left out.
+    Corruptions are left out.
     """
     rows = query(
         f"""
         with averaged as (
-            select schedule, model, level, sample, avg(score) as score, avg({FRACTION_MISSING}) as missing
-            from sweep where status = 'ok' and not contains(schedule, '@') group by all
+            select name, model, level, sample, avg(score) as score, avg({FRACTION_MISSING}) as missing
+            from sweep where status = 'ok' and kind = 'schedule' group by all
         )
-        select schedule, model, avg(missing), avg(score), count(*)
-        from averaged group by schedule, model, level order by level
+        select name, model, avg(missing), avg(score), count(*)
+        from averaged group by name, model, level order by level
         """,
         sweep=sweep,
     )
@@ -126,10 +160,10 @@ def corruption_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:
     rows = query(
         """
         with averaged as (
-            select schedule, model, level, sample, avg(score) as score
-            from sweep where status = 'ok' and contains(schedule, '@') group by all
+            select name, model, level, sample, avg(score) as score
+            from sweep where status = 'ok' and kind = 'corruption' group by all
         )
-        select schedule, model, level, avg(score), count(*) from averaged group by all order by level
+        select name, model, level, avg(score), count(*) from averaged group by all order by level
         """,
         sweep=sweep,
     )

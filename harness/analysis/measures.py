@@ -42,18 +42,16 @@ class Degradation:
 def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
     """Per (schedule, model), where there are two levels or more; corruptions are left out."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    where = "status = 'ok' and not contains(schedule, '@')"
+    where = "status = 'ok' and kind = 'schedule'"
     for schedule, model, level, missing in query(
-        f"select schedule, model, level, avg({FRACTION_MISSING}) as missing from sweep where {where} group by all order"
+        f"select name, model, level, avg({FRACTION_MISSING}) as missing from sweep where {where} group by all order"
         " by missing, level",
         sweep=sweep,
     ):
         found.setdefault((schedule, model), []).append((level, missing))
     whole = {}
     for (schedule, model), levels in found.items():
-        scores = _by_sample(
-            "level", [level for level, _ in levels], {"schedule": schedule, "model": model}, where, sweep
-        )
+        scores = _by_sample("level", [level for level, _ in levels], {"name": schedule, "model": model}, where, sweep)
         if len(levels) > 1 and not np.isnan(scores).any():
             whole[schedule, model] = Degradation(np.array([missing for _, missing in levels]), scores)
     return whole
@@ -132,7 +130,7 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
     They add up to the score with everything present less that with nothing. A model whose sweep
     lacks one of the subsets is left out.
     """
-    where = f"status = 'ok' and not contains(schedule, '@') and not {IS_GAP}"
+    where = f"status = 'ok' and kind = 'schedule' and not {IS_GAP}"
     games: dict[str, list[str]] = {}
     for model, present in query(f"select distinct model, present from sweep where {where} order by all", sweep=sweep):
         games.setdefault(model, []).append(present)
@@ -243,9 +241,10 @@ def remarks(found: Mapping[str, object], ledger: pa.Table, sweep: pa.Table) -> l
             " under one schedule, not schedules."
         )
     single = query(
-        "select schedule from rows group by schedule having count(distinct level) = 1 order by schedule", rows=sweep
+        "select name from rows where kind = 'schedule' group by name having count(distinct level) = 1 order by name",
+        rows=sweep,
     )
-    if lone := [schedule for (schedule,) in single if "@" not in schedule and not schedule.startswith("fixed(")]:
+    if lone := [schedule for (schedule,) in single if not schedule.startswith("fixed(")]:
         said.append(f"No area under {', '.join(lone)}: one level makes no curve; give two or more, as {lone[0]}:0,0.5.")
     if found and not any(name.startswith("effective robustness") for name in found):
         said.append("Effective robustness is told where late fusion is evaluated beside the others (--model late).")

@@ -15,11 +15,20 @@ from rich.text import Text
 from attacks.errors import plain
 from attacks.scenario import parse
 from harness.analysis import measures
-from harness.analysis.curves import Share, clean_scores, corruption_curves, missing_curves, robust_curves, statuses
+from harness.analysis.curves import (
+    CURVED,
+    Share,
+    clean_scores,
+    corruption_curves,
+    missing_curves,
+    robust_curves,
+    statuses,
+)
 from harness.analysis.intervals import Estimate
 from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import EXPLAINED, doubted, flag_lines, flagged
+from harness.run.set_metrics import SetMetric
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
 
@@ -33,7 +42,7 @@ INTERVALS = (
 )
 ROBUST = "robust score, strength 1"
 UNATTACKED = "Nothing was attacked: the search is none, and no attack is named."
-SWEPT = ("schedule", "model", "level", "sample", "present", "score", "status")
+SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
 MEASURED = {
     "samples": ("model", "sample", "score"),
     "ledger": ("model", "scenario", "sample", "strength", "status"),
@@ -64,14 +73,14 @@ class Summary:
 def summarise(directory: RunDirectory) -> Summary:
     """Query a run for its summary."""
     description = directory.describe()
-    ledger = directory.table("ledger", ("scenario", "model", "sample", "strength", "status"))
+    ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
     sweep = directory.table("sweep", SWEPT)
-    robust = robust_curves(ledger, [1.0])
+    robust = robust_curves(ledger, [1.0], fronts)
     samples = directory.table("samples", ("model", "sample", "score"))
     clean = clean_scores(samples)
     untouched = {
         model: points[0].share
-        for (name, model), points in robust_curves(ledger, [0.0]).items()
+        for (name, model), points in robust_curves(ledger, [0.0], fronts).items()
         if not parse(name).missing
     }
     graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
@@ -198,3 +207,24 @@ def printed(summary: Summary) -> RenderableType:
                 Text(plain(condition) if not section else f"  {plain(condition)}"), *summary.cells(condition, shares)
             )
     return Group(table, Text("\n" + "\n".join(map(plain, summary.notes)), style="dim"))
+
+
+def printed_set_metrics(directory: RunDirectory) -> RenderableType:
+    """The field's numbers over the set, a row for each condition and metric, models as columns;
+    those of single classes are left to `metrics.json`.
+    """
+    found = [each for each in directory.metrics() if " " not in each.metric]
+    models = directory.describe().identity.config.model
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("over the set", "metric", *models):
+        table.add_column(Text(plain(name)))
+    cells = {(_where(each), each.metric, each.model): str(each) for each in found}
+    for where, metric in dict.fromkeys((where, metric) for where, metric, _ in cells):
+        values = [Text(cells.get((where, metric, model), "-")) for model in models]
+        table.add_row(Text(plain(where)), Text(plain(metric)), *values)
+    return Group(Text(), table)
+
+
+def _where(metric: SetMetric) -> str:
+    what = {"attacked": "strength", "schedule": "rate", "corruption": "severity"}
+    return metric.kind if metric.kind == "clean" else f"{metric.name}, {what[metric.kind]} {metric.level:g}"

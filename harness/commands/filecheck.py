@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from attacks.randomness import keyed_seed
-from harness.engine.ledger import witness_hash
-from harness.run.directory import FINGERPRINTS_FILE, GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.engine.ledger import keys_of, witness_hash
+from harness.run.directory import FINGERPRINTS_FILE, GATES_FILE, METRICS_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.run.fingerprint import Fingerprint
 from harness.run.schema import SCHEMAS
 from harness.run.status import FINISHED
@@ -19,7 +19,7 @@ from harness.run.wholeness import contradictions
 from harness.storage.folder import LOCK
 from harness.storage.tensorfile import from_bytes
 
-FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, FINGERPRINTS_FILE, LOCK)
+FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, METRICS_FILE, FINGERPRINTS_FILE, LOCK)
 FOLDERS = {
     **dict.fromkeys(SCHEMAS, (".parquet",)),
     "attributions": (".parquet", ".safetensors"),
@@ -27,6 +27,22 @@ FOLDERS = {
     "errors": (".txt",),
 }
 REPORTS = (".html", ".md", ".xml", ".sarif", ".json")  # what commands write into a run when they are asked to
+
+
+def verify_files(run: str) -> int:
+    """Print every fault of a run's files and their number.
+
+    Returns:
+        the exit code: 0, or 3 where there are faults.
+
+    Raises:
+        BadInput: there is no run that could be checked.
+    """
+    faults = file_faults(RunDirectory(run))
+    for fault in faults:
+        print(plain(fault))
+    print(f"the files of run {plain(run)} were checked, {len(faults) or 'no'} fault{'s' * (len(faults) != 1)} found")
+    return 3 if faults else 0
 
 
 def file_faults(directory: RunDirectory) -> list[str]:
@@ -112,24 +128,23 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
         except BadInput as error:
             yield str(error)
             continue
-        rows = {(row["scenario"], row["sample"]): row for row in tables["ledger"].to_pylist()}
-        claims = {
-            (row["scenario"], row["sample"]): row["attacked"].split("+") for row in rows.values() if row["witness"]
-        }
-        for (scenario, sample), names in claims.items():
-            held = [tensors.get(f"{scenario}|{sample}|{name}") for name in names]
+        rows = [row for row in tables["ledger"].to_pylist() if row["witness"]]
+        keys = [list(keys_of(row, row["attacked"].split("+")).values()) for row in rows]
+        for row, names in zip(rows, keys, strict=True):
+            scenario, sample = row["scenario"], row["sample"]
+            held = [tensors.get(name) for name in names]
             there = [x for x in held if x is not None]
             if not there and sample in kept:
                 yield (
                     f"witnesses/{key}.safetensors lacks the witness of sample {sample!r} under {scenario}, which the"
                     " run was to keep"
                 )
-            if there and (len(there) < len(held) or witness_hash(there) != rows[scenario, sample]["witness"]):
+            if there and (len(there) < len(held) or witness_hash(there) != row["witness"]):
                 yield (
                     f"witnesses/{key}.safetensors: sample {sample!r} under {scenario} is not the witness that the"
                     " ledger names"
                 )
-        known = {f"{scenario}|{sample}|{name}" for (scenario, sample), names in claims.items() for name in names}
+        known = {name for names in keys for name in names}
         yield from (
             f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not"
             for name in sorted(tensors.keys() - known)

@@ -10,9 +10,10 @@ import torch
 from rich.console import Console
 
 from attacks.errors import plain
-from harness.analysis.summary import printed, summarise
+from harness.analysis.summary import printed, printed_set_metrics, summarise
 from harness.engine.plan import Work
 from harness.engine.progress import reporting
+from harness.engine.set_metrics import set_metrics
 from harness.engine.sweep import MASKS, mask_hash
 from harness.explain.attributions import attribute, key_of
 from harness.run.description import Description
@@ -30,18 +31,22 @@ def finish(
     """
     config = work.config
     if config.trust and status in FINISHED:
-        directory.note_trust(joined(of_models(work), check_run(work, device, directory.table("ledger", READ))))
+        directory.note_trust(joined(of_models(work), check_run(work, device, directory.ledger(READ))))
     if config.attributions and status in FINISHED:
         _attribute(work, directory, device, console)
+    if status in FINISHED:
+        directory.note_metrics(set_metrics(work.task, directory))
     directory.note(
         description.model_copy(update={"status": status, "masks": mask_hash(directory.table("sweep", MASKS))})
     )
     console.print(printed(summarise(directory)))
+    if description.threshold is not None:
+        console.print(printed_set_metrics(directory))
     return 5 if status.endswith(FAILED) else 0
 
 
 def _attribute(work: Work, directory: RunDirectory, device: torch.device, console: Console) -> None:
-    ledger = directory.table("ledger", READ)
+    ledger = directory.ledger(READ)
     with reporting(console, "attributions", len(work.models)) as reporter:
         for model in work.models:
             key = key_of(model)

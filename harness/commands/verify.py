@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from attacks.eot import judged
-from attacks.errors import BadInput
+from attacks.errors import BadInput, plain
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
 from harness.engine.answering import ask
-from harness.engine.ledger import witness_hashes
+from harness.engine.graded import floor_of
+from harness.engine.ledger import keys_of, witness_hashes
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import kept_rows, load_all, prepare
@@ -23,7 +24,7 @@ from harness.engine.standing import another_model, describe, standing
 from harness.references.code_consent import permitted
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-from harness.tasks.files.dataroot import else_in
+from harness.tasks.files.dataroot import else_in, use
 from harness.tasks.task import sample_hashes
 
 CPU = torch.device("cpu")
@@ -41,6 +42,24 @@ class Claim:
 
     def __str__(self) -> str:
         return f"{self.model}, sample {self.sample}, {self.scenario} at strength {self.strength:.4g}"
+
+
+def verify_witnesses(run: str, code: Collection[str], data_root: str | None) -> int:
+    """Re-check every witness, print those that fail and how many hold.
+
+    Returns:
+        the exit code: 0, or 3 where a witness fails.
+
+    Raises:
+        BadInput: as `recheck` does.
+    """
+    use(data_root)
+    checked = list(recheck(RunDirectory(run), code))
+    failed = [claim for claim, holds in checked if not holds]
+    for claim in failed:
+        print(plain(f"does not hold: {claim}"))
+    print(f"{len(checked)} witnesses re-checked, {len(checked) - len(failed)} hold")
+    return 3 if failed else 0
 
 
 def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
@@ -77,11 +96,11 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
                 continue
             claim = Claim(*(row[key] for key in ("model", "sample", "scenario", "strength", "witness")))
             scenario = parse(claim.scenario)
-            keys = {name: f"{claim.scenario}|{claim.sample}|{name}" for name in scenario.attacked_names}
+            keys, floor = keys_of(row, scenario.attacked_names), floor_of(row["clean_score"], row["threshold"])
             if keys and claim.model in models:
                 moved = {name: tensors[key] for name, key in keys.items() if key in tensors}
                 there = len(moved) == len(keys)
-                yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed)
+                yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed, floor)
 
 
 def _check_samples(directory: RunDirectory, task: Task) -> None:
@@ -91,7 +110,7 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
         BadInput: one has not.
     """
     split = task.splits["test"]
-    columns = {"hash": sample_hashes(split), "target": split.targets.double().tolist(), "group": split.groups}
+    columns = {"hash": sample_hashes(split), "target": task.problem.label(split.targets), "group": split.groups}
     place = {sample: row for row, sample in enumerate(split.samples)}
     for row in directory.table("samples", ("sample", *columns)).to_pylist():
         own = {name: column[place[row["sample"]]] for name, column in columns.items()} if row["sample"] in place else {}
@@ -104,12 +123,14 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
             )
 
 
-def _holds(task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int) -> bool:
+def _holds(
+    task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int, floor: Tensor | None
+) -> bool:
     split = task.splits["test"]
     batch = split.take([split.samples.index(claim.sample)])
     witness = {**batch.inputs, **{name: x[None] for name, x in moved.items()}}
     present = torch.tensor([[name not in scenario.missing for name in task.names]])
-    objective = TaskObjective(model.module, task, batch.targets, present, {})
+    objective = TaskObjective(model.module, task, batch.targets, present, {}).below(floor)
     strength = torch.tensor([claim.strength], dtype=torch.float64)
     alike = all(witness[name].shape == x.shape and witness[name].dtype == x.dtype for name, x in batch.inputs.items())
     if not alike or not _intact(witness, scenario, claim):

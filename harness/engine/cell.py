@@ -15,15 +15,18 @@ from attacks.eot import Expectation, judged
 from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
-from attacks.search_state import Found, search_all
+from attacks.search_state import search_all
 from harness.engine.compiled import compiled
-from harness.engine.ledger import error_rows, found_rows
+from harness.engine.graded import Result, at_thresholds, front_rows
+from harness.engine.judged import judged_rows
+from harness.engine.ledger import error_rows, found_rows, witness_key
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Cell, Work
 from harness.engine.singly import OutOfTime, passed_on, singled_out
 from harness.engine.sweep import part, sweep_rows
 from harness.run.schema import SCHEMAS, Parts
 from harness.tasks import Batch, Task
+from harness.tasks.problems.problem import Problem, thresholds_of
 from harness.tasks.task import sample_hashes
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
@@ -57,8 +60,8 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
     parts = Parts()
     with preserved(module):
         batch, outputs = _untouched(task, cell, device, parts)
-        scores = task.problem.score(outputs, batch.targets).double().tolist()
-        parts.rows["samples"] += _sample_rows(batch, task.problem.predictions(outputs), scores)
+        untouched = judged_rows(task.problem, outputs, batch.targets)
+        parts.rows["samples"] += _sample_rows(task.problem, batch, untouched)
         parts.rows["sweep"] += sweep_rows(
             module, task, batch, work.schedules, config.repeats, config.seed, partial(_failed, parts)
         )
@@ -71,7 +74,7 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
                 if isinstance(found, BaseException):  # no scenario of the group could be begun
                     raise found
                 parts.take_in(found)
-    clean = dict(zip(batch.samples, scores, strict=True))
+    clean = {sample: row["score"] for sample, row in zip(batch.samples, untouched, strict=True)}
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
     for name, rows in parts.rows.items():
         full = [{**row, **shared, "clean_score": clean[row["sample"]]} for row in rows]
@@ -122,43 +125,53 @@ def _searched(
     """
     task, batch, parts, counted = work.task, part(whole, rows), Parts(), 0
     present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
+    everything = TaskObjective(module, task, batch.targets, present.clone(), {})
     for name in group[0].missing:
         present[:, task.names.index(name)] = False
     objective = TaskObjective(
         module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin
     )
+    thresholds = sorted(thresholds_of(task.problem), reverse=True)
 
     def on_error(scenario: Scenario, error: BaseException) -> None:
         if len(batch) > 1:
             progress(-counted, 0)  # these samples are searched again
             raise error
         _failed(parts, scenario, error)
-        parts.rows["ledger"] += error_rows(scenario, batch.samples)
+        parts.rows["ledger"] += error_rows(scenario, batch.samples, thresholds)
         progress(1, 0)
 
-    steps = search_all(
+    search = partial(
+        search_all,
         work.search,
-        objective,
-        batch.inputs,
-        task.bounds(batch),
-        group,
+        inputs=batch.inputs,
+        bounds=task.bounds(batch),
+        scenarios=group,
         samples=batch.samples,
         seed=work.config.seed,
         limit=work.config.limit,
         on_error=on_error,
     )
-    for scenario, found in steps:
+    steps = (
+        at_thresholds(search, objective, everything, batch.inputs, thresholds)
+        if thresholds
+        else (Result(scenario, None, found) for scenario, found in search(objective))
+    )
+    for result in steps:
         try:
             with torch.no_grad():
-                predictions = task.problem.predictions(_answers(work, objective, batch, scenario, found.witness))
+                outputs = _answers(work, objective, batch, result.scenario, result.found.witness)
+                judged = judged_rows(task.problem, outputs, batch.targets)
         except (Exception, SystemExit) as error:
-            on_error(scenario, error)
+            on_error(result.scenario, error)
             continue
-        answers = found_rows(scenario, found, predictions)
+        answers = found_rows(result.scenario, result.found, judged, result.threshold)
         parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, answers, strict=True)]
-        parts.witnesses |= _kept(work, batch, scenario, found)
-        counted += len(batch)
-        progress(len(batch), int(found.gradients.sum()))
+        parts.rows["fronts"] += front_rows(result, batch.samples)
+        parts.witnesses |= _kept(work, batch, result)
+        if result.threshold is None or result.threshold == thresholds[-1]:
+            counted += len(batch)
+            progress(len(batch), int(result.found.gradients.sum()))
         if deadline is not None and time.monotonic() > deadline:
             raise OutOfTime
     return parts
@@ -180,27 +193,20 @@ def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scena
     return outputs[first, torch.arange(len(batch), device=first.device)]
 
 
-def _sample_rows(batch: Batch, predictions: Tensor, scores: list[float]) -> list[dict[str, Any]]:
-    columns = zip(
-        batch.samples,
-        sample_hashes(batch),
-        batch.targets.double().tolist(),
-        batch.groups,
-        predictions.double().tolist(),
-        scores,
-        strict=True,
-    )
-    names = ("sample", "hash", "target", "group", "prediction", "score")
-    return [dict(zip(names, row, strict=True)) for row in columns]
+def _sample_rows(problem: Problem, batch: Batch, untouched: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = ("sample", "hash", "target", "group")
+    rows = zip(batch.samples, sample_hashes(batch), problem.label(batch.targets), batch.groups, strict=True)
+    return [{**dict(zip(names, row, strict=True)), **judged} for row, judged in zip(rows, untouched, strict=True)]
 
 
-def _kept(work: Work, batch: Batch, scenario: Scenario, found: Found) -> Inputs:
-    """The attacked modalities of the witnesses to keep, keyed ``scenario|sample|modality``."""
+def _kept(work: Work, batch: Batch, result: Result) -> Inputs:
+    """The attacked modalities of the witnesses to keep, by `witness_key`."""
+    found = result.found
     return {
-        f"{scenario}|{sample}|{name}": found.witness[name][row].cpu().clone()
+        witness_key(result.scenario, result.threshold, sample, name): found.witness[name][row].cpu().clone()
         for row, sample in enumerate(batch.samples)
         if sample in work.kept_samples and bool(found.strength[row].isfinite())
-        for name in scenario.attacked_names
+        for name in result.scenario.attacked_names
     }
 
 
@@ -211,4 +217,5 @@ def failed_rows(work: Work, cell: Cell, rows: Sequence[int] | None = None) -> li
     shared = {"run": work.run, "task": work.task.name, "model": cell.model.name, "seed": work.config.seed}
     samples = [work.task.splits["test"].samples[row] for row in (cell.rows if rows is None else rows)]
     scenarios = [scenario for group in work.scenarios for scenario in closure(group)]
-    return [{**row, **shared} for scenario in scenarios for row in error_rows(scenario, samples)]
+    thresholds = thresholds_of(work.task.problem)
+    return [{**row, **shared} for scenario in scenarios for row in error_rows(scenario, samples, thresholds)]

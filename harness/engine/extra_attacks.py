@@ -29,7 +29,7 @@ def parse_all(texts: Sequence[str], task: Task, scenarios: Sequence[Scenario]) -
     attacks = [parse(text) for text in texts]
     if attacks:
         batch = task.splits["test"].take([0])
-        margins = task.problem.verdict(torch.zeros(1, task.problem.width), batch.targets).margins
+        margins = task.problem.verdict(torch.zeros(1, task.width), batch.targets).margins
         for scenario in scenarios:
             for attack in attacks if scenario.attacked else ():
                 attack.check(

@@ -42,6 +42,8 @@ from harness.run.fingerprint import (
 )
 from harness.tasks import Batch, Modality, Task
 
+PLACES = 4096  # of the answer to one sample, such as a map, that are kept
+
 
 def fixed_samples(task: Task, count: int = SAMPLES) -> Batch:
     """The samples that every fingerprint is taken on: of the test split, by a hash of their
@@ -53,16 +55,16 @@ def fixed_samples(task: Task, count: int = SAMPLES) -> Batch:
 
 def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
     """A row of the test split for each label that the fixed samples lack, of at most so many; of
-    real values none.
+    real values none. The labels of a map are those of its pixels.
     """
     split, asked = task.splits["test"], set(fixed_samples(task).samples)
     targets = split.targets.detach().cpu()
     if targets.is_floating_point() and bool((targets != targets.round()).any()):
         return []
-    labels = targets.tolist()
-    seen = {label for sample, label in zip(split.samples, labels, strict=True) if sample in asked}
-    first = {label: row for row, label in reversed(list(enumerate(labels))) if label not in seen}
-    return [first[label] for label in sorted(first)][:count]
+    labels = [each.unique().tolist() for each in targets]
+    seen = {label for sample, own in zip(split.samples, labels, strict=True) if sample in asked for label in own}
+    first = {label: row for row, own in reversed(list(enumerate(labels))) for label in own if label not in seen}
+    return list(dict.fromkeys(first[label] for label in sorted(first)))[:count]
 
 
 def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Fingerprint:
@@ -159,14 +161,25 @@ def random_points(task: Task, modality: Modality, batch: Batch) -> Tensor:
     return torch.where(low < high, low + chance * (high - low), x)
 
 
+def _thinned(outputs: Tensor) -> Tensor:
+    """Numbers at fixed, randomly chosen places of answers (B, N), where N is more than `PLACES`."""
+    if outputs.shape[1] <= PLACES:
+        return outputs
+    places = torch.randperm(outputs.shape[1], generator=keyed_generator("fingerprint", "places"))[:PLACES]
+    return outputs[:, places.sort().values.to(outputs.device)]
+
+
 def _judged(objective: TaskObjective, batch: Batch) -> Tensor:
-    """Outputs, score, prediction and margin; a model that raises answers nothing."""
+    """Outputs, score, the mean of the prediction, and margin; a model that raises answers
+    nothing.
+    """
     try:
         outputs = objective.answers(batch.inputs)
         problem, targets = objective.task.problem, batch.targets
         margin = problem.verdict(outputs, targets).losses["margin"]
-        judged = [problem.score(outputs, targets), problem.predictions(outputs), margin]
-        columns = [outputs.flatten(1), *(each.reshape(len(batch), -1) for each in judged)]
+        predictions = problem.predictions(outputs).double().reshape(len(batch), -1).mean(1)
+        judged = [problem.score(outputs, targets), predictions, margin]
+        columns = [_thinned(outputs.flatten(1)), *(each.reshape(len(batch), -1) for each in judged)]
         return torch.cat([column.detach().double().cpu() for column in columns], 1)
     except TooSlow:
         raise

@@ -21,6 +21,7 @@ from attacks.randomness import keyed_seed
 from attacks.region import Inputs
 from harness.engine.loading import Loaded
 from harness.tasks import Batch, Task
+from harness.tasks.problems.problem import OneNumber
 
 NEIGHBOURS = 10
 MOST_KEPT = 1_000  # training samples that are looked among
@@ -36,7 +37,7 @@ class Embedding(Protocol):
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class Neighbourhood(OneNumber):
     """Whether a sample keeps its neighbours. Outputs are those of `Watched`, (B, 3); targets say
     nothing, all 0.
 
@@ -44,8 +45,8 @@ class Neighbourhood:
     """
 
     @property
-    def width(self) -> int:
-        return 3
+    def shape(self) -> tuple[int, ...]:
+        return (3,)
 
     def check_targets(self, targets: Tensor) -> None:
         """There is nothing that they could get wrong."""
@@ -64,7 +65,7 @@ class Neighbourhood:
         margin = outputs[:, 1] - outputs[:, 0]
         return Verdict({"margin": margin}, margin >= 0)
 
-    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         return {"neighbours_kept": predictions.double().mean().item()}
 
 

@@ -7,7 +7,7 @@ A critical strength in the ledger is an upper bound found by attack, not a certi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -19,30 +19,51 @@ from harness.run.schema import LEDGER
 from harness.storage.tensorfile import as_bytes
 
 
-def found_rows(scenario: Scenario, found: Found, predictions: Tensor) -> list[dict[str, Any]]:
-    """The columns a search decides, one row per sample."""
+def found_rows(
+    scenario: Scenario, found: Found, judged: Sequence[dict[str, Any]], threshold: float | None = None
+) -> list[dict[str, Any]]:
+    """The columns a search decides, one row per sample; `judged` is what the model answers on the
+    witnesses.
+    """
     hashes = witness_hashes(found.witness, scenario)
     strengths, gradients = found.strength.tolist(), found.gradients.tolist()
     return [
         {
             **scenario_columns(scenario),
+            **columns,
+            "threshold": threshold,
             "strength": strength,
-            "prediction": prediction,
             "finder": finder,
             "gradients": spent,
             "witness": digest if strength < float("inf") else "",
             "status": "ok",
         }
-        for strength, prediction, finder, spent, digest in zip(
-            strengths, predictions.double().tolist(), found.finder, gradients, hashes, strict=True
+        for strength, columns, finder, spent, digest in zip(
+            strengths, judged, found.finder, gradients, hashes, strict=True
         )
     ]
 
 
-def error_rows(scenario: Scenario, samples: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a scenario that could not be searched, one per sample: no number."""
-    nothing = dict.fromkeys(LEDGER.names)
-    return [{**nothing, **scenario_columns(scenario), "sample": sample, "status": "error"} for sample in samples]
+def error_rows(
+    scenario: Scenario, samples: Sequence[str], thresholds: Sequence[float | None] = ()
+) -> list[dict[str, Any]]:
+    """The rows of a scenario that could not be searched, one per sample and threshold."""
+    nothing = {**dict.fromkeys(LEDGER.names), **scenario_columns(scenario), "status": "error"}
+    each = thresholds or (None,)
+    return [{**nothing, "threshold": threshold, "sample": sample} for threshold in each for sample in samples]
+
+
+def witness_key(scenario: object, threshold: float | None, sample: str, modality: str) -> str:
+    """How a stored witness is called: a modality of a sample under a scenario, at a threshold where
+    answers are graded.
+    """
+    graded = "" if threshold is None else f"|{threshold:g}"
+    return f"{scenario}{graded}|{sample}|{modality}"
+
+
+def keys_of(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """How the modalities of a ledger row's witness are called in storage."""
+    return {name: witness_key(row["scenario"], row["threshold"], row["sample"], name) for name in names}
 
 
 def scenario_columns(scenario: Scenario) -> dict[str, str]:

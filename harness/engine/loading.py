@@ -19,6 +19,7 @@ from torch import nn
 
 from attacks.errors import BadInput
 from attacks.objective import preserved
+from harness.engine.judged import checked_tally
 from harness.engine.objective import TaskObjective
 from harness.models import checkpoint
 from harness.references import options
@@ -252,24 +253,25 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
 
 
 def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-    """Refuse a problem that does not say one number of each sample: tables hold no more.
+    """Refuse a problem whose judgement is not one number per sample, or whose tables would not
+    hold it.
 
     Raises:
-        BadInput: it does not.
+        BadInput: naming what is wrong.
     """
     problem, count = task.problem, len(outputs)
     verdict = problem.verdict(outputs, targets)
-    judged = {
-        "predictions": problem.predictions(outputs),
-        "score": problem.score(outputs, targets),
-        "verdict": verdict.fails,
-    }
+    judged = {"score": problem.score(outputs, targets), "verdict": verdict.fails}
     for name, values in {**judged, **{f"loss {name!r}": loss for name, loss in verdict.losses.items()}}.items():
         if tuple(values.shape) != (count,):
             raise BadInput(
                 f"its problem's {name} has shape {tuple(values.shape)} for {count} samples: give one number per sample,"
                 f" ({count},)"
             )
+    checked_tally(problem.tally(outputs, targets), count)
+    labels = problem.label(problem.predictions(outputs), targets)
+    if len(labels) != count or not all(isinstance(each, str) for each in labels):
+        raise BadInput(f"its problem's label must answer {count} texts for {count} samples, got {labels!r:.80}")
     if "margin" not in verdict.losses:
         raise BadInput(
             "its problem's verdict has no loss 'margin': give one that is negative exactly where a sample withstands"

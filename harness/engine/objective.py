@@ -13,6 +13,7 @@ from attacks.region import Inputs, take
 from harness.engine.compiled import Compiled
 from harness.models.partial_encoding import answered, encoded_still
 from harness.tasks import Task
+from harness.tasks.problems.problem import Graded
 
 HALF = (torch.bfloat16, torch.float16)
 PAD = 8  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
@@ -28,6 +29,7 @@ class TaskObjective:
         dtype: what the model computes in; below float32 by autocast.
         search_dtype: the same for what `holding` returns, which searches but never verifies.
         twin: what searches in the model's place; a compiled one, if any.
+        floor: of a graded problem, the score (B,) below which each sample has failed.
     """
 
     model: nn.Module
@@ -38,15 +40,16 @@ class TaskObjective:
     dtype: torch.dtype = torch.float32
     search_dtype: torch.dtype = torch.float32
     twin: nn.Module | None = None
+    floor: Tensor | None = None
 
     def outputs(self, inputs: Inputs) -> Tensor:
-        """The model's outputs (B, width).
+        """The model's outputs (B, *shape).
 
         Raises:
             ModelBroke: they have the wrong shape, or hold NaN or +infinity.
         """
         outputs = self.answers(inputs)
-        broken = (outputs.isnan() | outputs.isposinf()).any(1)
+        broken = (outputs.isnan() | outputs.isposinf()).flatten(1).any(1)
         if bool(broken.any()):
             raise ModelBroke(
                 f"the model answers NaN or infinity on {int(broken.sum())} of {len(broken)} samples: mend the model"
@@ -75,7 +78,7 @@ class TaskObjective:
         return self.task.with_stand_ins({name: self._padded(x) for name, x in inputs.items()}, present)
 
     def _checked(self, outputs: object, count: int) -> Tensor:
-        expected = (count, self.task.problem.width)
+        expected = (count, *self.task.problem.shape)
         if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
             shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ModelBroke(
@@ -84,10 +87,28 @@ class TaskObjective:
         return outputs
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        return self.task.problem.verdict(self.answers(inputs), self.targets)
+        return self.judged(self.answers(inputs))
+
+    def judged(self, outputs: Tensor) -> Verdict:
+        """The problem's verdict on outputs (B, *shape)."""
+        problem = self.task.problem
+        if self.floor is None:
+            return problem.verdict(outputs, self.targets)
+        assert isinstance(problem, Graded), "only graded answers have a floor"
+        return problem.verdict(outputs, self.targets, self.floor)
+
+    def below(self, floor: Tensor | None) -> TaskObjective:
+        """The same, where a sample has failed below this score (B,)."""
+        return replace(self, floor=floor)
 
     def take(self, rows: Tensor) -> TaskObjective:
-        return replace(self, targets=self.targets[rows], present=self.present[rows], kept=take(self.kept, rows))
+        return replace(
+            self,
+            targets=self.targets[rows],
+            present=self.present[rows],
+            kept=take(self.kept, rows),
+            floor=None if self.floor is None else self.floor[rows],
+        )
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TaskObjective:
         """Encode once what does not move, if the model is factored."""

@@ -31,6 +31,7 @@ from harness.references.registry import names as registered
 from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
+from harness.tasks.problems.problem import thresholds_of
 
 HALF_NAME = 6  # digits
 ANSWERED = ("answers", "labels", "applied")  # keys of an identity whose last bits another machine may change
@@ -127,6 +128,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
         "data": task.data_hash,
         "task definition": task.definition_hash,
+        **({"thresholds": list(thresholds)} if (thresholds := thresholds_of(task.problem)) else {}),
         "task code": task_code(config.task),
         "problem": code_behind(task.problem),
         "weights": {model.name: model.weights for model in models},

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from attacks.region import Inputs
 from harness.analysis.curves import rows_of
+from harness.engine.judged import NOTHING, judged_rows
 from harness.engine.objective import TaskObjective
 from harness.engine.singly import singled_out
+from harness.run.schema import CORRUPTION, SCHEDULE
 from harness.schedules import Schedule, bits
 from harness.tasks import Batch, Task
 
@@ -69,7 +71,7 @@ def sweep_rows(
         for level in levels:
             for repeat in range(repeats):
                 inputs, present = schedule.applied(task, batch, level, repeat, seed)
-                shared = {"schedule": str(schedule), "level": level, "repeat": repeat}
+                shared = {"kind": kind_of(schedule), "name": str(schedule), "level": level, "repeat": repeat}
                 answered = singled_out(range(len(batch)), partial(_scored_rows, model, task, batch, inputs, present))
                 patterns = bits(present)
                 for rows, found in answered:
@@ -78,10 +80,15 @@ def sweep_rows(
                             raise found
                         on_error(f"{schedule} at {level:g}", found)
                     status = "error" if isinstance(found, BaseException) else "ok"
-                    scored = [(None, None)] if isinstance(found, BaseException) else found
-                    for row, (prediction, score) in zip(rows, scored, strict=True):
+                    judged = [NOTHING] if isinstance(found, BaseException) else found
+                    for row, columns in zip(rows, judged, strict=True):
                         where = {"sample": batch.samples[row], "present": patterns[row], "status": status}
-                        yield {**shared, **where, "prediction": prediction, "score": score}
+                        yield {**shared, **where, **columns}
+
+
+def kind_of(condition: Condition) -> str:
+    """What a row of the sweep is: of a schedule or of a corruption."""
+    return SCHEDULE if isinstance(condition, Schedule) else CORRUPTION
 
 
 def part(batch: Batch, rows: Sequence[int]) -> Batch:
@@ -91,20 +98,19 @@ def part(batch: Batch, rows: Sequence[int]) -> Batch:
 
 def _scored_rows(
     model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor, rows: Sequence[int]
-) -> list[tuple[Any, Any]]:
+) -> list[dict[str, Any]]:
     some = part(replace(batch, inputs=inputs), rows)
     return _scored(model, task, some, some.inputs, present if some.inputs is inputs else present[list(rows)])
 
 
-def _scored(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor) -> list[tuple[Any, Any]]:
-    """The prediction and the score of each sample."""
+def _scored(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor) -> list[dict[str, Any]]:
+    """What the tables hold of each sample's answer."""
     with torch.no_grad():
         outputs = TaskObjective(model, task, batch.targets, present.to(batch.targets.device), {}).outputs(inputs)
-    predictions, scores = task.problem.predictions(outputs), task.problem.score(outputs, batch.targets)
-    return list(zip(predictions.double().tolist(), scores.double().tolist(), strict=True))
+        return judged_rows(task.problem, outputs, batch.targets)
 
 
-MASKS = ("schedule", "level", "repeat", "sample", "present")  # the columns that say what was missing
+MASKS = ("name", "level", "repeat", "sample", "present")  # the columns that say what was missing
 
 
 def mask_hash(sweep: pa.Table) -> str:

@@ -161,8 +161,15 @@ def _standing(
 
 
 def _margin(module: nn.Module, task: Task, inputs: Inputs, targets: Tensor, present: Tensor) -> Tensor:
-    """The margin (B,), below 0 where a sample withstands."""
-    return task.problem.verdict(module(task.with_stand_ins(inputs, present), present), targets).losses["margin"]
+    """The margin (B,), below 0 where a sample withstands; of an answer made of many parts, the mean
+    of theirs, as the margin itself is that of one part.
+    """
+    verdict = task.problem.verdict(module(task.with_stand_ins(inputs, present), present), targets)
+    if verdict.parts is None:
+        return verdict.losses["margin"]
+    margins = verdict.parts.margins[:, 0].flatten(1)
+    counted = margins > float("-inf")
+    return torch.where(counted, margins, 0.0).sum(1) / counted.sum(1)
 
 
 def pieces(modality: Modality, shape: Sequence[int]) -> Tensor:

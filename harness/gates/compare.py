@@ -18,6 +18,7 @@ from harness.gates.decide import paired_drop, paired_rows, unlike
 from harness.gates.evidence import Evidence, refuse_other_data
 from harness.gates.file import MEDIAN, Gate, gate_of
 from harness.gates.measured import measure
+from harness.run.schema import CORRUPTION
 
 NOTE = (
     "A change is B less A over the samples of both, with a 95 % interval: exact or Tango's for yes or no, BCa for"
@@ -63,7 +64,7 @@ def _gates(model: str, first: Evidence, second: Evidence) -> Iterator[Gate]:
     for name, levels in first.levels.items():
         both = [level for level in levels if level in second.levels.get(name, [])]
         for level in both:
-            if "@" in name:
+            if first.kinds[name] == CORRUPTION:
                 yield gate_of(**allowed, corruption=name, severity=int(level))
             elif levels != [0.0]:  # else nothing is ever missing: the clean score once more
                 yield gate_of(**allowed, schedule=name, rate=level)

@@ -15,6 +15,7 @@ from attacks.errors import BadInput, unknown
 from harness.run.description import Description, SavedConfig
 from harness.run.directory import RunDirectory
 from harness.run.flags import Trust, flagged
+from harness.run.schema import SCHEDULE
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Values = tuple[pa.Array, Array]
@@ -22,8 +23,9 @@ Values = tuple[pa.Array, Array]
 
 KEPT = {
     "samples": ("task", "model", "sample", "hash", "score"),
-    "ledger": ("model", "sample", "scenario", "strength", "status"),
-    "sweep": ("model", "sample", "schedule", "level", "present", "score", "status"),
+    "ledger": ("model", "sample", "scenario", "threshold", "strength", "status"),
+    "fronts": ("model", "sample", "scenario", "strength", "score"),
+    "sweep": ("model", "sample", "kind", "name", "level", "present", "score", "status"),
 }
 """The columns that gates read, and that a baseline keeps."""
 
@@ -111,33 +113,55 @@ class Evidence:
     @cached_property
     def levels(self) -> dict[str, list[float]]:
         """Per schedule or corruption, the levels it was run at."""
-        pairs = self.tables["sweep"].group_by(["schedule", "level"], use_threads=False).aggregate([])
+        pairs = self.tables["sweep"].group_by(["name", "level"], use_threads=False).aggregate([])
         found: dict[str, list[float]] = {}
-        for name, level in sorted(
-            zip(pairs.column("schedule").to_pylist(), pairs.column("level").to_pylist(), strict=True)
-        ):
+        names, levels = pairs.column("name").to_pylist(), pairs.column("level").to_pylist()
+        for name, level in sorted(zip(names, levels, strict=True)):
             found.setdefault(name, []).append(level)
         return found
 
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """What each name in the sweep is: a schedule or a corruption."""
+        pairs = self.tables["sweep"].group_by(["name", "kind"], use_threads=False).aggregate([])
+        return dict(zip(pairs.column("name").to_pylist(), pairs.column("kind").to_pylist(), strict=True))
+
     @property
     def schedules(self) -> list[str]:
-        """The names in the sweep that are no corruption's."""
-        return [name for name in self.levels if "@" not in name]
+        """The schedules in the sweep."""
+        return [name for name in self.levels if self.kinds[name] == SCHEDULE]
 
     def clean(self, model: str) -> Values:
         """The score of each sample, untouched."""
         return _by_sample(self._rows("samples", ("sample", "score"), model=model), "score")
 
     def strengths(self, model: str, scenario: str) -> Values:
-        """The critical strength of each sample; rows that are errors are left out."""
-        return _by_sample(
-            self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok"), "strength"
-        )
+        """The critical strength of each sample, of graded answers at the first threshold; rows that
+        are errors are left out.
+        """
+        first = {} if self.description.threshold is None else {"threshold": self.description.threshold}
+        rows = self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok", **first)
+        return _by_sample(rows, "strength")
+
+    def withstood(self, model: str, scenario: str, strength: float) -> Values:
+        """What is left of each sample's score when it is attacked up to a strength: all or nothing,
+        or of graded answers the lowest score that is known.
+        """
+        samples, strengths = self.strengths(model, scenario)
+        if self.description.threshold is None:
+            return samples, (strengths > strength).astype(float)
+        rows = self._rows("fronts", ("sample", "strength", "score"), model=model, scenario=scenario)
+        reached = rows.filter(pc.less_equal(rows.column("strength"), strength))
+        lowest = reached.group_by("sample", use_threads=False).aggregate([("score", "min")])
+        known = dict(zip(lowest.column("sample").to_pylist(), lowest.column("score_min").to_pylist(), strict=True))
+        clean = dict(zip(*(each.tolist() for each in self.clean(model)), strict=True))
+        left = [min(known.get(sample, clean[sample]), clean[sample]) for sample in samples.to_pylist()]
+        return samples, np.array(left, np.float64)
 
     def sweep(self, model: str, schedule: str, level: float | None = None) -> pa.Table:
         """The rows of a schedule or corruption, at one level or at all."""
         wanted = {} if level is None else {"level": level}
-        return self._rows("sweep", KEPT["sweep"], model=model, schedule=schedule, status="ok", **wanted)
+        return self._rows("sweep", KEPT["sweep"], model=model, name=schedule, status="ok", **wanted)
 
     def at(self, model: str, schedule: str, level: float) -> Values:
         """The score of each sample at a level, its repeats averaged."""

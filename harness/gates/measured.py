@@ -84,15 +84,11 @@ def _found(gate: Gate, evidence: Evidence) -> list[Values]:
         return [_areas(gate, evidence)]
     if gate.measure == WORST:
         return _each_modality(gate, evidence)
-    strengths = evidence.strengths(gate.model, scenario_of(gate, evidence))
+    scenario = scenario_of(gate, evidence)
     if gate.measure == MEDIAN:
-        return [strengths]
-    withstood = _withstood(strengths, gate.at)
+        return [evidence.strengths(gate.model, scenario)]
+    withstood = evidence.withstood(gate.model, scenario, gate.at)
     return [withstood] if gate.measure == ROBUST else [evidence.clean(_oracle(gate, evidence)), withstood]
-
-
-def _withstood(strengths: Values, strength: float) -> Values:
-    return strengths[0], (strengths[1] > strength).astype(float)
 
 
 def scenario_of(gate: Gate, evidence: Evidence) -> str:
@@ -162,7 +158,7 @@ def _each_modality(gate: Gate, evidence: Evidence) -> list[Values]:
     """Per modality the score with it missing, or whether it withstands its attack alone."""
     if gate.strength is None:
         return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in evidence.modalities]
-    return [_withstood(evidence.strengths(gate.model, single), gate.strength) for single in singles(gate, evidence)]
+    return [evidence.withstood(gate.model, single, gate.strength) for single in singles(gate, evidence)]
 
 
 def singles(gate: Gate, evidence: Evidence) -> list[str]:
@@ -210,13 +206,13 @@ def _conditions(gate: Gate, evidence: Evidence) -> list[dict[str, Any]]:
         names = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
         return [{"table": "ledger", "scenario": name} for name in names]
     if gate.measure == WORST:
-        return [{"table": "sweep", "schedule": f"fixed({name})", "level": 1.0} for name in evidence.modalities]
+        return [{"table": "sweep", "name": f"fixed({name})", "level": 1.0} for name in evidence.modalities]
     if gate.schedule is None and gate.corruption is None:
         return []
     name = str(gate.corruption).strip() if gate.schedule is None else schedule_of(gate, evidence)
     wanted = gate.severity if gate.rate is None else gate.rate
     levels = [each for each in evidence.levels.get(name, []) if wanted is None or isclose(each, wanted)]
-    return [{"table": "sweep", "schedule": name, "level": level} for level in levels]
+    return [{"table": "sweep", "name": name, "level": level} for level in levels]
 
 
 def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:

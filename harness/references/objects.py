@@ -4,11 +4,18 @@ do on a command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from attacks.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from harness.tasks import Task
 
 Kind = Literal["task", "model"]
 _HELD: ContextVar[Mapping[tuple[str, str], Any]] = ContextVar("held", default=MappingProxyType({}))
@@ -27,3 +34,72 @@ def holding(kind: Kind, objects: Mapping[str, Any]) -> Iterator[None]:
 def held(kind: Kind, name: str) -> Any | None:
     """What a name stands for; None where it is a reference."""
     return _HELD.get().get((kind, name))
+
+
+@contextmanager
+def as_reference(task: Task | str) -> Iterator[str]:
+    """The reference of a task; a task as an object has its name as reference until the block ends.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    from harness.tasks import Task as Known
+
+    if isinstance(task, str):
+        yield task
+    elif isinstance(task, Known):
+        with holding("task", {task.name: task}):
+            yield task.name
+    else:
+        raise BadInput(
+            f"task is of type {type(task).__name__}: give a harness.tasks.Task (Task.from_arrays makes one), or a"
+            " reference"
+        )
+
+
+@contextmanager
+def as_references(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -> Iterator[tuple[str, ...]]:
+    """The references of models; models as objects have their names as references until the block
+    ends. Modules keep their mode and their device.
+
+    Raises:
+        BadInput: one is neither a model nor a reference, or its name cannot be used.
+    """
+    from torch import nn
+
+    from attacks.objective import preserved
+
+    if isinstance(models, str):
+        yield (models,)
+    elif isinstance(models, nn.Module):
+        with as_references({type(models).__name__: models}) as names:
+            yield names
+    elif isinstance(models, Mapping):
+        _refuse_names(models)
+        modules = [each for each in models.values() if isinstance(each, nn.Module)]
+        with holding("model", models), ExitStack() as stack:
+            for module in modules:
+                stack.enter_context(preserved(module))
+            yield tuple(models)
+    elif not isinstance(models, Sequence):
+        raise BadInput(
+            f"models is of type {type(models).__name__}: give modules by name, as {{'mine': network}}, or references"
+        )
+    else:
+        for each in models:
+            if not isinstance(each, str):
+                raise BadInput(
+                    f"models holds a {type(each).__name__} without a name: give objects by name, as {{'mine': network}}"
+                )
+        yield tuple(models)
+
+
+def _refuse_names(models: Mapping[str, Any]) -> None:
+    for name, each in models.items():
+        if not isinstance(name, str) or not name.strip() or ":" in name or name.endswith(".safetensors"):
+            raise BadInput(f"models has the name {name!r}: give a text without ':' that does not end in .safetensors")
+        if not callable(each) and not isinstance(each, str):
+            raise BadInput(
+                f"model {name!r} is of type {type(each).__name__}: give an nn.Module, a function that builds one, or a"
+                " reference"
+            )

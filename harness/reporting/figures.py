@@ -10,7 +10,7 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from harness.analysis.curves import Point, robust_curves, strength_grid
+from harness.analysis.curves import CURVED, Point, robust_curves, strength_grid
 from harness.run.directory import RunDirectory
 
 Curves = Mapping[tuple[str, str], Sequence[Point]]
@@ -24,8 +24,8 @@ def robust_figure(directory: RunDirectory) -> go.Figure:
     """
     from plotly.subplots import make_subplots
 
-    ledger = directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
-    curves = curves_figured(robust_curves(ledger, strength_grid(ledger))) if len(ledger) else {}
+    ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
+    curves = curves_figured(robust_curves(ledger, strength_grid(ledger), fronts)) if len(ledger) else {}
     models = [figured(model) for model in directory.describe().identity.config.model]
     panels = figures(curves, models, "strength", "robust score")
     columns = max(1, min(ACROSS, len(panels)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attacks.errors import BadInput, plain
-from harness.analysis.curves import corruption_curves, missing_curves, robust_curves, strength_grid
+from harness.analysis.curves import CURVED, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
 from harness.run.directory import RunDirectory
 from harness.storage.files import path_of, write_url
@@ -119,11 +119,11 @@ def render(directory: RunDirectory) -> str:
     from harness.reporting.sample_gallery import shown
 
     description, summary = directory.describe(), summarise(directory)
-    ledger = directory.table("ledger", ("scenario", "model", "strength", "limit", "status"))
+    ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
     sweep = directory.table("sweep", SWEPT)
     if not ledger.num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
-    curves = robust_curves(ledger, strength_grid(ledger)) if description.attacked else {}
+    curves = robust_curves(ledger, strength_grid(ledger), fronts) if description.attacked else {}
     models = [figured(model) for model in summary.models]
     robust = figures(curves_figured(curves), models, "strength", "robust score")
     missing = figures(curves_figured(_levels(missing_curves(sweep))), models, "fraction missing", "score")

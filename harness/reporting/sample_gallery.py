@@ -17,7 +17,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import parse
 from harness.analysis.curves import query
-from harness.engine.ledger import witness_hash
+from harness.engine.ledger import keys_of, witness_hash
 from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
@@ -101,7 +101,7 @@ def _exhibit(row: Mapping[str, Any], tensors: Inputs) -> Exhibit | None:
     stored, as the ledger names it.
     """
     names = parse(row["scenario"]).attacked_names
-    witness = {name: tensors[key] for name in names if (key := f"{row['scenario']}|{row['sample']}|{name}") in tensors}
+    witness = {name: tensors[key] for name, key in keys_of(row, names).items() if key in tensors}
     if row["status"] != "ok" or not row["strength"] > 0 or len(witness) < len(names):
         return None
     return Exhibit(row, witness) if witness_hash([witness[name] for name in names]) == row["witness"] else None
@@ -143,14 +143,14 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
 def _said(exhibit: Exhibit, samples: Any) -> str:
     row = exhibit.row
     sql = (
-        f"select target, prediction from samples where model = '{_quoted(row['model'])}' and sample ="
+        f"select target, label from samples where model = '{_quoted(row['model'])}' and sample ="
         f" '{_quoted(row['sample'])}'"
     )
     answers = query(sql, samples=samples)
-    known = "".join(f"the target is {target:.4g}, untouched it answers {clean:.4g}, " for target, clean in answers)
+    known = "".join(f"the target is {target}, untouched it answers {clean}, " for target, clean in answers)
     return (
         f"{row['model']}, sample {row['sample']}: {known}attacked "
-        f"{row['prediction']:.4g}. Critical strength {row['strength']:.4g} under {row['scenario']}, found by attack."
+        f"{row['label']}. Critical strength {row['strength']:.4g} under {row['scenario']}, found by attack."
     )
 
 

@@ -20,19 +20,20 @@ from harness.storage.files import write_whole
 from harness.storage.parquet import decoded, encoded
 
 KEY = b"record of a trial"
-FORMAT = 1
+FORMAT = 2
 FIRST_SEARCH = 1  # the version of the search where a record does not say
 SPLIT = "split"  # the table of every sample of the test split, in its order, untouched
 COLUMNS = {
     "samples": ("sample", "score"),
-    "sweep": ("sample", "schedule", "level", "repeat", "present", "score", "status"),
+    "sweep": ("sample", "kind", "name", "level", "repeat", "present", "score", "status"),
     "ledger": ("sample", "scenario", "strength"),
     SPLIT: ("score",),
 }
 TYPES = {
     "sample": pa.string(),
     "score": pa.float64(),
-    "schedule": pa.string(),
+    "kind": pa.string(),
+    "name": pa.string(),
     "level": pa.float64(),
     "repeat": pa.int64(),
     "present": pa.string(),

@@ -70,7 +70,7 @@ class Results:
             return self._stacked(system, "samples", "score", "true")
         if condition.startswith("missing "):
             name = condition.removeprefix("missing ")
-            return self._stacked(system, "sweep", "score", f"schedule = 'fixed({name})' and level = 1 and repeat = 0")
+            return self._stacked(system, "sweep", "score", f"name = 'fixed({name})' and level = 1 and repeat = 0")
         return self.withstood(system, condition)
 
     def withstood(self, system: str, scenario: str, strength: float = 1.0) -> Array:

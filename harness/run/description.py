@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attacks.scenario import parse
 
-FORMAT = 1  # of the directory; raised when a reader of the old one would misread the new one
+FORMAT = 2  # of the directory; raised when a reader of the old one would misread the new one
 
 
 class _Part(BaseModel):
@@ -50,6 +50,8 @@ class Identity(_Part):
     Attributes:
         scenarios: those asked for, in order.
         schedules: None in a run of a version that did not note them.
+        thresholds: of graded answers, the shares of the untouched score; the first is the one that
+            tables show.
     """
 
     harness: str | None = None
@@ -61,6 +63,7 @@ class Identity(_Part):
     weights: dict[str, str]
     code: dict[str, str] = Field(default_factory=dict)
     scenarios: list[str]
+    thresholds: list[float] = Field(default_factory=list)
     search: str | None = None
     schedules: dict[str, str] | None = None
     attacks: dict[str, str] = Field(default_factory=dict)
@@ -95,6 +98,11 @@ class Description(_Part):
         robust.
         """
         return bool(self.identity.config.search != "none" or self.identity.config.attack)
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold that tables show; None where answers are right or wrong."""
+        return self.identity.thresholds[0] if self.identity.thresholds else None
 
     def asked(self, key: str) -> Any:
         """A value of the whole configuration; None where it was not noted."""

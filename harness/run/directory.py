@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from attacks.errors import BadInput
 from harness.run.description import FORMAT, Description, described
 from harness.run.fingerprint import Fingerprint, packed, unpacked
 from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
+from harness.run.set_metrics import SetMetric
+from harness.run.set_metrics import packed as packed_metrics
+from harness.run.set_metrics import unpacked as unpacked_metrics
 from harness.run.tables import FAILED, SUFFIX, Tables
 from harness.run.validation import OWNER, decided, differences, trusted
 from harness.storage.files import PARTIAL
@@ -30,6 +34,7 @@ RUN_FILE = "run.json"
 TRUST_FILE = "trust.json"
 FINGERPRINTS_FILE = "fingerprints.safetensors"
 GATES_FILE = "gates.json"
+METRICS_FILE = "metrics.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
 
 
@@ -150,6 +155,24 @@ class RunDirectory:
         except OSError as error:
             raise BadInput(f"run {self.url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
 
+    def note_metrics(self, metrics: Sequence[SetMetric]) -> None:
+        """Write `metrics.json`: the field's numbers over the set, under every condition."""
+        content = {OWNER: self.describe().run, "metrics": packed_metrics(metrics)}
+        self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+    def metrics(self) -> list[SetMetric]:
+        """What `metrics.json` says; nothing where it was not written.
+
+        Raises:
+            BadInput: it is damaged, or another run's.
+        """
+        mend = "remove that file and run the same command: the metrics are made again"
+        found = self._noted(METRICS_FILE, _holds_metrics, mend)
+        if found is None:
+            return []
+        self._refuse_foreign(METRICS_FILE, found[OWNER], mend)
+        return unpacked_metrics(found["metrics"])
+
     def gates(self) -> list[dict[str, Any]]:
         """What `gates.json` says; nothing where no gate was decided.
 
@@ -207,7 +230,7 @@ class RunDirectory:
             self._storage.write(f"witnesses/{key}.safetensors", to_bytes(witnesses))
         if errors:
             self._storage.write(f"errors/{key}.txt", errors.encode())
-        for name in ("samples", "sweep", "ledger"):
+        for name in SCHEMAS:
             self._storage.write(f"{name}/{key}.parquet", encoded(tables[name]))
         for stale in (f"ledger/{key}{FAILED}.parquet", *([] if errors else [f"errors/{key}.txt"])):
             self._storage.remove(stale)
@@ -236,6 +259,17 @@ class RunDirectory:
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """All parts of a table: samples, sweep, ledger or attributions; see `Tables.whole`."""
         return self.tables.whole(name, columns)
+
+    def ledger(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The ledger with one row for each model, sample and scenario: of graded answers, at the
+        first threshold.
+        """
+        first = self.describe().threshold
+        if first is None:
+            return self.table("ledger", columns)
+        wanted = columns or LEDGER.names
+        whole = self.table("ledger", list(dict.fromkeys([*wanted, "threshold"])))
+        return whole.filter(pc.equal(whole.column("threshold"), first)).select(list(wanted))
 
     def checked(self, name: str) -> list[str]:
         """The paths of a table's parts, after each was read and found to be whole, of this run, and
@@ -311,7 +345,7 @@ class RunDirectory:
         """Parts of a cell that was killed before its ledger part was written, or that has lost a
         part since.
         """
-        tables = ("samples", "sweep", "ledger")
+        tables = tuple(SCHEMAS)
         whole = set.intersection(*(set(self.tables.parts(name)) for name in tables))
         for name in tables:
             for part in set(self.tables.parts(name)) - whole:
@@ -324,3 +358,10 @@ class RunDirectory:
         raise BadInput(
             f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory"
         )
+
+
+def _holds_metrics(content: Any) -> bool:
+    try:
+        return bool(unpacked_metrics(content["metrics"])) and OWNER in content
+    except (ValueError, KeyError, TypeError):
+        return False

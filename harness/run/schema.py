@@ -12,18 +12,23 @@ if TYPE_CHECKING:
 
     from attacks.region import Inputs
 
+TALLY = pa.list_(pa.float64())
+SCHEDULE, CORRUPTION = "schedule", "corruption"  # kinds of rows of the sweep
+
 SWEEP = pa.schema(
     [
         ("run", pa.string()),
         ("task", pa.string()),
         ("model", pa.string()),
         ("sample", pa.string()),
-        ("schedule", pa.string()),
+        ("kind", pa.string()),
+        ("name", pa.string()),
         ("level", pa.float64()),
         ("repeat", pa.int64()),
         ("present", pa.string()),
-        ("prediction", pa.float64()),
         ("score", pa.float64()),
+        ("label", pa.string()),
+        ("tally", TALLY),
         ("status", pa.string()),
         ("seed", pa.int64()),
     ]
@@ -37,12 +42,15 @@ LEDGER = pa.schema(
         ("model", pa.string()),
         ("sample", pa.string()),
         ("scenario", pa.string()),
+        ("threshold", pa.float64()),
         ("attacked", pa.string()),
         ("missing", pa.string()),
         ("strength", pa.float64()),
         ("limit", pa.float64()),
         ("clean_score", pa.float64()),
-        ("prediction", pa.float64()),
+        ("score", pa.float64()),
+        ("label", pa.string()),
+        ("tally", TALLY),
         ("finder", pa.string()),
         ("gradients", pa.int64()),
         ("witness", pa.string()),
@@ -59,13 +67,28 @@ SAMPLES = pa.schema(
         ("model", pa.string()),
         ("sample", pa.string()),
         ("hash", pa.string()),
-        ("target", pa.float64()),
+        ("target", pa.string()),
         ("group", pa.string()),
-        ("prediction", pa.float64()),
         ("score", pa.float64()),
+        ("label", pa.string()),
+        ("tally", TALLY),
     ]
 )
-SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "ledger": LEDGER}
+FRONTS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("scenario", pa.string()),
+        ("strength", pa.float64()),
+        ("score", pa.float64()),
+        ("tally", TALLY),
+    ]
+)
+"""Of graded answers, the best pairs of strength and score that attacks came across."""
+SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "fronts": FRONTS, "ledger": LEDGER}
+"""The tables of a cell, in the order in which they are written: the ledger says that it is done."""
 
 
 @dataclass(eq=False)

@@ -24,8 +24,9 @@ SUFFIX = ".parquet"
 FAILED = "-failed"  # ends the name of the ledger part of a cell that crashed: it is done again
 KEYS = {
     "samples": ("model", "sample"),
-    "sweep": ("model", "sample", "schedule", "level", "repeat"),
-    "ledger": ("model", "sample", "scenario"),
+    "sweep": ("model", "sample", "name", "level", "repeat"),
+    "fronts": ("model", "sample", "scenario", "strength"),
+    "ledger": ("model", "sample", "scenario", "threshold"),
     "attributions": ("model", "sample", "condition", "method", "modality"),
 }
 """What tells a row of a table from every other."""

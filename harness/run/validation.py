@@ -18,7 +18,8 @@ from attacks.scenario import parse
 
 NAMED = {
     "samples": ("task", "model", "sample", "hash"),
-    "sweep": ("task", "model", "sample", "schedule", "present", "status"),
+    "sweep": ("task", "model", "sample", "kind", "name", "present", "status"),
+    "fronts": ("task", "model", "sample", "scenario"),
     "ledger": ("task", "model", "sample", "scenario", "status"),
 }
 """The texts that every row has."""
@@ -83,6 +84,8 @@ def row_faults(table: str, part: pa.Table) -> str:
             return f"no {name}"
     if table == "samples":
         return _within("score", part, 0.0, 1.0)
+    if table == "fronts":
+        return _within("score", part, 0.0, 1.0) or _within("strength", part, 0.0, math.inf)
     if table not in NAMED or "status" not in part.column_names:
         return ""
     if not pc.all(pc.is_in(_texts(part, "status"), STATUSES), min_count=0).as_py():
@@ -111,6 +114,7 @@ def _searched(part: pa.Table, rows: pa.Table) -> str:
             return f"scenario {text!r}"
     return (
         _within("limit", rows, 0.0, math.inf)
+        or _within("score", rows, 0.0, 1.0)
         or _within("strength", rows, 0.0, math.inf, infinite=True)
         or _beyond(rows)
     )

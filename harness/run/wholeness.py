@@ -16,7 +16,7 @@ from harness.run.description import Description
 from harness.run.directory import RunDirectory
 
 Row = dict[str, Any]
-SWEPT = ("schedule", "level", "repeat")
+SWEPT = ("name", "level", "repeat")
 
 
 def contradictions(directory: RunDirectory) -> Iterator[str]:
@@ -33,8 +33,11 @@ def contradictions(directory: RunDirectory) -> Iterator[str]:
     }
     ledgers = [row for tables in cells.values() for row in tables["ledger"]]
     sweeps = [row for tables in cells.values() for row in tables["sweep"]]
-    scenarios, conditions = {row["scenario"] for row in ledgers}, {tuple(row[key] for key in SWEPT) for row in sweeps}
-    yield from _unknown(described, scenarios, {row["schedule"] for row in sweeps})
+    scenarios, conditions = (
+        {(row["scenario"], row["threshold"]) for row in ledgers},
+        {tuple(row[key] for key in SWEPT) for row in sweeps},
+    )
+    yield from _unknown(described, {name for name, _ in scenarios}, {row["name"] for row in sweeps})
     yield from _tasks([row for tables in cells.values() for rows in tables.values() for row in rows])
     yield from _samples([row for tables in cells.values() for row in tables["samples"]])
     for key, tables in cells.items():

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 MARK, DIGEST = b"sha256 of all else:", 32
 ENDING = 8  # bytes after the footer: its length in four, and four letters
 UNIQUE = {"sample", "hash", "witness", "tensor"}  # columns of texts that hardly recur
+LISTS = ("tally",)  # columns of lists, which Parquet does not hold as a dictionary
 
 
 def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
@@ -34,7 +35,7 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
     if schema is not None and not pq.read_schema(io.BytesIO(content)).equals(schema):
         raise ValueError("other columns")
     _refuse_what_differs(content)
-    recurring = [name for name in columns or () if name not in UNIQUE]  # of numbers, it is not heeded
+    recurring = [name for name in columns or () if name not in (*UNIQUE, *LISTS)]  # of numbers, it is not heeded
     file = pq.ParquetFile(
         pa.BufferReader(content), read_dictionary=recurring, page_checksum_verification=True, pre_buffer=False
     )

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from harness.tasks.modality import Modality
     from harness.tasks.problems.counts import Counting
     from harness.tasks.problems.heads import Heads
-    from harness.tasks.problems.problem import Classification, Problem, Regression
+    from harness.tasks.problems.problem import Classification, Graded, Problem, Regression
+    from harness.tasks.problems.segmentation import Segmentation
     from harness.tasks.problems.softcounts import SoftCounting
     from harness.tasks.task import Detector, Task
 
@@ -17,10 +18,12 @@ __all__ = [
     "Classification",
     "Counting",
     "Detector",
+    "Graded",
     "Heads",
     "Modality",
     "Problem",
     "Regression",
+    "Segmentation",
     "SoftCounting",
     "Task",
 ]
@@ -29,7 +32,8 @@ HOMES = {
     "harness.tasks.modality": ("Modality",),
     "harness.tasks.problems.counts": ("Counting",),
     "harness.tasks.problems.heads": ("Heads",),
-    "harness.tasks.problems.problem": ("Classification", "Problem", "Regression"),
+    "harness.tasks.problems.problem": ("Classification", "Graded", "Problem", "Regression"),
+    "harness.tasks.problems.segmentation": ("Segmentation",),
     "harness.tasks.problems.softcounts": ("SoftCounting",),
     "harness.tasks.task": ("Detector", "Task"),
 }

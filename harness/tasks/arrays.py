@@ -240,6 +240,11 @@ def _real(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _problem(targets: Tensor) -> Problem:
+    if targets.ndim != 1:
+        raise BadInput(
+            f"the targets have shape {tuple(targets.shape)}: name the problem that they pose, as problem=..., or give"
+            " one number per sample"
+        )
     if targets.is_floating_point():
         # in float32 the squares of large targets are infinite
         spread = float(targets.double().std()) if len(targets) > 1 else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -21,7 +21,7 @@ from harness.tasks.axes import check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
-from harness.tasks.problems.problem import Problem, answered, lacking
+from harness.tasks.problems.problem import Problem, lacking, thresholds_of
 from harness.tasks.sides import check_groups, check_sides, repeated
 
 SPLITS = ("train", "val", "test")
@@ -85,15 +85,18 @@ class Task:
             batch.check_annotations()
 
     def _check_problem(self) -> None:
-        """Refuse what is no problem, and predictions that the table of samples cannot hold."""
+        """Refuse what is not a problem."""
         if missing := lacking(self.problem):
+            older = " (`shape` is (width,) of earlier versions)" if hasattr(self.problem, "width") else ""
             raise BadInput(
-                f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(missing)}"
+                f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(missing)}{older}"
             )
-        if shape := answered(self.problem):
+        shares = thresholds_of(self.problem)
+        twice = shares if len(set(shares)) < len(shares) else ()
+        if strange := [share for share in shares if not 0 <= share < 1] or twice:
             raise BadInput(
-                f"the problem of task {self.name!r} predicts {shape} numbers per sample: let `predictions` answer one"
-                " number for each, the number of a class or a real value"
+                f"the problem of task {self.name!r} has threshold {strange[0]}: give different shares of the untouched"
+                " score, from 0 to below 1"
             )
 
     def _check_inputs(self, split: str, batch: Batch) -> None:
@@ -104,14 +107,11 @@ class Task:
             modality.check(batch.inputs[modality.name])
 
     def _check_targets(self, split: str, batch: Batch) -> None:
-        """Refuse what the table of samples cannot hold: it has one number for a target and one for
-        a prediction.
-        """
-        if batch.targets.ndim != 1 or len(batch.targets) != len(batch):
+        """Refuse targets that the problem cannot mean, or of another number than the samples."""
+        if not batch.targets.ndim or len(batch.targets) != len(batch):
             raise BadInput(
                 f"the targets of split {split!r} of task {self.name!r} have shape {tuple(batch.targets.shape)} for"
-                f" {len(batch)} samples: give one number per sample, the number of a class or a real value; several"
-                " labels, boxes and maps are not taken"
+                f" {len(batch)} samples: give one target per sample, (N, ...)"
             )
         self.problem.check_targets(batch.targets)
 
@@ -133,6 +133,20 @@ class Task:
         if task.duplicates != "allowed":
             check_groups(task.name, task.splits, task.report_groups)
         return task
+
+    @property
+    def width(self) -> int:
+        """How many numbers a model answers to a sample.
+
+        Raises:
+            BadInput: the answer is not one vector.
+        """
+        if len(self.problem.shape) != 1:
+            raise BadInput(
+                f"task {self.name!r} needs answers of shape {self.problem.shape} per sample, and this model answers"
+                " one vector: name a model for such answers"
+            )
+        return self.problem.shape[0]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -193,15 +207,15 @@ class Task:
             self.modality(name)
         check_edits(scenario, {modality.name: modality.kind for modality in self.modalities})
 
-    def metrics(self, predictions: Tensor, split: Batch) -> dict[str, float]:
-        """The problem's metrics of predictions (N,) for a split (N), and of each group told apart,
-        as in ``accuracy_simple``.
+    def metrics(self, tallies: Tensor, groups: Sequence[str]) -> dict[str, float]:
+        """The problem's metrics of tallies (N, T), and those of each of `report_groups`, as in
+        ``accuracy_simple``; `groups` (N) names the group of each sample.
         """
-        said = self.problem.metrics(predictions, split.targets)
+        said = self.problem.metrics(tallies)
         for group in self.report_groups:
-            rows = torch.tensor([row for row, each in enumerate(split.groups) if each == group], dtype=torch.int64)
+            rows = torch.tensor([row for row, each in enumerate(groups) if each == group], dtype=torch.int64)
             if len(rows):
-                part = self.problem.metrics(predictions[rows], split.targets[rows])
+                part = self.problem.metrics(tallies[rows])
                 said |= {f"{name}_{group}": value for name, value in part.items()}
         return said
 

@@ -303,8 +303,8 @@ def _refuse_diverged(module: nn.Module, inputs: Any, outputs: Any) -> None:
 
 @torch.no_grad()
 def _metrics(model: nn.Module, task: Task, split: Batch, device: torch.device) -> dict[str, float]:
-    outputs: list[Tensor] = [model(batch.inputs, None) for batch in _in_order(split, device)]
-    return task.metrics(task.problem.predictions(torch.cat(outputs)).cpu(), split)
+    tallies = [task.problem.tally(model(batch.inputs, None), batch.targets).cpu() for batch in _in_order(split, device)]
+    return task.metrics(torch.cat(tallies), split.groups)
 
 
 def _card(training: Training, task: Task, metrics: dict[str, float]) -> dict[str, Any]:

@@ -139,7 +139,7 @@ class Planted:
     sample.
 
     Attributes:
-        direction: (B, width) of the outputs.
+        direction: (B, N) of the outputs as one vector.
         threshold: (B,).
     """
 
@@ -148,7 +148,7 @@ class Planted:
     threshold: Tensor
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        beyond = (self.objective.answers(inputs) * self.direction).sum(1) - self.threshold
+        beyond = (self.objective.answers(inputs).flatten(1) * self.direction).sum(1) - self.threshold
         return classification_verdict(
             torch.stack([torch.zeros_like(beyond), beyond], 1), torch.zeros_like(beyond, dtype=torch.int64)
         )

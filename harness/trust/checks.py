@@ -113,7 +113,8 @@ class Case:
     @staticmethod
     @torch.no_grad()
     def answers_of(objective: TaskObjective, inputs: Inputs) -> Tensor:
-        return objective.outputs(inputs)
+        """The outputs of each sample as one vector, (B, N)."""
+        return objective.outputs(inputs).flatten(1)
 
     def found(self, rows: Tensor, search: Search, limit: float) -> Tensor:
         """The critical strengths that a search finds of the given samples, up to a limit, verified,

@@ -7,7 +7,7 @@ are done. A raised flag does not change a number: it is shown wherever the numbe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +24,7 @@ from harness.engine.plan import Work
 from harness.engine.singly import out_of_memory
 from harness.run.flags import EVERY, Flag, Flags, Trust
 from harness.tasks import Batch
+from harness.tasks.problems.problem import thresholds_of
 from harness.trust.attack_checks import INSIDE_BALLS, budget, planted
 from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Tally
 
@@ -172,7 +173,14 @@ def _objective(work: Work, module: torch.nn.Module, batch: Batch, scenario: Scen
     present = torch.ones(len(batch), len(work.task.modalities), dtype=torch.bool, device=batch.targets.device)
     for name in scenario.missing:
         present[:, work.task.names.index(name)] = False
-    return TaskObjective(module, work.task, batch.targets, present, {})
+    objective = TaskObjective(module, work.task, batch.targets, present, {})
+    shares = thresholds_of(work.task.problem)
+    if not shares:
+        return objective
+    everything = replace(objective, present=torch.ones_like(present))
+    with torch.no_grad():
+        untouched = work.task.problem.score(everything.outputs(batch.inputs), batch.targets).double()
+    return objective.below(shares[0] * untouched)
 
 
 def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:

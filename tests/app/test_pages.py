@@ -51,7 +51,7 @@ def without_description(run: Path) -> None:
 
 def of_a_later_version(run: Path) -> None:
     described = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**described, "format": 2}))
+    (run / "run.json").write_text(json.dumps({**described, "format": FORMAT + 1}))
 
 
 def lacking_a_column(run: Path) -> None:

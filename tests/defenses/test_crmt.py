@@ -20,7 +20,7 @@ def test_rows_stay_orthonormal() -> None:
     model, _ = fit(Training("tiny", "crmt", epochs=2), task, Crmt(), torch.device("cpu"), Console(file=io.StringIO()))
     for classifier in model.fusion.classifiers:  # type: ignore[union-attr]
         weight = classifier.weight.detach()
-        torch.testing.assert_close(weight @ weight.T, torch.eye(task.problem.width), rtol=0, atol=1e-5)
+        torch.testing.assert_close(weight @ weight.T, torch.eye(task.width), rtol=0, atol=1e-5)
 
 
 def test_outputs_are_the_weighted_sum() -> None:

@@ -19,5 +19,5 @@ def test_it_takes_two_modalities() -> None:
     task = tiny(2)
     assert latent_ensemble(task).eval()(task.splits["test"].inputs).shape == (
         len(task.splits["test"]),
-        task.problem.width,
+        task.width,
     )

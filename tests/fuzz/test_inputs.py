@@ -156,7 +156,7 @@ def test_a_search_finds_what_can_be_or_is_refused(**drawn: Any) -> None:
 
 
 def _searched(task: Task) -> None:
-    model = Tiny(task.problem.width)
+    model = Tiny(task.width)
     probe("tiny", model, task, CPU)
     config = Evaluation(
         task="toy", model=("tiny",), search="fast", samples="all", repeats=1, limit=2.0, witnesses="none"

@@ -146,11 +146,11 @@ ODD_TEXTS = st.one_of(st.none(), st.text(max_size=6))
 NUMBERS = {
     "samples": ("score",),
     "sweep": ("score", "level"),
-    "ledger": ("strength", "limit", "clean_score", "prediction"),
+    "ledger": ("strength", "limit", "clean_score", "score", "threshold"),
 }
 TEXTS = {
     "samples": ("model", "sample", "hash", "group"),
-    "sweep": ("schedule", "present", "status", "model"),
+    "sweep": ("kind", "name", "present", "status", "model"),
     "ledger": ("scenario", "status", "model", "witness", "attacked"),
 }
 ODDITIES = st.one_of(

@@ -47,7 +47,7 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
         return targets[:, None], targets[:, None] + 3 * problem.tolerance
     targets = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
     sizes, labels = (
-        (problem.sizes, problem.split(targets)) if isinstance(problem, Heads) else ([problem.width], [targets])
+        (problem.sizes, problem.split(targets)) if isinstance(problem, Heads) else ([problem.shape[0]], [targets])
     )
     perfect = torch.cat([nn.functional.one_hot(y, size) for size, y in zip(sizes, labels, strict=True)], dim=1).float()
     return perfect, -perfect
@@ -62,7 +62,7 @@ def test_a_task_judges_perfect_and_wrong_answers(task: Task) -> None:
     for split in task.splits.values():
         assert len(set(split.samples)) == len(split)
         perfect, wrong = perfect_and_wrong(task.problem, split.targets)
-        assert perfect.shape == (len(split), task.problem.width)
+        assert perfect.shape == (len(split), task.width)
         assert bool((task.problem.score(perfect, split.targets) == 1).all())
         assert not bool(task.problem.verdict(perfect, split.targets).fails.any())
         assert bool((task.problem.score(wrong, split.targets) == 0).all())
@@ -73,7 +73,7 @@ def test_a_task_judges_perfect_and_wrong_answers(task: Task) -> None:
         assert torch.equal(verdict.losses["margin"] < 0, ~verdict.fails) or isinstance(task.problem, Regression)
         assert all(
             0 <= value <= 1 + 1e-9
-            for value in task.problem.metrics(task.problem.predictions(perfect), split.targets).values()
+            for value in task.problem.metrics(task.problem.tally(perfect, split.targets)).values()
         )
 
 
@@ -89,7 +89,7 @@ def test_a_model_answers_each_sample_alone_and_finitely(system: Loaded, digits: 
         outputs = system.module(batch.inputs, None)
         swapped = system.module({name: x.flip(0) for name, x in batch.inputs.items()}, None)
         nothing = system.module(batch.inputs, torch.zeros(8, 3, dtype=torch.bool))
-    assert outputs.shape == (8, digits.problem.width)
+    assert outputs.shape == (8, digits.width)
     assert bool(outputs.isfinite().all()) and bool(nothing.isfinite().all())
     torch.testing.assert_close(swapped.flip(0), outputs, rtol=1e-4, atol=1e-5)
 

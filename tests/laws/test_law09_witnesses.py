@@ -100,7 +100,7 @@ def first(value: object) -> Callable[[list[Any]], list[Any]]:
 
 
 OTHER_SAMPLES: list[tuple[str, Callable[[list[Any]], list[Any]], str]] = [
-    ("target", lambda column: [1.0 - column[0], *column[1:]], "has target"),
+    ("target", lambda column: [str(9 - int(column[0])), *column[1:]], "has target"),
     ("target", lambda column: column[::-1], "has target"),
     ("hash", first("0" * 16), "has hash '0000000000000000' there, and task 'digits' has hash"),
     ("group", first("nobody"), "has group 'nobody' there, and task 'digits' has group"),

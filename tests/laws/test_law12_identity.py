@@ -26,7 +26,7 @@ from attacks.objective import Verdict
 from harness.tasks import Task
 TOLERANCE = 100.0
 class Mine:
-    width = 1
+    shape = (1,)
     def check_targets(self, t): pass
     def loss(self, o, t): return (o[:, 0] - t).abs()
     def predictions(self, o): return o[:, 0]
@@ -34,7 +34,9 @@ class Mine:
     def verdict(self, o, t):
         margin = (o[:, 0] - t).abs() - TOLERANCE
         return Verdict({"margin": margin}, margin > 0)
-    def metrics(self, p, t): return {}
+    def label(self, a, t=None): return [f"{x:g}" for x in a]
+    def tally(self, o, t): return o[:, :1]
+    def metrics(self, tallies): return {}
 def task():
     x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     return Task.from_arrays({"x": x}, x.mean(1) + 1, name="own", problem=Mine())

@@ -184,7 +184,7 @@ STRAYS |= {
     "present '1111' of 3 modalities": changed("sweep", "present", "1111"),
     "rows are of several tasks: 'digits', 'other'": changed("samples", "task", "other"),
     "holds scenario 'image@linf:9', which the run does not name": changed("ledger", "scenario", "image@linf:9"),
-    "holds schedule 'zzz', which the run does not name": changed("sweep", "schedule", "zzz"),
+    "holds schedule 'zzz', which the run does not name": changed("sweep", "name", "zzz"),
     "the clean score of sample": changed("ledger", "clean_score", 0.5),
     "lacks the witness of sample": lambda run: [file.unlink() for file in (run / "witnesses").iterdir()],
 }

@@ -79,7 +79,7 @@ def backbone(modality: Modality) -> nn.Module:
 def probed(task: Task, names: Sequence[str], heads: Sequence[nn.Module], predicts: nn.Module | None = None) -> Probed:
     """The encoders of these modalities under a linear probe."""
     encoders = {name: backbone(task.modality(name)) for name in names}
-    return Probed(task, encoders, Probe(len(names), task.problem.width, heads, predicts))
+    return Probed(task, encoders, Probe(len(names), task.width, heads, predicts))
 
 
 def probe_of(model: nn.Module) -> Probe:

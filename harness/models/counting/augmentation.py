@@ -126,7 +126,7 @@ class Variation:
         can = torch.tensor([len(rows) > 0 for rows in alike], device=device) & (
             torch.rand(len(batch), device=device) < self.cutmix
         )
-        can &= counts < self.task.problem.width
+        can &= counts < self.task.width
         objects = torch.cat(
             [
                 batch.annotations.masked_fill(~ours[..., None], -1),

@@ -31,7 +31,7 @@ def question_blind(task: Task) -> Fused:
         BadInput: the task has no image or no question.
     """
     image, _ = image_and_question(task)
-    return Fused(task, {image.name: Grid(image)}, Pool(CHANNELS, task.problem.width))
+    return Fused(task, {image.name: Grid(image)}, Pool(CHANNELS, task.width))
 
 
 def image_blind(task: Task) -> Fused:
@@ -41,4 +41,4 @@ def image_blind(task: Task) -> Fused:
         BadInput: the task has no image or no question.
     """
     _, question = image_and_question(task)
-    return Fused(task, {question.name: Question(question)}, Pool(STATE, task.problem.width))
+    return Fused(task, {question.name: Question(question)}, Pool(STATE, task.width))

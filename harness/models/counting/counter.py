@@ -153,5 +153,5 @@ def counter(task: Task, proposals: str = FIXED) -> nn.Module:
         BadInput: the task has no image, question or proposals.
     """
     problem = task.problem
-    objects = problem.width - 1 if isinstance(problem, Counting | SoftCounting) else OBJECTS
-    return of_regions(task, Counted(problem.width, objects), proposals)
+    objects = task.width - 1 if isinstance(problem, Counting | SoftCounting) else OBJECTS
+    return of_regions(task, Counted(task.width, objects), proposals)

@@ -124,7 +124,7 @@ def movie(task: Task) -> Fused:
         BadInput: the task has no image or no question.
     """
     image, question = image_and_question(task)
-    return Fused(task, {image.name: Grid(image), question.name: Question(question)}, Movie(task.problem.width))
+    return Fused(task, {image.name: Grid(image), question.name: Question(question)}, Movie(task.width))
 
 
 class ThreeBranches(nn.Module):
@@ -202,4 +202,4 @@ def movie_vqa(task: Task) -> Fused:
         BadInput: the task has no image or no question.
     """
     image, question = image_and_question(task)
-    return Fused(task, {image.name: Grid(image), question.name: Question(question)}, ThreeBranches(task.problem.width))
+    return Fused(task, {image.name: Grid(image), question.name: Question(question)}, ThreeBranches(task.width))

@@ -111,6 +111,4 @@ def mutan(task: Task, attention: bool = True) -> Fused:
         BadInput: the task has no image or no question.
     """
     image, question = image_and_question(task)
-    return Fused(
-        task, {image.name: Grid(image), question.name: Question(question)}, Answer(task.problem.width, attention)
-    )
+    return Fused(task, {image.name: Grid(image), question.name: Question(question)}, Answer(task.width, attention))

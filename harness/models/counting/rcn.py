@@ -105,4 +105,4 @@ def rcn(task: Task, proposals: str = FIXED) -> nn.Module:
     Raises:
         BadInput: the task has no image, question or proposals.
     """
-    return of_regions(task, RCN(task.problem.width), proposals)
+    return of_regions(task, RCN(task.width), proposals)

@@ -49,4 +49,4 @@ def updown(task: Task, proposals: str = FIXED) -> nn.Module:
     Raises:
         BadInput: the task has no image, question or proposals.
     """
-    return of_regions(task, UpDown(task.problem.width), proposals)
+    return of_regions(task, UpDown(task.width), proposals)

@@ -29,7 +29,7 @@ class Concat(nn.Module):
 def over(task: Task, names: Sequence[str]) -> Fused:
     """Concat fusion of the named modalities only."""
     encoders = {name: encoder(task.modality(name), WIDTH) for name in names}
-    return Fused(task, encoders, Concat([WIDTH] * len(names), task.problem.width))
+    return Fused(task, encoders, Concat([WIDTH] * len(names), task.width))
 
 
 def concat(task: Task) -> Fused:

@@ -41,4 +41,4 @@ def early(task: Task) -> Fused:
     characters).
     """
     tokenizers = {modality.name: tokenizer(modality, WIDTH) for modality in task.modalities}
-    return Fused(task, tokenizers, Early(WIDTH, task.problem.width))
+    return Fused(task, tokenizers, Early(WIDTH, task.width))

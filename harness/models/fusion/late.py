@@ -27,4 +27,4 @@ class Late(nn.Module):
 def late(task: Task) -> Fused:
     """Late fusion: the mean of each modality's own logits."""
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
-    return Fused(task, encoders, Late(WIDTH, len(encoders), task.problem.width))
+    return Fused(task, encoders, Late(WIDTH, len(encoders), task.width))

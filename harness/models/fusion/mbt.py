@@ -146,7 +146,7 @@ def mbt(task: Task, fusion_layer: ZeroOrMore = MIDDLE, bottleneck: OneOrMore = B
     """Attention bottleneck (MBT), mid fusion: modalities meet in a few tokens, from the middle
     layer on.
     """
-    shared = Bottleneck(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.problem.width, bottleneck)
+    shared = Bottleneck(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.width, bottleneck)
     return Fused(task, unimodal(task, fusion_layer), shared)
 
 
@@ -159,14 +159,14 @@ def mbt_early(task: Task) -> Fused:
 
 def mbt_late(task: Task) -> Fused:
     """MBT's late fusion: a transformer per modality, no exchange, the mean of their logits."""
-    return Fused(task, unimodal(task, DEPTH), ReadOut(WIDTH, len(task.modalities), task.problem.width))
+    return Fused(task, unimodal(task, DEPTH), ReadOut(WIDTH, len(task.modalities), task.width))
 
 
 def attention(task: Task, fusion_layer: ZeroOrMore = MIDDLE) -> Fused:
     """MBT without the bottleneck, mid fusion: every token sees all modalities, from the middle
     layer on.
     """
-    shared = FullAttention(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.problem.width)
+    shared = FullAttention(WIDTH, DEPTH - fusion_layer, len(task.modalities), task.width)
     return Fused(task, unimodal(task, fusion_layer), shared)
 
 

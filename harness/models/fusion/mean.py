@@ -34,4 +34,4 @@ def mean_of_present(features: list[Tensor], here: Tensor) -> Tensor:
 def mean(task: Task) -> Fused:
     """Mean fusion: an MLP on the mean of the features that are present."""
     encoders = {modality.name: encoder(modality, WIDTH) for modality in task.modalities}
-    return Fused(task, encoders, Mean(WIDTH, task.problem.width))
+    return Fused(task, encoders, Mean(WIDTH, task.width))

@@ -114,4 +114,4 @@ def mmtm(task: Task, gate_scale: Positive = 2.0) -> Fused:
     """
     first = {modality.name: _first(modality) for modality in task.modalities}
     kinds = [modality.kind for modality in task.modalities]
-    return Fused(task, first, Streams(kinds, task.problem.width, gate_scale))
+    return Fused(task, first, Streams(kinds, task.width, gate_scale))

@@ -136,4 +136,4 @@ def perceiver(task: Task) -> Fused:
     tokens = {
         name: nn.Sequential(part, Positioned(shapes[name][0], positions[name], width)) for name, part in parts.items()
     }
-    return Fused(task, tokens, Perceiver(width, task.problem.width))
+    return Fused(task, tokens, Perceiver(width, task.width))

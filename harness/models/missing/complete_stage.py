@@ -66,7 +66,7 @@ class CompleteStage:
                 " fewer lack it"
             )
         self.complete, self.lacking = train.take(has.nonzero().flatten()), train.take((~has).nonzero().flatten())
-        self.head = nn.Linear(fusion.size, task.problem.width).to(device)
+        self.head = nn.Linear(fusion.size, task.width).to(device)
         optimizer = adam([*model.parameters(), *self.head.parameters()])
         self.stage = Stage(COMPLETE, epochs, optimizer, patience=epochs, batch_size=BATCH)
 

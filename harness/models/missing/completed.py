@@ -176,7 +176,7 @@ def completed(task: Task, missing: str | None, make: Callable[[int, int], tuple[
     return Fused(
         task,
         dict(zip(task.names, nets, strict=True)),
-        Completed(sizes, position, task.problem.width, imputer, inference),
+        Completed(sizes, position, task.width, imputer, inference),
     )
 
 
@@ -187,4 +187,4 @@ def observed_only(task: Task, missing: str | None = None) -> Fused:
     left_out = severely_missing(task, missing)
     nets = {modality.name: network(modality) for modality in task.modalities if modality.name != left_out}
     size = sum(width for _, width in nets.values())
-    return Fused(task, {name: net for name, (net, _) in nets.items()}, Observed(size, task.problem.width))
+    return Fused(task, {name: net for name, (net, _) in nets.items()}, Observed(size, task.width))

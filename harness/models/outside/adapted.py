@@ -110,10 +110,10 @@ def checked_outputs(model: nn.Module, network: nn.Module, task: Task, inputs: In
     """
     with torch.no_grad():
         outputs: Tensor = model(inputs)
-    if outputs.ndim != 2 or outputs.shape[1] != task.problem.width:
+    if outputs.ndim != 2 or outputs.shape[1] != task.width:
         raise BadInput(
             f"{type(network).__name__} answers {tuple(outputs.shape[1:])} logits per sample and task {task.name!r} asks"
-            f" for {task.problem.width}: give the task problem=Classification(classes) of the network's size, or take"
+            f" for {task.width}: give the task problem=Classification(classes) of the network's size, or take"
             " another head"
         )
     return outputs

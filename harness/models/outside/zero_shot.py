@@ -53,9 +53,9 @@ class ZeroShot(nn.Module):
             raise BadInput(
                 f"prompts need input_ids, got {', '.join(tokens) or 'nothing'}: pass what the tokenizer answers"
             )
-        if len(tokens["input_ids"]) != task.problem.width:
+        if len(tokens["input_ids"]) != task.width:
             raise BadInput(
-                f"there are {len(tokens['input_ids'])} prompts and task {task.name!r} has {task.problem.width} classes:"
+                f"there are {len(tokens['input_ids'])} prompts and task {task.name!r} has {task.width} classes:"
                 " give a prompt per class, and the task problem=Classification(classes)"
             )
         self.network, self.modality, self.column = network.eval(), images[0], task.names.index(images[0].name)

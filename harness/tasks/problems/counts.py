@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import TINY, Verdict
-from harness.tasks.problems.problem import Classification
+from harness.tasks.problems.problem import Classification, OneNumber
 
 
 @dataclass(frozen=True)
-class Counting:
+class Counting(OneNumber):
     """A count from 0 to `largest`; outputs are logits (B, largest + 1), targets int64 (B,).
 
     The score is exact accuracy, whatever the tolerance. A sample fails where the count is off by
@@ -32,8 +32,8 @@ class Counting:
     tolerance: int = 0
 
     @property
-    def width(self) -> int:
-        return self.largest + 1
+    def shape(self) -> tuple[int, ...]:
+        return (self.largest + 1,)
 
     def truth(self, targets: Tensor) -> Tensor:
         """The counts (B,) that targets (B,) stand for: themselves."""
@@ -58,26 +58,26 @@ class Counting:
         return outputs.argmax(1)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return Classification(self.width).score(outputs, targets)
+        return Classification(self.largest + 1).score(outputs, targets)
 
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         """A tie counts as a failure.
 
         DLR divides the margin by the distance of the first from the third logit.
         """
-        counts = torch.arange(self.width, device=outputs.device)
+        counts = torch.arange(self.largest + 1, device=outputs.device)
         tolerated = (counts - targets[:, None]).abs() <= self.tolerance
         best = outputs.masked_fill(~tolerated, float("-inf")).amax(1)
         margins = (outputs - best[:, None]).masked_fill(tolerated, float("-inf"))
         margin = margins.amax(1)
         mass = outputs.logsumexp(1) - outputs.masked_fill(~tolerated, float("-inf")).logsumexp(1)  # -log P(tolerated)
         losses = {"cross_entropy": mass, "margin": margin}
-        if self.width > 3:
+        if self.largest > 2:
             first, _, third = outputs.topk(3, dim=1).values.unbind(1)
             losses["dlr"] = margin / (first - third).clamp_min(TINY)
         return Verdict(losses, margin >= 0, margins)
 
-    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         return count_metrics(predictions, targets)
 
 

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import Verdict, classification_verdict
+from harness.tasks.problems.problem import OneNumber
 
 
 @dataclass(frozen=True)
-class Heads:
+class Heads(OneNumber):
     """One class of each head; outputs are all heads' logits side by side (B, ΣK), targets int64
     (B,).
 
@@ -35,8 +36,8 @@ class Heads:
     together: str = "all"
 
     @property
-    def width(self) -> int:
-        return sum(self.sizes)
+    def shape(self) -> tuple[int, ...]:
+        return (sum(self.sizes),)
 
     @property
     def combinations(self) -> int:
@@ -95,8 +96,9 @@ class Heads:
             _as_one_classifier([head.margins for head in heads if head.margins is not None], labels),
         )
 
-    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
-        right = [said == asked for said, asked in zip(self.split(predictions), self.split(targets), strict=True)]
+    def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+        pairs = zip(self.split(predictions.long()), self.split(targets.long()), strict=True)
+        right = [answer == label for answer, label in pairs]
         named = {**dict(zip(self.names, right, strict=True)), self.together: torch.stack(right).all(0)}
         return {f"{name}_top1": hits.double().mean().item() for name, hits in named.items()}
 

@@ -17,31 +17,65 @@ from attacks.objective import Verdict, classification_verdict
 
 @runtime_checkable
 class Problem(Protocol):
-    """How outputs are judged. B is the batch size; all results but `metrics` are per sample,
-    (B,).
+    """How outputs are judged.
+
+    B is the batch size. Outputs are (B, *shape), targets (B, ...) of any kind.
     """
 
     @property
-    def width(self) -> int:
-        """How many numbers a model answers per sample."""
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a model's answer to one sample: ``(K,)`` for K logits, ``(K, H, W)`` for a
+        map of them.
+        """
 
     def check_targets(self, targets: Tensor) -> None:
         """Raise BadInput where the targets cannot be meant."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The training loss."""
+        """The training loss of each sample, (B,)."""
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """What the model answers, as a number."""
+        """The answers in the form of targets, (B, ...): a class, a value, a map of classes."""
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """In [0, 1], higher is better."""
+        """How good each answer is, (B,), in [0, 1], higher is better."""
 
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
-        """What an adversary aims at."""
+        """What an adversary aims at, per sample."""
 
-    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
-        """Over a set: the field's usual numbers."""
+    def label(self, answers: Tensor, targets: Tensor | None = None) -> list[str]:
+        """What tables and pages write for targets, or for predictions (B, ...) beside their
+        targets.
+        """
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The sufficient statistics of each sample for `metrics`, (B, T), T at most 256."""
+
+    def metrics(self, tallies: Tensor) -> dict[str, float]:
+        """The field's usual numbers over a set, from its tallies (N, T), float64."""
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """A problem whose answers decay instead of flipping: a map, an image, a sound.
+
+    A sample has failed when its score falls below a floor, a threshold's share of its untouched
+    score. The verdict carries the `scores`.
+    """
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Shares of the untouched score, in [0, 1); the first is the one that tables show."""
+
+    def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
+        """Whether each score is below its floor (B,), float64; where that is absent, below the
+        first threshold.
+        """
+
+
+def thresholds_of(problem: Problem) -> tuple[float, ...]:
+    """The thresholds of a graded problem; none where an answer is right or wrong."""
+    return tuple(getattr(problem, "thresholds", ()))
 
 
 def lacking(problem: object) -> list[str]:
@@ -51,25 +85,41 @@ def lacking(problem: object) -> list[str]:
     ]
 
 
-def answered(problem: Problem) -> tuple[int, ...]:
-    """The shape of a prediction of one sample, () for one number, tried on outputs of zeros; ()
-    also where they cannot be judged.
+MOST_TALLIED = 256  # numbers of a tally that the tables hold
+
+
+class OneNumber:
+    """What problems share whose targets and predictions are one number each: the tally of a sample
+    is the pair (prediction, target), from which every metric of a set follows.
     """
-    try:
-        return tuple(problem.predictions(torch.zeros(2, problem.width)).shape[1:])
-    except Exception:  # the outputs of a model are tried before a run
-        return ()
+
+    def label(self, answers: Tensor, targets: Tensor | None = None) -> list[str]:
+        return [str(each) if isinstance(each, int) else f"{each:.4g}" for each in answers.tolist()]
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.stack([self.predictions(outputs).double(), targets.double()], 1)
+
+    def metrics(self, tallies: Tensor) -> dict[str, float]:
+        return self.measured(*tallies.unbind(1))
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """The prediction of each sample, (B,)."""
+        raise NotImplementedError
+
+    def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+        """The metrics of predictions and targets (N,), float64."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(OneNumber):
     """One of K classes; outputs are logits (B, K), targets int64 (B,)."""
 
     classes: int
 
     @property
-    def width(self) -> int:
-        return self.classes
+    def shape(self) -> tuple[int, ...]:
+        return (self.classes,)
 
     def check_targets(self, targets: Tensor) -> None:
         if self.classes < 2:
@@ -93,10 +143,10 @@ class Classification:
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         return classification_verdict(outputs, targets)
 
-    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         right = predictions == targets
-        truth = F.one_hot(targets, self.classes).bool()
-        answer = F.one_hot(predictions, self.classes).bool()
+        truth = F.one_hot(targets.long(), self.classes).bool()
+        answer = F.one_hot(predictions.long(), self.classes).bool()
         hits, asked, said = (truth & answer).sum(0), truth.sum(0), answer.sum(0)
         seen = asked > 0
         f1 = 2 * hits / (asked + said).clamp_min(1)
@@ -122,7 +172,7 @@ def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(OneNumber):
     """One real value; outputs (B, 1), targets (B,).
 
     A sample fails when it is off by more than `tolerance`. Its score falls linearly from 1 at no
@@ -134,8 +184,8 @@ class Regression:
     measure: Callable[[Tensor, Tensor], dict[str, float]] = regression_metrics
 
     @property
-    def width(self) -> int:
-        return 1
+    def shape(self) -> tuple[int, ...]:
+        return (1,)
 
     def check_targets(self, targets: Tensor) -> None:
         if not targets.is_floating_point() or targets.ndim != 1 or not bool(targets.isfinite().all()):
@@ -158,5 +208,5 @@ class Regression:
         losses = {"margin": signed.abs() - self.tolerance, "over": signed, "under": -signed}
         return Verdict(losses, losses["margin"] > 0)
 
-    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         return self.measure(predictions, targets)

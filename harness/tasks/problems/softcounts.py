@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from attacks.objective import Verdict
 from harness.tasks.problems.counts import Counting, count_metrics
+from harness.tasks.problems.problem import OneNumber
 
 PER_VOICE = 0.3  # min(0.3 n, 1) for n of ten: what the mean of min(n / 3, 1) over all nine of the ten comes to
 
@@ -25,7 +26,7 @@ def voted(answers: Sequence[int], largest: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class SoftCounting:
+class SoftCounting(OneNumber):
     """Counts judged by several people; outputs are logits (B, K), targets int64 (B,) number the
     rows of `votes`.
 
@@ -43,8 +44,8 @@ class SoftCounting:
     tolerance: int = 0
 
     @property
-    def width(self) -> int:
-        return len(self.votes[0])
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.votes[0]),)
 
     @cached_property
     def accuracies(self) -> Tensor:
@@ -58,14 +59,14 @@ class SoftCounting:
 
     @cached_property
     def _counting(self) -> Counting:
-        return Counting(self.width - 1, self.tolerance)
+        return Counting(self.shape[0] - 1, self.tolerance)
 
     def truth(self, targets: Tensor) -> Tensor:
         """The counts (B,) that targets (B,) stand for."""
         return self.truths.to(targets.device)[targets]
 
     def check_targets(self, targets: Tensor) -> None:
-        if not self.votes or any(len(each) != self.width or not sum(each) for each in self.votes):
+        if not self.votes or any(len(each) != len(self.votes[0]) or not sum(each) for each in self.votes):
             raise BadInput("votes must be at least one pattern, all of one length, none without a vote")
         if (
             targets.dtype != torch.int64
@@ -90,7 +91,11 @@ class SoftCounting:
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         return self._counting.verdict(outputs, self.truth(targets))
 
-    def metrics(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+    def label(self, answers: Tensor, targets: Tensor | None = None) -> list[str]:
+        return super().label(self.truth(answers) if targets is None else answers)
+
+    def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
+        predictions, targets = predictions.long(), targets.long()
         soft = self._agreed(predictions, targets).double().mean().item()
         return {"soft_accuracy": soft, **count_metrics(predictions, self.truth(targets))}
 

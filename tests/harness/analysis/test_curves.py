@@ -26,7 +26,14 @@ def test_robust_score_counts_strengths_above_and_no_errors() -> None:
 
 
 def test_missing_is_plotted_at_the_fraction_reached() -> None:
-    shared = {**dict.fromkeys(SWEEP.names), "model": "m", "schedule": "mcar", "level": 0.9, "status": "ok"}
+    shared = {
+        **dict.fromkeys(SWEEP.names),
+        "model": "m",
+        "kind": "schedule",
+        "name": "mcar",
+        "level": 0.9,
+        "status": "ok",
+    }
     rows = [
         {**shared, "sample": sample, "repeat": repeat, "present": present, "score": score}
         for sample, repeat, present, score in [
@@ -44,8 +51,9 @@ def test_missing_is_plotted_at_the_fraction_reached() -> None:
 
 def test_a_gap_stands_at_its_level() -> None:
     shared = {**dict.fromkeys(SWEEP.names), "model": "m", "sample": "1", "present": "11", "status": "ok"}
+    shared["kind"] = "schedule"
     rows = [
-        {**shared, "schedule": "gap(audio)", "level": 0.2, "score": 1.0},
-        {**shared, "schedule": "gap(audio)", "level": 0.5, "score": 0.0},
+        {**shared, "name": "gap(audio)", "level": 0.2, "score": 1.0},
+        {**shared, "name": "gap(audio)", "level": 0.5, "score": 0.0},
     ]
     assert [point.at for point in missing_curves(pa.Table.from_pylist(rows, SWEEP))["gap(audio)", "m"]] == [0.2, 0.5]

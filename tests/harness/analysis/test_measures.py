@@ -28,9 +28,13 @@ ATTACKED = pa.Table.from_pylist([dict.fromkeys(LEDGER.names)], schema=LEDGER)
 
 def sweep(rows: list[tuple[str, str, str, float, str, float]]) -> pa.Table:
     """Rows of (model, sample, schedule, level, present, score)."""
-    names = ("model", "sample", "schedule", "level", "present", "score")
+    names = ("model", "sample", "name", "level", "present", "score")
     shared = {**dict.fromkeys(SWEEP.names), "status": "ok", "repeat": 0}
-    return pa.Table.from_pylist([{**shared, **dict(zip(names, row, strict=True))} for row in rows], schema=SWEEP)
+    kinds = [{"kind": "corruption" if "@" in row[2] else "schedule"} for row in rows]
+    return pa.Table.from_pylist(
+        [{**shared, **kind, **dict(zip(names, row, strict=True))} for row, kind in zip(rows, kinds, strict=True)],
+        schema=SWEEP,
+    )
 
 
 def falling(model: str, scores: list[float], samples: int = 4) -> list[tuple[str, str, str, float, str, float]]:

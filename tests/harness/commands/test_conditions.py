@@ -90,7 +90,7 @@ def test_a_model_that_raises_with_one_input_missing(
     assert conditions("ledger", "scenario", "ok") == {"a@linf:0.5", "b@linf:0.5", "a@linf:0.5 + b@linf:0.5"} | broken, (
         "the other model has them"
     )
-    assert {"fixed(b)", "fixed(a+b)"} <= conditions("sweep", "schedule", "error") <= {"fixed(b)", "fixed(a+b)", "mcar"}
+    assert {"fixed(b)", "fixed(a+b)"} <= conditions("sweep", "name", "error") <= {"fixed(b)", "fixed(a+b)", "mcar"}
     assert any(why in path.read_text() for path in Path("run/errors").glob("*.txt"))
     assert run(monkeypatch, *COMMAND, "--model", f"mine.py:{model}", "--model", "mine.py:build", *scenarios) == 5
     assert "0 cells to do" in capsys.readouterr().out, "what is done is done"
@@ -102,7 +102,7 @@ def test_an_attack_on_which_a_model_raises_costs_itself_and_what_stands_above_it
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:attacked_a") == 5
     assert conditions("ledger", "scenario", "error") == {"a@linf:0.5", "a@linf:0.5 + b@linf:0.5"}
     assert conditions("ledger", "scenario", "ok") == {"b@linf:0.5"}
-    assert not conditions("sweep", "schedule", "error")
+    assert not conditions("sweep", "name", "error")
     assert json.loads(Path("run/run.json").read_text())["status"] == "finished with errors"
 
 

@@ -60,7 +60,7 @@ def rows(out: str, table: str = "ledger") -> list[dict[str, Any]]:
     found = RunDirectory(out).table(table).to_pylist()
     kept = [{key: value for key, value in row.items() if key not in ("run", "model")} for row in found]
     return sorted(
-        kept, key=lambda row: [str(row[key]) for key in ("sample", "scenario" if table == "ledger" else "schedule")]
+        kept, key=lambda row: [str(row[key]) for key in ("sample", "scenario" if table == "ledger" else "name")]
     )
 
 
@@ -117,7 +117,7 @@ def test_a_directory_killed_in_its_first_write_is_taken_up(toy: Path, monkeypatc
     assert run(monkeypatch, *TOY, "--model", "my.py:build", "--out", "run") == 0
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "nothing", '{"format": 1, "run": "x"}'])
+@pytest.mark.parametrize("content", ["[]", "{}", "nothing", '{"format": 2, "run": "x"}'])
 def test_a_foreign_run_file_is_one_sentence(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
@@ -131,7 +131,7 @@ def test_what_is_asked_twice_is_swept_once(toy: Path, monkeypatch: pytest.Monkey
     twice = ["--schedule", "fixed(image):0.5,0.5,1", "--schedule", "mcar:0"]
     assert run(monkeypatch, *TOY, *twice, "--model", "my.py:build", "--out", "run") == 0
     keys = [
-        (row["sample"], row["schedule"], row["level"], row["repeat"])
+        (row["sample"], row["name"], row["level"], row["repeat"])
         for row in RunDirectory("run").table("sweep").to_pylist()
     ]
     assert len(set(keys)) == len(keys)

@@ -235,7 +235,11 @@ def test_curves_keep_missing_and_corrupted_apart() -> None:
     shared = {**dict.fromkeys(SWEEP.names), "model": "m", "sample": "1", "repeat": 0, "present": "11", "status": "ok"}
     scores = [("mcar", 0.5, 1.0), ("image@noise", 5.0, 0.25), ("image@noise", 0.0, 1.0), ("image@noise", 3.0, 0.5)]
     sweep = pa.Table.from_pylist(
-        [{**shared, "schedule": s, "level": level, "score": score} for s, level, score in scores], SWEEP
+        [
+            {**shared, "kind": "corruption" if "@" in s else "schedule", "name": s, "level": level, "score": score}
+            for s, level, score in scores
+        ],
+        SWEEP,
     )
     assert set(missing_curves(sweep)) == {("mcar", "m")}
     assert set(corruption_curves(sweep)) == {("image@noise", "m")}
@@ -283,16 +287,16 @@ def test_from_the_flag_to_the_table_and_the_page(elsewhere: Path, monkeypatch: p
     own_folder(elsewhere)
     assert run(monkeypatch, "--corruption", "sensor@noise", "--corruption", "image@my.py:fog:1, 2,1") == 0
     directory = RunDirectory("run")
-    rows = [row for row in directory.table("sweep").to_pylist() if "@" in row["schedule"]]
-    assert {(row["schedule"], row["level"]) for row in rows} == {
+    rows = [row for row in directory.table("sweep").to_pylist() if row["kind"] == "corruption"]
+    assert {(row["name"], row["level"]) for row in rows} == {
         *(("sensor@noise", float(severity)) for severity in SEVERITIES),
         ("image@my.py:fog", 1.0),
         ("image@my.py:fog", 2.0),
     }
     assert len(rows) == 6 * 2 * 8
     assert {row["present"] for row in rows} == {"11"}
-    clean = {row["sample"]: (row["score"], row["prediction"]) for row in directory.table("samples").to_pylist()}
-    assert all((row["score"], row["prediction"]) == clean[row["sample"]] for row in rows if row["level"] == 0)
+    clean = {row["sample"]: (row["score"], row["label"]) for row in directory.table("samples").to_pylist()}
+    assert all((row["score"], row["label"]) == clean[row["sample"]] for row in rows if row["level"] == 0)
     sections = summarise(directory).sections
     assert list(sections["corrupted, severity 2"]) == ["image@my.py:fog"]
     assert list(sections["corrupted, severity 5"]) == ["sensor@noise"]
@@ -307,9 +311,9 @@ def test_a_file_says_what_flags_say(elsewhere: Path, monkeypatch: pytest.MonkeyP
     (elsewhere / "c.yaml").write_text("corruption: sensor@dropout:0,4\n")
     assert run(monkeypatch, "--config", "c.yaml") == 0
     levels = {
-        (row["schedule"], row["level"])
+        (row["name"], row["level"])
         for row in RunDirectory("run").table("sweep").to_pylist()
-        if "@" in row["schedule"]
+        if row["kind"] == "corruption"
     }
     assert levels == {("sensor@dropout", 0.0), ("sensor@dropout", 4.0)}
 

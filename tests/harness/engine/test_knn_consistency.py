@@ -103,7 +103,7 @@ def test_evaluate_judges_embeddings_and_verify_holds(tmp_path: Path) -> None:
     assert moved and all(row["clean_score"] == 1 for row in rows)
     found = [row for row in moved if row["strength"] < float("inf")]
     assert found and all(
-        0 < row["strength"] <= 4 and row["prediction"] < (NEIGHBOURS + 1) // 2 / NEIGHBOURS for row in found
+        0 < row["strength"] <= 4 and float(row["label"]) < (NEIGHBOURS + 1) // 2 / NEIGHBOURS for row in found
     )
     unread = [row for row in rows if row["scenario"] == "y@l2:1" and row["model"].endswith("other")]
     assert all(row["strength"] == float("inf") for row in unread)

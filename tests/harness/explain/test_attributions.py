@@ -39,7 +39,7 @@ class Plain(nn.Module):
         generator = torch.Generator().manual_seed(1)
         self.weights = nn.ParameterDict(
             {
-                m.name: torch.randn(task.problem.width, m.shape[0], generator=generator)
+                m.name: torch.randn(task.width, m.shape[0], generator=generator)
                 for m in task.modalities
                 if m.name in read
             }

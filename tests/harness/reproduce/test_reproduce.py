@@ -16,7 +16,7 @@ from attacks.errors import BadInput
 from harness.analysis.curves import query
 from harness.analysis.measures import Estimate
 from harness.engine.loading import with_options
-from harness.reproduce import campaign, counting, fusion, missing, spotcheck, studies
+from harness.reproduce import campaign, counting, counting_systems, fusion, missing, spotcheck, studies
 from harness.reproduce.page import Page, mean_and_spread, points
 from harness.reproduce.record import read_record
 from harness.reproduce.results import Results
@@ -245,14 +245,16 @@ def test_counting_tells_groups_apart_and_gives_each_model_its_own_recipe() -> No
     """MoVie is right of all that is simple and nothing else, its rival the other way round."""
     setting, task = counting.COUNTING.settings["counting"], counting_task()
     simple = np.array([[group == "simple" for group in task.splits["test"].groups]] * 2, float)
-    made = Whole(setting, task, {counting.MOVIE: simple, "RCN": 1 - simple})
+    made = Whole(setting, task, {counting_systems.MOVIE: simple, "RCN": 1 - simple})
     assert counting._gain(made, "simple", "RCN").value == 1 and counting._gain(made, "complex", "RCN").value == -1
     turned = "epochs=3&blur=1&mirror=true"
-    own = {each.name: each.recipe for each in counting.counters("epochs=2", {"IRLC": turned, "Counter": turned})}
+    own = {
+        each.name: each.recipe for each in counting_systems.counters("epochs=2", {"IRLC": turned, "Counter": turned})
+    }
     assert own["IRLC"] == "irlc?learning_rate=0.002&epochs=3&mirror=true" and own["SoftCount"] == "softcount?epochs=2"
     assert (
         own["Counter"] == f"counting?{turned}"
-        and own["MoVie"] == own[counting.MEAN] == own["image-blind"] == "counting?epochs=2"
+        and own["MoVie"] == own[counting_systems.MEAN] == own["image-blind"] == "counting?epochs=2"
     )
 
 
@@ -298,7 +300,7 @@ def test_red_cells_are_held_against_what_sees_no_picture() -> None:
     splits = {name: replace(batch, groups=groups.get(name, batch.groups)) for name, batch in task.splits.items()}
     known, asked = (splits[name].targets[1::2].double() for name in ("train", "test"))
     error = float((asked - known.mean()).square().mean().sqrt())
-    given = {"MoVie": (0.7, 2.0), counting.JOINED_MOVIE: (0.8, 1.0)}
+    given = {"MoVie": (0.7, 2.0), counting_systems.JOINED_MOVIE: (0.8, 1.0)}
     measured = {
         (name, f"{metric}_RBC"): value
         for name, row in given.items()

@@ -115,10 +115,7 @@ def test_counts_objects_and_proposals_are_those_of_both_sides(task: Task) -> Non
     assert joined.annotations is not None and joined.referred is not None
     moved = joined.targets != train.targets
     assert moved.sum() > len(train) // 8
-    assert (
-        torch.equal(joined.referred[moved].sum(1), joined.targets[moved])
-        and int(joined.targets.max()) < task.problem.width
-    )
+    assert torch.equal(joined.referred[moved].sum(1), joined.targets[moved]) and int(joined.targets.max()) < task.width
     assert not bool((joined.referred & (joined.annotations[..., 0] < 0)).any()), "what is asked for is there"
     known = {tuple(each) for each in train.annotations.flatten(0, 1).tolist()}
     assert {tuple(each) for each in joined.annotations.flatten(0, 1).tolist()} <= known

@@ -299,11 +299,11 @@ def test_a_sample_fails_when_its_count_is_off_by_more_than_the_tolerance(toleran
 def test_count_metrics_by_hand_and_by_group(task: Task) -> None:
     said, truth = torch.tensor([0, 3, 5, 9]), torch.tensor([0, 4, 5, 6])
     expected = {"accuracy": 0.5, "rmse": 2.5**0.5, "within_one": 0.75, "within_two": 0.75}
-    assert Counting(15).metrics(said, truth) == pytest.approx(expected)
+    assert Counting(15).measured(said, truth) == pytest.approx(expected)
     split = task.splits["val"]
     right = torch.tensor([each == "simple" for each in split.groups])
     predictions = torch.where(right, split.targets, (split.targets + 1) % 16)
-    metrics = task.metrics(predictions, split)
+    metrics = task.metrics(torch.stack([predictions, split.targets], 1).double(), split.groups)
     assert (
         metrics["accuracy"],
         metrics["accuracy_simple"],

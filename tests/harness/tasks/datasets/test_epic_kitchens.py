@@ -64,7 +64,7 @@ def test_a_logit_of_minus_infinity_is_a_class_ruled_out() -> None:
 def test_metrics_of_each_head_and_of_both() -> None:
     targets = PROBLEM.join([torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 2, 3])])
     said = PROBLEM.join([torch.tensor([0, 1, 0, 0]), torch.tensor([0, 0, 2, 0])])
-    assert PROBLEM.metrics(said, targets) == {"verb_top1": 0.75, "noun_top1": 0.5, "action_top1": 0.25}
+    assert PROBLEM.measured(said, targets) == {"verb_top1": 0.75, "noun_top1": 0.5, "action_top1": 0.25}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Task:
 
 
 def test_the_layout_is_read(task: Task) -> None:
-    assert task.problem == PROBLEM and task.problem.width == 7 and task.names == ("visual", "motion", "audio")
+    assert task.problem == PROBLEM and task.width == 7 and task.names == ("visual", "motion", "audio")
     test = task.splits["test"]
     assert test.targets.tolist() == [row % 3 * 4 + row % 4 for row in range(COUNTS["test"])]
     assert test.inputs["visual"].shape == (COUNTS["test"], 8)

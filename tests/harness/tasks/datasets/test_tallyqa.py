@@ -49,7 +49,9 @@ def test_tallyqa_is_read_and_split_by_image(root: Path) -> None:
     assert set(task.splits["train"].groups) == {"simple", "complex"}
     pixels = read_picture(root / "tallyqa" / "VG_100K_2" / "1000.jpg", SIZE)
     assert torch.equal(test.inputs["image"][1], torch.tensor(pixels).float())
-    assert {"accuracy_simple", "rmse_complex"} <= task.metrics(test.targets, test).keys()
+    assert {"accuracy_simple", "rmse_complex"} <= task.metrics(
+        torch.stack([test.targets, test.targets], 1), test.groups
+    ).keys()
     assert not bool(task.bounds(test)["question"].ends[1][~test.valid["question"]][:, 1:].any())
 
 
@@ -158,12 +160,12 @@ def test_howmany_is_read_and_judged_softly(root: Path) -> None:
     howmany(root / "howmany-qa")
     task = howmany_qa()
     problem = task.problem
-    assert isinstance(problem, SoftCounting) and problem.width == 21
+    assert isinstance(problem, SoftCounting) and problem.shape == (21,)
     assert [task.splits[split].samples for split in ("val", "test")] == [("10", "11"), ("20", "21")]
     assert len(task.splits["train"]) == 5 and problem.truth(task.splits["train"].targets).tolist() == [0, 1, 2, 3, 0]
     soft = problem.accuracies[task.splits["train"].targets]
     torch.testing.assert_close(soft[0, :3], torch.tensor([1.0, 0.0, 0.6]))
-    assert soft[2, 2] == 1 and problem.metrics(torch.tensor([2, 1, 2, 3, 0]), task.splits["train"].targets)[
+    assert soft[2, 2] == 1 and problem.measured(torch.tensor([2, 1, 2, 3, 0]), task.splits["train"].targets)[
         "soft_accuracy"
     ] == pytest.approx(0.92)
 

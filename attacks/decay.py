@@ -1,0 +1,147 @@
+"""The search where answers decay instead of flipping: a map, an image, a sound.
+
+Such an answer has a score in [0, 1]. The search looks for the smallest strength at which the score
+falls below the threshold, and on the way lowers it at a ladder of strengths, from small to large:
+whoever watches keeps the best pairs of strength and score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from attacks.apgd import apgd
+from attacks.boundary_bisection import bisect_to_boundary
+from attacks.fmn import fmn
+from attacks.norms import per_sample
+from attacks.objective import Loss, Named, Objective, Verdict
+from attacks.parts import push_parts
+from attacks.region import Inputs, Region, select, take
+from attacks.search_state import SearchState
+
+MARGIN = "margin"
+LOWEST, HIGHEST = 1 / 8, 4.0  # where the ladder begins and ends, as shares of the critical strength
+OUTER = 3.0  # how much larger the next strength is where nothing is known
+CLOSE = 1.01  # a bracket of this ratio is closed
+PASSES = 4  # of pushing the parts of an answer, each from where the last one ended
+
+
+@dataclass(frozen=True, eq=False)
+class Unended:
+    """The same objective, which an attack leaves only when nothing of the score is left."""
+
+    objective: Objective
+
+    def __call__(self, inputs: Inputs) -> Verdict:
+        verdict = self.objective(inputs)
+        assert verdict.scores is not None, "only graded answers are lowered further"
+        return replace(verdict, fails=verdict.scores <= 0)
+
+    def take(self, rows: Tensor) -> Unended:
+        return Unended(self.objective.take(rows))
+
+    def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Unended:
+        return Unended(self.objective.holding(inputs, moving))
+
+
+def decay(state: SearchState, *, steps: int, rounds: int, rungs: int) -> None:
+    """Find the critical strengths of graded answers, and lower their scores on a ladder.
+
+    Args:
+        steps: gradient evaluations of one attack.
+        rounds: strengths that are tried with each loss below the best known one.
+        rungs: of the ladder.
+    """
+    push_parts(state, PASSES)
+    _walk(state, 2 * steps)
+    for name in _losses(state):
+        _narrow(state, Named(name), steps, rounds)
+    _ladder(state, steps, rungs)
+
+
+def _losses(state: SearchState) -> tuple[str, ...]:
+    """What ascents raise: all losses but the margin, whose gradient may touch one part only."""
+    return tuple(name for name in state.losses if name != MARGIN) or (MARGIN,)
+
+
+def _walk(state: SearchState, steps: int) -> None:
+    """One minimum-norm pass along the margin, where that is one smooth number."""
+    rows = _open(state)
+    if not len(rows):
+        return
+    with torch.no_grad():
+        verdict = state.fast.take(rows)(state.region.take(rows).inputs)
+    if verdict.parts is not None:
+        return
+    nearest = fmn(state.fast.take(rows), state.region.take(rows), state.limit, steps=steps, loss=Named(MARGIN))
+    state.spend(rows, nearest.gradients)
+    met = nearest.fails.nonzero().squeeze(1)
+    state.propose(rows[met], take(nearest.inputs, met), f"fmn-{steps}")
+
+
+def _open(state: SearchState) -> Tensor:
+    return (state.best.strength > 0).nonzero().squeeze(1)
+
+
+def _narrow(state: SearchState, loss: Loss, steps: int, rounds: int) -> None:
+    """Halve the bracket between a strength that is too small and the best known one."""
+    too_small = torch.zeros_like(state.best.strength)
+    for number in range(rounds):
+        best = state.best.strength
+        inside = torch.where(too_small > 0, (too_small * best).sqrt(), 0.85 * best)
+        outside = torch.full_like(best, OUTER**number).clamp(max=state.limit)
+        tried = torch.where(best.isinf(), outside, inside)
+        rows = ((best > 0) & (best > too_small * CLOSE)).nonzero().squeeze(1)
+        if not len(rows):
+            return
+        won = _attack(state, rows, tried[rows], loss, steps, number)
+        lost = rows[~won]
+        too_small[lost] = torch.maximum(too_small[lost], tried[lost]) * state.best.strength[lost].isfinite()
+
+
+def _attack(state: SearchState, rows: Tensor, strength: Tensor, loss: Loss, steps: int, number: int) -> Tensor:
+    """One attack from the best witness, or from a random place where there is none; whether each
+    row fails, bool (R,).
+    """
+    region, objective = state.region.take(rows), state.fast.take(rows)
+    known = state.best.strength[rows].isfinite()
+    witness = {name: state.best.witness[name][rows] for name in region.ranges}
+    start = select(known, _shrunk(region, witness, strength), region.shifted(state.draw(rows, number), strength))
+    attempt = apgd(objective, region, strength, steps=steps, loss=loss, start=start)
+    state.spend(rows, attempt.gradients)
+    state.note(rows, attempt.inputs)
+    met = attempt.fails.nonzero().squeeze(1)
+    if len(met):
+        nearer = bisect_to_boundary(objective.take(met), region.take(met), take(attempt.inputs, met))
+        state.propose(rows[met], nearer, f"apgd-{steps}")
+    return attempt.fails
+
+
+def _shrunk(region: Region, at: Mapping[str, Tensor], strength: Tensor) -> Inputs:
+    """The change scaled to a gauge of `strength` (R,), kept in range."""
+    share = strength / region.gauge(at).clamp_min(torch.finfo(torch.float64).tiny)
+    scaled = {name: x + per_sample(share, x).to(x.dtype) * (at[name] - x) for name, x in region.clean.items()}
+    return region.project(scaled, strength)
+
+
+def _ladder(state: SearchState, steps: int, rungs: int) -> None:
+    """Lower the scores at strengths around the critical one, each rung from the one below."""
+    rows = _open(state)
+    if not rungs or not len(rows) or state.watch is None:
+        return
+    region, objective = state.region.take(rows), Unended(state.fast.take(rows))
+    known = state.best.strength[rows]
+    middle = torch.where(known.isfinite(), known, state.limit / HIGHEST)
+    names, at = _losses(state), region.clean
+    for rung in range(rungs):
+        share = LOWEST * (HIGHEST / LOWEST) ** (rung / max(rungs - 1, 1))
+        strength = (middle * share).clamp(max=state.limit)
+        start = _shrunk(region, at, strength) if rung else region.shifted(state.draw(rows, rung), strength)
+        for name in names[:1] if rung % 2 else names[-1:]:
+            attempt = apgd(objective, region, strength, steps=steps, loss=Named(name), start=start)
+            state.spend(rows, attempt.gradients)
+            state.note(rows, attempt.inputs)
+            at = attempt.inputs

@@ -1,0 +1,159 @@
+"""DeepFool on every part of an answer (Moosavi-Dezfooli et al., CVPR 2016): the cheapest parts that
+have to fail are pushed over their boundaries together.
+
+It needs an input on the answer's own grid, such as the pixels of an image and of its map: then the
+gradient at a pixel says how that pixel's answer is moved. Exact where every pixel is answered from
+itself alone, by a linear model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from attacks.boundary_bisection import bisect_to_boundary
+from attacks.objective import Objective
+from attacks.region import Inputs, Region, take
+from attacks.search_state import SearchState
+
+BEYOND = 1e-4  # how far past the solution a part is pushed, as rounding decides there
+STRETCHES = (1.0, 1.05, 1.2, 1.5, 2.0, 4.0)  # of a push that was not enough
+SEVERAL = 2  # passes that look at all ways in which a part may fail
+SHARES = 24  # of the parts, from one to all, that are pushed to see what is left of the score
+FINDER = "pushed parts"
+NORMS = ("linf", "l2", "l1")
+
+
+def push_parts(state: SearchState, passes: int) -> None:
+    """Push the parts of every sample's answer, if the attacked modalities lie on its grid."""
+    rows = (state.best.strength > 0).nonzero().squeeze(1)
+    if not len(rows):
+        return
+    region, objective = state.region.take(rows), state.fast.take(rows)
+    with torch.no_grad():
+        verdict = objective(region.inputs)
+    if verdict.parts is None or not _aligned(region, verdict.parts.margins):
+        return
+    at = region.clean
+    for number in range(passes):
+        rivals = verdict.parts.margins.shape[1] if number < SEVERAL else 1
+        moves, distance, quota = _pushed(objective, region, at, rivals)
+        at = _moved(region, moves, _cheapest(distance, quota))
+        state.spend(rows, rivals)
+        if number == SEVERAL - 1:
+            _note_every_share(state, region, rows, moves, distance)
+        _offer(state, objective, region, rows, at)
+
+
+def _aligned(region: Region, margins: Tensor) -> bool:
+    grid = margins.shape[2:]
+    return all(
+        ball.norm_name in NORMS and x.ndim == len(grid) + 2 and x.shape[2:] == grid
+        for ball in region.scenario.attacked
+        for x in (region.inputs[ball.modality],)
+    )
+
+
+def _pushed(objective: Objective, region: Region, at: Inputs, rivals: int) -> tuple[Inputs, Tensor, Tensor]:
+    """By the linear model of each part at `at`: the move of unit gauge of its cheapest way to fail,
+    how far that is from the clean inputs, (B, ...), and the quota (B,).
+    """
+    leaves = {name: x.detach().requires_grad_() for name, x in at.items()}
+    with torch.enable_grad():
+        verdict = objective(region.complete(leaves))
+    assert verdict.parts is not None, "an answer does not change what it is made of"
+    nearest, moves = None, dict(at)
+    for margins in verdict.parts.margins[:, :rivals].unbind(1):
+        distance, there = _way(region, leaves, margins)
+        closer = torch.ones_like(distance, dtype=torch.bool) if nearest is None else distance < nearest
+        nearest = distance if nearest is None else torch.where(closer, distance, nearest)
+        moves = {name: torch.where(closer[:, None], move, moves[name]) for name, move in there.items()}
+    assert nearest is not None, "a part has at least one way to fail"
+    return moves, nearest, verdict.parts.quota
+
+
+def _note_every_share(state: SearchState, region: Region, rows: Tensor, moves: Inputs, distance: Tensor) -> None:
+    """Show what it takes to fail more and more parts, from one to all: that costs no gradient."""
+    flat = distance.flatten(1)
+    wrong, every = (flat == 0).sum(1), flat.isfinite().sum(1)
+    for share in torch.linspace(0, 1, SHARES).tolist() if state.watch is not None else ():
+        more = ((every - wrong).clamp_min(1).double() ** share).round().long()
+        state.note(rows, _moved(region, moves, _cheapest(distance, torch.minimum(wrong + more, every))))
+
+
+def _way(region: Region, leaves: Inputs, margins: Tensor) -> tuple[Tensor, Inputs]:
+    """From the clean inputs, how far each part is from failing in one way, (B, ...), and the move
+    of unit gauge that leads there.
+    """
+    counted = margins > float("-inf")
+    with torch.enable_grad():
+        total = torch.where(counted, margins, 0.0).sum()
+        found = torch.autograd.grad(total, list(leaves.values()), retain_graph=True, allow_unused=True)
+    behind = margins.detach().double()
+    rate, moves = torch.zeros_like(behind), {}
+    for ball, slope in zip(region.scenario.attacked, found, strict=True):
+        x, at = region.inputs[ball.modality], leaves[ball.modality].detach()
+        slope = torch.zeros_like(x) if slope is None else torch.nan_to_num(slope)
+        low, high = region.ranges[ball.modality].ends
+        free = slope * torch.where(slope > 0, x < high, x > low)
+        moves[ball.modality] = ball.radius * _unit(ball.norm_name, free)
+        rate = rate + (free * moves[ball.modality]).sum(1).double()
+        behind = behind - (slope * (at - x)).sum(1).double()
+    distance = torch.where(rate > 0, -behind / rate.clamp_min(torch.finfo(torch.float64).tiny), float("inf"))
+    return torch.where(counted, distance.clamp_min(0), float("inf")), moves
+
+
+def _unit(norm: str, slope: Tensor) -> Tensor:
+    """Per place of the grid, the change of size 1 of its channels that gains most, (B, C, ...)."""
+    if norm == "linf":
+        return slope.sign()
+    if norm == "l2":
+        size: Tensor = torch.linalg.vector_norm(slope, dim=1, keepdim=True)
+        return slope / size.clamp_min(torch.finfo(slope.dtype).tiny)
+    best = slope.abs().argmax(1, keepdim=True)
+    return torch.zeros_like(slope).scatter(1, best, slope.gather(1, best).sign())
+
+
+def _cheapest(distance: Tensor, quota: Tensor) -> Tensor:
+    """The distances of the `quota` nearest parts, 0 elsewhere, (B, ...)."""
+    flat = distance.flatten(1)
+    last = flat.sort(1).values.gather(1, (quota - 1).clamp(0, flat.shape[1] - 1)[:, None])
+    chosen = (flat <= last) & flat.isfinite()
+    return torch.where(chosen, flat, 0.0).reshape(distance.shape)
+
+
+def _moved(region: Region, moves: Mapping[str, Tensor], distance: Tensor) -> Inputs:
+    """The clean inputs moved by each part's distance; in L∞ all by the largest, which costs the
+    same.
+    """
+    moved = {}
+    for ball in region.scenario.attacked:
+        x = region.inputs[ball.modality]
+        largest = distance.flatten(1).amax(1).reshape(-1, *[1] * (distance.ndim - 1)).expand_as(distance)
+        length = (largest if ball.norm_name == "linf" else distance) * (1 + BEYOND)
+        change = length[:, None].to(x.dtype) * moves[ball.modality]
+        moved[ball.modality] = region.ranges[ball.modality].clamp(x + change)
+    return moved
+
+
+def _offer(state: SearchState, objective: Objective, region: Region, rows: Tensor, at: Inputs) -> None:
+    """Propose the change, stretched until it fails; one that had to be stretched is pulled back."""
+    left = torch.arange(len(rows), device=rows.device)
+    for stretch in STRETCHES:
+        there, some = region.take(left), take(at, left)
+        clean = there.clean.items()
+        tried = {name: there.ranges[name].clamp(x + stretch * (some[name] - x)) for name, x in clean}
+        with torch.no_grad():
+            fails = objective.take(left)(there.complete(tried)).fails
+        met = fails.nonzero().squeeze(1)
+        state.note(rows[left], tried)
+        if len(met):
+            won = take(tried, met)
+            if stretch > 1:
+                won = bisect_to_boundary(objective.take(left[met]), there.take(met), won, take(some, met))
+            state.propose(rows[left[met]], won, FINDER)
+        left = left[~fails]
+        if not len(left):
+            return

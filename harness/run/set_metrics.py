@@ -1,0 +1,54 @@
+"""The field's numbers over a set, as a run keeps them; see `harness.engine.set_metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+CLEAN, ATTACKED = "clean", "attacked"
+
+
+class SetMetric(BaseModel):
+    """One metric of one model under one condition.
+
+    Attributes:
+        kind: clean, attacked, schedule or corruption.
+        name: of the scenario, the schedule or the corruption.
+        level: the strength, the rate or the severity.
+        low, high: the ends of a 95 % interval by resampling; None below 20 samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: str
+    kind: str
+    name: str
+    level: float
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    samples: int
+
+    def __str__(self) -> str:
+        """The value with its interval."""
+        ends = "too few samples" if self.low is None else f"{self.low:.3f}, {self.high:.3f}"
+        return f"{self.value:.3f} [{ends}]"
+
+
+_LIST = TypeAdapter(list[SetMetric])
+
+
+def packed(metrics: Iterable[SetMetric]) -> list[dict[str, object]]:
+    """As JSON writes them."""
+    return [each.model_dump() for each in metrics]
+
+
+def unpacked(content: object) -> list[SetMetric]:
+    """What `packed` made.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return _LIST.validate_python(content)
