@@ -149,7 +149,7 @@ def planned(count: int, rng: np.random.RandomState) -> Rooms:
 
 
 def turned(tangent: Array) -> tuple[Array, Array]:
-    """Cosine and sine of an angle by the tangent of its half: the same bits on every machine."""
+    """Cosine and sine of an angle by the tangent of its half."""
     square = tangent * tangent
     return (1 - square) / (1 + square), 2 * tangent / (1 + square)
 

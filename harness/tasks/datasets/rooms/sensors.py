@@ -60,8 +60,8 @@ def labelled(views: Views) -> Array:
 
 
 def bells(shape: tuple[int, ...], rng: np.random.RandomState) -> Array:
-    """Bell-shaped noise of mean 0 and standard deviation 1, from four bytes each: no logarithm, so
-    the same on every machine.
+    """Bell-shaped noise of mean 0 and standard deviation 1, from four bytes each and no
+    logarithm.
     """
     dice = np.frombuffer(rng.bytes(4 * int(np.prod(shape))), np.uint8).reshape(*shape, 4)
     sums = dice.sum(-1, dtype=np.int32).astype(np.float32)
