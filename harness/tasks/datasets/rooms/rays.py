@@ -1,7 +1,7 @@
 """Where rays meet solids. Vectors have their components first, (3, S, P): P rays in S rooms.
 
-Only + - * / and square roots of single numbers are used. IEEE 754 rounds all of them exactly, so the
-result depends on no library of mathematical functions.
+Only + - * / and square roots of single numbers are used. IEEE 754 rounds all of them exactly, so
+that results depend on no library of mathematical functions.
 """
 
 from __future__ import annotations
