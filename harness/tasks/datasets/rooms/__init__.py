@@ -1,4 +1,27 @@
-"""The embedded task with a map as its answer: rooms seen by a camera and a depth sensor."""
+"""The embedded task with a map as its answer: rooms seen by a camera and a depth sensor.
+
+Data card. 1,400 train, 200 val and 400 test rooms from three frozen seeds, 48×48 pixels, rendered
+by our own ray caster in about 7 s on one core. A lamp lights the room and solids cast shadows.
+
+- Of the test pixels 39 % are wall, 20 % floor, 14 % ceiling, 7 % box, 7 % pillar, 5 % ball, 3 %
+  poster and 2 % door; 4 % lie at the edge of a solid and are ignored (255).
+- Only depth shows what is camouflaged: in every second room pillars, boxes and balls wear the
+  texture of the walls or of the floor, which goes on without a seam.
+- Only colour shows posters and doors, which have no depth. Seven in ten posters are painted like a
+  lit ball or like a box with two faces, so that colour alone confuses them with the solids.
+- `rgb` has a random exposure and noise of 10 of 255. `depth` has noise of 1 cm plus 0.5 cm per m²
+  (14 cm at 5 m) and 10 % holes, which hold 0: round spots, single pixels, and half of the pixels on
+  surfaces that are seen at less than 12°.
+
+Test results of the same network trained on each input, by ``train --task rooms --model segmenter``,
+``segmenter-rgb`` and ``segmenter-depth`` with seed 0:
+
+| inputs | mIoU | pixel accuracy | IoU of box, ball, pillar | of poster, door |
+|---|---|---|---|---|
+| rgb | .664 | .865 | .41, .60, .61 | .45, .65 |
+| depth | .610 | .896 | .64, .66, .85 | .00, .00 |
+| both | .827 | .948 | .74, .77, .89 | .59, .77 |
+"""
 
 from __future__ import annotations
 
