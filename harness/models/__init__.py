@@ -32,6 +32,8 @@ CATALOGUE = {
         "rcn": "harness.models.counting.rcn:rcn",
         "question-blind": "harness.models.counting.blind:question_blind",
         "image-blind": "harness.models.counting.blind:image_blind",
+        "segmenter": "harness.models.dense.convnet:segmenter",
+        "segmenter-<modality>": "harness.models.dense.convnet:segmenter_of",
         "only-<modality>": "harness.models.subsets:only",
         "without-<modality>": "harness.models.subsets:without",
     },

@@ -70,6 +70,7 @@ CATALOGUE = {
         "mosei": "harness.tasks.datasets.mosei:mosei",
         "epic-kitchens": "harness.tasks.datasets.epic_kitchens:epic_kitchens",
         "counting": "harness.tasks.datasets.counting:counting",
+        "rooms": "harness.tasks.datasets.rooms:rooms",
         "vqa": "harness.tasks.datasets.vqa:vqa",
         "bccd": "harness.tasks.datasets.bccd:bccd",
         "tallyqa": "harness.tasks.datasets.tallyqa:tallyqa",

@@ -178,8 +178,8 @@ def test_all_weights_together_stay_small() -> None:
 
 
 def test_models_without_weights_are_known() -> None:
-    """They are tested as they are built, in the tests of every fusion, missing, contrastive and
-    counting.
+    """They are tested as they are built, in the tests of every fusion, missing, contrastive,
+    counting and dense.
     """
     plain = {name for name in names("model") if MODALITY not in name}
     assert plain - set(registered_models()) == {
@@ -202,6 +202,7 @@ def test_models_without_weights_are_known() -> None:
         "rcn",
         "question-blind",
         "image-blind",
+        "segmenter",
     }
 
 
