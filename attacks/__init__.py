@@ -21,5 +21,7 @@ CATALOGUE = {
         "apgd": "attacks.apgd:apgd",
         "fmn": "attacks.fmn:fmn",
         "square": "attacks.square:square",
+        "segpgd": "attacks.dense:segpgd",
+        "cospgd": "attacks.dense:cospgd",
     },
 }

@@ -102,7 +102,7 @@ class Bracket:
             part.
         opening: the first of the rounds, as a share of the best known strength.
         polishes: steps from the best witness, at the end.
-        rungs: strengths at which the score of a graded answer is lowered.
+        ladder: gradient evaluations with which the score of a graded answer is lowered.
     """
 
     summary: str
@@ -116,7 +116,7 @@ class Bracket:
     edits: tuple[int, int]
     opening: float
     polishes: int
-    rungs: int
+    ladder: int
 
     def __call__(self, state: SearchState) -> None:
         if not bool((state.best.strength > 0).any()):
@@ -125,7 +125,7 @@ class Bracket:
             self._with_edits(state)
             return
         if state.graded:
-            decay(state, steps=self.steps, rounds=self.rounds, rungs=self.rungs)
+            decay(state, steps=self.steps, rounds=self.rounds, ladder=self.ladder)
             return
         combine_single_modality(state)
         nearby = self._nearby(state)
@@ -327,7 +327,7 @@ FAST = Bracket(
     opening=0.95,
     polishes=4,
     edits=(10, 4),
-    rungs=6,
+    ladder=160,
 )
 STANDARD = Bracket(
     "DeepFool at three classes, FMN in two ways, then APGD-12 below: for numbers to report, about 70 gradients a"
@@ -342,7 +342,7 @@ STANDARD = Bracket(
     opening=0.95,
     polishes=4,
     edits=(20, 6),
-    rungs=10,
+    ladder=560,
 )
 THOROUGH = Bracket(
     "DeepFool at five classes, FMN-100 in four ways, then APGD-50 below in seven: when much hangs on it",
@@ -364,5 +364,5 @@ THOROUGH = Bracket(
     opening=0.95,
     polishes=8,
     edits=(50, 12),
-    rungs=16,
+    ladder=2400,
 )

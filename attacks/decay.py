@@ -23,7 +23,10 @@ from attacks.region import Inputs, Region, select, take
 from attacks.search_state import SearchState
 
 MARGIN = "margin"
-LOWEST, HIGHEST = 1 / 8, 4.0  # where the ladder begins and ends, as shares of the critical strength
+LOWEST = 1 / 16  # the first rung of the ladder, where the radii as written are 1; each is twice the last
+RUNGS, GROWTH = 8, 12.0  # of the ladder; how many times the steps of the first the last rung has
+INSIDE = 1 - 1e-6  # of a rung's strength: rounding must not put a change outside the radius as written
+BETWEEN = (1.0, 0.84, 0.71, 0.59)  # of the change that a rung found, what is shown
 OUTER = 3.0  # how much larger the next strength is where nothing is known
 CLOSE = 1.01  # a bracket of this ratio is closed
 PASSES = 4  # of pushing the parts of an answer, each from where the last one ended
@@ -47,24 +50,31 @@ class Unended:
         return Unended(self.objective.holding(inputs, moving))
 
 
-def decay(state: SearchState, *, steps: int, rounds: int, rungs: int) -> None:
+def decay(state: SearchState, *, steps: int, rounds: int, ladder: int) -> None:
     """Find the critical strengths of graded answers, and lower their scores on a ladder.
+
+    The ladder is climbed once for all thresholds: later searches know what it came across.
 
     Args:
         steps: gradient evaluations of one attack.
         rounds: strengths that are tried with each loss below the best known one.
-        rungs: of the ladder.
+        ladder: gradient evaluations of the whole ladder.
     """
     push_parts(state, PASSES)
     _walk(state, 2 * steps)
-    for name in _losses(state):
+    first, *others = _losses(state)
+    _narrow(state, Named(first), steps, rounds)
+    if state.watch is not None and state.watch.first:
+        _ladder(state, ladder)
+    for name in others:
         _narrow(state, Named(name), steps, rounds)
-    _ladder(state, steps, rungs)
 
 
 def _losses(state: SearchState) -> tuple[str, ...]:
-    """What ascents raise: all losses but the margin, whose gradient may touch one part only."""
-    return tuple(name for name in state.losses if name != MARGIN) or (MARGIN,)
+    """The two losses that ascents raise, but not the margin, whose gradient may touch one part
+    only.
+    """
+    return tuple(name for name in state.losses if name != MARGIN)[:2] or (MARGIN,)
 
 
 def _walk(state: SearchState, steps: int) -> None:
@@ -127,21 +137,37 @@ def _shrunk(region: Region, at: Mapping[str, Tensor], strength: Tensor) -> Input
     return region.project(scaled, strength)
 
 
-def _ladder(state: SearchState, steps: int, rungs: int) -> None:
-    """Lower the scores at strengths around the critical one, each rung from the one below."""
+def _ladder(state: SearchState, gradients: int) -> None:
+    """Lower the scores at strengths around the radii as written, each rung from the one below and
+    with more steps than that: the more there is to lose, the longer it takes.
+    """
     rows = _open(state)
-    if not rungs or not len(rows) or state.watch is None:
+    if not len(rows):
         return
     region, objective = state.region.take(rows), Unended(state.fast.take(rows))
-    known = state.best.strength[rows]
-    middle = torch.where(known.isfinite(), known, state.limit / HIGHEST)
     names, at = _losses(state), region.clean
-    for rung in range(rungs):
-        share = LOWEST * (HIGHEST / LOWEST) ** (rung / max(rungs - 1, 1))
-        strength = (middle * share).clamp(max=state.limit)
+    for rung, steps in enumerate(_steps(gradients)):
+        strength = torch.full_like(state.best.strength[rows], INSIDE * min(LOWEST * 2.0**rung, state.limit))
         start = _shrunk(region, at, strength) if rung else region.shifted(state.draw(rows, rung), strength)
-        for name in names[:1] if rung % 2 else names[-1:]:
-            attempt = apgd(objective, region, strength, steps=steps, loss=Named(name), start=start)
-            state.spend(rows, attempt.gradients)
-            state.note(rows, attempt.inputs)
-            at = attempt.inputs
+        loss = Named(names[rung % len(names)])
+        attempt = apgd(objective, region, strength, steps=steps, loss=loss, start=start)
+        state.spend(rows, attempt.gradients)
+        at = attempt.inputs
+        for share in BETWEEN:
+            state.note(rows, at if share == 1 else _shrunk(region, at, share * strength))
+        _take_up(state, region, rows, at, f"ladder-{gradients}")
+
+
+def _take_up(state: SearchState, region: Region, rows: Tensor, at: Inputs, finder: str) -> None:
+    """Propose what fails the threshold, pulled back to where it just does."""
+    fast = state.fast.take(rows)
+    with torch.no_grad():
+        met = fast(region.complete(at)).fails.nonzero().squeeze(1)
+    if len(met):
+        state.propose(rows[met], bisect_to_boundary(fast.take(met), region.take(met), take(at, met)), finder)
+
+
+def _steps(gradients: int) -> list[int]:
+    """Gradient evaluations of each rung, from few to `GROWTH` times as many."""
+    shares = [GROWTH ** (rung / (RUNGS - 1)) for rung in range(RUNGS)]
+    return [max(2, round(gradients * share / sum(shares))) for share in shares]

@@ -46,7 +46,11 @@ class Found:
 
 @runtime_checkable
 class Watch(Protocol):
-    """Who is shown every verified change that a search of graded answers comes across."""
+    """Who is shown every change that a search of graded answers comes across."""
+
+    @property
+    def first(self) -> bool:
+        """Whether no search of these inputs came before the present one."""
 
     def begin(self, state: SearchState) -> None:
         """A search begins: what is known already may be proposed."""

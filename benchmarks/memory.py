@@ -129,15 +129,17 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
     }
     score = random.randint(2, size=count).astype(float)
     told = {
-        "target": score,
-        "prediction": score,
+        "target": [f"{each:g}" for each in score],
+        "label": [f"{each:g}" for each in score],
+        "tally": [[each, each] for each in score],
+        "threshold": None,
         "score": score,
         "clean_score": score,
         "group": "all",
         "hash": samples,
         "witness": samples,
     }
-    found: dict[str, list[dict[str, Any]]] = {"samples": [{}], "ledger": [], "sweep": []}
+    found: dict[str, list[dict[str, Any]]] = {"samples": [{}], "ledger": [], "sweep": [], "fronts": []}
     for scenario in (each for group in work.scenarios for each in closure(group)):
         strength = np.where(score > 0, random.exponential(1, count).clip(max=8), 0.0)
         found["ledger"].append({**scenario_columns(scenario), "strength": strength, "finder": "stub", "gradients": 100})
@@ -145,7 +147,8 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
     for schedule, level in sorted(levels):
         away = [letter in schedule.partition("(")[2] for letter in "abc"] if level == 1 else [level > 0, False, False]
         present = "".join("01"[not each] for each in away)
-        found["sweep"].append({"schedule": schedule, "level": level, "repeat": 0, "present": present})
+        kind = "corruption" if "@" in schedule else "schedule"
+        found["sweep"].append({"kind": kind, "name": schedule, "level": level, "repeat": 0, "present": present})
     whole = {}
     for name, schema in SCHEMAS.items():
         parts = []
@@ -157,7 +160,7 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
                     [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
                 )
             )
-        whole[name] = pa.concat_tables(parts).combine_chunks()
+        whole[name] = pa.concat_tables([schema.empty_table(), *parts]).combine_chunks()
     return whole
 
 

@@ -12,6 +12,7 @@ beartype_packages(
     ("attacks", "harness.tasks", "harness.models", "harness.corruptions", "harness.schedules", "defenses"), conf=CHECKS
 )
 
+import hypothesis
 import pytest
 import torch
 
@@ -21,6 +22,8 @@ from harness.references.registry import MODALITY, names
 from harness.tasks import Task
 from tests.harness.engine.executors.linear_run import MINE
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # a loaded machine is slow
+hypothesis.settings.load_profile("untimed")
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 CPU = torch.device("cpu")

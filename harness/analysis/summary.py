@@ -210,10 +210,12 @@ def printed(summary: Summary) -> RenderableType:
 
 
 def printed_set_metrics(directory: RunDirectory) -> RenderableType:
-    """The field's numbers over the set, a row for each condition and metric, models as columns;
-    those of single classes are left to `metrics.json`.
+    """The field's numbers over the set, a row for each condition and metric, models as columns.
+
+    Under attack at strength 1 and with whole modalities missing; `metrics.json` has more strengths
+    and rates, and the numbers of single classes and groups.
     """
-    found = [each for each in directory.metrics() if " " not in each.metric]
+    found = [each for each in directory.metrics() if _printed(each)]
     models = directory.describe().identity.config.model
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("over the set", "metric", *models):
@@ -223,6 +225,12 @@ def printed_set_metrics(directory: RunDirectory) -> RenderableType:
         values = [Text(cells.get((where, metric, model), "-")) for model in models]
         table.add_row(Text(plain(where)), Text(plain(metric)), *values)
     return Group(Text(), table)
+
+
+def _printed(metric: SetMetric) -> bool:
+    if metric.group or " " in metric.metric:
+        return False
+    return metric.kind in ("clean", "corruption") or metric.level == 1
 
 
 def _where(metric: SetMetric) -> str:

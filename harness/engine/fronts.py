@@ -123,6 +123,7 @@ class Watcher:
         objective: without a floor.
         floors: per threshold, the score (B,) below which a sample has failed.
         best: per threshold, the smallest strength known at which each sample fails.
+        searches: how many have begun.
     """
 
     scenario: Scenario
@@ -131,6 +132,12 @@ class Watcher:
     floors: Mapping[float, Tensor]
     front: Front
     best: dict[float, Found] = field(default_factory=dict)
+    searches: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether no search of this scenario came before the present one."""
+        return self.searches < 2
 
     @staticmethod
     def of(
@@ -151,6 +158,7 @@ class Watcher:
 
     def begin(self, state: SearchState) -> None:
         """Propose what fails by what is known."""
+        self.searches += 1
         for found in self.best.values():
             rows = found.strength.isfinite().nonzero().squeeze(1)
             if len(rows):

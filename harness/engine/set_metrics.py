@@ -39,36 +39,38 @@ class _Condition:
 
 
 def set_metrics(task: Task, directory: RunDirectory) -> list[SetMetric]:
-    """The metrics of every model and condition of a run; of repeats, their mean."""
-    groups = dict(zip(task.splits["test"].samples, task.splits["test"].groups, strict=True))
+    """The metrics of every model and condition of a run, over all samples and over the groups that
+    the task reports; of repeats, their mean.
+    """
+    split = task.splits["test"]
+    groups = dict(zip(split.samples, split.groups, strict=True))
 
     def measured(tallies: Tallies) -> dict[str, float]:
-        rows = torch.tensor([tally for _, tally in tallies], dtype=torch.float64)
-        return task.metrics(rows, [groups[sample] for sample, _ in tallies])
+        return task.problem.metrics(torch.tensor([tally for _, tally in tallies], dtype=torch.float64))
 
-    return [metric for condition, repeats in _conditions(directory) for metric in _judged(measured, condition, repeats)]
+    found = []
+    for condition, repeats in _conditions(directory):
+        found += _judged(measured, condition, "", repeats)
+        for group in task.report_groups:
+            own = [[pair for pair in each if groups[pair[0]] == group] for each in repeats]
+            found += _judged(measured, condition, group, own) if all(own) else []
+    return found
 
 
 def _judged(
-    measured: Callable[[Tallies], dict[str, float]], condition: _Condition, repeats: Sequence[Tallies]
-) -> Iterator[SetMetric]:
+    measured: Callable[[Tallies], dict[str, float]], condition: _Condition, group: str, repeats: Sequence[Tallies]
+) -> list[SetMetric]:
     values = _mean([measured(each) for each in repeats])
     samples = sorted({sample for each in repeats for sample, _ in each})
     drawn = [_mean([measured(each) for each in again]) for again in _resampled(repeats, samples)]
+    found = []
     for name, value in values.items():
         others = [each[name] for each in drawn if name in each]
         low, high = np.quantile(others, LEVELS).tolist() if others else (None, None)
-        yield SetMetric(
-            model=condition.model,
-            kind=condition.kind,
-            name=condition.name,
-            level=condition.level,
-            metric=name,
-            value=value,
-            low=low,
-            high=high,
-            samples=len(samples),
-        )
+        where = {"model": condition.model, "kind": condition.kind, "name": condition.name, "level": condition.level}
+        about = {"metric": name, "group": group, "samples": len(samples)}
+        found.append(SetMetric.model_validate({**where, **about, "value": value, "low": low, "high": high}))
+    return found
 
 
 def _mean(several: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -16,6 +16,7 @@ class SetMetric(BaseModel):
         kind: clean, attacked, schedule or corruption.
         name: of the scenario, the schedule or the corruption.
         level: the strength, the rate or the severity.
+        group: whose samples it is over; empty: all.
         low, high: the ends of a 95 % interval by resampling; None below 20 samples.
     """
 
@@ -26,6 +27,7 @@ class SetMetric(BaseModel):
     name: str
     level: float
     metric: str
+    group: str = ""
     value: float
     low: float | None
     high: float | None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.models.counting.backbone import STATE, Fit
+from harness.models.counting.backbone import STATE, Fit, counts_of
 from harness.models.counting.regions import BOX, FIXED, REGION, GatedTanh, Regions, of_regions, overlaps
 from harness.tasks import Task
 
@@ -119,4 +119,4 @@ def irlc(task: Task, proposals: str = FIXED) -> nn.Module:
     Raises:
         BadInput: the task has no counts, or has no image, question or proposals.
     """
-    return of_regions(task, IRLC(task.width - 1), proposals)
+    return of_regions(task, IRLC(counts_of(task).shape[0] - 1), proposals)

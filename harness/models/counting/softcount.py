@@ -51,7 +51,7 @@ def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
     Raises:
         BadInput: the task has no counts, or has no image, question or proposals.
     """
-    return of_regions(task, SoftCount(task.width - 1), proposals)
+    return of_regions(task, SoftCount(counts_of(task).shape[0] - 1), proposals)
 
 
 class HuberCount(Detecting):

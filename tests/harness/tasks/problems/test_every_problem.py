@@ -51,7 +51,7 @@ def test_a_run_of_every_kind_of_answer(
 
     for part in ("1", "2"):
         assert run(monkeypatch, *EVALUATE, "--shard", f"{part}/2", "--no-trust", "--out", f"part-{part}") == 0
-    assert run(monkeypatch, "merge", "whole", "part-1", "part-2") == 0
+    assert run(monkeypatch, "merge", "whole", "part-1", "part-2", "--code", "my.py") == 0
     assert [row["strength"] for row in rows("whole", "ledger")] == [row["strength"] for row in ledger]
 
     capsys.readouterr()

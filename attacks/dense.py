@@ -1,0 +1,74 @@
+"""PGD for answers made of many parts, such as maps: SegPGD and CosPGD, at a fixed strength.
+
+A plain mean of the parts' losses spends its budget on parts that are lost already. These weigh
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from attacks.ascent import Attempt
+from attacks.objective import Loss, Named, Objective, Verdict
+from attacks.pgd import pgd
+from attacks.region import Inputs, Region
+
+RIGHT, WRONG = Named("masked_cross_entropy"), Named("wrong_cross_entropy")
+
+
+@dataclass(eq=False)
+class Shifting:
+    """SegPGD's loss (Gu et al., ECCV 2022): (1 - λ) times that of right parts and λ times that of
+    wrong ones, with λ = (t - 1) / 2T at step t of T.
+    """
+
+    steps: int
+    asked: list[int] = field(default_factory=lambda: [0])  # shared by the parts of a batch
+
+    def __call__(self, verdict: Verdict) -> Tensor:
+        if torch.is_grad_enabled():
+            self.asked[0] += 1
+        share = min(self.asked[0] - 1, self.steps) / (2 * self.steps)
+        return (1 - share) * RIGHT(verdict) + share * WRONG(verdict)
+
+    def take(self, rows: Tensor) -> Loss:
+        return self
+
+
+def segpgd(
+    objective: Objective,
+    region: Region,
+    strength: Tensor | float,
+    *,
+    steps: int = 20,
+    start: Inputs | None = None,
+) -> Attempt:
+    """SegPGD (Gu et al., ECCV 2022): right pixels first, wrong ones ever more.
+
+    Args:
+        strength: t, shared or per sample (B,).
+        steps: gradient evaluations.
+        start: the attacked modalities to start from; the clean inputs if absent.
+
+    Raises:
+        BadInput: the objective's answers are not maps of classes.
+    """
+    return pgd(objective, region, strength, steps=steps, loss=Shifting(steps), start=start)
+
+
+def cospgd(
+    objective: Objective,
+    region: Region,
+    strength: Tensor | float,
+    *,
+    steps: int = 20,
+    start: Inputs | None = None,
+) -> Attempt:
+    """CosPGD (Agnolucci et al., 2023): pixels weighed by how sure they are of the right class.
+
+    Args and errors are those of `segpgd`.
+    """
+    return pgd(objective, region, strength, steps=steps, loss=Named("cospgd"), start=start)

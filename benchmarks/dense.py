@@ -1,0 +1,133 @@
+"""Maps under attack: what is left of pixel accuracy and mIoU, the search against SegPGD and CosPGD.
+
+Each rival attacks at every radius with its own steps and keeps its best iterate; the search runs
+once and its fronts are read at the same radii. `python -m benchmarks.dense --samples 16`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.bracket import FAST, STANDARD, THOROUGH
+from attacks.decay import Unended
+from attacks.dense import cospgd, segpgd
+from attacks.objective import preserved
+from attacks.region import Region
+from attacks.scenario import parse
+from attacks.search_state import search_all
+from harness.engine.graded import at_thresholds
+from harness.engine.loading import load_model, load_task
+from harness.engine.objective import TaskObjective
+
+RADII = tuple(2.0**power for power in range(-4, 4))
+SCENARIOS = (
+    "rgb@linf:8",
+    "depth@linf:0.1",
+    "rgb@linf:8 + depth@linf:0.1",
+    "rgb@l2:200",
+    "rgb@l1:4000",
+)
+PRESETS = {"fast": FAST, "standard": STANDARD, "thorough": THOROUGH}
+Judged = list[tuple[Tensor, Tensor]]
+"""Per radius, scores (B,) and tallies (B, T)."""
+RIVALS = {"segpgd": segpgd, "cospgd": cospgd}
+
+
+def fixed(attack: Callable[..., Any], objective: TaskObjective, region: Region, steps: int) -> Judged:
+    """Per radius, score (B,) and tally (B, T) of the best iterate."""
+    found = []
+    for radius in RADII:
+        reached = attack(Unended(objective), region, radius, steps=steps)
+        with torch.no_grad():
+            outputs = objective.outputs(region.complete(reached.inputs))
+        problem = objective.task.problem
+        found.append((problem.score(outputs, objective.targets), problem.tally(outputs, objective.targets)))
+    return found
+
+
+def searched(
+    preset: object, objective: TaskObjective, batch: Any, scenario: str, untouched: tuple[Tensor, Tensor]
+) -> tuple[Judged, float]:
+    """The same by the search, read off its fronts; and the gradients of a sample."""
+
+    def search(aim: TaskObjective, **watched: Any) -> Any:
+        bounds = objective.task.bounds(batch)
+        return search_all(
+            preset, aim, batch.inputs, bounds, [parse(scenario)], samples=batch.samples, limit=8, **watched
+        )  # type: ignore[arg-type]
+
+    thresholds = sorted(objective.task.problem.thresholds, reverse=True)  # type: ignore[attr-defined]
+    spent, front = 0.0, None
+    for result in at_thresholds(search, objective, objective, batch.inputs, thresholds):
+        if result.scenario == parse(scenario):  # those below it are rows of their own
+            spent += float(result.found.gradients.double().mean())
+            front = front or result.front
+    assert front is not None
+    found = []
+    for radius in RADII:
+        scores, tallies = untouched[0].clone(), untouched[1].clone()
+        for row in range(len(batch)):
+            for strength, score, tally in front.points(row):
+                if strength <= radius and score < float(scores[row]):
+                    scores[row], tallies[row] = score, torch.tensor(tally)
+        found.append((scores, tallies))
+    return found, spent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--preset", default="standard", choices=PRESETS)
+    parser.add_argument("--model", default="segmenter")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    task = load_task("rooms")
+    model = load_model(options.model, task, torch.device("cpu")).module
+    batch = task.splits["test"].take(range(options.samples))
+    present = torch.ones(len(batch), len(task.names), dtype=torch.bool)
+    rows = []
+    with preserved(model):
+        objective = TaskObjective(model, task, batch.targets, present, {})
+        with torch.no_grad():
+            outputs = objective.outputs(batch.inputs)
+        untouched = task.problem.score(outputs, batch.targets), task.problem.tally(outputs, batch.targets)
+        for scenario in SCENARIOS:
+            region = Region.of(batch.inputs, task.bounds(batch), scenario)
+            begun = time.monotonic()
+            ours, spent = searched(PRESETS[options.preset], objective, batch, scenario, untouched)
+            rows.append(_row(task, scenario, options.preset, ours, spent, time.monotonic() - begun))
+            for name, attack in RIVALS.items():
+                begun = time.monotonic()
+                theirs = fixed(attack, objective, region, options.steps)
+                rows.append(_row(task, scenario, name, theirs, options.steps * len(RADII), time.monotonic() - begun))
+            for row in rows[-1 - len(RIVALS) :]:
+                print(json.dumps(row) if options.json else _line(row), flush=True)
+
+
+def _row(task: Any, scenario: str, name: str, found: Any, gradients: float, seconds: float) -> dict[str, Any]:
+    return {
+        "scenario": scenario,
+        "attack": name,
+        "pixel accuracy": [float(scores.double().mean()) for scores, _ in found],
+        "mIoU": [task.problem.metrics(tallies)["miou"] for _, tallies in found],
+        "gradients": gradients,
+        "seconds": seconds,
+    }
+
+
+def _line(row: dict[str, Any]) -> str:
+    accuracy, iou = (100 * sum(row[name]) / len(RADII) for name in ("pixel accuracy", "mIoU"))
+    means = f"mean over radii: pixel accuracy {accuracy:.2f}, mIoU {iou:.2f}"
+    return f"{row['scenario']:28} {row['attack']:10} {means}; {row['gradients']:.0f} gradients, {row['seconds']:.0f} s"
+
+
+if __name__ == "__main__":
+    main()
