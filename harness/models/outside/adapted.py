@@ -113,7 +113,8 @@ def checked_outputs(model: nn.Module, network: nn.Module, task: Task, inputs: In
     if outputs.ndim != 2 or outputs.shape[1] != task.width:
         raise BadInput(
             f"{type(network).__name__} returns {tuple(outputs.shape[1:])} logits per sample and task {task.name!r} has"
-            f" {task.width} classes: give the task problem=Classification(classes) of the network's size, or take another"
+            f" {task.width} classes: give the task problem=Classification(classes) of the network's size, or take"
+            " another"
             " head"
         )
     return outputs
