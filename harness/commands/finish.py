@@ -40,7 +40,7 @@ def finish(
         description.model_copy(update={"status": status, "masks": mask_hash(directory.table("sweep", MASKS))})
     )
     console.print(printed(summarise(directory)))
-    if description.threshold is not None:
+    if description.threshold is not None and status in FINISHED:
         console.print(printed_set_metrics(directory))
     return 5 if status.endswith(FAILED) else 0
 

@@ -61,6 +61,11 @@ class Front:
         dominated = _dominated(self.score[rows], self.untouched[rows])
         self.strength[rows] = self.strength[rows].masked_fill(dominated, float("inf"))
 
+    def lacks(self, rows: Tensor, strength: Tensor, score: Tensor) -> Tensor:
+        """Whether no known point of each row (R,) is as good as this one, bool (R,)."""
+        as_good = (self.strength[rows] <= strength[:, None]) & (self.score[rows] <= score[:, None])
+        return ~as_good.any(1) & (score < self.untouched[rows])
+
     def points(self, row: int) -> list[tuple[float, float, list[float]]]:
         """Strength, score and tally of the points of a sample, from weak to strong."""
         there = self.strength[row].isfinite().nonzero().squeeze(1)
@@ -166,8 +171,10 @@ class Watcher:
         objective, problem = self.objective.take(rows), self.objective.task.problem
         outputs = objective.outputs(inputs)
         score = problem.score(outputs, objective.targets).double()
-        tally = problem.tally(outputs, objective.targets).double()
-        self.front.add(rows.cpu(), strength.cpu(), score.cpu(), tally.cpu())
+        new = self.front.lacks(rows.cpu(), strength.cpu(), score.cpu()).nonzero().squeeze(1).to(rows.device)
+        if len(new):  # a tally may cost more than an answer
+            tally = problem.tally(outputs[new], objective.targets[new]).double()
+            self.front.add(rows[new].cpu(), strength[new].cpu(), score[new].cpu(), tally.cpu())
         for threshold, floor in self.floors.items():
             fails = objective.below(floor[rows]).judged(outputs).fails
             self._improve(threshold, rows, strength, inputs, fails)

@@ -7,10 +7,14 @@ if TYPE_CHECKING:
     from harness.tasks.batch import Batch
     from harness.tasks.modality import Modality
     from harness.tasks.problems.counts import Counting
+    from harness.tasks.problems.enhancement import Enhancement
     from harness.tasks.problems.heads import Heads
+    from harness.tasks.problems.images import Images
+    from harness.tasks.problems.labels import MultiLabel
     from harness.tasks.problems.problem import Classification, Graded, Problem, Regression
     from harness.tasks.problems.segmentation import Segmentation
     from harness.tasks.problems.softcounts import SoftCounting
+    from harness.tasks.problems.values import Values
     from harness.tasks.task import Detector, Task
 
 __all__ = [
@@ -18,23 +22,31 @@ __all__ = [
     "Classification",
     "Counting",
     "Detector",
+    "Enhancement",
     "Graded",
     "Heads",
+    "Images",
     "Modality",
+    "MultiLabel",
     "Problem",
     "Regression",
     "Segmentation",
     "SoftCounting",
     "Task",
+    "Values",
 ]
 HOMES = {
     "harness.tasks.batch": ("Batch",),
     "harness.tasks.modality": ("Modality",),
     "harness.tasks.problems.counts": ("Counting",),
+    "harness.tasks.problems.enhancement": ("Enhancement",),
     "harness.tasks.problems.heads": ("Heads",),
+    "harness.tasks.problems.images": ("Images",),
+    "harness.tasks.problems.labels": ("MultiLabel",),
     "harness.tasks.problems.problem": ("Classification", "Graded", "Problem", "Regression"),
     "harness.tasks.problems.segmentation": ("Segmentation",),
     "harness.tasks.problems.softcounts": ("SoftCounting",),
+    "harness.tasks.problems.values": ("Values",),
     "harness.tasks.task": ("Detector", "Task"),
 }
 

@@ -1,0 +1,77 @@
+"""A small task and a linear model for every kind of answer, so that each can be run to the end."""
+
+import torch
+from torch import Tensor, nn
+
+from harness.tasks import Enhancement, Images, MultiLabel, Task, Values
+from tests.harness.tasks.problems.linear_maps import Pixelwise, maps
+
+COUNT = 60
+__all__ = ["MODELS", "TASKS"]
+
+
+class Linear(nn.Module):
+    """A linear map of both inputs, or their mean, so that an answer is near its target."""
+
+    def __init__(self, weights: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weights, self.shape = nn.Parameter(weights), shape
+
+    def forward(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+        x = torch.cat([each.flatten(1) for each in inputs.values()], 1)
+        return (x @ self.weights).reshape(-1, *self.shape)
+
+
+def _drawn(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+WEIGHTS = _drawn(7, 3)
+
+
+def labels() -> Task:
+    a, b = _drawn(COUNT, 4), _drawn(COUNT, 3).roll(1, 0)
+    targets = (torch.cat([a, b], 1) @ WEIGHTS > 0).long()
+    return Task.from_arrays({"a": a, "b": b}, targets, name="labels", problem=MultiLabel(3, ("red", "green", "blue")))
+
+
+def values() -> Task:
+    a, b = _drawn(COUNT, 4), _drawn(COUNT, 3).roll(1, 0)
+    targets = torch.cat([a, b], 1) @ WEIGHTS + 0.2 * _drawn(COUNT, 3)
+    return Task.from_arrays({"a": a, "b": b}, targets, name="values", problem=Values((1.0, 0.5, 2.0), ("x", "y", "z")))
+
+
+def images() -> Task:
+    light = torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    depth = torch.rand(COUNT, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    options = {"kinds": {"light": "image", "depth": "image"}, "ranges": {"light": (0, 1), "depth": (0, 1)}}
+    targets = (light + depth) / 2
+    problem = Images((1, 8, 8), thresholds=(0.5, 0.9))
+    return Task.from_arrays({"light": light, "depth": depth}, targets, name="images", problem=problem, **options)
+
+
+def sounds() -> Task:
+    """A tone, and its noisy copies at two microphones: their mean is nearer to it than either."""
+    time = torch.arange(400) / 8000
+    pitch = 200 + 400 * torch.rand(COUNT, 1, generator=torch.Generator().manual_seed(3))
+    clean = 0.5 * torch.sin(2 * torch.pi * pitch * time)
+    near, far = (clean + 0.2 * _drawn(COUNT, 400).roll(turn, 0) for turn in (0, 1))
+    options = {"kinds": {"near": "audio", "far": "audio"}, "sample_rate": 8000}
+    problem = Enhancement(400, best=10.0)
+    return Task.from_arrays(
+        {"near": near, "far": far}, torch.stack([clean, near], 1), name="sounds", problem=problem, **options
+    )
+
+
+def _mean(size: int) -> Tensor:
+    return torch.cat([torch.eye(size), torch.eye(size)]) / 2
+
+
+TASKS = {"maps": maps, "labels": labels, "values": values, "images": images, "sounds": sounds}
+MODELS = {
+    "maps": Pixelwise,
+    "labels": lambda: Linear(WEIGHTS, (3,)),
+    "values": lambda: Linear(WEIGHTS, (3,)),
+    "images": lambda: Linear(_mean(64), (1, 8, 8)),
+    "sounds": lambda: Linear(_mean(400), (400,)),
+}

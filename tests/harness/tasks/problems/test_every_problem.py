@@ -1,0 +1,78 @@
+"""Every kind of answer goes all the way: evaluate, resume, merge, verify, report, gate, pages."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.run.directory import RunDirectory
+from tests.app.conftest import PAGES, Opened
+from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
+from tests.harness.test_cli import run
+
+FILE = """
+from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
+def task(): return TASKS["{name}"]()
+def build(task): return MODELS["{name}"]()
+"""
+RUN = ("evaluate", "--task", "my.py:task", "--model", "my.py:build", "--search", "fast", "--samples", "4")
+EVALUATE = (*RUN, "--batch-size", "2", "--repeats", "1", "--witnesses", "all")
+
+
+@pytest.fixture(params=sorted(TASKS))
+def name(request: pytest.FixtureRequest, elsewhere: Path) -> str:
+    assert MODELS.keys() == TASKS.keys()
+    (elsewhere / "my.py").write_text(FILE.format(name=request.param))
+    return str(request.param)
+
+
+def rows(out: str, table: str) -> list[dict[str, Any]]:
+    found = [{k: v for k, v in row.items() if k != "run"} for row in RunDirectory(out).table(table).to_pylist()]
+    return sorted(found, key=str)
+
+
+def test_a_run_of_every_kind_of_answer(
+    name: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thresholds = getattr(TASKS[name]().problem, "thresholds", (None,))
+    assert run(monkeypatch, *EVALUATE, "--attributions", "1", "--out", "run") == 0
+    assert "errors" not in capsys.readouterr().out
+    ledger = rows("run", "ledger")
+    assert {row["status"] for row in ledger} == {"ok"} and {row["threshold"] for row in ledger} == set(thresholds)
+    assert all(isinstance(row["label"], str) and row["tally"] for row in ledger)
+    assert bool(rows("run", "fronts")) == (thresholds != (None,))
+    assert {each.kind for each in RunDirectory("run").metrics()} == {"clean", "schedule", "attacked"}
+
+    (elsewhere / "run" / "ledger").joinpath(next(iter(RunDirectory("run").listing("ledger")))).unlink()
+    assert run(monkeypatch, *EVALUATE, "--attributions", "1", "--out", "run") == 0
+    assert rows("run", "ledger") == ledger, "a cell that was lost is done again, alike"
+
+    for part in ("1", "2"):
+        assert run(monkeypatch, *EVALUATE, "--shard", f"{part}/2", "--no-trust", "--out", f"part-{part}") == 0
+    assert run(monkeypatch, "merge", "whole", "part-1", "part-2") == 0
+    assert [row["strength"] for row in rows("whole", "ledger")] == [row["strength"] for row in ledger]
+
+    capsys.readouterr()
+    assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0
+    said = capsys.readouterr().out
+    stored = sum(row["witness"] != "" for row in ledger)
+    assert stored and f"{stored} witnesses re-checked, {stored} hold" in said
+    assert run(monkeypatch, "verify", "run", "--files") == 0
+    assert run(monkeypatch, "report", "run") == 0 and run(monkeypatch, "report", "run", "--markdown", "r.md") == 0
+    scenario = json.loads(Path("run/run.json").read_text())["identity"]["scenarios"][0]
+    gates = [{"model": "my.py:build", "min": 0.0}, {"model": "my.py:build", "scenario": scenario, "min": 0.0}]
+    Path("gates.yaml").write_text(yaml.safe_dump({"gates": gates}))
+    assert run(monkeypatch, "gate", "run", "--gates", "gates.yaml") in (0, 4)
+    assert run(monkeypatch, "bless", "run", "--out", "base.parquet") == 0
+    assert run(monkeypatch, "compare", "run", "base.parquet") == 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_shows_a_run_of_every_kind(
+    page: str, name: str, monkeypatch: pytest.MonkeyPatch, opened: Opened
+) -> None:
+    assert run(monkeypatch, *EVALUATE, "--no-trust", "--schedule", "none", "--out", "runs/run") == 0
+    test = opened(Path("runs"), page)
+    assert not test.exception and not test.error, test.exception or test.error
