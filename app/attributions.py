@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 
 def of_sample(run: Run, model: str, sample: str) -> list[Row]:
-    """All rows of a sample, or none: attributions are stored for a few samples."""
+    """All rows of a sample; empty for most samples, because attributions are stored for a few."""
     if not run.parts["attributions"]:
         return []
     found: list[Row] = answer(
@@ -48,7 +48,7 @@ def tensor_of(run: Run, row: Row) -> Tensor | None:
     """The attribution itself, of the modality's shape; boxes are (n, 5).
 
     Raises:
-        BadInput: the file is damaged, or holds what is no attribution.
+        BadInput: the file is damaged, or does not hold an attribution.
     """
     path = str(row["file"]).removesuffix(".parquet") + ".safetensors"
     place = f"{run.root}/attributions/{path.rsplit('/', 1)[-1]}"
@@ -57,7 +57,7 @@ def tensor_of(run: Run, row: Row) -> Tensor | None:
         found.is_floating_point() and found.ndim and found.numel() and _fits(row["modality"], found)
     ):
         raise BadInput(
-            f"{place} is damaged: what it holds for {row['modality']!r} is not an attribution; remove it and run the"
+            f"{place} is damaged: its values for {row['modality']!r} are not an attribution; remove it and run the"
             " same command"
         )
     return found
@@ -126,8 +126,8 @@ def maps(pairs: Sequence[tuple[str, Tensor]]) -> go.Figure:
 
 
 def outlined(picture: go.Figure, boxes: Tensor) -> go.Figure:
-    """The boxes (n, 5) that a model looked at, on its picture; the more weight, the more solid; no
-    size is no box.
+    """The boxes (n, 5) that a model looked at, drawn on its image. More weight makes a box more
+    solid; a box without size is not drawn.
     """
     (height, width), most = _extent(picture), max(float(boxes[:, 4].abs().max()), 1e-12)
     for left, top, right, bottom, weight in boxes.tolist():

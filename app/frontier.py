@@ -17,12 +17,14 @@ from harness.reporting.figures import figured
 
 FEWEST = 3  # rays that make a frontier
 Kind = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
-"""Attacked modalities with their norms, and the missing ones: what the rays of a frontier share."""
+"""Attacked modalities with their norms, and the missing ones: the part that all rays of a frontier
+share.
+"""
 
 
 def frontiers(scenarios: Iterable[str]) -> dict[str, list[Scenario]]:
-    """Per pair of modalities, its rays by rising angle, the attacks on one of the two alone at the
-    ends.
+    """For each pair of modalities, its rays by rising angle; the first and last ray attack one of
+    the two alone.
     """
     kinds: dict[Kind, list[Scenario]] = {}
     for scenario in map(parse, scenarios):
@@ -51,7 +53,7 @@ def _radii(ray: Scenario, balls: Sequence[tuple[str, str]]) -> tuple[float, ...]
 
 @kept
 def radii(run: Run, rays: Sequence[str], withstanding: float) -> list[dict[str, object]]:
-    """Per model and ray, the strength at which no more than this share of samples withstands, and
+    """For each model and ray, the strength at which at most this share of samples withstands, and
     the radii there.
     """
     marks = ", ".join("?" * len(rays))

@@ -29,8 +29,8 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses what comes by another name or without the token; everything that is served may stand
-    in no frame.
+    """Refuses requests to another host name or without the token. No response may be shown in a
+    frame.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -100,7 +100,7 @@ def _port(scope: Scope) -> int:
 
 
 def header(scope: Scope, name: str) -> str:
-    """A header of a request; two of one name are none."""
+    """A header of a request; empty if it is absent or there twice."""
     found = [value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()]
     return found[0] if len(found) == 1 else ""
 

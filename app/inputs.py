@@ -1,4 +1,4 @@
-"""What a model was shown: a sample of a run's task as it was, and as a stored witness has it."""
+"""The inputs of a model: a sample of a run's task untouched, and as in a stored witness."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def runs_code(run: Run) -> bool:
 
 
 def consent(run: Run) -> str:
-    """What a consent to run code is for: this run, the file or module that it names, and what that
-    holds now.
+    """The scope of a consent to run code: this run, the file or module that it names, and the
+    present contents of that.
     """
     place = code_of(run.config.task) or ""
     return hashlib.sha256(json.dumps([run.url, place, code_at(place)]).encode()).hexdigest()[:16]
 
 
 def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
-    """The attacked modalities of the witness behind a row of the ledger; none where it was not
+    """The attacked modalities of the witness behind a row of the ledger; empty where it was not
     kept.
 
     Raises:
@@ -83,8 +83,8 @@ def _cell(file: str) -> str:
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the task's data")
 def _task(text: str, judge: str, root: str, allowed: str) -> Task:
-    """A task with its data; `root`, where they lie, and what was allowed only tell one from
-    another.
+    """A task with its data; The data folder `root` and the consent only separate entries of the
+    cache.
     """
     task = load_task(text)
     return unlabelled(task) if judge == "neighbours" else task

@@ -18,7 +18,9 @@ SCORES = ("clean", "worst single", "joint", "missing area")
 
 @kept
 def leaders(run: Run) -> list[dict[str, Any]]:
-    """Per model of a run, its scores with their intervals; what the run does not tell is None."""
+    """For each model of a run, its scores with their intervals; None where the run has no such
+    number.
+    """
     clean = {row["model"]: Share(row["score"], row["samples"]) for row in rows(run, CLEAN)}
     worst, joint = _robust(run)
     areas = _areas(run)
@@ -62,8 +64,8 @@ def _columns(name: str, share: Share | None) -> dict[str, float | None]:
 
 
 def _robust(run: Run) -> tuple[dict[str, tuple[str, Share]], dict[str, tuple[str, Share]]]:
-    """Per model the attack on one modality that lowers the score most, and that on most modalities,
-    at strength 1.
+    """For each model, the attack on one modality that lowers the score most, and the attack on most
+    modalities, at strength 1.
     """
     if not run.description.attacked:
         return {}, {}
@@ -95,8 +97,8 @@ def _widest(found: tuple[str, Share]) -> tuple[int, float]:
 
 
 def _areas(run: Run) -> dict[str, tuple[str, float]]:
-    """Per model the mean score over the fractions missing, under the first schedule that the run
-    was asked for at several levels.
+    """For each model, the mean score over the fractions missing, under the first requested schedule
+    with several levels.
     """
     curves = missing_curves(answer(run, SEVERAL))
     order = [text.rsplit(":", 1)[0] for text in run.config.schedule]

@@ -55,8 +55,8 @@ def scores(run: Run, model: str, strength: float) -> pa.Table:
 
 @kept
 def differences(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float) -> list[dict[str, Any]]:
-    """Per condition that both have, the mean scores and their change, B less A, with its 95 %
-    interval, as `compare` has it.
+    """For each condition of both, the mean scores and their change, B minus A, with its 95 %
+    interval, as in `compare`.
     """
     found = []
     for condition, first, second in query(PAIRED, ours=scores(*ours, strength), theirs=scores(*theirs, strength)):

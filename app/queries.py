@@ -1,8 +1,8 @@
-"""What the pages ask of runs: SQL over their tables, answered by DuckDB and kept until a file of
-the run changes.
+"""Queries of the pages on runs: SQL over their tables. DuckDB answers them, and answers are kept
+until a file of the run changes.
 
-Files on this machine are read by DuckDB itself: small ones once, of large ones only the columns and
-rows that a question needs. Those on other file systems are fetched once as Arrow tables.
+DuckDB reads files on this machine: small files once, and only the needed columns and rows of large
+files. Those on other file systems are fetched once as Arrow tables.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def rows(run: Run, sql: str, values: tuple[Any, ...] = ()) -> list[dict[str, Any
 
 @dataclass
 class Database:
-    """What is known of a run; a table is looked up when it is first asked for."""
+    """The tables of a run; a table is opened when it is first used."""
 
     run: Run
     connection: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
@@ -65,8 +65,8 @@ class Database:
     lock: Lock = field(default_factory=Lock)
 
     def knowing(self, names: Sequence[str]) -> duckdb.DuckDBPyConnection:
-        """A cursor for one thread; the column `file` of every table says which part, and so which
-        cell, a row is of.
+        """A cursor for one thread; the column `file` of every table names the part, and so the
+        cell, of a row.
         """
         with self.lock:
             for name in names:
@@ -109,10 +109,10 @@ def _fetched(run: Run, name: str) -> pa.Table:
 
 
 def trust(run: Run) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    """Per model, scenario and flag, what the checks of a run said.
+    """The results of a run's checks, by model, scenario and flag.
 
     Raises:
-        BadInput: the file is not what this version writes.
+        BadInput: the file does not have this version's format.
     """
     return RunDirectory(run.url).trust()
 

@@ -1,4 +1,4 @@
-"""Which runs there are under the addresses that were named, and what keeps one from being read."""
+"""The runs under the named addresses, and the reasons why some cannot be read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TABLES = tuple(dict.fromkeys((*SCHEMAS, "attributions")))
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory as it stood when it was looked at.
+    """A run directory at the time it was read.
 
     Attributes:
-        label: a short name, unique among the runs shown; what addresses of views say.
+        label: a short name, unique among the runs shown; addresses of views use it.
         stamp: changes whenever a file of the run does.
         parts: the paths of the files of each table.
         problem: why it is skipped; empty if it is not.
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def description(self) -> Description:
-        """What `run.json` says; of a run that is skipped, nothing does."""
+        """The description from `run.json`; not available for a skipped run."""
         assert self.described is not None, self.problem
         return self.described
 
@@ -79,7 +79,7 @@ def found(addresses: Sequence[str]) -> list[Run]:
 
 
 def looked_at(url: str, label: str) -> Run:
-    """One run; what is wrong with it is noted, not raised."""
+    """One run. Problems are noted, not raised."""
     directory, stamp = RunDirectory(url), ""
     try:
         listing = _listing(directory)
@@ -112,7 +112,7 @@ def _under(directory: RunDirectory, url: str, depth: int = 0) -> Iterator[str]:
 
 
 def _labels(urls: Sequence[str]) -> list[str]:
-    """The last folders of each address, as many as tell them apart."""
+    """The last folders of each address, as many as make the addresses distinct."""
     parts = [url.rstrip("/").split("/") for url in urls]
     count = 1
     while count < max(map(len, parts), default=0) and len({tuple(each[-count:]) for each in parts}) < len(parts):
@@ -145,10 +145,10 @@ def _time(entry: dict[str, Any]) -> Any:
 
 
 def _check(directory: RunDirectory, listing: dict[str, list[tuple[str, int, str]]]) -> None:
-    """What the pages rely on: flags, and tables of the columns this version knows.
+    """Check the parts that pages need: flags, and tables with the columns of this version.
 
     Raises:
-        BadInput: something is not there, or of another version.
+        BadInput: a part is not there, or is of another version.
     """
     directory.trust()
     for name, schema in SCHEMAS.items():
@@ -173,7 +173,7 @@ def _columns(directory: RunDirectory, name: str, path: str, size: int, time: str
             with directory.files.open(path, "rb") as file:
                 _COLUMNS[key] = pq.read_schema(file).names
         except (pa.ArrowException, OSError) as error:
-            mend = "remove that file and run the same command: what it held is done again"
+            mend = "remove that file and run the same command: its rows are computed again"
             raise BadInput(
                 f"run {directory.url} is damaged: {name}/{_last(path)} cannot be read ({type(error).__name__}); {mend}"
             ) from None

@@ -12,7 +12,7 @@ from harness.storage.tensorfile import from_bytes
 
 
 def read(files: fsspec.AbstractFileSystem, path: str, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
-    """The tensors whose key is wanted; none where there is no such file.
+    """The tensors whose key is wanted; empty where there is no such file.
 
     Raises:
         BadInput: the file is damaged.

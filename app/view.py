@@ -1,6 +1,4 @@
-"""What every page is made of: its run, its words, its figures, and what can be taken away from
-it.
-"""
+"""The parts of every page: choice of run, words, figures and downloads."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from app.runs import Run, found
 from attacks.errors import BadInput
 from harness.run.status import onwards
 
-DEFAULT = "runs"  # where `evaluate` writes unless told otherwise
+DEFAULT = "runs"  # where `evaluate` writes by default
 FRESH = 2.0  # seconds for which the list of runs is not looked up again
 HARNESS = ("python", "-m", "harness")
 EVALUATE = (*HARNESS, "evaluate")
@@ -44,7 +42,7 @@ def readable() -> list[Run]:
 
 
 def page(title: str, about: str, draw: Callable[[], None]) -> None:
-    """A page under its title; what cannot be read is one sentence."""
+    """A page under its title. Unreadable input shows as one sentence."""
     st.title(title, anchor=False)
     st.caption(about)
     sections(draw)
@@ -65,24 +63,24 @@ def of_a_run(draw: Callable[[Run], None]) -> Callable[[], None]:
 
 
 def chosen(place: Any, label: str, options: Sequence[str], key: str, first: str | None = None) -> str:
-    """A choice among what runs hold. It always stands in the address: what is first today may not
-    be tomorrow.
+    """A choice among what runs hold. It always stands in the address, because the first option may
+    change.
 
     Args:
         place: where it is drawn.
-        first: what is chosen where the address says nothing; else the first option.
+        first: the choice if the address has none; by default the first option.
 
     Raises:
-        BadInput: the address asks for what is not here, or nothing is.
+        BadInput: the address names an option that does not exist, or there are no options.
     """
     if not options:
-        raise BadInput(f"{label}: this run has none to choose from")
+        raise BadInput(f"{label}: this run has nothing to choose from")
     wanted = st.query_params.get(key)
     if key not in st.session_state or st.session_state[key] not in (*options, None):
         st.session_state[key] = wanted if wanted in options else None if wanted else first or options[0]
     value = place.selectbox(label, options, key=key, placeholder="choose another")
     if value is None:
-        raise BadInput(f"{label} {wanted!r}, which this address asks for, is not here: choose another")
+        raise BadInput(f"{label} {wanted!r}, which this address names, is not in this run: choose another")
     if wanted != value:
         st.query_params[key] = value
     return str(value)
@@ -92,7 +90,7 @@ def chosen_run(place: Any, label: str, key: str) -> Run:
     """A run among those that can be read.
 
     Raises:
-        BadInput: the address asks for one that cannot, or that is not here.
+        BadInput: the address names a run that cannot be read, or does not exist.
     """
     runs = {run.label: run for run in looked_up(addresses())}
     try:
@@ -105,7 +103,7 @@ def chosen_run(place: Any, label: str, key: str) -> Run:
 
 
 def sections(*parts: Callable[[], None]) -> None:
-    """Parts of a page, one below the other: what keeps one from being drawn is a sentence in its
+    """Parts of a page, one below the other. A part that cannot be drawn shows one sentence in its
     place.
     """
     for part in parts:
@@ -116,14 +114,14 @@ def sections(*parts: Callable[[], None]) -> None:
 
 
 def note_of(run: Run) -> None:
-    """What must be said beside every number of a run that is not complete."""
+    """The note beside every number of a run that is not complete."""
     status = run.description.status
     if status != "complete":
-        st.info(plain(f"This run is {status}: what is here so far is shown; {onwards(status)}."))
+        st.info(plain(f"This run is {status}: the results so far are shown; {onwards(status)}."))
 
 
 def no_runs() -> None:
-    """What to do where there is nothing to show."""
+    """How to make a run, where there is nothing to show."""
     empty(
         f"There are no runs to show in {', '.join(addresses())}.",
         *EVALUATE,
@@ -133,8 +131,8 @@ def no_runs() -> None:
 
 
 def empty(why: str, *command: str) -> None:
-    """The state of a view without data: why, and what to run; its words may come from a run, and
-    are quoted for a shell.
+    """The state of a view without data: the reason, and the command to run. Words from a run are
+    quoted for a shell.
     """
     st.info(plain(f"{why} To fill this view, run:"))
     st.code(shlex.join(command), language="bash")
@@ -164,9 +162,7 @@ def shown(figure: go.Figure, key: str) -> None:
 
 
 def taken_away(name: str, data: pa.Table | Sequence[Mapping[str, Any]], figures: Mapping[str, go.Figure]) -> None:
-    """The view's data as CSV and its figures as pages that need no network, made when they are
-    asked for.
-    """
+    """The view's data as CSV and its figures as pages that need no network, made on request."""
     table = data if isinstance(data, pa.Table) else pa.Table.from_pylist([dict(row) for row in data])
     with st.container(horizontal=True):
         st.download_button(

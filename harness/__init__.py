@@ -1,4 +1,6 @@
-"""How a multimodal model fails: worst case under attack, average case with inputs missing."""
+"""Measures how a multimodal model fails: worst case under attack, average case with inputs
+missing.
+"""
 
 import importlib
 import os
@@ -7,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import Run, evaluate, load, train
 
-# MKL rounds by where a row lies in memory unless told not to, and a ledger may not depend on the
-# batch (law 6). AUTO alone does not hold on every CPU. It reads this at its first product; where
+# MKL rounds by the position of a row in memory unless this is set, and a ledger may not depend on
+# the batch (law 6). AUTO alone does not work on every CPU. MKL reads this at its first product; if
 # a program has made one before, that program decides.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-# torch convolves in TF32 on a card, with ten bits of mantissa; a verdict is to be float32 (and
-# bf16 is asked for by --precision).
+# torch convolves in TF32 on a GPU, with ten bits of mantissa. Verdicts need float32 (--precision
+# sets bf16).
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 __version__ = "0.1.0"
@@ -20,7 +22,7 @@ __all__ = ["Run", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """The Python door opens when it is used: importing this package loads no torch."""
+    """Load the Python interface when it is used: importing this package loads no torch."""
     if name in __all__:
         return getattr(importlib.import_module("harness.api"), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The Python door: `harness.evaluate`, `harness.load` and `harness.train`, for objects and for
+"""The Python interface: `harness.evaluate`, `harness.load` and `harness.train`, for objects and for
 references alike.
 """
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 MEMORY = "memory://harness-runs"
 SOME_FAILED = 5  # the exit code of the command
-APART = ("workers", "engine")  # what needs processes of their own, which cannot see objects of this one
+APART = ("workers", "engine")  # options that need other processes, which cannot see objects of this one
 
 
 class Run:
-    """What an evaluation found: tables, curves, a figure, flags and gates.
+    """The results of an evaluation: tables, curves, a figure, flags and gates.
 
     It shows itself in a notebook.
 
@@ -116,7 +116,9 @@ class Run:
 
     @property
     def errors(self) -> dict[str, str]:
-        """The tracebacks of cells that are errors, by the name of the cell; empty where none is."""
+        """The tracebacks of cells that are errors, by the name of the cell; empty without
+        errors.
+        """
         return {
             name: self.directory.read(f"errors/{name}").decode(errors="replace")
             for name in self.directory.listing("errors")
@@ -183,7 +185,7 @@ def evaluate(
         goes on with it.
 
     Raises:
-        BadInput: whatever cannot be used, before any work is done.
+        BadInput: an option cannot be used. It is raised before any work is done.
     """
     from rich.console import Console
 
@@ -249,8 +251,8 @@ def train(task: Task | str, model: str, /, **options: Any) -> nn.Module:
             train_samples; with `out` a checkpoint and its card are written, too.
 
     Raises:
-        BadInput: whatever cannot be used, a loss that is not finite, or several rates in
-            `train_missing`: they make several models.
+        BadInput: an option cannot be used, the loss is not finite, or `train_missing` has several
+            rates, which make several models.
     """
     from rich.console import Console
 

@@ -1,9 +1,9 @@
 """The pytest plugin: gates as tests.
 
-``pytest --robustness gates.yaml --robustness-run RUN`` adds one test per gate; without a run, what
-the gates name is evaluated first. In a test, the fixture ``robustness_gate`` evaluates one model
-and holds it against one gate. Pytest loads this file in every project where the harness is
-installed: nothing heavy is imported until it is used.
+``pytest --robustness gates.yaml --robustness-run RUN`` adds one test for each gate. Without a run,
+the models that the gates name are evaluated first. In a test, the fixture ``robustness_gate``
+evaluates one model and checks one gate. Pytest loads this file in every project where the harness
+is installed: nothing heavy is imported until it is used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--robustness-run",
         metavar="RUN",
-        help="the run directory to hold against them; without, what they name is evaluated",
+        help="the run directory to check; by default the models that the gates name are evaluated",
     )
     group.addoption(
         "--robustness-baseline", metavar="BASELINE", help="a run, or a file that bless wrote, for gates of drops"
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect the gates file beside whatever else is asked for."""
+    """Collect the gates file beside the other tests."""
     url = config.getoption("--robustness")
     if url is not None and _path(url) not in config.args:  # xdist's workers are given the arguments that we made
         config.args.append(_path(url))
@@ -159,7 +159,7 @@ def _hold(report: Report, at: int) -> None:
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Inside, input that cannot be used fails the test with its one sentence."""
+    """Inside the block, bad input fails the test with its one sentence."""
     from attacks.errors import BadInput
 
     try:
@@ -171,7 +171,7 @@ def _one_sentence() -> Iterator[None]:
 
 
 def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> str:
-    """The run directory of an evaluation of what some gates name; once per session, in a temporary
+    """The run directory of an evaluation that some gates need; once per session, in a temporary
     folder.
     """
     from rich.console import Console

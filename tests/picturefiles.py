@@ -1,4 +1,4 @@
-"""Small folders of pictures and questions in the layouts of published data sets."""
+"""Small folders of images and questions in the layouts of published data sets."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (48, 64)) -> None:
 
 
 def blood(folder: Path) -> None:
-    """Eight photographs; number n shows n red cells, a white one, and a platelet if n is odd."""
+    """Eight images; number n shows n red cells, a white one, and a platelet if n is odd."""
     root = folder / "BCCD"
     for name in ("ImageSets/Main", "Annotations", "JPEGImages"):
         (root / name).mkdir(parents=True, exist_ok=True)

@@ -23,10 +23,10 @@ FINE: dict[str, Any] = {"random": {"raised": False, "value": 0.0, "why": "the an
 
 @dataclass
 class Outcomes:
-    """What one model did: clean scores and critical strengths of the same samples, and scores by
-    schedule and level.
+    """The outcomes of one model: clean scores and critical strengths of the same samples, and
+    scores by schedule and level.
 
-    Of a sample that is an error there is an error row in the ledger, and nothing else.
+    A sample that is an error has an error row in the ledger, and nothing else.
     """
 
     scores: Sequence[float]
@@ -36,7 +36,7 @@ class Outcomes:
 
 
 def description(models: Sequence[str], **changed: Any) -> dict[str, Any]:
-    """What `run.json` says of a run of a made-up task."""
+    """The `run.json` of a run of a made-up task."""
     config = Evaluation(task="toy", model=tuple(models), limit=LIMIT).model_dump(mode="json")
     identity = {
         "config": {**config, **changed.pop("config", {})},
@@ -59,7 +59,7 @@ def make_run(
 ) -> RunDirectory:
     """Write a run; every attack is trusted unless `trust` says otherwise.
 
-    Other names change what `run.json` says.
+    Other names change `run.json`.
     """
     directory = RunDirectory(str(folder))
     hashes = changed.pop("hashes", {})

@@ -223,7 +223,7 @@ def test_small_models_against_a_grid(kind: str, scenario: str) -> None:
 
 
 def nearest_on_a_grid(model: Pieces | Network, clean: dict[str, Tensor], right: int, scenario: Scenario) -> float:
-    """The smallest strength that reaches a failing point of a grid; what is not attacked stays."""
+    """The smallest strength that reaches a failing point of a grid; other modalities stay."""
     along = torch.linspace(0, 1, GRID)
     points = dict(zip("ab", torch.cartesian_prod(along, along, along).split([2, 1], 1), strict=True))
     still = {name: x.expand_as(points[name]) for name, x in clean.items()}

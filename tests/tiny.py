@@ -11,7 +11,7 @@ SAMPLES, CLASSES, LETTERS = 300, 3, 4
 
 
 def tiny(modalities: int = 3, regression: bool = False) -> Task:
-    """Up to two modalities of features and, third, a one-hot text; each says the class, with
+    """Up to two modalities of features and, third, a one-hot text; each shows the class, with
     noise.
     """
     generator = torch.Generator().manual_seed(0)

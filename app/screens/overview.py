@@ -80,13 +80,13 @@ def _table(found: Sequence[Mapping[str, Any]]) -> None:
         hide_index=True,
         column_config={
             **dict.fromkeys(SCORES, score),
-            "flags": st.column_config.NumberColumn(help="attacks whose number a check doubts"),
+            "flags": st.column_config.NumberColumn(help="attacks whose number fails a check"),
         },
     )
     said(
         "Worst single: the attack on one modality that lowers the score most, at strength 1; joint: the attack on most"
         " modalities; both are upper bounds found by attack, not certificates. Missing area: the mean score over the"
-        " fractions missing that were run. Flags: attacks whose number a check doubts; the page Trust and gates says"
+        " fractions missing that were run. Flags: attacks whose number fails a check; the page Trust and gates shows"
         " why. Click a column to sort by it."
     )
 
@@ -128,4 +128,4 @@ def leaders_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 
 if __name__ == "__main__":
-    page("Overview", "Every run and model: how well it does untouched, attacked, and with inputs missing.", draw)
+    page("Overview", "Every run and model: its scores untouched, attacked, and with inputs missing.", draw)

@@ -1,4 +1,4 @@
-"""Trust and gates: which numbers may be believed, and what a merge was held to."""
+"""Trust and gates: the checks of each number, and the verdicts of the gates."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _flags(run: Run) -> None:
     kept = [row for row in found if row["model"] in models and row["flag"] in wanted and (row["raised"] or not raised)]
     doubted = sum(row["raised"] for row in found)
     said(
-        f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number: it says how far the number"
+        f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number. It shows whether the number"
         " can be believed. " + EXPLAINED
     )
     if not kept:
@@ -68,7 +68,7 @@ def flag_rows(run: Run) -> list[dict[str, Any]]:
             "scenario": scenario,
             "value": flag["value"],
             "why": flag["why"],
-            "kind": "what it means" if name in INFORMATIVE else "whether it holds",
+            "kind": "its meaning" if name in INFORMATIVE else "whether it holds",
         }
         for model, scenarios in trust(run).items()
         for scenario, flags in scenarios.items()
@@ -87,14 +87,14 @@ def flags_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
         counts[row["model"], row["flag"]] = counts.get((row["model"], row["flag"]), 0) + row["raised"]
     values = [[counts.get((model, flag)) for flag in across] for model in down]
     figure = heat(values, across, down, "attacks", zmin=0, zmax=max(1, *counts.values()), colorscale="Reds")
-    return figure.update_traces(texttemplate="%{z}").update_xaxes(title="attacks that each check doubts")
+    return figure.update_traces(texttemplate="%{z}").update_xaxes(title="attacks that fail each check")
 
 
 def _gates(run: Run) -> None:
     st.subheader("Gates", anchor=False)
     found = gates(run)
     if not found:
-        return empty("This run was held to no gates.", *HARNESS, "gate", run.url, "--gates", "gates.yaml")
+        return empty("No gates were checked on this run.", *HARNESS, "gate", run.url, "--gates", "gates.yaml")
     st.dataframe(
         [{"": SIGNS.get(row["verdict"], ""), **row} for row in found],
         hide_index=True,
@@ -106,7 +106,7 @@ def _gates(run: Run) -> None:
 
 
 def gates(run: Run) -> list[dict[str, Any]]:
-    """What `gate` wrote of a run; nothing where it was not called.
+    """The verdicts that `gate` wrote into a run; empty without a call of `gate`.
 
     Raises:
         BadInput: the file is damaged.
@@ -115,7 +115,7 @@ def gates(run: Run) -> list[dict[str, Any]]:
 
 
 def gates_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Per gate its value with the interval, and the limit as a bar across."""
+    """For each gate, its value with the interval, and the limit as a bar across."""
     figure = go.Figure()
     for verdict, colour in COLOURS.items():
         rows = [row for row in found if row["verdict"] == verdict and row["value"] is not None]
@@ -148,4 +148,4 @@ def gates_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:
 
 
 if __name__ == "__main__":
-    page("Trust and gates", "Which numbers may be believed, and what a merge was held to.", draw)
+    page("Trust and gates", "The trust checks of each number, and the verdicts of the gates.", draw)

@@ -51,7 +51,9 @@ def draw(run: Run) -> None:
 
 
 def _scenarios(run: Run) -> list[str]:
-    """Those asked for first, then what was searched on the way; none that attacks nothing."""
+    """Requested scenarios first, then those searched on the way, without scenarios that attack
+    nothing.
+    """
     there = {row["scenario"] for row in rows(run, SCENARIOS)}
     asked = [each for each in run.description.identity.scenarios if each in there]
     others = sorted(there - set(asked), key=lambda each: (each.count("+"), each))
@@ -125,8 +127,8 @@ def _distribution(run: Run, scenario: str, models: Sequence[str], log: bool, fou
     figure = distribution(counts, drawn, run.models)
     shown(figure, "distribution")
     said(
-        "How many samples first fail at which strength: 0 for those that fail untouched, right for those that withstood"
-        " all that was tried."
+        "The number of samples that first fail at each strength. Samples that fail untouched are at 0; samples that"
+        " withstood every attack tried are on the right."
     )
     table = [
         {"scenario": scenario, "model": model, "up to": up, "samples": n} for model in drawn for up, n in counts[model]
@@ -136,8 +138,8 @@ def _distribution(run: Run, scenario: str, models: Sequence[str], log: bool, fou
 
 @kept
 def histogram(run: Run, scenario: str, edges: Sequence[float]) -> dict[str, list[tuple[float, int]]]:
-    """Per model, how many critical strengths lie above the edge before and not above each edge; the
-    last edge is infinite.
+    """For each model, the number of critical strengths between neighbouring edges; the last edge is
+    infinite.
     """
     sql = (
         "select model, histogram(strength, ?::double[]) as counts from ledger where status = 'ok' and scenario = ?"
@@ -148,13 +150,13 @@ def histogram(run: Run, scenario: str, edges: Sequence[float]) -> dict[str, list
 
 
 def distribution(counts: dict[str, list[tuple[float, int]]], drawn: Sequence[str], models: Sequence[str]) -> go.Figure:
-    """A row of bars per model, on the same bins; what fails untouched and what never failed stand
-    apart.
+    """A row of bars per model, on the same bins. Samples that fail untouched, and samples that
+    never fail, have their own bars.
     """
     figure = make_subplots(rows=len(drawn), shared_xaxes=True, vertical_spacing=0.15 / len(drawn))
     for number, model in enumerate(drawn):
         edges = [edge for edge, _ in counts[model]]
-        labels = ["fails untouched", *(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges[:-1])), "none found"]
+        labels = ["fails untouched", *(f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges[:-1])), "not found"]
         bars = go.Bar(
             x=labels,
             y=[n for _, n in counts[model]],
@@ -191,9 +193,9 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
     figure = frontier.drawn(run, found, models)
     shown(figure, "frontier")
     said(
-        "Along each ray both radii grow together; a point is where no more than this share withstands. Below a line,"
-        " more of them do. A ray that never brought the score so low is left out; 0, 0 means that the share is not"
-        " reached untouched."
+        "Along each ray both radii grow together. A point is where at most this share still withstands; below a line,"
+        " more samples do. A ray that never brought the score so low is left out. A point at 0, 0 means that the"
+        " untouched score is not above this share."
     )
     return taken_away("frontier", found, {"Frontier": figure})
 

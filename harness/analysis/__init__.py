@@ -1,4 +1,4 @@
 """Statistics: every interval and every test of the product.
 
-docs/statistics.md says which stands where, and what it covers.
+docs/statistics.md lists the methods and their coverage.
 """

@@ -28,15 +28,15 @@ TINY = 1e-9
 class Resampled:
     """A measure of the means of rows, over resampled rows (BCa: Efron, JASA 1987).
 
-    Its quantiles are Student's and not normal ones, and its spread is taken as if the sample that
-    matters most had been seen once more: the plain interval is too narrow where few samples differ.
+    The plain interval is too narrow where few samples differ. So the quantiles are Student's, not
+    normal, and the spread is computed as if the most influential sample had been seen once more.
 
     Attributes:
         value: the measure.
-        points, ends: at points of the normal distribution, what the resamples reach there.
+        points, ends: points of the normal distribution, and the values of the resamples there.
         bias, acceleration: BCa's.
         freedom, stretch: of Student's distribution, and of the spread.
-        changed: samples that differ so far from the middle one that they tell something.
+        changed: samples that differ enough from the median to be informative.
     """
 
     value: float
@@ -69,7 +69,7 @@ class Resampled:
         return self.end((1 - level) / 2), self.end((1 + level) / 2)
 
     def _reached(self, point: float) -> float:
-        """What resamples reach at a point; in proportion beyond `FAR`."""
+        """The value of the resamples at a point; extrapolated in proportion beyond `FAR`."""
         inside = float(np.clip(point, -FAR, FAR))
         return (
             self.value + (float(np.interp(inside, self.points, self.ends)) - self.value) * point / inside
@@ -78,7 +78,7 @@ class Resampled:
         )
 
     def _point(self, end: float) -> float:
-        """Where resamples reach an end."""
+        """The points at which resamples reach an end."""
         if self.ends[0] <= end <= self.ends[-1]:
             return float(np.interp(end, self.ends, self.points))
         edge = self.ends[0] if end < self.ends[0] else self.ends[-1]
@@ -110,9 +110,7 @@ def resampled(measure: Callable[[Array], Array], rows: Array) -> Resampled | Non
 
 
 def _bias(drawn: Array, value: float) -> float:
-    """The point of the normal distribution below which lies what lies below the value; half of what
-    is equal.
-    """
+    """The normal quantile of the share of resamples below the value; equal ones count half."""
     below = (np.searchsorted(drawn, value - 1e-12) + np.searchsorted(drawn, value + 1e-12)) / 2 / RESAMPLES
     return normal_point(float(np.clip(below, 0.01, 0.99)))
 
@@ -140,14 +138,14 @@ def changed_samples(values: Array) -> int:
 
 
 def mean_interval(values: Array) -> Interval | None:
-    """Of the mean of numbers (N,) of any kind, by BCa; None where too few differ."""
+    """The interval of the mean of numbers (N,) of any kind, by BCa; None where too few differ."""
     found = resampled(lambda means: means[..., 0], values[:, None])
     return None if found is None else found.interval()
 
 
 def mean_score_interval(scores: Array) -> Interval:
-    """Of a mean of graded scores (N,) between 0 and 1: BCa's, or where too few differ the one that
-    holds for all scores.
+    """The interval of a mean of graded scores (N,) between 0 and 1: BCa's, or, where too few
+    differ, the interval that holds for all scores.
     """
     if np.isin(scores, (0, 1)).all():
         return proportion(float(scores.mean()), len(scores))

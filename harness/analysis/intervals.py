@@ -28,8 +28,8 @@ class Estimate:
     Attributes:
         low, high: infinite where the interval is open; both None where there are too few samples
             for one.
-        bound: `AT_LEAST` or `AT_MOST` where the number is only a bound, as a median beyond the
-            search; `UNKNOWN` where it says nothing.
+        bound: `AT_LEAST` or `AT_MOST` where the number is only a bound, such as a median beyond the
+            search; `UNKNOWN` where it gives no information.
     """
 
     value: float
@@ -54,16 +54,16 @@ class Estimate:
         return Estimate.of(-self.value, ends, {AT_LEAST: AT_MOST, AT_MOST: AT_LEAST}.get(self.bound, self.bound))
 
     def times(self, factor: float) -> Estimate:
-        """In another unit, `factor` > 0."""
+        """The estimate in another unit, `factor` > 0."""
         ends = None if self.low is None or self.high is None else (factor * self.low, factor * self.high)
         return Estimate.of(factor * self.value, ends, self.bound)
 
     def number(self, sign: str = "") -> str:
-        """The number alone, as `0.612` or `≥ 8`; with the sign + where it is asked for."""
+        """The number alone, as `0.612` or `≥ 8`; with the sign + on request."""
         return f"{self.bound} {self.value:{sign}z.4g}" if self.bound else f"{self.value:{sign}z.3f}"
 
     def text(self, sign: str = "") -> str:
-        """As `0.612 [0.51, 0.71]`."""
+        """The number with its interval, as `0.612 [0.51, 0.71]`."""
         if self.bound == UNKNOWN:
             return f"{UNKNOWN} (-∞, ∞)"
         if self.low is None or self.high is None:
@@ -135,7 +135,9 @@ def median_strength(strengths: Array, limit: float) -> Estimate:
 
 
 def opened(interval: Interval, limit: float) -> Interval:
-    """Of strengths, which are at least 0: open above where it lies beyond the limit."""
+    """The interval of strengths, which are at least 0: open above where it lies beyond the
+    limit.
+    """
     low, high = interval
     return float(np.clip(low, 0.0, limit)), inf if high > limit else high
 

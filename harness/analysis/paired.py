@@ -1,7 +1,7 @@
 """Paired tests and intervals: by how much did a number drop, on the same samples before and after?
 
-A drop is what was before less what is after: above 0 it got worse. A change is what is after less
-what was before. Every test is of H0: drop ≤ allowed, one-sided.
+A drop is the number before minus the number after: above 0 is worse. A change is the number after
+minus the number before. Every test is of H0: drop ≤ allowed, one-sided.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from harness.analysis.intervals import (
 from harness.analysis.trinomial import POWER, pairs_needed, trinomial_interval, trinomial_p
 
 ALPHA = 0.05  # the share of falsely failed gates that Benjamini-Hochberg keeps to
-UNLIKELY = 1e-5  # the chance that a modality which is the worst is taken for none
-MOST = 10_000_000  # samples; a proposal of more is none
+UNLIKELY = 1e-5  # the chance that the worst modality is not taken for one
+MOST = 10_000_000  # samples; larger proposals are not made
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
 class Drop:
-    """What a paired test found.
+    """The result of a paired test.
 
     Attributes:
-        estimate: the drop, before less after.
+        estimate: the drop, before minus after.
         p: of H0: drop ≤ allowed.
         needed: pairs with which a drop of allowed + effect would be found with 80 % power, at a
             level of the test.
@@ -52,7 +52,7 @@ class Drop:
 def drop_of(before: Array, after: Array) -> Estimate:
     """The mean drop of scores (N,), and its interval.
 
-    What is won or lost whole is counted; graded changes are resampled.
+    Whole gains and losses are counted; graded changes are resampled.
     """
     changes = _changes(before, after)
     if _whole(before, after, changes):
@@ -66,7 +66,7 @@ def mean_drop(before: Array, after: Array, allowed: float, effect: float) -> Dro
     changes, found = _changes(before, after), drop_of(before, after)
     if _whole(before, after, changes):
         lost, won, pairs = _counted(changes)
-        discordance = (lost + won + 1) / (pairs + 1)  # as if one pair more had differed: none is seldom none
+        discordance = (lost + won + 1) / (pairs + 1)  # as if one more differed: 0 is seldom a true 0
         p = trinomial_p(lost, won, pairs, allowed)
         return Drop(found, p, lambda level: pairs_needed(discordance, allowed, effect, level))
     drawn = _resampled(changes)
@@ -81,7 +81,7 @@ def _changes(before: Array, after: Array) -> Array:
 
 
 def _whole(*scores: Array) -> bool:
-    """Whether there are none but whole outcomes; those of a gap between two models may be -1."""
+    """Whether all outcomes are whole; those of a gap between two models may be -1."""
     return all(bool(np.isin(each, (-1, 0, 1)).all()) for each in scores)
 
 
@@ -100,8 +100,8 @@ def _between(interval: Interval) -> Interval:
 
 
 def _graded_needed(changes: Array, found: Resampled, effect: float, level: float) -> int:
-    """As of a test whose statistic is Student's of few changes, with the spread that these have; as
-    many as have an interval.
+    """The number of pairs for a test with Student's statistic of few changes and their spread; at
+    least the number that an interval needs.
     """
     from scipy.special import stdtrit
 
@@ -144,9 +144,9 @@ def fewest(enough: Callable[[int], bool], start: int) -> int | None:
 def median_drop(before: Array, after: Array, limit: float, allowed: float, effect: float) -> Drop:
     """The drop of the median of strengths (N,), known up to a limit.
 
-    The interval goes from what order statistics leave of the one median to what they leave of the
-    other, each with half of the error: nothing is assumed of how the two are related. Where a
-    median may lie beyond the limit it is open.
+    The interval goes from the order statistics of the one median to those of the other, each with
+    half of the error. It assumes nothing about the relation of the two. Where a median may lie
+    beyond the limit it is open.
     """
     was, now = (median_strength(each, limit) for each in (before, after))
     ends = [opened(median_interval(each, (1 + LEVEL) / 2), limit) for each in (before, after)]
@@ -157,7 +157,7 @@ def median_drop(before: Array, after: Array, limit: float, allowed: float, effec
 
 
 def _apart(before: Array, after: Array, limit: float) -> Array:
-    """By how much the lower order statistics before exceed the upper ones after, rank by rank,
+    """The excess of the lower order statistics before over the upper ones after, rank by rank,
     (N,).
     """
     low, high = np.sort(np.minimum(before, limit)), np.sort(after)[::-1]
@@ -165,7 +165,7 @@ def _apart(before: Array, after: Array, limit: float) -> Array:
 
 
 def _median_p(before: Array, after: Array, limit: float, allowed: float) -> float:
-    """The smallest error at which the order statistics say that the median dropped by more."""
+    """The smallest error at which the order statistics show that the median dropped by more."""
     from scipy.stats import binom
 
     beyond = np.nonzero(_apart(before, after, limit) > allowed + 1e-12)[0]
@@ -189,8 +189,8 @@ def _median_needed(before: Array, after: Array, limit: float, effect: float, lev
 def least_drop(before: Array, after: Array, allowed: float, effect: float) -> Drop:
     """The drop of the least of several mean scores, of rows (N, K).
 
-    It lies between the drops of the column that is the least before and of the one that is the
-    least after; which these are is known as far as a paired test tells.
+    It lies between the drop of the column that is smallest before and the drop of the column that
+    is smallest after. A paired test decides which columns these may be.
     """
     drops = [mean_drop(was, now, allowed, effect) for was, now in zip(before.T, after.T, strict=True)]
     was, now = ([drops[at] for at in _least_columns(rows)] for rows in (before, after))
@@ -212,13 +212,13 @@ def _least_columns(rows: Array) -> list[int]:
 
 
 def difference(ours: Array, theirs: Array) -> Estimate:
-    """The mean of ours less theirs, paired scores (seeds, N); theirs may have one row for all
+    """The mean of ours minus theirs, paired scores (seeds, N); theirs may have one row for all
     seeds.
 
-    What is claimed of a way to train has to hold for other seeds as well as for other samples:
-    Student's interval over the seeds and that over the samples, each from the mean, add up as the
-    sides of a right angle do (MOVER: Donner & Zou, Statistical Methods in Medical Research 21,
-    2012). One seed says nothing of others.
+    A claim about a way to train has to hold for other seeds and for other samples. So Student's
+    interval over the seeds and that over the samples, each from the mean, add up as the sides of a
+    right angle do (MOVER: Donner & Zou, Statistical Methods in Medical Research 21, 2012). One seed
+    gives no information about others.
     """
     gaps = np.round(ours - theirs, EXACT)
     seeds, value = len(gaps), float(gaps.mean())
@@ -233,7 +233,7 @@ def difference(ours: Array, theirs: Array) -> Estimate:
 
 
 def rejected(p_values: Sequence[float]) -> list[bool]:
-    """Which hypotheses fall, by Benjamini & Hochberg (JRSS B 57, 1995) at `ALPHA`."""
+    """Which hypotheses are rejected, by Benjamini & Hochberg (JRSS B 57, 1995) at `ALPHA`."""
     from scipy.stats import false_discovery_control
 
     return [bool(p <= ALPHA) for p in false_discovery_control(p_values)] if p_values else []

@@ -38,10 +38,11 @@ CAVEAT = (
     " there."
 )
 INTERVALS = (
-    "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no; none where too few samples differ."
+    "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no. There is none where too few samples"
+    " differ."
 )
 ROBUST = "robust score, strength 1"
-UNATTACKED = "Nothing was attacked: the search is none, and no attack is named."
+UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
 SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
 MEASURED = {
     "samples": ("model", "sample", "score"),
@@ -49,13 +50,13 @@ MEASURED = {
     "sweep": SWEPT,
 }
 """The columns that the summary and the measures read; no others are held."""
-MARK = " !"  # behind a number that a check says may be wrong; the notes say why
+MARK = " !"  # behind a number that a check marks as doubtful; the notes give the reason
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the table shows: per section and condition, a share per model; `flagged` (scenario,
-    model) pairs are marked.
+    """The contents of the table: a share for each section, condition and model. Pairs (scenario,
+    model) in `flagged` are marked.
     """
 
     models: list[str]
@@ -126,9 +127,7 @@ def summarise(directory: RunDirectory) -> Summary:
 def _withstood(
     curves: dict[tuple[str, str], list[Any]], scenarios: list[str], modalities: Sequence[str]
 ) -> dict[str, dict[str, Share]]:
-    """Few modalities first, these in the order of the task, and of what differs in its radii the
-    smallest first.
-    """
+    """Few modalities first, in the order of the task; for different radii, the smallest first."""
 
     ranks = {name: rank for rank, name in enumerate(modalities)}
 
@@ -154,7 +153,7 @@ def _column(curves: dict[tuple[str, str], list[Any]], panel: str) -> dict[str, S
 
 
 def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, dict[str, Share]]]:
-    """Per section the corruptions whose largest severity it names."""
+    """For each section, the corruptions with its largest severity."""
     sections: dict[str, dict[str, dict[str, Share]]] = {}
     for (name, model), points in sorted(curves.items()):
         section = sections.setdefault(f"corrupted, severity {points[-1].at:g}", {})
@@ -167,12 +166,14 @@ def _notes(description: Description, errors: int) -> list[str]:
     if description.status != COMPLETE:
         notes.append(f"The run is {description.status}: {onwards(description.status)}.")
     if errors:
-        notes.append(f"{errors} rows are errors and in no number; the run's errors/ folder says why.")
+        notes.append(
+            f"{errors} rows are errors, which no number includes; the run's errors/ folder has the tracebacks."
+        )
     return [note[0].upper() + note[1:] for note in notes]
 
 
 def measures_of(directory: RunDirectory) -> tuple[dict[str, dict[str, Estimate]], list[str]]:
-    """One number per curve and game, by name and model, and what to know of them."""
+    """One number for each curve and game, by name and model, and notes on them."""
     samples, ledger, sweep = (directory.table(name, columns) for name, columns in MEASURED.items())
     description = directory.describe()
     ledger = ledger if description.attacked else ledger.slice(0, 0)

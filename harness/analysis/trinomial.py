@@ -1,5 +1,5 @@
-"""Paired outcomes of yes or no: what was lost and won, tested exactly where few pairs differ, and
-by a score beyond.
+"""Paired yes-or-no outcomes: losses and gains, tested exactly where few pairs differ, and by a
+score test beyond.
 
 Every test is of H0: drop ≤ shift, one-sided. The score is Tango's (Equivalence test and confidence
 interval for the difference in proportions for the paired-sample design, Statistics in Medicine 17,
@@ -23,9 +23,9 @@ import numpy as np
 from harness.analysis.intervals import LEVEL, Interval, clopper_pearson, normal_point
 
 FEW = 100  # pairs that differ; beyond, half a pair's correction keeps the score test to its level
-RULED_OUT = 1e-6  # of the shares of differing pairs; what this leaves out is added to p
+RULED_OUT = 1e-6  # of the shares of differing pairs; the share left out is added to p
 SHARES = 20  # among which the worst is looked for
-REACH = 5  # standard deviations: what lies beyond has no weight
+REACH = 5  # standard deviations: values beyond have no weight
 POWER = 0.80
 STEPS = 20  # of a bisection
 CLOSE = 1e-5  # of an interval's end
@@ -42,7 +42,7 @@ def tango(lost: Array | float, won: Array | float, pairs: int, shift: Array | fl
         shift: between -1 and 1.
 
     Returns:
-        z, above 0 where more was lost than `shift` says; infinite where `shift` is impossible.
+        z, above 0 where more was lost than `shift`; infinite where `shift` is impossible.
     """
     lost, won, shift = np.asarray(lost, float), np.asarray(won, float), np.asarray(shift, float)
     b = (2 * pairs - lost + won) * shift - lost - won
@@ -93,7 +93,7 @@ def _low(lost: int, won: int, pairs: int, beyond: float) -> float:
 
 
 def _bisected(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """Where a condition that holds at `low` ends."""
+    """The point where a condition that holds at `low` ends."""
     for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
@@ -129,8 +129,8 @@ def exceeding(shares: Array, pairs: int, shift: float, score: float) -> Array:
 
 
 def _fewest_lost(differing: Array, pairs: int, shift: float, score: float) -> Array:
-    """Of so many differing pairs (D,), how few have to be lost to reach a score; one more than all
-    where none do.
+    """The smallest number of lost pairs that reaches a score, for each number of differing pairs
+    (D,); one more than all where no number does.
     """
     low, high = np.zeros_like(differing), differing + 1
     while (low < high).any():
@@ -144,9 +144,9 @@ def pairs_needed(discordance: float, allowed: float, effect: float, level: float
     """Pairs with which the test at a level finds a drop of allowed + effect with 80 % power.
 
     The variance of one pair's change is discordance - drop², under H0 and under the alternative (as
-    Connor, Biometrics 43, 1987, has it for McNemar's test); a drop takes a discordance of at least
-    its size. An exact test needs a few more, as a correction for continuity does; none where nearly
-    all that differs is lost.
+    Connor, Biometrics 43, 1987, has it for McNemar's test); a drop needs a discordance of at least
+    its size. An exact test needs a few more pairs, like a correction for continuity, but no more
+    where nearly all differing pairs are lost.
     """
     drop = allowed + effect
     share = min(max(discordance, drop), 1.0)

@@ -1,1 +1,1 @@
-"""What the verbs of the command line do, one file each."""
+"""The verbs of the command line, one file each."""

@@ -19,7 +19,7 @@ SERVER = HOME / "app" / "server.py"  # run, not imported: `app` stands above the
 TOKEN = "ROBUSTNESS_DASHBOARD_TOKEN"  # read by `app.guard` from the environment: a command line is seen by other users
 OPTIONS = {
     "server.address": HOST,
-    "server.allowedHosts": HOST,  # of WebSockets; `app.guard` sees to everything, and says why
+    "server.allowedHosts": HOST,  # for WebSockets; `app.guard` checks all requests, and gives the reason
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "server.showEmailPrompt": "false",  # a first start waits for an answer, and without a terminal it ends
@@ -37,7 +37,7 @@ def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str |
         token: serve only who opens the printed address, which holds a secret.
 
     Raises:
-        BadInput: a folder is not there, or the port cannot be had.
+        BadInput: a folder does not exist, or the port cannot be used.
     """
     for address in runs:
         _check(address)
@@ -58,8 +58,8 @@ def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str |
 
 
 def command(runs: Sequence[str], port: int, browser: bool) -> list[str]:
-    """What is executed; -P keeps the folder one stands in, which may have an `app` of its own, off
-    the front of the path.
+    """The command of the server. -P keeps the current folder, which may have an `app` of its own,
+    off the front of the path.
     """
     options = {**OPTIONS, "server.headless": str(not browser).lower(), "server.port": str(port)}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
@@ -80,9 +80,9 @@ def _check(address: str) -> None:
 
 def _check_port(port: int) -> None:
     if not 0 < port < 65536:
-        raise BadInput(f"--port {port} is no port: give a number from 1 to 65535")
+        raise BadInput(f"--port {port} is not a port: give a number from 1 to 65535")
     if (why := _taken(port)) is not None:
-        raise BadInput(f"--port {port} cannot be had ({why}): name another, or none for the first free one")
+        raise BadInput(f"--port {port} cannot be used ({why}): name another port, or leave --port out")
 
 
 def _free_port() -> int:

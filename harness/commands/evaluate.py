@@ -39,16 +39,15 @@ def evaluate(config: Evaluation, console: Console) -> int:
     """Run or resume an evaluation and print its summary.
 
     Returns:
-        the exit code: 0 done (or cleanly stopped by the budget), 5 some cells are errors; with
-            gates 3 where one
-        failed, and else, where no cell is an error, what they say.
+        the exit code: 0 done (or cleanly stopped by the budget), 5 some cells are errors. With
+            gates: 3 where one failed, and otherwise, if no cell is an error, the code of the gates.
 
     Raises:
-        BadInput: before any work is done, whatever cannot be used.
+        BadInput: an option cannot be used. It is raised before any work is done.
     """
     deadline = time.monotonic() + config.budget if config.budget else None
     check_engine(config)
-    stand_for({})  # what an earlier command of this process allowed
+    stand_for({})  # forget the code that an earlier command of this process allowed
     gates = _gates(config)
     device = choose_device(config.device)
     use(config.data_root)
@@ -93,8 +92,8 @@ def _carry_out(
     if left and (why := changed_since(began, work, description, device)):
         directory.note(description.model_copy(update={"status": CHANGED}))
         raise BadInput(
-            f"run {directory.url} {why}: it changed while the run ran, so nothing tells which numbers are of which; run"
-            " it anew"
+            f"run {directory.url} {why}: it changed during the run, so the numbers may come from two versions; start it"
+            " again"
         )
     if status == COMPLETE and directory.has_errors():  # of a cell that was done before
         status = FAILED
@@ -104,17 +103,17 @@ def _carry_out(
 
 
 def _part(config: Evaluation) -> str:
-    """What ends the name of a shard's directory."""
+    """The end of the name of a shard's directory."""
     return "" if config.shard is None else f"-{config.shard.replace('/', 'of')}"
 
 
 def _gates(config: Evaluation) -> GatesFile | None:
-    """Read before any work, as is the baseline: what cannot be used is said at once."""
+    """Read the gates before any work, like the baseline, so that errors show at once."""
     if config.gates is not None and config.shard is not None:
-        raise BadInput(f"--gates {config.gates} is for the whole run: merge its shards, then gate that")
+        raise BadInput(f"--gates {config.gates} needs the whole run: merge its shards, then gate the merged run")
     if config.gates is None:
         if config.baseline is not None:
-            raise BadInput(f"--baseline {config.baseline} is for gates: name a file of them with --gates")
+            raise BadInput(f"--baseline {config.baseline} needs gates: name a gates file with --gates")
         return None
     if config.baseline is not None:
         evidence_at(config.baseline)
@@ -139,7 +138,7 @@ class _Runner:
     failed: bool = field(default=False)
 
     def run(self, left: list[Cell]) -> str:
-        """Do the cells; what crashes costs its own samples only, and a cell too large for the
+        """Do the cells. A crash costs only its own samples, and a cell that is too large for the
         device is halved.
         """
         waiting = deque(left)

@@ -1,5 +1,5 @@
-"""`verify --files`: is every file of a run whole, of this run, and none too many? No task and no
-model is loaded.
+"""`verify --files`: is every file of a run complete and part of this run, and is no file left over?
+No task and no model is loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOLDERS = {
     "witnesses": (".safetensors",),
     "errors": (".txt",),
 }
-REPORTS = (".html", ".md", ".xml", ".sarif", ".json")  # what commands write into a run when they are asked to
+REPORTS = (".html", ".md", ".xml", ".sarif", ".json")  # files that commands write into a run on request
 
 
 def verify_files(run: str) -> int:
@@ -46,7 +46,7 @@ def verify_files(run: str) -> int:
 
 
 def file_faults(directory: RunDirectory) -> list[str]:
-    """One sentence for each fault; empty where there is none.
+    """One sentence for each fault; empty for a run without faults.
 
     Raises:
         BadInput: there is no run that could be checked.
@@ -78,13 +78,13 @@ def _fault(check: Callable[[], object]) -> str:
 
 
 def _fingerprints(directory: RunDirectory) -> None:
-    """Those of the file are those that the run's identity has the hashes of."""
+    """The fingerprints of the file have the hashes of the run's identity."""
     expected = directory.describe().identity.answers
     hung = dict.fromkeys(expected, Fingerprint({}, "random"))  # a model that has hung left no answer there
     held = {model: each.digest for model, each in {**hung, **directory.fingerprints()}.items()}
     if expected and held != expected:
         raise BadInput(
-            f"run {directory.url} is damaged: {FINGERPRINTS_FILE} is not what the run was begun with; restore that file"
+            f"run {directory.url} is damaged: {FINGERPRINTS_FILE} has changed since the run began; restore that file"
         )
 
 
@@ -117,7 +117,7 @@ def _orphans(directory: RunDirectory) -> Iterator[str]:
 
 
 def _witnesses(directory: RunDirectory) -> Iterator[str]:
-    """Stored witnesses have the hashes that the ledger has, and those that the run was to keep are
+    """Stored witnesses have the hashes that the ledger has, and those that the run should keep are
     there.
     """
     kept: set[str] | None = None
@@ -137,7 +137,7 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
             if not there and sample in kept:
                 yield (
                     f"witnesses/{key}.safetensors lacks the witness of sample {sample!r} under {scenario}, which the"
-                    " run was to keep"
+                    " run should keep"
                 )
             if there and (len(there) < len(held) or witness_hash(there) != row["witness"]):
                 yield (
@@ -152,8 +152,8 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
 
 
 def _kept(directory: RunDirectory) -> set[str]:
-    """The samples whose witnesses the run was to keep, errors counted among them; of a part of a
-    run, only where it was to keep all.
+    """The samples whose witnesses the run should keep, errors counted among them; of a part of a
+    run, only where it should keep all.
     """
     described = directory.describe()
     parts = [directory.tables.part("ledger", name, ("sample",)) for name in directory.tables.parts("ledger")]
@@ -171,8 +171,8 @@ def _strangers(directory: RunDirectory) -> Iterator[str]:
     """Files that no command has written there."""
     for name in directory.listing(""):
         if name not in (*FILES, *FOLDERS) and not name.endswith(REPORTS):
-            yield f"{name} belongs to no run"
+            yield f"{name} is not part of a run"
     for folder, suffixes in FOLDERS.items():
         yield from (
-            f"{folder}/{name} belongs to no run" for name in directory.listing(folder) if not name.endswith(suffixes)
+            f"{folder}/{name} is not part of a run" for name in directory.listing(folder) if not name.endswith(suffixes)
         )

@@ -1,4 +1,4 @@
-"""What ends a run whose cells are done: trust, attributions, the last word of `run.json`, and the
+"""The end of a run whose cells are done: trust, attributions, the status in `run.json`, and the
 summary.
 """
 
@@ -57,7 +57,7 @@ def _attribute(work: Work, directory: RunDirectory, device: torch.device, consol
                 directory.add_error(f"{key}-attributions", traceback.format_exc())
                 why = plain(f"{type(error).__name__}: {error}")
                 console.print(
-                    f"{model.name} has no attributions ({why}); the run's errors/ folder says more",
+                    f"{model.name} has no attributions ({why}); the run's errors/ folder has the traceback",
                     soft_wrap=True,
                     markup=False,
                 )

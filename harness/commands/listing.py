@@ -1,4 +1,4 @@
-"""`list`: every name there is, with one line each."""
+"""`list`: every registered name, with one line each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OFFERED: dict[Kind, Callable[..., Mapping[str, Parameter]]] = {
 
 
 def catalogue() -> dict[str, dict[str, str]]:
-    """Per kind, each name and its line."""
+    """For each kind, each name and its line."""
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
     kinds["attacks"]["torchattacks:CLASS"] = extra_attacks.TORCHATTACKS
     grammars = {
@@ -46,7 +46,7 @@ def catalogue() -> dict[str, dict[str, str]]:
 
 
 def _options() -> dict[str, str]:
-    """Of each name that takes options, all of them at their defaults, as they are written behind
+    """For each name that takes options, all options with their defaults, as they are written behind
     the name.
     """
     known = {f"{kind} {name}": of(registered(kind, name)) for kind, of in OFFERED.items() for name in names(kind)}

@@ -1,4 +1,4 @@
-"""`merge`: the shards of one run put together, and ended as the whole would have been."""
+"""`merge`: join the shards of one run, and finish it like a whole run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     """Gather run directories of one run in `out`, new or itself such a merge; check, attribute and
     summarise the whole.
 
-    Killed, the same command goes on. A sample that several runs have is taken from the first.
+    After a kill, the same command goes on. A sample that several runs have is taken from the first.
 
     Args:
         code: the files and modules that the runs name and that may be run.
@@ -44,17 +44,19 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
         0, or 5 where cells are errors.
 
     Raises:
-        BadInput: they name other code, the runs are not one, `out` is one of them or holds
-            something else, or the task or a model is not what it was.
+        BadInput: they name other code, they are not parts of one run, `out` is one of them or holds
+            other files, or the task or a model has changed.
     """
     sources = [RunDirectory(url) for url in runs]
     described = _one_run(sources)
     target = RunDirectory(out)
     if any(source.root == target.root for source in sources):
-        raise BadInput(f"merge into {out}: that is one of the runs to merge; name a new directory")
+        raise BadInput(f"merge into {out}: this is one of the runs to merge; name a new directory")
     there = target.describe() if target.files.exists(f"{target.root}/{RUN_FILE}") else None
     if there is not None and there.run == described.run and is_shard(there.status):
-        raise BadInput(f"merge into {out}: that is a shard of a run, which would be one no more; name a new directory")
+        raise BadInput(
+            f"merge into {out}: this is a shard of the run, and the merge would overwrite it; name a new directory"
+        )
     config = permitted(sources[0].url, described, code)
     config = config.model_copy(update={"out": out, **{key: Evaluation.model_fields[key].default for key in OF_A_PART}})
     device = choose_device(config.device)
@@ -63,7 +65,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     work = prepare(config, task, models, ask(models, task, device, config))
     description, first = describe(work, device), standing_at(sources[0])
     if why := another(first, standing(work, description)):
-        raise BadInput(f"run {sources[0].url} {why}: go back to what it was")
+        raise BadInput(f"run {sources[0].url} {why}: restore the earlier version")
     work, description = as_begun(work, description, described)
     directory = RunDirectory(out)
     directory.start(description, first.prints)
@@ -83,8 +85,8 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
 
 
 def _one_run(sources: Sequence[RunDirectory]) -> Description:
-    """What the first says, if the others are of the same run, no shard is there twice and no row of
-    one counts twice.
+    """The description of the first, after checks that the others are of the same run, that no shard
+    is there twice, and that no row of a shard counts twice.
     """
     first, *others = map(standing_at, sources)
     for source, other in zip(sources[1:], others, strict=True):
@@ -102,10 +104,10 @@ def _one_run(sources: Sequence[RunDirectory]) -> Description:
 
 
 def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bool:
-    """Put there what is not there yet; whether some of it are errors."""
+    """Copy the cells that are missing there; True if some rows are errors."""
     done = into.done()
     cells = [(source, key, source.errors_of(key)) for source in sources for key in source.cells_done()]
-    # what is an error in one may be whole in another
+    # a cell that is an error in one run may be complete in another
     for source, key, errors in sorted(cells, key=lambda each: bool(each[2])):
         tables, witnesses = source.cell(key)
         kept = {name: _renamed(_without(table, done), run) for name, table in tables.items()}
@@ -113,7 +115,7 @@ def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bo
             whole = len(kept["ledger"]) == len(tables["ledger"])
             into.put(key if whole else _key(key, kept["ledger"]), kept, witnesses, errors)
             _add(done, kept["ledger"])
-    for source in sources:  # what crashed in one run may be done in another
+    for source in sources:  # a cell that crashed in one run may be done in another
         for key, rows, why in source.failures():
             left = _renamed(_without(pa.Table.from_pylist(rows, LEDGER), done), run)
             if len(left):
@@ -144,7 +146,7 @@ def _add(done: Done, table: pa.Table) -> None:
 
 
 def _key(key: str, ledger: pa.Table) -> str:
-    """Of a part of a cell, whose other samples came from elsewhere."""
+    """The key for a part of a cell, whose other samples came from elsewhere."""
     return hashlib.sha256(json.dumps([key, sorted(set(_pairs(ledger)))]).encode()).hexdigest()[:16]
 
 

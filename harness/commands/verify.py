@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Claim:
-    """What the ledger says of one stored witness."""
+    """The ledger's claim about one stored witness."""
 
     model: str
     sample: str
@@ -63,15 +63,15 @@ def verify_witnesses(run: str, code: Collection[str], data_root: str | None) -> 
 
 
 def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
-    """Every claim whose witness the run keeps, and whether it holds: there, bytes as hashed, range,
-    radius, failure.
+    """Every claim whose witness the run keeps, and whether it holds: the witness exists, its bytes
+    have the hash, and range, radius and failure are as claimed.
 
     Args:
         code: the files and modules that the run names and that may be run.
 
     Raises:
-        BadInput: there is no run, it names other code, its task or a model is not what it was, or
-            it holds other samples than the task.
+        BadInput: there is no run, it names other code, its task or a model has changed, or it holds
+            other samples than the task.
     """
     description = directory.describe()
     identity = description.identity
@@ -80,7 +80,7 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
         task, loaded = load_all(config, CPU)
     if (task.data_hash, task.definition_hash) != (identity.data, identity.task_definition):
         raise BadInput(
-            f"task {config.task!r} has other data or another definition than when run {directory.url} was made: "
+            f"task {config.task!r} has changed (data or definition) since run {directory.url} was made: "
             "its witnesses cannot be re-checked"
         )
     _check_samples(directory, task)
@@ -107,7 +107,7 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
     """Every row of the samples has the hash, target and group of the task's own sample.
 
     Raises:
-        BadInput: one has not.
+        BadInput: a row differs.
     """
     split = task.splits["test"]
     columns = {"hash": sample_hashes(split), "target": task.problem.label(split.targets), "group": split.groups}
@@ -116,10 +116,10 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
         own = {name: column[place[row["sample"]]] for name, column in columns.items()} if row["sample"] in place else {}
         wrong = next((name for name in columns if name not in own or row[name] != own[name]), "")
         if wrong:
-            theirs = f"has {wrong} {own[wrong]!r}" if own else "does not have that sample"
+            theirs = f"has {wrong} {own[wrong]!r}" if own else "does not have this sample"
             raise BadInput(
                 f"run {directory.url} is damaged: sample {row['sample']!r} has {wrong} {row[wrong]!r} there, and task"
-                f" {task.name!r} {theirs}: restore its samples, or run it anew"
+                f" {task.name!r} {theirs}: restore its samples, or run it again"
             )
 
 

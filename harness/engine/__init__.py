@@ -1,3 +1,3 @@
-"""What makes a run: models and tasks are loaded, the work is planned, and each cell of it is
-searched and swept.
+"""The engine of a run: it loads models and tasks, plans the work, and searches and sweeps each
+cell.
 """

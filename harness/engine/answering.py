@@ -1,7 +1,7 @@
-"""What a model is asked before a run: its fingerprint, and whether it answers alone as in its
-batch, and twice alike.
+"""Checks of a model before a run: its fingerprint, whether it answers alone as in its batch, and
+whether it answers twice alike.
 
-Where it does not, every number of it depends on more than the sample.
+If not, each of its numbers depends on more than the sample.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in h
 
 @dataclass(frozen=True)
 class Steadiness:
-    """The shares of the samples whose answer changes.
+    """The shares of samples whose answer changes.
 
     Attributes:
-        alone: when they are asked one by one, or in smaller batches.
-        again: when the same batch is asked again.
+        alone: when the model gets them one by one, or in smaller batches.
+        again: when the model gets the same batch again.
 
     Untouched or with a modality missing, whichever changes most.
     """
@@ -46,13 +46,15 @@ class Steadiness:
 
     @property
     def flags(self) -> list[Flag]:
-        """`batch` and `random`. What a random model answers alone says nothing of its batch."""
+        """The flags `batch` and `random`. For a random model the test of its batch is
+        meaningless.
+        """
         found = (
-            f"the answers of {self.alone:.0%} of the samples change when they are asked one by one or in smaller"
+            f"the answers to {self.alone:.0%} of the samples change when the model gets them one by one or in smaller"
             " batches"
         )
         batch = Flag(
-            "batch", self.alone > 0, self.alone, found, "every number depends on which samples are asked together"
+            "batch", self.alone > 0, self.alone, found, "every number depends on which samples are in one batch"
         )
         found = f"the output of {self.again:.0%} of the samples differs between two identical calls"
         return [
@@ -65,7 +67,7 @@ class Steadiness:
 
 @dataclass(frozen=True, eq=False)
 class Answering:
-    """What a model's answers to a few questions say of it."""
+    """The properties of a model that its answers to a few inputs show."""
 
     fingerprint: Fingerprint
     steadiness: Steadiness
@@ -85,11 +87,11 @@ def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Eval
 def steadiness(
     module: nn.Module, task: Task, device: torch.device, seconds: float | None, together: int = SAMPLES
 ) -> Steadiness:
-    """Ask a model for the fixed samples, untouched and with modalities missing; it is left as it
-    was.
+    """Evaluate a model on the fixed samples, untouched and with modalities missing. The model does
+    not change.
 
-    A batch is asked twice, and sample by sample. One as large as the run makes is asked in small
-    parts besides. A condition under which the model raises is left out: its rows are errors.
+    It gets a batch twice, and sample by sample. It also gets a batch of the run's size in small
+    parts. A condition under which the model raises is left out: its rows are errors.
 
     Args:
         together: samples in a batch of the run.
@@ -104,8 +106,8 @@ def steadiness(
 
 
 def _patterns(task: Task, batch: Batch) -> Iterator[Tensor]:
-    """Which modalities are present, bool (B, M): all; all but one; and all but one that differs
-    from row to row, or none.
+    """Which modalities are present, bool (B, M): all; all but one; and, by row, all or all but one
+    of them.
     """
     count = len(task.modalities)
     every = torch.ones(len(batch), count, dtype=torch.bool, device=batch.targets.device)
@@ -125,9 +127,9 @@ def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[
 
 
 def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> Steadiness:
-    """The same of one batch.
+    """The same for one batch.
 
-    A model that answers otherwise when it is asked again has no answer to hold its parts against.
+    A model whose second answer differs has no answer to compare the parts with.
     """
     try:
         tolerance = _tolerance(module, task, batch, present)
@@ -142,7 +144,7 @@ def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: 
 
 
 def _tolerance(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> float:
-    """As rounding in the precision of the weights, or of the answers, asks for."""
+    """The tolerance for rounding in the precision of the weights or of the answers."""
     held = {x.dtype for x in (*module.parameters(), *module.buffers())}
     raw = TaskObjective(module, task, batch.targets, present, {}).raw(batch.inputs)
     return ROUNDED if held & set(HALF) or raw.dtype in HALF else EXACT
@@ -155,7 +157,9 @@ def _asked(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> list
 
 
 def _in_parts(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> list[Tensor] | None:
-    """The same, asked for so many samples at a time; None where the model cannot be asked so."""
+    """The same, with this many samples at a time; None where the model does not take such
+    batches.
+    """
     rows = [list(range(start, min(start + size, len(batch)))) for start in range(0, len(batch), size)]
     try:
         parts = [_asked(module, task, batch.take(each), present[each]) for each in rows]

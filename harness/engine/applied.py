@@ -1,6 +1,6 @@
-"""What the corruptions, schedules, attacks and searches of users do to a few fixed samples.
+"""The effect of users' corruptions, schedules, attacks and searches on a few fixed samples.
 
-Hashes of their code do not see a file that they read at run time; what they answer shows it.
+Hashes of their code do not cover a file that they read at run time; their results do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.references.userfile import is_our_own
 from harness.storage.tensorfile import checksum
 from harness.tasks import Task
 
-RANDOM = "random"  # in a hash's place: it answers otherwise each time, and tells nothing
+RANDOM = "random"  # in a hash's place: its results differ each time, so they cannot be compared
 
 
 def is_users(reference: Reference) -> bool:
@@ -39,8 +39,8 @@ def is_users(reference: Reference) -> bool:
 
 
 def conditions_applied(conditions: Iterable[Condition], task: Task) -> dict[str, str]:
-    """By schedule or corruption, a hash of the inputs that it makes of the fixed samples at each of
-    its levels.
+    """For each schedule or corruption, a hash of the fixed samples' inputs after it, at each of its
+    levels.
     """
     return {str(each): _twice(lambda each=each: _conditions(each, task)) for each in conditions}  # type: ignore[misc]
 
@@ -48,7 +48,9 @@ def conditions_applied(conditions: Iterable[Condition], task: Task) -> dict[str,
 def searches_applied(
     searches: Mapping[str, Search], task: Task, models: Sequence[Loaded], requested: Iterable[Scenario], limit: float
 ) -> dict[str, str]:
-    """By attack or search, a hash of what it finds on the fixed samples against the first model."""
+    """For each attack or search, a hash of its result on the fixed samples against the first
+    model.
+    """
     attacked = next((scenario for scenario in requested if scenario.attacked), None)
     if attacked is None or not models:
         return {}
@@ -57,11 +59,11 @@ def searches_applied(
 
 
 def _twice(answer: Callable[[], Mapping[str, Tensor]]) -> str:
-    """A hash of an answer that is the same twice; one that raises is told by its error."""
+    """A hash of an answer that is the same twice; of the error, if the function raises."""
     with one_thread():
         try:
             first, second = (checksum(answer()) for _ in range(2))
-        except (Exception, SystemExit) as error:  # what that costs shows when the run asks for it
+        except (Exception, SystemExit) as error:  # the run meets this error when it needs the result
             return hashlib.sha256(repr(error).encode()).hexdigest()
     return first if first == second else RANDOM
 

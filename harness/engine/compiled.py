@@ -34,7 +34,7 @@ class Compiled(nn.Module):
 
 
 class CompiledHalves(Compiled):
-    """The same of a factored model."""
+    """The same for a factored model."""
 
     def __init__(self, model: Factored) -> None:
         super().__init__(model)  # type: ignore[arg-type]

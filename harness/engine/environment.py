@@ -1,4 +1,4 @@
-"""Where a number was made: the device, the versions, the commit."""
+"""The environment of a number: the device, the versions, the commit."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def choose_device(wanted: str) -> torch.device:
     """The device to compute on.
 
     Raises:
-        BadInput: another than auto, cpu or cuda is wanted, or cuda and there is none.
+        BadInput: the device is not auto, cpu or cuda, or it is cuda and the machine has none.
     """
     if wanted not in DEVICES:
         raise unknown("device", wanted, DEVICES)
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: this machine has no CUDA device that torch can use; leave it at auto or cpu")
+        raise BadInput("--device cuda: this machine has no CUDA device that torch can use; use auto or cpu")
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)
@@ -36,8 +36,8 @@ def device_name(device: torch.device) -> str:
 
 
 def machine(device: torch.device) -> str:
-    """What decides the last bits of an answer, beside the versions of the libraries: the processor,
-    and the GPU if there is one.
+    """The hardware that decides the last bits of an answer, beside the versions of the libraries:
+    the processor, and the GPU if there is one.
     """
     kind = f"{platform.machine()}, {_processor()}, {torch.backends.cpu.get_cpu_capability()}"
     return f"{kind}, {device_name(device)}" if device.type == "cuda" else kind
@@ -52,12 +52,12 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages a number may depend on."""
+    """Versions of Python and of the packages that a number may depend on."""
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def git_commit() -> str | None:
-    """Of the repository one stands in, if there is one."""
+    """The commit of the current repository, if there is one."""
     try:
         answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):

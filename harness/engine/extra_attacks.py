@@ -45,5 +45,5 @@ def parse(text: str) -> FixedBudget:
 
 
 def reference(text: str) -> Reference:
-    """What an attack's name, without its options, stands for."""
+    """The attack that a name, without its options, stands for."""
     return resolve("attack", options.plain(text))

@@ -1,11 +1,11 @@
-"""A model's fingerprint: what it answers on a few fixed inputs, so that a run goes on only with the
-model it began with.
+"""A model's fingerprint: its answers on a few fixed inputs. A run goes on only with the model that
+it began with.
 
-Hashes of weights and code do not see all that decides an answer: a file read at run time, a
+Hashes of weights and code do not cover all that decides an answer: a file read at run time, a
 service, a global that was trained again. The fingerprint does. It holds the answers to 16 fixed
 test samples, to the same with each modality missing, and at four random points of the valid range,
-and how the problem judges them. Labels that these samples lack are asked for besides, one sample
-each. Of a model that answers at random it holds the mean of several draws, and how they vary.
+and how the problem judges them. For labels that these samples lack, it adds one sample each. For a
+model that answers at random it holds the mean and the variance of several draws.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def fixed_samples(task: Task, count: int = SAMPLES) -> Batch:
 
 
 def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
-    """A row of the test split for each label that the fixed samples lack, of at most so many; of
-    real values none. The labels of a map are those of its pixels.
+    """A row of the test split for each label that the fixed samples lack, up to this many; no rows
+    for real-valued targets. The labels of a map are those of its pixels.
     """
     split, asked = task.splits["test"], set(fixed_samples(task).samples)
     targets = split.targets.detach().cpu()
@@ -68,12 +68,12 @@ def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
 
 
 def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Fingerprint:
-    """Ask a model, in one thread and from one state of all random numbers; model and states are
-    left as they were.
+    """Evaluate a model, in one thread and from one state of all random numbers. Model and states do
+    not change.
 
     Args:
-        seconds: that it may take; what a model that hangs answers is not known, and tells it from
-            no other.
+        seconds: the time limit. The answers of a model that hangs are unknown, so it matches every
+            model.
     """
     try:
         with preserved(module), torch.no_grad(), one_thread(), limited(seconds):
@@ -102,8 +102,8 @@ def _averaged(draws: Sequence[Answers]) -> Fingerprint:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Inside, torch computes in one thread; random numbers of Python and NumPy are afterwards as
-    they were.
+    """Inside the block, torch computes in one thread. Afterwards the random states of Python and
+    NumPy are restored.
     """
     threads, states = torch.get_num_threads(), (random.getstate(), np.random.get_state())
     torch.set_num_threads(1)
@@ -134,8 +134,8 @@ def _asked(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tens
 
 
 def conditions(task: Task, batch: Batch) -> Iterator[tuple[str, Batch, Tensor]]:
-    """What a model is asked: the samples untouched, with each modality missing, and random points
-    of the range.
+    """The inputs of a fingerprint: the samples untouched, with each modality missing, and random
+    points of the range.
     """
     everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
     yield CLEAN, batch, everything
@@ -183,5 +183,5 @@ def _judged(objective: TaskObjective, batch: Batch) -> Tensor:
         return torch.cat([column.detach().double().cpu() for column in columns], 1)
     except TooSlow:
         raise
-    except (Exception, SystemExit):  # on this condition; what that costs shows when the run asks for it
+    except (Exception, SystemExit):  # under this condition; the run meets this error when it needs the result
         return torch.zeros(len(batch), 0, dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""Judging an embedding without labels: which of its neighbours among the training samples an attack
-drives away.
+"""Judging an embedding without labels: how many of its nearest training samples an attack drives
+away.
 
-A model that embeds is asked no class. What must stay is whom a sample lies beside: it fails when
-less than half of its nearest training samples, untouched, are still among its nearest. So every
+An encoder answers no class. Instead, a sample has to stay beside its neighbours: it fails when
+fewer than half of its nearest training samples, untouched, are still among its nearest. So every
 attack, sweep and check of the harness applies.
 """
 
@@ -26,7 +26,7 @@ from harness.tasks.problems.problem import OneNumber
 NEIGHBOURS = 10
 MOST_KEPT = 1_000  # training samples that are looked among
 AT_ONCE = 256
-ROW = "row"  # the input that says which sample it is; no modality, nothing moves it
+ROW = "row"  # the input that identifies the sample; it is not a modality, and nothing changes it
 
 
 @runtime_checkable
@@ -38,8 +38,8 @@ class Embedding(Protocol):
 
 @dataclass(frozen=True)
 class Neighbourhood(OneNumber):
-    """Whether a sample keeps its neighbours. Outputs are those of `Watched`, (B, 3); targets say
-    nothing, all 0.
+    """Whether a sample keeps its neighbours. Outputs are those of `Watched`, (B, 3); targets are
+    all 0 and unused.
 
     The score, and the prediction, is the share of neighbours kept.
     """
@@ -52,7 +52,7 @@ class Neighbourhood(OneNumber):
         """There is nothing that they could get wrong."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """What an attack raises; nothing trains on it."""
+        """The loss that an attack raises; it is not for training."""
         return outputs[:, 1] - outputs[:, 0]
 
     def predictions(self, outputs: Tensor) -> Tensor:
@@ -70,12 +70,12 @@ class Neighbourhood(OneNumber):
 
 
 class Watched(nn.Module):
-    """What is left of a sample's untouched neighbours: (B, 3) of inputs with their `row`.
+    """How far a sample keeps its untouched neighbours: (B, 3) for inputs with their `row`.
 
     With k neighbours, of which m, the half rounded up, must stay: first the similarity of the m-th
-    nearest of them now, then that of the (k - m + 1)-th nearest other sample. As long as the first
-    is larger, m of them are among the k nearest, and when it is not, they are not. Third, the share
-    of them that are.
+    nearest of them now, then that of the (k - m + 1)-th nearest other sample. While the first is
+    larger, m of them are among the k nearest; otherwise they are not. Third, the share of them
+    among the k nearest.
 
     Args:
         bank: embeddings of training samples, (N, D), of unit length.
@@ -136,7 +136,7 @@ def watched(loaded: Loaded, task: Task, device: torch.device) -> Watched:
     model = loaded.module
     if not isinstance(model, Embedding):
         raise BadInput(
-            f"model {loaded.name!r} has no embedding to judge by its neighbours: take simclr, byol or infonce, "
+            f"model {loaded.name!r} has no embedding whose neighbours could be compared: take simclr, byol or infonce, "
             "or give your model a method embed(inputs, present) that returns (B, D)"
         )
     train = task.splits["train"]

@@ -46,11 +46,11 @@ class Loaded:
 
 
 def load_task(text: str) -> Task:
-    """The task a reference names, with options as ``counting?tolerance=1``, or the one that the
+    """The task a reference names, with options as ``counting?tolerance=1``, or the object that the
     name stands for.
 
     Raises:
-        BadInput: the reference resolves to nothing, or what it names returns no task.
+        BadInput: the reference does not resolve, or its object does not return a task.
     """
     if isinstance(given := held("task", text), Task):
         return given
@@ -84,7 +84,7 @@ def task_code(text: str) -> str:
 
 
 def with_options(kind: Literal["task", "model"], text: str) -> Reference:
-    """What a reference names, its options bound to it.
+    """The object of a reference, with its options bound to it.
 
     Raises:
         BadInput: no such name or option.
@@ -102,7 +102,8 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
         text: a registered name (weights travel with the package), a user's reference (it brings its
             own weights), the path of a checkpoint that `train` wrote, or, where its card names
             code, both as ``file.py:object@path.safetensors``: a card alone runs nothing.
-        seed: of what a model draws as it is built; the global random state is left as it was.
+        seed: the seed for random numbers while a model is built; the global random state does not
+            change.
 
     Raises:
         BadInput: no such model, no weights, or a model that does not fit the task.
@@ -118,7 +119,7 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         module = build_model(reference, task)
-    if by_name:  # after it was built: that says of a family's name whether the task has the modality
+    if by_name:  # after it was built: building checks that the task has the modality of a family's name
         weights = _committed_weights(text, task)
     if weights is not None:
         checkpoint.load(weights, module)
@@ -150,8 +151,8 @@ def _built(module: Any, name: str) -> nn.Module:
 
 
 def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
-    """What builds the model of a checkpoint, named with it or by its card, and where the weights
-    lie.
+    """The builder of a checkpoint's model, named with it or by its card, and the path of the
+    weights.
 
     Raises:
         BadInput: the card cannot be read, names code, or is of another task.
@@ -166,14 +167,14 @@ def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
     if match is None and code_of(card["model"]) is not None:
         named = f"{card['model']}@{weights}"
         raise BadInput(
-            f"checkpoint {weights} is of a model that its card says is code: if you trust that, name both, --model"
+            f"checkpoint {weights} has a checkpoint card that names code: if you trust that code, name both, --model"
             f" {named!r}"
         )
     return (match["code"] if match else card["model"]), weights
 
 
 def call(reference: Reference, kind: str, *arguments: Any) -> Any:
-    """Call what a reference names; a user's file sees its own packages meanwhile."""
+    """Call the object of a reference; a user's file sees its own packages during the call."""
     target: Callable[..., Any] = reference.target
     if not callable(target):
         raise BadInput(f"{kind} {reference.text!r} is not callable: name a function that builds it")
@@ -207,8 +208,8 @@ def _committed_weights(name: str, task: Task) -> Path:
         *(("--recipe", own[0]) if own else ()),
     ]
     raise BadInput(
-        f"model {name!r} has no weights for task {task.name!r}: train it ({shlex.join(words)}) and name the checkpoint"
-        " that this writes"
+        f"model {name!r} has no weights for task {task.name!r}: train it ({shlex.join(words)}) and name the"
+        " checkpoint that this command writes"
     )
 
 
@@ -221,7 +222,7 @@ def _refuse_untrained(text: str) -> None:
     if any(file and is_our_own(Path(file)) for file in files):
         known = [name for name, place in names("model").items() if place.rpartition(":")[2] == text.rpartition(":")[2]]
         raise BadInput(
-            f"model {text!r} is the harness's own, which would be untrained by that reference: "
+            f"model {text!r} is the harness's own, which this reference would load untrained: "
             f"name it {' or '.join(map(repr, known)) or 'by its registered name'}, or a checkpoint"
         )
 
@@ -240,7 +241,7 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
             outputs = objective.outputs(batch.inputs)
             if not outputs.is_floating_point():
                 raise BadInput(
-                    f"it answers {outputs.dtype}, which has no gradient: answer real numbers (logits), not classes"
+                    f"it returns {outputs.dtype}, which has no gradients: return real numbers (logits), not classes"
                 )
             _check_judgement(task, outputs, batch.targets)
     except BadInput as error:
@@ -257,7 +258,7 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
     hold it.
 
     Raises:
-        BadInput: naming what is wrong.
+        BadInput: naming the fault.
     """
     problem, count = task.problem, len(outputs)
     verdict = problem.verdict(outputs, targets)
@@ -279,8 +280,8 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
 
 
 def code_at(place: str) -> str:
-    """The same of a file or module by its name, without running any of it; empty where there is
-    none.
+    """The same for a file or module by its name, without running any of it; empty where there is no
+    file.
     """
     path = path_of(place) if place.endswith(".py") else located(place)
     return _hash_of(reached(path)) if path is not None and path.is_file() else ""

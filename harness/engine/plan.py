@@ -39,14 +39,14 @@ ANSWERED = ("answers", "labels", "applied")  # keys of an identity whose last bi
 
 @dataclass(frozen=True, eq=False)
 class Work:
-    """What every cell of a run shares.
+    """The part that all cells of a run share.
 
     Attributes:
         run: the run's id, a hash of `identity`.
         identity: all that determines the results.
-        scenarios: those asked for, per set of missing modalities.
-        requested: those asked for, in order.
-        answering: per model, what its answers say of it.
+        scenarios: the requested ones, by set of missing modalities.
+        requested: the requested ones, in order.
+        answering: the properties of each model that its answers show.
     """
 
     run: str
@@ -87,7 +87,7 @@ def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
 
 
 def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
-    """Those whose witnesses are stored."""
+    """The samples whose witnesses are stored."""
     chosen, wanted = chosen_rows(config, names), config.witnesses
     return chosen[: wanted if isinstance(wanted, int) else {"none": 0, "all": len(chosen)}[wanted]]
 
@@ -108,7 +108,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     """Read the scenarios, schedules and corruptions against the task, and fix the run's identity.
 
     Args:
-        answering: per model, what its answers say of it.
+        answering: the properties of each model that its answers show.
 
     Raises:
         BadInput: a scenario, schedule, corruption or attack does not parse or does not fit the
@@ -153,7 +153,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
 
 
 def _labels(answering: Mapping[str, Answering]) -> dict[str, dict[str, str]]:
-    """What models of users answer to labels that the fixed samples lack."""
+    """The answers of users' models to labels that the fixed samples lack."""
     found = {
         name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name) or held("model", name)
     }
@@ -168,8 +168,8 @@ def _of_users(
     conditions: Sequence[Condition],
     searches: Mapping[str, Search],
 ) -> dict[str, dict[str, str]]:
-    """What schedules, corruptions, attacks and a search of users do; registered ones are known by
-    their code.
+    """The effect of users' schedules, corruptions, attacks and search; registered ones are
+    identified by their code.
     """
     rules = [each for each in conditions if is_users(_reference(each, task))]
     own = {text: each for text, each in searches.items() if is_users(_attack(config, text))}
@@ -190,8 +190,8 @@ def _attack(config: Evaluation, text: str) -> Reference:
 def _batch_size(
     config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]
 ) -> dict[str, int]:
-    """Where results depend on which samples are computed together, how many these are belongs to
-    the identity.
+    """If results depend on which samples are computed together, the batch size belongs to the
+    identity.
 
     Raises:
         BadInput: only a part of the samples is to be done, and an edit is made for a whole batch.
@@ -199,8 +199,8 @@ def _batch_size(
     shared = any(ball.edit.shared for scenario in requested for ball in scenario.edits)
     if shared and config.shard is not None:
         raise BadInput(
-            f"--shard {config.shard}: an edit that a whole batch shares depends on which samples are in it: run it"
-            " whole"
+            f"--shard {config.shard}: an edit that a whole batch shares makes results depend on the batch: leave"
+            " --shard out"
         )
     return (
         {}
@@ -210,8 +210,8 @@ def _batch_size(
 
 
 def _name(identity: Mapping[str, Any]) -> str:
-    """A run's id: half of it says what was asked for and of which code and weights, half what the
-    models answered.
+    """A run's id. Half of it is a hash of the request, the code and the weights; half is a hash of
+    the models' answers.
 
     On another machine answers differ in their last bits; `harness.engine.resuming` then compares
     them.
@@ -242,7 +242,7 @@ def search_of(text: str) -> Search:
     """The search that a reference names.
 
     Raises:
-        BadInput: no such name, or what it names is no search.
+        BadInput: no such name, or its object is not a search.
     """
     target: Search = resolve("search", text).target
     try:
@@ -278,7 +278,7 @@ def _cell(work: Work, model: Loaded, rows: Sequence[int]) -> Cell:
 
 
 def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loaded]]:
-    """The task and the models of an evaluation, judged as it says.
+    """The task and the models of an evaluation, with its judge.
 
     Raises:
         BadInput: one of them cannot be loaded, or judged so.

@@ -16,7 +16,7 @@ QUIET_SECONDS = 10.0  # between two plain lines
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Told of progress."""
+    """Receives progress."""
 
     def advance(self, steps: int, note: str) -> None:
         """So many more steps are done; `note` is shown beside them."""

@@ -20,8 +20,8 @@ def standing_at(directory: RunDirectory) -> Standing:
 
 
 def taken_up(work: Work, description: Description, directory: RunDirectory) -> tuple[Work, Description]:
-    """The work under the id of the run that is there, if it is this one; as it is where there is
-    none.
+    """The work under the id of the run in the directory, if it is the same run; unchanged where the
+    directory has no run.
 
     Raises:
         BadInput: the directory holds another run.
@@ -35,11 +35,10 @@ def taken_up(work: Work, description: Description, directory: RunDirectory) -> t
 
 
 def default_directory(work: Work, description: Description, part: str) -> RunDirectory:
-    """The directory of an evaluation that names none: that of the run it goes on with, or a new
-    one.
+    """The directory of an evaluation without --out: that of the run that it resumes, or a new one.
 
     Args:
-        part: what ends the name of a shard's directory.
+        part: the end of the name of a shard's directory.
     """
     now, stem = standing(work, description), f"{work.task.name}-{asked_for(work.identity)}"
     taken = RunDirectory("runs").folders(stem)

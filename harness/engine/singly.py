@@ -1,6 +1,4 @@
-"""What a batch of samples costs when one of them makes the model raise: that sample, and no
-other.
-"""
+"""If one sample of a batch makes the model raise, only that sample is lost."""
 
 from __future__ import annotations
 

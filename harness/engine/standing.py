@@ -1,4 +1,4 @@
-"""What a run is made of, and whether an evaluation is the one that a run began with.
+"""The parts of a run, and whether an evaluation is the one that a run began with.
 
 A run goes on only with the models, the task and the code that it began with.
 """
@@ -27,11 +27,11 @@ OF_TASK = ("task code", "problem")  # a file may hold the task and the model: th
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """What a run, or an evaluation that is about to be one, is made of.
+    """The parts of a run, or of an evaluation that is about to become one.
 
     Attributes:
-        description: what `run.json` says: identity, versions, machine and device among it.
-        prints: the fingerprints by model; of a damaged run some may be missing.
+        description: the contents of `run.json`, with identity, versions, machine and device.
+        prints: the fingerprints by model; in a damaged run some may be missing.
     """
 
     description: Description
@@ -55,8 +55,8 @@ def standing(work: Work, description: Description) -> Standing:
 
 
 def another(here: Standing, now: Standing) -> str:
-    """Why what is there now is not what a run began with, in words that follow its name; empty
-    where it is.
+    """Why the present models, task or code are not those that a run began with, in words that
+    follow its name; empty where they are.
     """
     if here.description.status == CHANGED:
         return f"is {CHANGED}"
@@ -71,7 +71,7 @@ def another(here: Standing, now: Standing) -> str:
 
 
 def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
-    """The same of the models alone, in these keys of the identity (weights, code) and in their
+    """The same for the models alone, in these keys of the identity (weights, code) and in their
     answers.
     """
     for model, found in now.prints.items():
@@ -82,8 +82,8 @@ def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
 
 
 def changed_since(began: Standing, work: Work, description: Description, device: torch.device) -> str:
-    """Asked again in the process that asked at the beginning: why models or users' files are others
-    now; empty where none is.
+    """A second check, in the process that made the first: why models or users' files have changed;
+    empty where they have not.
     """
     asked = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
     answering = {name: replace(work.answering[name], fingerprint=each) for name, each in asked.items()}
@@ -93,7 +93,7 @@ def changed_since(began: Standing, work: Work, description: Description, device:
         return why
     before, after = (each.get("applied", {}) for each in (began.identity, again.identity))
     changed = sorted(text for text in after if before.get(text) != after[text])
-    return f"began with another {changed[0]!r}: on the same samples it does something else now" if changed else ""
+    return f"began with another {changed[0]!r}: it gives other results on the same samples now" if changed else ""
 
 
 def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint, now: Standing) -> str:
@@ -101,7 +101,7 @@ def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint,
     if began is None and here.identity.get("answers", {}).get(model) == found.digest:
         began = found  # of a run whose fingerprints are lost, their hash is left
     if began is None:
-        return _changed(model, changed, "" if changed else "its fingerprint is lost, so nothing tells")
+        return _changed(model, changed, "" if changed else "its fingerprint is lost, so this cannot be checked")
     samples, points = began.differing(found, here.computes_like(now))
     if not changed and not samples and not points:
         return ""
@@ -123,7 +123,7 @@ def as_begun(work: Work, description: Description, begun: Description) -> tuple[
 
 
 def remarks(work: Work) -> list[str]:
-    """What to say of attacks whose numbers mean something else than the reader may think."""
+    """Notes on attacks whose numbers a reader may misread."""
     balls = sorted({ball for scenario in work.requested for ball in scenario.attacked})
     texts = [ball for ball in balls if ball.has_norm and work.task.modality(ball.modality).kind == "text"]
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
@@ -141,7 +141,7 @@ def remarks(work: Work) -> list[str]:
 
 
 def describe(work: Work, device: torch.device) -> Description:
-    """What `run.json` says of a run that begins."""
+    """The contents of `run.json` for a run that begins."""
     content = {
         "run": work.run,
         "status": RUNNING,

@@ -14,10 +14,10 @@ class TooSlow(Exception):
 
 @contextmanager
 def limited(seconds: float | None) -> Iterator[None]:
-    """Raise `TooSlow` when the block takes longer; what hangs outside Python is interrupted when it
-    comes back.
+    """Raise `TooSlow` when the block takes longer. A call that hangs outside Python is interrupted
+    when it comes back.
 
-    By an alarm of the operating system, which only the main thread of a process can be given.
+    It uses an alarm of the operating system, which only the main thread of a process can get.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield

@@ -1,1 +1,1 @@
-"""What of an input speaks for an answer."""
+"""The parts of an input that speak for an answer."""

@@ -1,8 +1,9 @@
-"""Attributions: what of an input speaks for the right answer, clean, on the smallest witness, and
-with a modality missing.
+"""Attributions: the parts of an input that speak for the right answer, untouched, on the smallest
+witness, and with a modality missing.
 
-Attributed is how far a sample is from failing, minus the margin of its verdict, which every kind of
-task has: of a classifier the logit of the right class less that of the best other.
+The attributed number is how far a sample is from failing, minus the margin of its verdict. Every
+kind of task has it. For a classifier it is the logit of the right class minus that of the best
+other class.
 """
 
 from __future__ import annotations
@@ -43,17 +44,17 @@ def attribute(work: Work, model: Loaded, ledger: pa.Table, device: torch.device)
     batch = task.splits["test"].take(rows).to(device)
     with preserved(model.module):
         for case in cases(work, model.module, batch):
-            for row in range(len(case.batch)):  # alone: how a sample is told may not depend on what is beside it
+            for row in range(len(case.batch)):  # alone: the attribution of a sample may not depend on its batch
                 _store(work, model, case.of(row), chosen, found)
     return found
 
 
 def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
-    """The samples clean, with each modality missing, and on the smallest witness of every scenario
-    asked for.
+    """The samples clean, with each modality missing, and on the smallest witness of every requested
+    scenario.
 
-    A search does not depend on what is beside a sample, so searching these again finds the
-    witnesses of the ledger.
+    A search does not depend on the batch of a sample, so searching these again finds the witnesses
+    of the ledger.
     """
     task = work.task
     everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)

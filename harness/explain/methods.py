@@ -1,4 +1,4 @@
-"""How what is attributed to an input is computed: gradients, ablation, and games."""
+"""Methods of attribution: gradients, ablation and games."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from harness.tasks import Batch, Modality, Task
 
 GRADIENTS, ABLATION, SHOWN = "integrated gradients", "feature ablation", "shown"
 STEPS, MORE_STEPS = 64, 256  # of the path from the stand-ins to the input
-CERTAIN = 100.0  # a margin beyond it, which models give to what cannot be, counts as this in a game
-# of the difference that attributions add up to: what may be missing before more steps, then
+CERTAIN = 100.0  # larger margins, which models give to impossible classes, count as this in a game
+# as a share of the difference that attributions add up to: the gap allowed before more steps, then
 # ablation, take over
 TRUSTED = 0.1
 AT_ONCE = 64  # inputs the model sees together
@@ -43,12 +43,12 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What one method says of a case.
+    """The result of one method for a case.
 
     Attributes:
-        parts: per modality, (B, *shape); of what a model makes of one inside, under ``modality,
-            name``.
-        output, baseline: what is attributed, at the inputs and at the stand-ins, (B,).
+        parts: for each modality, (B, *shape); for a model's internal form of a modality, under
+            ``modality, name``.
+        output, baseline: the attributed number at the inputs and at the stand-ins, (B,).
     """
 
     method: str
@@ -57,8 +57,8 @@ class Told:
     baseline: Tensor
 
     def delta(self, names: Sequence[str]) -> Tensor:
-        """By how much the attributions of these modalities miss the difference they should add up
-        to, (B,).
+        """The gap between the sum of the attributions of these modalities and the difference that
+        they should add up to, (B,).
         """
         return sum((self.parts[name].flatten(1).sum(1) for name in names), torch.zeros_like(self.output)) - (
             self.output - self.baseline
@@ -66,11 +66,12 @@ class Told:
 
 
 def explained(module: nn.Module, task: Task, case: Case) -> Told:
-    """Integrated gradients from the stand-ins to the inputs (Sundararajan et al., ICML 2017); where
-    they do not add up, ablation.
+    """Integrated gradients from the stand-ins to the inputs (Sundararajan et al., ICML 2017);
+    ablation where they do not add up.
 
-    More steps are tried before: a path with kinks needs them. A model without gradients is told by
-    what each part, put at its stand-in, takes away. Text is told per position.
+    More steps are tried first, because a path with kinks needs them. For a model without gradients,
+    each part is replaced by its stand-in, and the drop of the output is its attribution. Text is
+    attributed by position.
     """
     told = _along(module, task, case, STEPS)
     if not _adds_up(told, task):
@@ -139,8 +140,8 @@ def _as_told(
 def _standing(
     module: nn.Module, task: Task, case: Case
 ) -> tuple[Callable[..., Tensor], tuple[Tensor, ...], tuple[Tensor, ...], Any]:
-    """What is attributed as a function of all modalities, the inputs, the stand-ins, and what is
-    passed on beside them.
+    """The attributed number as a function of all modalities, the inputs, the stand-ins, and the
+    extra inputs beside them.
     """
     inputs = tuple(case.batch.inputs[name] for name in task.names)
     baselines = tuple(
@@ -189,14 +190,14 @@ def pieces(modality: Modality, shape: Sequence[int]) -> Tensor:
 
 
 def _sizes(mask: Tensor) -> Tensor:
-    """Of each value, how many are in its piece."""
+    """The number of values in the piece of each value."""
     low = mask - mask.min()
     return low.flatten().bincount()[low]
 
 
 def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Tensor]]:
-    """Integrated gradients of what parts of the model show of a modality (`shows`), such as its
-    log-mel energies.
+    """Integrated gradients of the internal form of a modality that parts of the model show
+    (`shows`), such as its log-mel energies.
     """
     from captum.attr import LayerIntegratedGradients
 
@@ -205,7 +206,7 @@ def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Te
     ]
     for part in showing:
         if sum(other.of == part.of and other.shows == part.shows for other in showing) > 1:
-            continue  # made twice, as in an ensemble: neither is what the model makes of it
+            continue  # computed twice, as in an ensemble: neither is the model's only internal form
         stands, inputs, baselines, rest = _standing(module, task, case)
         told = LayerIntegratedGradients(stands, part).attribute(
             inputs,

@@ -15,11 +15,11 @@ CLOSEST, FURTHEST, RANDOM = "closest", "furthest", "random"
 
 
 def samples(work: Work, model: Loaded, ledger: pa.Table) -> dict[str, str]:
-    """The samples to show of a model, and why: a third each of those closest to failing, furthest
-    from it, and drawn at random.
+    """The samples to show of a model, and why: a third closest to failing, a third furthest from
+    it, and a third drawn at random.
 
-    Closest and furthest by the smallest critical strength of the scenarios asked for; what fails
-    untouched is neither.
+    Closest and furthest by the smallest critical strength over the requested scenarios. Samples
+    that fail untouched are neither.
     """
     count, third = work.config.attributions, -(-work.config.attributions // 3)
     sql = """

@@ -1,8 +1,7 @@
-"""A baseline: what gates need of a run, frozen into one small file to commit.
+"""A baseline: the part of a run that gates need, in one small file to commit.
 
-One Parquet file: the rows of samples, ledger and sweep one below the other, told apart by the
-column `table`, and in its metadata, as JSON, what `run.json` and the raised flags say. Nothing
-writes it but `bless`.
+One Parquet file: the rows of samples, ledger and sweep one below the other, marked by the column
+`table`. Its metadata holds `run.json` and the raised flags, as JSON. Only `bless` writes it.
 """
 
 from __future__ import annotations
@@ -83,10 +82,10 @@ def _part(name: str, rows: pa.Table) -> pa.Table:
 
 
 def read_baseline(url: str) -> Evidence:
-    """What `bless` wrote, at a path or URL.
+    """The baseline of `bless`, at a path or URL.
 
     Raises:
-        BadInput: it is something else, or of another version.
+        BadInput: it is not a baseline, or is of another version.
     """
     try:
         table = decoded(read_url(url))
@@ -105,7 +104,7 @@ def read_baseline(url: str) -> Evidence:
     except ValueError:
         whole = False
     if not whole:
-        raise BadInput(f"baseline {url} is damaged, or of another version of the harness: bless a new one")
+        raise BadInput(f"baseline {url} is damaged, or was written by another version of the harness: bless a new one")
     tables = {name: table.filter(pc.equal(table.column("table"), name)).select(list(KEPT[name])) for name in KEPT}
     if fault := next((fault for name, part in tables.items() if (fault := row_faults(name, part))), ""):
         raise BadInput(f"baseline {url} is damaged: it holds {fault}; bless a new one")

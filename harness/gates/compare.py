@@ -1,5 +1,5 @@
-"""`compare`: what changed between two runs, sample by sample, with intervals; no limit and no
-verdict.
+"""`compare`: the changes between two runs, paired by sample, with intervals; no limits and no
+verdicts.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from harness.gates.measured import measure
 from harness.run.schema import CORRUPTION
 
 NOTE = (
-    "A change is B less A over the samples of both, with a 95 % interval: exact or Tango's for yes or no, BCa for"
+    "A change is B minus A over the samples of both, with a 95 % interval: exact or Tango's for yes or no, BCa for"
     " graded scores, order statistics for medians."
 )
 
 
 @dataclass(frozen=True)
 class Change:
-    """What became of one number, with 95 % intervals: in A, in B, and B less A."""
+    """The change of one number, with 95 % intervals: in A, in B, and B minus A."""
 
     model: str
     what: str
@@ -58,7 +58,7 @@ def compare(first: Evidence, second: Evidence) -> list[Change]:
 
 
 def _gates(model: str, first: Evidence, second: Evidence) -> Iterator[Gate]:
-    """What can be asked of both, written as gates that any drop would keep to."""
+    """The numbers that both have, written as gates that every drop passes."""
     allowed = {"model": model, "max_drop": 0.0}
     yield gate_of(**allowed)
     for name, levels in first.levels.items():
@@ -93,7 +93,7 @@ def _change(gate: Gate, first: Evidence, second: Evidence) -> Change | None:
 
 
 def printed(changes: list[Change]) -> RenderableType:
-    """The changes as a table; one that may not be believed says why."""
+    """The changes as a table; a change in doubt has its reason."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("model", "number", "samples", "A", "B", "change", "doubt"):
         table.add_column(column)

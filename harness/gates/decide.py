@@ -1,9 +1,9 @@
-"""Decisions: does a gate pass, fail, or can it not be told?
+"""Decisions: does a gate pass, does it fail, or is it inconclusive?
 
-An absolute limit is held against the two ends of a 95 % interval. A drop, which is what was before
-less what is after, is held against the null hypothesis that it is allowed, all such gates of a file
-together (Benjamini-Hochberg), and passes only where there are samples enough to have noticed one
-that is `min_effect` larger.
+An absolute limit is compared with the two ends of a 95 % interval. A drop is the number before
+minus the number after. It is tested against the null hypothesis that it is allowed, for all such
+gates of a file together (Benjamini-Hochberg). It passes only if the samples are enough to notice a
+drop that is `min_effect` larger.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ SEARCHED = ("search", "attack", "judge", "precision")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was decided of one gate.
+    """The verdict of one gate.
 
     Attributes:
-        value: the measure, or how much it dropped: before less after, of a gap after less before,
-            so that above 0 is worse; None where there is no number.
+        value: the measure, or its drop: before minus after, for a gap after minus before, so that
+            above 0 is worse; None where there is no number.
         low, high: its two-sided 95 % interval, infinite where it is open; None where there are too
             few samples for one.
         bound: as of an `Estimate`.
-        samples: that it was decided on.
-        needed: samples that would decide an inconclusive gate if the number stayed as it is; None
-            where no count would.
+        samples: the number of samples behind it.
+        needed: the number of samples that would decide an inconclusive gate if the measured number
+            stayed the same; None where no number would.
     """
 
     gate: Gate
@@ -71,9 +71,7 @@ class Verdict:
         return "-" if self.value is None else Estimate(self.value, self.low, self.high, self.bound).text(sign)
 
     def as_row(self) -> dict[str, Any]:
-        """As a run's `gates.json` and `--json` have it; an end that is not there or open is
-        null.
-        """
+        """The row for `gates.json` and `--json`; a missing or open end is null."""
         low, high = (end if end is not None and isfinite(end) else None for end in (self.low, self.high))
         value = None if self.bound == UNKNOWN else self.value
         numbers = {"limit": self.gate.limit, "value": value, "low": low, "high": high, "result": self.result}
@@ -81,7 +79,7 @@ class Verdict:
 
 
 def exit_code(file: GatesFile, verdicts: Sequence[Verdict]) -> int:
-    """0, 3 where a gate failed, or what the file says of one that is inconclusive."""
+    """0; 3 where a gate failed; for an inconclusive gate the code that the file sets."""
     found = {verdict.verdict for verdict in verdicts}
     if FAIL in found:
         return FAILED
@@ -92,15 +90,15 @@ def decide(gates: Sequence[Gate], run: Evidence, baseline: Evidence | None = Non
     """A verdict for each gate.
 
     Raises:
-        BadInput: a gate names what the run does not have, needs a baseline and there is none, or
-            the baseline is of other data.
+        BadInput: a gate names a part that the run lacks, needs a baseline that is not given, or the
+            baseline has other data.
     """
     if baseline is not None:
         refuse_other_data(run, baseline)
     absolute = {at: _absolute(measure(gate, run), run) for at, gate in enumerate(gates) if gate.max_drop is None}
     compared = {at: _compared(gate, run, baseline) for at, gate in enumerate(gates) if gate.max_drop is not None}
     tested = {at: pair for at, pair in compared.items() if isinstance(pair, _Pair)}
-    level = ALPHA / max(len(tested), 1)  # what a drop that is alone in the file must reach
+    level = ALPHA / max(len(tested), 1)  # the level for a drop that is alone in the file
     fell = dict(zip(tested, rejected([pair.drop.p for pair in tested.values()]), strict=True))
     dropped = {
         at: _dropped(pair, fell[at], level) if isinstance(pair, _Pair) else pair for at, pair in compared.items()
@@ -160,14 +158,14 @@ class _Pair:
 
 
 def _compared(gate: Gate, run: Evidence, baseline: Evidence | None) -> _Pair | Verdict:
-    """The paired test of a gate, or why there is none."""
+    """The paired test of a gate, or why it is not possible."""
     if baseline is None:
-        raise BadInput(f"gate '{gate}' is against a baseline: name one with --baseline, a run or what `bless` wrote")
+        raise BadInput(f"gate '{gate}' needs a baseline: name one with --baseline, a run or a file that `bless` wrote")
     ours = measure(gate, run)
     try:
         theirs = measure(gate, baseline)
     except BadInput as error:
-        return Verdict(gate, INCONCLUSIVE, f"the baseline does not tell: {error}")
+        return Verdict(gate, INCONCLUSIVE, f"the baseline cannot decide: {error}")
     samples, before, after = paired_rows(theirs, ours)
     doubts = [*ours.doubts, *(f"baseline: {doubt}" for doubt in theirs.doubts), *unlike(gate, run, baseline)]
     if len(samples) < len(theirs.samples) and not ours.doubts:
@@ -211,9 +209,9 @@ def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:
     if gate.attacks:
         differing = [key for key in SEARCHED if getattr(run.config, key) != getattr(baseline.config, key)]
         differing += ["attack code"] if ours.attacks != theirs.attacks and "attack" not in differing else []
-        said += [f"the baseline was attacked otherwise, it differs in {', '.join(differing)}"] if differing else []
+        said += [f"the baseline was attacked differently: it differs in {', '.join(differing)}"] if differing else []
     if gate.corruption and ours.corruptions.get(gate.corruption) != theirs.corruptions.get(gate.corruption):
-        said.append(f"the baseline was corrupted by other code of {gate.corruption}")
+        said.append(f"the baseline used other code of the corruption {gate.corruption}")
     return said
 
 
@@ -237,5 +235,5 @@ def _dropped(pair: _Pair, fell: bool, level: float) -> Verdict:
     return replace(
         found,
         verdict=PASS,
-        why=f"no {change} beyond what is allowed (p = {drop.p:.2g}), and samples enough to notice one",
+        why=f"no {change} beyond the limit (p = {drop.p:.2g}), and enough samples to notice one",
     )

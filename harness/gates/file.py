@@ -68,7 +68,7 @@ class Gate(BaseModel):
     corruption: Name | None = Field(None, description="a corruption without its severities, as 'image@noise'")
     severity: Annotated[int, Field(strict=True, ge=0, le=5)] | None = Field(None, description="of the corruption")
     measure: Measure = Field(
-        SCORE, description="what is limited; left out, 'robust score' of a scenario and 'score' of anything else"
+        SCORE, description="the number to limit; by default 'robust score' for a scenario and 'score' otherwise"
     )
     min: Number | None = Field(None, description="the measure is at least this")
     max: Number | None = Field(None, description="the measure is at most this")
@@ -76,7 +76,7 @@ class Gate(BaseModel):
         None, description="it is worse than the baseline's by at most this"
     )
     min_effect: Annotated[Number, Field(gt=0)] = Field(
-        0.05, description="beyond max_drop, what must be noticed with 80 % power to pass"
+        0.05, description="the drop beyond max_drop that must be noticed with 80 % power to pass"
     )
 
     @model_validator(mode="before")
@@ -95,9 +95,11 @@ class Gate(BaseModel):
             )
         limits = [key for key in ("min", "max", "max_drop") if getattr(self, key) is not None]
         if len(limits) != 1:
-            raise ValueError(f"a gate has one of min, max and max_drop, not {' and '.join(limits) or 'none'}")
+            raise ValueError(
+                f"a gate has exactly one of min, max and max_drop, not {' and '.join(limits) or 'nothing'}"
+            )
         if self.max_drop is None and "min_effect" in self.model_fields_set:
-            raise ValueError(f"min_effect goes with max_drop, not with {limits[0]}")
+            raise ValueError(f"min_effect needs max_drop, not {limits[0]}")
         self._check_limit(limits[0])
         if self.scenario is not None:
             parse(self.scenario)
@@ -130,12 +132,12 @@ class Gate(BaseModel):
 
     @property
     def lower_is_better(self) -> bool:
-        """Of a gap, which worsens as it rises."""
+        """Whether the measure is a gap, which is worse when it rises."""
         return self.measure == GAP
 
     @cached_property
     def selection(self) -> str:
-        """What is done to the inputs, as one text; empty where nothing is."""
+        """The condition of the inputs, as one text; empty for untouched inputs."""
         place = self.scenario or self.schedule or self.corruption or ""
         if self.scenario is not None:
             place = str(parse(self.scenario))
@@ -153,14 +155,12 @@ class Gate(BaseModel):
 
 
 class GatesFile(BaseModel):
-    """All gates that decide one merge, and what an inconclusive one means for it."""
+    """All gates that decide one merge, and how an inconclusive gate counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     gates: tuple[Gate, ...] = Field(min_length=1, max_length=MAX_GATES)
-    inconclusive: Literal["fail", "pass", 4] = Field(
-        4, description="exit as if it failed, as if it passed, or with code 4"
-    )
+    inconclusive: Literal["fail", "pass", 4] = Field(4, description="fail (exit 3), pass (exit 0) or 4 (exit 4)")
     _lines: tuple[int, ...] = ()
 
     @property
@@ -173,8 +173,7 @@ def read_gates(url: str) -> GatesFile:
     """Read a gates file, at a path or URL.
 
     Raises:
-        BadInput: it cannot be read, is no YAML, or holds what a gates file does not (the message
-            names it).
+        BadInput: it cannot be read, is not YAML, or has an unknown part (the message names it).
     """
     try:
         content = read_url(url, MAX_BYTES + 1)
@@ -187,7 +186,7 @@ def parse_gates(content: bytes, where: str) -> GatesFile:
     """The gates of a YAML text; `where` begins the error's sentence.
 
     Raises:
-        BadInput: it is no YAML, or holds what a gates file does not.
+        BadInput: it is not YAML, or has an unknown part.
     """
     found = loaded(content, where)
     if not isinstance(found, dict) or not isinstance(found.get("gates"), list):

@@ -1,4 +1,4 @@
-"""What a gate's measure is, sample by sample, and what stands in the way of believing it."""
+"""The measure of a gate, sample by sample, and the doubts about it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Measured:
 
     Attributes:
         samples: the ids, sorted, (N).
-        rows: what the measure is made of, (N, K): scores; strengths; or, of the gap, the oracle's
-            score and the model's.
-        doubts: why the number may not be believed, or is not whole; empty where nothing is wrong.
+        rows: the values behind the measure, (N, K): scores; strengths; or, for the gap, the
+            oracle's score and the model's.
+        doubts: why the number may be wrong or incomplete; empty without doubts.
     """
 
     gate: Gate
@@ -55,7 +55,7 @@ class Measured:
         )
 
     def outcomes(self, rows: Array) -> Array:
-        """Per sample (N, K) the number (N,) whose mean is the measure; not of medians and
+        """For each sample (N, K), the number (N,) whose mean is the measure; not for medians and
         minima.
         """
         return rows[:, 0] - rows[:, 1] if self.gate.measure == GAP else rows[:, 0]
@@ -77,7 +77,7 @@ def measure(gate: Gate, evidence: Evidence) -> Measured:
 
 
 def _found(gate: Gate, evidence: Evidence) -> list[Values]:
-    """Per column of the rows, the value of each sample."""
+    """For each column of the rows, the value of each sample."""
     if gate.measure == SCORE:
         return [_score(gate, evidence)]
     if gate.measure == AREA:
@@ -94,7 +94,7 @@ def _found(gate: Gate, evidence: Evidence) -> list[Values]:
 def scenario_of(gate: Gate, evidence: Evidence) -> str:
     """The gate's scenario, as the ledger writes it."""
     scenario = str(parse(gate.scenario or ""))
-    if evidence.scenarios:  # else nothing was finished, which is told apart
+    if evidence.scenarios:  # otherwise no row was finished, which is another case
         known("scenario", scenario, evidence.scenarios, evidence)
     return scenario
 
@@ -103,10 +103,10 @@ def _oracle(gate: Gate, evidence: Evidence) -> str:
     oracle = oracle_of(gate.scenario or "")
     if oracle is None:
         raise BadInput(
-            f"gate '{gate}': there is an oracle of an attack on one modality alone, the model that does not read it"
+            f"gate '{gate}': an oracle exists only for an attack on one modality: it is the model without that modality"
         )
     if oracle not in evidence.models:
-        raise BadInput(f"gate '{gate}': {evidence.where} lacks the oracle: evaluate it too, with --model {oracle}")
+        raise BadInput(f"gate '{gate}': {evidence.where} lacks the oracle: evaluate it, too, with --model {oracle}")
     return oracle
 
 
@@ -123,7 +123,7 @@ def _score(gate: Gate, evidence: Evidence) -> Values:
     if there is None:
         levels = ", ".join(f"{each:g}" for each in evidence.levels[name])
         raise BadInput(
-            f"gate '{gate}': {evidence.where} has {name} at {levels}, and not at {level:g}: evaluate with it"
+            f"gate '{gate}': {evidence.where} has {name} at {levels}, not at {level:g}: evaluate with that level"
         )
     return evidence.at(gate.model, name, there)
 
@@ -145,7 +145,7 @@ def _areas(gate: Gate, evidence: Evidence) -> Values:
         return NOTHING
     known("schedule", name, list(evidence.levels), evidence)
     if len(evidence.levels[name]) < 2:
-        raise BadInput(f"gate '{gate}': one level makes no curve: evaluate with two or more, as {name}:0,0.5")
+        raise BadInput(f"gate '{gate}': a curve needs two levels or more: evaluate with more, as {name}:0,0.5")
     sweep = evidence.sweep(gate.model, name)
     curve = degradations(sweep).get((name, gate.model))
     if curve is None:  # no rows, or not every level has every sample
@@ -155,7 +155,9 @@ def _areas(gate: Gate, evidence: Evidence) -> Values:
 
 
 def _each_modality(gate: Gate, evidence: Evidence) -> list[Values]:
-    """Per modality the score with it missing, or whether it withstands its attack alone."""
+    """For each modality, the score with it missing, or whether the sample withstands its attack
+    alone.
+    """
     if gate.strength is None:
         return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in evidence.modalities]
     return [evidence.withstood(gate.model, single, gate.strength) for single in singles(gate, evidence)]
@@ -165,7 +167,7 @@ def singles(gate: Gate, evidence: Evidence) -> list[str]:
     """The run's attacks on one modality alone."""
     found = sorted(each for each in evidence.scenarios if oracle_of(each))
     if not found and evidence.scenarios:
-        raise BadInput(f"gate '{gate}': {evidence.where} attacks no modality alone: evaluate with such a --scenario")
+        raise BadInput(f"gate '{gate}': {evidence.where} attacks no modality alone: add a --scenario that does")
     return found
 
 
@@ -187,8 +189,8 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
 
 
 def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:
-    """Per model that the gate is about, the samples without a clean score, and those that are
-    errors in its own condition.
+    """For each model of the gate, the samples without a clean score, and those that are errors in
+    its own condition.
     """
     oracle = [(_oracle(gate, evidence), list[dict[str, Any]]())] if gate.measure == GAP else []
     found = []
@@ -199,7 +201,7 @@ def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:
 
 
 def _conditions(gate: Gate, evidence: Evidence) -> list[dict[str, Any]]:
-    """What the rows of a gate have in common: a table, and values of its columns; nothing of clean
+    """The filter of a gate's rows: a table, and values of its columns; no filter for clean
     scores.
     """
     if gate.attacks:
@@ -216,9 +218,9 @@ def _conditions(gate: Gate, evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
-    """What trust says of a worst-case number, and where no search was made at all."""
+    """The raised flags of a worst-case number, and whether no search was made at all."""
     if not evidence.attacked:
-        return [f"nothing was attacked in {evidence.where}: the search is none, and no attack is named"]
+        return [f"nothing was attacked in {evidence.where}: --search is none, and --attack names no attack"]
     if gate.measure != MEDIAN and gate.at > evidence.limit:
         return [f"the search went up to strength {evidence.limit:g} only: evaluate with a larger --limit"]
     if gate.measure == MEDIAN and gate.max_drop is None and gate.limit > evidence.limit:
@@ -241,8 +243,8 @@ def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
 
 
 def _least(rows: Array) -> Estimate:
-    """Of the least of several means: the least of their lower ends, and, each with a part of the
-    error, of their upper ends.
+    """The interval of the smallest of several means: from the smallest lower end to the smallest
+    upper end, where each upper end gets a part of the error.
     """
     means, samples = rows.mean(0), len(rows)
     lows = [proportion(float(mean), samples)[0] for mean in means]

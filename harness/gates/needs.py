@@ -1,4 +1,4 @@
-"""What has to be evaluated for some gates to be decided."""
+"""The evaluation that some gates need."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ RATES = DEFAULT_SCHEDULES[0].partition(":")[2]  # of an area
 
 
 def evaluation_for(gates: Sequence[Gate], samples: str) -> Evaluation:
-    """The configuration of a run that has all the gates name, oracles included.
+    """The configuration of a run with all parts that the gates name, oracles included.
 
     Raises:
-        BadInput: they are of several tasks, or what they name cannot be used.
+        BadInput: they name several tasks, or a part that cannot be used.
     """
     tasks = list(dict.fromkeys(gate.task for gate in gates if gate.task is not None))
     if len(tasks) > 1:
-        raise BadInput(f"the gates are of several tasks ({', '.join(tasks)}): evaluate each, and name its run")
+        raise BadInput(f"the gates name several tasks ({', '.join(tasks)}): evaluate each task, and name its run")
     oracles = [oracle_of(gate.scenario or "") for gate in gates if gate.measure == GAP]
     wanted = {
         "task": tasks[0] if tasks else None,

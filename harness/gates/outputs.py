@@ -24,7 +24,7 @@ from harness.storage.files import write_url
 
 CAVEAT = (
     "Worst-case numbers are upper bounds found by attack, not certificates. Intervals are 95 %. "
-    "A drop is what was before less what is now, a gap's rise the reverse: above 0 is worse."
+    "A drop is the number before minus the number now; the rise of a gap is the reverse. Above 0 is worse."
 )
 STYLES = {PASS: "green", FAIL: "bold red", INCONCLUSIVE: "yellow"}
 SARIF = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -45,7 +45,7 @@ class Report:
 
     @property
     def counts(self) -> str:
-        """As '3 pass, 1 fail'."""
+        """The counts of verdicts, as '3 pass, 1 fail'."""
         found = [verdict.verdict for verdict in self.verdicts]
         return ", ".join(f"{found.count(each)} {each}" for each in (PASS, FAIL, INCONCLUSIVE) if each in found)
 
@@ -71,12 +71,12 @@ def suggestion(verdict: Verdict) -> str:
     """How many samples would decide, if the numbers stay as they are."""
     if verdict.verdict != INCONCLUSIVE:
         return "-"
-    return "count alone does not" if verdict.needed is None else f"{verdict.needed}, there are {verdict.samples}"
+    return "more samples alone do not" if verdict.needed is None else f"{verdict.needed}, there are {verdict.samples}"
 
 
 def as_markdown(report: Report) -> str:
-    """For a pull request: what changed against the baseline first, and of that what failed
-    first.
+    """The verdicts for a pull request: changes against the baseline first, and failures first among
+    these.
     """
     changed = [verdict for verdict in report.verdicts if verdict.gate.max_drop is not None]
     held = [verdict for verdict in report.verdicts if verdict.gate.max_drop is None]
@@ -96,8 +96,8 @@ def _rows(heading: str, verdicts: Sequence[Verdict]) -> str:
 
 
 def _code(text: str) -> str:
-    """Inside `code`, where a page makes no mention of `@name`, every sign that Markdown or HTML
-    could read is an entity.
+    """A text inside `code`, where `@name` mentions nobody. Every character with a meaning in
+    Markdown or HTML becomes an entity.
     """
     return f"<code>{''.join(each if each.isalnum() or each in ' .,' else f'&#{ord(each)};' for each in text)}</code>"
 

@@ -1,5 +1,5 @@
-"""Permission: what a run's description names is only run here if the command line names it, too; a
-run may come from elsewhere.
+"""Consent: a run may come from elsewhere, so the code that its description names runs only if the
+command line names it, too.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def permitted(url: str, description: Description, code: Collection[str]) -> Eval
 
     Args:
         url: of the run.
-        description: what its `run.json` says.
-        code: the files and modules that may be run.
+        description: the contents of its `run.json`.
+        code: the trusted files and modules.
 
     Raises:
-        BadInput: it is no whole configuration, or names other code.
+        BadInput: the configuration is not complete, or names other code.
     """
     config = configured(url, description)
     allowed = {place: found for place in _asked(config) if (found := _allowed(place, code)) is not None}
@@ -35,7 +35,7 @@ def permitted(url: str, description: Description, code: Collection[str]) -> Eval
     stand_for({place: Path(found) for place, found in allowed.items() if place.endswith(".py")})
     if unnamed:
         flags = " ".join(f"--code {place!r}" for place in unnamed)
-        raise BadInput(f"run {url} names code that would be run here: if you trust that, name it, too, {flags}")
+        raise BadInput(f"run {url} names code that would run here: if you trust that code, name it, too, {flags}")
     return config
 
 
@@ -49,7 +49,7 @@ def configured(url: str, description: Description) -> Evaluation:
         return Evaluation.model_validate(description.config)
     except (ValueError, RecursionError) as error:
         why = str(error).splitlines()[0]
-        raise BadInput(f"run {url} cannot be taken up: its run.json has no whole configuration ({why})") from None
+        raise BadInput(f"run {url} cannot be resumed: its run.json has no complete configuration ({why})") from None
 
 
 def _asked(config: Evaluation) -> set[str]:
@@ -60,8 +60,8 @@ def _asked(config: Evaluation) -> set[str]:
 
 
 def _allowed(place: str, code: Collection[str]) -> str | None:
-    """What of the code that may be run is the place: itself, or, where a run was made in another
-    folder, the one file that ends so.
+    """The trusted file or module of a place: the place itself, or, if the run was made in another
+    folder, the one file with this ending.
     """
     if not place.endswith(".py"):
         return place if place in code else None

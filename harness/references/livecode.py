@@ -31,7 +31,7 @@ def code_behind(*things: Any) -> str:
     """SHA-256 of the code of functions, of classes and of the classes of objects, with the globals
     and closures it refers to.
 
-    What is installed, and what is ours, stands for itself by name: its version is known elsewhere.
+    Installed code and our own code count by name: their versions are stored elsewhere.
     """
     digest, seen = hashlib.sha256(), set[int]()
     for part in (each for thing in things for each in _parts(thing, seen)):
@@ -40,7 +40,7 @@ def code_behind(*things: Any) -> str:
 
 
 def model_code(module: nn.Module) -> str:
-    """The same of a model: the classes of all its modules, and the functions it holds."""
+    """The same for a model: the classes of all its modules, and its functions."""
     classes = sorted({type(each) for each in module.modules()}, key=lambda kind: (kind.__module__, kind.__qualname__))
     held = [
         value for each in module.modules() for _, value in sorted(vars(each).items()) if isinstance(value, FUNCTIONS)
@@ -49,7 +49,7 @@ def model_code(module: nn.Module) -> str:
 
 
 def _parts(thing: Any, seen: set[int]) -> Iterator[bytes]:
-    """What tells a thing from another, piece by piece."""
+    """The pieces that identify an object."""
     if isinstance(thing, PLAIN):
         yield f"{type(thing).__name__} {thing!r}".encode()
         return
@@ -88,7 +88,7 @@ def _numbers(values: Tensor | np.ndarray[Any, Any]) -> Iterator[bytes]:
 
 
 def _function(thing: Any, seen: set[int]) -> Iterator[bytes]:
-    """Also what wraps a function."""
+    """Also the wrappers of a function."""
     if isinstance(thing, partial):
         yield from _parts([thing.func, *thing.args, *thing.keywords.values()], seen)
         return
@@ -103,7 +103,7 @@ def _function(thing: Any, seen: set[int]) -> Iterator[bytes]:
 
 
 def _enclosed(function: types.FunctionType) -> list[Any]:
-    """What a function holds of the functions around it; a cell may still be empty."""
+    """The closure of a function; a cell may still be empty."""
     cells = function.__closure__ or ()
     return (
         [inspect.getclosurevars(function).nonlocals.get(name) for name in function.__code__.co_freevars]
@@ -161,7 +161,7 @@ def _is_theirs(thing: Any) -> bool:
     code = getattr(thing, "__code__", None)
     file = code.co_filename if code is not None else getattr(module, "__file__", None)
     if name == "__main__" and code is None:
-        return True  # of a script or a notebook, whose file may be that of what is installed to run it
+        return True  # of a script or a notebook: its file may be that of an installed runner
     if name.split(".")[0] in sys.stdlib_module_names and name != "__main__":
         return False
     if file is None or not Path(file).is_file():

@@ -32,7 +32,7 @@ def holding(kind: Kind, objects: Mapping[str, Any]) -> Iterator[None]:
 
 
 def held(kind: Kind, name: str) -> Any | None:
-    """What a name stands for; None where it is a reference."""
+    """The object that a name stands for; None where it is a reference."""
     return _HELD.get().get((kind, name))
 
 

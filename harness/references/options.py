@@ -32,12 +32,12 @@ def given(kind: str, text: str, known: Mapping[str, inspect.Parameter]) -> dict[
     """
     options = [_option(kind, text, known, each) for each in text.partition("?")[2].split("&") if each]
     if twice := [name for name, count in Counter(name for name, _ in options).items() if count > 1]:
-        raise BadInput(f"{kind} {text!r}: option {twice[0]} is given twice: leave one")
+        raise BadInput(f"{kind} {text!r}: option {twice[0]} is given twice: give it once")
     return dict(options)
 
 
 def chosen(kind: str, text: str, target: Callable[..., Any]) -> dict[str, Any]:
-    """The options that a text gives, of the parameters of what it names that have a plain default.
+    """The options in a text. The parameters of its object that have a plain default are options.
 
     Raises:
         BadInput: as `given`.
@@ -89,7 +89,7 @@ def written(known: Mapping[str, inspect.Parameter]) -> str:
 
 
 def signature(target: Callable[..., Any]) -> inspect.Signature:
-    """Its signature, annotations evaluated; as they are written where they name what only a type
+    """Its signature, with annotations evaluated; as written where they name types that only a type
     checker imports.
     """
     try:

@@ -1,10 +1,10 @@
-"""Names and references: what a word on the command line stands for.
+"""Names and references: the objects that words on the command line stand for.
 
 A reference is a registered name, ``package.module:object`` or ``path/to/file.py:object``. Each
 floor of the house keeps a ``CATALOGUE`` of its own names; other packages register through entry
 points in the groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``,
-``harness.attack``, ``harness.schedule`` and ``harness.corruption``. Nothing is imported before it
-is asked for by name.
+``harness.attack``, ``harness.schedule`` and ``harness.corruption``. A module is imported only when
+its name is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MODALITY = "<modality>"  # a name may hold it once: the family of all names with
 
 @dataclass(frozen=True)
 class Reference:
-    """What a reference resolved to.
+    """The object that a reference resolved to.
 
     Attributes:
         text: as it was written.
@@ -54,15 +54,13 @@ def names(kind: Kind) -> dict[str, str]:
         found |= importlib.import_module(floor).CATALOGUE.get(kind, {})
     for entry in entry_points(group=f"harness.{kind}"):
         if entry.name in found:
-            raise BadInput(
-                f"entry point {entry.name!r} ({entry.value}) takes a name that {found[entry.name]} has: rename it"
-            )
+            raise BadInput(f"entry point {entry.name!r} ({entry.value}) has the name of {found[entry.name]}: rename it")
         found[entry.name] = entry.value
     return found
 
 
 def resolve(kind: Kind, text: str) -> Reference:
-    """Find what a reference names.
+    """Find the object of a reference.
 
     Raises:
         BadInput: no such name (with the close matches), module, file or object.
@@ -85,12 +83,12 @@ def code_of(text: str) -> str | None:
 
 
 def registered(kind: Kind, name: str) -> Any:
-    """What a registered name stands for, that of a family before it is bound to a modality."""
+    """The object of a registered name; for a family, before it is bound to a modality."""
     return _imported(names(kind)[name])
 
 
 def summary(kind: Kind, name: str) -> str:
-    """What a registered name says of itself: its `summary`, or the first line of its docstring."""
+    """The summary of a registered name: its `summary`, or the first line of its docstring."""
     target = registered(kind, name)
     return str(getattr(target, "summary", None) or (inspect.getdoc(target) or "").split("\n")[0].strip())
 
@@ -106,7 +104,7 @@ def _of_family(kind: Kind, text: str) -> Callable[..., Any]:
         if MODALITY in name and (match := re.fullmatch(pattern, text)):
             return partial(_imported(reference), modality=match["modality"])
     if text.endswith(".py"):
-        raise BadInput(f"{kind} {text!r} is a file: name what in it, as {text}:NAME")
+        raise BadInput(f"{kind} {text!r} is a file: name an object in it, as {text}:NAME")
     raise unknown(kind, text, names(kind))
 
 

@@ -19,7 +19,7 @@ HOME = Path(__file__).resolve().parents[2]  # where our packages stand side by s
 
 @dataclass(frozen=True)
 class Reached:
-    """What a file of code imports, also lazily.
+    """The imports of a file of code, lazy ones included.
 
     Attributes:
         files: itself and those that belong to no installed package, wherever on the path they lie,
@@ -89,7 +89,7 @@ def _is_installed(place: Path) -> bool:
 
 @cache
 def _version(package: str) -> str:
-    """The version of what is imported by a name; empty where nothing installed has it."""
+    """The version of the package that a name imports; empty where no installed package has it."""
     try:
         return f"{package} {importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:  # imported by another name than it is installed by
@@ -126,8 +126,8 @@ def _imported(path: Path, root: Path) -> Iterator[tuple[str, ...]]:
 
 
 def meaning(path: Path) -> bytes:
-    """What tells a file of code from another: of Python its syntax, so that layout and docstrings
-    are free; else every byte.
+    """The contents that identify a file of code: for Python its syntax, so layout and docstrings
+    are free; otherwise every byte.
     """
     content = path.read_bytes()
     try:
@@ -137,9 +137,7 @@ def meaning(path: Path) -> bytes:
 
 
 def _syntax(node: Any) -> Any:
-    """A syntax tree as nested tuples, without what is empty: the versions of Python differ in
-    that.
-    """
+    """A syntax tree as nested tuples, without empty fields, in which versions of Python differ."""
     if isinstance(node, list):
         return tuple(_syntax(each) for each in node if not _is_a_bare_text(each))
     if not isinstance(node, ast.AST):

@@ -38,7 +38,7 @@ _ACTIVE: list[Path] = []
 
 @dataclass(frozen=True)
 class Defaults:
-    """What torch makes tensors of where nobody says; code from outside has its own."""
+    """The default dtype and device of torch; code from outside has its own."""
 
     dtype: torch.dtype
     device: torch.device
@@ -58,9 +58,7 @@ _DEFAULTS: dict[Path, Defaults] = {}
 
 @dataclass(frozen=True)
 class Found:
-    """What a reference names, the file it names, and that file's folder if it was named by its
-    path.
-    """
+    """The object of a reference, its file, and the file's folder if the reference names a path."""
 
     target: Any
     source: str | None
@@ -88,10 +86,10 @@ def load_object(kind: str, text: str) -> Found:
 
 @contextmanager
 def own_packages(folder: Path) -> Iterator[None]:
-    """Inside, the folder is first on the path, and its modules stand before any other of the same
-    name.
+    """Inside the block, the folder is first on the path, and its modules come before others of the
+    same name.
 
-    What was loaded from the folder leaves `sys.modules` with us, and is put back the next time.
+    At the end, modules from the folder leave `sys.modules`; the next time they are put back.
     """
     if _ACTIVE[-1:] == [folder]:
         yield
@@ -121,7 +119,7 @@ def own_packages(folder: Path) -> Iterator[None]:
 
 
 def inside(folder: Path, module: Any) -> None:
-    """Have a model's calls see its own folder's packages, for what it imports only when it runs."""
+    """Let a model's calls see the packages of its own folder, for imports at run time."""
     for name in CALLS:
         if hasattr(module, name) and not isinstance(module, torch.jit.ScriptModule):
             # a partial follows its module when copied
@@ -136,7 +134,7 @@ def _inside(folder: Path, method: Callable[..., Any], *arguments: Any, **named: 
 def beneath(
     method: Callable[..., Any], change: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Callable[..., Any]:
-    """A model's call, changed beneath what `inside` put around it."""
+    """A model's call, changed beneath the wrapper of `inside`."""
     if isinstance(method, partial) and method.func is _inside:
         folder, own = method.args
         return partial(_inside, folder, change(own))
@@ -205,7 +203,7 @@ def _load_file(kind: str, text: str, place: Path) -> ModuleType:
         raise BadInput(
             f"{kind} {text!r}: the folder {path.parent} has a 'harness' of its own, which hides ours: rename it"
         )
-    if path in _LOADED and _READ[path] != _state(_READ[path]):  # edited since: what runs must be what is hashed
+    if path in _LOADED and _READ[path] != _state(_READ[path]):  # edited since: run the code that is hashed
         del _LOADED[path]
         _THEIRS.pop(path.parent, None)
     if path not in _LOADED:

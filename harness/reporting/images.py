@@ -17,7 +17,7 @@ from torch import Tensor
 from harness.tasks.modality import Modality
 
 TITLES = ("untouched", "attacked", "change")
-SIZE = 330  # height of a picture, in pixels
+SIZE = 330  # height of an image, in pixels
 WINDOW = 256  # samples of a spectrogram's window
 QUIET = 80.0  # decibels below the loudest that are drawn
 BARS = 64  # features that are drawn as bars; more are a line
@@ -38,8 +38,8 @@ def is_tokens(modality: Modality, x: Tensor) -> bool:
 
 
 def combine_single_modality(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> go.Figure:
-    """An input beside what became of it and the change, so many times enlarged; alone, where
-    nothing did.
+    """An input beside its changed version and the change, enlarged by this factor; alone, where
+    nothing changed.
     """
     panels = [clean] if moved is None else [clean, moved, (moved - clean) * times]
     titles = [TITLES[0]] if moved is None else [*TITLES[:2], f"{TITLES[2]} × {times:g}"]
@@ -176,7 +176,9 @@ def playable(modality: Modality, x: Tensor) -> bytes:
 
 
 def tokens(modality: Modality, x: Tensor) -> list[str]:
-    """What one-hot text reads as, position by position; numbers, where the task does not say."""
+    """One-hot text as tokens, position by position; as numbers, where the task does not name its
+    tokens.
+    """
     numbers = x.argmax(1).tolist()
     return [modality.tokens[number] if modality.tokens else str(number) for number in numbers]
 
@@ -204,7 +206,9 @@ def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -
 
 
 def weight_colours(weights: Tensor) -> list[str]:
-    """Red for what speaks for failing less, blue for the opposite, by the largest weight."""
+    """Red for values that count against failing, blue for the opposite, scaled by the largest
+    weight.
+    """
     most = max(float(weights.abs().max()), 1e-12)
     return [f"rgba({'178, 24, 43' if w > 0 else '33, 102, 172'}, {abs(w) / most * 0.7:.2f})" for w in weights.tolist()]
 

@@ -62,7 +62,7 @@ def _written(where: str, made: Callable[[], str]) -> str:
         )
     content = made()
     try:
-        write_url(where, content.encode(errors="replace"))  # a path on a command line may hold what no text can
+        write_url(where, content.encode(errors="replace"))  # a path on a command line may hold bytes that are not text
     except OSError as error:
         raise BadInput(f"the report cannot be written to {where}: {error.strerror or error}") from None
     return where
@@ -97,7 +97,7 @@ def as_markdown(directory: RunDirectory) -> str:
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; what stands in its first row and column are names."""
+    """A table; its first row and column are names."""
     lines = ["| " + " | ".join(_code(cell) for cell in head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join([_code(row[0]), *map(_marked, row[1:])]) + " |" for row in rows]
     return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""A run on disk: its tables, its directory, its configuration, and what makes it sound."""
+"""A run on disk: its tables, its directory, its configuration, and its checks."""

@@ -1,4 +1,4 @@
-"""What `run.json` says of a run, typed: every reader and every writer has it as a `Description`."""
+"""The contents of `run.json`, typed: every reader and every writer gets a `Description`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
 
     def content(self) -> dict[str, Any]:
-        """What the file holds: the keys that were given, no others."""
+        """The contents of the file: only the keys that were given."""
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
 class SavedConfig(_Part):
-    """The part of the configuration that decides the results, as it was saved; `harness.run.config`
-    says what each key means.
+    """The part of the configuration that decides the results, as it was saved. `harness.run.config`
+    describes each key.
     """
 
     task: str
@@ -45,13 +45,12 @@ class SavedConfig(_Part):
 
 
 class Identity(_Part):
-    """All that determines the results; hashes by name, where several things have one.
+    """All that determines the results. Hashes are by name where several things have one.
 
     Attributes:
-        scenarios: those asked for, in order.
-        schedules: None in a run of a version that did not note them.
-        thresholds: of graded answers, the shares of the untouched score; the first is the one that
-            tables show.
+        scenarios: the requested ones, in order.
+        schedules: None in a run of an older version, which did not store them.
+        thresholds: for graded answers, the shares of the untouched score; tables show the first.
     """
 
     harness: str | None = None
@@ -72,12 +71,13 @@ class Identity(_Part):
 
 
 class Description(_Part):
-    """What a run is, how it stands and where it was made.
+    """The identity of a run, its status, and where it was made.
 
     Attributes:
         status: see `harness.run.status`.
         config: the whole configuration; `harness.references.code_consent.configured` reads it.
-        samples: how many samples are under test; None in a run of a version that did not note it.
+        samples: the number of samples under test; None in a run of an older version, which did not
+            store it.
     """
 
     run: str
@@ -113,7 +113,7 @@ def described(content: object) -> Description:
     """The description that a file holds.
 
     Raises:
-        ValueError: what readers of a run rely on and the description lacks.
+        ValueError: names a part that readers need and the description lacks.
     """
     try:
         found = Description.model_validate(content)

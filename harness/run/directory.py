@@ -1,7 +1,7 @@
-"""A run is a directory: what was asked, and the tables, part by part.
+"""A run is a directory: its description, and its tables, part by part.
 
-Any fsspec URL serves where a path does. Every file appears whole or not at all, and the ledger's
-part is the last that a cell writes: a cell whose ledger part exists is done.
+Any fsspec URL serves in place of a path. Every file appears whole or not at all. A cell writes its
+ledger part last, so a cell whose ledger part exists is done.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ class RunDirectory:
             self._refuse_another(self.describe(), description)
         elif self._storage.exists("ledger"):
             raise BadInput(
-                f"--out {self.url} holds the tables of a run but no {RUN_FILE}: put that back, or name a new directory"
+                f"--out {self.url} holds the tables of a run but no {RUN_FILE}: restore that file, or name a new"
+                " directory"
             )
         elif self._storage.holds_something({FINGERPRINTS_FILE}):
-            raise BadInput(f"--out {self.url} holds files of something else: name an empty or a new directory")
+            raise BadInput(f"--out {self.url} holds files that are not part of a run: name an empty or a new directory")
         self._storage.claim()
         try:
             if not self._storage.exists(RUN_FILE) or not self._storage.exists(FINGERPRINTS_FILE):
@@ -83,10 +84,10 @@ class RunDirectory:
         self._storage.release()
 
     def describe(self) -> Description:
-        """What `run.json` says.
+        """The contents of `run.json`.
 
         Raises:
-            BadInput: there is no run here, or one of a later version, or one that leads out of its
+            BadInput: there is no run here, or it is of a later version, or a link leads out of its
                 directory.
         """
         self._storage.refuse_ways_out()
@@ -109,16 +110,14 @@ class RunDirectory:
             ) from None
 
     def fingerprints(self) -> dict[str, Fingerprint]:
-        """What each model answered when the run began; nothing where that is lost."""
+        """The fingerprint of each model when the run began; empty where the file is lost."""
         try:
             return unpacked(self._storage.read(FINGERPRINTS_FILE))
         except (OSError, ValueError):
             return {}
 
     def listing(self, folder: str) -> list[str]:
-        """The names of what lies in a folder of the run; files that are being written are left
-        out.
-        """
+        """The names of the files in a folder of the run, without files that are being written."""
         return [name for name in self._storage.names(folder, "") if not name.endswith(PARTIAL)]
 
     def read(self, name: str) -> bytes:
@@ -136,15 +135,15 @@ class RunDirectory:
         )
 
     def note_trust(self, flags: Mapping[str, Any]) -> None:
-        """Write `trust.json`: the id of the run, and per model, scenario and flag, what the check
-        said.
+        """Write `trust.json`: the id of the run, and the result of each check, by model, scenario
+        and flag.
         """
         self._storage.write(
             TRUST_FILE, json.dumps({OWNER: {self.describe().run: {}}, **flags}, indent=1).encode() + b"\n"
         )
 
     def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
-        """Write `gates.json`: what was decided of each gate.
+        """Write `gates.json`: the verdict of each gate.
 
         Raises:
             BadInput: it cannot be written.
@@ -174,7 +173,7 @@ class RunDirectory:
         return unpacked_metrics(found["metrics"])
 
     def gates(self) -> list[dict[str, Any]]:
-        """What `gates.json` says; nothing where no gate was decided.
+        """The verdicts of `gates.json`; empty where no gate was decided.
 
         Raises:
             BadInput: it is damaged, or another run's.
@@ -186,7 +185,7 @@ class RunDirectory:
         return found
 
     def _noted(self, name: str, sound: Callable[[Any], bool], mend: str) -> Any:
-        """What a file of JSON says; None where there is none."""
+        """The contents of a JSON file; None where there is no file."""
         if not self._storage.exists(name):
             return None
         try:
@@ -198,34 +197,34 @@ class RunDirectory:
         raise BadInput(f"run {self.url} is damaged: {name} cannot be read; {mend}")
 
     def _refuse_foreign(self, name: str, owner: object, mend: str) -> None:
-        """Refuse what another run wrote; earlier versions did not note which run it was."""
+        """Refuse a file of another run. Earlier versions did not store the run's id in it."""
         own = self.describe().run
         if owner not in (None, own):
             raise BadInput(f"run {self.url} is damaged: {name} is of run {owner!r}, this is run {own!r}; {mend}")
 
     def add_attributions(self, key: str, found: Attributed) -> None:
-        """Write what is attributed to the inputs of a model; the table last."""
+        """Write the attributions of a model; the table last."""
         self._storage.write(f"attributions/{key}.safetensors", to_bytes(found.tensors))
         self._storage.write(f"attributions/{key}.parquet", encoded(pa.Table.from_pylist(found.rows, ATTRIBUTIONS)))
 
     def trust(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-        """What `trust.json` says; nothing where no checks were made.
+        """The flags of `trust.json`; empty where no checks were made.
 
         Raises:
             BadInput: it is damaged, or another run's.
         """
-        mend = "remove that file and run the same command: the checks are done again"
+        mend = "remove that file and run the same command: the checks are made again"
         found = dict(self._noted(TRUST_FILE, trusted, mend) or {})
         self._refuse_foreign(TRUST_FILE, next(iter(found.pop(OWNER, {})), None), mend)
         return found
 
     def add(self, key: str, parts: Parts) -> None:
-        """Write what a cell found."""
+        """Write the result of a cell."""
         tables = {name: pa.Table.from_pylist(parts.rows[name], SCHEMAS[name]) for name in SCHEMAS}
         self.put(key, tables, parts.witnesses, "\n".join(parts.errors))
 
     def put(self, key: str, tables: Mapping[str, pa.Table], witnesses: Mapping[str, Tensor], errors: str) -> None:
-        """Write a cell, the ledger last; `errors` says why some of its rows are."""
+        """Write a cell, the ledger last. `errors` is the reason why some of its rows are errors."""
         if witnesses:
             self._storage.write(f"witnesses/{key}.safetensors", to_bytes(witnesses))
         if errors:
@@ -240,7 +239,9 @@ class RunDirectory:
         self._storage.write(f"errors/{name}.txt", traceback.encode())
 
     def errors_of(self, key: str) -> str:
-        """Why some rows of a cell that is done are errors; empty where none is."""
+        """The reason why some rows of a finished cell are errors; empty for a cell without
+        errors.
+        """
         file = f"errors/{key}.txt"
         return self._storage.read(file).decode(errors="replace") if self._storage.exists(file) else ""
 
@@ -281,11 +282,10 @@ class RunDirectory:
         return [f"{self.root}/{name}/{part}{SUFFIX}" for part, _ in self.tables.each(name)]
 
     def witnesses(self, stored: bool = False) -> Iterator[tuple[dict[str, Tensor], list[dict[str, Any]]]]:
-        """Cell by cell, the stored witnesses, none where there are none, and the ledger's rows of
-        that cell.
+        """For each cell, the stored witnesses (possibly empty), and the ledger's rows of the cell.
 
         Args:
-            stored: leave out the cells that have none.
+            stored: leave out the cells without witnesses.
 
         Raises:
             BadInput: a part is damaged.
@@ -323,8 +323,8 @@ class RunDirectory:
                 yield key, self.tables.part("ledger", part).to_pylist(), self.errors_of(key)
 
     def done(self) -> dict[str, set[str]]:
-        """Per model, the samples whose rows are complete; read part by part, for it may be
-        millions.
+        """For each model, the samples whose rows are complete; read part by part, because there may
+        be millions.
         """
         found: dict[str, set[str]] = {}
         for name, part in self.tables.each("ledger", ("model", "sample")):

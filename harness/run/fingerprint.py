@@ -1,4 +1,4 @@
-"""A model's fingerprint as a run keeps it: what it answered, and whether another answers alike."""
+"""A model's fingerprint as a run keeps it: its answers, and whether another model answers alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SAMPLES, POINTS, LABELS, DRAWS = 16, 4, 128, 32
 CLEAN, RANGE, MISSING, LABELLED = "clean", "range", "missing ", "labels"
 BEYOND = 6.0  # standard errors between the means of two random models' draws; fewer may be chance
-ALIKE = 1e-3  # of the spread of the answers: what kernels of another machine may change
+ALIKE = 1e-3  # as a share of the spread of the answers: kernels of another machine may change this much
 VARIANCE = "variance"
 Answers = dict[str, "Tensor"]
 """Maps a condition to the outputs and, behind them, score, prediction and margin: float64
@@ -28,11 +28,11 @@ JUDGED = 3  # columns behind the outputs: score, prediction and margin
 
 @dataclass(frozen=True, eq=False)
 class Fingerprint:
-    """What a model answers.
+    """The answers of a model.
 
     Attributes:
-        exactness: whether it gave the same bits when it was asked twice, about the same, or
-            neither: then its answers are the means of `DRAWS` draws.
+        exactness: whether two calls gave the same bits, nearly the same numbers, or neither. In the
+            last case its answers are the means of `DRAWS` draws.
         variances: of these draws, shaped as the answers.
     """
 
@@ -47,8 +47,8 @@ class Fingerprint:
 
     @property
     def labels_digest(self) -> str:
-        """SHA-256 of the answers to labels that the fixed samples lack; empty where there are
-        none.
+        """SHA-256 of the answers to labels that the fixed samples lack; empty where they lack no
+        label.
         """
         return checksum({LABELLED: self.answers[LABELLED]}) if LABELLED in self.answers else ""
 
@@ -73,7 +73,7 @@ class Fingerprint:
         """
         import torch
 
-        if not self.answers or not other.answers:  # one has hung: nothing tells
+        if not self.answers or not other.answers:  # one has hung, so they cannot be compared
             return 0, 0
         # earlier versions did not ask
         known = [name for name in self.answers if name != LABELLED or name in other.answers]
@@ -92,7 +92,9 @@ class Fingerprint:
 
 
 def spread(outputs: Tensor) -> float:
-    """The distance of the largest from the smallest output; a model has -inf for what cannot be."""
+    """The distance of the largest from the smallest output; a model may answer -inf for impossible
+    classes.
+    """
     seen = outputs[outputs.isfinite()]
     return float(seen.max() - seen.min()) if len(seen) else 0.0
 
@@ -112,8 +114,8 @@ def apart_rows(ours: Tensor, theirs: Tensor | None, tolerance: float) -> Tensor:
 
 
 def _beyond_chance(ours: Tensor, theirs: Tensor | None, variances: Sequence[Tensor | None], tolerance: float) -> Tensor:
-    """Which rows of the means of draws differ by more than their variances explain; none where no
-    variance is known.
+    """Which rows of the means of draws differ by more than their variances explain; no rows where
+    no variance is known.
     """
     import torch
 
@@ -128,13 +130,13 @@ def _beyond_chance(ours: Tensor, theirs: Tensor | None, variances: Sequence[Tens
 
 
 def same(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
-    """Which numbers lie no further apart, bool; NaN is the same as NaN."""
+    """Which numbers differ by no more than the tolerance, bool; NaN equals NaN."""
     return ((ours - theirs).abs() <= tolerance) | (ours == theirs) | (ours.isnan() & theirs.isnan())
 
 
 def another_verdict(ours: Tensor, theirs: Tensor, tolerance: float) -> Tensor:
-    """Whether one margin (B,) says failure and the other does not, by more than the tolerance, bool
-    (B,).
+    """Whether one margin (B,) means failure and the other does not, by more than the tolerance,
+    bool (B,).
     """
     import torch
 
@@ -151,10 +153,10 @@ def packed(prints: Mapping[str, Fingerprint]) -> bytes:
 
 
 def unpacked(content: bytes) -> dict[str, Fingerprint]:
-    """What `packed` made.
+    """Unpack the bytes of `packed`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the bytes are something else.
     """
     found: dict[str, Fingerprint] = {}
     for key, x in from_bytes(content).items():

@@ -1,5 +1,5 @@
-"""The flags of a run's `trust.json`: what the checks said of each number, and which numbers may be
-wrong.
+"""The flags of a run's `trust.json`: the result of each check for each number, and the numbers that
+may be wrong.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Flag:
-    """What one check says.
+    """The result of one check.
 
     Attributes:
-        value: what was measured; each check says what.
+        value: the measured value; each check defines it.
         found: the same in words.
-        so: what follows from it where the flag is raised.
+        so: the consequence where the flag is raised.
     """
 
     name: str
@@ -31,17 +31,17 @@ class Flag:
         return f"{self.found}: {self.so}" if self.raised and self.so else self.found
 
 
-INFORMATIVE = {"unused", "probabilities"}  # says what a number means, not that it is wrong
-EXPLAINED = "docs/trust.md explains each check, and what to do."
-EVERY = "every number"  # in a scenario's place: what is flagged of a model, whatever is done to its inputs
+INFORMATIVE = {"unused", "probabilities"}  # explains a number; does not mark it as wrong
+EXPLAINED = "docs/trust.md explains each check and the mend."
+EVERY = "every number"  # in place of a scenario: flags of a model that hold for all its numbers
 Flags = dict[str, dict[str, Any]]
-"""Per flag: whether it is raised, its value, and one line that says why."""
+"""For each flag: whether it is raised, its value, and one line with the reason."""
 Trust = Mapping[str, Mapping[str, Flags]]
-"""What a run's `trust.json` holds: flags per model and scenario."""
+"""The contents of a run's `trust.json`: flags by model and scenario."""
 
 
 def joined(first: Trust, second: Trust) -> Trust:
-    """The flags of both; what both know, as the second has it."""
+    """The flags of both; the second wins where both have a flag."""
     return {model: {**first.get(model, {}), **second.get(model, {})} for model in dict.fromkeys([*first, *second])}
 
 

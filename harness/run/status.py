@@ -1,4 +1,4 @@
-"""What a run's `status` says, and how to go on from there."""
+"""The `status` of a run, and how to go on from there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FINISHED = (COMPLETE, FAILED)
 
 
 def of_shard(shard: str, failed: bool) -> str:
-    """Of a run that has done its part of the samples."""
+    """The status of a run that has done its part of the samples."""
     return f"shard {shard}{f', {FAILED}' if failed else ''}"
 
 
@@ -18,7 +18,7 @@ def is_shard(status: str) -> bool:
 
 
 def of_merged(missing: int, total: int, failed: bool) -> str:
-    """Of shards put together, of whose samples some may be missing."""
+    """The status of merged shards, which may lack samples."""
     if missing:
         return f"lacking {missing} of {total} samples"
     return FAILED if failed else COMPLETE

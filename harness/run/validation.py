@@ -1,5 +1,5 @@
-"""Whether what a run's files hold can be meant: they may come from elsewhere, or from a disk that
-lost some of it.
+"""Whether the contents of a run's files are valid: they may come from elsewhere, or from a disk
+that lost parts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMED = {
 """The texts that every row has."""
 STATUSES = pa.array(["ok", "error", "skipped"])
 BITS = "^[01]+$"
-OWNER = "run id"  # in what a run's trust and gates files hold: whose they are
+OWNER = "run id"  # in a run's trust and gates files: the id of their run
 
 
 class _Flag(BaseModel):
@@ -76,8 +76,8 @@ def decided(verdicts: Any) -> bool:
 
 
 def row_faults(table: str, part: pa.Table) -> str:
-    """What rows of a table (samples, sweep or ledger; all columns or some) cannot hold and these
-    do; empty where nothing is wrong.
+    """The first invalid value in rows of a table (samples, sweep or ledger; all columns or some);
+    empty if all values are valid.
     """
     for name in NAMED.get(table, ()):
         if name in part.column_names and part.column(name).null_count:
@@ -146,7 +146,7 @@ def _within(name: str, rows: pa.Table, low: float, high: float, infinite: bool =
     fits = (
         not values.null_count and not pc.any(pc.is_nan(values)).as_py() and low <= ends["min"] and ends["max"] <= high
     )
-    return "" if fits and (infinite or ends["max"] < math.inf) else f"a {name} that is none"
+    return "" if fits and (infinite or ends["max"] < math.inf) else f"an invalid {name}"
 
 
 def differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,4 @@
-"""Whether the rows of a run fit together: of one table, between tables, and with what `run.json`
-says.
-"""
+"""Whether the rows of a run fit together: within a table, between tables, and with `run.json`."""
 
 from __future__ import annotations
 
@@ -20,8 +18,8 @@ SWEPT = ("name", "level", "repeat")
 
 
 def contradictions(directory: RunDirectory) -> Iterator[str]:
-    """One sentence for each cell whose tables say different things of its samples, or not all that
-    the run asked for.
+    """One sentence for each cell whose tables contradict each other, or lack rows that the run
+    requested.
 
     Raises:
         BadInput: a part cannot be read.
@@ -113,7 +111,7 @@ def _cell(key: str, tables: Mapping[str, Sequence[Row]], scenarios: int, conditi
 
 
 def fewer(description: Description, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """In words, which numbers are over fewer samples than the run has.
+    """The numbers that are over fewer samples than the run has, in words.
 
     Args:
         counts: per model and condition, the samples that its number is over.

@@ -35,7 +35,7 @@ LOWER = "lower the learning rate or check the inputs"
 
 @dataclass(frozen=True)
 class Training:
-    """What to train, and how."""
+    """The options of a training."""
 
     task: str
     model: str
@@ -59,8 +59,8 @@ class Training:
 def train(training: Training, console: Console) -> list[Path]:
     """Train a model, keep its best epoch by validation score, and write checkpoint and card.
 
-    Once for every combination of the rates at which modalities are missing in training; once if
-    none are.
+    It trains once for each combination of the rates at which modalities are missing in training, or
+    once if no rates are given.
 
     Returns:
         the paths of the checkpoints, which `--model` takes.
@@ -69,7 +69,7 @@ def train(training: Training, console: Console) -> list[Path]:
         BadInput: before training, unknown names, a checkpoint that cannot be written, or a model
             that cannot be trained or does not fit the task; later, a loss that is not finite.
     """
-    stand_for({})  # what an earlier command of this process allowed
+    stand_for({})  # forget the code that an earlier command of this process allowed
     task, device = load_task(training.task), choose_device(training.device)
     _refuse_unheeded(training)
     combinations = grid(training.train_missing, task.names)
@@ -96,8 +96,8 @@ def _refuse_unheeded(training: Training) -> None:
     """
     if training.train_missing and not getattr(recipe_of(training.recipe), "heeds_present", False):
         raise BadInput(
-            f"--train-missing: recipe {training.recipe!r} takes every input for present: use 'supervised', or, in a"
-            " recipe of yours that heeds batch.present, set heeds_present = True"
+            f"--train-missing: recipe {training.recipe!r} takes every input as present: use 'supervised', or, in a"
+            " recipe of your own that uses batch.present, set heeds_present = True"
         )
 
 
@@ -157,7 +157,7 @@ def fewer(task: Task, training: Training) -> Task:
 
 
 def _place(training: Training, task: Task, missing: Missing, several: bool) -> str:
-    """Where a checkpoint is to lie; its name carries what was missing, unless the user named this
+    """The path of a checkpoint. Its name holds the missing modalities, unless the user named this
     one file.
     """
     if not training.out:
@@ -205,7 +205,7 @@ def fit(
         torch.manual_seed(training.seed)
         model = build_model(training.model, task).to(device)
         if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise BadInput(f"model {training.model!r} has no parameters to train: name it to evaluate as it is")
+            raise BadInput(f"model {training.model!r} has no parameters to train: evaluate it without training")
         probe(training.model, model, task, device)
         best = None
         for stage in recipe.setup(model, task, training.epochs):
@@ -250,7 +250,8 @@ def _fit_stage(
 def _refuse_single(name: str, model: nn.Module, size: int) -> None:
     if size == 1 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
         raise BadInput(
-            f"model {name!r} norms over batches, and these hold one sample: train on 2 or more, in batches of 2 or more"
+            f"model {name!r} normalises over batches, and these hold one sample: train on 2 or more, in batches of 2"
+            " or more"
         )
 
 
@@ -288,7 +289,7 @@ def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:
 
 @torch.no_grad()
 def _validation_score(model: nn.Module, recipe: Recipe, split: Batch, device: torch.device) -> float:
-    """The mean score; an answer of NaN has none, and fails nothing that is compared with it."""
+    """The mean score. An answer of NaN has no score, and is worse than any other."""
     watched = model.register_forward_hook(_refuse_diverged)
     try:
         return torch.cat([recipe.validate(batch).double() for batch in _in_order(split, device)]).mean().item()
@@ -321,5 +322,5 @@ def _card(training: Training, task: Task, metrics: dict[str, float]) -> dict[str
 
 
 def _file_name(model: str) -> str:
-    """A model's reference without what folders and shells take for something else."""
+    """A model's reference without characters that folders and shells interpret."""
     return re.sub(r"[?&=]+", "-", re.sub(r"[/:]", "_", model)).strip("-")

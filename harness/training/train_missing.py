@@ -19,16 +19,17 @@ from harness.schedules import Gap, Schedule, parse
 from harness.tasks import Batch, Task
 
 Missing = tuple[Schedule | Gap, ...]
-"""What is missing in training: schedules and gaps of one level each, all at once."""
+"""The missing parts in training: schedules and gaps of one level each, all at once."""
 
 LEARNT_FROM = ("train", "val")
 
 
 def conditions(text: str, modalities: Sequence[str]) -> list[Schedule | Gap]:
-    """What one text asks for, rate by rate: a modality's name stands for that modality missing.
+    """The schedules of one text, one for each rate. A modality's name stands for that modality
+    missing.
 
     Raises:
-        BadInput: it does not parse, or names a modality, schedule or rate there is not.
+        BadInput: it does not parse, or names an unknown modality, schedule or rate.
     """
     name, colon, levels = (part.strip() for part in text.rpartition(":"))
     if not colon:
@@ -45,13 +46,15 @@ def conditions(text: str, modalities: Sequence[str]) -> list[Schedule | Gap]:
 
 
 def grid(texts: Sequence[str], modalities: Sequence[str]) -> list[Missing]:
-    """Every combination of the rates of several texts; one of nothing if there are none."""
+    """Every combination of the rates of several texts; one empty combination if there are no
+    texts.
+    """
     return list(product(*(conditions(text, modalities) for text in texts)))
 
 
 def incomplete(task: Task, missing: Missing, seed: int) -> Task:
-    """The task with a training and a validation split whose `present` says what is missing, absent
-    values in its place.
+    """The task with a training and a validation split whose `present` marks missing modalities,
+    which hold absent values.
     """
     splits = {
         name: _incomplete(task, split, missing, seed) if name in LEARNT_FROM else split
@@ -69,13 +72,13 @@ def _incomplete(task: Task, split: Batch, missing: Missing, seed: int) -> Batch:
 
 
 def tag(missing: Missing) -> str:
-    """What the name of a checkpoint says of it, such as ``-audio-0.9``."""
+    """The suffix of a checkpoint's name, such as ``-audio-0.9``."""
     return "".join(f"-{_plain(str(condition))}-{condition.levels[0]:g}" for condition in missing)
 
 
 def described(missing: Missing, task: Task) -> dict[str, object]:
-    """What a card says: the schedules, and in which fraction of the training samples each modality
-    is missing.
+    """The entry of a checkpoint card: the schedules, and the fraction of the training samples in
+    which each modality is missing.
     """
     present = task.splits["train"].present
     reached = {} if present is None else dict(zip(task.names, (1 - present.double().mean(0)).tolist(), strict=True))

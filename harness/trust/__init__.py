@@ -1,1 +1,1 @@
-"""The checks that say whether a number may be believed, and the flags they raise."""
+"""The checks whether a number can be believed, and the flags that they raise."""

@@ -1,4 +1,4 @@
-"""The checks of trust that attack: does the run's search find what is there?"""
+"""The trust checks that attack: does the run's search find the failures that exist?"""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def unlimited(case: Case) -> Iterator[Flag]:
             rows = rows[~reached.fails]
     share = len(rows) / len(case.samples)
     found = f"{share:.0%} of the samples withstand an unlimited change of every modality"
-    yield Flag("unlimited", share > 0, share, found, "the attack fails, the model need not be robust")
+    yield Flag("unlimited", share > 0, share, found, "the attack fails, which does not show robustness")
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,14 @@ def budget(case: Case) -> Iterator[Flag]:
         missed[rows] |= again <= STRENGTH
     share = float(missed.double().mean())
     found = (
-        f"of {share:.0%} of the samples a second look, by as many gradients or at every class, finds a nearer failure"
+        "a second look, with as many gradients or at every class, finds a nearer failure for"
+        f" {share:.0%} of the samples"
     )
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
 
 
 def _nearer(case: Case, strengths: Tensor) -> Tensor:
-    """Where a class or a step of an edit is nearer than the strengths (B,) say, to first order and
+    """Where a class or a step of an edit is nearer than the strengths (B,), to first order and
     verified, bool (B,).
     """
     found = case.found(torch.arange(len(strengths), device=strengths.device), look_at_classes, DEFAULT_LIMIT)
@@ -126,7 +127,7 @@ def rising(case: Case) -> Iterator[Flag]:
     samples = [case.samples[row] for row in rows.tolist()]
     again = Again("margin", _steps(case))
     reached = again(case.fast.take(rows), case.region.take(rows), STRENGTH, samples=samples, seed=case.seed)
-    assert reached.late is not None, "APGD says how its loss rose"
+    assert reached.late is not None, "APGD records how its loss rose"
     left = reached.late[~reached.fails]
     share = float((left > LATE).double().mean()) if len(left) else 0.0
     found = f"the loss of {share:.0%} of the samples that withstand still rose in the last tenth of the steps"
@@ -190,7 +191,7 @@ def planted(case: Case) -> Iterator[Flag]:
     case.search(state)
     share = float((state.best.strength > STRENGTH).double().mean())
     found = f"{share:.0%} of {len(rows)} failures planted at the edge of the ball are missed"
-    yield Flag("planted", share > MANY, share, found, "the search does not find what is there")
+    yield Flag("planted", share > MANY, share, found, "the search misses failures that exist")
 
 
 def _at_the_edge(case: Case, region: Region, samples: Sequence[str], edge: Tensor) -> Inputs:

@@ -19,13 +19,13 @@ from harness.analysis.curves import Share
 from harness.engine.objective import TaskObjective
 from harness.run.flags import Flag
 
-STRENGTH = 1.0  # the radii as written: what the table shows
+STRENGTH = 1.0  # the radii as written, as in the table
 FEW = 0.1  # a share of samples that is not worth a flag
 NO_SLOPE = 1e-7  # relative to the margin: float32 would not see such a loss move
 TINY_CHANGE = 1e-4  # of a modality's range
 TOO_WIDE = 0.3
 SUMS_TO_ONE = 1e-4
-MOST = 0.5  # a share of samples that is no accident
+MOST = 0.5  # a share of samples that is not an accident
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Case:
     Attributes:
         region: around the checked samples, B of them.
         strengths: their critical strengths by the ledger, float64 (B,).
-        ledger: what all the rows of the model and scenario say.
+        ledger: all ledger rows of the model and scenario.
         complete: whether every modality is attacked or missing.
         search: the run's.
     """
@@ -150,7 +150,7 @@ def nothing_attacked(case: Case) -> Iterator[Flag]:
         wrong == 1,
         wrong,
         f"{wrong:.0%} of the samples are wrong untouched",
-        "no attack was withstood or needed",
+        "nothing was attacked",
     )
 
 
@@ -164,11 +164,11 @@ def wide(case: Case) -> Iterator[Flag]:
 def unused(case: Case) -> Iterator[Flag]:
     """Value: how many of the attacked modalities the model does not use.
 
-    Says what a number means, not that it is wrong.
+    It explains a number, and does not mark it as wrong.
     """
     names = [name for name in case.movable if name not in case.used]
     found = (
-        f"the output stays as it is when {' or '.join(names)} is swapped between samples"
+        f"the output does not change when {' or '.join(names)} is swapped between samples"
         if names
         else "every attacked modality is used"
     )
@@ -184,7 +184,7 @@ def gradient(case: Case) -> Iterator[Flag]:
     flat = (case.slopes("margin") <= NO_SLOPE * _margin(case)[:, None]).double().mean(0)
     share, name = float(flat.max()), case.used[int(flat.argmax())]
     found = f"{share:.0%} of the samples have next to no gradient in {name}"
-    yield Flag("gradient", share > FEW, share, found, "attacks by gradients miss what is there")
+    yield Flag("gradient", share > FEW, share, found, "attacks by gradients miss failures")
 
 
 def saturated(case: Case) -> Iterator[Flag]:
@@ -235,7 +235,7 @@ def _margin(case: Case) -> Tensor:
 def probabilities(case: Case) -> Iterator[Flag]:
     """Value: the share of samples whose outputs are probabilities.
 
-    Says what a number means, not that it is wrong.
+    It explains a number, and does not mark it as wrong.
     """
     with torch.no_grad():
         classified = case.objective(case.region.inputs).margins is not None
@@ -248,7 +248,7 @@ def probabilities(case: Case) -> Iterator[Flag]:
         share == 1,
         share,
         found,
-        "a softmax weakens attacks by the cross-entropy, which takes outputs for logits: answer logits",
+        "a softmax weakens attacks by the cross-entropy, which expects logits: return logits",
     )
 
 

@@ -1,4 +1,4 @@
-"""Trust: the checks that say whether a worst-case number may be believed, and the flags they raise.
+"""Trust: checks whether a worst-case number can be believed, and the flags that they raise.
 
 Each model × scenario of the table is checked on a few of the run's samples, once the model's cells
 are done. A raised flag does not change a number: it is shown wherever the number is.
@@ -51,12 +51,12 @@ class Examiner:
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
-        """Those of the table that the model has rows of."""
+        """The scenarios of the table for which the model has rows."""
         there = {name for (name,) in self._query("select distinct scenario from ledger")}
         return [scenario for scenario in examined(self.work) if str(scenario) in there]
 
     def examine(self) -> dict[str, Flags]:
-        """Per scenario of the table, its flags; the model is left as it was, also after an
+        """The flags for each scenario of the table. The model does not change, also after an
         exception.
         """
         found = {scenario: self._flags(scenario) for scenario in self.scenarios}
@@ -79,7 +79,9 @@ class Examiner:
                 return {UNCHECKED: _as_row(Flag(UNCHECKED, True, 1.0, why))}
 
     def _case(self, scenario: Scenario, count: int) -> Case:
-        """The first samples of the run's choice that are right untouched; any, where none is."""
+        """The first samples of the run that are right untouched; the first of all, if every sample
+        is wrong.
+        """
         task, drawn = self.work.task, self._checked(scenario, count)
         batch = task.splits["test"].take([row for row, _ in drawn]).to(self.device)
         return Case(
@@ -128,7 +130,7 @@ class Examiner:
 
 
 def examined(work: Work) -> list[Scenario]:
-    """The attacks of a run's table: those asked for, and each of their modalities alone with
+    """The attacks of a run's table: the requested ones, and each of their modalities alone with
     nothing missing.
     """
     everything = [scenario for group in work.scenarios for scenario in closure(group)]
@@ -145,8 +147,8 @@ def _checked(case: Case) -> Iterator[Flag]:
 
 
 def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:
-    """Where edits are among the attacks the checks inside balls are not made; what they say of a
-    part holds for the whole.
+    """With edits among the attacks, the checks inside balls are not made. The flags of a part hold
+    for the whole.
     """
     if not scenario.edits or len(scenario.attacked) == 1:
         return {}
@@ -161,7 +163,7 @@ def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:
     }
     share = sum(map(bool, doubted.values())) / max(1, len(parts))
     why = "; ".join(f"{single} is flagged {', '.join(names)}" for single, names in doubted.items() if names)
-    text = f"{why}: what is doubtful of a part is doubtful of the whole" if why else "no part of it is flagged"
+    text = f"{why}: a doubt about a part is a doubt about the whole" if why else "no part of it is flagged"
     return {"part": _as_row(Flag("part", share > 0, share, text))}
 
 
@@ -184,7 +186,7 @@ def _objective(work: Work, module: torch.nn.Module, batch: Batch, scenario: Scen
 
 
 def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:
-    """Per model and scenario of a run's table, the flags; a model without rows is left out.
+    """The flags for each model and scenario of a run's table; a model without rows is left out.
 
     Args:
         ledger: the columns `READ`, of all models.
@@ -194,7 +196,7 @@ def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:
 
 
 def of_models(work: Work) -> Trust:
-    """Per model, what its answers say of every number of it."""
+    """The flags of each model, from its answers, that hold for all its numbers."""
     return {
         name: {EVERY: {flag.name: _as_row(flag) for flag in each.steadiness.flags}}
         for name, each in work.answering.items()

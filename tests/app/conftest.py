@@ -129,6 +129,6 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
 
 
 def words(test: AppTest) -> str:
-    """All that a page says, without the signs that keep it from being read as Markdown."""
+    """All text of a page, without the escapes against Markdown."""
     kinds = (test.title, test.caption, test.info, test.warning, test.error, test.markdown, test.code)
     return "\n".join(str(each.value) for kind in kinds for each in kind).replace("\\", "").replace("\u200b", "")

@@ -50,7 +50,7 @@ def _wait_for(url: str) -> None:
 
 
 class Watched:
-    """A browser's page, and what it complained of."""
+    """A browser's page, and its errors."""
 
     def __init__(self, browser) -> None:  # type: ignore[no-untyped-def]
         self.page, self.complaints = browser.new_page(), []

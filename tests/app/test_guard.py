@@ -1,5 +1,5 @@
-"""The dashboard serves this machine by its own names, in no frame, and only who has the token where
-there is one.
+"""The dashboard serves this machine by its own names, never in a frame, and with a token only
+browsers that have it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ OTHERS = [
 
 
 async def served(scope: Scope, receive: Receive, send: Send) -> None:
-    """What is guarded: it says so, in headers that would let it be framed."""
+    """The guarded application, with headers that would allow frames."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
         return
@@ -88,7 +88,7 @@ def asked(
     cookie: str = "",
     origins: Sequence[str] = (),
 ) -> list[MutableMapping[str, Any]]:
-    """What is sent to one request."""
+    """The messages of the answer to one request."""
     headers = [(b"host", host.encode("latin-1", "replace")) for host in hosts] + [(b"cookie", cookie.encode())] * bool(
         cookie
     )

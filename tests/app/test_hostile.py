@@ -30,7 +30,7 @@ def task(): return load_task("digits")
 
 
 def renamed(run: Path, **changed: Any) -> None:
-    """Have a run say something else in its configuration, wherever it stands."""
+    """Change a value in the configuration of a run, in every place that holds it."""
     described = json.loads((run / "run.json").read_text())
     for config in (described["config"], described["identity"]["config"]):
         config.update(changed)
@@ -54,7 +54,7 @@ def written(trace: Path) -> None:
 
 
 def agreed(test: AppTest) -> AppTest:
-    """The one question that the page asks, answered with yes."""
+    """Answer the page's only question with yes."""
     (toggle,) = [each for each in test.toggle if each.label == "Run it and show the inputs"]
     assert not toggle.value
     return toggle.set_value(True).run()

@@ -20,7 +20,7 @@ EVIL = "<img src=x onerror=alert(1)> [a](javascript:b) **c** $d$ `e` :red[f] <b>
 
 @pytest.fixture
 def marked(copied: Path) -> Path:
-    """The run with markup for a model's name, for groups and in what a check says."""
+    """The run with markup for a model's name, for groups and in the text of a check."""
     run = copied / "first"
     for folder in ("ledger", "samples", "sweep", "attributions"):
         for path in (run / folder).glob("*.parquet"):

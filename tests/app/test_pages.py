@@ -142,7 +142,7 @@ def test_an_address_of_a_run_that_is_not_shown_says_so_and_shows_no_other(
     shutil.copytree(copied / "first", copied / "broken")
     cut_off(copied / "broken")
     for name, why in (
-        ("gone", "'gone', which this address asks for, is not here"),
+        ("gone", "'gone', which this address names, is not in this run"),
         ("broken", "'broken' is skipped: run"),
     ):
         test = opened(copied, page, **{key: name})
@@ -156,7 +156,7 @@ def test_an_address_of_a_run_that_is_not_shown_says_so_and_shows_no_other(
 )
 def test_an_address_of_what_a_run_lacks_says_so(real: Path, opened: Opened, page: str, asked: str) -> None:
     test = opened(real, page, **{asked: "nonsense"})
-    assert "'nonsense', which this address asks for, is not here" in words(test) and len(test.error) == 1
+    assert "'nonsense', which this address names, is not in this run" in words(test) and len(test.error) == 1
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def overwritten(file: Path) -> None:
 
 
 def test_what_is_damaged_takes_nothing_else_with_it(copied: Path, opened: Opened) -> None:
-    """Attributions, witnesses, flags and the middle of a table: each is named, what is sound is
-    shown.
+    """Attributions, witnesses, flags and the middle of a table: each fault is named, and intact
+    parts are shown.
     """
     run = copied / "first"
     attributed, witness = (

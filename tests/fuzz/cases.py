@@ -1,8 +1,8 @@
 """How many cases each fuzz target gets in the ordinary test run, in one place; all together 10,000
 or more.
 
-They are the same in every run. `ROBUSTNESS_FUZZ=random pytest tests/fuzz` draws others each time;
-what fails is printed with the means to draw it again.
+They are the same in every run. `ROBUSTNESS_FUZZ=random pytest tests/fuzz` draws others each time; a
+failing case is printed with its seed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ USED: set[str] = set()
 
 
 def fuzzed(name: str, **strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    """A test of as many cases as `CASES` says; it fails, too, where fewer were made."""
+    """A test with the number of cases in `CASES`; it also fails where fewer were made."""
     USED.add(name)
 
     def decorate(check: Callable[..., None]) -> Callable[[], None]:
@@ -79,7 +79,7 @@ def fuzzed(name: str, **strategies: SearchStrategy[Any]) -> Callable[[Callable[.
 
 
 def result_or_refusal(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """What a call returns, or None where it refuses in one sentence; any other exception is a
+    """The result of a call, or None where it refuses in one sentence. Any other exception is a
     failure.
     """
     try:

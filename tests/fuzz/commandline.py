@@ -47,11 +47,11 @@ GATES = "gates:\n- {model: 'mine.py:build', min: 0.1}\n- {model: 'mine.py:build'
 
 
 class Unforeseen(AssertionError):
-    """A command ended as none may: in a traceback, or with a code that stands for nothing."""
+    """A command ended in a traceback, or with an unknown exit code."""
 
 
 def carried_out(*arguments: str) -> tuple[int, str]:
-    """A command's exit code and what it printed.
+    """A command's exit code and its output.
 
     Raises:
         Unforeseen: it ended in an exception, or printed a traceback.
@@ -78,8 +78,8 @@ def carried_out(*arguments: str) -> tuple[int, str]:
 
 
 def furnished(folder: Path) -> None:
-    """Make the folder: a run with everything a run can have, a task and models, files that are
-    broken, and files that are none.
+    """Make the folder: a run with all possible parts, a task and models, broken files, and paths
+    that are not files.
     """
     (folder / "mine.py").write_text(MINE)
     (folder / "gates.yaml").write_text(GATES)

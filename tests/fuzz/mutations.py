@@ -1,6 +1,4 @@
-"""What may have become of a run on its way here: a hostile hand, a failing disk, another
-version.
-"""
+"""Changes that a run may suffer: by a hostile person, a failing disk, another version."""
 
 from __future__ import annotations
 
@@ -128,7 +126,7 @@ def files_of(run: Path) -> list[Path]:
 
 
 def content(draw: random.Random, run: Path) -> None:
-    """A file is cut off, emptied, overwritten, or holds what another should."""
+    """A file is cut off, emptied, overwritten, or gets the contents of another."""
     one, other = draw.choice(files_of(run)), draw.choice(files_of(run))
     held, at = one.read_bytes(), draw.random()
     cut = int(len(held) * at)
@@ -339,7 +337,7 @@ MUTATIONS: tuple[Mutation, ...] = (
 
 
 def mutate(draw: random.Random, run: Path) -> str:
-    """Do one thing to a run, at times two, and say which."""
+    """Make one or two changes to a run, and return their names."""
     done = []
     for _ in range(draw.choice([1, 1, 1, 2])):
         mutation = draw.choice(MUTATIONS)

@@ -1,4 +1,4 @@
-"""The count of cases, and that none is counted that does not run."""
+"""The count of cases; only cases that run are counted."""
 
 import importlib
 from pathlib import Path

@@ -205,7 +205,7 @@ NUMBERS = [
     "1e-400",
     " 2",
 ]
-OFTEN = ("evaluate", "evaluate", "train", "report", "verify", "merge")  # those that do most with what they are given
+OFTEN = ("evaluate", "evaluate", "train", "report", "verify", "merge")  # those that use most of their arguments
 POOLS = (NAMES, ADDRESSES, REFERENCES, TEXTS, NUMBERS)
 
 
@@ -234,7 +234,9 @@ def slipped(draw: random.Random, text: str) -> str:
 
 
 def command_line(draw: random.Random) -> list[str]:
-    """A verb, now and then none or another word, and options and arguments that it has, or not."""
+    """A verb, sometimes no verb or an unknown word, with known and unknown options and
+    arguments.
+    """
     verb = draw.choice([*VERBS, *OFTEN])
     words = [*EVALUATE, "--schedule", "none", "--no-trust"] if verb == "evaluate" else [verb]
     if draw.random() < 0.03:
@@ -279,8 +281,8 @@ def configuration(draw: random.Random) -> None:
 
 
 def tried(seeds: range) -> None:
-    """No traceback, and nothing but what a command is asked to write has changed."""
-    with patch("os.execv", side_effect=SystemExit(0)):  # what the dashboard becomes
+    """No traceback, and no file has changed but those that a command writes."""
+    with patch("os.execv", side_effect=SystemExit(0)):  # the process of the dashboard
         for seed in seeds:
             draw = random.Random(None if RANDOM else seed)
             configuration(draw)

@@ -69,7 +69,7 @@ def targets_of(kind: str, count: int) -> Tensor:
 
 
 def task_of(parts: dict[str, Any], targets: str, count: int, splits: str, seed: int) -> Task:
-    """A task of the parts drawn: per name its kind and shape, what fills it, and its range."""
+    """A task of drawn parts: for each name its kind and shape, its values, and its range."""
     inputs = {name: filled((count, *shape), fill, seed) for name, ((_, shape), fill, _) in parts.items()}
     names_of = {"by hand": ("train", "val", "test"), "none to test": ("train", "val")}.get(splits)
     by_hand = {} if names_of is None else {"splits": [names_of[row % len(names_of)] for row in range(count)]}

@@ -1,6 +1,4 @@
-"""Runs that something happened to: every command and every page shows them, or says in one sentence
-what is wrong.
-"""
+"""Damaged runs: every command and every page shows them, or names the fault in one sentence."""
 
 from __future__ import annotations
 
@@ -93,7 +91,7 @@ def tried(seed: int) -> None:
         if seed % PAGED == 0:
             looked_at(draw.sample(PAGES, 2))
         for command in [*draw.sample(COMMANDS, 3), *[draw.choice(COSTLY)] * (seed % RESUMED == 0)]:
-            with patch("harness.analysis.bca.RESAMPLES", 20):  # how many is not what is tested
+            with patch("harness.analysis.bca.RESAMPLES", 20):  # the number is not under test
                 code, said = carried_out(*command)
             assert code != 2 or said.splitlines()[-1].startswith("error: "), said
     except Unforeseen as error:

@@ -161,7 +161,7 @@ ODDITIES = st.one_of(
 
 @st.composite
 def outcomes(draw: st.DrawFn, samples: int) -> Outcomes:
-    """What one model did on so many samples."""
+    """The outcomes of one model on this many samples."""
     many = st.lists(SCORES, min_size=samples, max_size=samples)
     strengths = st.lists(STRENGTHS, min_size=samples, max_size=samples)
     swept = {(name, level): draw(many) for name in ("mcar", "fixed(image)") for level in draw(LEVELS)}
@@ -177,7 +177,7 @@ SEVERITIES = st.sets(st.sampled_from([0.0, 1.0, 5.0]), max_size=3).map(sorted)
 
 @st.composite
 def runs(draw: st.DrawFn) -> dict[str, Outcomes]:
-    """What one to three models did on the same samples."""
+    """The outcomes of one to three models on the same samples."""
     samples = draw(st.integers(1, 8))
     names = draw(st.sets(st.sampled_from(["m", "late", "without-image", "<b>|`", "é\x1b"]), min_size=1, max_size=3))
     return {name: draw(outcomes(samples)) for name in sorted(names)}
@@ -205,12 +205,10 @@ GATES = st.sampled_from(
 
 @fuzzed("tables of runs", models=runs(), gates=st.lists(GATES, min_size=1, max_size=3))
 def test_any_tables_are_shown_and_decided(models: dict[str, Outcomes], gates: list[dict[str, Any]]) -> None:
-    """Rows that can be are never refused by a view; a gate may ask for what the run does not
-    have.
-    """
+    """A view never refuses valid rows. A gate may need a part that the run lacks."""
     shutil.rmtree(HERE / "run", ignore_errors=True)
     directory = make_run(HERE / "run", models)
-    with patch("harness.analysis.bca.RESAMPLES", 20):  # how many is not what is tested
+    with patch("harness.analysis.bca.RESAMPLES", 20):  # the number is not under test
         assert summarise(directory).models == list(models)
         shown = re.sub(r"`[^`]*`", "", as_markdown(directory))
         assert "<b>" not in shown and "\x1b" not in shown

@@ -59,7 +59,9 @@ States = dict[str, tuple[str, float] | None]
 
 
 def states(names: st.SearchStrategy[str] = NAMES, radii: st.SearchStrategy[float] = RADII) -> st.SearchStrategy[States]:
-    """What is done to up to five modalities: each is attacked in a norm or an edit, or missing."""
+    """The conditions of up to five modalities: each is attacked in a norm or by an edit, or
+    missing.
+    """
     return st.dictionaries(names, st.one_of(st.none(), st.tuples(st.sampled_from([*NORMS, *EDITS]), radii)), max_size=5)
 
 
@@ -138,7 +140,7 @@ def test_a_text_is_a_frontier_or_refused(text: str) -> None:
 
 
 def _takes(steps: int = 1, rate: float = 0.5, fast: bool = False, norm: str = "linf") -> None:
-    """What options are read against."""
+    """A function with the options to read."""
 
 
 @fuzzed(

@@ -53,7 +53,7 @@ FIELDS = st.one_of(st.sampled_from(list(Evaluation.model_fields)), st.text(max_s
 
 
 def resolved(content: bytes) -> Evaluation | None:
-    """What a file of this content says."""
+    """The values of a file with this content."""
     FILE.write_bytes(content)
     found: Evaluation | None = result_or_refusal(resolve, FILE, {})
     return found

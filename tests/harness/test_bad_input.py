@@ -48,7 +48,7 @@ BAD = {
         "PGD keeps to linf, not to image@l2:1"
     ),
     "--attack my.py:out_of_range --task my.py:MyTask --model my.py:build": (
-        "is no attack: name a function of (objective, region, strength)"
+        "is not an attack: name a function of (objective, region, strength)"
     ),
     "--device cuda": "no CUDA device",
     "--samples 0": "whole number from 1, or all",
@@ -57,24 +57,24 @@ BAD = {
     "--limit nan": "finite",
     "--config nowhere.yaml": "cannot be read",
     "--task my.py:Nothing": "unknown object 'Nothing'",
-    "--task my.py": "task 'my.py' is a file: name what in it, as my.py:NAME",
+    "--task my.py": "task 'my.py' is a file: name an object in it, as my.py:NAME",
     "--task zzzzzz": "unknown task 'zzzzzz' (known: digits,",
     "--out=": "out = ''",
     "--task my.py:out_of_range": "modality 'image' has 1 values outside its declared range (such values span 3 to 3",
     "--task my.py:with_nan": "holds NaN in 1 samples",
     "--task my.py:MyTask --model my.py:wide": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
     "--task my.py:MyTask --model my.py:nans": "answers NaN or infinity",
-    "--task my.py:MyTask --model my.py:counts": "answers torch.int64, which has no gradient",
+    "--task my.py:MyTask --model my.py:counts": "returns torch.int64, which has no gradients",
     "--task my.py:judged_badly --model my.py:build": (
         "fails on the first samples of task 'toy': RuntimeError: no verdict"
     ),
-    "--model harness.models.fusion.early:early": "would be untrained by that reference: name it 'early'",
-    "--model my.py:borrowed": "would be untrained by that reference",
+    "--model harness.models.fusion.early:early": "this reference would load untrained: name it 'early'",
+    "--model my.py:borrowed": "this reference would load untrained",
     "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
     "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
     "--out my.py": "is a file",
-    "--out .": "holds files of something else",
-    "--out nowhere/..": "holds files of something else",
+    "--out .": "holds files that are not part of a run",
+    "--out nowhere/..": "holds files that are not part of a run",
     "--out my.py/run": "cannot be written",
     "--task my.py:MyTask --model my.py:build --samples 2 --out nowhere://run": "cannot be reached",
     "--nonsense 1": "No such option",
@@ -136,7 +136,7 @@ BAD_TRAINING = {
     "--model concat --device tpu": "unknown device 'tpu'",
     "--model concat --recipe supervised?learning_rate=fast": "option learning_rate takes a number, not 'fast'",
     "--model byol-image --recipe byol?momentum=2": "option momentum must be at least 0 and at most 1, not 2",
-    "--model byol-image --recipe byol?epochs=1&epochs=2": "option epochs is given twice: leave one",
+    "--model byol-image --recipe byol?epochs=1&epochs=2": "option epochs is given twice: give it once",
     "--model simclr-image --recipe simclr?temperature=-1": "option temperature must be above 0, not -1",
     "--model concat --recipe supervised?learning_rate=0": "option learning_rate must be above 0, not 0",
     "--model concat --seed -1": "--seed -1: give a whole number from 0",

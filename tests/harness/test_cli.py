@@ -39,7 +39,7 @@ def test_no_verb_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_an_interrupted_run_says_so(elsewhere: Path) -> None:
     arguments = ["evaluate", "--samples", "all", "--search", "thorough", "--model", "early", "--out", "run"]
-    # what starts the tests in the background may have it ignored
+    # a parent that starts the tests in the background may ignore it
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "harness", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeding) as process:

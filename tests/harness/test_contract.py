@@ -1,4 +1,4 @@
-"""What every registered task and model must keep, parametrised over the registry itself."""
+"""The contract of every registered task and model, parametrised over the registry itself."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-"""What comes from elsewhere, a run, a checkpoint or a file of settings, is data: it runs nothing
-and leads nowhere.
+"""Runs, checkpoints and settings from elsewhere are data: they run no code and lead to no other
+place.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ UNSAFE_CALLS = {"torch.load", "torch.jit.load", "yaml.load", "yaml.unsafe_load",
 
 
 def unsafe(path: Path) -> list[str]:
-    """What a file of Python imports or calls that runs what it reads."""
+    """The imports and calls of a Python file that could run data."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -82,7 +82,7 @@ def test_a_run_from_elsewhere_runs_nothing(
         run(monkeypatch, *verb)
         assert not (evil / "ran").exists(), verb
     assert (
-        "names code that would be run here: if you trust that, name it, too, --code 'evil.py'"
+        "names code that would run here: if you trust that code, name it, too, --code 'evil.py'"
         in capsys.readouterr().err
     )
     assert run(monkeypatch, "verify", "run", "--code", "evil.py") == 2
@@ -97,7 +97,7 @@ def carded(place: Path, model: str, task: Task) -> Path:
 def test_a_card_runs_nothing(evil: Path) -> None:
     toy = Task.from_arrays({"x": torch.rand(20, 3)}, torch.arange(20) % 2)
     for named in ("evil.py:build", "evil:build", "os:system", f"{evil}/evil.py:build"):
-        with pytest.raises(BadInput, match="its card says is code: if you trust that, name both"):
+        with pytest.raises(BadInput, match="names code: if you trust that code, name both"):
             load_model(str(carded(evil / "x.safetensors", named, toy)), toy, CPU)
     assert not (evil / "ran").exists()
 
@@ -157,7 +157,7 @@ def test_settings_are_data_of_a_limited_size(elsewhere: Path, text: str) -> None
 def test_links_lead_nowhere(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    """Neither read nor written through: what lies outside is as it was."""
+    """Neither read nor written through: files outside stay the same."""
     make_run(elsewhere / "run", GOOD)
     outside = elsewhere / "outside"
     outside.write_text("precious")
@@ -165,7 +165,7 @@ def test_links_lead_nowhere(
     (elsewhere / "gates.yaml").write_text("gates: [{model: m, min: 0.1}]")
     for verb in (["report", "run"], ["gate", "run"], ["verify", "run"], ["evaluate", "--samples", "1", "--out", "run"]):
         assert run(monkeypatch, *verb) == 2
-        assert f"run run: {place} is no file of its own but a link or a pipe: remove it" in capsys.readouterr().err
+        assert f"run run: {place} is a link or a pipe, not a file: remove it" in capsys.readouterr().err
     assert outside.read_text() == "precious"
 
 
@@ -175,7 +175,7 @@ def test_a_pipe_is_not_waited_for_and_a_link_inside_is_followed(elsewhere: Path)
     (elsewhere / "link").symlink_to(elsewhere / "run")
     assert RunDirectory("link").describe() == directory.describe()
     os.mkfifo(elsewhere / "run" / "ledger" / "x.parquet")
-    with pytest.raises(BadInput, match=r"ledger/x\.parquet is no file of its own"):
+    with pytest.raises(BadInput, match=r"ledger/x\.parquet is a link or a pipe, not a file"):
         directory.describe()
 
 
@@ -227,6 +227,6 @@ def test_wherever_a_run_names_code_it_asks(changed: dict[str, Any], named: str) 
     if not named:
         assert permitted("run", described, ()).model == ("checkpoints/a.safetensors",)
         return
-    with pytest.raises(BadInput, match=rf"run names code that would be run here: .* --code '{named}'$"):
+    with pytest.raises(BadInput, match=rf"run names code that would run here: .* --code '{named}'$"):
         permitted("run", described, ["other.py"])
     assert permitted("run", described, [named])

@@ -24,7 +24,7 @@ def schedule(name: str, rate: float) -> Schedule | Gap:
 
 
 def missing(digits: Task, name: str, rate: float) -> list[float]:
-    """Of each modality, the fraction of many samples in which it is missing."""
+    """The fraction of many samples in which each modality is missing."""
     asked = schedule(name, rate)
     assert isinstance(asked, Schedule)
     return (1 - asked.present(digits, SAMPLES, rate, 0, 0).double().mean(0)).tolist()

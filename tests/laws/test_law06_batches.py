@@ -46,7 +46,7 @@ SPREAD: dict[str, Any] = {"samples": 6, "device": "cpu", "search": "fast", "batc
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What one process finds."""
+    """The results of one process."""
     return ledger(tmp_path_factory.mktemp("alone") / "run", **SPREAD)
 
 

@@ -1,6 +1,6 @@
-"""Laws 1, 4, 6, 7 and 9 on a CUDA card, where kernels round by the shape of a batch.
+"""Laws 1, 4, 6, 7 and 9 on a GPU, where kernels round by the shape of a batch.
 
-Skipped where there is none, as in CI.
+Skipped without a GPU, as in CI.
 """
 
 import io

@@ -1,6 +1,4 @@
-"""Law 9: every stored witness passes `verify`, asked of the whole model; and a false one is found
-out.
-"""
+"""Law 9: every stored witness passes `verify` on the whole model, and a false one is found."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +102,7 @@ OTHER_SAMPLES: list[tuple[str, Callable[[list[Any]], list[Any]], str]] = [
     ("target", lambda column: column[::-1], "has target"),
     ("hash", first("0" * 16), "has hash '0000000000000000' there, and task 'digits' has hash"),
     ("group", first("nobody"), "has group 'nobody' there, and task 'digits' has group"),
-    ("sample", first("stranger"), "task 'digits' does not have that sample"),
+    ("sample", first("stranger"), "task 'digits' does not have this sample"),
 ]
 
 

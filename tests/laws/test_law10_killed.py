@@ -53,7 +53,7 @@ def test_resumed_equals_uninterrupted(elsewhere: Path, parts: int) -> None:
     assert RunDirectory("killed").table("samples").num_rows == 20
 
 
-LONGER = 1.1  # after each kill, what the next process may take, until one gets through
+LONGER = 1.1  # after each kill, the time of the next process, until one gets through
 KILLS = 100
 TOY = """
 import torch
@@ -127,7 +127,7 @@ def merged(folder: str, out: str) -> None:
 
 
 def everything(out: Path) -> dict[str, Any]:
-    """All that a run holds: rows of tables in one order, flags, tensors and what describes it."""
+    """All contents of a run: rows of tables in one order, flags, tensors and description."""
     directory = RunDirectory(str(out))
     assert file_faults(directory) == []
     tables = {name: directory.table(name).to_pylist() for name in ("samples", "ledger", "sweep", "attributions")}

@@ -1,5 +1,5 @@
-"""Law 12: a run goes on only with the models, task and problem that it began with; what changes
-begins another run.
+"""Law 12: a run goes on only with the models, task and problem that it began with; a change begins
+another run.
 """
 
 import sys
@@ -341,9 +341,7 @@ def test_a_model_that_changes_while_the_run_runs_leaves_no_complete_run(elsewher
     ]
     command += ["--batch-size", "4", "--scenario", "x@linf:0.1"]
     code, said = in_a_process(*command, "--out", "run")
-    assert (
-        code == 2 and "it changed while the run ran" in said and "12 of 12 samples" in said and "Traceback" not in said
-    )
+    assert code == 2 and "it changed during the run" in said and "12 of 12 samples" in said and "Traceback" not in said
     (elsewhere / "said.txt").write_text("1")
     for words in (["report", "run"], [*command, "--out", "run"]):
         code, said = in_a_process(*words)

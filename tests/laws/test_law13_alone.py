@@ -1,6 +1,4 @@
-"""Law 13: a model answers alone as in its batch and twice alike, or every number of it says that it
-does not.
-"""
+"""Law 13: a model answers alone as in its batch and twice alike, or all its numbers are flagged."""
 
 import json
 from pathlib import Path
@@ -64,7 +62,7 @@ class Normalising(Flat):
 
 
 class Drawing(Flat):
-    """What is missing is drawn."""
+    """The missing modalities are drawn."""
 
     def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
         assert isinstance(present, torch.Tensor)

@@ -1,7 +1,7 @@
 """Law 14: the same content gives the same tensors; nothing stands on two sides of a split; equal
 content is flagged.
 
-Formats have their contracts in tests/harness/tasks; here is what holds for every registered task.
+Formats have their contracts in tests/harness/tasks; these tests hold for every registered task.
 """
 
 from itertools import combinations

@@ -1,5 +1,5 @@
-"""Every part of a run counts once: what two parts have, or another run wrote, is refused by every
-reader, and `verify --files` finds it.
+"""Every part of a run counts once. Every reader refuses rows that two parts have, or that another
+run wrote, and `verify --files` finds them.
 """
 
 import json
@@ -136,8 +136,8 @@ STRAYS: dict[str, Callable[[Path], object]] = {
     "witnesses/x.safetensors has no ledger part": lambda run: shutil.copy(
         next((run / "witnesses").iterdir()), run / "witnesses" / "x.safetensors"
     ),
-    "notes.txt belongs to no run": lambda run: (run / "notes.txt").write_text("mine"),
-    "fingerprints.safetensors is not what": lambda run: (run / "fingerprints.safetensors").unlink(),
+    "notes.txt is not part of a run": lambda run: (run / "notes.txt").write_text("mine"),
+    "fingerprints.safetensors has changed": lambda run: (run / "fingerprints.safetensors").unlink(),
     "gates.json cannot be read": lambda run: (run / "gates.json").write_text("{"),
     "trust.json cannot be read": lambda run: (run / "trust.json").write_text("{"),
     "trust.json is of run 'other', this is run": lambda run: owned(run / "trust.json", "other"),
@@ -194,7 +194,7 @@ STRAYS |= {
 def test_numbers_over_fewer_samples_say_so(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], table: str
 ) -> None:
-    """A part is gone: every table says of how many samples its numbers are, and how to mend it."""
+    """A part is lost: every table gives the number of its samples, and the mend."""
     parts(directory, table)[0].unlink()
     notes = " ".join(summarise(directory).notes)
     assert "4 of 8 samples" in notes and "The run is lacking 4 of 8 samples: " in notes
@@ -247,8 +247,8 @@ def attributed(directory: RunDirectory) -> list[Path]:
 
 @pytest.mark.parametrize("folder", [*TABLES, "witnesses", "attributions"])
 def test_no_flipped_bit_shows_another_number(directory: RunDirectory, folder: str) -> None:
-    """Every bit of 80 spread over each kind of file, 400 in all: found, or what is read is as it
-    was (a mark of the checksum fell).
+    """Every bit of 80 spread over each kind of file, 400 in all: found, or read unchanged (the bit
+    was in a mark of the checksum).
     """
     before = content(directory)
     part = sorted((Path(directory.url) / folder).iterdir(), key=lambda path: path.suffix)[-1]

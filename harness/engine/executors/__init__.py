@@ -1,7 +1,8 @@
-"""How the cells of a run are done: one after the other here, in processes of this machine, or on
-Ray.
+"""How the cells of a run are computed: one after the other in this process, in processes on this
+machine, or on Ray.
 
-Cells are independent, and what one finds does not depend on where it runs. The driver alone writes.
+Cells are independent, and the result of a cell does not depend on where it runs. Only the driver
+writes.
 """
 
 from __future__ import annotations
@@ -24,30 +25,30 @@ __all__ = ["Failed", "Outcome", "check_engine", "outcomes"]
 
 
 def check_engine(config: Evaluation) -> None:
-    """Refuse before any work what the engine cannot do.
+    """Refuse, before any work, options that the engine cannot carry out.
 
     Raises:
-        BadInput: Ray is wanted and not installed, or is told of workers; or an address is given
-            without it.
+        BadInput: Ray is chosen but not installed, or comes with --workers; or an address comes
+            without Ray.
     """
     if config.engine == "ray":
         library()
         if config.workers != 1:
             raise BadInput(
-                f"--workers {config.workers} is for --engine local: Ray does as many cells at a time as its cluster has"
+                f"--workers {config.workers} needs --engine local: Ray runs as many cells at a time as its cluster has"
                 " room for"
             )
     elif config.address is not None:
-        raise BadInput(f"--address {config.address} is a Ray cluster's: add --engine ray")
+        raise BadInput(f"--address {config.address} needs Ray: add --engine ray")
 
 
 def outcomes(
     work: Work, left: deque[Cell], device: torch.device, progress: Progress, deadline: float | None
 ) -> Iterator[tuple[Cell, Outcome]]:
-    """Each cell and what became of it, as they end; more may be put on the left meanwhile.
+    """Each cell and its outcome, as they end. Meanwhile cells may be added on the left.
 
     Args:
-        deadline: by `time.monotonic`. The first cell is finished whatever it says.
+        deadline: by `time.monotonic`. The first cell is always finished.
     """
     if work.config.engine == "ray":
         return on_ray(work, left, device, progress, deadline)

@@ -1,4 +1,4 @@
-"""What becomes of a cell: what it found, or why it found nothing."""
+"""The outcome of a cell: its result, or why it has none."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Outcome = Parts | Failed
 
 
 def carried_out(work: Work, cell: Cell, device: torch.device, progress: Progress, deadline: float | None) -> Outcome:
-    """What a cell finds, or why it finds nothing.
+    """The result of a cell, or why it has none.
 
     Raises:
-        BadInput: what is wrong with a model is wrong with all of the run.
+        BadInput: a fault of a model, which affects the whole run.
     """
     try:
         with limited(work.config.cell_limit):

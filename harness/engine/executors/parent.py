@@ -1,4 +1,6 @@
-"""A worker ends with the process that started it: killed, that process can tell nobody to stop."""
+"""A worker ends with the process that started it, because a killed process cannot stop its
+workers.
+"""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ from harness.storage.output import make_patient
 def in_processes(
     work: Work, left: deque[Cell], workers: int, device: torch.device, progress: Progress, deadline: float | None
 ) -> Iterator[tuple[Cell, Outcome]]:
-    """Do so many cells at a time, each in a process with its share of the cores; see `serially`.
+    """Do this many cells at a time, each in a process with its share of the cores; see `serially`.
 
-    A process that dies takes its cell with it once: what was under way is done again alone, and
-    what kills its process again is an error.
+    If a process dies, the cells that were running are done again, each alone. A cell that kills its
+    process again is an error.
     """
     pool, under_way, finished = _pool(work, workers, device), dict[Future[Sent], Cell](), False
     try:
@@ -36,7 +36,7 @@ def in_processes(
                 try:
                     under_way[pool.submit(worked, *asked(left[0], deadline if finished else None))] = left[0]
                     left.popleft()
-                except BrokenProcessPool:  # what is under way broke it; this cell has not begun
+                except BrokenProcessPool:  # a running cell broke the pool; this cell has not begun
                     broken = True
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for future in done:
@@ -67,7 +67,7 @@ def _pool(work: Work, workers: int, device: torch.device) -> ProcessPoolExecutor
 
 
 def _started(start: Begun, threads: int) -> None:
-    """What a process does first."""
+    """The start of a worker process."""
     end_with_parent()
     make_patient()
     ready(start, threads)
@@ -77,4 +77,4 @@ def _alone(pool: ProcessPoolExecutor, cell: Cell) -> Outcome:
     try:
         return received(pool.submit(worked, *asked(cell, None)).result())
     except BrokenProcessPool:
-        return Failed("its process was killed, twice: by the system for want of memory, or by a fault of a library's\n")
+        return Failed("its process was killed twice: because memory ran out, or by a fault of a library\n")

@@ -30,14 +30,14 @@ from harness.run.schema import Parts
 from harness.storage.output import make_patient
 from harness.tasks.files.dataroot import VARIABLE
 
-ATTEMPTS = 3  # nodes die by themselves: only what kills its worker again and again is an error
+ATTEMPTS = 3  # nodes die by themselves: a cell is an error only if it kills its worker again and again
 PATIENCE = 5.0  # seconds for a cluster to answer
-GONE = 3.0  # seconds without a node after which there is none
+GONE = 3.0  # seconds without a node after which the cluster counts as lost
 FAREWELL = 2.0  # seconds for a cluster to let go of this process
 LOOK = 1.0  # seconds between two looks at whether it is still there
-STORE = 256 * 2**20  # bytes of Ray's memory on this machine: what a cell finds is fetched at once
+STORE = 256 * 2**20  # bytes of Ray's memory on this machine: results of cells are fetched at once
 SETTINGS = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of what it will do one day
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # otherwise Ray warns of a change in later versions
     "RAY_USAGE_STATS_ENABLED": "0",  # else it reports to its makers
     "RAY_worker_niceness": "0",  # else workers yield to all else on this machine, as those of --engine local do not
 }
@@ -54,16 +54,18 @@ def library() -> Any:
         import ray
     except ImportError:
         raise BadInput(
-            "--engine ray needs Ray: pip install 'multimodal-robustness-harness[ray]', or leave it at local"
+            "--engine ray needs Ray: pip install 'multimodal-robustness-harness[ray]', or use --engine local"
         ) from None
     return ray
 
 
 class Worker:
-    """In a process of Ray: stands where the driver stands, and does one cell after the other."""
+    """A worker in a process of Ray. It runs in the driver's folder, and does one cell after the
+    other.
+    """
 
     def load(self, folder: str, path: list[str], data_root: str | None, start: Begun) -> None:
-        """Load what is tested, as the driver did.
+        """Load the task and the models, as the driver did.
 
         Raises:
             BadInput: the driver's folder is not on this machine.
@@ -86,8 +88,8 @@ class Worker:
 
 @dataclass(eq=False)
 class _Slot:
-    """A worker, the cell it is at (none while it loads, or waits), and how often its place lost one
-    that loaded.
+    """A worker, its present cell (None while it loads or waits), and how many loading workers its
+    place has lost.
     """
 
     actor: Any
@@ -118,8 +120,8 @@ def on_ray(
                 calls[slot.actor.work.remote(*asked(slot.cell, deadline if finished else None))] = slot
             if not calls:
                 raise BadInput(
-                    f"every Ray worker was killed {ATTEMPTS} times while it loaded the task and the models: is there"
-                    " memory?"
+                    f"every Ray worker was killed {ATTEMPTS} times while it loaded the task and the models: check"
+                    " its memory"
                 )
             done = _ended(ray, list(calls), wanted)
             slot = calls.pop(done)
@@ -139,7 +141,7 @@ def on_ray(
                         yield (
                             cell,
                             Failed(
-                                f"its worker was killed {ATTEMPTS} times: by its node, for want of memory, or by a"
+                                f"its worker was killed {ATTEMPTS} times: by its node, because memory ran out, or by a"
                                 " library\n"
                             ),
                         )
@@ -170,13 +172,13 @@ def _ended(ray: Any, calls: list[Any], wanted: str) -> Any:
             seen = time.monotonic()
         elif time.monotonic() - seen > GONE:
             raise BadInput(
-                "the Ray cluster has no node left: start nodes and run the same command, which goes on where it stopped"
+                "the Ray cluster has no node left: start nodes and run the same command, which resumes the run"
             )
 
 
 def _is_alive(ray: Any, wanted: str) -> bool:
-    """Whether the cluster's head answers, and some node that has what a worker needs; Ray notices a
-    dead node after 15 seconds.
+    """Whether the cluster's head answers, and a node has the resources that a worker needs. Ray
+    notices a dead node after 15 seconds.
     """
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     if not _answers(host, int(port)):
@@ -200,7 +202,7 @@ def _standing(work: Work, device: torch.device) -> tuple[str, list[str], str | N
 def _room(ray: Any, wanted: str) -> int:
     room = int(ray.cluster_resources().get(wanted, 0))
     if not room:
-        raise BadInput(f"the Ray cluster has no {wanted}: start its nodes with some, or choose another --device")
+        raise BadInput(f"the Ray cluster has no {wanted}: add nodes that have one, or choose another --device")
     return room
 
 
@@ -216,7 +218,7 @@ def _reached(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=PATIENCE).close()
     except (OSError, OverflowError) as error:
-        raise BadInput(f"--address {address}: no Ray cluster can be joined there: {error}") from None
+        raise BadInput(f"--address {address}: no Ray cluster can be reached there: {error}") from None
 
 
 @contextmanager
@@ -234,7 +236,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split())
         raise BadInput(
-            f"--address {address}: no Ray cluster can be joined there: {said}" if address else f"Ray: {said}"
+            f"--address {address}: no Ray cluster can be reached there: {said}" if address else f"Ray: {said}"
         ) from None
     try:
         yield

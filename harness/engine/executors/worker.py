@@ -34,13 +34,13 @@ Sent = tuple[Outcome, bytes]
 
 @dataclass(frozen=True)
 class Begun:
-    """What a worker is told of a run.
+    """The data that a worker needs of a run.
 
     Attributes:
         config: its configuration.
-        description: what `run.json` says.
+        description: the contents of `run.json`.
         prints: the fingerprints of its models.
-        steadiness: of the same.
+        steadiness: whether its models answer alike, by model.
     """
 
     config: dict[str, Any]
@@ -54,7 +54,7 @@ class Begun:
 
 
 def begun(work: Work, device: torch.device) -> Begun:
-    """What to tell the workers of a run."""
+    """The data that the workers of a run need."""
     prints = {name: each.fingerprint for name, each in work.answering.items()}
     steady = {name: each.steadiness for name, each in work.answering.items()}
     return Begun(work.config.model_dump(mode="json"), describe(work, device), packed(prints), steady)
@@ -62,8 +62,8 @@ def begun(work: Work, device: torch.device) -> Begun:
 
 @dataclass(frozen=True)
 class _Bench:
-    """Where a worker works: what it has loaded, and the models that it knows to be those of the
-    run.
+    """The state of a worker: the loaded task and models, and the models that it has compared with
+    those of the run.
     """
 
     work: Work
@@ -72,7 +72,8 @@ class _Bench:
     known: set[str] = field(default_factory=set)
 
     def model(self, name: str) -> Loaded:
-        """A model, once it is known to answer as the driver's does; the first cell of it asks.
+        """A model, after a check that it answers as the driver's does. Its first cell makes the
+        check.
 
         Raises:
             BadInput: it does not.
@@ -94,8 +95,8 @@ _HERE: list[_Bench | BadInput] = []
 def ready(start: Begun, threads: int) -> None:
     """Load the task and the models, once for each process; the data root is in the environment.
 
-    What cannot be loaded, or is not what the run began with, is said when the first cell is asked
-    for: where a process starts, nobody listens.
+    Errors in loading, or changes since the run began, are raised with the first cell: nobody reads
+    errors at the start of a process.
     """
     torch.set_num_threads(threads)
     try:
@@ -119,8 +120,8 @@ def _refuse(why: str) -> None:
 
 
 def asked(cell: Cell, deadline: float | None) -> Asked:
-    """What to tell a worker; clocks of machines differ, so the deadline (`time.monotonic`) travels
-    as what is left.
+    """The message to a worker. Clocks of machines differ, so the deadline (`time.monotonic`)
+    travels as remaining time.
     """
     return cell.model.name, cell.key, cell.rows, None if deadline is None else deadline - time.monotonic()
 
@@ -139,7 +140,7 @@ def worked(model: str, key: str, rows: tuple[int, ...], seconds: float | None) -
 
 
 def received(sent: Sent) -> Outcome:
-    """What a worker sent, put together again."""
+    """A worker's result, unpacked."""
     outcome, witnesses = sent
     if isinstance(outcome, Parts) and witnesses:
         outcome.witnesses.update(from_safetensors(witnesses))

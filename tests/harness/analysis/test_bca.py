@@ -1,6 +1,4 @@
-"""BCa: where it has an interval, that its ends and its p are one thing, and what it does not depend
-on.
-"""
+"""BCa: where it has an interval, that its ends agree with its p, and its invariances."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ def test_an_interval_is_the_same_for_any_order_and_scales_with_its_unit() -> Non
 
 
 def test_the_share_of_an_end_is_where_the_end_lies() -> None:
-    """The test's p and the interval's ends are one thing, also beyond what resamples reach."""
+    """The test's p agrees with the interval's ends, also beyond the range of the resamples."""
     found = resampled(lambda means: means[..., 0], np.random.RandomState(0).exponential(size=(100, 1)))
     assert found is not None
     for share in (1e-7, 1e-4, 0.01, 0.025, 0.3, 0.7, 0.975, 0.9999):

@@ -1,7 +1,7 @@
-"""Law 16, on the grid of docs/statistics.md: where an interval says 95 % it covers 93 or more, a
-test fails falsely in 5 % or less.
+"""Law 16, on the grid of docs/statistics.md: a 95 % interval covers 93 % or more, and a test fails
+falsely in 5 % or less.
 
-A gate passes wrongly, with a drop as large as it says it would notice, in 20 % or less.
+A gate passes wrongly, with a drop as large as it claims to notice, in 20 % or less.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import pytest
 from benchmarks.coverage import FEWER, Cell, grid
 
 COVERED, FAILED, PASSED = 0.93, 0.05, 0.20
-SLACK = 3  # standard errors, where outcomes are drawn; none where they are summed
+SLACK = 3  # standard errors, where outcomes are drawn; 0 where they are summed
 
 
 def faults(cells: list[Cell]) -> list[str]:
-    """What covers too little or fails too often."""
+    """The cells that cover too little or fail too often."""
     found = []
     for cell in cells:
         most = {"failed": FAILED, "passed": PASSED}.get(cell.what.split()[0])

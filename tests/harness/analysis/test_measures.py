@@ -38,7 +38,7 @@ def sweep(rows: list[tuple[str, str, str, float, str, float]]) -> pa.Table:
 
 
 def falling(model: str, scores: list[float], samples: int = 4) -> list[tuple[str, str, str, float, str, float]]:
-    """Two modalities; at level 0 both are there, at 0.5 one, at 1 none.
+    """Two modalities; at level 0 both are present, at 0.5 one, at 1 neither.
 
     Every second sample has the score, others one more.
     """

@@ -46,9 +46,7 @@ def test_what_changed_by_whole_outcomes_is_counted_whatever_it_changed_from() ->
 
 
 def test_a_passing_score_that_nothing_happened_to_needs_few_samples() -> None:
-    """No pair differs: what a large drop would take is known from a few dozen pairs, graded or
-    not.
-    """
+    """No pair differs: a few dozen pairs, graded or not, are enough to exclude a large drop."""
     before = np.ones(100)
     assert mean_drop(before, before, 0.0, 0.1).needed(ALPHA) <= 100
     assert mean_drop(0.3 * before, 0.3 * before, 0.0, 0.1).needed(ALPHA) <= 100

@@ -1,5 +1,5 @@
-"""A failure costs what it touches: a condition under which a model raises is rows of its own, and
-nothing else is lost.
+"""A failure costs only its own rows: if a model raises under a condition, the rows of that
+condition are lost, and no others.
 """
 
 import json
@@ -83,7 +83,7 @@ def test_a_model_that_raises_with_one_input_missing(
     scenarios = ["--scenario", "a@linf:0.5 + b@linf:0.5", "--scenario", "a@linf:0.5 + b@missing", "--attributions", "2"]
     assert run(monkeypatch, *COMMAND, "--model", f"mine.py:{model}", "--model", "mine.py:build", *scenarios) == 5
     said = capsys.readouterr().out
-    assert "rows are errors and in no number" in said and "Traceback" not in said
+    assert "rows are errors, which no number includes" in said and "Traceback" not in said
     assert RunDirectory("run").table("samples").num_rows == 24, "the clean scores of both"
     broken = {"a@linf:0.5 + b@missing"}
     assert conditions("ledger", "scenario", "error") == broken

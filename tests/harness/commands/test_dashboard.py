@@ -1,4 +1,4 @@
-"""`dashboard` from outside: what it starts, and what it refuses."""
+"""`dashboard` from outside: the server that it starts, and the options that it refuses."""
 
 import os
 import re
@@ -56,7 +56,7 @@ def test_it_starts_with_a_browser_for_who_has_never_started_one_and_without_a_te
 
 
 def answers(url: str, server: subprocess.Popen[str], seconds: int = 120) -> str:
-    """What is served there, as soon as it is."""
+    """The page that is served there, as soon as it is."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.poll() is None:
         try:

@@ -1,4 +1,4 @@
-"""What one command of a process allows is not what the next one runs."""
+"""Consent for one command of a process does not hold for the next."""
 
 from pathlib import Path
 

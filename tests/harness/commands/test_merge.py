@@ -1,4 +1,4 @@
-"""Shards put together are the run that was not sharded, and nothing else is."""
+"""Merged shards equal the run without shards, and nothing else is accepted."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "The run is lacking 4 of 12 samples: merge the missing shards" in capsys.readouterr().out
     assert {name for flags in RunDirectory("whole").trust().values() for name in flags} == {"every number"}
     assert merged(monkeypatch, "part1", "part2", "part3") == 2
-    assert "that is a shard of a run" in capsys.readouterr().err
+    assert "this is a shard of the run" in capsys.readouterr().err
     assert merged(monkeypatch, "whole", "part2", "part1") == 0
     assert everything("whole") == everything("memory://whole")
     assert merged(monkeypatch, "memory://again", "part1", "part2", "part3", "whole") == 0
@@ -53,7 +53,7 @@ def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_a_sample_in_two_runs_is_taken_once_and_errors_only_where_nothing_else_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of different batches: cells overlap in part.
+    """With different batch sizes, cells overlap in part.
 
     The model that raises fails by batches of four, alone only on one sample.
     """
@@ -82,10 +82,10 @@ REFUSED = {
         "part",
         "other",
     ): "other and part are not parts of one run: part is of another configuration (it differs in seed)",
-    ("part", "part"): "that is one of the runs to merge",
+    ("part", "part"): "this is one of the runs to merge",
     ("other", "part"): "--out other holds a run of another configuration (it differs in seed)",
     ("whole", "nothing"): "nothing is not a run",
-    ("stuff", "part"): "holds files of something else",
+    ("stuff", "part"): "holds files that are not part of a run",
 }
 
 
@@ -113,8 +113,8 @@ def test_what_cannot_be_merged_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
         (["--shard", "0/4"], "shard = '0/4': give a part and how many there are, from 1/4 to 4/4"),
         (["--shard", "5/4"], "give a part"),
         (["--shard", "half"], "give a part"),
-        (["--shard", "1/2", "--gates", "gates.yaml"], "merge its shards, then gate that"),
-        (["--shard", "1/2", "--scenario", "a@universal:0.1"], "run it whole"),
+        (["--shard", "1/2", "--gates", "gates.yaml"], "merge its shards, then gate the merged run"),
+        (["--shard", "1/2", "--scenario", "a@universal:0.1"], "leave --shard out"),
     ],
 )
 def test_shards_that_cannot_be(

@@ -1,5 +1,5 @@
-"""Where a command is run, how a place is written, and what a user's file does to the process:
-nothing of it changes a number.
+"""The folder of a command, the spelling of a path, and effects of a user's file on the process do
+not change a number.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def here(elsewhere: Path) -> Path:
 
 
 def numbers(out: str) -> dict[str, list[dict[str, Any]]]:
-    """All rows of a run but for what differs with the name of the file."""
+    """All rows of a run, without columns that differ with the name of the file."""
     drop = {"run", "model"}
     tables = {name: RunDirectory(out).table(name).to_pylist() for name in ("samples", "sweep", "ledger")}
     return {
@@ -66,7 +66,7 @@ def numbers(out: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-# a model may have none: its search is another
+# a model may have no gradients: its search differs
 MODELS_OWN = {("no gradients", "when it answers"), ("all of it", "when it answers")}
 
 
@@ -224,7 +224,7 @@ def test_a_run_of_another_folder_is_verified_by_the_place_of_its_code(
 def test_other_code_than_the_runs_is_refused(moved: Path, code: tuple[str, ...]) -> None:
     (moved / "there" / "sub" / "mine.py").write_text("raise SystemExit('ran')")
     found, said = carried_out("verify", "there/run", *(word for each in code for word in ("--code", each)))
-    assert found == 2 and "names code that would be run here" in said, said
+    assert found == 2 and "names code that would run here" in said, said
 
 
 def test_the_environment_is_left_alone(ran: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run from start to end where something goes wrong: memory, NaN, damaged files; and what may not
+"""A run from start to end with failures: memory, NaN, damaged files; and options that must not
 change a number.
 """
 
@@ -56,7 +56,7 @@ def toy(elsewhere: Path) -> Path:
 
 
 def rows(out: str, table: str = "ledger") -> list[dict[str, Any]]:
-    """Without what differs by the model's name."""
+    """Without the parts that differ by the model's name."""
     found = RunDirectory(out).table(table).to_pylist()
     kept = [{key: value for key, value in row.items() if key not in ("run", "model")} for row in found]
     return sorted(
@@ -144,7 +144,7 @@ def test_a_search_in_bf16_is_verified_in_float32(toy: Path, monkeypatch: pytest.
     assert half == pytest.approx(full, rel=0.1)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile's own look at what it traces
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile's own inspection of the traced code
 def test_a_compiled_search_is_verified_by_the_model_itself(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = []
 

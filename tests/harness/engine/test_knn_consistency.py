@@ -56,7 +56,7 @@ def test_it_fails_exactly_when_less_than_half_of_the_neighbours_stay(count: int)
 
 def test_models_without_an_embedding_are_refused() -> None:
     task = unlabelled(tiny(2))
-    with pytest.raises(BadInput, match="has no embedding to judge by its neighbours"):
+    with pytest.raises(BadInput, match="has no embedding whose neighbours could be compared"):
         watched(Loaded("concat", concat(task), "", ""), task, CPU)
 
 

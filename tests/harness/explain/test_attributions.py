@@ -1,5 +1,5 @@
-"""Attributions: exact for a linear model, nothing for what is not read, and stored of clean,
-attacked and incomplete inputs.
+"""Attributions: exact for a linear model, zero for unread inputs, and stored for clean, attacked
+and incomplete inputs.
 """
 
 import json
@@ -30,8 +30,8 @@ CPU = torch.device("cpu")
 
 
 class Plain(nn.Module):
-    """Linear in `a` and `b` of the tiny task; `step` makes it a staircase, of which no gradient
-    tells.
+    """Linear in `a` and `b` of the tiny task; `step` makes it a staircase, whose gradient is
+    zero.
     """
 
     def __init__(self, task: Task, read: tuple[str, ...] = ("a", "b"), step: bool = False) -> None:

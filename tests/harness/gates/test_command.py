@@ -1,5 +1,5 @@
-"""`gate`, `bless`, `compare` and `evaluate --gates` as processes: what they print, write and exit
-with.
+"""`gate`, `bless`, `compare` and `evaluate --gates` as processes: their output, files and exit
+codes.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def test_evaluate_gates_what_it_evaluated(tmp_path: Path) -> None:
     assert done.returncode == 0 and "2 pass" in done.stdout, done.stderr
     write_gates(tmp_path, 'model: "my.py:build", max: 0.1')
     assert harness(tmp_path, *small).returncode == 3, "the run is there, and only judged again"
-    assert harness(tmp_path, *common, "--baseline", "run").returncode == 2, "a baseline is for gates"
+    assert harness(tmp_path, *common, "--baseline", "run").returncode == 2, "a baseline needs gates"
 
 
 def test_help_answers_without_heavy_imports(tmp_path: Path) -> None:

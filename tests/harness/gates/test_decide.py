@@ -151,11 +151,11 @@ UNKNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "schedule": ({"schedule": "exclusive", "rate": 0.5, "min": 0.5}, "unknown schedule 'exclusive'"),
     "no schedule": ({"schedule": "mcr", "rate": 0.5, "min": 0.5}, "did you mean mcar"),
     "modality": ({"schedule": "fixed(smell)", "rate": 1, "min": 0.5}, "unknown modality 'smell'"),
-    "rate": ({"schedule": "mcar", "rate": 0.3, "min": 0.5}, "has mcar at 0.5, and not at 0.3"),
-    "one level": ({"schedule": "mcar", "measure": "area", "min": 0.5}, "one level makes no curve"),
+    "rate": ({"schedule": "mcar", "rate": 0.3, "min": 0.5}, "has mcar at 0.5, not at 0.3"),
+    "one level": ({"schedule": "mcar", "measure": "area", "min": 0.5}, "a curve needs two levels"),
     "corruption": ({"corruption": "image@noise", "severity": 3, "min": 0.5}, "unknown corruption 'image@noise'"),
     "oracle": ({"scenario": IMAGE, "measure": "gap to the oracle", "max": 0.1}, "--model without-image"),
-    "oracle of two": ({"scenario": BOTH, "measure": "gap to the oracle", "max": 0.1}, "one modality alone"),
+    "oracle of two": ({"scenario": BOTH, "measure": "gap to the oracle", "max": 0.1}, "an attack on one modality"),
     "baseline": ({"max_drop": 0.1}, "name one with --baseline"),
 }
 
@@ -215,7 +215,7 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=said):
             verdict(ours, evidence(tmp_path / name, run, **changed), max_drop=0.1)
     other = evidence(tmp_path / "d", {"n": Outcomes(shares(90))})
-    assert "baseline does not tell" in verdict(ours, other, max_drop=0.1).why
+    assert "baseline cannot decide" in verdict(ours, other, max_drop=0.1).why
     harder = evidence(tmp_path / "e", run, config={"search": "thorough"})
     assert "differs in search" in verdict(ours, harder, scenario=IMAGE, max_drop=0.1).why
     fewer = evidence(tmp_path / "f", {"m": Outcomes(shares(50, 50), {IMAGE: [2.0] * 50})})

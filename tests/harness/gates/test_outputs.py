@@ -1,4 +1,4 @@
-"""JUnit, SARIF, Markdown and JSON: what they say, and that no name can say more than a name."""
+"""JUnit, SARIF, Markdown and JSON: their contents, and the escaping of names."""
 
 from __future__ import annotations
 

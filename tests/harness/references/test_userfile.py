@@ -157,7 +157,7 @@ def build(task):
 
 @pytest.mark.parametrize("edited", ["model.py", "utils.py", "lazy.py", "lib/deep.py"])
 def test_a_file_that_is_edited_is_read_anew(elsewhere: Path, toy: Task, edited: str) -> None:
-    """In one process, as in a notebook: what runs is what is hashed."""
+    """In one process, as in a notebook: the code that runs is the code that is hashed."""
     file = folder_with(elsewhere / "one", 1.0)
     x = {"x": torch.zeros(1, 3)}
     before = load_model(f"{file}:build", toy, CPU)

@@ -1,4 +1,6 @@
-"""The configuration: a file says what flags say, flags win, and what is written reads back."""
+"""The configuration: a file has the options of the flags, flags win, and a written file reads
+back.
+"""
 
 from pathlib import Path
 from typing import get_args
@@ -19,8 +21,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
 
 
 def test_the_devices_of_a_file_are_those_there_are() -> None:
-    """They stand in two places: the configuration imports no torch, and what chooses a device lies
-    below it.
+    """They stand in two places: the configuration imports no torch, and the module that chooses a
+    device lies below it.
     """
     assert get_args(Evaluation.model_fields["device"].annotation) == DEVICES
 

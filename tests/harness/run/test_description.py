@@ -1,5 +1,5 @@
-"""What `run.json` says: read as a typed description, written back as it was, refused where a reader
-would miss something.
+"""`run.json`: read as a typed description, written back unchanged, refused where a part is
+missing.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What goes wrong while a run is written: a full disk, a second process, a model that hangs, a bit
-that flips.
+"""Faults while a run is written: a full disk, a second process, a model that hangs, a bit that
+flips.
 """
 
 import errno
@@ -222,7 +222,7 @@ def test_a_script_that_ends_the_program_is_refused(
 
 
 def test_an_interrupted_run_goes_on_to_the_same_ledger(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # what starts the tests in the background may have it ignored
+    # a parent that starts the tests in the background may ignore it
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-m", "harness", *COMMAND, "--model", "mine.py:slow"]
     with subprocess.Popen(
@@ -268,8 +268,8 @@ def test_a_part_cut_off_anywhere_is_named(here: Path, monkeypatch: pytest.Monkey
 def test_a_folder_in_which_nothing_can_be_removed_is_one_sentence(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run is taken up by removing what a killed cell left; the disk has become read-only
-    since.
+    """Resuming a run removes the files of a killed cell; meanwhile the disk has become
+    read-only.
     """
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:build") == 0
     next((here / "run" / "ledger").iterdir()).unlink()
@@ -301,7 +301,7 @@ def test_what_was_there_stays_where_a_write_fails(here: Path, monkeypatch: pytes
         "precious"
     ]
     model = torch.nn.Linear(2, 2)
-    with pytest.raises(BadInput, match=r"checkpoint .* cannot be written: No space left on device; mend that"):
+    with pytest.raises(BadInput, match=r"checkpoint .* cannot be written: No space left on device; fix this"):
         checkpoint.save(here / "x.safetensors", model, {})
     assert not list(here.glob("x.*"))
 

@@ -1,4 +1,4 @@
-"""Training is seeded, and the committed checkpoints are what it gives."""
+"""Training is seeded, and gives the committed checkpoints."""
 
 import io
 import math
@@ -105,8 +105,8 @@ def test_of_a_stage_that_is_not_judged_the_last_epoch_is_kept(digits: Task) -> N
 
 
 def test_a_norm_over_batches_is_given_two_samples_or_more(digits: Task) -> None:
-    """Sixty-four are a batch, and one is left over; of a single sample, or of batches of one, a
-    sentence tells.
+    """Sixty-four samples are a batch, and one is left over. A single sample, or batches of one,
+    give one sentence.
     """
     training, quiet = Training("digits", "latent-ensemble", epochs=1), Console(file=io.StringIO())
     left, recipe = fewer(digits, replace(training, train_samples=65)), Scheduled()
@@ -117,7 +117,7 @@ def test_a_norm_over_batches_is_given_two_samples_or_more(digits: Task) -> None:
         (left, recipe_of("scheduled?batch_size=1")),
         (fewer(digits, replace(training, train_samples=1)), Supervised()),
     ):
-        with pytest.raises(BadInput, match="'latent-ensemble' norms over batches, and these hold one sample"):
+        with pytest.raises(BadInput, match="'latent-ensemble' normalises over batches, and these hold one sample"):
             fit(training, few, recipe, CPU, quiet)
 
 

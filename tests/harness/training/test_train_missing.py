@@ -1,5 +1,5 @@
-"""Training on incomplete data: what is missing, for how long, and what the checkpoint says of
-it.
+"""Training on incomplete data: the missing parts, for how long, and the entry in the checkpoint
+card.
 """
 
 import io
@@ -113,7 +113,7 @@ def test_a_recipe_that_would_learn_from_stand_ins_is_refused(
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:
         main()
-    assert stop.value.code == 2 and "recipe 'varmat' takes every input for present" in capsys.readouterr().err
+    assert stop.value.code == 2 and "recipe 'varmat' takes every input as present" in capsys.readouterr().err
     assert not Path("checkpoints").exists()
 
 

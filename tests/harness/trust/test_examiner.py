@@ -142,7 +142,7 @@ def test_a_flag_is_raised_by_the_model_that_deserves_it(
     toy: Path, monkeypatch: pytest.MonkeyPatch, model: str, scenario: str, flag: str
 ) -> None:
     assert evaluate(monkeypatch, model, scenario) == 0
-    # where a search is blind, it misses what is planted too
+    # where a search is blind, it also misses planted failures
     assert flag in raised(model, scenario) <= {flag, "planted"}
 
 
@@ -194,7 +194,7 @@ def test_what_the_model_does_not_use_is_said_without_a_mark(
 ) -> None:
     assert evaluate(monkeypatch, "unused", IMAGE) == 0
     out = capsys.readouterr().out
-    assert "unused — the output stays as it is when image is swapped" in out and "!" not in out
+    assert "unused — the output does not change when image is swapped" in out and "!" not in out
 
 
 def test_no_trust(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,13 +37,13 @@ def test_what_kills_its_process_every_time_is_an_error_of_its_cell(here: Path, m
     failed = {row["sample"] for row in found if row["status"] == "error"}
     assert 0 < len(failed) <= 4 and {row["model"] for row in found if row["status"] == "error"} == {"mine.py:dies"}
     assert len({row["sample"] for row in found if row["model"] == "mine.py:dies"}) == 12
-    assert "its process was killed, twice" in next((here / "two" / "errors").iterdir()).read_text()
+    assert "its process was killed twice" in next((here / "two" / "errors").iterdir()).read_text()
 
 
 def test_a_model_that_cannot_be_asked_in_a_process_costs_its_own_cells_only(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sample that kills it is among those that every worker asks a model about first."""
+    """The sample that kills it is among the first that every worker evaluates."""
     monkeypatch.setenv("DEADLY", "50")
     assert (
         run(monkeypatch, "--model", "mine.py:dies", "--model", "mine.py:build", "--out", "two", "--workers", "2") == 5
@@ -55,8 +55,8 @@ def test_a_model_that_cannot_be_asked_in_a_process_costs_its_own_cells_only(
 def test_a_file_that_changes_under_a_run_is_noticed_by_its_workers(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A model that reads a file when it is asked: the driver's answers are of another file than the
-    workers'.
+    """A model that reads a file during its calls: the driver's answers come from another file than
+    the workers'.
     """
     assert run(monkeypatch, "--model", "mine.py:reads", "--out", "two", "--workers", "2") == 2
     assert "the run began with another model 'mine.py:reads' (it answers 16 of 16 samples" in capsys.readouterr().err

@@ -46,7 +46,7 @@ CLUSTER = [sys.executable, "-m", "tests.harness.engine.executors.twonodes"]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[str, IO[str], IO[str]]]:
-    """The address of two nodes, what to write to kill the second, and what to read then."""
+    """The address of two nodes, the text that kills the second node, and the reply."""
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     environment = {**os.environ, "DRIVER": "0"}  # no worker is the driver
     with subprocess.Popen([*CLUSTER, "1", "second"], **pipes, text=True, env=environment) as process:
@@ -121,9 +121,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(here: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("killed", ["second", "head"])
 def test_a_cluster_that_is_gone_ends_the_run_in_a_sentence(here: Path, killed: str) -> None:
-    """Its only node with a core dies, or its head, while a cell is under way; what was done is
-    kept.
-    """
+    """Its only node with a core dies, or its head, while a cell runs; finished cells are kept."""
     (here / "slow.py").write_text(SLOW.replace("0.005", "0.05"))
     (here / "pids").mkdir()
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -153,11 +151,11 @@ def test_what_ray_cannot_do_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "--model", "mine.py:build", "--engine", "ray", "--workers", "2") == 2
-    assert "--workers 2 is for --engine local" in capsys.readouterr().err
+    assert "--workers 2 needs --engine local" in capsys.readouterr().err
     assert run(monkeypatch, "--model", "mine.py:build", "--address", "auto") == 2
     assert "add --engine ray" in capsys.readouterr().err
     assert run(monkeypatch, "--model", "mine.py:build", "--engine", "ray", "--address", "127.0.0.1:1") == 2
-    assert "--address 127.0.0.1:1: no Ray cluster can be joined there" in capsys.readouterr().err
+    assert "--address 127.0.0.1:1: no Ray cluster can be reached there" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run(monkeypatch, "--model", "mine.py:build", "--engine", "ray") == 2
     assert "multimodal-robustness-harness[ray]" in capsys.readouterr().err
