@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.test_cli import run
+
 ROOT = Path(__file__).parents[1]
 MODEL = """
 class MyModel(torch.nn.Module):
@@ -32,6 +34,17 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     exec(example.replace("labels =", f"{MODEL}\nlabels =", 1), names)
     assert len(names["run"].summary)  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
+
+
+ANSWERS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "answers.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("example", ANSWERS, ids=["labels", "maps"])
+def test_the_examples_of_answers_run(example: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "my.py").write_text(example)
+    (task,) = re.findall(r"def (My\w+)", example)
+    few = ("--samples", "3", "--search", "fast", "--no-trust", "--schedule", "none", "--out", "run")
+    assert run(monkeypatch, "evaluate", "--task", f"my.py:{task}", "--model", "my.py:build", *few) == 0
 
 
 def test_every_check_of_trust_is_explained() -> None:
