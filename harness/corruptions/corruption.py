@@ -28,6 +28,7 @@ GRAMMAR = (
     "MODALITY@NAME:SEVERITY,... or MODALITY@file.py:function:SEVERITY,...; severities 0 (clean) to 5, all if left out"
 )
 SEVERITIES = (0, 1, 2, 3, 4, 5)
+MOVES = frozenset({"audio/shift"})  # corruptions that move what they corrupt
 PROBED = 4  # samples a corruption is tried on before the work begins
 _PATTERN = re.compile(r"(?P<modality>[^@:]+)@(?P<name>.+?)(:(?P<severities>[^:]*))?")
 
@@ -90,6 +91,11 @@ class Corruption:
             else tuple(sorted({_severity(text, each.strip()) for each in severities.split(",")}))
         )
         _reference(modality, name)
+        if task.aligned and f"{modality.kind}/{name}" in MOVES:
+            raise BadInput(
+                f"corruption {text!r} moves the input and not the target of task {task.name!r}, which lies on the same"
+                " grid: name another corruption"
+            )
         return Corruption(modality.name, name, asked)
 
     @property

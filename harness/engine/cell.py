@@ -132,11 +132,15 @@ def _searched(
         module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin
     )
     thresholds = sorted(thresholds_of(task.problem), reverse=True)
+    lost: set[Scenario] = set()
 
     def on_error(scenario: Scenario, error: BaseException) -> None:
+        if scenario in lost:  # at another threshold
+            return
         if len(batch) > 1:
             progress(-counted, 0)  # these samples are searched again
             raise error
+        lost.add(scenario)
         _failed(parts, scenario, error)
         parts.rows["ledger"] += error_rows(scenario, batch.samples, thresholds)
         progress(1, 0)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, unknown
 from attacks.region import Bounds, Inputs, Range
-from attacks.scenario import Scenario, parse
+from attacks.scenario import Ball, Scenario, parse
 from harness.tasks.arrays import Array, task_parts
 from harness.tasks.axes import check_edits
 from harness.tasks.batch import Batch
@@ -149,6 +149,11 @@ class Task:
         return self.problem.shape[0]
 
     @property
+    def aligned(self) -> bool:
+        """Whether targets lie on the grid of the inputs, so that what moves one must move both."""
+        return bool(getattr(self.problem, "aligned", False))
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the modalities, in order."""
         return tuple(modality.name for modality in self.modalities)
@@ -206,6 +211,21 @@ class Task:
         for name in (*scenario.attacked_names, *scenario.missing):
             self.modality(name)
         check_edits(scenario, {modality.name: modality.kind for modality in self.modalities})
+        for ball in scenario.edits:
+            self._check_edit(ball)
+
+    def _check_edit(self, ball: Ball) -> None:
+        """Refuse edits under which the score of a graded answer has no meaning yet."""
+        if thresholds_of(self.problem) and (ball.edit.draws or ball.edit.shared):
+            raise BadInput(
+                f"{ball} is judged over draws of the world, and the answers of task {self.name!r} are graded: attack"
+                f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
+            )
+        if self.aligned and ball.norm_name == "shift":
+            raise BadInput(
+                f"{ball} moves the input and not the target of task {self.name!r}, which lies on the same grid: attack"
+                f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
+            )
 
     def metrics(self, tallies: Tensor, groups: Sequence[str]) -> dict[str, float]:
         """The problem's metrics of tallies (N, T), and those of each of `report_groups`, as in

@@ -76,3 +76,43 @@ def test_every_page_shows_a_run_of_every_kind(
     assert run(monkeypatch, *EVALUATE, "--no-trust", "--schedule", "none", "--out", "runs/run") == 0
     test = opened(Path("runs"), page)
     assert not test.exception and not test.error, test.exception or test.error
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "why"),
+    [
+        ("maps", ("--scenario", "rgb@patch:0.1"), "is judged over draws of the world"),
+        ("maps", ("--scenario", "rgb@universal:0.1"), "is judged over draws of the world"),
+        ("sounds", ("--scenario", "near@shift:20"), "moves the input and not the target"),
+        ("sounds", ("--corruption", "near@shift:3"), "moves the input and not the target"),
+    ],
+    indirect=["name"],
+)
+def test_what_would_give_a_wrong_number_is_refused(
+    name: str, arguments: tuple[str, ...], why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *EVALUATE, *arguments, "--out", "run") == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+
+
+RAISES = """
+from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
+def task(): return TASKS["maps"]()
+def build(task):
+    model = MODELS["maps"]()
+    class Raises(type(model)):
+        def forward(self, inputs, present=None):
+            if inputs["rgb"].requires_grad: raise ZeroDivisionError("a fault of the model")
+            return super().forward(inputs, present)
+    return Raises()
+"""
+
+
+def test_a_model_that_raises_under_attack_costs_each_threshold_one_row(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere / "my.py").write_text(RAISES)
+    assert run(monkeypatch, *EVALUATE, "--schedule", "none", "--no-trust", "--out", "run") == 5
+    found = [(row["sample"], row["scenario"], row["threshold"], row["status"]) for row in rows("run", "ledger")]
+    assert len(set(found)) == len(found) == 4 * 3 * 3
+    assert {status for *_, status in found} == {"ok", "error"}
