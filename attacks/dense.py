@@ -59,6 +59,9 @@ def segpgd(
     return pgd(objective, region, strength, steps=steps, loss=Shifting(steps), start=start)
 
 
+segpgd.losses = ("masked_cross_entropy", "wrong_cross_entropy")  # type: ignore[attr-defined]
+
+
 def cospgd(
     objective: Objective,
     region: Region,
@@ -72,3 +75,6 @@ def cospgd(
     Args and errors are those of `segpgd`.
     """
     return pgd(objective, region, strength, steps=steps, loss=Named("cospgd"), start=start)
+
+
+cospgd.losses = ("cospgd",)  # type: ignore[attr-defined]

@@ -121,6 +121,7 @@ class FixedBudget:
         objective, region = state.fast.take(rows), state.region.take(rows)
         reached = self.attack(objective, region, STRENGTH, **self.options, **self._keys(state, rows))
         state.spend(rows, reached.gradients)
+        state.note(rows, _inside(region, reached.inputs))
         met = reached.fails.nonzero().squeeze(1)
         if len(met):
             there = region.take(met)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
+from attacks.errors import BadInput
 from attacks.fixed_budget import FixedBudget, fixed_attack, free_options
+from attacks.objective import Verdict
 from attacks.region import Region
 from attacks.scenario import Scenario
 from harness.references import options
@@ -29,13 +31,25 @@ def parse_all(texts: Sequence[str], task: Task, scenarios: Sequence[Scenario]) -
     attacks = [parse(text) for text in texts]
     if attacks:
         batch = task.splits["test"].take([0])
-        margins = task.problem.verdict(torch.zeros(1, task.width), batch.targets).margins
+        verdict = task.problem.verdict(torch.zeros(1, *task.problem.shape), batch.targets)
+        margins = verdict.margins
+        for attack in attacks:
+            _check_losses(attack, verdict, task)
         for scenario in scenarios:
             for attack in attacks if scenario.attacked else ():
                 attack.check(
                     Region.of(batch.inputs, task.bounds(batch), scenario), None if margins is None else margins.shape[1]
                 )
     return attacks
+
+
+def _check_losses(attack: FixedBudget, verdict: Verdict, task: Task) -> None:
+    lacking = [name for name in getattr(attack.attack, "losses", ()) if name not in verdict.losses]
+    if lacking:
+        raise BadInput(
+            f"attack {attack.name!r} raises the loss {lacking[0]!r}, which task {task.name!r} does not have (it has"
+            f" {', '.join(verdict.losses)}): name another attack"
+        )
 
 
 def parse(text: str) -> FixedBudget:

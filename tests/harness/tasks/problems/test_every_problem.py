@@ -83,6 +83,7 @@ def test_every_page_shows_a_run_of_every_kind(
     [
         ("maps", ("--scenario", "rgb@patch:0.1"), "is judged over draws of the world"),
         ("maps", ("--scenario", "rgb@universal:0.1"), "is judged over draws of the world"),
+        ("labels", ("--attack", "segpgd"), "raises the loss 'masked_cross_entropy', which task 'labels' does not have"),
         ("sounds", ("--scenario", "near@shift:20"), "moves the input and not the target"),
         ("sounds", ("--corruption", "near@shift:3"), "moves the input and not the target"),
     ],
@@ -116,3 +117,13 @@ def test_a_model_that_raises_under_attack_costs_each_threshold_one_row(
     found = [(row["sample"], row["scenario"], row["threshold"], row["status"]) for row in rows("run", "ledger")]
     assert len(set(found)) == len(found) == 4 * 3 * 3
     assert {status for *_, status in found} == {"ok", "error"}
+
+
+def test_attacks_of_fixed_strength_lower_the_score_of_a_map(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing fails, the lowest score on the way is kept."""
+    (elsewhere / "my.py").write_text(FILE.format(name="maps"))
+    only = ("--search", "none", "--schedule", "none", "--no-trust", "--scenario", "rgb@linf:0.05")
+    attacks = ("--attack", "segpgd?steps=5", "--attack", "cospgd?steps=5", "--attack", "pgd?steps=5")
+    assert run(monkeypatch, *EVALUATE, *only, *attacks, "--out", "run") == 0
+    lowered = {row["sample"] for row in rows("run", "fronts") if 0 < row["strength"] <= 1}
+    assert len(lowered) == 4
