@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,16 +26,16 @@ class Shifting:
     """
 
     steps: int
-    asked: list[int] = field(default_factory=lambda: [0])  # shared by the parts of a batch
+    step: int = 0
 
     def __call__(self, verdict: Verdict) -> Tensor:
         if torch.is_grad_enabled():
-            self.asked[0] += 1
-        share = min(self.asked[0] - 1, self.steps) / (2 * self.steps)
+            self.step += 1
+        share = (self.step - 1) / (2 * self.steps)
         return (1 - share) * RIGHT(verdict) + share * WRONG(verdict)
 
     def take(self, rows: Tensor) -> Loss:
-        return self
+        return self  # the samples of a batch are at the same step
 
 
 def segpgd(
