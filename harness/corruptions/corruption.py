@@ -91,7 +91,7 @@ class Corruption:
             else tuple(sorted({_severity(text, each.strip()) for each in severities.split(",")}))
         )
         _reference(modality, name)
-        if task.aligned and f"{modality.kind}/{name}" in MOVES:
+        if f"{modality.kind}/{name}" in MOVES and task.lies_under(modality.name):
             raise BadInput(
                 f"corruption {text!r} moves the input and not the target of task {task.name!r}, which lies on the same"
                 " grid: name another corruption"

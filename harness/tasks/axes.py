@@ -18,6 +18,7 @@ MENDS = {
         "give one-hot rows (positions, vocabulary), as torch.nn.functional.one_hot(ids), or see harness.tasks.tokens"
     ),
 }
+GRID = {"image": 2, "audio": 1, "video": 3}  # axes that are places in space or time, the last ones
 FEW = 4  # images commonly have no more channels
 
 

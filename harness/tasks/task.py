@@ -17,7 +17,7 @@ from attacks.errors import BadInput, unknown
 from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Ball, Scenario, parse
 from harness.tasks.arrays import Array, task_parts
-from harness.tasks.axes import check_edits
+from harness.tasks.axes import GRID, check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
 from harness.tasks.modality import Modality
@@ -148,10 +148,11 @@ class Task:
             )
         return self.problem.shape[0]
 
-    @property
-    def aligned(self) -> bool:
-        """Whether targets lie on the grid of the inputs, so that what moves one must move both."""
-        return bool(getattr(self.problem, "aligned", False))
+    def lies_under(self, name: str) -> bool:
+        """Whether targets lie on the grid of a modality, so that what moves one must move both."""
+        modality, targets = self.modality(name), self.splits["test"].targets
+        axes = GRID.get(modality.kind, 0)
+        return 0 < axes < targets.ndim and tuple(targets.shape[-axes:]) == tuple(modality.shape[-axes:])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -221,7 +222,7 @@ class Task:
                 f"{ball} is judged over draws of the world, and the answers of task {self.name!r} are graded: attack"
                 f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
             )
-        if self.aligned and ball.norm_name == "shift":
+        if ball.norm_name == "shift" and self.lies_under(ball.modality):
             raise BadInput(
                 f"{ball} moves the input and not the target of task {self.name!r}, which lies on the same grid: attack"
                 f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"

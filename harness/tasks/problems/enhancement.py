@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,8 +36,6 @@ class Enhancement:
     best: float = 20.0
     sample_rate: int = 8000
     thresholds: tuple[float, ...] = (0.5, 0.0)
-
-    aligned: ClassVar[bool] = True  # targets lie on the grid of the inputs
 
     @property
     def shape(self) -> tuple[int, ...]:

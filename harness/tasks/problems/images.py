@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,8 +35,6 @@ class Images:
     span: tuple[float, float] = (0.0, 1.0)
     worst: float = 0.1
     thresholds: tuple[float, ...] = (0.5,)
-
-    aligned: ClassVar[bool] = True  # targets lie on the grid of the inputs
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -46,8 +45,6 @@ class Segmentation:
     ignore: int = 255
     names: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = (0.5,)
-
-    aligned: ClassVar[bool] = True  # targets lie on the grid of the inputs
 
     @property
     def shape(self) -> tuple[int, ...]:
