@@ -61,7 +61,9 @@ def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
     targets = split.targets.detach().cpu()
     if targets.is_floating_point() and bool((targets != targets.round()).any()):
         return []
-    labels = [each.unique().tolist() for each in targets]
+    labels = (
+        [[each] for each in targets.tolist()] if targets.ndim == 1 else [each.unique().tolist() for each in targets]
+    )
     seen = {label for sample, own in zip(split.samples, labels, strict=True) if sample in asked for label in own}
     first = {label: row for row, own in reversed(list(enumerate(labels))) for label in own if label not in seen}
     return list(dict.fromkeys(first[label] for label in sorted(first)))[:count]
