@@ -53,6 +53,12 @@ def query(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) 
         return rows
 
 
+def arrow_of(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) -> pa.Table:
+    """The same as a table, which holds no Python object per row."""
+    with _knowing(tables) as connection:
+        return connection.sql(sql, params=dict(given or {})).to_arrow_table()
+
+
 def rows_of(sql: str, **tables: pa.Table) -> Iterator[tuple[Any, ...]]:
     """The same, a few thousand rows in memory at a time."""
     with _answer(sql, None, tables) as answer:
@@ -72,11 +78,17 @@ def columns_of(
 
 @contextmanager
 def _answer(sql: str, given: Mapping[str, Any] | None, tables: Mapping[str, pa.Table]) -> Iterator[Any]:
+    with _knowing(tables) as connection:
+        yield connection.execute(sql, given)
+
+
+@contextmanager
+def _knowing(tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
     """In bounded memory: what does not fit is put on the disk meanwhile."""
     with TemporaryDirectory() as folder, duckdb.connect(config={**BOUNDED, "temp_directory": folder}) as connection:
         for name, table in tables.items():
             connection.register(name, table)
-        yield connection.execute(sql, given)
+        yield connection
 
 
 def clean_scores(samples: pa.Table) -> dict[str, Share]:

@@ -28,7 +28,7 @@ from harness.analysis.intervals import Estimate
 from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import EXPLAINED, doubted, flag_lines, flagged
-from harness.run.set_metrics import SetMetric
+from harness.run.set_metrics import CLEAN, SetMetric, in_tables
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
 
@@ -229,11 +229,9 @@ def printed_set_metrics(directory: RunDirectory) -> RenderableType:
 
 
 def _printed(metric: SetMetric) -> bool:
-    if metric.group or " " in metric.metric:
-        return False
-    return metric.kind in ("clean", "corruption") or metric.level == 1
+    return in_tables(metric.kind, metric.level) and not metric.group and " " not in metric.metric
 
 
 def _where(metric: SetMetric) -> str:
     what = {"attacked": "strength", "schedule": "rate", "corruption": "severity"}
-    return metric.kind if metric.kind == "clean" else f"{metric.name}, {what[metric.kind]} {metric.level:g}"
+    return metric.kind if metric.kind == CLEAN else f"{metric.name}, {what[metric.kind]} {metric.level:g}"

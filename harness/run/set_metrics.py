@@ -6,7 +6,15 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from harness.run.schema import CORRUPTION
+
 CLEAN, ATTACKED = "clean", "attacked"
+ENOUGH = 20  # samples; fewer have no interval
+
+
+def in_tables(kind: str, level: float) -> bool:
+    """Whether tables show a condition; of the others the file alone has numbers."""
+    return kind in (CLEAN, CORRUPTION) or level == 1
 
 
 class SetMetric(BaseModel):
@@ -17,7 +25,8 @@ class SetMetric(BaseModel):
         name: of the scenario, the schedule or the corruption.
         level: the strength, the rate or the severity.
         group: whose samples it is over; empty: all.
-        low, high: the ends of a 95 % interval by resampling; None below 20 samples.
+        low, high: the ends of a 95 % interval by resampling; None below 20 samples, above 5,000,
+            and where no table shows the condition.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -35,8 +44,9 @@ class SetMetric(BaseModel):
 
     def __str__(self) -> str:
         """The value with its interval."""
-        ends = "too few samples" if self.low is None else f"{self.low:.3f}, {self.high:.3f}"
-        return f"{self.value:.3f} [{ends}]"
+        if self.low is None:
+            return f"{self.value:.3f} [{'too few samples' if self.samples < ENOUGH else 'no interval'}]"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 _LIST = TypeAdapter(list[SetMetric])
