@@ -35,7 +35,7 @@ def finish(
     if config.attributions and status in FINISHED:
         _attribute(work, directory, device, console)
     if status in FINISHED:
-        directory.note_metrics(set_metrics(work.task, directory))
+        _measure(work, directory, console)
     directory.note(
         description.model_copy(update={"status": status, "masks": mask_hash(directory.table("sweep", MASKS))})
     )
@@ -43,6 +43,17 @@ def finish(
     if description.threshold is not None and status in FINISHED:
         console.print(printed_set_metrics(directory))
     return 5 if status.endswith(FAILED) else 0
+
+
+def _measure(work: Work, directory: RunDirectory, console: Console) -> None:
+    """The field's numbers over the set; a user's metric that raises loses these, and no more."""
+    try:
+        directory.note_metrics(set_metrics(work.task, directory))
+    except (Exception, SystemExit) as error:
+        directory.add_error("metrics", traceback.format_exc())
+        why = plain(f"{type(error).__name__}: {error}")
+        said = f"the metrics over the set cannot be made ({why}); the run's errors/ folder says more"
+        console.print(said, soft_wrap=True, markup=False)
 
 
 def _attribute(work: Work, directory: RunDirectory, device: torch.device, console: Console) -> None:
