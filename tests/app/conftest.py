@@ -111,19 +111,24 @@ def copied(real: Path, tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+def open_page(monkeypatch: pytest.MonkeyPatch, folder: Path | str, page: str, **parameters: str) -> AppTest:
+    """A page on a folder; the parameters are those of its address."""
+    st.cache_data.clear()
+    monkeypatch.setattr(sys, "argv", [str(MAIN), str(folder)])
+    test = AppTest.from_file(MAIN, default_timeout=60)
+    if page != "overview":
+        test.run().switch_page(f"screens/{page}.py")
+    for key, value in parameters.items():
+        test.query_params[key] = value
+    return test.run()
+
+
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
-    """Open a page on a folder; query parameters are those of its address."""
+    """Opens a page, see `open_page`."""
 
     def on(folder: Path | str, page: str = "overview", **parameters: str) -> AppTest:
-        st.cache_data.clear()
-        monkeypatch.setattr(sys, "argv", [str(MAIN), str(folder)])
-        test = AppTest.from_file(MAIN, default_timeout=60)
-        if page != "overview":
-            test.run().switch_page(f"screens/{page}.py")
-        for key, value in parameters.items():
-            test.query_params[key] = value
-        return test.run()
+        return open_page(monkeypatch, folder, page, **parameters)
 
     return on
 

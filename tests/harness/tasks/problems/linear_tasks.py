@@ -3,7 +3,19 @@
 import torch
 from torch import Tensor, nn
 
-from harness.tasks import Enhancement, Images, MultiLabel, Task, Values
+from harness.tasks import (
+    Classification,
+    Counting,
+    Enhancement,
+    Heads,
+    Images,
+    MultiLabel,
+    Problem,
+    Regression,
+    SoftCounting,
+    Task,
+    Values,
+)
 from tests.harness.tasks.problems.linear_maps import Pixelwise, maps
 
 COUNT = 60
@@ -29,16 +41,50 @@ def _drawn(*shape: int) -> Tensor:
 WEIGHTS = _drawn(7, 3)
 
 
+def features() -> dict[str, Tensor]:
+    return {"a": _drawn(COUNT, 4), "b": _drawn(COUNT, 3).roll(1, 0)}
+
+
+def evidence() -> Tensor:
+    """What the linear model answers to the features, (60, 3)."""
+    return torch.cat(list(features().values()), 1) @ WEIGHTS
+
+
+def of_features(name: str, targets: Tensor, problem: Problem) -> Task:
+    return Task.from_arrays(features(), targets, name=name, problem=problem)
+
+
+def classes() -> Task:
+    return of_features("classes", evidence().argmax(1), Classification(3))
+
+
+def counts() -> Task:
+    return of_features("counts", evidence().argmax(1), Counting(2))
+
+
+def votes() -> Task:
+    return of_features("votes", evidence().argmax(1), SoftCounting(((9, 1, 0), (0, 10, 0), (1, 2, 7))))
+
+
+def heads() -> Task:
+    """Two heads of two classes, which share a logit."""
+    left, right = evidence()[:, :2].argmax(1), evidence()[:, 1:].argmax(1)
+    problem = Heads(("left", "right"), (2, 2))
+    return of_features("heads", problem.join([left, right]), problem)
+
+
+def value() -> Task:
+    return of_features("value", evidence()[:, 0] + 0.2 * _drawn(COUNT, 1)[:, 0], Regression(1.0))
+
+
 def labels() -> Task:
-    a, b = _drawn(COUNT, 4), _drawn(COUNT, 3).roll(1, 0)
-    targets = (torch.cat([a, b], 1) @ WEIGHTS > 0).long()
-    return Task.from_arrays({"a": a, "b": b}, targets, name="labels", problem=MultiLabel(3, ("red", "green", "blue")))
+    names = ("red", "green", "blue")
+    return of_features("labels", (evidence() > 0).long(), MultiLabel(3, names))
 
 
 def values() -> Task:
-    a, b = _drawn(COUNT, 4), _drawn(COUNT, 3).roll(1, 0)
-    targets = torch.cat([a, b], 1) @ WEIGHTS + 0.2 * _drawn(COUNT, 3)
-    return Task.from_arrays({"a": a, "b": b}, targets, name="values", problem=Values((1.0, 0.5, 2.0), ("x", "y", "z")))
+    targets = evidence() + 0.2 * _drawn(COUNT, 3)
+    return of_features("values", targets, Values((1.0, 0.5, 2.0), ("x", "y", "z")))
 
 
 def images() -> Task:
@@ -67,11 +113,27 @@ def _mean(size: int) -> Tensor:
     return torch.cat([torch.eye(size), torch.eye(size)]) / 2
 
 
-TASKS = {"maps": maps, "labels": labels, "values": values, "images": images, "sounds": sounds}
+def _linear(*columns: int) -> Linear:
+    return Linear(WEIGHTS[:, list(columns)].clone(), (len(columns),))
+
+
+TASKS = {
+    "maps": maps,
+    "images": images,
+    "sounds": sounds,
+    "classes": classes,
+    "counts": counts,
+    "votes": votes,
+    "heads": heads,
+    "labels": labels,
+    "value": value,
+    "values": values,
+}
 MODELS = {
+    **{name: lambda: _linear(0, 1, 2) for name in ("classes", "counts", "votes", "labels", "values")},
+    "heads": lambda: _linear(0, 1, 1, 2),
+    "value": lambda: _linear(0),
     "maps": Pixelwise,
-    "labels": lambda: Linear(WEIGHTS, (3,)),
-    "values": lambda: Linear(WEIGHTS, (3,)),
     "images": lambda: Linear(_mean(64), (1, 8, 8)),
     "sounds": lambda: Linear(_mean(400), (400,)),
 }

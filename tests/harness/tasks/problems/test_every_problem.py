@@ -1,14 +1,19 @@
 """Every kind of answer goes all the way: evaluate, resume, merge, verify, report, gate, pages."""
 
+import importlib
 import json
+import pkgutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import harness.tasks.problems as problems
 from harness.run.directory import RunDirectory
-from tests.app.conftest import PAGES, Opened
+from harness.tasks import Problem
+from harness.tasks.problems.problem import lacking
+from tests.app.conftest import PAGES, open_page
 from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
 from tests.harness.test_cli import run
 
@@ -23,7 +28,6 @@ EVALUATE = (*RUN, "--batch-size", "2", "--repeats", "1", "--witnesses", "all")
 
 @pytest.fixture(params=sorted(TASKS))
 def name(request: pytest.FixtureRequest, elsewhere: Path) -> str:
-    assert MODELS.keys() == TASKS.keys()
     (elsewhere / "my.py").write_text(FILE.format(name=request.param))
     return str(request.param)
 
@@ -69,13 +73,11 @@ def test_a_run_of_every_kind_of_answer(
     assert run(monkeypatch, "compare", "run", "base.parquet") == 0
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_shows_a_run_of_every_kind(
-    page: str, name: str, monkeypatch: pytest.MonkeyPatch, opened: Opened
-) -> None:
+def test_every_page_shows_a_run_of_every_kind(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, *EVALUATE, "--no-trust", "--schedule", "none", "--out", "runs/run") == 0
-    test = opened(Path("runs"), page)
-    assert not test.exception and not test.error, test.exception or test.error
+    for page in PAGES:
+        test = open_page(monkeypatch, Path("runs"), page)
+        assert not test.exception and not test.error, (page, test.exception or test.error)
 
 
 @pytest.mark.parametrize(
@@ -127,3 +129,14 @@ def test_attacks_of_fixed_strength_lower_the_score_of_a_map(elsewhere: Path, mon
     assert run(monkeypatch, *EVALUATE, *only, *attacks, "--out", "run") == 0
     lowered = {row["sample"] for row in rows("run", "fronts") if 0 < row["strength"] <= 1}
     assert len(lowered) == 4
+
+
+def test_every_problem_is_run() -> None:
+    """One that is added to the package has to be added to the tasks here."""
+    places = [f"{problems.__name__}.{each.name}" for each in pkgutil.iter_modules(problems.__path__)]
+    kinds = {
+        kind for place in places for kind in vars(importlib.import_module(place)).values() if isinstance(kind, type)
+    }
+    whole = {kind for kind in kinds - {Problem} if not lacking(kind)}
+    assert whole == {type(make().problem) for make in TASKS.values()}
+    assert MODELS.keys() == TASKS.keys()
