@@ -10,9 +10,9 @@
 
 CATALOGUE = {
     "search": {
-        "fast": "attacks.bracket:FAST",
-        "standard": "attacks.bracket:STANDARD",
-        "thorough": "attacks.bracket:THOROUGH",
+        "fast": "attacks.presets:FAST",
+        "standard": "attacks.presets:STANDARD",
+        "thorough": "attacks.presets:THOROUGH",
         "none": "attacks.fixed_budget:NONE",
     },
     "attack": {

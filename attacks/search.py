@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attacks.bracket import STANDARD
 from attacks.names import DEFAULT_LIMIT
 from attacks.objective import Objective
+from attacks.presets import STANDARD
 from attacks.region import Bounds, Inputs
 from attacks.scenario import Scenario, parse
 from attacks.search_state import Found, Search, search_all
@@ -30,7 +30,7 @@ def search(
         inputs: one tensor (B, ...) per modality.
         bounds: the valid range per modality.
         scenario: the changes that the adversary may make; see `attacks.scenario`.
-        algorithm: the search; `attacks.bracket.STANDARD` if absent.
+        algorithm: the search; `attacks.presets.STANDARD` if absent.
         samples: names of the samples, to key randomness on; row numbers if absent.
         limit: the largest strength searched.
 

@@ -24,7 +24,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from attacks.bracket import FAST, STANDARD, THOROUGH
+from attacks.presets import FAST, STANDARD, THOROUGH
 from attacks.region import Region
 from attacks.scenario import Scenario
 from attacks.search_state import Found, search_all

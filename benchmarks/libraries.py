@@ -35,9 +35,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.bracket import STANDARD
 from attacks.norms import NORMS
 from attacks.objective import Classification
+from attacks.presets import STANDARD
 from attacks.region import Inputs, Range
 from attacks.search import search
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 
-from attacks.bracket import VERSION
 from attacks.errors import BadInput
+from attacks.presets import VERSION
 from harness.commands.evaluate import evaluate
 from harness.engine.environment import choose_device, device_name
 from harness.engine.executors.parent import end_with_parent

@@ -1,7 +1,7 @@
 """Spot checks: some recorded trials are done once more, and their robust scores compared with those
 that the page has.
 
-The search changes from version to version (`attacks.bracket.VERSION`), and so do the strengths that
+The search changes from version to version (`attacks.presets.VERSION`), and so do the strengths that
 it finds. A check says by how much the numbers of a page would move, without training everything
 anew.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attacks.bracket import VERSION
 from attacks.errors import BadInput
+from attacks.presets import VERSION
 from harness.reproduce.campaign import Trial, perform
 from harness.reproduce.record import Record, read_record
 from harness.reproduce.results import Results

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from attacks.bracket import VERSION
 from attacks.errors import BadInput, unknown
+from attacks.presets import VERSION
 from harness.engine.environment import choose_device
 from harness.engine.loading import load_task
 from harness.reproduce import spotcheck

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.bracket import FAST
 from attacks.edits import EDITS, Edit, Place
 from attacks.eot import SEARCHED, STORED, Expectation, judged
 from attacks.errors import BadInput
 from attacks.objective import Classification
+from attacks.presets import FAST
 from attacks.region import Inputs, Range, Region
 from attacks.sampling import eot_draws
 from attacks.scenario import Ball, parse

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from attacks.bracket import STANDARD
 from attacks.objective import Classification
+from attacks.presets import STANDARD
 from attacks.region import Range
 from attacks.search import search
 

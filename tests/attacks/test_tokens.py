@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.bracket import FAST
 from attacks.edits.tokens import is_one_hot
 from attacks.errors import BadInput
 from attacks.fixed_budget import FixedBudget
 from attacks.fmn import fmn
 from attacks.objective import Classification
 from attacks.pgd import pgd
+from attacks.presets import FAST
 from attacks.region import Inputs, Range, Region
 from attacks.scenario import parse
 from attacks.search import search

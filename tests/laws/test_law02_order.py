@@ -2,7 +2,7 @@
 
 import torch
 
-from attacks.bracket import FAST
+from attacks.presets import FAST
 from attacks.scenario import parse
 from attacks.search_state import search_all
 from harness.engine.loading import Loaded

@@ -2,7 +2,7 @@
 
 import torch
 
-from attacks.bracket import FAST
+from attacks.presets import FAST
 from attacks.search import search
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective

@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pytest
 
-from attacks.bracket import STANDARD
 from attacks.norms import NORMS
+from attacks.presets import STANDARD
 from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import random_linear

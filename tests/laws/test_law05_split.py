@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from attacks.bracket import STANDARD
 from attacks.objective import Classification
+from attacks.presets import STANDARD
 from attacks.search import search
 
 

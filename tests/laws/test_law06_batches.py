@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from attacks.bracket import STANDARD
+from attacks.presets import STANDARD
 from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear

@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from attacks.bracket import STANDARD
 from attacks.objective import Classification, preserved
+from attacks.presets import STANDARD
 from attacks.scenario import parse
 from attacks.search import search
 from benchmarks.oracles.linear import Linear, random_linear

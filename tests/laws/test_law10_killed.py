@@ -144,7 +144,7 @@ def everything(out: Path) -> dict[str, Any]:
     return {
         **held,
         "described": {**directory.describe().content(), "config": {**(directory.describe().config or {}), "out": ""}},
-        "trust": directory.trust(),
+        "trust": directory.notes.trust(),
     }
 
 
@@ -165,7 +165,7 @@ def test_killed_at_random_moments(tmp_path: Path, work: Callable[[str, str], Non
     (tmp_path / "toy.py").write_text(TOY)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["harness.commands.evaluate", "attacks.bracket", "attacks.apgd", "attacks.fmn", "pyarrow.dataset", "pandas"]
+        ["harness.commands.evaluate", "attacks.presets", "attacks.apgd", "attacks.fmn", "pyarrow.dataset", "pandas"]
     )
     draw, done, finished = random.Random(0), 0, 0
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from attacks.bracket import VERSION
 from attacks.errors import BadInput
+from attacks.presets import VERSION
 from harness.analysis.curves import query
 from harness.analysis.measures import Estimate
 from harness.engine.loading import with_options

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from attacks.bracket import FAST
 from attacks.errors import BadInput
+from attacks.presets import FAST
 from attacks.region import Region
 from attacks.search import search
 from harness.engine.objective import TaskObjective

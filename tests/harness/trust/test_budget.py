@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.bracket import STANDARD
 from attacks.objective import Classification
+from attacks.presets import STANDARD
 from attacks.region import Bounds, Inputs, Range, Region
 from attacks.scenario import Scenario, parse
 from attacks.search import search
