@@ -123,10 +123,7 @@ def _attack(state: SearchState, rows: Tensor, strength: Tensor, loss: Loss, step
     attempt = apgd(objective, region, strength, steps=steps, loss=loss, start=start)
     state.spend(rows, attempt.gradients)
     state.note(rows, attempt.inputs)
-    met = attempt.fails.nonzero().squeeze(1)
-    if len(met):
-        nearer = bisect_to_boundary(objective.take(met), region.take(met), take(attempt.inputs, met))
-        state.propose(rows[met], nearer, f"apgd-{steps}")
+    _take_up(state, region, rows, attempt.inputs, attempt.fails, f"apgd-{steps}")
     return attempt.fails
 
 
@@ -155,16 +152,17 @@ def _ladder(state: SearchState, gradients: int) -> None:
         at = attempt.inputs
         for share in BETWEEN:
             state.note(rows, at if share == 1 else _shrunk(region, at, share * strength))
-        _take_up(state, region, rows, at, f"ladder-{gradients}")
+        with torch.no_grad():
+            fails = state.fast.take(rows)(region.complete(at)).fails
+        _take_up(state, region, rows, at, fails, f"ladder-{gradients}")
 
 
-def _take_up(state: SearchState, region: Region, rows: Tensor, at: Inputs, finder: str) -> None:
+def _take_up(state: SearchState, region: Region, rows: Tensor, at: Inputs, fails: Tensor, finder: str) -> None:
     """Propose what fails the threshold, pulled back to where it just does."""
-    fast = state.fast.take(rows)
-    with torch.no_grad():
-        met = fast(region.complete(at)).fails.nonzero().squeeze(1)
+    met = fails.nonzero().squeeze(1)
     if len(met):
-        state.propose(rows[met], bisect_to_boundary(fast.take(met), region.take(met), take(at, met)), finder)
+        nearer = bisect_to_boundary(state.fast.take(rows[met]), region.take(met), take(at, met))
+        state.propose(rows[met], nearer, finder)
 
 
 def _steps(gradients: int) -> list[int]:

@@ -55,7 +55,7 @@ class Watch(Protocol):
     def begin(self, state: SearchState) -> None:
         """A search begins: what is known already may be proposed."""
 
-    def saw(self, rows: Tensor, strength: Tensor, inputs: Inputs) -> None:
+    def observe(self, rows: Tensor, strength: Tensor, inputs: Inputs) -> None:
         """Full inputs (R, ...) of these rows, changed by strengths (R,)."""
 
 
@@ -128,7 +128,7 @@ class SearchState:
         inside = (strength <= self.limit).nonzero().squeeze(1)
         if len(inside):
             inputs = region.take(inside).complete(take(attacked, inside))
-            self.watch.saw(rows[inside], strength[inside], inputs)
+            self.watch.observe(rows[inside], strength[inside], inputs)
 
     def _record(self, rows: Tensor, strength: Tensor, witness: Inputs, finder: str) -> None:
         chosen = set(rows.tolist())
@@ -187,10 +187,7 @@ def search_all(
     Yields:
         each scenario with what was found, sub-scenarios included, every one after all below it.
     """
-    count = len(next(iter(inputs.values())))
-    names = [str(row) for row in range(count)] if samples is None else samples
-    if len(names) != count:
-        raise BadInput(f"{len(names)} names of samples for {count} of them: name each, or none")
+    names = _names(samples, len(next(iter(inputs.values()))))
     if not limit > 0:
         raise BadInput(f"limit {limit}: the largest strength searched must be positive")
     done: dict[Scenario, Found] = {}
@@ -216,15 +213,7 @@ def search_all(
                 singles,
                 None if watch is None else watch(scenario, region),
             )
-            if state.watch is not None:
-                state.watch.begin(state)
-            _hand_up(state, {smaller: done[smaller] for smaller in below})
-            if scenario.attacked:
-                algorithm(state)
-            _hand_up(
-                state,
-                {smaller: found for smaller, found in done.items() if smaller < scenario and smaller not in below},
-            )
+            _run(algorithm, state, done)
         except (Exception, SystemExit) as error:
             if on_error is None:
                 raise
@@ -233,6 +222,26 @@ def search_all(
             continue
         done[scenario] = state.best
         yield scenario, state.best
+
+
+def _names(samples: Sequence[str] | None, count: int) -> Sequence[str]:
+    if samples is None:
+        return [str(row) for row in range(count)]
+    if len(samples) != count:
+        raise BadInput(f"{len(samples)} names of samples for {count} of them: name each, or none")
+    return samples
+
+
+def _run(algorithm: Search, state: SearchState, done: Mapping[Scenario, Found]) -> None:
+    """One search, between what the scenarios below hand up before it and the smaller ones after."""
+    scenario = state.region.scenario
+    below = scenario.below()
+    if state.watch is not None:
+        state.watch.begin(state)
+    _hand_up(state, {smaller: done[smaller] for smaller in below})
+    if scenario.attacked:
+        algorithm(state)
+    _hand_up(state, {smaller: each for smaller, each in done.items() if smaller < scenario and smaller not in below})
 
 
 def _shared_classes(

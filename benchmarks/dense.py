@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attacks.bracket import FAST, STANDARD, THOROUGH
 from attacks.decay import Unended
 from attacks.dense import cospgd, segpgd
 from attacks.objective import preserved
+from attacks.presets import FAST, STANDARD, THOROUGH
 from attacks.region import Region
 from attacks.scenario import parse
 from attacks.search_state import search_all
-from harness.engine.graded import at_thresholds
+from harness.engine import graded
 from harness.engine.loading import load_model, load_task
 from harness.engine.objective import TaskObjective
 
@@ -65,10 +65,10 @@ def searched(
 
     thresholds = sorted(objective.task.problem.thresholds, reverse=True)  # type: ignore[attr-defined]
     spent, front = 0.0, None
-    for result in at_thresholds(search, objective, objective, batch.inputs, thresholds):
-        if result.scenario == parse(scenario):  # those below it are rows of their own
-            spent += float(result.found.gradients.double().mean())
-            front = front or result.front
+    for results in graded.searched(search, objective, objective, batch.inputs, thresholds):
+        if results[0].scenario == parse(scenario):  # those below it are rows of their own
+            spent = sum(float(result.found.gradients.double().mean()) for result in results)
+            front = results[0].front
     assert front is not None
     found = []
     for radius in RADII:

@@ -16,7 +16,7 @@ from harness.analysis.intervals import Estimate, Interval, proportion
 
 IS_GAP = "(name = 'gap' or starts_with(name, 'gap('))"
 FRACTION_MISSING = f"(case when {IS_GAP} then level else 1 - length(replace(present, '0', '')) / length(present) end)"
-"""Of a row of the sweep; a gap leaves every modality present and stands at its level."""
+"""The rate of a row of the sweep; a gap leaves every modality present and stands at its level."""
 BOUNDED = {"memory_limit": "400MB", "threads": 2}  # of a query: each thread wants its share
 AT_ONCE = 10_000  # rows
 

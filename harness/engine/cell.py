@@ -17,7 +17,7 @@ from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search_state import search_all
 from harness.engine.compiled import compiled
-from harness.engine.graded import Result, at_thresholds, front_rows
+from harness.engine.graded import Result, front_rows, searched
 from harness.engine.judged import judged_rows
 from harness.engine.ledger import error_rows, found_rows, witness_key
 from harness.engine.objective import TaskObjective
@@ -123,15 +123,9 @@ def _searched(
     Raises:
         what one of them raised: on one sample alone it costs the rows of its scenario instead.
     """
-    task, batch, parts, counted = work.task, part(whole, rows), Parts(), 0
-    present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
-    everything = TaskObjective(module, task, batch.targets, present.clone(), {})
-    for name in group[0].missing:
-        present[:, task.names.index(name)] = False
-    objective = TaskObjective(
-        module, task, batch.targets, present, {}, search_dtype=PRECISIONS[work.config.precision], twin=twin
-    )
-    thresholds = sorted(thresholds_of(task.problem), reverse=True)
+    batch, parts, counted = part(whole, rows), Parts(), 0
+    thresholds = sorted(thresholds_of(work.task.problem), reverse=True)
+    objective, everything = _objectives(work, module, twin, batch, group[0].missing)
     lost: set[Scenario] = set()
 
     def on_error(scenario: Scenario, error: BaseException) -> None:
@@ -149,35 +143,49 @@ def _searched(
         search_all,
         work.search,
         inputs=batch.inputs,
-        bounds=task.bounds(batch),
+        bounds=work.task.bounds(batch),
         scenarios=group,
         samples=batch.samples,
         seed=work.config.seed,
         limit=work.config.limit,
         on_error=on_error,
     )
-    steps = (
-        at_thresholds(search, objective, everything, batch.inputs, thresholds)
-        if thresholds
-        else (Result(scenario, None, found) for scenario, found in search(objective))
-    )
-    for result in steps:
+    for results in searched(search, objective, everything, batch.inputs, thresholds):
         try:
-            with torch.no_grad():
-                outputs = _answers(work, objective, batch, result.scenario, result.found.witness)
-                judged = judged_rows(task.problem, outputs, batch.targets)
+            parts.take_in(_recorded(work, objective, batch, results))
         except (Exception, SystemExit) as error:
-            on_error(result.scenario, error)
+            on_error(results[0].scenario, error)
             continue
+        counted += len(batch)
+        progress(len(batch), sum(int(result.found.gradients.sum()) for result in results))
+        if deadline is not None and time.monotonic() > deadline:
+            raise OutOfTime
+    return parts
+
+
+def _objectives(
+    work: Work, module: nn.Module, twin: nn.Module | None, batch: Batch, missing: Sequence[str]
+) -> tuple[TaskObjective, TaskObjective]:
+    """What the searches raise, with these modalities missing; and the same with none missing."""
+    present = torch.ones(len(batch), len(work.task.modalities), dtype=torch.bool, device=batch.targets.device)
+    everything = TaskObjective(module, work.task, batch.targets, present.clone(), {})
+    for name in missing:
+        present[:, work.task.names.index(name)] = False
+    dtype = PRECISIONS[work.config.precision]
+    return TaskObjective(module, work.task, batch.targets, present, {}, search_dtype=dtype, twin=twin), everything
+
+
+@torch.no_grad()
+def _recorded(work: Work, objective: TaskObjective, batch: Batch, results: Sequence[Result]) -> Parts:
+    """The rows and the witnesses of what was found under one scenario."""
+    parts = Parts()
+    for result in results:
+        outputs = _answers(work, objective, batch, result.scenario, result.found.witness)
+        judged = judged_rows(work.task.problem, outputs, batch.targets)
         answers = found_rows(result.scenario, result.found, judged, result.threshold)
         parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, answers, strict=True)]
         parts.rows["fronts"] += front_rows(result, batch.samples)
         parts.witnesses |= _kept(work, batch, result)
-        if result.threshold is None or result.threshold == thresholds[-1]:
-            counted += len(batch)
-            progress(len(batch), int(result.found.gradients.sum()))
-        if deadline is not None and time.monotonic() > deadline:
-            raise OutOfTime
     return parts
 
 

@@ -29,10 +29,10 @@ WARM = "a search of another threshold"
 
 @dataclass(eq=False)
 class Front:
-    """The front of each sample of a batch: strengths rise, scores fall, inf and NaN where free.
+    """The front of each sample of a batch: strengths rise and scores fall.
 
     Attributes:
-        strength: float64 (B, POINTS).
+        strength: float64 (B, POINTS), inf where there is no point.
         score: float64 (B, POINTS).
         tally: float64 (B, POINTS, T).
         untouched: the score of each sample with nothing missing, (B,); points of no lower score are
@@ -153,7 +153,7 @@ class Watcher:
             width = checked_tally(objective.task.problem.tally(outputs, objective.targets), len(outputs)).shape[1]
         watcher = Watcher(scenario, region, objective, floors, Front.empty(untouched, width))
         rows = torch.arange(len(untouched), device=untouched.device)
-        watcher.saw(rows, torch.zeros_like(untouched), region.inputs)
+        watcher.observe(rows, torch.zeros_like(untouched), region.inputs)
         return watcher
 
     def begin(self, state: SearchState) -> None:
@@ -168,7 +168,7 @@ class Watcher:
                 state.propose(rows[fails], take(attacked, fails.nonzero().squeeze(1)), WARM)
 
     @torch.no_grad()
-    def saw(self, rows: Tensor, strength: Tensor, inputs: Inputs) -> None:
+    def observe(self, rows: Tensor, strength: Tensor, inputs: Inputs) -> None:
         """Judge full inputs (R, ...) of these rows, changed by strengths (R,), and keep them."""
         region = self.region.take(rows)
         sound = verify(_Anything(), region.inputs, inputs, region.ranges, self.scenario, strength)
@@ -215,7 +215,7 @@ class Watcher:
             self._improve(threshold, some, found.strength[some], take(found.witness, some), fails[some])
 
 
-def settle(watchers: Sequence[Watcher]) -> None:
+def hand_up(watchers: Sequence[Watcher]) -> None:
     """Hand up what was seen under smaller scenarios; they come from small to large."""
     for place, watcher in enumerate(watchers):
         for smaller in watchers[:place]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.region import Inputs, Region, select
 from attacks.scenario import Scenario
 from attacks.search_state import Found
-from harness.engine.fronts import Front, Watcher, settle
+from harness.engine.fronts import Front, Watcher, hand_up
 from harness.engine.objective import TaskObjective
 
 Search = Callable[..., Iterator[tuple[Scenario, Found]]]
@@ -32,15 +32,28 @@ class Result:
     front: Front | None = None
 
 
-def at_thresholds(
+def searched(
     search: Search, objective: TaskObjective, everything: TaskObjective, inputs: Inputs, thresholds: Sequence[float]
-) -> Iterator[Result]:
-    """Search for every threshold, the highest first; each search knows what those before it saw.
+) -> Iterator[list[Result]]:
+    """What is found under each scenario: one result where answers are right or wrong, else one for
+    each threshold, from mild to hard.
 
     Args:
         search: `search_all` but for its objective and its `watch`.
         everything: the objective with no modality missing, for the untouched scores.
+        thresholds: the highest first.
     """
+    if thresholds:
+        yield from _at_thresholds(search, objective, everything, inputs, thresholds)
+        return
+    for scenario, found in search(objective):
+        yield [Result(scenario, None, found)]
+
+
+def _at_thresholds(
+    search: Search, objective: TaskObjective, everything: TaskObjective, inputs: Inputs, thresholds: Sequence[float]
+) -> Iterator[list[Result]]:
+    """Each search knows what those before it came across, and each result what any of them did."""
     with torch.no_grad():
         untouched = everything.task.problem.score(everything.outputs(inputs), everything.targets).double()
     floors = {threshold: threshold * untouched for threshold in thresholds}
@@ -57,11 +70,12 @@ def at_thresholds(
         for scenario, each in search(objective.below(floors[threshold]), watch=watch)
     }
     whole = [scenario for scenario in watchers if all((scenario, threshold) in found for threshold in thresholds)]
-    settle([watchers[scenario] for scenario in whole])
+    hand_up([watchers[scenario] for scenario in whole])
     for scenario in whole:
-        for threshold in thresholds:
-            best = _better(found[scenario, threshold], watchers[scenario].best.get(threshold))
-            yield Result(scenario, threshold, best, watchers[scenario].front if threshold == thresholds[0] else None)
+        watcher = watchers[scenario]
+        best = [_better(found[scenario, threshold], watcher.best.get(threshold)) for threshold in thresholds]
+        fronts = [watcher.front, *[None] * (len(thresholds) - 1)]
+        yield [Result(scenario, *each) for each in zip(thresholds, best, fronts, strict=True)]
 
 
 def _better(found: Found, seen: Found | None) -> Found:

@@ -86,7 +86,7 @@ FRONTS = pa.schema(
         ("tally", TALLY),
     ]
 )
-"""Of graded answers, the best pairs of strength and score that attacks came across."""
+"""The best pairs of strength and score that attacks came across, where answers are graded."""
 SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "fronts": FRONTS, "ledger": LEDGER}
 """The tables of a cell, in the order in which they are written: the ledger says that it is done."""
 

@@ -1,16 +1,16 @@
 """A class for every pixel: what is judged, and how exactly its critical strengths are found."""
 
 import math
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 import torch
 
-from attacks.bracket import FAST, STANDARD
 from attacks.errors import BadInput
+from attacks.presets import FAST, STANDARD
 from attacks.scenario import parse
 from attacks.search_state import search_all
-from harness.engine.graded import at_thresholds
+from harness.engine.graded import searched
 from harness.engine.objective import TaskObjective
 from harness.tasks import Segmentation
 from tests.harness.tasks.problems.linear_maps import Pixelwise, exact, logits, maps
@@ -107,7 +107,8 @@ def test_critical_strengths_of_a_linear_model_are_exact(norm: str, preset: objec
             arguments = (preset, objective, batch.inputs, task.bounds(batch), [parse(f"{name}@{norm}:0.1")])  # noqa: B023
             return search_all(*arguments, samples=batch.samples, limit=1e6, **watched)  # type: ignore[arg-type]
 
-        for result in at_thresholds(search, objective, objective, batch.inputs, [0.9, 0.5, 0.1]):
+        found = searched(search, objective, objective, batch.inputs, [0.9, 0.5, 0.1])
+        for result in chain.from_iterable(found):
             assert result.threshold is not None
             for row in range(4):
                 least = exact(x[row], batch.targets[row], norm, result.threshold, channels)
@@ -126,7 +127,7 @@ def test_a_lower_threshold_is_never_reached_first() -> None:
             FAST, objective, batch.inputs, task.bounds(batch), scenarios, samples=batch.samples, **watched
         )  # type: ignore[arg-type]
 
-    results = list(at_thresholds(search, objective, objective, batch.inputs, [0.9, 0.5, 0.1]))
+    results = list(chain.from_iterable(searched(search, objective, objective, batch.inputs, [0.9, 0.5, 0.1])))
     for scenario in {result.scenario for result in results}:
         high, middle, low = (result.found.strength for result in results if result.scenario == scenario)
         assert bool((high <= middle).all()) and bool((middle <= low).all())
