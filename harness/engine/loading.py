@@ -269,7 +269,13 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
                 f"its problem's {name} has shape {tuple(values.shape)} for {count} samples: give one number per sample,"
                 f" ({count},)"
             )
-    checked_tally(problem.tally(outputs, targets), count)
+    width = checked_tally(problem.tally(outputs, targets), count).shape[1]
+    alone = [checked_tally(problem.tally(outputs[row, None], targets[row, None]), 1).shape[1] for row in range(count)]
+    if strange := [each for each in alone if each != width]:
+        raise BadInput(
+            f"its problem's tally has {width} numbers for each of {count} samples, and {strange[0]} for one sample"
+            " alone: give the same number for every sample"
+        )
     labels = problem.label(problem.predictions(outputs), targets)
     if len(labels) != count or not all(isinstance(each, str) for each in labels):
         raise BadInput(f"its problem's label must answer {count} texts for {count} samples, got {labels!r:.80}")

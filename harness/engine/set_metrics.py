@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from attacks.errors import BadInput
 from attacks.randomness import keyed_seed
 from harness.analysis.curves import arrow_of, query
 from harness.run.directory import RunDirectory
@@ -112,6 +113,9 @@ def _tallies(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -
 
 def _array(rows: pa.Table) -> Array:
     lists = rows.column("tally").combine_chunks()
+    if len(lengths := lists.value_lengths().unique()) > 1:
+        few, many = sorted(lengths.to_pylist())[:2]
+        raise BadInput(f"the problem's tallies have {few} numbers and {many}: give the same number for every sample")
     flat: Array = lists.flatten().to_numpy(zero_copy_only=False).copy()  # Arrow's own memory cannot be written to
     return flat.reshape(len(lists), -1) if len(lists) else flat.reshape(0, 0)
 

@@ -47,7 +47,7 @@ def test_a_run_of_every_kind_of_answer(
     assert {row["status"] for row in ledger} == {"ok"} and {row["threshold"] for row in ledger} == set(thresholds)
     assert all(isinstance(row["label"], str) and row["tally"] for row in ledger)
     assert bool(rows("run", "fronts")) == (thresholds != (None,))
-    assert {each.kind for each in RunDirectory("run").metrics()} == {"clean", "schedule", "attacked"}
+    assert {each.kind for each in RunDirectory("run").notes.metrics()} == {"clean", "schedule", "attacked"}
 
     (elsewhere / "run" / "ledger").joinpath(next(iter(RunDirectory("run").listing("ledger")))).unlink()
     assert run(monkeypatch, *EVALUATE, "--attributions", "1", "--out", "run") == 0
@@ -96,6 +96,27 @@ def test_what_would_give_a_wrong_number_is_refused(
 ) -> None:
     assert run(monkeypatch, *EVALUATE, *arguments, "--out", "run") == 2
     assert why in " ".join(capsys.readouterr().err.split())
+
+
+VARIES = """
+from dataclasses import dataclass
+from harness.tasks import MultiLabel, Task
+from tests.harness.tasks.problems import linear_tasks
+@dataclass(frozen=True)
+class Odd(MultiLabel):
+    def tally(self, outputs, targets):
+        return super().tally(outputs, targets).repeat(1, 1 + len(outputs) % 2)
+def task(): return linear_tasks.of_features("odd", (linear_tasks.evidence() > 0).long(), Odd(3))
+build = lambda task: linear_tasks.MODELS["labels"]()
+"""
+
+
+def test_a_tally_whose_length_depends_on_the_batch_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "my.py").write_text(VARIES)
+    assert run(monkeypatch, *EVALUATE, "--out", "run") == 2
+    assert "give the same number for every sample" in " ".join(capsys.readouterr().err.split())
 
 
 RAISES = """
