@@ -79,42 +79,23 @@ def task_parts(
     Raises:
         BadInput: names that match no modality, lengths that differ, values out of range, NaN.
     """
-    if not isinstance(inputs, Mapping) or not all(isinstance(key, str) for key in inputs):
-        raise BadInput(
-            f"inputs must be a dictionary of names and arrays, {{'image': images, ...}}, got {type(inputs).__name__}"
-        )
-    named = {"the targets": targets, "splits": splits, "samples": samples, "groups": groups, "sources": sources}
-    masked = {
-        f"{what} of {key!r}": x
-        for what, each in (("valid", valid), ("editable", editable))
-        for key, x in (each or {}).items()
-    }
-    check_indices({**{f"modality {key!r}": x for key, x in inputs.items()}, **named, **masked, **(extra_inputs or {})})
     kinds, ranges, absent, balls, valid, editable = (
         dict(option or {}) for option in (kinds, ranges, absent, balls, valid, editable)
     )
-    for option in (kinds, ranges, absent, balls, valid, editable):
-        for key in option:
-            if key not in inputs:
-                raise unknown("modality", key, inputs)
+    named = {"the targets": targets, "splits": splits, "samples": samples, "groups": groups, "sources": sources}
+    masked = {
+        f"{what} of {key!r}": x for what, each in (("valid", valid), ("editable", editable)) for key, x in each.items()
+    }
+    options = (kinds, ranges, absent, balls, valid, editable)
+    _check_inputs(inputs, options, {**named, **masked, **(extra_inputs or {})})
     xs, targets = {key: real_tensor(f"modality {key!r}", x) for key, x in inputs.items()}, _targets(targets, problem)
     masks, movable = (
         {key: mask_tensor(f"the mask of modality {key!r}", mask) for key, mask in each.items()}
         for each in (valid, editable)
     )
-    besides = {key: _given(f"input {key!r}", x) for key, x in (extra_inputs or {}).items()}
     count = _common_length(xs, targets)
-    for key, x in besides.items():
-        if len(x) != count:
-            raise BadInput(f"input {key!r} has {len(x)} samples but there are {count} targets: give as many")
-    ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else _texts(samples)
-    if len(ids) != count:
-        raise BadInput(f"there are {count} samples but {len(ids)} ids: name each")
-    if doubled := [each for each, times in Counter(ids).items() if times > 1]:
-        raise BadInput(
-            f"{count} samples need {count} different ids, got {len(set(ids))}: {shown(doubled[0])} is there more than"
-            " once"
-        )
+    besides = _extra(extra_inputs, count)
+    ids = _ids(samples, count)
     members = ("all",) * count if groups is None else _texts(groups)
     if len(members) != count:
         raise BadInput(f"there are {count} samples but {len(members)} groups: name a group for each")
@@ -148,6 +129,41 @@ def task_parts(
         "extra_inputs": tuple(besides),
         "duplicates": duplicates,
     }
+
+
+def _ids(samples: Sequence[Any] | Array | None, count: int) -> tuple[str, ...]:
+    """A different id for each sample."""
+    ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else _texts(samples)
+    if len(ids) != count:
+        raise BadInput(f"there are {count} samples but {len(ids)} ids: name each")
+    if doubled := [each for each, times in Counter(ids).items() if times > 1]:
+        raise BadInput(
+            f"{count} samples need {count} different ids, got {len(set(ids))}: {shown(doubled[0])} is there more than"
+            " once"
+        )
+    return ids
+
+
+def _extra(inputs: Mapping[str, Array] | None, count: int) -> dict[str, Tensor]:
+    """Inputs that are no modality."""
+    besides = {key: _given(f"input {key!r}", x) for key, x in (inputs or {}).items()}
+    for key, x in besides.items():
+        if len(x) != count:
+            raise BadInput(f"input {key!r} has {len(x)} samples but there are {count} targets: give as many")
+    return besides
+
+
+def _check_inputs(inputs: Mapping[str, Array], options: Sequence[Mapping[str, Any]], others: Mapping[str, Any]) -> None:
+    """Refuse what is not a dictionary of arrays, options of unknown modalities, and odd indices."""
+    if not isinstance(inputs, Mapping) or not all(isinstance(key, str) for key in inputs):
+        raise BadInput(
+            f"inputs must be a dictionary of names and arrays, {{'image': images, ...}}, got {type(inputs).__name__}"
+        )
+    check_indices({**{f"modality {key!r}": x for key, x in inputs.items()}, **others})
+    for option in options:
+        for key in option:
+            if key not in inputs:
+                raise unknown("modality", key, inputs)
 
 
 def _targets(values: Array, problem: Problem | None) -> Tensor:

@@ -278,7 +278,7 @@ def sample_hashes(batch: Batch) -> list[str]:
 
 
 def _sample_hashes(batch: Batch) -> list[tuple[str, str]]:
-    """Of each sample, a hash of its inputs, and one of its target besides."""
+    """For each sample, a hash of its inputs, and a hash of inputs and target."""
     columns = [batch.inputs[name] for name in sorted(batch.inputs)] + [batch.targets]
     *arrays, targets = (column.detach().cpu().contiguous().numpy() for column in columns)
     hashes = []

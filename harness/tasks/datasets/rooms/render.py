@@ -157,8 +157,8 @@ def _solids(rooms: Rooms, eye: Array, ray: Array, hits: Hits) -> Hits:
 
 
 def _each_box(boxes: Boxes) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """Of each box of all rooms whether it is there, its centre, half sides and heading, as rays
-    take them.
+    """The boxes of all rooms, one place at a time: whether there is one, its centre, half sides and
+    heading, as rays take them.
     """
     for number in range(boxes.there.shape[1]):
         centre, half, heading = (vectors(each[:, number]) for each in (boxes.centre, boxes.half, boxes.heading))
