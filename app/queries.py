@@ -87,7 +87,7 @@ class Database:
         self.connection.execute(f"create {kind} {name} as from {source}{self._first(name)}")
 
     def _first(self, name: str) -> str:
-        """Of graded answers, pages read the ledger at the first threshold."""
+        """Pages read the ledger of graded answers at the first threshold."""
         threshold = self.run.description.threshold
         return "" if name != "ledger" or threshold is None else f" where threshold = {threshold!r}::double"
 
@@ -114,7 +114,7 @@ def trust(run: Run) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     Raises:
         BadInput: the file does not have this version's format.
     """
-    return RunDirectory(run.url).trust()
+    return RunDirectory(run.url).notes.trust()
 
 
 def _first_line(error: Exception) -> str:

@@ -131,7 +131,7 @@ class Run:
 
         from harness.run.flags import raised
 
-        found = raised(self.directory.trust())
+        found = raised(self.directory.notes.trust())
         rows = [(model, scenario, name, flag["value"], flag["why"]) for model, scenario, name, flag in found]
         return pd.DataFrame(rows, columns=["model", "scenario", "check", "value", "why"])
 

@@ -67,7 +67,7 @@ def make_run(
     for place, (model, outcomes) in enumerate(models.items()):
         samples = list(names) or [f"{at:05d}" for at in range(len(outcomes.scores))]
         directory.add(f"cell-{place}", _parts(model, outcomes, samples, hashes, changed))
-    directory.note_trust(
+    directory.notes.write_trust(
         {model: dict.fromkeys(outcomes.strengths, FINE) for model, outcomes in models.items()} | (trust or {})
     )
     return directory

@@ -111,7 +111,7 @@ def gates(run: Run) -> list[dict[str, Any]]:
     Raises:
         BadInput: the file is damaged.
     """
-    return [{key: row.get(key) for key in GATE} for row in RunDirectory(run.url).gates()]
+    return [{key: row.get(key) for key in GATE} for row in RunDirectory(run.url).notes.gates()]
 
 
 def gates_figure(found: Sequence[Mapping[str, Any]]) -> go.Figure:

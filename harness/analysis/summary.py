@@ -107,7 +107,7 @@ def summarise(directory: RunDirectory) -> Summary:
             else {}
         ),
     }
-    trust = directory.trust()
+    trust = directory.notes.trust()
     errors = sum(statuses(table).get("error", 0) for table in (ledger, sweep))
     models = description.identity.config.model
     status = description.status
@@ -216,7 +216,7 @@ def printed_set_metrics(directory: RunDirectory) -> RenderableType:
     Under attack at strength 1 and with whole modalities missing; `metrics.json` has more strengths
     and rates, and the numbers of single classes and groups.
     """
-    found = [each for each in directory.metrics() if _printed(each)]
+    found = [each for each in directory.notes.metrics() if _printed(each)]
     models = directory.describe().identity.config.model
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("over the set", "metric", *models):

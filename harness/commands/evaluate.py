@@ -59,7 +59,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     work, description = taken_up(work, description, directory)
     directory.start(description, began.prints)
     try:
-        directory.note_trust(joined(directory.trust(), of_models(work)))
+        directory.notes.write_trust(joined(directory.notes.trust(), of_models(work)))
         code = _carry_out(work, directory, description, began, device, deadline, console)
         return code if gates is None else _gated(config, gates, directory, console, code)
     finally:

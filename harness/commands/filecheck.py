@@ -10,8 +10,9 @@ from functools import partial
 from attacks.errors import BadInput, plain
 from attacks.randomness import keyed_seed
 from harness.engine.ledger import keys_of, witness_hash
-from harness.run.directory import FINGERPRINTS_FILE, GATES_FILE, METRICS_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.run.directory import FINGERPRINTS_FILE, RUN_FILE, RunDirectory
 from harness.run.fingerprint import Fingerprint
+from harness.run.notes import GATES_FILE, METRICS_FILE, TRUST_FILE
 from harness.run.schema import SCHEMAS
 from harness.run.status import FINISHED
 from harness.run.tables import FAILED
@@ -52,7 +53,8 @@ def file_faults(directory: RunDirectory) -> list[str]:
         BadInput: there is no run that could be checked.
     """
     directory.describe()
-    files: list[Callable[[], object]] = [partial(_fingerprints, directory), directory.trust, directory.gates]
+    notes = directory.notes
+    files: list[Callable[[], object]] = [partial(_fingerprints, directory), notes.trust, notes.gates, notes.metrics]
     tables: list[Callable[[], object]] = [partial(directory.checked, table) for table in (*SCHEMAS, "attributions")]
     found = [why for check in (*files, *tables) if (why := _fault(check))]
     return list(

@@ -31,7 +31,7 @@ def finish(
     """
     config = work.config
     if config.trust and status in FINISHED:
-        directory.note_trust(joined(of_models(work), check_run(work, device, directory.ledger(READ))))
+        directory.notes.write_trust(joined(of_models(work), check_run(work, device, directory.ledger(READ))))
     if config.attributions and status in FINISHED:
         _attribute(work, directory, device, console)
     if status in FINISHED:
@@ -48,7 +48,7 @@ def finish(
 def _measure(work: Work, directory: RunDirectory, console: Console) -> None:
     """The field's numbers over the set; a user's metric that raises loses these, and no more."""
     try:
-        directory.note_metrics(set_metrics(work.task, directory))
+        directory.notes.write_metrics(set_metrics(work.task, directory))
     except (Exception, SystemExit) as error:
         directory.add_error("metrics", traceback.format_exc())
         why = plain(f"{type(error).__name__}: {error}")

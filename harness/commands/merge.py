@@ -70,7 +70,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     directory = RunDirectory(out)
     directory.start(description, first.prints)
     try:
-        directory.note_trust(joined(directory.trust(), of_models(work)))
+        directory.notes.write_trust(joined(directory.notes.trust(), of_models(work)))
         failed = _gather(directory, sources, work.run)
         missing = _missing(work, directory)
         console.print(

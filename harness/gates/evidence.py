@@ -54,7 +54,9 @@ class Evidence:
         """
         description = directory.describe()
         tables = {name: directory.table(name, columns) for name, columns in KEPT.items()}
-        flags = directory.trust()  # a scenario without a check was not checked; a baseline holds raised flags alone
+        flags = (
+            directory.notes.trust()
+        )  # a scenario without a check was not checked; a baseline holds raised flags alone
         checked = {
             model: {name: each for name, each in scenarios.items() if each} for model, scenarios in flags.items()
         }
@@ -136,8 +138,8 @@ class Evidence:
         return _by_sample(self._rows("samples", ("sample", "score"), model=model), "score")
 
     def strengths(self, model: str, scenario: str) -> Values:
-        """The critical strength of each sample, of graded answers at the first threshold; rows that
-        are errors are left out.
+        """The critical strength of each sample, at the first threshold where there are several;
+        rows with errors are left out.
         """
         first = {} if self.description.threshold is None else {"threshold": self.description.threshold}
         rows = self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok", **first)
@@ -145,7 +147,7 @@ class Evidence:
 
     def withstood(self, model: str, scenario: str, strength: float) -> Values:
         """What is left of each sample's score when it is attacked up to a strength: all or nothing,
-        or of graded answers the lowest score that is known.
+        or the lowest score that is known where answers are graded.
         """
         samples, strengths = self.strengths(model, scenario)
         if self.description.threshold is None:

@@ -27,5 +27,5 @@ def judge_and_keep(directory: RunDirectory, file: GatesFile, url: str, baseline:
         BadInput: there is no run, the gates do not fit it, or the verdicts cannot be written.
     """
     report = judge(directory, file, url, baseline)
-    directory.note_gates([verdict.as_row() for verdict in report.verdicts])
+    directory.notes.write_gates([verdict.as_row() for verdict in report.verdicts])
     return report

@@ -78,8 +78,8 @@ def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
 
 
 def exhibits(directory: RunDirectory) -> list[Exhibit]:
-    """Of each of the first models, the sample with a stored witness that failed soonest under the
-    largest scenario asked for.
+    """The first models, each with the sample that failed soonest under the largest scenario asked
+    for, among those with a stored witness.
     """
     asked = directory.describe().identity.scenarios
     largest = max(asked, key=lambda each: len(parse(each).attacked), default="")

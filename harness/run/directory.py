@@ -7,7 +7,7 @@ ledger part last, so a cell whose ledger part exists is done.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,12 +16,10 @@ import pyarrow.compute as pc
 from attacks.errors import BadInput
 from harness.run.description import FORMAT, Description, described
 from harness.run.fingerprint import Fingerprint, packed, unpacked
+from harness.run.notes import Notes
 from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
-from harness.run.set_metrics import SetMetric
-from harness.run.set_metrics import packed as packed_metrics
-from harness.run.set_metrics import unpacked as unpacked_metrics
 from harness.run.tables import FAILED, SUFFIX, Tables
-from harness.run.validation import OWNER, decided, differences, trusted
+from harness.run.validation import differences
 from harness.storage.files import PARTIAL
 from harness.storage.folder import Storage
 from harness.storage.parquet import encoded
@@ -31,10 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RUN_FILE = "run.json"
-TRUST_FILE = "trust.json"
 FINGERPRINTS_FILE = "fingerprints.safetensors"
-GATES_FILE = "gates.json"
-METRICS_FILE = "metrics.json"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
 
 
@@ -46,6 +41,7 @@ class RunDirectory:
         self._storage = Storage(url)
         self.files, self.root = self._storage.files, self._storage.root
         self.tables = Tables(self._storage, self.describe)
+        self.notes = Notes(self._storage, lambda: self.describe().run)
 
     def start(self, description: Description, prints: Mapping[str, Fingerprint]) -> None:
         """Claim the directory for a run, or take up the run that is in it; see `release`.
@@ -134,89 +130,10 @@ class RunDirectory:
             RUN_FILE, json.dumps({"format": FORMAT, **description.content()}, indent=1).encode() + b"\n"
         )
 
-    def note_trust(self, flags: Mapping[str, Any]) -> None:
-        """Write `trust.json`: the id of the run, and the result of each check, by model, scenario
-        and flag.
-        """
-        self._storage.write(
-            TRUST_FILE, json.dumps({OWNER: {self.describe().run: {}}, **flags}, indent=1).encode() + b"\n"
-        )
-
-    def note_gates(self, verdicts: list[dict[str, Any]]) -> None:
-        """Write `gates.json`: the verdict of each gate.
-
-        Raises:
-            BadInput: it cannot be written.
-        """
-        try:
-            owned = [{OWNER: self.describe().run, **verdict} for verdict in verdicts]
-            self._storage.write(GATES_FILE, json.dumps(owned, indent=1, allow_nan=False).encode() + b"\n")
-        except OSError as error:
-            raise BadInput(f"run {self.url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
-
-    def note_metrics(self, metrics: Sequence[SetMetric]) -> None:
-        """Write `metrics.json`: the field's numbers over the set, under every condition."""
-        content = {OWNER: self.describe().run, "metrics": packed_metrics(metrics)}
-        self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
-
-    def metrics(self) -> list[SetMetric]:
-        """What `metrics.json` says; nothing where it was not written.
-
-        Raises:
-            BadInput: it is damaged, or another run's.
-        """
-        mend = "remove that file and run the same command: the metrics are made again"
-        found = self._noted(METRICS_FILE, _holds_metrics, mend)
-        if found is None:
-            return []
-        self._refuse_foreign(METRICS_FILE, found[OWNER], mend)
-        return unpacked_metrics(found["metrics"])
-
-    def gates(self) -> list[dict[str, Any]]:
-        """The verdicts of `gates.json`; empty where no gate was decided.
-
-        Raises:
-            BadInput: it is damaged, or another run's.
-        """
-        mend = "run `gate` on it again"
-        found = list(self._noted(GATES_FILE, decided, mend) or [])
-        for row in found:
-            self._refuse_foreign(GATES_FILE, row.pop(OWNER, None), mend)
-        return found
-
-    def _noted(self, name: str, sound: Callable[[Any], bool], mend: str) -> Any:
-        """The contents of a JSON file; None where there is no file."""
-        if not self._storage.exists(name):
-            return None
-        try:
-            said = json.loads(self._storage.read(name))
-            if sound(said):
-                return said
-        except (OSError, ValueError, RecursionError):
-            pass
-        raise BadInput(f"run {self.url} is damaged: {name} cannot be read; {mend}")
-
-    def _refuse_foreign(self, name: str, owner: object, mend: str) -> None:
-        """Refuse a file of another run. Earlier versions did not store the run's id in it."""
-        own = self.describe().run
-        if owner not in (None, own):
-            raise BadInput(f"run {self.url} is damaged: {name} is of run {owner!r}, this is run {own!r}; {mend}")
-
     def add_attributions(self, key: str, found: Attributed) -> None:
         """Write the attributions of a model; the table last."""
         self._storage.write(f"attributions/{key}.safetensors", to_bytes(found.tensors))
         self._storage.write(f"attributions/{key}.parquet", encoded(pa.Table.from_pylist(found.rows, ATTRIBUTIONS)))
-
-    def trust(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-        """The flags of `trust.json`; empty where no checks were made.
-
-        Raises:
-            BadInput: it is damaged, or another run's.
-        """
-        mend = "remove that file and run the same command: the checks are made again"
-        found = dict(self._noted(TRUST_FILE, trusted, mend) or {})
-        self._refuse_foreign(TRUST_FILE, next(iter(found.pop(OWNER, {})), None), mend)
-        return found
 
     def add(self, key: str, parts: Parts) -> None:
         """Write the result of a cell."""
@@ -262,8 +179,8 @@ class RunDirectory:
         return self.tables.whole(name, columns)
 
     def ledger(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The ledger with one row for each model, sample and scenario: of graded answers, at the
-        first threshold.
+        """The ledger with one row for each model, sample and scenario, at the first threshold where
+        answers are graded.
         """
         first = self.describe().threshold
         if first is None:
@@ -358,10 +275,3 @@ class RunDirectory:
         raise BadInput(
             f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory"
         )
-
-
-def _holds_metrics(content: Any) -> bool:
-    try:
-        return bool(unpacked_metrics(content["metrics"])) and OWNER in content
-    except (ValueError, KeyError, TypeError):
-        return False

@@ -228,7 +228,7 @@ def test_odd_rows_are_shown_or_refused(oddity: tuple[str, str, Any]) -> None:
     rows = [{**row, column: value} if at == 0 else row for at, row in enumerate(SMALL.table(table).to_pylist())]
     parts[0].write_bytes(encoded(pa.Table.from_pylist(rows, SCHEMAS[table])))
     SMALL.note(described(WHOLE))
-    SMALL.note_trust({})
+    SMALL.notes.write_trust({})
     try:
         with patch("harness.analysis.bca.RESAMPLES", 20):
             result_or_refusal(measures_of, SMALL)

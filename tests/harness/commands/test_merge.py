@@ -19,7 +19,7 @@ def everything(out: str) -> dict[str, Any]:
     }
     held = {key: x.tolist() for tensors, _ in directory.witnesses() for key, x in tensors.items()}
     said = {key: value for key, value in directory.describe().content().items() if key not in ("config", "command")}
-    return {**tables, "trust": directory.trust(), "witnesses": held, "said": said}
+    return {**tables, "trust": directory.notes.trust(), "witnesses": held, "said": said}
 
 
 def merged(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -39,7 +39,7 @@ def test_the_whole_is_as_one_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert merged(monkeypatch, "whole", "part1", "part3") == 0
     assert RunDirectory("whole").describe().status == "lacking 4 of 12 samples"
     assert "The run is lacking 4 of 12 samples: merge the missing shards" in capsys.readouterr().out
-    assert {name for flags in RunDirectory("whole").trust().values() for name in flags} == {"every number"}
+    assert {name for flags in RunDirectory("whole").notes.trust().values() for name in flags} == {"every number"}
     assert merged(monkeypatch, "part1", "part2", "part3") == 2
     assert "this is a shard of the run" in capsys.readouterr().err
     assert merged(monkeypatch, "whole", "part2", "part1") == 0

@@ -1,0 +1,113 @@
+"""Notes about a run as a whole, each a JSON file that names its run: the checks of trust, the
+verdicts of gates, and the metrics over the set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attacks.errors import BadInput
+from harness.run.set_metrics import SetMetric, packed, unpacked
+from harness.run.validation import OWNER, decided, trusted
+from harness.storage.folder import Storage
+
+TRUST_FILE = "trust.json"
+GATES_FILE = "gates.json"
+METRICS_FILE = "metrics.json"
+
+
+class Notes:
+    """The notes of the run in a folder.
+
+    Args:
+        run: reads the run's id.
+    """
+
+    def __init__(self, storage: Storage, run: Callable[[], str]) -> None:
+        self._storage, self._run, self._url = storage, run, storage.url
+
+    def write_trust(self, flags: Mapping[str, Any]) -> None:
+        """Write `trust.json`: the id of the run, and the result of each check, by model, scenario
+        and flag.
+        """
+        self._storage.write(TRUST_FILE, json.dumps({OWNER: {self._run(): {}}, **flags}, indent=1).encode() + b"\n")
+
+    def write_gates(self, verdicts: list[dict[str, Any]]) -> None:
+        """Write `gates.json`: the verdict of each gate.
+
+        Raises:
+            BadInput: it cannot be written.
+        """
+        try:
+            owned = [{OWNER: self._run(), **verdict} for verdict in verdicts]
+            self._storage.write(GATES_FILE, json.dumps(owned, indent=1, allow_nan=False).encode() + b"\n")
+        except OSError as error:
+            raise BadInput(f"run {self._url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
+
+    def write_metrics(self, metrics: Sequence[SetMetric]) -> None:
+        """Write `metrics.json`: the field's numbers over the set, under every condition."""
+        content = {OWNER: self._run(), "metrics": packed(metrics)}
+        self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+    def metrics(self) -> list[SetMetric]:
+        """What `metrics.json` says; nothing where it was not written.
+
+        Raises:
+            BadInput: it is damaged, or another run's.
+        """
+        mend = "remove that file and run the same command: the metrics are made again"
+        found = self._noted(METRICS_FILE, _holds_metrics, mend)
+        if found is None:
+            return []
+        self._refuse_foreign(METRICS_FILE, found[OWNER], mend)
+        return unpacked(found["metrics"])
+
+    def gates(self) -> list[dict[str, Any]]:
+        """The verdicts of `gates.json`; empty where no gate was decided.
+
+        Raises:
+            BadInput: it is damaged, or another run's.
+        """
+        mend = "run `gate` on it again"
+        found = list(self._noted(GATES_FILE, decided, mend) or [])
+        for row in found:
+            self._refuse_foreign(GATES_FILE, row.pop(OWNER, None), mend)
+        return found
+
+    def _noted(self, name: str, sound: Callable[[Any], bool], mend: str) -> Any:
+        """The contents of a JSON file; None where there is no file."""
+        if not self._storage.exists(name):
+            return None
+        try:
+            said = json.loads(self._storage.read(name))
+            if sound(said):
+                return said
+        except (OSError, ValueError, RecursionError):
+            pass
+        raise BadInput(f"run {self._url} is damaged: {name} cannot be read; {mend}")
+
+    def _refuse_foreign(self, name: str, owner: object, mend: str) -> None:
+        """Refuse a file of another run. Earlier versions did not store the run's id in it."""
+        own = self._run()
+        if owner not in (None, own):
+            raise BadInput(f"run {self._url} is damaged: {name} is of run {owner!r}, this is run {own!r}; {mend}")
+
+    def trust(self) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+        """The flags of `trust.json`; empty where no checks were made.
+
+        Raises:
+            BadInput: it is damaged, or another run's.
+        """
+        mend = "remove that file and run the same command: the checks are made again"
+        found = dict(self._noted(TRUST_FILE, trusted, mend) or {})
+        self._refuse_foreign(TRUST_FILE, next(iter(found.pop(OWNER, {})), None), mend)
+        return found
+
+
+def _holds_metrics(content: Any) -> bool:
+    try:
+        return bool(unpacked(content["metrics"])) and OWNER in content
+    except (ValueError, KeyError, TypeError):
+        return False
