@@ -15,11 +15,11 @@ from attacks.errors import BadInput
 from harness.run.description import Description, SavedConfig
 from harness.run.directory import RUN_FILE, RunDirectory
 from harness.run.notes import GATES_FILE, METRICS_FILE, TRUST_FILE
-from harness.run.schema import SCHEMAS
+from harness.run.schema import BESIDES, SCHEMAS
 from harness.run.status import RUNNING
 
 DEEPEST = 4  # folders below the one that was named
-TABLES = tuple(dict.fromkeys((*SCHEMAS, "attributions")))
+TABLES = tuple(dict.fromkeys((*SCHEMAS, *BESIDES)))
 
 
 @dataclass(frozen=True)

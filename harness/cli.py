@@ -156,7 +156,8 @@ def gate(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     gates: Annotated[str, typer.Option(help="The gates file (docs/gates.md).")] = "gates.yaml",
     baseline: Annotated[
-        str | None, typer.Option(help="The baseline of gates with max_drop: a run, or a file that bless wrote.")
+        str | None,
+        typer.Option(help="The baseline of max_drop and max_rise: a run, or a file that bless wrote."),
     ] = None,
     junit: Annotated[str | None, typer.Option(help="Write the verdicts to this file as JUnit XML.")] = None,
     sarif: Annotated[str | None, typer.Option(help="Write them as SARIF.")] = None,
@@ -184,7 +185,7 @@ def bless(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     out: Annotated[str, typer.Option(help="The file to write; commit it.")] = "baseline.parquet",
 ) -> None:
-    """Write a complete run as one small file, the baseline of gates with max_drop."""
+    """Write a complete run as one small file, the baseline of gates with max_drop or max_rise."""
     from harness.commands.bless import bless as freeze
 
     freeze(run, out)

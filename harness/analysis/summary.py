@@ -221,7 +221,7 @@ def printed_set_metrics(directory: RunDirectory) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("over the set", "metric", *models):
         table.add_column(Text(plain(name)))
-    cells = {(_where(each), each.metric, each.model): str(each) for each in found}
+    cells = {(_where(each), each.metric, each.model): str(Estimate(each.value, each.low, each.high)) for each in found}
     for where, metric in dict.fromkeys((where, metric) for where, metric, _ in cells):
         values = [Text(cells.get((where, metric, model), "-")) for model in models]
         table.add_row(Text(plain(where)), Text(plain(metric)), *values)

@@ -13,7 +13,7 @@ from harness.engine.ledger import keys_of, witness_hash
 from harness.run.directory import FINGERPRINTS_FILE, RUN_FILE, RunDirectory
 from harness.run.fingerprint import Fingerprint
 from harness.run.notes import GATES_FILE, METRICS_FILE, TRUST_FILE
-from harness.run.schema import SCHEMAS
+from harness.run.schema import BESIDES, SCHEMAS
 from harness.run.status import FINISHED
 from harness.run.tables import FAILED
 from harness.run.wholeness import contradictions
@@ -22,7 +22,7 @@ from harness.storage.tensorfile import from_bytes
 
 FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, METRICS_FILE, FINGERPRINTS_FILE, LOCK)
 FOLDERS = {
-    **dict.fromkeys(SCHEMAS, (".parquet",)),
+    **dict.fromkeys((*SCHEMAS, *BESIDES), (".parquet",)),
     "attributions": (".parquet", ".safetensors"),
     "witnesses": (".safetensors",),
     "errors": (".txt",),
@@ -55,7 +55,7 @@ def file_faults(directory: RunDirectory) -> list[str]:
     directory.describe()
     notes = directory.notes
     files: list[Callable[[], object]] = [partial(_fingerprints, directory), notes.trust, notes.gates, notes.metrics]
-    tables: list[Callable[[], object]] = [partial(directory.checked, table) for table in (*SCHEMAS, "attributions")]
+    tables: list[Callable[[], object]] = [partial(directory.checked, table) for table in (*SCHEMAS, *BESIDES)]
     found = [why for check in (*files, *tables) if (why := _fault(check))]
     return list(
         dict.fromkeys(

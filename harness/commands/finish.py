@@ -48,7 +48,7 @@ def finish(
 def _measure(work: Work, directory: RunDirectory, console: Console) -> None:
     """The field's numbers over the set; a user's metric that raises loses these, and no more."""
     try:
-        directory.notes.write_metrics(set_metrics(work.task, directory))
+        directory.write_metrics(*set_metrics(work.task, directory))
     except (Exception, SystemExit) as error:
         directory.add_error("metrics", traceback.format_exc())
         why = plain(f"{type(error).__name__}: {error}")

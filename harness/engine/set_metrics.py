@@ -2,13 +2,14 @@
 
 Accuracy, mIoU or a correlation are not means of scores. A run keeps the tally of every answer, and
 the problem makes the numbers of a set from them: untouched, with modalities missing, corrupted, and
-attacked up to a strength.
+attacked up to a strength. It also finds how much each sample matters, for intervals and gates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from attacks.errors import BadInput
-from attacks.randomness import keyed_seed
 from harness.analysis.curves import arrow_of, query
+from harness.analysis.jackknife import interval, pseudo_values
 from harness.run.directory import RunDirectory
-from harness.run.set_metrics import ATTACKED, CLEAN, ENOUGH, SetMetric, in_tables
+from harness.run.schema import INFLUENCES
+from harness.run.set_metrics import ATTACKED, CLEAN, SetMetric
 from harness.tasks import Task
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-RESAMPLED, MOST = 200, 5_000  # times, for an interval; samples, beyond which that takes too long
-ENDS = (0.025, 0.975)
 COLUMNS = {
     "samples": ("model", "sample", "group", "tally"),
     "sweep": ("model", "sample", "kind", "name", "level", "repeat", "tally", "status"),
@@ -33,7 +33,7 @@ COLUMNS = {
     "ledger": ("model", "sample", "scenario", "strength", "score", "tally", "clean_score", "status"),
 }
 SWEPT = """
-    select tally from sweep where status = 'ok' and model = $model and name = $name and level = $level
+    select sample, tally from sweep where status = 'ok' and model = $model and name = $name and level = $level
         and repeat = $repeat and sample in (select sample from own) order by sample
 """
 UNDER_ATTACK = """
@@ -41,7 +41,7 @@ UNDER_ATTACK = """
         select sample, arg_min(tally, score) as tally, min(score) as score from points
         where model = $model and scenario = $name and strength <= $level group by sample
     )
-    select case when worst.score <= clean_score then worst.tally else own.tally end as tally
+    select sample, case when worst.score <= clean_score then worst.tally else own.tally end as tally
     from ledger join own using (sample) left join worst using (sample)
     where ledger.status = 'ok' and ledger.model = $model and scenario = $name order by sample
 """
@@ -61,20 +61,37 @@ class Condition:
     repeats: tuple[int, ...] = ()
 
 
-def set_metrics(task: Task, directory: RunDirectory) -> list[SetMetric]:
+@dataclass(frozen=True, eq=False)
+class Tallied:
+    """Samples in the order of their ids, and their tallies (N, T)."""
+
+    samples: tuple[str, ...]
+    tallies: Array
+
+
+def set_metrics(task: Task, directory: RunDirectory) -> tuple[list[SetMetric], pa.Table]:
     """The metrics of every model and condition of a run, over all samples and over the groups that
     the task reports; of repeats, their mean. A value that is not finite is left out.
+
+    Returns:
+        the metrics, and the table of influences, those over all samples.
+
+    Raises:
+        BadInput: tallies differ in length.
     """
     tables = {name: directory.table(name, columns) for name, columns in COLUMNS.items() if name != "ledger"}
     tables["ledger"] = directory.ledger(COLUMNS["ledger"])
-    graded = directory.describe().threshold is not None
-    tables["points"] = tables.pop("fronts") if graded else tables["ledger"]
-    found = []
+    described = directory.describe()
+    tables["points"] = tables.pop("fronts") if described.threshold is not None else tables["ledger"]
+    found: list[SetMetric] = []
+    rows = [INFLUENCES.empty_table()]
     for condition in _conditions(directory, tables):
         for group in ("", *task.report_groups):
-            tallies = [each for each in _tallies(condition, group, tables) if len(each)]
-            found += _measured(task, condition, group, tallies) if tallies else []
-    return found
+            repeats = [each for each in _tallied(condition, group, tables) if each.samples]
+            values = _influences(task, repeats)
+            found += _measured(task, condition, group, repeats, values)
+            rows += [] if group else [_rows(described.run, condition, name, *each) for name, each in values.items()]
+    return found, pa.concat_tables(rows).unify_dictionaries()
 
 
 def _conditions(directory: RunDirectory, tables: Mapping[str, pa.Table]) -> Iterator[Condition]:
@@ -94,8 +111,8 @@ def _conditions(directory: RunDirectory, tables: Mapping[str, pa.Table]) -> Iter
             yield from (Condition(model, ATTACKED, scenario, strength) for strength in strengths)
 
 
-def _tallies(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -> Iterator[Array]:
-    """The tallies (N, T) of each repeat, in the order of the samples' ids."""
+def _tallied(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -> Iterator[Tallied]:
+    """What each repeat has."""
     own = """
         select sample, tally from samples
         where model = $model and ($group = '' or "group" = $group) order by sample
@@ -104,47 +121,59 @@ def _tallies(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -
     samples = arrow_of(own, {**about, "group": group}, samples=tables["samples"])
     about |= {"name": condition.name, "level": condition.level}
     if condition.kind == CLEAN:
-        yield _array(samples)
+        yield _read(samples)
     elif condition.kind == ATTACKED:
-        yield _array(arrow_of(UNDER_ATTACK, about, own=samples, ledger=tables["ledger"], points=tables["points"]))
+        yield _read(arrow_of(UNDER_ATTACK, about, own=samples, ledger=tables["ledger"], points=tables["points"]))
     for repeat in condition.repeats:
-        yield _array(arrow_of(SWEPT, {**about, "repeat": repeat}, own=samples, sweep=tables["sweep"]))
+        yield _read(arrow_of(SWEPT, {**about, "repeat": repeat}, own=samples, sweep=tables["sweep"]))
 
 
-def _array(rows: pa.Table) -> Array:
+def _read(rows: pa.Table) -> Tallied:
     lists = rows.column("tally").combine_chunks()
     if len(lengths := lists.value_lengths().unique()) > 1:
         few, many = sorted(lengths.to_pylist())[:2]
         raise BadInput(f"the problem's tallies have {few} numbers and {many}: give the same number for every sample")
     flat: Array = lists.flatten().to_numpy(zero_copy_only=False).copy()  # Arrow's own memory cannot be written to
-    return flat.reshape(len(lists), -1) if len(lists) else flat.reshape(0, 0)
+    tallies = flat.reshape(len(lists), -1) if len(lists) else flat.reshape(0, 0)
+    return Tallied(tuple(rows.column("sample").to_pylist()), tallies)
 
 
-def _measured(task: Task, condition: Condition, group: str, tallies: Sequence[Array]) -> list[SetMetric]:
-    values = _mean([task.problem.metrics(torch.from_numpy(each)) for each in tallies])
-    count, shown = min(map(len, tallies)), in_tables(condition.kind, condition.level)
-    drawn = list(_resampled(task, tallies)) if shown and ENOUGH <= count <= MOST else []
-    found = []
-    for name, value in values.items():
-        others = [each[name] for each in drawn if np.isfinite(each.get(name, np.nan))]
-        low, high = np.quantile(others, ENDS).tolist() if others else (None, None)
-        if np.isfinite(value):
-            where = (condition.model, condition.kind, condition.name, condition.level)
-            numbers = {"metric": name, "group": group, "value": value, "low": low, "high": high, "samples": count}
-            found.append(SetMetric(**dict(zip(("model", "kind", "name", "level"), where, strict=True)), **numbers))
-    return found
+def _metrics(task: Task, tallies: Array) -> Mapping[str, float]:
+    return task.problem.metrics(torch.from_numpy(tallies))
 
 
-def _mean(several: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Metric by metric; one that a repeat lacks is left out."""
+def _influences(task: Task, repeats: Sequence[Tallied]) -> dict[str, tuple[Sequence[str], Array]]:
+    """For each metric, the samples and their pseudo-values, averaged over repeats; nothing where
+    repeats have different samples.
+    """
+    if not repeats or any(each.samples != repeats[0].samples for each in repeats):
+        return {}
+    several = [pseudo_values(partial(_metrics, task), each.tallies) for each in repeats]
     names = [name for name in several[0] if all(name in each for each in several)]
-    return {name: float(np.mean([each[name] for each in several])) for name in names}
+    return {name: (repeats[0].samples, np.mean([each[name] for each in several], axis=0)) for name in names}
 
 
-def _resampled(task: Task, tallies: Sequence[Array]) -> Iterator[dict[str, float]]:
-    """The metrics of samples drawn anew: the same draws for all models and conditions."""
-    draws = np.random.Generator(np.random.PCG64(keyed_seed("set metrics", str(len(tallies[0])))))
-    for _ in range(RESAMPLED):
-        shares = draws.random(len(tallies[0]))
-        again = [each[(shares * len(each)).astype(int)] for each in tallies]
-        yield _mean([task.problem.metrics(torch.from_numpy(each)) for each in again])
+def _measured(
+    task: Task,
+    condition: Condition,
+    group: str,
+    repeats: Sequence[Tallied],
+    influences: Mapping[str, tuple[Sequence[str], Array]],
+) -> Iterator[SetMetric]:
+    several = [_metrics(task, each.tallies) for each in repeats]
+    where = {"model": condition.model, "kind": condition.kind, "name": condition.name, "level": condition.level}
+    for name in several[0] if several else ():
+        value = float(np.mean([each.get(name, np.nan) for each in several]))
+        low, high = (interval(influences[name][1]) if name in influences else None) or (None, None)
+        if np.isfinite(value):
+            count = min(len(each.samples) for each in repeats)
+            yield SetMetric(**where, metric=name, group=group, value=value, low=low, high=high, samples=count)
+
+
+def _rows(run: str, condition: Condition, metric: str, samples: Sequence[str], values: Array) -> pa.Table:
+    one = {"run": run, "model": condition.model, "kind": condition.kind, "name": condition.name, "metric": metric}
+    same, each = np.zeros(len(samples), np.int32), np.arange(len(samples), dtype=np.int32)
+    columns = {name: pa.DictionaryArray.from_arrays(same, [text]) for name, text in one.items()}
+    columns["sample"] = pa.DictionaryArray.from_arrays(each, pa.array(samples))
+    columns |= {"level": pa.repeat(condition.level, len(samples)), "value": pa.array(values)}
+    return pa.table([columns[name] for name in INFLUENCES.names], schema=INFLUENCES)

@@ -1,6 +1,6 @@
 """A baseline: the part of a run that gates need, in one small file to commit.
 
-One Parquet file: the rows of samples, ledger and sweep one below the other, marked by the column
+One Parquet file: the rows of the tables that gates read one below the other, marked by the column
 `table`. Its metadata holds `run.json` and the raised flags, as JSON. Only `bless` writes it.
 """
 
@@ -16,14 +16,15 @@ from attacks.errors import BadInput, plain
 from harness.gates.evidence import KEPT, Evidence
 from harness.run.description import FORMAT, described
 from harness.run.directory import RunDirectory
-from harness.run.schema import SCHEMAS
+from harness.run.tables import schema
 from harness.run.validation import row_faults, trusted
 from harness.run.wholeness import lacking
 from harness.storage.files import read_url, write_to
 from harness.storage.parquet import decoded, encoded
 
 KEY = b"robustness baseline"
-FIELDS = {name: SCHEMAS[table].field(name).type for table, names in KEPT.items() for name in names}
+_TYPES = {name: schema(table).field(name).type for table, names in KEPT.items() for name in names}
+FIELDS = {name: pa.string() if pa.types.is_dictionary(kind) else kind for name, kind in _TYPES.items()}
 SCHEMA = pa.schema([("table", pa.string()), *FIELDS.items()])
 DESCRIBED = ("run", "status", "modalities", "identity", "versions", "git_commit")
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from attacks.errors import BadInput, plain
 from harness.analysis.intervals import TOO_FEW, UNKNOWN, Estimate, proportion
+from harness.analysis.jackknife import metric_drop
 from harness.analysis.paired import ALPHA, MOST, Drop, fewest, least_drop, mean_drop, median_drop, rejected
 from harness.gates.evidence import Evidence, refuse_other_data
-from harness.gates.file import AREA, GAP, MEDIAN, WORST, Gate, GatesFile
+from harness.gates.file import AREA, GAP, MEDIAN, METRIC, WORST, Gate, GatesFile
 from harness.gates.measured import Measured, measure
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -67,7 +68,7 @@ class Verdict:
     @property
     def result(self) -> str:
         """The number and its interval in words; of a drop with its sign."""
-        sign = "" if self.gate.max_drop is None else "+"
+        sign = "+" if self.gate.compares else ""
         return "-" if self.value is None else Estimate(self.value, self.low, self.high, self.bound).text(sign)
 
     def as_row(self) -> dict[str, Any]:
@@ -95,8 +96,8 @@ def decide(gates: Sequence[Gate], run: Evidence, baseline: Evidence | None = Non
     """
     if baseline is not None:
         refuse_other_data(run, baseline)
-    absolute = {at: _absolute(measure(gate, run), run) for at, gate in enumerate(gates) if gate.max_drop is None}
-    compared = {at: _compared(gate, run, baseline) for at, gate in enumerate(gates) if gate.max_drop is not None}
+    absolute = {at: _absolute(measure(gate, run), run) for at, gate in enumerate(gates) if not gate.compares}
+    compared = {at: _compared(gate, run, baseline) for at, gate in enumerate(gates) if gate.compares}
     tested = {at: pair for at, pair in compared.items() if isinstance(pair, _Pair)}
     level = ALPHA / max(len(tested), 1)  # the level for a drop that is alone in the file
     fell = dict(zip(tested, rejected([pair.drop.p for pair in tested.values()]), strict=True))
@@ -132,7 +133,7 @@ def _enough(measured: Measured, found: Estimate, interval: tuple[float, float]) 
     gate, value, samples = measured.gate, found.value, len(measured.samples)
     if np.isclose(value, gate.limit):
         return None
-    if gate.measure in (MEDIAN, GAP, WORST, AREA):  # an interval shrinks as the root of the count
+    if gate.measure in (MEDIAN, GAP, WORST, AREA, METRIC):  # an interval shrinks as the root of the count
         side = 1 if value < gate.limit else 0
         reach, distance = abs(interval[side] - value), abs(value - gate.limit)
         return _sensible(samples * (reach / distance) ** 2) if isfinite(reach) else None
@@ -195,9 +196,8 @@ def paired_drop(measured: Measured, before: Array, after: Array, limit: float, a
     if measure == WORST:
         return least_drop(before, after, allowed, effect)
     was, now = measured.outcomes(before), measured.outcomes(after)
-    return (
-        mean_drop(now, was, allowed, effect) if measured.gate.lower_is_better else mean_drop(was, now, allowed, effect)
-    )
+    better, worse = (now, was) if measured.gate.lower_is_better else (was, now)
+    return (metric_drop if measure == METRIC else mean_drop)(better, worse, allowed, effect)
 
 
 def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:

@@ -16,6 +16,7 @@ from harness.run.description import Description, SavedConfig
 from harness.run.directory import RunDirectory
 from harness.run.flags import Trust, flagged
 from harness.run.schema import SCHEDULE
+from harness.run.set_metrics import ATTACKED
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Values = tuple[pa.Array, Array]
@@ -26,6 +27,7 @@ KEPT = {
     "ledger": ("model", "sample", "scenario", "threshold", "strength", "status"),
     "fronts": ("model", "sample", "scenario", "strength", "score"),
     "sweep": ("model", "sample", "kind", "name", "level", "present", "score", "status"),
+    "influences": ("model", "kind", "name", "level", "metric", "sample", "value"),
 }
 """The columns that gates read, and that a baseline keeps."""
 
@@ -36,7 +38,7 @@ class Evidence:
 
     Attributes:
         description: what `run.json` says; of a baseline, its run, status, modalities and identity.
-        tables: samples, ledger and sweep.
+        tables: those of `KEPT`.
         trust: the flags, per model and scenario.
     """
 
@@ -54,9 +56,8 @@ class Evidence:
         """
         description = directory.describe()
         tables = {name: directory.table(name, columns) for name, columns in KEPT.items()}
-        flags = (
-            directory.notes.trust()
-        )  # a scenario without a check was not checked; a baseline holds raised flags alone
+        # a scenario that was not checked has no flags; a baseline holds raised ones alone
+        flags = directory.notes.trust()
         checked = {
             model: {name: each for name, each in scenarios.items() if each} for model, scenarios in flags.items()
         }
@@ -160,6 +161,22 @@ class Evidence:
         left = [min(known.get(sample, clean[sample]), clean[sample]) for sample in samples.to_pylist()]
         return samples, np.array(left, np.float64)
 
+    def metric(self, model: str, name: str, kind: str, place: str, level: float) -> Values:
+        """A metric over the set, as the number of each sample whose mean it is."""
+        condition = {"model": model, "metric": name, "kind": kind, "name": place, "level": level}
+        return _by_sample(self._rows("influences", ("sample", "value"), **condition), "value")
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The metrics over the set of which gates know the samples' shares."""
+        return [str(each) for each in self.tables["influences"].column("metric").unique().to_pylist()]
+
+    @cached_property
+    def metric_strengths(self) -> list[float]:
+        """The strengths of attacks at which there are metrics."""
+        rows = self._rows("influences", ("level",), kind=ATTACKED)
+        return sorted(rows.column("level").unique().to_pylist())
+
     def sweep(self, model: str, schedule: str, level: float | None = None) -> pa.Table:
         """The rows of a schedule or corruption, at one level or at all."""
         wanted = {} if level is None else {"level": level}
@@ -185,7 +202,7 @@ class Evidence:
 
 
 def _by_sample(rows: pa.Table, column: str) -> Values:
-    samples = rows.column("sample").combine_chunks()
+    samples = rows.column("sample").cast(pa.string()).combine_chunks()
     order = pc.array_sort_indices(samples)
     return samples.take(order), rows.column(column).combine_chunks().take(order).to_numpy(False)
 

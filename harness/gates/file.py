@@ -27,7 +27,11 @@ MEDIAN: Final = "median critical strength"
 AREA: Final = "area"
 WORST: Final = "worst modality"
 GAP: Final = "gap to the oracle"
-Measure = Literal["score", "robust score", "median critical strength", "area", "worst modality", "gap to the oracle"]
+METRIC: Final = "metric"
+Measure = Literal[
+    "score", "robust score", "median critical strength", "area", "worst modality", "gap to the oracle", "metric"
+]
+LIMITS = ("min", "max", "max_drop", "max_rise")
 SELECTIONS = ("scenario", "schedule", "corruption")
 FITS = {
     SCORE: ((), ("schedule", "rate"), ("corruption", "severity")),
@@ -36,6 +40,13 @@ FITS = {
     AREA: (("schedule",),),
     WORST: ((), ("strength",)),
     GAP: (("scenario",), ("scenario", "strength")),
+    METRIC: (
+        (),
+        ("schedule", "rate"),
+        ("corruption", "severity"),
+        ("scenario",),
+        ("scenario", "strength"),
+    ),
 }
 """The sets of selecting keys that each measure takes."""
 WRITTEN = {
@@ -45,14 +56,15 @@ WRITTEN = {
     AREA: "schedule, without rate",
     WORST: "nothing (each modality missing), or strength (each modality attacked alone)",
     GAP: "scenario and, unless it is 1, strength",
+    METRIC: "nothing (the untouched input), schedule and rate, corruption and severity, or scenario and strength",
 }
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Gate(BaseModel):
-    """One limit on one number of a run; all keys but `model` and one of `min`, `max` and `max_drop`
-    may be left out.
+    """One limit on one number of a run; all keys but `model` and one of `min`, `max`, `max_drop`
+    and `max_rise` may be left out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,43 +82,62 @@ class Gate(BaseModel):
     measure: Measure = Field(
         SCORE, description="the number to limit; by default 'robust score' for a scenario and 'score' otherwise"
     )
+    metric: Name | None = Field(
+        None, description="a metric over the set, as metrics.json names it ('miou'), in place of a measure"
+    )
     min: Number | None = Field(None, description="the measure is at least this")
     max: Number | None = Field(None, description="the measure is at most this")
     max_drop: Annotated[Number, Field(ge=0)] | None = Field(
         None, description="it is worse than the baseline's by at most this"
     )
+    max_rise: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="a metric that is better when lower exceeds the baseline's by at most this"
+    )
     min_effect: Annotated[Number, Field(gt=0)] = Field(
-        0.05, description="the drop beyond max_drop that must be noticed with 80 % power to pass"
+        0.05, description="the change beyond max_drop or max_rise that must be noticed with 80 % power to pass"
     )
 
     @model_validator(mode="before")
     @classmethod
     def _measure_of_a_scenario(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("measure") is None and given.get("scenario") is not None:
-            return {**given, "measure": ROBUST}
-        return given
+        if not isinstance(given, dict) or given.get("measure") is not None:
+            return given
+        if given.get("metric") is not None:
+            return {**given, "measure": METRIC}
+        return given if given.get("scenario") is None else {**given, "measure": ROBUST}
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Gate:
+        self._check_metric()
         given = tuple(key for key in (*SELECTIONS, "strength", "rate", "severity") if getattr(self, key) is not None)
         if set(given) not in [set(keys) for keys in FITS[self.measure]]:
             raise ValueError(
                 f"measure {self.measure!r} takes {WRITTEN[self.measure]}, not {' and '.join(given) or 'nothing'}"
             )
-        limits = [key for key in ("min", "max", "max_drop") if getattr(self, key) is not None]
+        limits = [key for key in LIMITS if getattr(self, key) is not None]
         if len(limits) != 1:
             raise ValueError(
-                f"a gate has exactly one of min, max and max_drop, not {' and '.join(limits) or 'nothing'}"
+                f"a gate has exactly one of min, max, max_drop and max_rise, not {' and '.join(limits) or 'nothing'}"
             )
-        if self.max_drop is None and "min_effect" in self.model_fields_set:
-            raise ValueError(f"min_effect needs max_drop, not {limits[0]}")
+        if not self.compares and "min_effect" in self.model_fields_set:
+            raise ValueError(f"min_effect needs max_drop or max_rise, not {limits[0]}")
         self._check_limit(limits[0])
         if self.scenario is not None:
             parse(self.scenario)
         return self
 
+    def _check_metric(self) -> None:
+        if (self.metric is not None) != (self.measure == METRIC):
+            raise ValueError(f"measure 'metric' and the key metric belong together, not measure {self.measure!r}")
+        if self.max_rise is not None and self.metric is None:
+            raise ValueError(f"max_rise is for metrics; {self.measure} takes max_drop")
+        if self.metric is not None and self.compares and "min_effect" not in self.model_fields_set:
+            raise ValueError("a change of a metric needs min_effect, in the unit of the metric")
+
     def _check_limit(self, key: str) -> None:
         """A limit that no number can lie beside is a slip, such as 60 for 0.60."""
+        if self.measure == METRIC:
+            return
         least = -1.0 if self.measure == GAP else 0.0
         most = {MEDIAN: math.inf, GAP: 2.0 if key == "max_drop" else 1.0}.get(self.measure, 1.0)
         reached = self.limit + (self.min_effect if key == "max_drop" else 0.0)
@@ -117,8 +148,13 @@ class Gate(BaseModel):
 
     @property
     def limit(self) -> float:
-        """The one of `min`, `max` and `max_drop` that is given."""
-        return next(value for value in (self.min, self.max, self.max_drop) if value is not None)
+        """The one of `LIMITS` that is given."""
+        return next(each for each in (self.min, self.max, self.max_drop, self.max_rise) if each is not None)
+
+    @property
+    def compares(self) -> bool:
+        """Whether the limit is on a change, so that a baseline is needed."""
+        return self.max_drop is not None or self.max_rise is not None
 
     @property
     def at(self) -> float:
@@ -128,12 +164,13 @@ class Gate(BaseModel):
     @property
     def attacks(self) -> bool:
         """Whether the measure is of the worst case, a query on the ledger."""
-        return self.measure in (ROBUST, MEDIAN, GAP) or (self.measure == WORST and self.strength is not None)
+        always = self.measure in (ROBUST, MEDIAN, GAP) or (self.measure == METRIC and self.scenario is not None)
+        return always or (self.measure == WORST and self.strength is not None)
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether the measure is a gap, which is worse when it rises."""
-        return self.measure == GAP
+        """Whether the measure is worse when it rises, as a gap and an error are."""
+        return self.measure == GAP or self.max_rise is not None
 
     @cached_property
     def selection(self) -> str:
@@ -146,11 +183,12 @@ class Gate(BaseModel):
         return place if self.severity is None else f"{place} at severity {self.severity}"
 
     def __str__(self) -> str:
-        strength = f" at strength {self.at:g}" if self.measure in (ROBUST, GAP) or self.strength is not None else ""
+        always = self.measure in (ROBUST, GAP) or (self.measure == METRIC and self.scenario is not None)
+        strength = f" at strength {self.at:g}" if always or self.strength is not None else ""
         sides = {"min": "≥", "max": "≤"}
         limit = next((f"{sign} {self.limit:g}" for key, sign in sides.items() if getattr(self, key) is not None), None)
         worse = "rises" if self.lower_is_better else "drops"
-        text = f"{self.model}{', ' if self.selection else ''}{self.selection}: {self.measure}{strength}"
+        text = f"{self.model}{', ' if self.selection else ''}{self.selection}: {self.metric or self.measure}{strength}"
         return plain(f"{text} {limit or f'{worse} by ≤ {self.limit:g}'}")
 
 

@@ -15,11 +15,14 @@ from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.analysis.bca import mean_score_interval
 from harness.analysis.intervals import Estimate, median_strength, proportion
+from harness.analysis.jackknife import interval
 from harness.analysis.measures import degradations, oracle_of, sample_areas
 from harness.analysis.paired import drop_of
 from harness.gates.evidence import Array, Evidence, Values, columns, known
-from harness.gates.file import AREA, GAP, MEDIAN, ROBUST, SCORE, WORST, Gate
+from harness.gates.file import AREA, GAP, MEDIAN, METRIC, ROBUST, SCORE, WORST, Gate
 from harness.run.flags import EVERY
+from harness.run.schema import CORRUPTION, SCHEDULE
+from harness.run.set_metrics import ATTACKED, CLEAN
 from harness.run.status import FINISHED, onwards
 
 NOTHING: Values = (pa.array([], pa.string()), np.empty(0))
@@ -49,6 +52,8 @@ class Measured:
             return _least(rows)
         if self.gate.measure == GAP:
             return drop_of(rows[:, 0], rows[:, 1])
+        if self.gate.measure == METRIC:
+            return Estimate.of(float(rows.mean()), interval(rows[:, 0]))
         mean = float(rows.mean())
         return Estimate.of(
             mean, mean_score_interval(rows[:, 0]) if self.gate.measure == AREA else proportion(mean, len(rows))
@@ -84,6 +89,8 @@ def _found(gate: Gate, evidence: Evidence) -> list[Values]:
         return [_areas(gate, evidence)]
     if gate.measure == WORST:
         return _each_modality(gate, evidence)
+    if gate.measure == METRIC:
+        return [_metric(gate, evidence)]
     scenario = scenario_of(gate, evidence)
     if gate.measure == MEDIAN:
         return [evidence.strengths(gate.model, scenario)]
@@ -110,14 +117,41 @@ def _oracle(gate: Gate, evidence: Evidence) -> str:
     return oracle
 
 
+def _metric(gate: Gate, evidence: Evidence) -> Values:
+    name, kind, place, level = str(gate.metric), CLEAN, "", 0.0
+    if evidence.metrics:  # otherwise no metric has influences, which is another case
+        known("metric", name, evidence.metrics, evidence)
+    if gate.scenario is not None:
+        kind, place, level = ATTACKED, scenario_of(gate, evidence), gate.at
+    elif gate.schedule is not None or gate.corruption is not None:
+        if (found := _swept(gate, evidence)) is None:
+            return NOTHING
+        kind, (place, level) = SCHEDULE if gate.schedule else CORRUPTION, found
+    there = evidence.metric_strengths
+    if kind == ATTACKED and there and level not in there:
+        strengths = ", ".join(f"{each:g}" for each in there)
+        raise BadInput(
+            f"gate '{gate}': {evidence.where} has metrics at strengths {strengths}, not at {level:g}: name one of these"
+        )
+    return evidence.metric(gate.model, name, kind, place, level)
+
+
 def _score(gate: Gate, evidence: Evidence) -> Values:
     if gate.schedule is None and gate.corruption is None:
         return evidence.clean(gate.model)
+    found = _swept(gate, evidence)
+    return NOTHING if found is None else evidence.at(gate.model, *found)
+
+
+def _swept(gate: Gate, evidence: Evidence) -> tuple[str, float] | None:
+    """The gate's schedule or corruption and its level, as the sweep writes them; None where nothing
+    was swept.
+    """
     level = gate.severity if gate.rate is None else gate.rate
     assert level is not None  # the file's reader saw to it
     name = schedule_of(gate, evidence, level) if gate.schedule else str(gate.corruption).strip()
     if not evidence.levels:
-        return NOTHING
+        return None
     known("schedule" if gate.schedule else "corruption", name, list(evidence.levels), evidence)
     there = next((each for each in evidence.levels[name] if isclose(each, level)), None)
     if there is None:
@@ -125,7 +159,7 @@ def _score(gate: Gate, evidence: Evidence) -> Values:
         raise BadInput(
             f"gate '{gate}': {evidence.where} has {name} at {levels}, not at {level:g}: evaluate with that level"
         )
-    return evidence.at(gate.model, name, there)
+    return name, there
 
 
 def schedule_of(gate: Gate, evidence: Evidence, level: float = 0.0) -> str:
@@ -179,6 +213,8 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     total = max(len(evidence.expected), evidence.description.samples or 0)
     if not said and count < total:
         said.append(f"{total - count} of {total} samples are missing")
+    if not count and gate.metric is not None:
+        said = [f"{evidence.where} cannot say how much each sample matters for {gate.metric}"]
     if not count and not said:
         said.append("there are no samples")
     flags = evidence.trust.get(gate.model, {}).get(EVERY, {})
@@ -223,7 +259,7 @@ def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
         return [f"nothing was attacked in {evidence.where}: --search is none, and --attack names no attack"]
     if gate.measure != MEDIAN and gate.at > evidence.limit:
         return [f"the search went up to strength {evidence.limit:g} only: evaluate with a larger --limit"]
-    if gate.measure == MEDIAN and gate.max_drop is None and gate.limit > evidence.limit:
+    if gate.measure == MEDIAN and not gate.compares and gate.limit > evidence.limit:
         return [
             f"the limit lies beyond the search, which went up to strength {evidence.limit:g}: evaluate with a larger"
             " --limit"

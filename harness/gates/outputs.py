@@ -78,8 +78,8 @@ def as_markdown(report: Report) -> str:
     """The verdicts for a pull request: changes against the baseline first, and failures first among
     these.
     """
-    changed = [verdict for verdict in report.verdicts if verdict.gate.max_drop is not None]
-    held = [verdict for verdict in report.verdicts if verdict.gate.max_drop is None]
+    changed = [verdict for verdict in report.verdicts if verdict.gate.compares]
+    held = [verdict for verdict in report.verdicts if not verdict.gate.compares]
     parts = [f"### Robustness gates: {report.counts}"]
     parts += [_rows("drop", changed)] if changed else []
     parts += [_rows("value", held)] if held else []

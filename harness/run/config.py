@@ -122,7 +122,9 @@ class Evaluation(BaseModel):
         None, description="a gates file; exit 3 if a gate fails, 4 if one is inconclusive", min_length=1
     )
     baseline: str | None = Field(
-        None, description="the baseline of gates with max_drop: a run, or a file that bless wrote", min_length=1
+        None,
+        description="the baseline of max_drop and max_rise: a run, or a file that bless wrote",
+        min_length=1,
     )
 
     @field_validator("model", "scenario", "frontier", "schedule", "corruption", "attack", mode="before")

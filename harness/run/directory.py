@@ -18,6 +18,7 @@ from harness.run.description import FORMAT, Description, described
 from harness.run.fingerprint import Fingerprint, packed, unpacked
 from harness.run.notes import Notes
 from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
+from harness.run.set_metrics import SetMetric
 from harness.run.tables import FAILED, SUFFIX, Tables
 from harness.run.validation import differences
 from harness.storage.files import PARTIAL
@@ -134,6 +135,11 @@ class RunDirectory:
         """Write the attributions of a model; the table last."""
         self._storage.write(f"attributions/{key}.safetensors", to_bytes(found.tensors))
         self._storage.write(f"attributions/{key}.parquet", encoded(pa.Table.from_pylist(found.rows, ATTRIBUTIONS)))
+
+    def write_metrics(self, metrics: Sequence[SetMetric], influences: pa.Table) -> None:
+        """Write the metrics over the set, and how much each sample matters for them."""
+        self._storage.write(f"influences/all{SUFFIX}", encoded(influences))
+        self.notes.write_metrics(metrics)
 
     def add(self, key: str, parts: Parts) -> None:
         """Write the result of a cell."""

@@ -133,6 +133,25 @@ ATTRIBUTIONS = pa.schema(
 )
 
 
+RECURRING = pa.dictionary(pa.int32(), pa.string())
+INFLUENCES = pa.schema(
+    [
+        ("run", RECURRING),
+        ("model", RECURRING),
+        ("kind", RECURRING),
+        ("name", RECURRING),
+        ("level", pa.float64()),
+        ("metric", RECURRING),
+        ("sample", RECURRING),
+        ("value", pa.float64()),
+    ]
+)
+"""How much each sample matters for a metric over the set: `value` is the metric plus the sample's
+influence (see `harness.analysis.jackknife`), and the mean of a column is the metric."""
+BESIDES = {"attributions": ATTRIBUTIONS, "influences": INFLUENCES}
+"""The tables that are made when all cells are done."""
+
+
 @dataclass(eq=False)
 class Attributed:
     """What is stored of one model: rows of `ATTRIBUTIONS`, and tensors by the names in them."""

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from harness.run.schema import CORRUPTION
 
 CLEAN, ATTACKED = "clean", "attacked"
-ENOUGH = 20  # samples; fewer have no interval
 
 
 def in_tables(kind: str, level: float) -> bool:
@@ -25,8 +24,8 @@ class SetMetric(BaseModel):
         name: of the scenario, the schedule or the corruption.
         level: the strength, the rate or the severity.
         group: whose samples it is over; empty: all.
-        low, high: the ends of a 95 % interval by resampling; None below 20 samples, above 5,000,
-            and where no table shows the condition.
+        low, high: the ends of a 95 % interval by the jackknife; None for fewer than 50 samples,
+            where no sample has an influence, or where leaving out each would take too long.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -41,12 +40,6 @@ class SetMetric(BaseModel):
     low: float | None
     high: float | None
     samples: int
-
-    def __str__(self) -> str:
-        """The value with its interval."""
-        if self.low is None:
-            return f"{self.value:.3f} [{'too few samples' if self.samples < ENOUGH else 'no interval'}]"
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 _LIST = TypeAdapter(list[SetMetric])

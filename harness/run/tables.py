@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from attacks.errors import BadInput
 from harness.run.description import Description
-from harness.run.schema import ATTRIBUTIONS, SCHEMAS
+from harness.run.schema import BESIDES, SCHEMAS
 from harness.run.validation import row_faults
 from harness.storage.folder import Storage
 from harness.storage.parquet import decoded
@@ -28,6 +28,7 @@ KEYS = {
     "fronts": ("model", "sample", "scenario", "strength"),
     "ledger": ("model", "sample", "scenario", "threshold"),
     "attributions": ("model", "sample", "condition", "method", "modality"),
+    "influences": ("model", "sample", "kind", "name", "level", "metric"),
 }
 """What tells a row of a table from every other."""
 OWNED = ("run", "seed", "limit")  # columns that a run has one value of
@@ -144,7 +145,7 @@ class Tables:
 
 def schema(table: str) -> pa.Schema:
     """The columns of a table."""
-    return {**SCHEMAS, "attributions": ATTRIBUTIONS}[table]
+    return {**SCHEMAS, **BESIDES}[table]
 
 
 def _pairs(part: pa.Table) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ NAMED = {
     "sweep": ("task", "model", "sample", "kind", "name", "present", "status"),
     "fronts": ("task", "model", "sample", "scenario"),
     "ledger": ("task", "model", "sample", "scenario", "status"),
+    "influences": ("model", "kind", "name", "metric", "sample"),
 }
 """The texts that every row has."""
 STATUSES = pa.array(["ok", "error", "skipped"])
@@ -84,6 +85,8 @@ def row_faults(table: str, part: pa.Table) -> str:
             return f"no {name}"
     if table == "samples":
         return _within("score", part, 0.0, 1.0)
+    if table == "influences":
+        return _within("value", part, -math.inf, math.inf)
     if table == "fronts":
         return _within("score", part, 0.0, 1.0) or _within("strength", part, 0.0, math.inf)
     if table not in NAMED or "status" not in part.column_names:

@@ -15,8 +15,8 @@ from harness.storage.yamlfile import MAX_BYTES
 
 SLIPS = {
     "gates: [{model: m, mn: 0.5}]": "gate 1: unknown key 'mn': did you mean min",
-    "gates: [{model: m, min: 0.5}, {model: m}]": "gate 2: a gate has exactly one of min, max and max_drop, not nothing",
-    "gates: [{model: m, min: 0.5, max: 0.6}]": "one of min, max and max_drop, not min and max",
+    "gates: [{model: m, min: 0.5}, {model: m}]": "gate 2: a gate has exactly one of min, max, max_drop and max_rise",
+    "gates: [{model: m, min: 0.5, max: 0.6}]": "one of min, max, max_drop and max_rise, not min and max",
     "gates: [{min: 0.5}]": "gate 1, model: Field required",
     "gates: [{model: m, min: 60}]": "min = 60: score lies between 0 and 1",
     "gates: [{model: m, min: yes}]": "gate 1, min = True: Input should be a valid number",
@@ -27,7 +27,7 @@ SLIPS = {
     "gates: [{model: m, max_drop: 0.9, min_effect: 0.2}]": (
         "max_drop + min_effect = 1.1: score cannot drop by more than 1"
     ),
-    "gates: [{model: m, min: 0.1, min_effect: 0.2}]": "min_effect needs max_drop, not min",
+    "gates: [{model: m, min: 0.1, min_effect: 0.2}]": "min_effect needs max_drop or max_rise, not min",
     "gates: [{model: m, min: 0.5, scenario: 'image@l3:1'}]": "did you mean l2",
     "gates: [{model: m, min: 0.5, scenario: 'image@linf:1', schedule: mcar}]": "'robust score' takes scenario and",
     "gates: [{model: m, min: 0.5, schedule: mcar}]": (
