@@ -18,7 +18,6 @@ from itertools import product
 from math import inf
 
 import numpy as np
-import torch
 from scipy.special import ndtr
 from scipy.stats import binom
 
@@ -28,14 +27,12 @@ from harness.analysis.intervals import LEVEL, Array, Estimate, median_interval, 
 from harness.analysis.jackknife import ENOUGH, interval, metric_drop, pseudo_values
 from harness.analysis.paired import ALPHA, difference, mean_drop, median_drop
 from harness.analysis.trinomial import pairs_needed, trinomial_p
-from harness.tasks import Problem
 
 SAMPLES = (10, 20, 30, 50, 100, 200, 300, 500, 1000)
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 SEEDS = (2, 3, 5, 10)
 FEWER = ((10, 50), (3,), 40)  # samples, seeds and draws, for a first look
 RARELY = 1 / 3  # of experiments; with fewer intervals a cell says nothing
-MANY = 100_000  # samples, of whom a metric is the truth
 NO_WEIGHT = 1e-9
 MOST_CHANGED = 200  # that differ all; more take long, and BCa has nothing to learn from them
 PASSED = "passed wrongly, yes or no"
@@ -288,18 +285,12 @@ def seeds_and_samples(seeds: int, samples: int, times: int) -> Iterator[Cell]:
 
 def metrics(samples: int, times: int) -> Iterator[Cell]:
     """Metrics over a set by the jackknife, and drops between two draws of the same kind."""
-    for name, (problem, draw) in DRAWN.items() if ENOUGH <= samples <= MOST_CHANGED else ():
-        random = np.random.RandomState(samples)
-
-        def measured(tallies: Array, problem: Problem = problem) -> dict[str, float]:
-            return problem.metrics(torch.from_numpy(tallies))
-
-        truth = measured(draw(random, MANY))
-        covered: dict[str, list[bool]] = {metric: [] for metric in truth if " " not in metric}
-        failed = {metric: list[bool]() for metric in covered}
+    for name, kind in DRAWN.items() if ENOUGH <= samples <= MOST_CHANGED else ():
+        truth = kind.truth(random := np.random.RandomState(samples))
+        covered, failed = ({metric: list[bool]() for metric in truth} for _ in range(2))
         for _ in range(times):
-            before, after = (pseudo_values(measured, draw(random, samples)) for _ in range(2))
-            for metric in covered.keys() & before.keys() & after.keys():
+            before, after = (pseudo_values(kind.metrics, kind.draw(random, samples)) for _ in range(2))
+            for metric in before.keys() & after.keys():
                 if (found := interval(before[metric])) is not None:
                     covered[metric].append(found[0] <= truth[metric] <= found[1])
                 failed[metric].append(metric_drop(before[metric], after[metric], 0.0, 0.05).p <= ALPHA)

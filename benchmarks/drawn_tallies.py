@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +12,25 @@ from harness.analysis.intervals import Array
 from harness.tasks import Classification, Images, MultiLabel, Problem, Regression, Segmentation
 
 CLASSES = 6
+MANY = 100_000  # samples, of whom a metric is the truth
 Draw = Callable[[np.random.RandomState, int], Array]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Answers of one kind: tallies (count, T) by `draw`, and their metrics."""
+
+    problem: Problem
+    draw: Draw
+
+    def metrics(self, tallies: Array) -> dict[str, float]:
+        """Those over all classes together."""
+        found = self.problem.metrics(torch.from_numpy(tallies))
+        return {name: value for name, value in found.items() if " " not in name}
+
+    def truth(self, random: np.random.RandomState) -> dict[str, float]:
+        """The metrics of very many samples."""
+        return self.metrics(self.draw(random, MANY))
 
 
 def _classes(right: float) -> Draw:
@@ -48,11 +67,11 @@ def _images(random: np.random.RandomState, count: int) -> Array:
     return np.stack([error, error**2 * random.gamma(4, 0.25, count), np.clip(1 - 3 * error, 0, 1)], 1)
 
 
-DRAWN: dict[str, tuple[Problem, Draw]] = {
-    "classes, .87 right": (Classification(3), _classes(0.8)),
-    "classes, .98 right": (Classification(3), _classes(0.97)),
-    "values": (Regression(0.5), _values),
-    "labels": (MultiLabel(3), _labels),
-    "maps": (Segmentation(CLASSES, (20, 20)), _maps),
-    "images": (Images((1, 4, 4)), _images),
+DRAWN = {
+    "classes, .87 right": Kind(Classification(3), _classes(0.8)),
+    "classes, .98 right": Kind(Classification(3), _classes(0.97)),
+    "values": Kind(Regression(0.5), _values),
+    "labels": Kind(MultiLabel(3), _labels),
+    "maps": Kind(Segmentation(CLASSES, (20, 20)), _maps),
+    "images": Kind(Images((1, 4, 4)), _images),
 }
