@@ -10,10 +10,14 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import Verdict
+from harness.tasks.problems.distances import Extractor, fid, kid
+from harness.tasks.problems.problem import MOST_TALLIED
 
 WINDOW, SIGMA = 11, 1.5  # of SSIM (Wang et al., 2004)
 STABLE = (0.01, 0.03)  # SSIM's constants, as shares of the range
 TINY = 1e-12
+MEASURED = 3  # numbers of a tally before the features
+WIDEST = (MOST_TALLIED - MEASURED) // 2  # features
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Images:
     Attributes:
         size: (C, H, W).
         span: (low, high), the range of the values.
+        extractor: of features, for FID and KID; none are printed without it.
         worst: the mean absolute error at which half of the score is left, as a share of the range.
         thresholds: shares of the untouched score.
     """
@@ -35,6 +40,7 @@ class Images:
     span: tuple[float, float] = (0.0, 1.0)
     worst: float = 0.1
     thresholds: tuple[float, ...] = (0.5,)
+    extractor: Extractor | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,6 +53,11 @@ class Images:
     def check_targets(self, targets: Tensor) -> None:
         if not self._range > 0 or not self.worst > 0:
             raise BadInput(f"images need a range and an error above 0, got {self.span} and {self.worst}")
+        if self.extractor is not None and self.extractor.width > WIDEST:
+            raise BadInput(
+                f"extractor {self.extractor.name!r} has {self.extractor.width} features: give at most {WIDEST}, since a"
+                f" tally holds {MOST_TALLIED} numbers"
+            )
         if not targets.is_floating_point() or tuple(targets.shape[1:]) != self.size:
             raise BadInput(
                 f"targets have shape {tuple(targets.shape)} of {targets.dtype}: give images, real numbers"
@@ -82,16 +93,36 @@ class Images:
         return [f"L1 {value:.3f}" for value in self._error(answers, targets).tolist()]
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean absolute error, mean square error and SSIM, values as shares of the range."""
+        """Mean absolute error, mean square error and SSIM, values as shares of the range; then the
+        features of the answer and of the target.
+        """
         answers = self.predictions(outputs)
         square = (answers - targets).square().flatten(1).mean(1) / self._range**2
-        return torch.stack([self._error(answers, targets), square, ssim(answers, targets, self._range)], 1).double()
+        measured = torch.stack([self._error(answers, targets), square, ssim(answers, targets, self._range)], 1)
+        return torch.cat([measured.double(), *(self._features(each) for each in (answers, targets))], 1)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """(B, width), or (B, 0) without an extractor."""
+        if self.extractor is None:
+            return images.new_zeros(len(images), 0, dtype=torch.float64)
+        with torch.no_grad():
+            return self.extractor(images).double()
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
-        """L1, PSNR in decibels (the mean over images) and SSIM."""
-        error, square, alike = tallies.unbind(1)
+        """L1, PSNR in decibels (the mean over images), SSIM, and with an extractor KID, and FID if
+        there are more images than features.
+        """
+        error, square, alike = tallies[:, :MEASURED].unbind(1)
         ratio = 10 * torch.log10(1 / square.clamp_min(TINY))
-        return {"l1": error.mean().item(), "psnr": ratio.mean().item(), "ssim": alike.mean().item()}
+        found = {"l1": error.mean().item(), "psnr": ratio.mean().item(), "ssim": alike.mean().item()}
+        return found | self._distances(tallies[:, MEASURED:])
+
+    def _distances(self, features: Tensor) -> dict[str, float]:
+        if self.extractor is None or len(features) < 2:
+            return {}
+        ours, theirs = features.split(self.extractor.width, 1)
+        found = {f"kid_{self.extractor.name}": kid(ours, theirs)}
+        return found | ({f"fid_{self.extractor.name}": fid(ours, theirs)} if len(ours) > self.extractor.width else {})
 
 
 def ssim(ours: Tensor, theirs: Tensor, span: float) -> Tensor:

@@ -1,12 +1,16 @@
 """The field's numbers agree with the field's packages; bad targets are refused in a sentence."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
+from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.tasks import Enhancement, Images, MultiLabel, Values
+from harness.tasks.problems.distances import fid, kid
 from harness.tasks.problems.enhancement import si_sdr
 from harness.tasks.problems.images import ssim
 
@@ -54,6 +58,42 @@ def test_images_agree_with_torchmetrics() -> None:
         )
         peak = functional.peak_signal_noise_ratio(ours, theirs, data_range=1.0, reduction="none", dim=(1, 2, 3))
         assert problem.metrics(problem.tally(ours, theirs))["psnr"] == pytest.approx(float(peak.mean()), abs=1e-4)
+
+
+@dataclass(frozen=True)
+class Means:
+    """Means over the quarters of an image as features."""
+
+    name: str = "means"
+    width: int = 12
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+
+
+def test_fid_and_kid_agree_with_torchmetrics() -> None:
+    frechet = pytest.importorskip("torchmetrics.image.fid")
+    kernel = pytest.importorskip("torchmetrics.image.kid")
+    generator = draws()
+    for _ in range(DRAWS):
+        ours, theirs = torch.randn(2, 40, 8, generator=generator).double()
+        theirs = theirs * 1.5 + 0.2
+        moments = [x for each in (ours, theirs) for x in (each.mean(0), each.T.cov())]
+        assert fid(ours, theirs) == pytest.approx(float(frechet._compute_fid(*moments)), abs=1e-6)
+        assert kid(ours, theirs) == pytest.approx(float(kernel.poly_mmd(ours, theirs)), abs=1e-9)
+
+
+def test_a_set_is_at_no_distance_from_itself() -> None:
+    images = torch.rand(50, 3, 8, 8, generator=draws())
+    problem = Images((3, 8, 8), extractor=Means())
+    found = problem.metrics(problem.tally(images, images))
+    assert found["fid_means"] == pytest.approx(0, abs=1e-6) and found["kid_means"] < 0
+    assert problem.metrics(problem.tally(images[:10], images[:10])).keys().isdisjoint({"fid_means"})
+
+
+def test_an_extractor_of_too_many_features_is_refused() -> None:
+    with pytest.raises(BadInput, match="has 127 features: give at most 126"):
+        Images((3, 8, 8), extractor=Means(width=127)).check_targets(torch.zeros(1, 3, 8, 8))
 
 
 def test_si_sdr_agrees_with_torchmetrics() -> None:
