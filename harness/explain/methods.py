@@ -177,11 +177,12 @@ def pieces(modality: Modality, shape: Sequence[int]) -> Tensor:
     """Which piece each value of a sample belongs to, whole numbers from 0 of the given shape: about
     64 in each modality.
 
-    Squares of an image, windows of a sound, positions of a text, single features or runs of them.
+    Squares of an image or of all frames of a video, windows of a sound, positions of a text, single
+    features or runs of them.
     """
     if modality.kind == "text":
         return torch.arange(shape[0])[:, None].expand(*shape).clone()
-    if modality.kind == "image" and len(shape) >= 2:
+    if modality.kind in ("image", "video") and len(shape) >= 2:
         side = max(1, math.isqrt(shape[-2] * shape[-1] // PIECES))
         rows, columns = (torch.arange(length) // side for length in shape[-2:])
         return (rows[:, None] * (int(columns.max()) + 1) + columns).expand(*shape).clone()

@@ -81,7 +81,11 @@ def _log_mel(modality: Modality) -> LogMel:
 
 
 def centred(modality: Modality) -> nn.Sequential:
-    """Centred pixels (B, C, H, W) of an image, or else centred values (B, D)."""
+    """Centred pixels (B, C, H, W) of an image or (B, C, T, H, W) of a video, or else centred values
+    (B, D).
+    """
+    if modality.kind == "video":
+        return nn.Sequential(Centred(modality))
     if modality.kind != "image":
         return nn.Sequential(Centred(modality), nn.Flatten())
     return nn.Sequential(
@@ -104,6 +108,20 @@ def _image(modality: Modality, width: int) -> nn.Module:
         nn.AdaptiveAvgPool2d(4),
         nn.Flatten(),
         nn.Linear(32 * 16, width),
+        nn.ReLU(),
+    )
+
+
+def _video(modality: Modality, width: int) -> nn.Module:
+    return nn.Sequential(
+        *centred(modality),
+        nn.Conv3d(channels(modality.shape), 16, 3, (1, 2, 2), padding=1),
+        nn.ReLU(),
+        nn.Conv3d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool3d((2, 4, 4)),
+        nn.Flatten(),
+        nn.Linear(32 * 32, width),
         nn.ReLU(),
     )
 
@@ -149,7 +167,7 @@ def _features(modality: Modality, width: int) -> nn.Module:
     )
 
 
-_ENCODERS = {"image": _image, "audio": _audio, "text": _text, "features": _features}
+_ENCODERS = {"image": _image, "video": _video, "audio": _audio, "text": _text, "features": _features}
 
 
 def encoder(modality: Modality, width: int) -> nn.Module:
@@ -158,8 +176,8 @@ def encoder(modality: Modality, width: int) -> nn.Module:
 
 
 def channels_first(modality: Modality) -> nn.Module:
-    """The modality as channels at positions: pixels (B, C, H, W), log-mel frames (B, mels, T),
-    characters (B, vocabulary, n).
+    """The modality as channels at positions: pixels (B, C, H, W) or (B, C, T, H, W), log-mel
+    frames (B, mels, T), characters (B, vocabulary, n).
 
     Features have no positions, (B, D).
     """
@@ -171,8 +189,8 @@ def channels_first(modality: Modality) -> nn.Module:
 
 
 def tokenizer(modality: Modality, width: int) -> nn.Module:
-    """The modality as tokens (B, n, width), each a linear map of a patch, a frame, a character or
-    everything.
+    """The modality as tokens (B, n, width), each a linear map of a patch (of one frame), a frame of
+    sound, a character or everything.
     """
     if modality.kind == "image":
         side = max(1, min(modality.shape[-2:]) // 4)
@@ -180,6 +198,13 @@ def tokenizer(modality: Modality, width: int) -> nn.Module:
             *centred(modality),
             nn.Conv2d(channels(modality.shape), width, side, stride=side),
             Rearrange("batch channel height width -> batch (height width) channel"),
+        )
+    if modality.kind == "video":
+        side = max(1, min(modality.shape[-2:]) // 4)
+        return nn.Sequential(
+            *centred(modality),
+            nn.Conv3d(channels(modality.shape), width, (1, side, side), stride=(1, side, side)),
+            Rearrange("batch channel frame height width -> batch (frame height width) channel"),
         )
     if modality.kind == "audio":
         frames = Rearrange("batch mel frame -> batch frame mel")

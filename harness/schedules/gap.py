@@ -59,9 +59,9 @@ class Gap:
 
 
 def _real(modality: Modality, batch: Batch) -> Sequence[Tensor | None]:
-    """For each sample, which positions are not padding; in an image all count."""
+    """For each sample, which positions are not padding; in an image or a video all count."""
     valid = batch.valid.get(modality.name)
-    if valid is None or modality.kind == "image":
+    if valid is None or modality.kind in ("image", "video"):
         return [None] * len(batch)
     return list(valid.cpu().flatten(2).any(2) if valid.ndim > 2 else valid.cpu())
 

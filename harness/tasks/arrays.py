@@ -52,7 +52,7 @@ def task_parts(
     Args:
         inputs: per modality, (N, ...) tensors or NumPy arrays in raw units.
         targets: (N,): whole numbers for a classification, real values for a regression.
-        kinds: image, audio, text or features (the default) per modality.
+        kinds: image, video, audio, text or features (the default) per modality.
         ranges: (low, high) per modality; unbounded where absent.
         absent: what stands in for a missing modality; the middle of a finite range that does not
             start at 0, else 0.

@@ -7,10 +7,11 @@ from torch import Tensor
 from attacks.errors import BadInput
 from attacks.scenario import Scenario
 
-AXES = {"image": (2, 3), "audio": (1,), "text": (2,)}
+AXES = {"image": (2, 3), "video": (4,), "audio": (1,), "text": (2,)}
 """How many axes a sample has; features have any."""
 MENDS = {
     "image": "give (C, H, W) or (H, W), or declare its kind as features",
+    "video": "give (C, T, H, W), frames on the second axis, or declare its kind as features",
     "audio": (
         "give waveforms (T,), as x.reshape(N, T), each channel a modality of its own, or declare its kind as features"
     ),
@@ -23,8 +24,8 @@ FEW = 4  # images commonly have no more channels
 
 
 def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
-    """Refuse a shape that is not its kind's: image (C, H, W) or (H, W), audio (T,), text
-    (positions, vocabulary).
+    """Refuse a shape that is not its kind's: image (C, H, W) or (H, W), video (C, T, H,
+    W), audio (T,), text (positions, vocabulary).
 
     Raises:
         BadInput: naming the modality, its shape and the mend.
@@ -67,14 +68,14 @@ def vocabulary_first(x: Tensor) -> bool:
 
 def positions(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """From which axis of a sample, and up to which, its positions run: rows and columns of an
-    image, else the first.
+    image, frames of a video, else the first.
     """
-    return (len(shape) - 2, len(shape)) if kind == "image" else (0, 1)
+    return {"image": (len(shape) - 2, len(shape)), "video": (1, 2)}.get(kind, (0, 1))
 
 
 def channels(shape: tuple[int, ...]) -> int:
-    """The channels of an image (C, H, W) or (H, W)."""
-    return shape[0] if len(shape) == max(AXES["image"]) else 1
+    """The channels of an image (C, H, W) or (H, W), or of a video (C, T, H, W)."""
+    return 1 if len(shape) == min(AXES["image"]) else shape[0]
 
 
 def check_edits(scenario: Scenario, kinds: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from attacks.errors import BadInput, unknown
 from attacks.region import Range
 from harness.tasks.axes import check_axes, vocabulary_first
 
-Kind = Literal["image", "audio", "text", "features"]
+Kind = Literal["image", "video", "audio", "text", "features"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,10 @@ class Modality:
 
     Attributes:
         name: as scenarios and the command line write it.
-        shape: of one sample: image (C, H, W) or (H, W), audio (T,), text (positions, vocabulary) as
-            a one-hot matrix, features of any shape; see `harness.tasks.axes`.
-        kind: image, audio, text or features; encoders are chosen by it.
+        shape: of one sample: image (C, H, W) or (H, W), video (C, T, H, W), audio (T,), text
+            (positions, vocabulary) as a one-hot matrix, features of any shape; see
+            `harness.tasks.axes`.
+        kind: image, video, audio, text or features; encoders are chosen by it.
         low, high: the valid range in raw units; a scalar or one value per feature; may be infinite.
         absent: the value that stands in when the modality is missing; broadcasts to `shape`.
         ball: the attack at strength 1 if the user names no attack, as in ``linf:1.6``.

@@ -20,7 +20,8 @@ Augmentation = Callable[[Tensor], Tensor]
 
 def augmentation(modality: Modality) -> Augmentation:
     """Fit for the modality's kind: a view (B, *shape) of inputs (B, *shape)."""
-    return {"image": _image, "audio": _audio, "text": _text, "features": _features}[modality.kind](modality)
+    views = {"image": _image, "video": _video, "audio": _audio, "text": _text, "features": _features}
+    return views[modality.kind](modality)
 
 
 def _image(modality: Modality) -> Augmentation:
@@ -38,6 +39,15 @@ def _image(modality: Modality) -> Augmentation:
         if pixels.shape[1] == 3:
             seen = torch.where(_chosen(seen, 0.2), seen.mean(1, keepdim=True), seen)
         return modality.valid.over(x).clamp(seen.view_as(x))
+
+    return view
+
+
+def _video(modality: Modality) -> Augmentation:
+    """The same random resized crop, brightness and contrast for all frames."""
+
+    def view(x: Tensor) -> Tensor:
+        return modality.valid.over(x).clamp(jittered(_cropped(x.flatten(1, 2))).view_as(x))
 
     return view
 

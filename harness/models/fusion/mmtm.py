@@ -16,7 +16,13 @@ from harness.models.fusion.mean import mean_of_present
 from harness.models.option_types import Positive
 from harness.tasks import Modality, Task
 
-CHANNELS = {"image": (32, 48, 64), "audio": (48, 48, 64), "text": (32, 48, 64), "features": (64, 64, 64)}
+CHANNELS = {
+    "image": (32, 48, 64),
+    "video": (16, 32, 64),
+    "audio": (48, 48, 64),
+    "text": (32, 48, 64),
+    "features": (64, 64, 64),
+}
 """Per kind, the channels after each stage of its stream."""
 GRID = 2  # positions per axis that a stream's classifier is given
 RATIO = 4
@@ -90,13 +96,16 @@ def stage(kind: str, channels: int, wider: int) -> nn.Sequential:
         return nn.Sequential(nn.Linear(channels, wider), nn.ReLU())
     if kind == "image":
         return nn.Sequential(nn.Conv2d(channels, wider, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True))
+    if kind == "video":
+        return nn.Sequential(nn.Conv3d(channels, wider, 3, padding=1), nn.ReLU(), nn.MaxPool3d(2, ceil_mode=True))
     return nn.Sequential(nn.Conv1d(channels, wider, 3, padding=1), nn.ReLU(), nn.MaxPool1d(2, ceil_mode=True))
 
 
 def _head(kind: str, channels: int, outputs: int) -> nn.Module:
     if kind == "features":
         return nn.Linear(channels, outputs)
-    pool, positions = (nn.AdaptiveAvgPool2d(GRID), GRID**2) if kind == "image" else (nn.AdaptiveMaxPool1d(GRID), GRID)
+    pools = {"image": (nn.AdaptiveAvgPool2d(GRID), GRID**2), "video": (nn.AdaptiveAvgPool3d(GRID), GRID**3)}
+    pool, positions = pools.get(kind, (nn.AdaptiveMaxPool1d(GRID), GRID))
     return nn.Sequential(pool, nn.Flatten(), nn.Linear(channels * positions, outputs))
 
 

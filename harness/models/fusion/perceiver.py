@@ -104,6 +104,7 @@ def _values(modality: Modality) -> nn.Module:
     if modality.kind == "audio":  # its loudness would drown the positions
         return nn.Sequential(values, nn.GroupNorm(1, MELS), *_patches(values, modality, (FRAMES,)))
     sides = [max(PATCH, math.ceil(size / MOST_PATCHES)) for size in modality.shape[-2:]]
+    sides = [1, *sides] if modality.kind == "video" else sides  # each frame has its own
     return nn.Sequential(values, *_patches(values, modality, tuple(sides)))
 
 
@@ -116,6 +117,11 @@ def _patches(values: nn.Module, modality: Modality, sides: tuple[int, ...]) -> I
     if len(sides) == 1:
         yield nn.ZeroPad1d((0, -sizes[0] % sides[0]))
         yield Rearrange("batch channel (frame x) -> batch (channel x) frame", x=sides[0])
+    elif len(sides) == 3:
+        yield nn.ConstantPad3d((0, -sizes[2] % sides[2], 0, -sizes[1] % sides[1], 0, 0), 0.0)
+        yield Rearrange(
+            "batch channel frame (row y) (column x) -> batch (channel y x) frame row column", y=sides[1], x=sides[2]
+        )
     else:
         yield nn.ZeroPad2d((0, -sizes[1] % sides[1], 0, -sizes[0] % sides[0]))
         yield Rearrange("batch channel (row y) (column x) -> batch (channel y x) row column", y=sides[0], x=sides[1])

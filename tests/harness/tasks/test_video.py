@@ -1,0 +1,87 @@
+"""Videos (C, T, H, W): every generic model reads them; a run attacks, drops and explains them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from attacks.errors import BadInput
+from harness.models.contrastive.augmentations import augmentation
+from harness.models.fusion import early, late, mbt, mmtm, perceiver
+from harness.run.directory import RunDirectory
+from harness.tasks import Modality, Task
+from tests.harness.test_cli import run
+
+SHAPE = (3, 6, 12, 12)
+
+
+def clips() -> Task:
+    """Does the spot move right, and is the sound loud? Two answers, four classes."""
+    generator = torch.Generator().manual_seed(0)
+    right, loud = torch.randint(2, (2, 80), generator=generator)
+    clip = 0.1 * torch.rand(80, *SHAPE, generator=generator)
+    for frame in range(SHAPE[1]):
+        place = torch.where(right == 1, 2 + frame, 9 - frame)
+        clip[torch.arange(80), :, frame, 6, place] = 1.0
+    sound = (0.2 + loud[:, None]) * torch.randn(80, 400, generator=generator)
+    return Task.from_arrays(
+        {"clip": clip, "sound": sound},
+        right + 2 * loud,
+        name="clips",
+        kinds={"clip": "video", "sound": "audio"},
+        ranges={"clip": (0, 1)},
+    )
+
+
+@pytest.mark.parametrize("build", [early.early, late.late, mmtm.mmtm, mbt.mbt, perceiver.perceiver])
+def test_generic_models_read_videos(build) -> None:  # type: ignore[no-untyped-def]
+    task = clips()
+    inputs = {name: x[:2].clone().requires_grad_() for name, x in task.splits["test"].inputs.items()}
+    present = torch.ones(2, 2, dtype=torch.bool)
+    outputs = build(task).eval()(inputs, present)
+    assert outputs.shape == (2, 4)
+    (gradient,) = torch.autograd.grad(outputs.square().sum(), inputs["clip"])
+    assert bool((gradient.flatten(3).abs().sum((1, 3)) > 0).all()), "every frame matters"
+
+
+def test_a_view_crops_all_frames_alike() -> None:
+    torch.manual_seed(0)
+    task = clips()
+    still = task.splits["test"].inputs["clip"][:4, :, :1].expand(-1, -1, 6, -1, -1)
+    seen = augmentation(task.modality("clip"))(still)
+    assert torch.allclose(seen, seen[:, :, :1].expand_as(seen), atol=1e-6) and not torch.equal(seen, still)
+
+
+def test_another_number_of_axes_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"video has 4 axes per sample, .* give \(C, T, H, W\)"):
+        Modality("clip", (6, 12, 12), "video")
+
+
+MODEL = """
+from tests.harness.tasks.test_video import clips
+def build(task):
+    import torch
+    from harness.models.fusion.early import early
+    torch.manual_seed(0)
+    return early(task).eval()
+"""
+
+
+def test_a_run_attacks_drops_and_explains_a_video(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "my.py").write_text(MODEL)
+    asked = ("--scenario", "clip@linf:0.1", "--schedule", "gap:0,0.5", "--samples", "4", "--attributions", "1")
+    options = ("evaluate", "--task", "my.py:clips", "--model", "my.py:build", "--search", "fast", "--no-trust")
+    assert run(monkeypatch, *options, *asked, "--witnesses", "all", "--out", "run") == 0
+    assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0
+    assert run(monkeypatch, "report", "run", "--html", "report.html") == 0
+    assert len(RunDirectory("run").table("attributions"))
+
+
+def test_what_fits_images_alone_is_refused(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "my.py").write_text(MODEL)
+    options = ("evaluate", "--task", "my.py:clips", "--model", "my.py:build", "--samples", "4", "--out", "run")
+    for asked in (("--scenario", "clip@patch:0.1"), ("--corruption", "clip@blur:1")):
+        assert run(monkeypatch, *options, *asked) == 2
+        assert "clip" in capsys.readouterr().err
