@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from attacks.errors import BadInput
 from harness.run.description import Description, SavedConfig
-from harness.run.directory import GATES_FILE, RUN_FILE, TRUST_FILE, RunDirectory
+from harness.run.directory import GATES_FILE, METRICS_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.run.schema import SCHEMAS
 from harness.run.status import RUNNING
 
@@ -122,7 +122,7 @@ def _labels(urls: Sequence[str]) -> list[str]:
 
 def _listing(directory: RunDirectory) -> dict[str, list[tuple[str, int, str]]]:
     """Name, size and time of every file that a page reads, per folder."""
-    listed = {"": _files(directory, "", (RUN_FILE, TRUST_FILE, GATES_FILE))}
+    listed = {"": _files(directory, "", (RUN_FILE, TRUST_FILE, GATES_FILE, METRICS_FILE))}
     return listed | {name: _files(directory, name, (".parquet",)) for name in TABLES}
 
 

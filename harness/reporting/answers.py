@@ -25,6 +25,7 @@ BASES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC7
 SHADES = (0.0, 0.6, -0.5, 0.35, -0.25, 0.8, -0.7)  # mixed with white, or below 0 with black
 IGNORED, SAME, CHANGED = "#BDBDBD", "#F2F2F2", "#A50F15"
 MOST_CLASSES = 256
+IN_LINE, LINE = 6, 20  # entries in a line of the legend, and its height in pixels
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 AXES = {"map": 2, "image": 3, "sound": 1}
@@ -53,15 +54,13 @@ def _classes(x: Tensor, ignore: int | None) -> list[int] | None:
     return found if all(0 <= value < MOST_CLASSES for value in found) else None
 
 
-def figure_of(form: AnswerForm, answers: Answers, times: float) -> go.Figure:
-    """The answers side by side, and the change between the last two, enlarged by this factor where
-    it is an image's or a sound's; `shown_as` has to allow it.
-    """
+def figure_of(form: AnswerForm, answers: Answers) -> go.Figure:
+    """The answers side by side, and the change between the last two; `shown_as` has to allow it."""
     there = {TITLES[name]: answers[name] for name in TITLES if name in answers}
     if form.kind == "map":
         return _maps(form, there, answers)
     if ATTACKED in answers:
-        there[f"{images.TITLES[2]} × {times:g}"] = (answers[ATTACKED] - answers[UNTOUCHED]) * times
+        there[images.TITLES[2]] = answers[ATTACKED] - answers[UNTOUCHED]
     if form.kind == "sound":
         return images.waves(form.sample_rate, [x.float() for x in there.values()], list(there))
     span = _span(form, answers)
@@ -98,10 +97,12 @@ def _maps(form: AnswerForm, there: Mapping[str, Tensor], answers: Answers) -> go
         titles.append(f"changed: {100 * share:.0f} % of pixels")
     figure = images.side_by_side(traces, titles, square=True)
     entries = [(_class_name(form, value), colours[value]) for value in present]
-    for name, colour in [*entries, ("ignored", IGNORED)] if bool(_ignored(form, answers).any()) else entries:
+    entries += [("ignored", IGNORED)] if bool(_ignored(form, answers).any()) else []
+    for name, colour in entries:
         figure.add_trace(_entry(name, colour))
+    height = images.SIZE + LINE * -(-len(entries) // IN_LINE)
     bottom = {"orientation": "h", "x": 0, "y": -0.02, "yanchor": "top"}
-    return figure.update_layout(legend=bottom, margin={"l": 10, "r": 10, "b": 10, "t": 40})
+    return figure.update_layout(height=height, legend=bottom, margin={"l": 10, "r": 10, "b": 10, "t": 40})
 
 
 def difference(form: AnswerForm, answers: Answers) -> tuple[np.ndarray, float]:

@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import soundfile
 import torch
+from plotly.colors import sequential
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -22,6 +23,10 @@ WINDOW = 256  # samples of a spectrogram's window
 QUIET = 80.0  # decibels below the loudest that are drawn
 BARS = 64  # features that are drawn as bars; more are a line
 DIVERGING = "RdBu_r"
+NIGHT = [
+    "#010106",
+    *sequential.Magma[1:],
+]  # Magma begins with #000004, in whose place Streamlit puts a colour of its theme
 
 
 def is_picture(modality: Modality) -> bool:
@@ -145,7 +150,7 @@ def waves(sample_rate: int | None, panels: Sequence[Tensor], titles: Sequence[st
             showscale=False,
             zmin=loudest - QUIET,
             zmax=loudest,
-            colorscale="Magma",
+            colorscale=NIGHT,
             row=2,
             col=number,
         )

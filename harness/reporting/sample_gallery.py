@@ -156,7 +156,7 @@ def _answers(form: AnswerForm | None, stored: Inputs) -> Iterator[Drawing]:
     if form is None or not answers.shown_as(form, stored):
         return
     yield "<h4>answer</h4>"
-    yield answers.figure_of(form, stored, ENLARGED)
+    yield answers.figure_of(form, stored)
     yield "".join(_player(wave, title) for title, wave in answers.sounds_of(form, stored).items())
 
 
@@ -210,7 +210,7 @@ def _both(clean: Tensor, moved: Tensor | None) -> Sequence[Tensor]:
 def _player(wave: bytes, title: str) -> str:
     """A sound that is played where it stands."""
     source = f"data:audio/wav;base64,{base64.b64encode(wave).decode()}"
-    return f'<audio controls title="{escape(title)}" src="{source}"></audio>'
+    return f'<figure><audio controls src="{source}"></audio><figcaption>{escape(title)}</figcaption></figure>'
 
 
 def _note(text: str) -> str:
