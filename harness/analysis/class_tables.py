@@ -31,9 +31,12 @@ def class_tables(metrics: Sequence[SetMetric]) -> list[ClassTable]:
     make the table 'iou', with 'miou' below.
     """
     found = [each for each in metrics if _in_table(each)]
-    named = dict.fromkeys((each.model, each.metric.split(" ")[0]) for each in found if " " in each.metric)
-    tables = [_table(model, metric, [each for each in found if each.model == model]) for model, metric in named]
-    return [each for each in tables if len(each.rows) > 1]
+    named: dict[tuple[str, str], set[str]] = {}
+    for each in found:
+        metric, _, name = each.metric.partition(" ")
+        named.setdefault((each.model, metric), set()).update([name] if name else [])
+    shared = [key for key, names in named.items() if len(names) > 1]
+    return [_table(model, metric, [each for each in found if each.model == model]) for model, metric in shared]
 
 
 def _in_table(metric: SetMetric) -> bool:

@@ -63,4 +63,7 @@ def test_every_model_and_metric_has_a_table_and_small_scenarios_come_first() -> 
 
 
 def test_answers_without_classes_have_no_table() -> None:
-    assert class_tables([metric("accuracy", 0.9), metric("macro_f1", 0.8)]) == []
+    assert (
+        class_tables([metric("accuracy", 0.9), metric("macro_f1", 0.8), metric("rmse", 1.0), metric("rmse a", 1.0)])
+        == []
+    )
