@@ -40,7 +40,7 @@ def untouched_answers(work: Work, batch: Batch, outputs: Tensor) -> Inputs:
     rows = [row for row, sample in enumerate(batch.samples) if sample in work.kept_samples]
     if not rows or work.answer_form is None:
         return {}
-    answers = work.task.problem.predictions(outputs[rows])
+    answers = work.task.problem.predictions(outputs)[rows]  # the outputs are large: no copy of them
     targets = as_answers(batch.targets[rows], answers)
     named = [untouched_keys(batch.samples[row]) for row in rows]
     found = _named([each[UNTOUCHED] for each in named], answers)
@@ -55,7 +55,7 @@ def attacked_answers(work: Work, batch: Batch, result: Result, outputs: Tensor) 
         return {}
     where = {"scenario": result.scenario, "threshold": result.threshold}
     names = [answer_keys({**where, "sample": batch.samples[row]})[ATTACKED] for row in rows]
-    return _named(names, work.task.problem.predictions(outputs[rows]))
+    return _named(names, work.task.problem.predictions(outputs)[rows])
 
 
 def _named(names: Sequence[str], answers: Tensor) -> Inputs:
