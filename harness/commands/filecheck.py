@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, plain
 from attacks.randomness import keyed_seed
-from harness.engine.answers import ATTACKED, UNTOUCHED, answer_keys, untouched_keys
+from harness.engine.answers import ATTACKED, UNTOUCHED, answer_keys, stored_names
 from harness.engine.ledger import keys_of, witness_hash
 from harness.run.directory import FINGERPRINTS_FILE, GATES_FILE, METRICS_FILE, RUN_FILE, TRUST_FILE, RunDirectory
 from harness.run.fingerprint import Fingerprint
@@ -149,10 +149,7 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
                     " ledger names"
                 )
         yield from _lost_answers(directory, key, rows, tensors)
-        known = {name for names in keys for name in names} | {answer_keys(row)[ATTACKED] for row in rows}
-        known |= {
-            name for sample in tables["samples"]["sample"].to_pylist() for name in untouched_keys(sample).values()
-        }
+        known = stored_names(rows, tables["samples"]["sample"].to_pylist())
         yield from (
             f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not"
             for name in sorted(tensors.keys() - known)

@@ -7,7 +7,7 @@ smallest type that holds them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attacks.region import Inputs
 from harness.engine.graded import Result
-from harness.engine.ledger import scored_at
+from harness.engine.ledger import keys_of, scored_at
 from harness.engine.plan import Work
 from harness.tasks import Batch
 from harness.tasks.answer_form import as_answers
@@ -33,6 +33,15 @@ def answer_keys(row: Mapping[str, Any]) -> dict[str, str]:
 def untouched_keys(sample: str) -> dict[str, str]:
     """The same for what belongs to a sample whatever attacks it."""
     return {name: f"{name}|{sample}" for name in (TARGET, UNTOUCHED)}
+
+
+def stored_names(ledger: Iterable[Mapping[str, Any]], samples: Iterable[str]) -> set[str]:
+    """All that may stand in a cell's file of witnesses, by its ledger's rows and its samples."""
+    names = {name for sample in samples for name in untouched_keys(sample).values()}
+    for row in ledger:
+        if row["witness"]:
+            names |= {*keys_of(row, row["attacked"].split("+")).values(), answer_keys(row)[ATTACKED]}
+    return names
 
 
 def untouched_answers(work: Work, batch: Batch, outputs: Tensor) -> Inputs:

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.engine.answers import ATTACKED, TARGET, UNTOUCHED
 from harness.reporting import images
 from harness.reporting.figures import figured
-from harness.run.description import AnswerForm
+from harness.run.description import MOST_CLASSES, AnswerForm
 
 Answers = Mapping[str, Tensor]
 """Stored answers by `TARGET`, `UNTOUCHED` and `ATTACKED`; some may be missing."""
@@ -24,7 +24,6 @@ BASES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC7
 """Okabe and Ito's colours, which colour-blind readers tell apart, and an indigo."""
 SHADES = (0.0, 0.6, -0.5, 0.35, -0.25, 0.8, -0.7)  # mixed with white, or below 0 with black
 IGNORED, SAME, CHANGED = "#BDBDBD", "#F2F2F2", "#A50F15"
-MOST_CLASSES = 256
 IN_LINE, LINE = 6, 20  # entries in a line of the legend, and its height in pixels
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from attacks.scenario import parse
 
 FORMAT = 2  # of the directory; raised when a reader of the old one would misread the new one
+MOST_CLASSES = 256  # of a map that is drawn
 HIGHEST_RATE = 2**30  # Hz, that a sound file can name
 
 
@@ -83,8 +84,8 @@ class AnswerForm(_Part):
     """
 
     kind: str
-    classes: list[str] = Field(default_factory=list)
-    ignore: int | None = None
+    classes: list[str] = Field(default_factory=list, max_length=MOST_CLASSES)
+    ignore: int | None = Field(None, ge=-(2**63), lt=2**63)
     low: float | None = Field(None, allow_inf_nan=False)
     high: float | None = Field(None, allow_inf_nan=False)
     sample_rate: int | None = Field(None, gt=0, le=HIGHEST_RATE)

@@ -102,3 +102,16 @@ def test_verify_finds_files_that_lost_answers_or_hold_strange_ones(start: str, t
     strange = shutil.copytree(kept("maps"), tmp_path / "strange")
     changed(strange, lambda held: {**held, f"{start.strip('|')}|nobody": next(iter(held.values())).clone()})
     assert "|nobody', which the ledger does not" in " ".join(file_faults(RunDirectory(str(strange))))
+
+
+@pytest.mark.parametrize("kind", ["maps", "values"])
+def test_a_merge_takes_no_witness_nor_answer_of_a_sample_that_it_leaves_out(
+    kind: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells of other sizes overlap in part."""
+    pairs = made(elsewhere, kind)
+    made(elsewhere, kind, batch_size=4, out=f"{elsewhere}/four")
+    next((pairs / "ledger").iterdir()).unlink()
+    assert run(monkeypatch, "merge", "merged", "run", "four", "--code", f"{elsewhere}/my.py") == 0
+    assert stored(Path("merged")).keys() == stored(Path("four")).keys()
+    assert not file_faults(RunDirectory("merged"))
