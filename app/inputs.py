@@ -67,7 +67,7 @@ def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
     Raises:
         BadInput: the file is damaged.
     """
-    path = f"{run.root}/witnesses/{_cell(row['file'])}.safetensors"
+    path = f"{run.root}/witnesses/{cell_of(row['file'])}.safetensors"
     names = parse(row["scenario"]).attacked_names
     keys = keys_of(row, names)
     held = read(run.files, path, lambda key: key in keys.values())
@@ -77,7 +77,8 @@ def witness_of(run: Run, row: dict[str, Any]) -> Inputs:
     return moved
 
 
-def _cell(file: str) -> str:
+def cell_of(file: str) -> str:
+    """The cell that a part of a table is of, by the part's path."""
     return file.rsplit("/", 1)[-1].removesuffix(".parquet")
 
 

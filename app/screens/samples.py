@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from torch import Tensor
 
-from app import attributions
+from app import answers, attributions
 from app.inputs import Sample, consent, runs_code, sample_of, witness_of
 from app.queries import rows
 from app.runs import Run
@@ -61,6 +61,7 @@ def draw(run: Run) -> None:
     name = chosen(st, "Sample", names, "sample", next((each for each in names if each in explained), None))
     row = found[names.index(name)]
     _numbers(row)
+    sections(partial(answers.draw, run, row))
     sample = _loaded(run, name)
     return sections(partial(_inputs, run, row, sample), partial(_attributions, run, model, row, sample))
 

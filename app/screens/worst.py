@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -16,11 +17,13 @@ from app import frontier
 from app.figures import colour, curve
 from app.queries import answer, fronts, kept, rows, trust
 from app.runs import Run
-from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, sections, shown, taken_away
 from attacks.scenario import parse
+from harness.analysis.class_tables import ClassTable, class_tables
 from harness.analysis.curves import Point, robust_curves, strength_grid
 from harness.analysis.measures import oracle_of
 from harness.reporting.figures import figured
+from harness.run.directory import RunDirectory
 from harness.run.flags import EVERY, flag_lines
 
 BINS = 24
@@ -46,8 +49,7 @@ def draw(run: Run) -> None:
     found = answer(run, ROWS, (scenario,))
     _curves(run, scenario, models, log, found)
     _distribution(run, scenario, models, log, found)
-    _frontier(run, scenarios, models)
-    return None
+    return sections(partial(_frontier, run, scenarios, models), partial(_by_class, run, models))
 
 
 def _scenarios(run: Run) -> list[str]:
@@ -198,6 +200,34 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
         " untouched score is not above this share."
     )
     return taken_away("frontier", found, {"Frontier": figure})
+
+
+@kept
+def tables(run: Run) -> list[ClassTable]:
+    """The metrics of single classes; none where answers have none.
+
+    Raises:
+        BadInput: the file of metrics is damaged.
+    """
+    return class_tables(RunDirectory(run.url).notes.metrics())
+
+
+def _by_class(run: Run, models: Sequence[str]) -> None:
+    found = [table for table in tables(run) if table.model in models]
+    if not found:
+        return None
+    st.subheader("By class", anchor=False)
+    said("Over all samples: untouched, and the worst that is known of each at strength 1 of a scenario.")
+    for table in found:
+        st.markdown(f"**{plain(table.metric)}**, {plain(table.model)}")
+        numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in table.columns}
+        st.dataframe(_lines(table), hide_index=True, column_config=numbers)
+    every = [{"model": table.model, "metric": table.metric, **line} for table in found for line in _lines(table)]
+    return taken_away("classes", every, {})
+
+
+def _lines(table: ClassTable) -> list[dict[str, Any]]:
+    return [{"class": name, **dict(zip(table.columns, row, strict=True))} for name, row in table.rows.items()]
 
 
 if __name__ == "__main__":

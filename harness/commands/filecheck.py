@@ -4,11 +4,15 @@ No task and no model is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
+
+from torch import Tensor
 
 from attacks.errors import BadInput, plain
 from attacks.randomness import keyed_seed
+from harness.engine.answers import ATTACKED, UNTOUCHED, answer_keys, stored_names
 from harness.engine.ledger import keys_of, witness_hash
 from harness.run.directory import FINGERPRINTS_FILE, RUN_FILE, RunDirectory
 from harness.run.fingerprint import Fingerprint
@@ -146,11 +150,31 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
                     f"witnesses/{key}.safetensors: sample {sample!r} under {scenario} is not the witness that the"
                     " ledger names"
                 )
-        known = {name for names in keys for name in names}
+        yield from _lost_answers(directory, key, rows, tensors)
+        known = stored_names(rows, tables["samples"]["sample"].to_pylist())
         yield from (
             f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not"
             for name in sorted(tensors.keys() - known)
         )
+
+
+def _lost_answers(
+    directory: RunDirectory, key: str, rows: Sequence[dict[str, Any]], tensors: Mapping[str, Tensor]
+) -> Iterator[str]:
+    """Beside a stored witness stand the answer on it and the untouched one, where a run keeps
+    answers.
+    """
+    if directory.describe().answer is None:
+        return
+    for row in rows:
+        witness, answers = keys_of(row, row["attacked"].split("+")), answer_keys(row)
+        if any(name in tensors for name in witness.values()) and (
+            lost := [which for which in (UNTOUCHED, ATTACKED) if answers[which] not in tensors]
+        ):
+            yield (
+                f"witnesses/{key}.safetensors lacks the {lost[0]} answer of sample {row['sample']!r} under"
+                f" {row['scenario']}, whose witness it holds"
+            )
 
 
 def _kept(directory: RunDirectory) -> set[str]:

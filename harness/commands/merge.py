@@ -12,6 +12,7 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.commands.finish import finish
 from harness.engine.answering import ask
+from harness.engine.answers import stored_names
 from harness.engine.environment import choose_device
 from harness.engine.plan import Work, load_all, prepare
 from harness.engine.resuming import standing_at
@@ -113,7 +114,9 @@ def _gather(into: RunDirectory, sources: Sequence[RunDirectory], run: str) -> bo
         kept = {name: _renamed(_without(table, done), run) for name, table in tables.items()}
         if len(kept["ledger"]):
             whole = len(kept["ledger"]) == len(tables["ledger"])
-            into.put(key if whole else _key(key, kept["ledger"]), kept, witnesses, errors)
+            names = stored_names(kept["ledger"].to_pylist(), kept["samples"]["sample"].to_pylist())
+            own = {name: x for name, x in witnesses.items() if name in names}
+            into.put(key if whole else _key(key, kept["ledger"]), kept, own, errors)
             _add(done, kept["ledger"])
     for source in sources:  # a cell that crashed in one run may be done in another
         for key, rows, why in source.failures():

@@ -14,6 +14,7 @@ from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
 from harness.engine.answering import ask
+from harness.engine.answers import ATTACKED, answer_keys
 from harness.engine.graded import floor_of
 from harness.engine.ledger import keys_of, witness_hashes
 from harness.engine.loading import Loaded
@@ -100,7 +101,11 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
             if keys and claim.model in models:
                 moved = {name: tensors[key] for name, key in keys.items() if key in tensors}
                 there = len(moved) == len(keys)
-                yield claim, there and _holds(task, models[claim.model], claim, scenario, moved, config.seed, floor)
+                answer = tensors.get(answer_keys(row)[ATTACKED])
+                yield (
+                    claim,
+                    there and _holds(task, models[claim.model], claim, scenario, moved, config.seed, floor, answer),
+                )
 
 
 def _check_samples(directory: RunDirectory, task: Task) -> None:
@@ -124,7 +129,14 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
 
 
 def _holds(
-    task: Task, model: Loaded, claim: Claim, scenario: Scenario, moved: Inputs, seed: int, floor: Tensor | None
+    task: Task,
+    model: Loaded,
+    claim: Claim,
+    scenario: Scenario,
+    moved: Inputs,
+    seed: int,
+    floor: Tensor | None,
+    answer: Tensor | None,
 ) -> bool:
     split = task.splits["test"]
     batch = split.take([split.samples.index(claim.sample)])
@@ -135,8 +147,24 @@ def _holds(
     alike = all(witness[name].shape == x.shape and witness[name].dtype == x.dtype for name, x in batch.inputs.items())
     if not alike or not _intact(witness, scenario, claim):
         return False
+    if answer is not None and not scenario.edits and not _answered(objective, witness, answer):
+        return False
     over = judged(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, seed)
     return bool(verify(over, batch.inputs, witness, task.bounds(batch), scenario, strength))
+
+
+def _answered(objective: TaskObjective, witness: Inputs, stored: Tensor) -> bool:
+    """Whether the model answers a witness as was stored, up to the rounding of another machine: of
+    its whole numbers at most 1 % differ, its real ones by at most 1e-3 of their spread.
+    """
+    with torch.no_grad():
+        answer = objective.task.problem.predictions(objective.outputs(witness))[0]
+    if answer.shape != stored.shape or answer.is_floating_point() != stored.is_floating_point():
+        return False
+    if not answer.is_floating_point():
+        return float((answer != stored).double().mean()) <= 0.01
+    spread = float(answer.max() - answer.min())
+    return bool(((answer - stored).abs() <= 1e-3 * max(spread, 1e-6)).all())
 
 
 def _intact(witness: dict[str, Tensor], scenario: Scenario, claim: Claim) -> bool:

@@ -16,6 +16,7 @@ from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search_state import search_all
+from harness.engine.answers import attacked_answers, untouched_answers
 from harness.engine.compiled import compiled
 from harness.engine.graded import Result, front_rows, searched
 from harness.engine.judged import judged_rows
@@ -62,6 +63,7 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         batch, outputs = _untouched(task, cell, device, parts)
         untouched = judged_rows(task.problem, outputs, batch.targets)
         parts.rows["samples"] += _sample_rows(task.problem, batch, untouched)
+        parts.witnesses |= untouched_answers(work, batch, outputs)
         parts.rows["sweep"] += sweep_rows(
             module, task, batch, work.schedules, config.repeats, config.seed, partial(_failed, parts)
         )
@@ -185,7 +187,7 @@ def _recorded(work: Work, objective: TaskObjective, batch: Batch, results: Seque
         answers = found_rows(result.scenario, result.found, judged, result.threshold)
         parts.rows["ledger"] += [{"sample": sample, **row} for sample, row in zip(batch.samples, answers, strict=True)]
         parts.rows["fronts"] += front_rows(result, batch.samples)
-        parts.witnesses |= _kept(work, batch, result)
+        parts.witnesses |= _kept(work, batch, result) | attacked_answers(work, batch, result, outputs)
     return parts
 
 

@@ -57,8 +57,12 @@ def witness_key(scenario: object, threshold: float | None, sample: str, modality
     """How a stored witness is called: a modality of a sample under a scenario, at a threshold where
     answers are graded.
     """
-    graded = "" if threshold is None else f"|{threshold:g}"
-    return f"{scenario}{graded}|{sample}|{modality}"
+    return f"{scored_at(scenario, threshold)}|{sample}|{modality}"
+
+
+def scored_at(scenario: object, threshold: float | None) -> str:
+    """A scenario in names of storage, with the threshold where answers are graded."""
+    return f"{scenario}" if threshold is None else f"{scenario}|{threshold:g}"
 
 
 def keys_of(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:

@@ -31,6 +31,7 @@ from harness.references.registry import names as registered
 from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
+from harness.tasks.answer_form import answer_form
 from harness.tasks.problems.problem import thresholds_of
 
 HALF_NAME = 6  # digits
@@ -73,6 +74,13 @@ class Work:
         """The samples whose witnesses are stored."""
         names = self.task.splits["test"].samples
         return frozenset(names[row] for row in kept_rows(self.config, names))
+
+    @cached_property
+    def answer_form(self) -> dict[str, Any] | None:
+        """What pages must know of answers that are drawn or played; None where the label says
+        all.
+        """
+        return answer_form(self.task)
 
     @property
     def scenario_count(self) -> int:

@@ -149,6 +149,7 @@ def describe(work: Work, device: torch.device) -> Description:
         "config": work.config.model_dump(mode="json"),
         "modalities": list(work.task.names),
         "samples": len(work.chosen),
+        **({"answer": work.answer_form} if work.answer_form else {}),
         "note": "; ".join(note for note in (work.task.notes, *remarks(work)) if note),
         "device": device_name(device),
         "machine": machine(device),

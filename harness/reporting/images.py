@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 import soundfile
 import torch
+from plotly.colors import sequential
 from plotly.subplots import make_subplots
 from torch import Tensor
 
@@ -22,6 +23,10 @@ WINDOW = 256  # samples of a spectrogram's window
 QUIET = 80.0  # decibels below the loudest that are drawn
 BARS = 64  # features that are drawn as bars; more are a line
 DIVERGING = "RdBu_r"
+NIGHT = [
+    "#010106",
+    *sequential.Magma[1:],
+]  # Magma begins with #000004, in whose place Streamlit puts a colour of its theme
 
 
 def is_picture(modality: Modality) -> bool:
@@ -44,17 +49,19 @@ def combine_single_modality(modality: Modality, clean: Tensor, moved: Tensor | N
     panels = [clean] if moved is None else [clean, moved, (moved - clean) * times]
     titles = [TITLES[0]] if moved is None else [*TITLES[:2], f"{TITLES[2]} × {times:g}"]
     if is_picture(modality):
-        return _panels([_picture(x, modality, at == 2) for at, x in enumerate(panels)], titles, square=True)
+        pictures = [picture(x, ends(modality, x), at == 2) for at, x in enumerate(panels)]
+        return side_by_side(pictures, titles, square=True)
     if is_wave(modality):
-        return waves(modality, panels, titles)
+        return waves(modality.sample_rate, panels, titles)
     if clean.ndim == 1:
         return _bars(panels[:2], titles[:2])
     low, high = float(clean.min()), float(clean.max())
     flat = [x.reshape(len(x), -1) for x in panels]
-    return _panels([_table(x, low, high, at == 2) for at, x in enumerate(flat)], titles)
+    return side_by_side([_table(x, low, high, at == 2) for at, x in enumerate(flat)], titles)
 
 
-def _panels(traces: Sequence[go.Heatmap | go.Image], titles: Sequence[str], square: bool = False) -> go.Figure:
+def side_by_side(traces: Sequence[go.Heatmap | go.Image], titles: Sequence[str], square: bool = False) -> go.Figure:
+    """Panels without axes, the first row on top."""
     figure = make_subplots(cols=len(traces), subplot_titles=titles, horizontal_spacing=0.03)
     for number, trace in enumerate(traces, 1):
         figure.add_trace(trace, 1, number)
@@ -66,23 +73,23 @@ def _panels(traces: Sequence[go.Heatmap | go.Image], titles: Sequence[str], squa
     return figure.update_layout(height=SIZE, margin={"l": 10, "r": 10, "b": 10, "t": 40})
 
 
-def _picture(x: Tensor, modality: Modality, change: bool) -> go.Heatmap | go.Image:
-    """Grey, in the modality's range, or in colour; a change is drawn around the middle."""
+def picture(x: Tensor, span: tuple[float, float], change: bool) -> go.Heatmap | go.Image:
+    """Grey, in this range, or in colour; a change is drawn around the middle."""
     channels = x if x.ndim == 3 else x[None]
-    low, high = _range(modality, channels)
+    low, high = span
     if len(channels) == 3:
         shown = channels / (high - low) + 0.5 if change else (channels - low) / (high - low)
         return go.Image(z=(shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
-    grey, span = channels.float().mean(0), high - low
+    grey, middle = channels.float().mean(0), (high - low) / 2
     scale = (
-        {"colorscale": DIVERGING, "zmin": -span / 2, "zmax": span / 2}
+        {"colorscale": DIVERGING, "zmin": -middle, "zmax": middle}
         if change
         else {"colorscale": "gray", "zmin": low, "zmax": high}
     )
     return go.Heatmap(z=_plain(grey), showscale=False, **scale)
 
 
-def _range(modality: Modality, x: Tensor) -> tuple[float, float]:
+def ends(modality: Modality, x: Tensor) -> tuple[float, float]:
     """The valid range; where it has no end, that of the values."""
     low, high = float(torch.as_tensor(modality.low).min()), float(torch.as_tensor(modality.high).max())
     low, high = (low if math.isfinite(low) else float(x.min())), (high if math.isfinite(high) else float(x.max()))
@@ -109,12 +116,12 @@ def _bars(panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
     return figure.update_layout(height=SIZE, barmode="group", xaxis={"title": "feature"}, template="plotly_white")
 
 
-def waves(modality: Modality, panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
-    """Waveforms above their spectrograms, in decibels below the loudest; the change, which is
+def waves(sample_rate: int | None, panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
+    """Waveforms above their spectrograms, in decibels below the loudest; a change, which is
     quieter, below its own.
     """
-    rate = modality.sample_rate or 1
-    unit = "seconds" if modality.sample_rate else "samples"
+    rate = sample_rate or 1
+    unit = "seconds" if sample_rate else "samples"
     figure = make_subplots(
         rows=2,
         cols=len(panels),
@@ -124,9 +131,9 @@ def waves(modality: Modality, panels: Sequence[Tensor], titles: Sequence[str]) -
         vertical_spacing=0.08,
         shared_xaxes=True,
     )
-    for number, x in enumerate(panels, 1):
+    for number, (x, title) in enumerate(zip(panels, titles, strict=True), 1):
         seconds, hop, spectrum = np.arange(len(x)) / rate, WINDOW // 4, spectrogram(x)
-        loudest = float((spectrum if number == 3 else spectrogram(panels[0])).max())
+        loudest = float((spectrum if title.startswith(TITLES[2]) else spectrogram(panels[0])).max())
         figure.add_scatter(
             x=seconds,
             y=_plain(x),
@@ -143,11 +150,11 @@ def waves(modality: Modality, panels: Sequence[Tensor], titles: Sequence[str]) -
             showscale=False,
             zmin=loudest - QUIET,
             zmax=loudest,
-            colorscale="Magma",
+            colorscale=NIGHT,
             row=2,
             col=number,
         )
-    figure.update_yaxes(title_text="Hz" if modality.sample_rate else "cycles per sample", row=2, col=1)
+    figure.update_yaxes(title_text="Hz" if sample_rate else "cycles per sample", row=2, col=1)
     figure.update_xaxes(title_text=unit, row=2)
     return figure.update_layout(height=SIZE + 90, template="plotly_white", margin={"l": 10, "r": 10, "b": 10, "t": 40})
 
@@ -160,18 +167,16 @@ def spectrogram(x: Tensor) -> Tensor:
 
 
 def playable(modality: Modality, x: Tensor) -> bytes:
-    """A wave as a WAV file of 16 bits; values at the ends of its range are full scale, so that
-    loudness stays comparable.
+    """A wave as `wav`; values at the ends of its range are full scale, so that loudness stays
+    comparable.
     """
-    low, high = _range(modality, x)
+    return wav(x, max(map(abs, ends(modality, x))), modality.sample_rate)
+
+
+def wav(x: Tensor, full: float, sample_rate: int | None) -> bytes:
+    """A WAV file of 16 bits, in which `full` is full scale."""
     buffer = io.BytesIO()
-    soundfile.write(
-        buffer,
-        (x / max(abs(low), abs(high))).clamp(-1, 1).numpy(),
-        modality.sample_rate or 8_000,
-        "PCM_16",
-        format="WAV",
-    )
+    soundfile.write(buffer, (x / full).clamp(-1, 1).numpy(), sample_rate or 8_000, "PCM_16", format="WAV")
     return buffer.getvalue()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attacks.errors import BadInput, plain
+from harness.analysis.class_tables import ClassTable, class_tables
 from harness.analysis.curves import CURVED, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
 from harness.run.directory import RunDirectory
@@ -27,13 +28,15 @@ body {{ font-family: system-ui, sans-serif; max-width: 1200px; margin: 2rem auto
 table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .9rem .25rem 0; text-align: left; }}
 th {{ border-bottom: 1px solid #999; }} .section td {{ font-weight: 600; padding-top: .8rem; }} .note {{ color: #555; }}
 .panels {{ display: flex; flex-wrap: wrap; }}
+figure {{ display: inline-block; margin: 0 1rem 0 0; }} figcaption {{ color: #555; text-align: center; }}
 </style></head><body><h1>{title}</h1>{table}{notes}{robust}
-{missing}{corrupted}
+{missing}{corrupted}{classes}
 <h2>Some samples, untouched and attacked</h2>{samples}</body></html>
 """
 ROBUST = '<h2>Worst case: strength against robust score</h2><div class="panels">{}</div>'
 MISSING = '<h2>Average case: fraction missing against score</h2><div class="panels">{}</div>'
 CORRUPTED = '<h2>Average case: severity against score</h2><div class="panels">{}</div>'
+CLASSES = "<h2>By class: clean, and the worst that is known at strength 1</h2>{}"
 
 
 def write_report(directory: RunDirectory, url: str | None = None) -> str:
@@ -134,6 +137,7 @@ def render(directory: RunDirectory) -> str:
         return _html(figure, next(script, False))
 
     robust_html, missing_html, corrupted_html = ("".join(map(drawn, panels)) for panels in (robust, missing, corrupted))
+    classes_html = "".join(map(_by_class, class_tables(directory.notes.metrics())))
     samples_html = "".join(each if isinstance(each, str) else drawn(each) for each in shown(directory))
     return PAGE.format(
         title=escape(f"Run {description.run} on {description.identity.config.task}"),
@@ -142,6 +146,7 @@ def render(directory: RunDirectory) -> str:
         robust=ROBUST.format(robust_html) if robust else "",
         missing=MISSING.format(missing_html) if missing else "",
         corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
+        classes=CLASSES.format(classes_html) if classes_html else "",
         samples=samples_html,
     )
 
@@ -177,3 +182,17 @@ def _table(summary: Summary) -> str:
             cells = "".join(f"<td>{cell}</td>" for cell in summary.cells(condition, shares))
             rows.append(f"<tr><td>{escape(condition)}</td>{cells}</tr>")
     return f"<table><tr><th>score</th>{head}</tr>{''.join(rows)}</table>"
+
+
+def _by_class(table: ClassTable) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
+    rows = [
+        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{_written_value(value)}</td>' for value in values)}</tr>"
+        for name, values in table.rows.items()
+    ]
+    title = f"<h3>{escape(table.metric)}, {escape(table.model)}</h3>"
+    return f"{title}<table><tr><th>class</th>{head}</tr>{''.join(rows)}</table>"
+
+
+def _written_value(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -17,11 +17,13 @@ from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import parse
 from harness.analysis.curves import query
+from harness.engine.answers import answer_keys
 from harness.engine.ledger import keys_of, witness_hash
 from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
-from harness.reporting import images
+from harness.reporting import answers, images
+from harness.run.description import AnswerForm
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
@@ -43,10 +45,12 @@ class Exhibit:
     Attributes:
         row: of the ledger.
         witness: the attacked modalities, each without the batch's axis.
+        answers: the stored ones, see `harness.engine.answers`.
     """
 
     row: Mapping[str, Any]
     witness: Inputs
+    answers: Inputs
 
 
 def untouched(task: Task, name: str, known: str | None) -> Inputs:
@@ -81,18 +85,18 @@ def exhibits(directory: RunDirectory) -> list[Exhibit]:
     """The first models, each with the sample that failed soonest under the largest scenario asked
     for, among those with a stored witness.
     """
-    asked = directory.describe().identity.scenarios
+    described = directory.describe()
+    asked, threshold = described.identity.scenarios, described.threshold
     largest = max(asked, key=lambda each: len(parse(each).attacked), default="")
     found: dict[str, Exhibit] = {}
     for tensors, rows in directory.witnesses(stored=True):
-        kept = [
-            exhibit for row in rows if row["scenario"] == largest and (exhibit := _exhibit(row, tensors)) is not None
-        ]
+        wanted = [row for row in rows if (row["scenario"], row["threshold"]) == (largest, threshold)]
+        kept = [exhibit for row in wanted if (exhibit := _exhibit(row, tensors)) is not None]
         for exhibit in sorted(kept, key=lambda each: (each.row["strength"], each.row["sample"]))[:1]:
             before = found.get(exhibit.row["model"])
             if before is None or exhibit.row["strength"] < before.row["strength"]:
                 found[exhibit.row["model"]] = exhibit
-    models = directory.describe().identity.config.model
+    models = described.identity.config.model
     return [found[model] for model in models if model in found][:MODELS]
 
 
@@ -104,7 +108,8 @@ def _exhibit(row: Mapping[str, Any], tensors: Inputs) -> Exhibit | None:
     witness = {name: tensors[key] for name, key in keys_of(row, names).items() if key in tensors}
     if row["status"] != "ok" or not row["strength"] > 0 or len(witness) < len(names):
         return None
-    return Exhibit(row, witness) if witness_hash([witness[name] for name in names]) == row["witness"] else None
+    stored = {name: tensors[key] for name, key in answer_keys(row).items() if key in tensors}
+    return Exhibit(row, witness, stored) if witness_hash([witness[name] for name in names]) == row["witness"] else None
 
 
 def shown(directory: RunDirectory) -> Iterator[Drawing]:
@@ -115,29 +120,44 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
     if not chosen:
         yield _note("None: no witness of the largest scenario is stored (--witnesses).")
         return
+    samples, form = directory.table("samples"), directory.describe().answer
+    task, clean = None, [Inputs() for _ in chosen]
     try:
-        config = configured(directory.url, directory.describe())
-        if code_of(config.task):
-            yield _note(
-                f"Not shown: the inputs come from {config.task}, code that this run names; `dashboard` runs it when it"
-                " is asked to."
-            )
-            return
-        with else_in(config.data_root):
-            task = load_task(config.task)
-        hashes = dict(
-            query("select sample, any_value(hash) from samples group by sample", samples=directory.table("samples"))
-        )
+        task = _task_of(directory)
+        hashes = dict(query("select sample, any_value(hash) from samples group by sample", samples=samples))
         clean = [untouched(task, each.row["sample"], hashes.get(each.row["sample"])) for each in chosen]
     except BadInput as error:
         yield _note(f"Not shown: {error}")
-        return
-    samples = directory.table("samples")
     for exhibit, inputs in zip(chosen, clean, strict=True):
-        if not can_be_of(exhibit.witness, inputs):
-            yield _note(f"Not shown: {NO_WITNESS.format(exhibit.row['sample'])}.")
-            continue
-        yield from _drawn(exhibit, inputs, task, _said(exhibit, samples))
+        drawings = [*_answers(form, exhibit.answers), *(_inputs(exhibit, inputs, task) if task and inputs else ())]
+        if drawings:
+            yield f"<h3>{escape(exhibit.row['model'])}, {escape(exhibit.row['sample'])}</h3>"
+            yield _note(_said(exhibit, samples))
+            yield from drawings
+
+
+def _task_of(directory: RunDirectory) -> Task:
+    """The task of a run.
+
+    Raises:
+        BadInput: it is code that only the run names, or cannot be loaded.
+    """
+    config = configured(directory.url, directory.describe())
+    if code_of(config.task):
+        raise BadInput(
+            f"the inputs come from {config.task}, code that this run names; `dashboard` runs it when it is asked to."
+        )
+    with else_in(config.data_root):
+        return load_task(config.task)
+
+
+def _answers(form: AnswerForm | None, stored: Inputs) -> Iterator[Drawing]:
+    """The target, the untouched and the attacked answer, where they are stored."""
+    if form is None or not answers.shown_as(form, stored):
+        return
+    yield "<h4>answer</h4>"
+    yield answers.figure_of(form, stored)
+    yield "".join(_player(wave, title) for title, wave in answers.sounds_of(form, stored).items())
 
 
 def _said(exhibit: Exhibit, samples: Any) -> str:
@@ -148,9 +168,10 @@ def _said(exhibit: Exhibit, samples: Any) -> str:
     )
     answers = query(sql, samples=samples)
     known = "".join(f"the target is {target}, untouched it answers {clean}, " for target, clean in answers)
+    graded = "" if row["threshold"] is None else f", at threshold {row['threshold']:g} of the untouched score"
     return (
         f"{row['model']}, sample {row['sample']}: {known}attacked "
-        f"{row['label']}. Critical strength {row['strength']:.4g} under {row['scenario']}, found by attack."
+        f"{row['label']}. Critical strength {row['strength']:.4g} under {row['scenario']}, found by attack{graded}."
     )
 
 
@@ -158,8 +179,10 @@ def _quoted(name: str) -> str:
     return name.replace("'", "''")
 
 
-def _drawn(exhibit: Exhibit, inputs: Inputs, task: Task, said: str) -> Iterator[Drawing]:
-    yield f"<h3>{escape(exhibit.row['model'])}, {escape(exhibit.row['sample'])}</h3>{_note(said)}"
+def _inputs(exhibit: Exhibit, inputs: Inputs, task: Task) -> Iterator[Drawing]:
+    if not can_be_of(exhibit.witness, inputs):
+        yield _note(f"Not shown: {NO_WITNESS.format(exhibit.row['sample'])}.")
+        return
     for modality in task.modalities:
         moved = exhibit.witness.get(modality.name)
         if moved is not None and moved.equal(inputs[modality.name]):
@@ -174,18 +197,20 @@ def _input(modality: Modality, clean: Tensor, moved: Tensor | None) -> Iterator[
         return
     yield images.combine_single_modality(modality, clean, moved, ENLARGED)
     if images.is_wave(modality):
-        yield "".join(_sound(modality, x) for x in _both(clean, moved))
+        yield "".join(
+            _player(images.playable(modality, x), title)
+            for title, x in zip(images.TITLES, _both(clean, moved), strict=False)
+        )
 
 
 def _both(clean: Tensor, moved: Tensor | None) -> Sequence[Tensor]:
     return [clean] if moved is None else [clean, moved]
 
 
-def _sound(modality: Modality, x: Tensor) -> str:
-    return (
-        "<audio controls"
-        f' src="data:audio/wav;base64,{base64.b64encode(images.playable(modality, x)).decode()}"></audio>'
-    )
+def _player(wave: bytes, title: str) -> str:
+    """A sound that is played where it stands."""
+    source = f"data:audio/wav;base64,{base64.b64encode(wave).decode()}"
+    return f'<figure><audio controls src="{source}"></audio><figcaption>{escape(title)}</figcaption></figure>'
 
 
 def _note(text: str) -> str:

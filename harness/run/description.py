@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from attacks.scenario import parse
 
 FORMAT = 2  # of the directory; raised when a reader of the old one would misread the new one
+MOST_CLASSES = 256  # of a map that is drawn
+HIGHEST_RATE = 2**30  # Hz, that a sound file can name
 
 
 class _Part(BaseModel):
@@ -70,6 +72,25 @@ class Identity(_Part):
     answers: dict[str, str] = Field(default_factory=dict)
 
 
+class AnswerForm(_Part):
+    """What pages must know of the answers stored beside the witnesses.
+
+    Attributes:
+        kind: map, image or sound.
+        classes: of a map, by number.
+        ignore: the target of a map's pixels that do not count.
+        low, high: the range of an image's values.
+        sample_rate: of a sound, in Hz.
+    """
+
+    kind: str
+    classes: list[str] = Field(default_factory=list, max_length=MOST_CLASSES)
+    ignore: int | None = Field(None, ge=-(2**63), lt=2**63)
+    low: float | None = Field(None, allow_inf_nan=False)
+    high: float | None = Field(None, allow_inf_nan=False)
+    sample_rate: int | None = Field(None, gt=0, le=HIGHEST_RATE)
+
+
 class Description(_Part):
     """The identity of a run, its status, and where it was made.
 
@@ -78,6 +99,7 @@ class Description(_Part):
         config: the whole configuration; `harness.references.code_consent.configured` reads it.
         samples: the number of samples under test; None in a run of an older version, which did not
             store it.
+        answer: of answers that are maps, images or sounds; else None.
     """
 
     run: str
@@ -86,6 +108,7 @@ class Description(_Part):
     config: dict[str, Any] | None = None
     modalities: list[str]
     samples: int | None = None
+    answer: AnswerForm | None = None
     note: str = ""
     device: str | None = None
     machine: str | None = None

@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from attacks.errors import BadInput
+from harness.run.description import described
 from harness.run.directory import RunDirectory
 from tests.rows import IMAGE, Outcomes, make_run
 
@@ -77,3 +78,27 @@ def test_a_scenario_that_does_not_parse_says_why(directory: RunDirectory) -> Non
 def test_a_description_does_not_change_under_a_reader(directory: RunDirectory) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         directory.describe().status = "complete"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "map",
+        {},
+        {"kind": 3},
+        {"kind": "map", "classes": "sky"},
+        {"kind": "map", "classes": ["x"] * 257},
+        {"kind": "map", "ignore": 2**70},
+        {"kind": "map", "ignore": 0.5},
+        {"kind": "image", "low": float("nan")},
+        {"kind": "sound", "sample_rate": 0},
+        {"kind": "sound", "sample_rate": 2**31},
+    ],
+)
+def test_a_form_of_answers_that_no_page_can_use_is_named(answer: object) -> None:
+    identity = {"config": {"task": "t", "model": [], "search": "s", "attack": [], "limit": 1.0, "seed": 0}}
+    identity |= {"task definition": "x", "weights": {}, "scenarios": []}
+    content = {"run": "r", "status": "complete", "identity": identity, "modalities": []}
+    assert described({**content, "answer": {"kind": "of a later version"}}).answer
+    with pytest.raises(ValueError, match="answer"):
+        described({**content, "answer": answer})

@@ -1,0 +1,59 @@
+"""Which answers can be drawn or played: maps of classes, images and sounds. The one place that
+decides, for all code that stores or shows them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.tasks.problems.problem import MOST_TALLIED
+from harness.tasks.task import Task
+
+COLOURS = (1, 3)  # channels of an image that can be drawn
+
+
+def answer_form(task: Task) -> dict[str, Any] | None:
+    """What a page must know to show an answer in the form of a target, as `run.json` keeps it; None
+    where the label says all: a class, a value, a vector of them.
+
+    The kind is ``map`` for whole numbers (H, W), ``image`` for real ones (C, H, W) with 1 or 3
+    channels, and ``sound`` for real ones (T,) where the problem has a sample rate or a modality is
+    audio of that length.
+    """
+    answer = task.problem.predictions(torch.zeros(1, *task.problem.shape))[0]
+    real, axes = answer.is_floating_point(), answer.ndim
+    if not real and axes == 2 and len(classes := _classes(task)) <= MOST_TALLIED:
+        ignore = getattr(task.problem, "ignore", None)
+        return {"kind": "map", "classes": classes, "ignore": None if ignore is None else int(ignore)}
+    if real and axes == 3 and answer.shape[0] in COLOURS:
+        span = getattr(task.problem, "span", None)
+        return {"kind": "image", **({} if span is None else {"low": float(span[0]), "high": float(span[1])})}
+    if real and axes == 1 and (rates := _rates(task, tuple(answer.shape))):
+        return {"kind": "sound", "sample_rate": rates[0]}
+    return None
+
+
+def _classes(task: Task) -> list[str]:
+    """What the classes of a map are called; their numbers where the problem does not name them."""
+    count = task.problem.shape[0] if len(task.problem.shape) == 3 else 0
+    names = [str(name) for name in getattr(task.problem, "names", ())]
+    return names if len(names) == count else [str(place) for place in range(count)]
+
+
+def _rates(task: Task, shape: tuple[int, ...]) -> list[int | None]:
+    """The sample rates that an answer of this shape may have; empty where it is no sound."""
+    heard = [each.sample_rate for each in task.modalities if each.kind == "audio" and tuple(each.shape) == shape]
+    own = getattr(task.problem, "sample_rate", None)
+    return heard if own is None else [int(own)]
+
+
+def as_answers(targets: Tensor, answers: Tensor) -> Tensor | None:
+    """Targets (B, ...) in the form of answers; of several things that a target holds, the first: of
+    a clean and a noisy sound the clean one. None where no part has that form.
+    """
+    if targets.shape == answers.shape:
+        return targets
+    return targets[:, 0] if targets.ndim > 1 and targets[:, 0].shape == answers.shape else None
