@@ -77,6 +77,7 @@ CATALOGUE = {
         "epic-kitchens": "harness.tasks.datasets.epic_kitchens:epic_kitchens",
         "counting": "harness.tasks.datasets.counting:counting",
         "rooms": "harness.tasks.datasets.rooms:rooms",
+        "rooms-boxes": "harness.tasks.datasets.rooms.boxes:rooms_boxes",
         "vqa": "harness.tasks.datasets.vqa:vqa",
         "bccd": "harness.tasks.datasets.bccd:bccd",
         "tallyqa": "harness.tasks.datasets.tallyqa:tallyqa",
