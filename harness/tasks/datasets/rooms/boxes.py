@@ -20,9 +20,9 @@ detector``, ``detector-rgb``, ``detector-depth`` and ``detector-range`` with see
 
 | sensors | mAP50 | mAP | AP50 of pillar, box, ball |
 |---|---|---|---|
-| rgb | .609 | .250 | .74, .47, .62 |
+| rgb | .681 | .299 | .82, .50, .72 |
 | depth | .818 | .415 | .94, .78, .73 |
-| range | .637 | .277 | .91, .57, .43 |
+| range | .690 | .294 | .95, .54, .58 |
 | all | .883 | .487 | .94, .85, .86 |
 
 The detector of all sensors never learnt with one missing: without rgb its mAP50 is .671, without
