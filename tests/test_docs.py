@@ -39,7 +39,7 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
 ANSWERS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "answers.md").read_text(), re.S)
 
 
-@pytest.mark.parametrize("example", ANSWERS, ids=["labels", "maps"])
+@pytest.mark.parametrize("example", ANSWERS, ids=["labels", "maps", "boxes", "pairs"])
 def test_the_examples_of_answers_run(example: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (elsewhere / "my.py").write_text(example)
     (task,) = re.findall(r"def (My\w+)", example)

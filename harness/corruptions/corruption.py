@@ -93,8 +93,8 @@ class Corruption:
         _reference(modality, name)
         if f"{modality.kind}/{name}" in MOVES and task.lies_under(modality.name):
             raise BadInput(
-                f"corruption {text!r} moves the input and not the target of task {task.name!r}, which lies on the same"
-                " grid: name another corruption"
+                f"corruption {text!r} moves the input and not the target of task {task.name!r}, which names places in"
+                " it: name another corruption"
             )
         return Corruption(modality.name, name, asked)
 

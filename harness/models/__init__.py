@@ -34,6 +34,8 @@ CATALOGUE = {
         "image-blind": "harness.models.counting.blind:image_blind",
         "segmenter": "harness.models.dense.convnet:segmenter",
         "segmenter-<modality>": "harness.models.dense.convnet:segmenter_of",
+        "detector": "harness.models.dense.detector:detector",
+        "detector-<modality>": "harness.models.dense.detector:detector_of",
         "only-<modality>": "harness.models.subsets:only",
         "without-<modality>": "harness.models.subsets:without",
     },

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.tasks.batch import Batch
     from harness.tasks.modality import Modality
+    from harness.tasks.problems.boxes import Boxes
     from harness.tasks.problems.counts import Counting
     from harness.tasks.problems.enhancement import Enhancement
     from harness.tasks.problems.heads import Heads
     from harness.tasks.problems.images import Images
     from harness.tasks.problems.labels import MultiLabel
     from harness.tasks.problems.problem import Classification, Graded, Problem, Regression
+    from harness.tasks.problems.retrieval import Retrieval
     from harness.tasks.problems.segmentation import Segmentation
     from harness.tasks.problems.softcounts import SoftCounting
     from harness.tasks.problems.values import Values
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "Boxes",
     "Classification",
     "Counting",
     "Detector",
@@ -30,6 +33,7 @@ __all__ = [
     "MultiLabel",
     "Problem",
     "Regression",
+    "Retrieval",
     "Segmentation",
     "SoftCounting",
     "Task",
@@ -38,12 +42,14 @@ __all__ = [
 HOMES = {
     "harness.tasks.batch": ("Batch",),
     "harness.tasks.modality": ("Modality",),
+    "harness.tasks.problems.boxes": ("Boxes",),
     "harness.tasks.problems.counts": ("Counting",),
     "harness.tasks.problems.enhancement": ("Enhancement",),
     "harness.tasks.problems.heads": ("Heads",),
     "harness.tasks.problems.images": ("Images",),
     "harness.tasks.problems.labels": ("MultiLabel",),
     "harness.tasks.problems.problem": ("Classification", "Graded", "Problem", "Regression"),
+    "harness.tasks.problems.retrieval": ("Retrieval",),
     "harness.tasks.problems.segmentation": ("Segmentation",),
     "harness.tasks.problems.softcounts": ("SoftCounting",),
     "harness.tasks.problems.values": ("Values",),
@@ -71,6 +77,7 @@ CATALOGUE = {
         "epic-kitchens": "harness.tasks.datasets.epic_kitchens:epic_kitchens",
         "counting": "harness.tasks.datasets.counting:counting",
         "rooms": "harness.tasks.datasets.rooms:rooms",
+        "rooms-boxes": "harness.tasks.datasets.rooms.boxes:rooms_boxes",
         "vqa": "harness.tasks.datasets.vqa:vqa",
         "bccd": "harness.tasks.datasets.bccd:bccd",
         "tallyqa": "harness.tasks.datasets.tallyqa:tallyqa",

@@ -149,10 +149,18 @@ class Task:
         return self.problem.shape[0]
 
     def lies_under(self, name: str) -> bool:
-        """Whether targets lie on the grid of a modality, so that what moves one must move both."""
+        """Whether targets name places in a modality, so that what moves one must move both.
+
+        A map, an image or a sound lies on the grid of the modality. Places of another form, such as
+        boxes, are the problem's to state, as `placed`: the number of axes that they need. Features
+        of as many axes, such as a range scan, may be a view of the same scene.
+        """
         modality, targets = self.modality(name), self.splits["test"].targets
-        axes = GRID.get(modality.kind, 0)
-        return 0 < axes < targets.ndim and tuple(targets.shape[-axes:]) == tuple(modality.shape[-axes:])
+        axes = len(modality.shape) if modality.kind == "features" else GRID.get(modality.kind, 0)
+        if placed := getattr(self.problem, "placed", 0):
+            return axes >= int(placed)
+        grid = GRID.get(modality.kind, 0)
+        return 0 < grid < targets.ndim and tuple(targets.shape[-grid:]) == tuple(modality.shape[-grid:])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -224,7 +232,7 @@ class Task:
             )
         if ball.norm_name == "shift" and self.lies_under(ball.modality):
             raise BadInput(
-                f"{ball} moves the input and not the target of task {self.name!r}, which lies on the same grid: attack"
+                f"{ball} moves the input and not the target of task {self.name!r}, which names places in it: attack"
                 f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
             )
 

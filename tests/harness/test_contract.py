@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harness.engine.loading import Loaded, load_task
 from harness.models.protocols import Factored
 from harness.references.registry import KINDS, names, summary
-from harness.tasks import Heads, Problem, Regression, Segmentation, SoftCounting, Task
+from harness.tasks import Boxes, Heads, Problem, Regression, Segmentation, SoftCounting, Task
 from harness.tasks.files.dataroot import VARIABLE, NoData
 from tests import featurefiles, picturefiles
 
@@ -50,12 +50,26 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
         known = targets.where(targets != problem.ignore, 0)
         maps = nn.functional.one_hot(known, problem.classes).movedim(-1, 1).float()
         return maps, -maps
+    if isinstance(problem, Boxes):
+        return seeing(problem, targets), seeing(
+            problem, torch.tensor([[[0, 0, 0, 0.01, 0.01]]]).expand(len(targets), -1, -1)
+        )
     targets = problem.truth(targets) if isinstance(problem, SoftCounting) else targets
     sizes, labels = (
         (problem.sizes, problem.split(targets)) if isinstance(problem, Heads) else ([problem.shape[0]], [targets])
     )
     perfect = torch.cat([nn.functional.one_hot(y, size) for size, y in zip(sizes, labels, strict=True)], dim=1).float()
     return perfect, -perfect
+
+
+def seeing(problem: Boxes, targets: Tensor) -> Tensor:
+    """Outputs whose first places see these objects, each with certainty; the others see nothing."""
+    outputs = torch.zeros(len(targets), *problem.shape)
+    outputs[..., problem.classes] = 30.0
+    kinds, objects = targets[..., 0].long().where(targets[..., 0] >= 0, problem.classes), targets.shape[1]
+    outputs[:, :objects, : problem.classes + 1] = 30.0 * nn.functional.one_hot(kinds, problem.classes + 1)
+    outputs[:, :objects, problem.classes + 1 :] = targets[..., 1:]
+    return outputs
 
 
 def test_a_task_is_the_same_twice(task: Task, made: Path) -> None:

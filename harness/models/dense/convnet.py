@@ -33,9 +33,9 @@ class Pyramid(nn.Module):
         super().__init__()
         self.folded = nn.Sequential(*centred(modality), nn.PixelUnshuffle(FOLD))
         folded = channels(modality.shape) * FOLD * FOLD
-        stages = [nn.Sequential(_convolved(folded, WIDTHS[0]), _convolved(WIDTHS[0], WIDTHS[0]))]
+        stages = [nn.Sequential(convolved(folded, WIDTHS[0]), convolved(WIDTHS[0], WIDTHS[0]))]
         stages += [
-            nn.Sequential(_convolved(narrow, wider, 2), _convolved(wider, wider)) for narrow, wider in pairwise(WIDTHS)
+            nn.Sequential(convolved(narrow, wider, 2), convolved(wider, wider)) for narrow, wider in pairwise(WIDTHS)
         ]
         self.stages = nn.ModuleList(stages)
 
@@ -53,10 +53,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.shapes = [(width, *_halved(size, level + 1)) for level, width in enumerate(WIDTHS)]
         taken = [images * width + below for width, below in zip(WIDTHS, (*DECODED[1:], 0), strict=True)]
-        self.mixed = nn.ModuleList(
-            _convolved(wide, width, kernel=1) for wide, width in zip(taken, DECODED, strict=True)
-        )
-        self.smoothed = nn.ModuleList(_convolved(width, width) for width in DECODED[:-1])
+        self.mixed = nn.ModuleList(convolved(wide, width, kernel=1) for wide, width in zip(taken, DECODED, strict=True))
+        self.smoothed = nn.ModuleList(convolved(width, width) for width in DECODED[:-1])
         self.classify = nn.Sequential(nn.Conv2d(DECODED[0], classes * FOLD * FOLD, 3, padding=1), nn.PixelShuffle(FOLD))
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
@@ -138,7 +136,7 @@ def _halved(size: tuple[int, int], times: int) -> tuple[int, int]:
     return -(-size[0] >> times), -(-size[1] >> times)
 
 
-def _convolved(narrow: int, wide: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
+def convolved(narrow: int, wide: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(narrow, wide, kernel, stride, padding=kernel // 2, bias=False),
         nn.GroupNorm(wide // GROUP, wide),

@@ -19,7 +19,9 @@ from attacks.objective import Verdict, classification_verdict
 class Problem(Protocol):
     """How outputs are judged.
 
-    B is the batch size. Outputs are (B, *shape), targets (B, ...) of any kind.
+    B is the batch size. Outputs are (B, *shape), targets (B, ...) of any kind. Targets that name
+    places in an input without lying on its grid, such as boxes, also have `placed`, the number of
+    its axes that they name: what moves the input would leave them behind, and is refused.
     """
 
     @property

@@ -203,6 +203,7 @@ def test_models_without_weights_are_known() -> None:
         "question-blind",
         "image-blind",
         "segmenter",
+        "detector",
     }
 
 

@@ -21,6 +21,7 @@ SPREAD = np.float32(0.8)  # tangent of half the angle of view
 AT_ONCE = 16  # rooms rendered together: what a processor's cache holds
 AMBIENT = np.float32(0.35)  # light that comes from everywhere, as a share of all
 REACH = np.float32(3.0)  # metres at which the lamp has lost half its light
+NONE = -1
 CLEAR = np.float32(1e-3)  # what is nearer than this share of the way to the lamp is the surface itself
 FACE_LABELS = np.array([WALL, WALL, FLOOR, CEILING, WALL, WALL])
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
@@ -29,7 +30,7 @@ PAINTED_LIGHT = np.array([-0.48, 0.64, 0.6], np.float32)  # where the light of a
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """What S rooms look like, without any noise; all but `mask` float32.
+    """What S rooms look like, without any noise; all but `mask` and `solid` float32.
 
     Attributes:
         rgb: (S, 3, 48, 48) in [0, 1]: albedo times shade.
@@ -39,6 +40,7 @@ class Views:
         texture: (S, 1, 48, 48) from 0, the gradient of the grey albedo (Sobel), without shadows.
         facing: (S, 1, 48, 48) in [0, 1], the cosine between ray and normal.
         mask: (S, 48, 48), classes.
+        solid: (S, 48, 48), which solid of the room is seen, boxes first; `NONE` where it is none.
     """
 
     rgb: Array
@@ -48,12 +50,13 @@ class Views:
     texture: Array
     facing: Array
     mask: Array
+    solid: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """What rays met first: `depth`, `label`, `material` (S, P), `normal` (3, S, P) and `paint`, a
-    factor (S, P) of the albedo.
+    """What rays met first: `depth`, `label`, `material`, `solid` (S, P), `normal` (3, S, P) and
+    `paint`, a factor (S, P) of the albedo.
     """
 
     depth: Array
@@ -61,6 +64,7 @@ class Hits:
     label: Array
     material: Array
     paint: Array
+    solid: Array
 
 
 def rendered(rooms: Rooms) -> Views:
@@ -69,9 +73,20 @@ def rendered(rooms: Rooms) -> Views:
     return Views(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Views)))
 
 
-def _views(rooms: Rooms) -> Views:
+def solids_seen(rooms: Rooms) -> Array:
+    """`Views.solid` alone, without light and colour."""
+    parts = [rooms.take(slice(start, start + AT_ONCE)) for start in range(0, len(rooms), AT_ONCE)]
+    return np.concatenate([_picture(_met(part)[2].solid[None])[:, 0] for part in parts])
+
+
+def _met(rooms: Rooms) -> tuple[Array, Array, Hits]:
+    """The eye, the rays, and what they meet."""
     eye, ray = vectors(rooms.eye), _rays(rooms)
-    hits = _solids(rooms, eye, ray, _walls(rooms, eye, ray))
+    return eye, ray, _solids(rooms, eye, ray, _walls(rooms, eye, ray))
+
+
+def _views(rooms: Rooms) -> Views:
+    eye, ray, hits = _met(rooms)
     point = eye + hits.depth * ray
     shade = _shade(rooms, point, hits.normal)
     albedo = _textured(rooms.materials, hits.material, point) * hits.paint
@@ -84,6 +99,7 @@ def _views(rooms: Rooms) -> Views:
         _edges(_picture(dot(LUMA, albedo)[None])),
         _picture(facing[None]),
         _picture(hits.label[None])[:, 0],
+        _picture(hits.solid[None])[:, 0],
     )
 
 
@@ -115,7 +131,7 @@ def _seen(rooms: Rooms, normal: Array) -> Array:
 def _walls(rooms: Rooms, eye: Array, ray: Array) -> Hits:
     depth, normal, face = leave_room(eye, ray, vectors(rooms.size))
     label = FACE_LABELS[face]
-    hits = Hits(depth, normal, label, label, np.ones_like(depth))
+    hits = Hits(depth, normal, label, label, np.ones_like(depth), np.full_like(label, NONE))
     point = eye + depth * ray
     along = np.where(face // 2 == 0, point[2], point[0])
     for number in range(rooms.decals.there.shape[1]):
@@ -149,10 +165,12 @@ def _solids(rooms: Rooms, eye: Array, ray: Array, hits: Hits) -> Hits:
     boxes, balls = rooms.boxes, rooms.balls
     for number, (there, *box) in enumerate(_each_box(boxes)):
         depth, normal = meet_box(eye, ray, *box)
-        hits = _nearer(hits, (_of(there, depth), normal), boxes.label[:, number], boxes.material[:, number])
+        looks = boxes.label[:, number], boxes.material[:, number]
+        hits = _nearer(hits, (_of(there, depth), normal), looks, number)
     for number, (there, *ball) in enumerate(_each_ball(balls)):
         depth, normal = meet_ball(eye, ray, *ball)
-        hits = _nearer(hits, (_of(there, depth), normal), np.full(len(rooms), BALL), balls.material[:, number])
+        looks = np.full(len(rooms), BALL), balls.material[:, number]
+        hits = _nearer(hits, (_of(there, depth), normal), looks, boxes.there.shape[1] + number)
     return hits
 
 
@@ -174,9 +192,11 @@ def _of(there: Array, time: Array) -> Array:
     return np.where(there, time, NEVER)
 
 
-def _nearer(hits: Hits, solid: tuple[Array, Array], label: Array, material: Array) -> Hits:
-    """What is met first, of what was met so far and one solid more."""
-    depth, normal = solid
+def _nearer(hits: Hits, solid: tuple[Array, Array], looks: tuple[Array, Array], number: int) -> Hits:
+    """What is met first, of what was met so far and one solid more: its depth and normal, its label
+    and material, and its number.
+    """
+    (depth, normal), (label, material) = solid, looks
     first = depth < hits.depth
     return Hits(
         np.where(first, depth, hits.depth),
@@ -184,6 +204,7 @@ def _nearer(hits: Hits, solid: tuple[Array, Array], label: Array, material: Arra
         np.where(first, label[:, None], hits.label),
         np.where(first, material[:, None], hits.material),
         np.where(first, np.float32(1), hits.paint),
+        np.where(first, number, hits.solid),
     )
 
 

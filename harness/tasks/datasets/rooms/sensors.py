@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tasks.datasets.rooms.plan import BALL, BOX, PILLAR
-from harness.tasks.datasets.rooms.render import SIDE, Views
+from harness.tasks.datasets.rooms.render import SIDE, SPREAD, Views
 
 Array = NDArray[Any]
 
@@ -21,6 +21,10 @@ DEPTH_NOISE = (0.01, 0.005)  # standard deviation in metres: constant, and per s
 SPECKLE = 0.04  # chance of a hole at any pixel
 GRAZING = 0.2  # the cosine between ray and normal below which half of the pixels are holes
 SPOTS, SPOT_RADIUS = 3, (2.0, 6.0)  # round holes per picture, pixels
+RINGS = tuple(range(4, SIDE, 8))  # rows of the picture that a range scan follows
+REACH = 7.0  # metres, the end of a range scan
+RANGE_NOISE = 0.02  # standard deviation of a range in metres, at any distance
+UNRETURNED = 0.05  # chance that no light of a ray returns
 JUMP = 0.1  # of the depth: two pixels that differ by more are on both sides of an edge
 
 
@@ -42,6 +46,20 @@ def measured(views: Views, rng: np.random.RandomState) -> Array:
     noise = np.float32(DEPTH_NOISE[0]) + np.float32(DEPTH_NOISE[1]) * depth * depth
     millimetres = np.rint(1000 * (depth + noise * bells(depth.shape, rng))).clip(0, 1000 * FARTHEST)
     return np.where(_holes(views, rng), np.float32(0), millimetres.astype(np.float32) / np.float32(1000))
+
+
+def scanned(views: Views, rng: np.random.RandomState) -> Array:
+    """Ranges (S, 6, 48) of 6 rings of 48 rays along the rows `RINGS`, as a lidar gives them: the
+    length of each ray and not its depth, in whole centimetres given in metres; 0 where no light
+    returns.
+    """
+    steps = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) * (2 * SPREAD / SIDE) - SPREAD
+    rows = list(RINGS)
+    length = np.sqrt(1 + steps * steps + (steps * steps)[rows, None])
+    ranges = views.depth[:, 0, rows] * length
+    centimetres = np.rint(100 * (ranges + np.float32(RANGE_NOISE) * bells(ranges.shape, rng))).clip(0, 100 * REACH)
+    lost = rng.rand(*ranges.shape) < UNRETURNED
+    return np.where(lost, np.float32(0), centimetres.astype(np.float32) / np.float32(100))
 
 
 def labelled(views: Views) -> Array:

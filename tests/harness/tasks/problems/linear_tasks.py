@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.tasks import (
+    Boxes,
     Classification,
     Counting,
     Enhancement,
@@ -12,6 +13,7 @@ from harness.tasks import (
     MultiLabel,
     Problem,
     Regression,
+    Retrieval,
     SoftCounting,
     Task,
     Values,
@@ -109,6 +111,63 @@ def sounds() -> Task:
     )
 
 
+class Quadrants(nn.Module):
+    """Sees a lamp in a bright quadrant of `light` (B, 1, 8, 8), a pit in a deep one of `depth`."""
+
+    def forward(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+        lamp, pit = (_quadrants(inputs[name]) for name in ("light", "depth"))
+        logits = 20 * torch.stack([lamp - 0.5, pit - 0.5, torch.zeros_like(lamp)], 2)
+        return torch.cat([logits, torch.tensor(QUADRANTS).to(logits).expand(len(lamp), -1, -1)], 2)
+
+
+QUADRANTS = [(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5)]
+
+
+def _quadrants(x: Tensor) -> Tensor:
+    """The mean of each quadrant, (B, 4)."""
+    return nn.functional.avg_pool2d(x, 4).flatten(1)
+
+
+def boxes() -> Task:
+    """A quadrant with an object is bright or deep, seldom both, and all pixels are noisy."""
+    generator = torch.Generator().manual_seed(4)
+    there = torch.randint(-1, 2, (COUNT, 4), generator=generator)
+    noise = 0.4 * torch.rand(2, COUNT, 1, 8, 8, generator=generator)
+    light, depth = (
+        (0.15 + 0.3 * (there == kind)).reshape(-1, 1, 2, 2).repeat_interleave(4, 2).repeat_interleave(4, 3) + each
+        for kind, each in enumerate(noise)
+    )
+    targets = torch.cat([there[..., None].float(), torch.tensor(QUADRANTS).expand(COUNT, -1, -1)], 2)
+    options = {"kinds": {"light": "image", "depth": "image"}, "ranges": {"light": (0, 1), "depth": (0, 1)}}
+    problem = Boxes(2, 4, ("lamp", "pit"), most=4, thresholds=(0.999,))
+    return Task.from_arrays({"light": light, "depth": depth}, targets, name="boxes", problem=problem, **options)
+
+
+class Bilinear(nn.Module):
+    """The similarity of `sound`, mapped to three numbers, to its own `text` and to those that the
+    model holds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("gallery", _texts())
+
+    def forward(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+        query, own = inputs["sound"] @ WEIGHTS[:4], inputs["text"]
+        return torch.cat([(query * own).sum(1, keepdim=True), query @ self.gallery.T], 1)
+
+
+def _texts() -> Tensor:
+    """Directions that sounds, mapped to three numbers, have, nearly."""
+    return nn.functional.normalize(features()["a"] @ WEIGHTS[:4] + 0.1 * _drawn(COUNT, 3))
+
+
+def pairs() -> Task:
+    """Which text belongs to a sound, of 60?"""
+    inputs = {"sound": features()["a"], "text": _texts()}
+    return Task.from_arrays(inputs, torch.arange(COUNT), name="pairs", problem=Retrieval(COUNT))
+
+
 def _mean(size: int) -> Tensor:
     return torch.cat([torch.eye(size), torch.eye(size)]) / 2
 
@@ -123,6 +182,8 @@ TASKS = {
     "sounds": sounds,
     "classes": classes,
     "counts": counts,
+    "boxes": boxes,
+    "pairs": pairs,
     "votes": votes,
     "heads": heads,
     "labels": labels,
@@ -134,6 +195,8 @@ MODELS = {
     "heads": lambda: _linear(0, 1, 1, 2),
     "value": lambda: _linear(0),
     "maps": Pixelwise,
+    "boxes": Quadrants,
+    "pairs": Bilinear,
     "images": lambda: Linear(_mean(64), (1, 8, 8)),
     "sounds": lambda: Linear(_mean(400), (400,)),
 }

@@ -119,6 +119,27 @@ def test_a_tally_whose_length_depends_on_the_batch_is_refused(
     assert "give the same number for every sample" in " ".join(capsys.readouterr().err.split())
 
 
+OTHER_SHAPE = """
+from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
+def task(): return TASKS["{name}"]()
+def build(task):
+    model = MODELS["{name}"]()
+    class Shorter(type(model)):
+        def forward(self, inputs, present=None):
+            return super().forward(inputs, present)[..., :-1]
+    model.__class__ = Shorter
+    return model
+"""
+
+
+def test_an_answer_of_another_shape_is_refused(
+    name: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "my.py").write_text(OTHER_SHAPE.format(name=name))
+    assert run(monkeypatch, *RUN, "--out", "run") == 2
+    assert "needs outputs of shape" in " ".join(capsys.readouterr().err.split())
+
+
 RAISES = """
 from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
 def task(): return TASKS["maps"]()
