@@ -21,6 +21,7 @@ TITLES = ("untouched", "attacked", "change")
 SIZE = 330  # height of an image, in pixels
 WINDOW = 256  # samples of a spectrogram's window
 QUIET = 80.0  # decibels below the loudest that are drawn
+COLUMNS = 3  # frames of a video side by side
 BARS = 64  # features that are drawn as bars; more are a line
 DIVERGING = "RdBu_r"
 NIGHT = [
@@ -37,6 +38,16 @@ def is_wave(modality: Modality) -> bool:
     return modality.kind == "audio"
 
 
+def frames(x: Tensor) -> Tensor:
+    """Some frames of a video (C, T, H, W), evenly spaced, as one image: two rows, from left to
+    right.
+    """
+    columns = min(COLUMNS, -(-x.shape[1] // 2))
+    chosen = torch.linspace(0, x.shape[1] - 1, 2 * columns).round().long()
+    rows = [torch.cat(list(x[:, some].unbind(1)), -1) for some in chosen.split(columns)]
+    return torch.cat(rows, -2)
+
+
 def is_tokens(modality: Modality, x: Tensor) -> bool:
     """Whether it is one-hot text: rows that are tokens, or were before an attack mixed them."""
     return modality.kind == "text" and x.ndim == 2 and bool((x >= 0).all()) and bool((x.sum(1) - 1).abs().max() < 1e-3)
@@ -48,8 +59,9 @@ def combine_single_modality(modality: Modality, clean: Tensor, moved: Tensor | N
     """
     panels = [clean] if moved is None else [clean, moved, (moved - clean) * times]
     titles = [TITLES[0]] if moved is None else [*TITLES[:2], f"{TITLES[2]} × {times:g}"]
-    if is_picture(modality):
-        pictures = [picture(x, ends(modality, x), at == 2) for at, x in enumerate(panels)]
+    if is_picture(modality) or modality.kind == "video":
+        still = frames if modality.kind == "video" else lambda x: x
+        pictures = [picture(still(x), ends(modality, x), at == 2) for at, x in enumerate(panels)]
         return side_by_side(pictures, titles, square=True)
     if is_wave(modality):
         return waves(modality.sample_rate, panels, titles)

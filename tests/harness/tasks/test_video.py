@@ -8,6 +8,7 @@ import torch
 from attacks.errors import BadInput
 from harness.models.contrastive.augmentations import augmentation
 from harness.models.fusion import early, late, mbt, mmtm, perceiver
+from harness.reporting import images
 from harness.run.directory import RunDirectory
 from harness.tasks import Modality, Task
 from tests.harness.test_cli import run
@@ -50,6 +51,16 @@ def test_a_view_crops_all_frames_alike() -> None:
     still = task.splits["test"].inputs["clip"][:4, :, :1].expand(-1, -1, 6, -1, -1)
     seen = augmentation(task.modality("clip"))(still)
     assert torch.allclose(seen, seen[:, :, :1].expand_as(seen), atol=1e-6) and not torch.equal(seen, still)
+
+
+def test_a_video_is_drawn_as_frames_in_two_rows() -> None:
+    task = clips()
+    clip = task.splits["test"].inputs["clip"][0]
+    drawn = images.frames(clip)
+    assert drawn.shape == (3, 24, 36)
+    assert torch.equal(drawn[:, :12, :12], clip[:, 0]) and torch.equal(drawn[:, 12:, 24:], clip[:, 5])
+    figure = images.combine_single_modality(task.modality("clip"), clip, clip.flip(1), 4.0)
+    assert [trace.type for trace in figure.data] == ["image"] * 3
 
 
 def test_another_number_of_axes_is_refused() -> None:
