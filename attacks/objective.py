@@ -25,14 +25,16 @@ class Parts:
     """An answer made of many, such as a map of pixels.
 
     Attributes:
-        margins: how far each part is from failing in each of R ways (another class of a pixel), the
-            nearest first, (B, R, ...); negative where it is right, -inf where it is ignored;
-            differentiable.
+        margins: how far each part is from failing, (B, ...); negative where it is right, -inf where
+            it is ignored; differentiable.
         quota: how many parts must fail before the sample has, int64 (B,).
+        ways: the margins of the R nearest ways to fail (other classes of a pixel), (B, R, ...),
+            nearest first. They cost more than an answer, so they are computed when asked for.
     """
 
     margins: Tensor
     quota: Tensor
+    ways: Callable[[], Tensor]
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,8 +38,7 @@ def push_parts(state: SearchState, passes: int) -> None:
         return
     at = region.clean
     for number in range(passes):
-        rivals = verdict.parts.margins.shape[1] if number < SEVERAL else 1
-        moves, distance, quota = _pushed(objective, region, at, rivals)
+        moves, distance, quota, rivals = _pushed(objective, region, at, number < SEVERAL)
         at = _moved(region, moves, _cheapest(distance, quota))
         state.spend(rows, rivals)
         if number == SEVERAL - 1:
@@ -48,7 +47,7 @@ def push_parts(state: SearchState, passes: int) -> None:
 
 
 def _aligned(region: Region, margins: Tensor) -> bool:
-    grid = margins.shape[2:]
+    grid = margins.shape[1:]
     return all(
         ball.norm_name in NORMS and x.ndim == len(grid) + 2 and x.shape[2:] == grid
         for ball in region.scenario.attacked
@@ -56,22 +55,24 @@ def _aligned(region: Region, margins: Tensor) -> bool:
     )
 
 
-def _pushed(objective: Objective, region: Region, at: Inputs, rivals: int) -> tuple[Inputs, Tensor, Tensor]:
+def _pushed(objective: Objective, region: Region, at: Inputs, several: bool) -> tuple[Inputs, Tensor, Tensor, int]:
     """By the linear model of each part at `at`: the move of unit gauge of its cheapest way to fail,
-    how far that is from the clean inputs, (B, ...), and the quota (B,).
+    how far that is from the clean inputs, (B, ...), the quota (B,), and how many ways were looked
+    at.
     """
     leaves = {name: x.detach().requires_grad_() for name, x in at.items()}
     with torch.enable_grad():
         verdict = objective(region.complete(leaves))
-    assert verdict.parts is not None, "an answer does not change what it is made of"
+        assert verdict.parts is not None, "an answer does not change what it is made of"
+        ways = verdict.parts.ways() if several else verdict.parts.margins[:, None]
     nearest, moves = None, dict(at)
-    for margins in verdict.parts.margins[:, :rivals].unbind(1):
+    for margins in ways.unbind(1):
         distance, there = _way(region, leaves, margins)
         closer = torch.ones_like(distance, dtype=torch.bool) if nearest is None else distance < nearest
         nearest = distance if nearest is None else torch.where(closer, distance, nearest)
         moves = {name: torch.where(closer[:, None], move, moves[name]) for name, move in there.items()}
     assert nearest is not None, "a part has at least one way to fail"
-    return moves, nearest, verdict.parts.quota
+    return moves, nearest, verdict.parts.quota, ways.shape[1]
 
 
 def _note_every_share(state: SearchState, region: Region, rows: Tensor, moves: Inputs, distance: Tensor) -> None:

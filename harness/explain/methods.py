@@ -168,7 +168,7 @@ def _margin(module: nn.Module, task: Task, inputs: Inputs, targets: Tensor, pres
     verdict = task.problem.verdict(module(task.with_stand_ins(inputs, present), present), targets)
     if verdict.parts is None:
         return verdict.losses["margin"]
-    margins = verdict.parts.margins[:, 0].flatten(1)
+    margins = verdict.parts.margins.flatten(1)
     counted = margins > float("-inf")
     return torch.where(counted, margins, 0.0).sum(1) / counted.sum(1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -83,39 +84,42 @@ class Segmentation:
         return outputs.argmax(1)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self._mean(self._rivals(outputs, targets, 1)[:, 0] < 0, targets)
+        return self._mean(self._margins(outputs, targets) < 0, targets)
 
     def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
         """Whether each score is below its floor (B,); the first threshold where that is absent."""
-        rivals, count = self._rivals(outputs, targets, RIVALS), self._counted(targets)
-        margins = rivals[:, 0]
+        margins, count = self._margins(outputs, targets), self._counted(targets)
         wrong = margins >= 0
         scores = 1 - wrong.flatten(1).sum(1) / count
         quota = self._quota(count, torch.full_like(scores, self.thresholds[0]) if floor is None else floor)
         margin = margins.flatten(1).sort(1, descending=True).values.gather(1, quota[:, None] - 1).squeeze(1)
         losses = {**self._losses(outputs, targets, wrong), "margin": margin}
-        return Verdict(losses, margin >= 0, scores=scores.detach(), parts=Parts(rivals, quota))
+        parts = Parts(margins, quota, partial(self._rivals, outputs, targets))
+        return Verdict(losses, margin >= 0, scores=scores.detach(), parts=parts)
 
     def _losses(self, outputs: Tensor, targets: Tensor, wrong: Tensor) -> dict[str, Tensor]:
-        each = F.cross_entropy(outputs, targets, reduction="none", ignore_index=self.ignore)
-        own = outputs.log_softmax(1).gather(1, self._own(targets)).squeeze(1)
-        likely = outputs.detach().softmax(1)
-        cosine = likely.gather(1, self._own(targets)).squeeze(1) / torch.linalg.vector_norm(likely, dim=1)
-        diverged = math.log(2) + (own.exp() * own - (1 + own.exp()) * own.exp().log1p()) / 2
+        likely = outputs.log_softmax(1)
+        own = likely.gather(1, self._own(targets)).squeeze(1)
+        with torch.no_grad():
+            cosine = own.exp() / torch.linalg.vector_norm(likely.exp(), dim=1)
         masked = {
-            "masked_cross_entropy": each * ~wrong,
-            "cospgd": each * cosine,
-            "jensen_shannon": diverged.where(targets != self.ignore, 0.0),
-            "wrong_cross_entropy": each * wrong,
+            "masked_cross_entropy": -own * ~wrong,
+            "cospgd": -own * cosine,
+            "jensen_shannon": math.log(2) + (own.exp() * own - (1 + own.exp()) * own.exp().log1p()) / 2,
+            "wrong_cross_entropy": -own * wrong,
         }
         return {name: self._mean(x, targets) for name, x in masked.items()}
 
-    def _rivals(self, outputs: Tensor, targets: Tensor, count: int) -> Tensor:
-        """The best wrong logits less the right one, largest first, (B, count, H, W); -inf where a
-        pixel is ignored.
-        """
+    def _margins(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The best wrong logit less the right one, (B, H, W); -inf where a pixel is ignored."""
         own = self._own(targets)
-        wrong = outputs.scatter(1, own, float("-inf")).topk(min(count, self.classes - 1), dim=1).values
+        wrong = outputs.scatter(1, own, float("-inf")).max(1).values
+        return (wrong - outputs.gather(1, own).squeeze(1)).where(targets != self.ignore, float("-inf"))
+
+    def _rivals(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The same of the `RIVALS` best wrong logits, largest first, (B, R, H, W)."""
+        own = self._own(targets)
+        wrong = outputs.scatter(1, own, float("-inf")).topk(min(RIVALS, self.classes - 1), dim=1).values
         return (wrong - outputs.gather(1, own)).where((targets != self.ignore)[:, None], float("-inf"))
 
     def _own(self, targets: Tensor) -> Tensor:
