@@ -34,6 +34,9 @@ CATALOGUE = {
         "image-blind": "harness.models.counting.blind:image_blind",
         "segmenter": "harness.models.dense.convnet:segmenter",
         "segmenter-<modality>": "harness.models.dense.convnet:segmenter_of",
+        "refinenet-<modality>": "harness.models.dense.refinenet:refinenet_of",
+        "cen": "harness.models.dense.cen:cen",
+        "asymfusion": "harness.models.dense.asymfusion:asymfusion",
         "detector": "harness.models.dense.detector:detector",
         "detector-<modality>": "harness.models.dense.detector:detector_of",
         "only-<modality>": "harness.models.subsets:only",
@@ -52,5 +55,7 @@ CATALOGUE = {
         "probe": "harness.models.contrastive.pretraining:Probing",
         "smil": "harness.models.missing.smil_recipe:Smil",
         "imputation": "harness.models.missing.imputation_recipe:Imputation",
+        "cen": "harness.models.dense.cen:Cen",
+        "asymfusion": "harness.models.dense.branches:Ensembled",
     },
 }

@@ -13,10 +13,12 @@ from attacks.region import Inputs
 from defenses.adversary import Adversary, joined, repeated
 from defenses.modality_dropout import some_present
 from defenses.multi_source_adversarial import MultiSourceAdversarial
+from defenses.protocols import penalty
 from defenses.schedule import ADVERSARIAL
 from defenses.single_source_adversarial import SingleSourceAdversarial
 from defenses.varmat import Varmat, vulnerabilities
 from harness.engine.loading import build_model
+from harness.models.dense.cen import exchanges
 from harness.models.recipe import Recipe
 from harness.references.registry import resolve
 from harness.tasks import Task
@@ -118,6 +120,13 @@ def test_answers_may_be_maps(recipe: str, opaque: bool) -> None:
     loss = way.step(batch, stage)
     assert loss.shape == () and bool(loss.isfinite())
     assert way.validate(batch).shape == (len(batch),)
+
+
+def test_scales_of_exchanged_channels_cost_something() -> None:
+    task = small((16, 16))
+    model = build_model("cen?sparsity=0.5", task)
+    costs = [each.penalty() for each in exchanges(model).values()]
+    torch.testing.assert_close(penalty(model, torch.zeros(())), torch.stack(costs).sum())
 
 
 @pytest.mark.parametrize("shape", [(), (2,), (3, 4)])

@@ -203,6 +203,8 @@ def test_models_without_weights_are_known() -> None:
         "question-blind",
         "image-blind",
         "segmenter",
+        "cen",
+        "asymfusion",
         "detector",
     }
 
