@@ -122,6 +122,11 @@ def encoded(model: Factored, variants: Sequence[Inputs]) -> list[Inputs]:
     return features
 
 
+def repeated(targets: Tensor, times: int) -> Tensor:
+    """The targets (B, ...) of several variants of a batch, one after the other."""
+    return targets.repeat(times, *[1] * (targets.ndim - 1))
+
+
 def joined(variants: Sequence[Inputs]) -> Inputs:
     """Several variants of a batch as one batch, one after the other."""
     return {name: torch.cat([variant[name] for variant in variants]) for name in variants[0]}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from defenses.adversary import Adversary, joined, read, robust_scores
+from defenses.adversary import Adversary, joined, read, repeated, robust_scores
 from defenses.protocols import penalty
 from defenses.schedule import WARM_UP, Annealed
 from harness.models.option_types import NotNegative, OneOrMore, Positive, ZeroOrMore
@@ -51,7 +51,7 @@ class MultiSourceAdversarial:
         if stage.name != WARM_UP:
             variants.append({**batch.inputs, **self.attack(self.model, self.task, batch, self._drawn())})
         outputs = self.model(joined(variants), None)
-        loss = self.task.problem.loss(outputs, batch.targets.repeat(len(variants))).mean() * len(variants)
+        loss = self.task.problem.loss(outputs, repeated(batch.targets, len(variants))).mean() * len(variants)
         return loss + penalty(self.model, loss)
 
     def _drawn(self) -> list[str]:

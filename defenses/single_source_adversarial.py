@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.region import Inputs
-from defenses.adversary import Adversary, encoded, joined, read, robust_scores
+from defenses.adversary import Adversary, encoded, joined, read, repeated, robust_scores
 from defenses.protocols import Experts, OddOneOut, penalty
 from defenses.schedule import WARM_UP, Annealed
 from harness.models.option_types import NotNegative, OneOrMore, Positive, ZeroOrMore
@@ -69,8 +69,8 @@ class SingleSourceAdversarial:
             )
         else:
             outputs = self.model(joined(variants), None)
-            more = torch.zeros_like(outputs[0, 0])
-        loss = self.task.problem.loss(outputs, batch.targets.repeat(len(variants))).mean() * len(variants)
+            more = outputs.new_zeros(())
+        loss = self.task.problem.loss(outputs, repeated(batch.targets, len(variants))).mean() * len(variants)
         return loss + more + penalty(self.model, more)
 
     def _expert_loss(self, features: list[Inputs], batch: Batch) -> Tensor:
@@ -80,7 +80,7 @@ class SingleSourceAdversarial:
         if not isinstance(self.model, Experts):
             return torch.zeros_like(next(iter(features[0].values())).sum())
         alone = self.model.alone(joined(features))
-        targets = batch.targets.repeat(len(features)).repeat_interleave(alone.shape[1])
+        targets = repeated(batch.targets, len(features)).repeat_interleave(alone.shape[1], dim=0)
         return self.task.problem.loss(alone.flatten(0, 1), targets).mean() * len(features)
 
     def _odd_loss(self, features: list[Inputs], attacked: list[str]) -> Tensor:

@@ -1,6 +1,7 @@
 """Every recipe here lowers its loss and leaves a trained model."""
 
 import io
+import math
 
 import pytest
 import torch
@@ -9,17 +10,20 @@ from torch import Tensor, nn
 
 from attacks.errors import BadInput
 from attacks.region import Inputs
-from defenses.adversary import Adversary, joined
+from defenses.adversary import Adversary, joined, repeated
 from defenses.modality_dropout import some_present
 from defenses.multi_source_adversarial import MultiSourceAdversarial
+from defenses.protocols import penalty
 from defenses.schedule import ADVERSARIAL
 from defenses.single_source_adversarial import SingleSourceAdversarial
 from defenses.varmat import Varmat, vulnerabilities
 from harness.engine.loading import build_model
+from harness.models.dense.cen import exchanges
 from harness.models.recipe import Recipe
 from harness.references.registry import resolve
 from harness.tasks import Task
 from harness.training.train import Training, fit
+from tests.harness.models.dense.small import small
 from tests.tiny import tiny
 
 ROBUST_FUSION = ("robust-fusion", "single-source-adversarial")
@@ -94,6 +98,41 @@ def test_regressions_are_trained_too() -> None:
     _, stage = way.setup(model, task, None)
     assert stage.name == ADVERSARIAL
     assert way.step(task.splits["train"], stage).isfinite()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "opaque"),
+    [
+        ("single-source-adversarial", False),
+        ("single-source-adversarial", True),
+        ("multi-source-adversarial", False),
+        ("multi-source-adversarial", True),
+        ("varmat", False),
+        ("modality-dropout", False),
+    ],
+)
+def test_answers_may_be_maps(recipe: str, opaque: bool) -> None:
+    task = small((16, 16))
+    model: nn.Module = build_model("segmenter", task).eval()
+    way: Recipe = resolve("recipe", recipe).target()
+    batch = task.splits["train"]
+    *_, stage = way.setup(Opaque(model) if opaque else model, task, 1)
+    loss = way.step(batch, stage)
+    assert loss.shape == () and bool(loss.isfinite())
+    assert way.validate(batch).shape == (len(batch),)
+
+
+def test_scales_of_exchanged_channels_cost_something() -> None:
+    task = small((16, 16))
+    model = build_model("cen?sparsity=0.5", task)
+    costs = [each.penalty() for each in exchanges(model).values()]
+    torch.testing.assert_close(penalty(model, torch.zeros(())), torch.stack(costs).sum())
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (3, 4)])
+def test_targets_are_repeated_as_inputs_are(shape: tuple[int, ...]) -> None:
+    targets = torch.arange(5 * math.prod(shape)).reshape(5, *shape)
+    assert torch.equal(repeated(targets, 3), joined([{"a": targets}] * 3)["a"])
 
 
 def test_the_odd_one_out_is_learnt() -> None:

@@ -100,27 +100,33 @@ def over(task: Task, names: Sequence[str]) -> Fused:
     Raises:
         BadInput: as `segmenter`.
     """
-    classes, height, width = _answered(task)
-    for name in names:
-        _check_image(task, task.modality(name), (height, width))
+    classes, height, width = map_of(task, names)
+    if height % FOLD or width % FOLD:
+        raise BadInput(
+            f"task {task.name!r} asks for maps of {height}×{width} pixels, an odd number, and a segmenter halves "
+            "them: crop or pad them by a pixel"
+        )
     encoders = {name: Pyramid(task.modality(name)) for name in names}
     return Fused(task, encoders, Decoder(len(names), classes, (height, width)))
 
 
-def _answered(task: Task) -> tuple[int, ...]:
-    """Classes, height and width of the maps that a task asks for."""
+def map_of(task: Task, names: Sequence[str]) -> tuple[int, int, int]:
+    """Classes, height and width of the maps that a task asks for, of which the named modalities
+    are images.
+
+    Raises:
+        BadInput: the task asks for no map, or a modality is no image of its size.
+    """
     shape = tuple(task.problem.shape)
     if len(shape) != AXES:
         raise BadInput(
             f"task {task.name!r} asks for answers of shape {shape}, and a segmenter answers maps (classes, H, W): "
             "choose another model"
         )
-    if any(side % FOLD for side in shape[1:]):
-        raise BadInput(
-            f"task {task.name!r} asks for maps of {shape[1]}×{shape[2]} pixels, an odd number, and a segmenter halves "
-            "them: crop or pad them by a pixel"
-        )
-    return shape
+    classes, height, width = shape
+    for name in names:
+        _check_image(task, task.modality(name), (height, width))
+    return classes, height, width
 
 
 def _check_image(task: Task, modality: Modality, size: tuple[int, int]) -> None:

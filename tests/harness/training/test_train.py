@@ -203,6 +203,14 @@ def test_models_without_weights_are_known() -> None:
         "question-blind",
         "image-blind",
         "segmenter",
+        "refinenet-concat-early",
+        "refinenet-concat-late",
+        "refinenet-concat-all",
+        "fusenet",
+        "ssma",
+        "rdfnet",
+        "cen",
+        "asymfusion",
         "detector",
     }
 

@@ -6,37 +6,16 @@ import pytest
 import torch
 
 from attacks.errors import BadInput
-from attacks.region import Inputs
 from harness.models.dense.convnet import segmenter, segmenter_of
-from harness.tasks import Modality, Task
-from harness.tasks.batch import Batch
-from harness.tasks.problems.segmentation import Segmentation
+from harness.tasks import Task
+from tests.harness.models.dense.small import CLASSES, SAMPLES, inputs_of, small
 
-CLASSES, SAMPLES = 5, 6
 SIZES = [(24, 24), (18, 30), (48, 16)]
-
-
-def small(size: tuple[int, int], depth: tuple[int, ...] | None = None) -> Task:
-    """A task of colour and depth; the depth may have another shape."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = {"rgb": (3, *size), "depth": depth or size}
-    modalities = tuple(Modality(name, shape, "image", 0.0, 1.0) for name, shape in shapes.items())
-    inputs = {name: torch.rand(SAMPLES, *shape, generator=generator) for name, shape in shapes.items()}
-    targets = torch.randint(CLASSES, (SAMPLES, *size), generator=generator)
-    splits = {
-        split: Batch(tuple(f"{split}{row}" for row in range(SAMPLES)), inputs, targets, ("all",) * SAMPLES)
-        for split in ("train", "val", "test")
-    }
-    return Task("small", modalities, Segmentation(CLASSES, size), splits, duplicates="allowed")
 
 
 def net(task: Task) -> torch.nn.Module:
     torch.manual_seed(0)
     return segmenter(task).eval()
-
-
-def inputs_of(task: Task) -> Inputs:
-    return task.splits["test"].inputs
 
 
 @pytest.mark.parametrize("size", SIZES)
