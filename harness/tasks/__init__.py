@@ -78,6 +78,8 @@ CATALOGUE = {
         "counting": "harness.tasks.datasets.counting:counting",
         "rooms": "harness.tasks.datasets.rooms:rooms",
         "rooms-boxes": "harness.tasks.datasets.rooms.boxes:rooms_boxes",
+        "rooms-shade-texture": "harness.tasks.datasets.rooms.translations:shade_texture",
+        "rooms-depth-normal": "harness.tasks.datasets.rooms.translations:depth_normal",
         "nyudv2": "harness.tasks.datasets.nyudv2:nyudv2",
         "sun-rgbd": "harness.tasks.datasets.sun_rgbd:sun_rgbd",
         "taskonomy": "harness.tasks.datasets.taskonomy:taskonomy",
