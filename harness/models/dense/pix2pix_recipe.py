@@ -18,6 +18,7 @@ from harness.models.recipe import Stage
 from harness.tasks import Batch, Images, Task
 
 STRIDES = (2, 2, 2, 1, 1)
+SMALLEST = 24  # pixels each way, of which the strides leave one
 BETAS = (0.5, 0.999)
 
 
@@ -84,6 +85,12 @@ class Pix2Pix:
     def _judge(self, model: Translator, task: Task) -> Discriminator:
         """A discriminator for the images of a model, on its device."""
         assert isinstance(task.problem, Images)
+        height, width = task.problem.size[1:]
+        if min(height, width) < SMALLEST:
+            raise BadInput(
+                f"recipe 'pix2pix': images of {height}×{width} pixels are too small for its discriminator: train on"
+                f" {SMALLEST}×{SMALLEST} or more, or by 'supervised'"
+            )
         device = next(model.parameters()).device
         batch = task.splits["train"].take(range(2)).to(device)
         with torch.no_grad():

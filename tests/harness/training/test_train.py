@@ -204,6 +204,9 @@ def test_models_without_weights_are_known() -> None:
         "image-blind",
         "segmenter",
         "detector",
+        "pix2pix",
+        "translation-fusion",
+        "cen-translation",
     }
 
 

@@ -7,16 +7,19 @@ from typing import get_args
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
+from harness.engine.loading import build_model
 from harness.models.dense.cen_translation import CenTranslation, cen_translation, ensemble, exchanged, penalised
 from harness.models.dense.pix2pix import Translator, UNet, pix2pix, pix2pix_of, widths
 from harness.models.dense.pix2pix_recipe import Discriminator, Pix2Pix
 from harness.models.dense.translation_fusion import Operation, Place, apart, translation_fusion
 from harness.models.protocols import Factored
 from harness.tasks import Batch, Images, Modality, Task
+from harness.training.train import Training, fit
 
 SAMPLES = 6
 SPAN = (0.0, 255.0)
@@ -33,18 +36,19 @@ BUILDERS = {
 }
 
 
-def small(size: tuple[int, int] = (32, 48), channels: tuple[int, int] = (1, 3), answered: int = 3) -> Task:
-    """A task of depth and normals to an image."""
+def small(size: tuple[int, int] = (32, 48), channels: tuple[int, int] = (1, 3), colour: float | None = None) -> Task:
+    """A task of depth and normals to an image, of one colour or of noise."""
     generator = torch.Generator().manual_seed(0)
     shapes = {"depth": (channels[0], *size), "normal": (channels[1], *size)}
     modalities = tuple(Modality(name, shape, "image", 0.0, 1.0) for name, shape in shapes.items())
     inputs = {name: torch.rand(SAMPLES, *shape, generator=generator) for name, shape in shapes.items()}
-    targets = 255 * torch.rand(SAMPLES, answered, *size, generator=generator)
+    targets = 255 * torch.rand(SAMPLES, 3, *size, generator=generator)
+    targets = targets if colour is None else torch.full_like(targets, 255 * colour)
     splits = {
         split: Batch(tuple(f"{split}{row}" for row in range(SAMPLES)), inputs, targets, ("all",) * SAMPLES)
         for split in ("train", "val", "test")
     }
-    return Task("small", modalities, Images((answered, *size), SPAN), splits, duplicates="allowed")
+    return Task("small", modalities, Images((3, *size), SPAN), splits, duplicates="allowed")
 
 
 def scattered(model: nn.Module) -> nn.Module:
@@ -280,6 +284,20 @@ def test_alignment_is_learnt_by_its_penalty(task: Task) -> None:
     inputs = task.splits["train"].inputs
     aligned, averaged = (translation_fusion(task, each, "late", 8) for each in ("align", "average"))
     assert isinstance(aligned.lesson(inputs).penalty, Tensor) and averaged.lesson(inputs).penalty == 0.0
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "pix2pix-normal", "translation-fusion?operation=align", "cen-translation"])
+def test_the_recipe_lowers_the_error(name: str) -> None:
+    task = small((16, 16), colour=0.2)
+    recipe = Pix2Pix(learning_rate=1e-2, batch_size=3, discriminator_width=4)
+    with pytest.raises(BadInput, match="images of 16×16 pixels are too small for its discriminator: train on 24×24"):
+        recipe.setup(build_model(name, task), task, 1)
+    task = small((32, 32), colour=0.2)
+    joined = "&" if "?" in name else "?"
+    training = Training("small", f"{name}{joined}width=4", "pix2pix", epochs=15)
+    model, score = fit(training, task, recipe, torch.device("cpu"), Console(quiet=True))
+    assert score > 0.5, "an untrained model answers the middle of the range, whose score is 0"
+    assert not model.training
 
 
 def test_other_tasks_are_refused(digits: Task) -> None:
