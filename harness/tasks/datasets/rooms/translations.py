@@ -8,12 +8,27 @@ seeds, without noise. The answer is the picture in red, green and blue, from 0 t
   gradient of the grey albedo without shadows.
 - `rooms-depth-normal` has `depth` in metres and `normal`, unit vectors: right, up and towards the
   viewer.
-- What a thing is tells most of its colour, and a random colour the rest, which no input shows. With
-  the random colours of `rooms` alone there would be nothing to recognise: a model of both inputs
-  was no better than the shade in the mean colour. In camouflaged rooms solids look like the walls
-  or the floor here, too.
-- FID and KID come from the extractor beside this file (`extractor`), 88 features. Between the two
-  halves of the 400 test pictures they are 0: their floor is what these halves have.
+- What a thing is tells most of its colour, and a random colour the rest, which no input shows. In
+  the random colours of `rooms` there would be little to recognise: pix2pix of shade and texture
+  reached an L1 of .092 there, as did the shade in the mean colour (.091). In camouflaged rooms
+  solids look like the walls or the floor, here too.
+- FID and KID come from the extractor beside this file, 88 features. Their floor, between the two
+  halves of the 400 test pictures, is .24 and .002.
+
+Test results of the same U-Net trained on each input, by ``train --recipe pix2pix --epochs 10`` with
+models `pix2pix-<modality>` and `pix2pix` and seed 0. The mean of the training pictures has an L1 of
+.060.
+
+| inputs | L1 | SSIM | FID | KID |
+|---|---|---|---|---|
+| shade | .044 | .717 | 3.77 | .180 |
+| texture | .052 | .632 | 2.01 | .065 |
+| both | .039 | .774 | 1.16 | .034 |
+| depth | .054 | .612 | 5.64 | .292 |
+| normal | .052 | .639 | 5.64 | .297 |
+| both | .053 | .644 | 1.82 | .064 |
+
+Depth and normals know alike where things are: by L1 both are no better than normals alone here.
 """
 
 from __future__ import annotations
