@@ -90,4 +90,64 @@ def howmany(folder: Path) -> None:
         (folder / f"v2_mscoco_{part}_annotations.json").write_text(json.dumps({"annotations": annotations}))
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {"tallyqa": tally, "howmany-qa": howmany}
+def numbers(path: Path, values: np.ndarray) -> None:
+    """Whole numbers of 8 or 16 bits as a grey PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def rgbd(folder: Path, classes: int = 40, count: int = 30, size: tuple[int, int] = (48, 64)) -> None:
+    """Photographs with classes and depths: two thirds of them are training's."""
+    lines = []
+    for number in range(count):
+        rng, names = np.random.default_rng(number), [f"{part}/{number:05d}.png" for part in ("rgb", "masks", "depth")]
+        picture(folder / names[0], number, size)
+        mask = rng.integers(0, classes, size, np.uint8)
+        mask[0] = 255
+        numbers(folder / names[1], mask)
+        numbers(folder / names[2], rng.integers(0, 2**16, size, np.uint16))
+        lines.append("\t".join(names))
+    (folder / "train.txt").write_text("\n".join(lines[: 2 * count // 3]) + "\n")
+    (folder / "val.txt").write_text("\n".join(lines[2 * count // 3 :]) + "\n")
+
+
+def nyu(folder: Path) -> None:
+    """NYUDv2, whose photographs are as large as their classes here."""
+    rgbd(folder)
+
+
+def sun(folder: Path) -> None:
+    """SUN RGB-D."""
+    rgbd(folder, 37)
+
+
+DEEP = ("depth_euclidean", "depth_zbuffer", "edge_texture", "edge_occlusion")
+COLOURED = ("rgb", "normal", "principal_curvature", "segment_unsup2d", "segment_unsup25d")
+
+
+def views(folder: Path, points: int = 30) -> None:
+    """Taskonomy: two views of every point in all domains, 20 points of them in the list of
+    training.
+    """
+    names = [f"point_{point}_view_{view}" for point in range(points) for view in (0, 3)]
+    for seed, name in enumerate(names):
+        for domain in COLOURED:
+            picture(folder / domain / f"{name}_domain_{domain}.png", seed, (32, 32))
+        for domain in DEEP:
+            values = np.random.default_rng(seed).integers(0, 11_000, (32, 32), np.uint16)
+            numbers(folder / domain / f"{name}_domain_{domain}.png", values)
+        grey = np.random.default_rng(seed).integers(0, 256, (32, 32), np.uint8)
+        numbers(folder / "reshading" / f"{name}_domain_reshading.png", grey)
+    for half, chosen in {"train": names[:40], "val": names[40:]}.items():
+        (folder / f"{half}_domain.txt").write_text(
+            "".join(f"{{domain}}/{name}_domain_{{domain}}.png\n" for name in chosen)
+        )
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "tallyqa": tally,
+    "howmany-qa": howmany,
+    "nyudv2": nyu,
+    "sun-rgbd": sun,
+    "taskonomy": views,
+}

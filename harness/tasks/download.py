@@ -55,6 +55,18 @@ ASK = {
         " https://epic-kitchens.github.io, and harness/tasks/datasets/epic_kitchens.py for the arrays to put into"
         " {folder}"
     ),
+    "nyudv2": (
+        "NYUDv2 is prepared by the authors of papers: see https://github.com/yikaiw/CEN for a copy with depth, and"
+        " harness/tasks/datasets/nyudv2.py for the files to put into {folder}"
+    ),
+    "sun-rgbd": (
+        "SUN RGB-D is for research: see https://rgbd.cs.princeton.edu, and harness/tasks/datasets/sun_rgbd.py for the"
+        " files to put into {folder}"
+    ),
+    "taskonomy": (
+        "Taskonomy is for research: see http://taskonomy.stanford.edu, https://github.com/yikaiw/CEN for the views of"
+        " its sample building, and harness/tasks/datasets/taskonomy.py for the files to put into {folder}"
+    ),
 }
 
 

@@ -66,6 +66,38 @@ def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[i
     return pixels.transpose(2, 0, 1), (upright.height, upright.width)
 
 
+def read_numbers(path: Path) -> NDArray[Any]:
+    """The whole numbers (H, W) that an image of one channel holds, such as classes or depths: 8 or
+    16 bits as they are, of a palette the places and not the colours.
+
+    Raises:
+        BadInput: the file is damaged, cut short or not an image, or it holds colours, real or
+            signed values.
+    """
+    from PIL import Image, ImageOps
+
+    with _strictly(path), Image.open(path, formats=("PNG", "TIFF", "PPM")) as file:
+        _check_content(path, str(file.format), _tags(file))
+        file.load()
+        upright = ImageOps.exif_transpose(file)
+        if upright.mode not in ("L", "P", "I", *SIXTEEN):
+            raise BadInput(
+                f"{path} holds pixels of type {upright.mode!r}, and not one whole number each: save its numbers as a"
+                " grey PNG"
+            )
+        numbers: NDArray[Any] = np.asarray(upright)
+    return numbers
+
+
+def nearest(numbers: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Numbers (H, W) at another size, each the nearest one: classes have no mean."""
+    rows, columns = (
+        ((np.arange(few) + 0.5) * many / few).astype(np.int64) for few, many in zip(size, numbers.shape, strict=True)
+    )
+    chosen: NDArray[Any] = numbers[rows[:, None], columns]
+    return chosen
+
+
 @contextmanager
 def _strictly(path: Path) -> Iterator[None]:
     """Errors as one sentence, also where a user's code made Pillow accept incomplete files."""

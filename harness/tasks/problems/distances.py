@@ -7,10 +7,13 @@ values come from Inception and cannot be compared with those of another extracto
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from attacks.errors import BadInput
 
 DEGREE = 3  # of KID's polynomial kernel
 
@@ -19,8 +22,11 @@ DEGREE = 3  # of KID's polynomial kernel
 class Extractor(Protocol):
     """Features of images, by a fixed network; `name` becomes part of the metrics' names."""
 
-    name: str
-    width: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def width(self) -> int: ...
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features (B, width) of images (B, C, H, W)."""
@@ -46,6 +52,29 @@ def kid(ours: Tensor, theirs: Tensor) -> float:
     """
     ours, theirs = ours.double(), theirs.double()
     return float(_within(ours) + _within(theirs) - 2 * _kernel(ours, theirs).mean())
+
+
+def floor(distance: Callable[[Tensor, Tensor], float], real: Tensor) -> float:
+    """The distance between the two halves of the real images, by their features (N, D): no model
+    can be expected below it.
+
+    >>> floor(kid, features)
+
+    The halves are the first and the second in the order of the images, which must be random; of an
+    odd number the last is left out. FID falls with the number of images, so that of the halves is
+    larger than that of two sets of N. KID does not depend on it.
+
+    Raises:
+        BadInput: there are fewer than four images, or for FID no more in a half than features.
+    """
+    half = len(real) // 2
+    least = real.shape[1] + 1 if distance is fid else 2
+    if half < least:
+        raise BadInput(
+            f"{len(real)} images have halves of {half}, and the distance needs {least} or more in each: give at least"
+            f" {2 * least} images"
+        )
+    return distance(real[:half], real[half : 2 * half])
 
 
 def _within(x: Tensor) -> Tensor:

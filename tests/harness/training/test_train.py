@@ -212,6 +212,9 @@ def test_models_without_weights_are_known() -> None:
         "cen",
         "asymfusion",
         "detector",
+        "pix2pix",
+        "translation-fusion",
+        "cen-translation",
     }
 
 

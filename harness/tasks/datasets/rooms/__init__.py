@@ -29,8 +29,8 @@ import numpy as np
 import torch
 
 from harness.tasks.batch import Batch
-from harness.tasks.datasets.rooms.plan import CLASSES, GROUPS, Rooms, planned
-from harness.tasks.datasets.rooms.render import SIDE, Views, rendered
+from harness.tasks.datasets.rooms.plan import CLASSES, GROUPS, planned
+from harness.tasks.datasets.rooms.render import SIDE, rendered
 from harness.tasks.datasets.rooms.sensors import FARTHEST, IGNORED, labelled, measured, photographed
 from harness.tasks.modality import Modality
 from harness.tasks.problems.segmentation import Segmentation
@@ -56,21 +56,10 @@ def rooms() -> Task:
     return Task("rooms", MODALITIES, problem, splits, NOTE, report_groups=GROUPS)
 
 
-def views(split: str) -> tuple[Rooms, Views]:
-    """The rooms of a split and what they look like without noise: normals, shade and texture edges
-    beside what `rooms` is made from, in the order of its samples.
-    """
-    return _seen(np.random.RandomState(SEEDS[split]), split)
-
-
-def _seen(rng: np.random.RandomState, split: str) -> tuple[Rooms, Views]:
-    each = planned(SIZES[split], rng)
-    return each, rendered(each)
-
-
 def _batch(split: str) -> Batch:
     rng = np.random.RandomState(SEEDS[split])  # the one generator whose stream is promised never to change
-    each, seen = _seen(rng, split)
+    each = planned(SIZES[split], rng)
+    seen = rendered(each)
     inputs = {"rgb": torch.tensor(photographed(seen, rng)), "depth": torch.tensor(measured(seen, rng))}
     samples = tuple(f"rooms-{split}-{row:04d}" for row in range(len(each)))
     groups = tuple(GROUPS[int(camouflaged)] for camouflaged in each.camouflaged)

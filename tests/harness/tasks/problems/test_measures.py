@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from harness.tasks import Enhancement, Images, MultiLabel, Values
-from harness.tasks.problems.distances import fid, kid
+from harness.tasks.problems.distances import fid, floor, kid
 from harness.tasks.problems.enhancement import si_sdr
 from harness.tasks.problems.images import ssim
 
@@ -89,6 +89,16 @@ def test_a_set_is_at_no_distance_from_itself() -> None:
     found = problem.metrics(problem.tally(images, images))
     assert found["fid_means"] == pytest.approx(0, abs=1e-6) and found["kid_means"] < 0
     assert problem.metrics(problem.tally(images[:10], images[:10])).keys().isdisjoint({"fid_means"})
+
+
+def test_the_floor_is_the_distance_between_the_halves() -> None:
+    real = torch.randn(81, 8, generator=draws())
+    for distance in (kid, fid):
+        assert floor(distance, real) == distance(real[:40], real[40:80])
+    assert abs(floor(kid, real)) < kid(real[:40], real[40:] + 1), "two samples of one distribution are near"
+    for distance, few in ((kid, 3), (fid, 17)):
+        with pytest.raises(BadInput, match=f"{few} images have halves of {few // 2}, .* give at least"):
+            floor(distance, real[:few])
 
 
 def test_an_extractor_of_too_many_features_is_refused() -> None:
