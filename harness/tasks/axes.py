@@ -39,6 +39,12 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
             f"modality {name!r} has shape {shape} per sample, which reads as (H, W, C), and an image is (C, H, W): "
             "move the channels first, x.permute(0, 3, 1, 2), or, if this shape is right, declare its kind as features"
         )
+    if kind == "video" and shape[0] > FEW >= min(shape[1], shape[3]):
+        read, moved = ("(T, C, H, W)", "0, 2, 1, 3, 4") if shape[1] <= FEW else ("(T, H, W, C)", "0, 4, 1, 2, 3")
+        raise BadInput(
+            f"modality {name!r} has shape {shape} per sample, which reads as {read}, and a video is (C, T, H, W): move"
+            f" the channels first, x.permute({moved}), or, if this shape is right, declare its kind as features"
+        )
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:

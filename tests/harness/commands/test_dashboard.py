@@ -80,4 +80,4 @@ def test_bad_input_is_one_sentence(
         taken.bind(("localhost", 0))
         taken.listen()
         assert run(monkeypatch, "dashboard", "--port", str(taken.getsockname()[1])) == 2
-    assert "cannot be had" in capsys.readouterr().err
+    assert "cannot be used" in capsys.readouterr().err

@@ -98,13 +98,13 @@ def test_a_module_of_the_folder_one_stands_in_hides_no_other(
 ) -> None:
     monkeypatch.syspath_prepend(str(elsewhere))
     (elsewhere / "utils.py").write_text("VALUE = 7.0\n")
-    (elsewhere / "mine.py").write_text("import utils\nassert utils.VALUE == 7\n")
-    resolve("model", "mine:utils")
+    (elsewhere / "with_utils.py").write_text("import utils\nassert utils.VALUE == 7\n")
+    resolve("model", "with_utils:utils")
     assert (
         load_model(f"{folder_with(elsewhere / 'one', 1.0)}:build", toy, CPU).module({"x": torch.zeros(1, 3)}).max() == 3
     )
     assert sys.modules["utils"].VALUE == 7
-    for name in ("utils", "mine"):
+    for name in ("utils", "with_utils"):
         del sys.modules[name]
 
 

@@ -244,7 +244,7 @@ def test_ranges_may_be_in_any_order_and_library() -> None:
 
 
 def test_a_problem_has_what_problems_have() -> None:
-    with pytest.raises(BadInput, match=r"the problem of task 'arrays' is not a .*: add width, check_targets, loss"):
+    with pytest.raises(BadInput, match=r"the problem of task 'arrays' is not a .*: add shape, check_targets, loss"):
         task(problem=3)
 
 

@@ -22,7 +22,8 @@ from tests.harness.models.dense.small import CLASSES, SAMPLES, inputs_of, small
 DENSE = {
     name: place
     for name, place in names("model").items()
-    if place.startswith("harness.models.dense.") and "detector" not in name
+    if place.startswith("harness.models.dense.")
+    and not any(other in name for other in ("detector", "pix2pix", "translation"))
 }
 FUSIONS = [name for name in DENSE if MODALITY not in name]
 ALONE = [name.replace(MODALITY, modality) for name in DENSE if MODALITY in name for modality in ("rgb", "depth")]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.bracket import STANDARD
 from attacks.errors import BadInput
+from attacks.presets import STANDARD
 from attacks.scenario import parse
 from attacks.search_state import search_all
 from harness.engine.objective import TaskObjective
