@@ -10,8 +10,8 @@ seeds, without noise. The answer is the picture in red, green and blue, from 0 t
   viewer.
 - What a thing is tells most of its colour, and a random colour the rest, which no input shows. In
   the random colours of `rooms` there would be little to recognise: pix2pix of shade and texture
-  reached an L1 of .092 there, and so did the shade in the mean colour (.091, val). In camouflaged rooms
-  solids look like the walls or the floor, here too.
+  reached an L1 of .092 there, and so did the shade in the mean colour (.091, val). In camouflaged
+  rooms solids look like the walls or the floor, here too.
 - FID and KID come from the extractor beside this file, 88 features. Their floor, between the two
   halves of the 400 test pictures, is .24 and .002.
 
