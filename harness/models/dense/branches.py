@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from attacks.norms import per_sample
 from harness.models.dense.convnet import map_of
+from harness.models.dense.exchange import ensembled
 from harness.models.dense.refinenet import DecoderName, Network, Plan, tiled
 from harness.models.dense.resnet import SIZES, Bottleneck, Maps, Place, SizeName
 from harness.models.fused import Fused, without_missing
@@ -47,10 +47,7 @@ class Branches(nn.Module):
 
     def ensemble(self, logits: Maps, here: Tensor) -> Tensor:
         """The weighted sum (B, classes, H, W) of the present branches."""
-        weights = self.alpha.softmax(0) * here
-        weights = weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
-        kept = without_missing(logits, here)
-        return torch.stack([per_sample(w, x) * x for w, x in zip(weights.unbind(1), kept, strict=True)]).sum(0)
+        return ensembled(logits, self.alpha, here)
 
 
 class Ensembled(Scheduled):

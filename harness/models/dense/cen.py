@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.errors import BadInput
-from attacks.norms import per_sample
 from harness.models.dense.branches import ENSEMBLE, Ensembled, branched
+from harness.models.dense.exchange import exchanged, penalised, share
 from harness.models.dense.refinenet import DecoderName
 from harness.models.dense.resnet import Bottleneck, Maps, Place, SizeName, rectified
 from harness.models.fused import Fused
@@ -48,47 +48,13 @@ class Exchanging(Bottleneck):
 
     def penalty(self) -> Tensor:
         """λ Σ|γ| over the private channels of each branch, a scalar."""
-        gammas = self.gammas()
-        return (
-            self.sparsity
-            * torch.stack(
-                [gamma[private(place, len(gammas), len(gamma))].abs().sum() for place, gamma in enumerate(gammas)]
-            ).sum()
-        )
+        return self.sparsity * penalised(self.gammas())
 
     def shares(self) -> list[float]:
         """The share of channels that each branch takes from the others."""
         if len(self.gammas()) == 1:
             return [0.0]
-        return [(gamma.abs() < self.threshold).float().mean().item() for gamma in self.gammas()]
-
-
-def exchanged(maps: Maps, gammas: list[Tensor], threshold: float, here: Tensor) -> Maps:
-    """Maps (B, C, H, W) in which a channel with |γ| < θ is the mean of the other present branches;
-    it stays where no other is present.
-
-    Args:
-        gammas: of each branch, (C,).
-        here: bool (B, M), the present branches.
-    """
-    if len(maps) == 1:
-        return maps
-    columns = [per_sample(column, x) for column, x in zip(here.unbind(1), maps, strict=True)]
-    present = [torch.where(column, x, 0.0) for column, x in zip(columns, maps, strict=True)]
-    answer = []
-    for place, (x, gamma) in enumerate(zip(maps, gammas, strict=True)):
-        others = [other for other in range(len(maps)) if other != place]
-        count = torch.stack([columns[other] for other in others]).sum(0)
-        mean = torch.stack([present[other] for other in others]).sum(0) / count.clamp_min(1)
-        answer.append(torch.where((gamma.abs() < threshold)[:, None, None] & (count > 0), mean, x))
-    return answer
-
-
-def private(place: int, branches: int, channels: int) -> slice:
-    """The channels of a branch whose γ the L1 norm counts: its own 1/M, so that no channel is
-    switched off in all branches.
-    """
-    return slice(place * channels // branches, (place + 1) * channels // branches)
+        return [share(gamma, self.threshold) for gamma in self.gammas()]
 
 
 def exchanges(model: nn.Module) -> dict[str, Exchanging]:

@@ -17,13 +17,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from attacks.errors import BadInput
-from attacks.norms import per_sample
 from attacks.region import Inputs
+from harness.models.dense.exchange import ensembled, exchanged, penalised, share, widest
 from harness.models.dense.pix2pix import Decoder, Encoder, Lesson, Translator, started, widths
 from harness.models.option_types import NotNegative, OneOrMore, TwoOrMore
 from harness.tasks import Task
-from harness.tasks.axes import channels
 
 
 class CenTranslation(Translator):
@@ -45,7 +43,7 @@ class CenTranslation(Translator):
     ) -> None:
         super().__init__(task, names, levels)
         self.theta, self.sparsity = theta, sparsity
-        self.channels, wide = _channels(task, names), widths(width, levels)
+        self.channels, wide = widest(task, names), widths(width, levels)
         self.encoder = Encoder([self.channels, *wide], branches=len(names))
         self.decoder = Decoder(wide, task.problem.shape[0], branches=len(names))
         self.alpha = nn.Parameter(torch.zeros(len(names)))
@@ -79,80 +77,28 @@ class CenTranslation(Translator):
         """The ensemble of the images that are present."""
         images = self.tiled(inputs, present)
         here = self.here(images, present)
-        return self.scaled(ensemble(self.branches(images, here), self.alpha, here))
+        return self.scaled(ensembled(self.branches(images, here), self.alpha, here))
 
     def lesson(self, inputs: Inputs) -> Lesson:
         """Each branch, seen beside its image; an ensemble that moves α only; γ's penalty."""
         images = self.tiled(inputs)
         here = self.here(images, None)
         drawn = self.branches(images, here)
-        together = ensemble([each.detach() for each in drawn], self.alpha, here)
-        return Lesson(images, drawn, together, self.sparsity * penalised(self.scales()))
+        together = ensembled([each.detach() for each in drawn], self.alpha, here)
+        penalty = torch.stack([penalised(scales) for scales in self.scales()]).sum()
+        return Lesson(images, drawn, together, self.sparsity * penalty)
 
     def measured(self) -> dict[str, float]:
         """The share of channels that each branch takes from others, by level, and its weight in the
         ensemble.
         """
         shares = {
-            f"exchanged_{name}_{level}": float((scale.detach().abs() < self.theta).float().mean())
+            f"exchanged_{name}_{level}": share(scale, self.theta)
             for level, scales in enumerate(self.scales(), 2)
             for name, scale in zip(self.encoded, scales, strict=True)
         }
         weights = self.alpha.detach().softmax(0).tolist()
         return shares | {f"weight_{name}": weight for name, weight in zip(self.encoded, weights, strict=True)}
-
-
-def exchanged(maps: Sequence[Tensor], scales: Sequence[Tensor], theta: float, here: Tensor) -> list[Tensor]:
-    """The maps (B, C, h, w) of all branches after the exchange.
-
-    A channel with |γ| < θ becomes the mean of the others that are present; equality keeps it, as
-    does an absence of others.
-
-    Args:
-        scales: γ (C) of each branch.
-        here: bool (B, M), which branches have their image.
-    """
-    found = []
-    for branch, (x, scale) in enumerate(zip(maps, scales, strict=True)):
-        others = [other for other in range(len(maps)) if other != branch]
-        count = here[:, others].sum(1)
-        parts = [maps[other].where(per_sample(here[:, other], x), 0.0) for other in others]
-        taken = (scale.abs() < theta)[None, :, None, None] & per_sample(count > 0, x)
-        found.append(x if not others else torch.where(taken, sum(parts) / per_sample(count.clamp_min(1), x), x))
-    return found
-
-
-def ensemble(images: Sequence[Tensor], alpha: Tensor, here: Tensor) -> Tensor:
-    """The mean of images (B, C, H, W) by the softmax of α over those that are present; over all
-    where none is.
-    """
-    usable = here | ~here.any(1, keepdim=True)
-    weights = alpha.expand(len(here), -1).masked_fill(~usable, float("-inf")).softmax(1)
-    return torch.stack([per_sample(w, x) * x for w, x in zip(weights.unbind(1), images, strict=True)]).sum(0)
-
-
-def penalised(scales: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Σ|γ| over the part of the channels that belongs to each branch: the first half of the first
-    branch, the second half of the second.
-    """
-    parts = [scale.tensor_split(len(each))[branch] for each in scales for branch, scale in enumerate(each)]
-    return torch.cat(parts).abs().sum()
-
-
-def _channels(task: Task, names: Sequence[str]) -> int:
-    """Those of the image that has most; grey images are tiled to as many.
-
-    Raises:
-        BadInput: another image has neither as many nor one.
-    """
-    counts = {name: channels(task.modality(name).shape) for name in names}
-    most = max(counts.values())
-    if strange := [name for name, count in counts.items() if count not in (1, most)]:
-        raise BadInput(
-            f"modality {strange[0]!r} of task {task.name!r} has {counts[strange[0]]} channels, and branches that share"
-            f" convolutions take 1 or {most}: choose translation-fusion"
-        )
-    return most
 
 
 def cen_translation(

@@ -125,15 +125,20 @@ def map_of(task: Task, names: Sequence[str]) -> tuple[int, int, int]:
         )
     classes, height, width = shape
     for name in names:
-        _check_image(task, task.modality(name), (height, width))
+        check_image(task, task.modality(name), (height, width))
     return classes, height, width
 
 
-def _check_image(task: Task, modality: Modality, size: tuple[int, int]) -> None:
+def check_image(task: Task, modality: Modality, size: tuple[int, int]) -> None:
+    """Refuse a modality that is no image of the size (H, W) of the answer.
+
+    Raises:
+        BadInput: naming the modality.
+    """
     if modality.kind != "image" or modality.shape[-2:] != size:
         raise BadInput(
-            f"modality {modality.name!r} of task {task.name!r} is {modality.kind} of shape {modality.shape}, and a "
-            f"segmenter takes images of the size of its map, {size[0]}×{size[1]}: choose another model"
+            f"modality {modality.name!r} of task {task.name!r} is {modality.kind} of shape {modality.shape}, and this"
+            f" model takes images of the size of its answer, {size[0]}×{size[1]}: choose another model"
         )
 
 

@@ -18,10 +18,11 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.region import Inputs
+from harness.models.dense.convnet import check_image
 from harness.models.encoders import centred
 from harness.models.fused import without_missing
 from harness.models.option_types import OneOrMore, TwoOrMore
-from harness.tasks import Images, Modality, Task
+from harness.tasks import Images, Task
 from harness.tasks.axes import channels
 
 KERNEL, STRIDE, PADDING = 4, 2, 1  # halves a size, transposed it doubles it
@@ -236,13 +237,5 @@ def translated(task: Task, names: Sequence[str], levels: int) -> Images:
             " write fewer levels behind the model's name, as ?levels=3"
         )
     for name in names:
-        _check_image(task, task.modality(name), size)
+        check_image(task, task.modality(name), size)
     return problem
-
-
-def _check_image(task: Task, modality: Modality, size: tuple[int, ...]) -> None:
-    if modality.kind != "image" or modality.shape[-2:] != size:
-        raise BadInput(
-            f"modality {modality.name!r} of task {task.name!r} is {modality.kind} of shape {modality.shape}, and this"
-            f" model takes images of the size of its answer, {size[0]}×{size[1]}: choose another model"
-        )

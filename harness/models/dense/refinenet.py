@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from attacks.errors import BadInput
 from harness.models.dense.convnet import map_of
+from harness.models.dense.exchange import widest
 from harness.models.dense.pspnet import PyramidPooling
 from harness.models.dense.resnet import SIZES, Backbone, Bottleneck, Maps, Place, Shape, Size, SizeName
 from harness.models.encoders import centred
 from harness.models.fused import Fused, without_missing
-from harness.tasks import Modality, Task
+from harness.tasks import Task
 from harness.tasks.axes import channels
 
 POOL = 5  # pixels a side of the pooling in the chain
@@ -199,20 +199,15 @@ def tiled(task: Task) -> tuple[dict[str, nn.Module], int]:
     Raises:
         BadInput: a modality has another number of channels.
     """
-    most = max(channels(each.shape) for each in task.modalities)
-    return {each.name: nn.Sequential(*centred(each), Tiled(each, task.name, most)) for each in task.modalities}, most
+    most = widest(task, task.names)
+    return {each.name: nn.Sequential(*centred(each), Tiled(most)) for each in task.modalities}, most
 
 
 class Tiled(nn.Module):
     """A map's one channel, repeated; maps with `most` channels stay."""
 
-    def __init__(self, modality: Modality, task: str, most: int) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()
-        if channels(modality.shape) not in (1, most):
-            raise BadInput(
-                f"modality {modality.name!r} of task {task!r} has {channels(modality.shape)} channels, and shared "
-                f"convolutions take 1 or {most} here: give it as one of these, or choose another model"
-            )
         self.most = most
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from harness.models.dense.asymfusion import asymfusion
 from harness.models.dense.branches import Branches, Ensembled
-from harness.models.dense.cen import Cen, Exchanging, cen, exchanged, exchanges, private
+from harness.models.dense.cen import Cen, Exchanging, cen, exchanges
+from harness.models.dense.exchange import exchanged, own_part
 from harness.models.dense.refinenet import Network, Plan, refinenet_of
 from harness.models.dense.resnet import SIZES, Bottleneck, Place
 from harness.models.fused import Fused
@@ -96,8 +97,8 @@ def test_a_missing_modality_gives_no_channel() -> None:
 
 @pytest.mark.parametrize(("branches", "channels"), [(2, 16), (2, 5), (3, 16), (1, 8)])
 def test_private_channels_cover_each_channel_once(branches: int, channels: int) -> None:
-    rows = [list(range(channels))[private(place, branches, channels)] for place in range(branches)]
-    assert sorted(channel for own in rows for channel in own) == list(range(channels))
+    whole = torch.arange(channels)
+    assert torch.equal(torch.cat([own_part(whole, place, branches) for place in range(branches)]), whole)
 
 
 def test_the_penalty_moves_only_private_scales_of_the_second_norm() -> None:
@@ -194,9 +195,7 @@ def test_the_loss_is_the_sum_of_all_outputs_and_penalties() -> None:
         (stage,) = way.setup(model, task, 1)
         losses.append(way.step(batch, stage))
     total = sum(
-        gamma[private(place, 2, len(gamma))].abs().sum()
-        for gammas in gammas_of(model)
-        for place, gamma in enumerate(gammas)
+        own_part(gamma, place, 2).abs().sum() for gammas in gammas_of(model) for place, gamma in enumerate(gammas)
     )
     torch.testing.assert_close(losses[1] - losses[0], 3 * 0.01 * torch.as_tensor(total), rtol=1e-3, atol=1e-4)
     with torch.no_grad():
@@ -288,8 +287,8 @@ def test_a_penalty_makes_channels_exchange() -> None:
         way.after_step(stage)
     for gammas in gammas_of(model):
         for place, gamma in enumerate(gammas):
-            own = private(place, 2, len(gamma))
-            assert gamma[own].abs().mean() < gamma[private(1 - place, 2, len(gamma))].abs().mean() / 2
+            own, other = own_part(gamma, place, 2), own_part(gamma, 1 - place, 2)
+            assert own.abs().mean() < other.abs().mean() / 2
 
 
 def test_other_models_and_other_channels_are_refused() -> None:

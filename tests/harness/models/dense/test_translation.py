@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from harness.engine.loading import build_model
-from harness.models.dense.cen_translation import CenTranslation, cen_translation, ensemble, exchanged, penalised
+from harness.models.dense.cen_translation import CenTranslation, cen_translation
+from harness.models.dense.exchange import ensembled, penalised
 from harness.models.dense.pix2pix import Translator, UNet, pix2pix, pix2pix_of, widths
 from harness.models.dense.pix2pix_recipe import Discriminator, Pix2Pix
 from harness.models.dense.translation_fusion import Operation, Place, apart, translation_fusion
@@ -177,27 +178,6 @@ def test_without_a_threshold_the_branches_are_independent(task: Task) -> None:
         assert torch.equal(alone.branches([image], HERE[:, :1])[0], drawn[branch])
 
 
-def test_channels_are_exchanged_by_their_scale() -> None:
-    ours, theirs = torch.randn(2, SAMPLES, 4, 2, 2)
-    gamma = torch.tensor([1, 0.02, 0.0199, -0.5])
-    first, second = exchanged([ours, theirs], [gamma, torch.ones(4)], 0.02, HERE)
-    swapped = torch.tensor([False, False, True, False])
-    assert torch.equal(first, torch.where(swapped[:, None, None], theirs, ours))
-    assert torch.equal(second, theirs)
-    both = exchanged([ours, theirs], [torch.zeros(4)] * 2, 0.02, HERE)
-    assert torch.equal(both[0], theirs) and torch.equal(both[1], ours)
-    kept = exchanged([ours, theirs], [torch.ones(4)] * 2, 0.02, HERE)
-    assert torch.equal(kept[0], ours) and torch.equal(kept[1], theirs)
-
-
-def test_of_several_branches_the_mean_of_the_others_present_is_taken() -> None:
-    maps = list(torch.randn(3, 2, 4, 2, 2))
-    here = torch.tensor([[True, True, True], [True, False, True]])
-    first, *_ = exchanged(maps, [torch.zeros(4)] * 3, 0.1, here)
-    torch.testing.assert_close(first[0], (maps[1][0] + maps[2][0]) / 2)
-    torch.testing.assert_close(first[1], maps[2][1])
-
-
 def test_a_branch_whose_other_is_missing_runs_alone(task: Task) -> None:
     model = scattered(cen_translation(task, theta=0.1, width=8))
     assert isinstance(model, CenTranslation)
@@ -235,14 +215,14 @@ def test_the_ensemble_is_never_judged(task: Task) -> None:
 def test_the_weights_of_the_ensemble_are_a_softmax_over_what_is_present() -> None:
     images, alpha = [torch.zeros(2, 1, 1, 1), torch.ones(2, 1, 1, 1)], torch.tensor([0.0, 1.0])
     here = torch.tensor([[True, True], [False, True]])
-    found = ensemble(images, alpha, here).flatten()
+    found = ensembled(images, alpha, here).flatten()
     torch.testing.assert_close(found, torch.stack([alpha.softmax(0)[1], torch.tensor(1.0)]))
 
 
 def test_each_branch_is_penalised_in_its_own_half() -> None:
-    scales = [[torch.full((5,), 1.0).requires_grad_(), torch.full((5,), -1.0).requires_grad_()]]
+    scales = [torch.full((5,), 1.0).requires_grad_(), torch.full((5,), -1.0).requires_grad_()]
     penalised(scales).backward()
-    halves = [scale.grad for scale in scales[0]]
+    halves = [scale.grad for scale in scales]
     assert all(each is not None for each in halves)
     assert halves[0].ne(0).tolist() == [True] * 3 + [False] * 2
     assert halves[1].ne(0).tolist() == [False] * 3 + [True] * 2
