@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
+
+
+def held_out(source: str, one_in: int) -> bool:
+    """Whether a source of training samples (an image, a place) is validation's, by a hash of its
+    name: one in so many is, and it stays so when others come or go.
+    """
+    return int(hashlib.sha256(source.encode()).hexdigest(), 16) % one_in == 0
 
 
 def check_sides(task: str, splits: Mapping[str, Batch]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
-from harness.tasks.files.dataroot import NoData
+from harness.tasks.files.dataroot import NoData, leads_out
 from harness.tasks.files.grids import grid_of
 from harness.tasks.files.images import read_picture
 from harness.tasks.files.textfiles import read_text
@@ -141,7 +141,7 @@ def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:
 
 def _images(folder: Path, names: Sequence[str], grids: bool) -> Tensor:
     """The image of every question (N, ...); each file is read once."""
-    if outside := [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]:
+    if outside := [name for name in names if leads_out(name)]:
         raise BadInput(f"image {shown(outside[0])} of a question lies outside of {folder}: fetch its questions again")
     read = {name: _image(folder, name, grids) for name in dict.fromkeys(names)}
     _check_shapes(folder, ((name, tuple(x.shape)) for name, x in read.items()))

@@ -7,11 +7,10 @@ ignored; depth is a grey PNG of 16 bits, where 0 is a hole.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,11 +20,12 @@ from numpy.typing import NDArray
 
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
-from harness.tasks.files.dataroot import NoData, data_path, mend
+from harness.tasks.files.dataroot import NoData, data_path, leads_out, mend
 from harness.tasks.files.images import nearest, read_numbers, read_sized
 from harness.tasks.files.textfiles import read_text
 from harness.tasks.modality import Modality
 from harness.tasks.problems.segmentation import Segmentation
+from harness.tasks.sides import held_out
 from harness.tasks.task import Task
 
 Array = NDArray[Any]
@@ -71,7 +71,7 @@ def rgbd_task(name: str, classes: int, height: Height, fit: Fit) -> Task:
         Modality("depth", (1, *size), "image", 0.0, FARTHEST, 0.0, "linf:0.02"),
     )
     train, test = (_listed(name, f"{half}.txt") for half in ("train", "val"))
-    held = [int(hashlib.sha256(each.rgb.encode()).hexdigest(), 16) % HELD_OUT == 0 for each in train]
+    held = [held_out(each.rgb, HELD_OUT) for each in train]
     chosen = {
         "train": [each for each, out in zip(train, held, strict=True) if not out],
         "val": [each for each, out in zip(train, held, strict=True) if out],
@@ -85,7 +85,7 @@ def _listed(name: str, list_name: str) -> list[Listed]:
     path = data_path(name, list_name)
     rows = [line.split("\t") for line in read_text(path).split("\n") if line.strip()]
     for number, row in enumerate(rows, 1):
-        if len(row) != 3 or any(_strays(each) for each in row):
+        if len(row) != 3 or any(not each.strip() or leads_out(each.strip()) for each in row):
             raise BadInput(
                 f"{path} has the line {shown(chr(9).join(row))} (number {number}): write three paths inside"
                 f" {path.parent}, of rgb, classes and depth, with tabs between"
@@ -93,11 +93,6 @@ def _listed(name: str, list_name: str) -> list[Listed]:
     if twice := [each for each, count in Counter(row[0] for row in rows).items() if count > 1]:
         raise BadInput(f"{path} names {twice[0]} twice: name each photograph once")
     return [Listed(*(each.strip() for each in row)) for row in rows]
-
-
-def _strays(text: str) -> bool:
-    path = PurePosixPath(text.strip())
-    return not text.strip() or path.is_absolute() or ".." in path.parts
 
 
 def _batch(name: str, listed: Sequence[Listed], classes: int, size: tuple[int, int], fit: Fit) -> Batch:

@@ -10,13 +10,13 @@ its suffix.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from attacks.errors import BadInput
 from harness.tasks.datasets.freequestions import FreeQuestion, question_task, read_json
 from harness.tasks.files.dataroot import data_path
 from harness.tasks.problems.counts import Counting
+from harness.tasks.sides import held_out
 from harness.tasks.task import Task
 
 LARGEST = 15
@@ -54,7 +54,7 @@ def tallyqa(tolerance: int = 0) -> Task:
         BadInput: a file is damaged or does not have the layout above.
     """
     train, test = _asked("train"), _asked("test")
-    held = {each.image for each in train if int(hashlib.sha256(each.image.encode()).hexdigest(), 16) % HELD_OUT == 0}
+    held = {each.image for each in train if held_out(each.image, HELD_OUT)}
     splits = {
         "train": [each for each in train if each.image not in held],
         "val": [each for each in train if each.image in held],

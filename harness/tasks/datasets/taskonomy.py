@@ -9,7 +9,6 @@ out. Published are 1,000 and 500 views of the sample building.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from harness.tasks.files.images import nearest, read_numbers, read_picture
 from harness.tasks.files.textfiles import read_lines
 from harness.tasks.modality import Modality
 from harness.tasks.problems.images import Images
+from harness.tasks.sides import held_out
 from harness.tasks.task import Task
 
 Array = NDArray[Any]
@@ -46,9 +46,7 @@ NOTE = (
 )
 
 
-def taskonomy(
-    inputs: str = "reshading+edge_texture", answer: str = "rgb", side: Annotated[int, Interval(ge=8, le=1_024)] = 64
-) -> Task:
+def taskonomy(inputs: str = "reshading+edge_texture", answer: str = "rgb", side: Side = 64) -> Task:
     """An indoor view in one domain from others (Taskonomy), from your copy: shade and texture edges
     to colours unless you name other domains.
 
@@ -81,7 +79,7 @@ def _shape(domain: str, side: int) -> tuple[int, int, int]:
 
 def _views() -> dict[str, list[str]]:
     train, test = (_listed(data_path("taskonomy", f"{half}_domain.txt")) for half in ("train", "val"))
-    held = {view for view in train if int(hashlib.sha256(_point(view).encode()).hexdigest(), 16) % HELD_OUT == 0}
+    held = {view for view in train if held_out(_point(view), HELD_OUT)}
     return {"train": [view for view in train if view not in held], "val": sorted(held), "test": test}
 
 

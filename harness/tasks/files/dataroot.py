@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from attacks.errors import BadInput
 from harness.storage.files import path_of
@@ -75,6 +75,16 @@ def data_path(data_set: str, *names: str) -> Path:
         f"data set {data_set!r} lacks {' or '.join(names)} in {root / data_set}: get it with"
         f" '{mend(data_set, str(root))}'"
     )
+
+
+def leads_out(place: str) -> bool:
+    """Whether a path that a data set's own file names leaves the folder of the data set.
+
+    >>> leads_out("rgb/0.png"), leads_out("../0.png"), leads_out("/0.png")
+    (False, True, True)
+    """
+    path = PurePosixPath(place)
+    return path.is_absolute() or ".." in path.parts
 
 
 def mend(data_set: str, root: str) -> str:

@@ -31,7 +31,7 @@ class Images:
     Attributes:
         size: (C, H, W).
         span: (low, high), the range of the values.
-        extractor: of features, for FID and KID; none are printed without it.
+        extractor: of features; only with it are FID and KID measured.
         worst: the mean absolute error at which half of the score is left, as a share of the range.
         thresholds: shares of the untouched score.
     """

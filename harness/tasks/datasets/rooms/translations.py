@@ -1,5 +1,5 @@
-"""The embedded tasks with an image as their answer: what colours has a room whose light, edges or
-shape are seen?
+"""The embedded tasks with an image as their answer: which colours does a room have, seen by its
+light and edges, or by its shape?
 
 Data card. The rooms of `rooms`: 1,400 train, 200 val and 400 test, 48×48 pixels, from the same
 seeds, without noise. The answer is the picture in red, green and blue, from 0 to 1.
@@ -78,7 +78,7 @@ MODALITIES = {  # by the name of the task; the names of modalities are those of 
 
 
 def shade_texture() -> Task:
-    """Which colours has a room? Shade and texture edges to a picture in red, green and blue.
+    """Which colours does a room have? Shade and texture edges to a picture in colour.
 
     1,400 train, 200 val and 400 test rooms, 48×48 pixels, rendered from seeds.
     """
@@ -87,7 +87,7 @@ def shade_texture() -> Task:
 
 
 def depth_normal() -> Task:
-    """Which colours has a room? Depth and surface normals to a picture in red, green and blue.
+    """Which colours does a room have? Depth and surface normals to a picture in colour.
 
     1,400 train, 200 val and 400 test rooms, 48×48 pixels, rendered from seeds.
     """
