@@ -280,7 +280,7 @@ def _moved(run: Run, row: attributions.Row, sample: Sample) -> Inputs:
 
 def _boxed(sample: Sample | None, pairs: Sequence[tuple[str, Tensor]]) -> go.Figure | None:
     """The boxes on the picture, of the first pair; None where there is no picture."""
-    image = next((each for each in sample.task.modalities if images.is_picture(each)), None) if sample else None
+    image = next((each for each in sample.task.modalities if each.kind == "image"), None) if sample else None
     if sample is None or image is None:
         return None
     picture = images.combine_single_modality(image, sample.inputs[image.name], None, 1.0)

@@ -31,7 +31,7 @@ NIGHT = [
 
 
 def is_picture(modality: Modality) -> bool:
-    return modality.kind == "image"
+    return modality.kind in ("image", "video")
 
 
 def is_wave(modality: Modality) -> bool:
@@ -59,9 +59,8 @@ def combine_single_modality(modality: Modality, clean: Tensor, moved: Tensor | N
     """
     panels = [clean] if moved is None else [clean, moved, (moved - clean) * times]
     titles = [TITLES[0]] if moved is None else [*TITLES[:2], f"{TITLES[2]} × {times:g}"]
-    if is_picture(modality) or modality.kind == "video":
-        still = frames if modality.kind == "video" else lambda x: x
-        pictures = [picture(still(x), ends(modality, x), at == 2) for at, x in enumerate(panels)]
+    if is_picture(modality):
+        pictures = [picture(x, ends(modality, x), at == 2) for at, x in enumerate(panels)]
         return side_by_side(pictures, titles, square=True)
     if is_wave(modality):
         return waves(modality.sample_rate, panels, titles)
@@ -86,8 +85,10 @@ def side_by_side(traces: Sequence[go.Heatmap | go.Image], titles: Sequence[str],
 
 
 def picture(x: Tensor, span: tuple[float, float], change: bool) -> go.Heatmap | go.Image:
-    """Grey, in this range, or in colour; a change is drawn around the middle."""
-    channels = x if x.ndim == 3 else x[None]
+    """Grey, in this range, or in colour, of a video some frames; a change is drawn around the
+    middle.
+    """
+    channels = frames(x) if x.ndim == 4 else x if x.ndim == 3 else x[None]
     low, high = span
     if len(channels) == 3:
         shown = channels / (high - low) + 0.5 if change else (channels - low) / (high - low)
