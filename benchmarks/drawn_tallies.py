@@ -12,7 +12,7 @@ from harness.analysis.intervals import Array
 from harness.tasks import Classification, Images, MultiLabel, Problem, Regression, Segmentation
 
 CLASSES = 6
-MANY = 100_000  # samples, of whom a metric is the truth
+MANY = 100_000  # samples whose metric is taken as the truth
 Draw = Callable[[np.random.RandomState, int], Array]
 
 

@@ -214,7 +214,8 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     if not said and count < total:
         said.append(f"{total - count} of {total} samples are missing")
     if not count and gate.metric is not None:
-        said = [f"{evidence.where} cannot say how much each sample matters for {gate.metric}"]
+        mend = "evaluate at most 5,000 samples"
+        said = [f"{evidence.where} does not hold the influence of each sample on {gate.metric}: {mend}"]
     if not count and not said:
         said.append("there are no samples")
     flags = evidence.trust.get(gate.model, {}).get(EVERY, {})

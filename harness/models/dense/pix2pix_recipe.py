@@ -72,8 +72,8 @@ class Pix2Pix:
         """
         if not isinstance(model, Translator):
             raise BadInput(
-                f"recipe 'pix2pix' trains models that translate images, not {type(model).__name__}: choose pix2pix,"
-                " translation-fusion or cen-translation"
+                f"recipe 'pix2pix' trains models that translate images, not {type(model).__name__}: train it by"
+                " 'supervised'"
             )
         self.model, self.task = model, task
         self.judge = self._judge(model, task)
