@@ -37,6 +37,26 @@ class Parts:
     ways: Callable[[], Tensor]
 
 
+class LossesOnDemand(Mapping[str, Tensor]):
+    """Losses by name, each computed whenever it is looked up.
+
+    An attack raises one of them, and a check of an answer needs none; for a map each costs more
+    than the answer.
+    """
+
+    def __init__(self, computed: Mapping[str, Callable[[], Tensor]]) -> None:
+        self._computed = computed
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._computed[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._computed)
+
+    def __len__(self) -> int:
+        return len(self._computed)
+
+
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """What a model makes of a batch.

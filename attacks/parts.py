@@ -32,9 +32,7 @@ def push_parts(state: SearchState, passes: int) -> None:
     if not len(rows):
         return
     region, objective = state.region.take(rows), state.fast.take(rows)
-    with torch.no_grad():
-        verdict = objective(region.inputs)
-    if verdict.parts is None or not _aligned(region, verdict.parts.margins):
+    if not _aligned(objective, region):
         return
     at = region.clean
     for number in range(passes):
@@ -46,8 +44,13 @@ def push_parts(state: SearchState, passes: int) -> None:
         _offer(state, objective, region, rows, at)
 
 
-def _aligned(region: Region, margins: Tensor) -> bool:
-    grid = margins.shape[1:]
+def _aligned(objective: Objective, region: Region) -> bool:
+    """Whether the answer has parts, on the grid of every attacked modality."""
+    with torch.no_grad():
+        parts = objective(region.inputs).parts
+    if parts is None:
+        return False
+    grid = parts.margins.shape[1:]
     return all(
         ball.norm_name in NORMS and x.ndim == len(grid) + 2 and x.shape[2:] == grid
         for ball in region.scenario.attacked
@@ -62,9 +65,9 @@ def _pushed(objective: Objective, region: Region, at: Inputs, several: bool) -> 
     """
     leaves = {name: x.detach().requires_grad_() for name, x in at.items()}
     with torch.enable_grad():
-        verdict = objective(region.complete(leaves))
-        assert verdict.parts is not None, "an answer does not change what it is made of"
-        ways = verdict.parts.ways() if several else verdict.parts.margins[:, None]
+        parts = objective(region.complete(leaves)).parts  # the graphs of the losses are freed
+        assert parts is not None, "an answer does not change what it is made of"
+        ways = parts.ways() if several else parts.margins[:, None]
     nearest, moves = None, dict(at)
     for margins in ways.unbind(1):
         distance, there = _way(region, leaves, margins)
@@ -72,7 +75,7 @@ def _pushed(objective: Objective, region: Region, at: Inputs, several: bool) -> 
         nearest = distance if nearest is None else torch.where(closer, distance, nearest)
         moves = {name: torch.where(closer[:, None], move, moves[name]) for name, move in there.items()}
     assert nearest is not None, "a part has at least one way to fail"
-    return moves, nearest, verdict.parts.quota, ways.shape[1]
+    return moves, nearest, parts.quota, ways.shape[1]
 
 
 def _note_every_share(state: SearchState, region: Region, rows: Tensor, moves: Inputs, distance: Tensor) -> None:

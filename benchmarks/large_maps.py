@@ -1,15 +1,15 @@
 """Memory of large maps: a cell of 512×512 pixels and 40 classes against the bare forward and
 backward pass of its model.
 
-Each runs in a process of its own, whose memory is asked for by `ru_maxrss`; what the process needs
-before the work begins is taken off. `python -m benchmarks.large_maps --samples 2`.
+Each runs in a process of its own, on Linux; what the process holds before the work begins is taken
+off its peak. The engine fills batches up to multiples of eight, so fewer samples would be compared
+with eight. `python -m benchmarks.large_maps --samples 8`.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -97,19 +97,21 @@ def used(name: str, samples: int) -> float:
 def _measured(name: str, samples: int) -> float:
     torch.set_num_threads(1)
     run = {"bare": bare, "cell": cell}[name](samples)
-    before = _resident()
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
     run()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MIB - before
+    return _resident("VmHWM") - before
 
 
-def _resident() -> float:
+def _resident(entry: str) -> float:
+    """MiB in memory now (VmRSS) or at most (VmHWM)."""
     with Path("/proc/self/status").open(encoding="utf-8") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / MIB
+        return next(int(line.split()[1]) for line in status if line.startswith(entry)) / MIB
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--samples", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=8)
     samples = parser.parse_args().samples
     found = {name: used(name, samples) for name in ("bare", "cell")}
     print(f"{samples} samples: bare {found['bare']:.0f} MiB, cell {found['cell']:.0f} MiB,", end=" ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,13 +12,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
-from attacks.objective import Parts, Verdict
+from attacks.objective import LossesOnDemand, Parts, Verdict
 from harness.tasks.problems.problem import MOST_TALLIED
 
 COUNTED = 3  # numbers of a class in a tally: hits, pixels of it, pixels that are answered as it
 ROUNDING = 1e-6  # of a number of pixels, as a share of it
 RIVALS = 6  # wrong classes of a pixel that an attack looks at
 NAMED = 3  # classes that the label of a target names
+
+
+def _masked_cross_entropy(own: Tensor, likely: Tensor, wrong: Tensor) -> Tensor:
+    return -own * ~wrong
+
+
+def _cospgd(own: Tensor, likely: Tensor, wrong: Tensor) -> Tensor:
+    with torch.no_grad():
+        cosine: Tensor = own.exp() / torch.linalg.vector_norm(likely.exp(), dim=1)
+    return -own * cosine
+
+
+def _jensen_shannon(own: Tensor, likely: Tensor, wrong: Tensor) -> Tensor:
+    found: Tensor = math.log(2) + (own.exp() * own - (1 + own.exp()) * own.exp().log1p()) / 2
+    return found
+
+
+def _wrong_cross_entropy(own: Tensor, likely: Tensor, wrong: Tensor) -> Tensor:
+    return -own * wrong
+
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "masked_cross_entropy": _masked_cross_entropy,
+    "cospgd": _cospgd,
+    "jensen_shannon": _jensen_shannon,
+    "wrong_cross_entropy": _wrong_cross_entropy,
+}
+"""Of each pixel (B, H, W), from the log-probabilities of its class (B, H, W) and of all classes
+(B, K, H, W), and whether it is wrong, bool (B, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -90,37 +119,35 @@ class Segmentation:
         """Whether each score is below its floor (B,); the first threshold where that is absent."""
         margins, count = self._margins(outputs, targets), self._counted(targets)
         wrong = margins >= 0
-        scores = 1 - wrong.flatten(1).sum(1) / count
+        failed = wrong.flatten(1).sum(1)
+        scores = 1 - failed / count
         quota = self._quota(count, torch.full_like(scores, self.thresholds[0]) if floor is None else floor)
-        margin = margins.flatten(1).sort(1, descending=True).values.gather(1, quota[:, None] - 1).squeeze(1)
-        losses = {**self._losses(outputs, targets, wrong), "margin": margin}
+        losses = {name: partial(self._loss, name, outputs, targets, wrong) for name in LOSSES}
+        losses |= {"margin": partial(_last_to_fail, margins, quota)}
         parts = Parts(margins, quota, partial(self._rivals, outputs, targets))
-        return Verdict(losses, margin >= 0, scores=scores.detach(), parts=parts)
+        return Verdict(LossesOnDemand(losses), failed >= quota, scores=scores.detach(), parts=parts)
 
-    def _losses(self, outputs: Tensor, targets: Tensor, wrong: Tensor) -> dict[str, Tensor]:
+    def _loss(self, name: str, outputs: Tensor, targets: Tensor, wrong: Tensor) -> Tensor:
         likely = outputs.log_softmax(1)
         own = likely.gather(1, self._own(targets)).squeeze(1)
-        with torch.no_grad():
-            cosine = own.exp() / torch.linalg.vector_norm(likely.exp(), dim=1)
-        masked = {
-            "masked_cross_entropy": -own * ~wrong,
-            "cospgd": -own * cosine,
-            "jensen_shannon": math.log(2) + (own.exp() * own - (1 + own.exp()) * own.exp().log1p()) / 2,
-            "wrong_cross_entropy": -own * wrong,
-        }
-        return {name: self._mean(x, targets) for name, x in masked.items()}
+        return self._mean(LOSSES[name](own, likely, wrong), targets)
 
     def _margins(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The best wrong logit less the right one, (B, H, W); -inf where a pixel is ignored."""
-        own = self._own(targets)
-        wrong = outputs.scatter(1, own, float("-inf")).max(1).values
-        return (wrong - outputs.gather(1, own).squeeze(1)).where(targets != self.ignore, float("-inf"))
+        return self._rivals(outputs, targets, 1).squeeze(1)
 
-    def _rivals(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The same of the `RIVALS` best wrong logits, largest first, (B, R, H, W)."""
+    def _rivals(self, outputs: Tensor, targets: Tensor, most: int = RIVALS) -> Tensor:
+        """The same of the best wrong logits, largest first, (B, R, H, W), at most so many.
+
+        They are looked up twice: the graph of a gather holds no copy of the outputs.
+        """
         own = self._own(targets)
-        wrong = outputs.scatter(1, own, float("-inf")).topk(min(RIVALS, self.classes - 1), dim=1).values
-        return (wrong - outputs.gather(1, own)).where((targets != self.ignore)[:, None], float("-inf"))
+        with torch.no_grad():
+            wrong = outputs.scatter(1, own, float("-inf"))
+            best = wrong.argmax(1, keepdim=True) if most == 1 else wrong.topk(min(most, self.classes - 1), 1).indices
+        rivals, right = outputs.gather(1, torch.cat([best, own], 1)).split([best.shape[1], 1], 1)
+        found: Tensor = (rivals - right).where((targets != self.ignore)[:, None], float("-inf"))
+        return found
 
     def _own(self, targets: Tensor) -> Tensor:
         """The class of each pixel, (B, 1, H, W), the first where it is ignored."""
@@ -183,6 +210,11 @@ class Segmentation:
         each = {f"iou {self.name(place)}": value for place, value in enumerate(ious) if value is not None}
         means = {"mean_accuracy": _known_mean(recalls), "miou": _known_mean(ious)}
         return {"pixel_accuracy": float(hits.sum() / truth.sum()), **means, **each}
+
+
+def _last_to_fail(margins: Tensor, quota: Tensor) -> Tensor:
+    """The margin of the last part that has to fail, (B,): the `quota`-th largest."""
+    return margins.flatten(1).sort(1, descending=True).values.gather(1, quota[:, None] - 1).squeeze(1)
 
 
 def _ious(total: Tensor) -> list[float | None]:
