@@ -6,8 +6,8 @@ spread over the root of N is its standard error.
 
 Few samples often decide most of a metric. So quantiles are Student's with as many degrees of
 freedom as samples that decide, `deciding`, and the spread is computed as if the most influential
-sample had been seen once more. Simulated with 50 and 100 samples, such intervals covered .92 to
-1.00 of the time; least for the RMSE and the correlation of values with heavy tails.
+sample had been seen once more. With 50 samples the interval of the RMSE of values with heavy tails
+covered .924 of the time (2,000 draws), with 100 samples .935, so fewer than 100 have no interval.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.analysis.paired import Drop
 from harness.analysis.trinomial import POWER
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-ENOUGH = 50  # samples; fewer have no interval
+ENOUGH = 100  # samples; fewer have no interval
 MOST = 5_000  # samples, and ...
 MOST_LEFT_OUT = 4_000_000  # ... samples times different ones, beyond which leaving out each takes too long
 TINY = 1e-12  # of the largest value: less is rounding

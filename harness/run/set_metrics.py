@@ -24,7 +24,7 @@ class SetMetric(BaseModel):
         name: of the scenario, the schedule or the corruption.
         level: the strength, the rate or the severity.
         group: whose samples it is over; empty: all.
-        low, high: the ends of a 95 % interval by the jackknife; None for fewer than 50 samples,
+        low, high: the ends of a 95 % interval by the jackknife; None for fewer than 100 samples,
             where no sample has an influence, or where leaving out each would take too long.
     """
 
