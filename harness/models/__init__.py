@@ -13,6 +13,7 @@ CATALOGUE = {
         "attention": "harness.models.fusion.mbt:attention",
         "attention-early": "harness.models.fusion.mbt:attention_early",
         "perceiver": "harness.models.fusion.perceiver:perceiver",
+        "perceiver-points": "harness.models.fusion.perceiver_points:perceiver_points",
         "smil": "harness.models.missing.smil:smil",
         "smil-elbo": "harness.models.missing.smil:smil_elbo",
         "smil-lower": "harness.models.missing.completed:observed_only",

@@ -78,6 +78,7 @@ CATALOGUE = {
         "counting": "harness.tasks.datasets.counting:counting",
         "rooms": "harness.tasks.datasets.rooms:rooms",
         "rooms-boxes": "harness.tasks.datasets.rooms.boxes:rooms_boxes",
+        "rooms-points": "harness.tasks.datasets.rooms.points:rooms_points",
         "rooms-shade-texture": "harness.tasks.datasets.rooms.translations:shade_texture",
         "rooms-depth-normal": "harness.tasks.datasets.rooms.translations:depth_normal",
         "nyudv2": "harness.tasks.datasets.nyudv2:nyudv2",
