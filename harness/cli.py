@@ -206,7 +206,9 @@ def compare(
 
 @app.command()
 def reproduce(
-    study: Annotated[str, typer.Argument(help="The study: fusion, missing, counting or contrastive.")],
+    study: Annotated[
+        str, typer.Argument(help="The study: fusion, missing, counting, contrastive, segmentation or translation.")
+    ],
     small: Annotated[
         bool, typer.Option("--small", help="Run every step in a few minutes; the numbers mean nothing.")
     ] = False,
@@ -217,6 +219,7 @@ def reproduce(
     only: Annotated[
         Many | None, typer.Option(help="Only this setting of the study, such as digits or '10 %'; repeatable. [all]")
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Run the settings that take longest, too.")] = False,
     recorded: Annotated[
         bool,
         typer.Option("--recorded", help="Train nothing: write the page from the seeds whose records are complete."),
@@ -242,7 +245,7 @@ def reproduce(
 
     use(data_root)
     run(
-        ReproduceOptions(study, small, work, page, tuple(only or ()), recorded, jobs, device, spot_check),
+        ReproduceOptions(study, small, work, page, tuple(only or ()), recorded, jobs, device, spot_check, full),
         _console(Console),
     )
 

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from attacks.presets import VERSION
+from harness.analysis.curves import arrow_of
 from harness.commands.evaluate import evaluate
 from harness.engine.environment import choose_device, device_name
 from harness.engine.executors.parent import end_with_parent
@@ -28,10 +29,10 @@ from harness.engine.loading import code_hash, load_model, load_task
 from harness.engine.progress import reporting
 from harness.models import checkpoint
 from harness.references.options import plain
-from harness.references.registry import resolve
+from harness.references.registry import names, resolve
 from harness.reproduce.cost import cost
-from harness.reproduce.record import SPLIT, Record
-from harness.reproduce.setting import SMALL, Effort, Setting, System
+from harness.reproduce.record import INFLUENCES, SPLIT, Record
+from harness.reproduce.setting import Effort, Setting, System, reading, small_effort
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
@@ -48,6 +49,8 @@ class Trial:
     Attributes:
         folder: of the study's work: checkpoints and runs.
         records: of the study: what its pages are written from.
+        metric: over the set, whose values are recorded; empty: none.
+        read: the branch that is evaluated; empty: the whole model.
     """
 
     task: str
@@ -57,15 +60,33 @@ class Trial:
     folder: Path
     records: Path
     key: str
+    metric: str = ""
+    read: str = ""
 
     @property
     def name(self) -> str:
-        plain = "".join(letter if letter.isalnum() else "-" for letter in self.system.name)
-        return f"{self.task}/{plain}-{self.seed}-{self.key}"
+        return self._named(self.row)
+
+    @property
+    def row(self) -> str:
+        """The system's name in tables."""
+        return reading(self.system.name, self.read) if self.read else self.system.name
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoints" / f"{self.name}{checkpoint.SUFFIX}"
+        return self.folder / "checkpoints" / f"{self._named(self.system.name)}{checkpoint.SUFFIX}"
+
+    @property
+    def model(self) -> str:
+        """What is evaluated: the checkpoint, or one branch of it."""
+        if not self.read:
+            return str(self.checkpoint)
+        name, _, options = self.system.model.partition("?")
+        return f"{names('model')[name]}?{f'{options}&' if options else ''}read={self.read}@{self.checkpoint}"
+
+    def _named(self, row: str) -> str:
+        plain = "".join(letter if letter.isalnum() else "-" for letter in row)
+        return f"{self.task}/{plain}-{self.seed}-{self.key}"
 
     @property
     def directory(self) -> RunDirectory:
@@ -102,11 +123,12 @@ class Trial:
     def evaluation(self) -> Evaluation:
         return Evaluation(
             task=self.task,
-            model=(str(self.checkpoint),),
+            model=(self.model,),
             schedule=("mcar:0",),
             repeats=1,
             seed=SAMPLES_SEED,
-            search=self.effort.search if self.system.attacked else "none",
+            search=self.effort.search if self.system.attacked and not self.effort.attack else "none",
+            attack=(self.effort.attack,) if self.system.attacked and self.effort.attack else (),
             limit=self.effort.limit,
             samples=self.effort.samples,
             batch_size=128,
@@ -120,12 +142,13 @@ def trials(setting: Setting, task: Task, folder: Path, records: Path, small: boo
     """Everything that a setting needs, seed by seed: of a study that is stopped, the first seeds
     are whole.
     """
-    effort = SMALL if small else setting.effort
+    effort = small_effort(setting.effort) if small else setting.effort
     keyed = [(system, _key(setting.task, system, effort, task)) for system in setting.systems]
     return [
-        Trial(setting.task, system, seed, effort, folder, records, key)
+        Trial(setting.task, system, seed, effort, folder, records, key, setting.metric, read)
         for seed in effort.seeds
         for system, key in keyed
+        for read in ("", *system.reads)
     ]
 
 
@@ -141,7 +164,7 @@ def _key(name: str, system: System, effort: Effort, task: Task) -> str:
     """
     described = replace(system, name=""), replace(effort, seeds=())
     code = [code_hash(resolve("model", plain(system.model))), code_hash(resolve("recipe", plain(system.recipe)))]
-    parts = [name, repr(described), task.data_hash, task.definition_hash, *code]
+    parts = [name, repr(described), task.data_hash, task.definition_hash, *code, *filter(None, [effort.attack])]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]
 
 
@@ -158,20 +181,25 @@ def perform(trial: Trial, device: str) -> str:
 
 
 def found(trial: Trial, device: torch.device) -> Record:
-    """What a trial that is trained and evaluated has to say; its checkpoint is asked for every test
-    sample.
-    """
+    """What a trial found that is trained and evaluated; its model answers every test sample."""
     task = load_task(trial.task)
-    module, split = load_model(str(trial.checkpoint), task, device).module, task.splits["test"]
+    module, split = load_model(trial.model, task, device).module, task.splits["test"]
     parts = [split.take(rows).to(device) for rows in torch.arange(len(split)).split(AT_ONCE)]
     with torch.no_grad():
         scores = torch.cat([task.problem.score(module(part.inputs, None), part.targets) for part in parts])
     tables = {name: trial.directory.table(name) for name in ("samples", "sweep", "ledger")}
+    tables[INFLUENCES] = _influences(trial)
     tables[SPLIT] = pa.table({"score": scores.double().cpu().numpy()})
     card, spent = checkpoint.read_card(trial.checkpoint), cost(module.to("cpu"), task, torch.device("cpu"))
     return Record(
         tables, {key: card[key] for key in ("metrics", "seconds", "versions")}, spent, device_name(device), VERSION
     )
+
+
+def _influences(trial: Trial) -> pa.Table:
+    """Those on the trial's metric: untouched, at strength 1, and with a modality missing."""
+    sql = "select * from rows where metric = $metric and level in (0, 1)"
+    return arrow_of(sql, {"metric": trial.metric}, rows=trial.directory.table("influences"))
 
 
 def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console) -> None:
@@ -182,10 +210,12 @@ def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console)
     """
     # settings may share trials
     left = [trial for trial in {trial.name: trial for trial in todo}.values() if not trial.done]
+    whole, branches = [each for each in left if not each.read], [each for each in left if each.read]
     work = partial(perform, device=device)
     with reporting(console, "reproduce", len(left)) as reporter:
-        for name in _in_processes(work, left, jobs) if jobs > 1 and len(left) > 1 else map(work, left):
-            reporter.advance(1, f"trials, {name}")
+        for part in (whole, branches):  # a branch is read of what was trained before
+            for name in _in_processes(work, part, jobs) if jobs > 1 and len(part) > 1 else map(work, part):
+                reporter.advance(1, f"trials, {name}")
 
 
 def _started(threads: int) -> None:

@@ -12,9 +12,10 @@ from plotly.colors import qualitative
 from harness.analysis.paired import difference
 from harness.reproduce import robust
 from harness.reproduce.page import DIFFERENCES, Page, of_seeds, points
-from harness.reproduce.results import CLEAN, Results
+from harness.reproduce.results import Results
 from harness.reproduce.setting import Effort, Setting, System
 from harness.reproduce.study import Study
+from harness.run.set_metrics import CLEAN
 
 BATCHES = (32, 64, 128, 256, 512)
 EPOCHS, USUAL = 15, 256

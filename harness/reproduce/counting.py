@@ -15,9 +15,10 @@ from harness.analysis.paired import difference
 from harness.reproduce import robust
 from harness.reproduce.counting_systems import BLIND, JOINED_MOVIE, MEAN, MOVIE, SETTINGS
 from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, of_seeds, points
-from harness.reproduce.results import CLEAN, Results
+from harness.reproduce.results import Results
 from harness.reproduce.setting import System
 from harness.reproduce.study import Study
+from harness.run.set_metrics import CLEAN
 from harness.tasks import Batch
 
 NOTHING = "nothing"

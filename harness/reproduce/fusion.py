@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from attacks.scenario import Scenario
 from harness.analysis.intervals import Estimate
 from harness.analysis.paired import difference
-from harness.reproduce.cost import Cost
-from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, of_seeds, points
-from harness.reproduce.results import CLEAN, Results
+from harness.reproduce.page import COSTS, DIFFERENCES, Page, costs, mean_and_spread, of_seeds, points
+from harness.reproduce.results import Results
 from harness.reproduce.robust import curves
 from harness.reproduce.setting import Effort, Setting, System
 from harness.reproduce.study import Study
+from harness.run.set_metrics import CLEAN
 
 ALONE, SEVERAL = "single-source-adversarial", "multi-source-adversarial"
 ORACLE = "oracle"
@@ -249,7 +249,7 @@ def _bottleneck(result: Results, page: Page) -> None:
                 where,
                 kind,
                 mean_and_spread(result.scores(system.name)),
-                *_costed(spent, result, system.name),
+                *costs(spent, result.seconds(system.name)),
             ]
         )
     page.table(["", "fusion from layer", "attention across modalities", "accuracy", *COSTS], rows)
@@ -259,18 +259,6 @@ def _bottleneck(result: Results, page: Page) -> None:
     ]
     gains.append(f"mbt less attention {points(difference(result.scores('mbt'), result.scores('attention')))}")
     page.paragraph(f"In points: {'; '.join(gains)}.")
-
-
-COSTS = ("parameters", "MFLOPs a sample", "ms a sample", "s of training")
-
-
-def _costed(spent: Cost, result: Results, system: str) -> list[str]:
-    return [
-        f"{spent.parameters:,}",
-        f"{spent.flops / 1e6:.2f}",
-        f"{spent.milliseconds:.3f}",
-        f"{result.seconds(system):.0f}",
-    ]
 
 
 def _costs(result: Results, page: Page) -> None:
@@ -286,7 +274,7 @@ def _costs(result: Results, page: Page) -> None:
         if not system.name.startswith(ORACLE):
             worst = min(result.scores(system.name, str(s)).mean() for s in singles)
             accuracy = [f"{result.scores(system.name).mean():.3f}", f"{worst:.3f}"]
-            rows.append([system.name, *accuracy, *_costed(result.cost(system.name), result, system.name)])
+            rows.append([system.name, *accuracy, *costs(result.cost(system.name), result.seconds(system.name))])
     page.table(["", CLEAN, "worst single source", *COSTS], rows)
 
 

@@ -11,9 +11,10 @@ from plotly.colors import qualitative
 
 from harness.analysis.paired import difference
 from harness.reproduce.page import DIFFERENCES, Page, mean_and_spread, points
-from harness.reproduce.results import CLEAN, Results
+from harness.reproduce.results import Results
 from harness.reproduce.setting import Effort, Setting, System
 from harness.reproduce.study import Study
+from harness.run.set_metrics import CLEAN
 
 KEPT = {"10 %": (0.9, Effort(seeds=(0, 1, 2, 3, 4))), "5 %": (0.95, Effort()), "20 %": (0.8, Effort())}
 SMIL, ELBO, LOWER, UPPER = (

@@ -12,11 +12,18 @@ import plotly.graph_objects as go
 
 from harness.analysis import intervals
 from harness.analysis.intervals import TOO_FEW, Array, Estimate
+from harness.reproduce.cost import Cost
 from harness.storage.files import write_whole
 
 DIFFERENCES = (
     "Differences are in points with a 95 % interval over seeds and samples, bold where it excludes zero; where too few"
     " seeds or samples differ there is none (docs/statistics.md)."
+)
+
+COSTS = ("parameters", "MFLOPs a sample", "ms a sample", "s of training")
+MEASURED = (
+    "FLOPs are of matrix products, convolutions and attention, a multiply-add as two. Time is of one forward pass in a"
+    " batch of 64. Times were measured while other trials ran on the machine."
 )
 
 
@@ -85,6 +92,11 @@ def points(estimate: Estimate) -> str:
     digits = next(each for each in count(1) if not estimate.surely or round(nearest, each) > 0)
     text = f"{100 * estimate.value:+.1f} [{100 * estimate.low:+.{digits}f}, {100 * estimate.high:+.{digits}f}]"
     return f"**{text}**" if estimate.surely else text
+
+
+def costs(spent: Cost, seconds: float) -> list[str]:
+    """The cells of `COSTS`."""
+    return [f"{spent.parameters:,}", f"{spent.flops / 1e6:.2f}", f"{spent.milliseconds:.3f}", f"{seconds:.0f}"]
 
 
 def median_strength(strengths: Array, limit: float) -> str:

@@ -23,11 +23,13 @@ KEY = b"record of a trial"
 FORMAT = 2
 FIRST_SEARCH = 1  # the version of the search where a record does not say
 SPLIT = "split"  # the table of every sample of the test split, in its order, untouched
+INFLUENCES = "influences"  # of samples on a metric
 COLUMNS = {
     "samples": ("sample", "score"),
     "sweep": ("sample", "kind", "name", "level", "repeat", "present", "score", "status"),
     "ledger": ("sample", "scenario", "strength"),
     SPLIT: ("score",),
+    INFLUENCES: ("kind", "name", "level", "metric", "sample", "value"),
 }
 TYPES = {
     "sample": pa.string(),
@@ -40,6 +42,8 @@ TYPES = {
     "status": pa.string(),
     "scenario": pa.string(),
     "strength": pa.float64(),
+    "metric": pa.string(),
+    "value": pa.float64(),
 }
 SCHEMA = pa.schema([("table", pa.string()), *TYPES.items()])
 
@@ -50,7 +54,8 @@ class Record:
 
     Attributes:
         tables: `samples`, `sweep` and `ledger` as the run has them, the columns that pages need;
-            `split`: the scores of every test sample, in the split's order, untouched.
+            `split`: the scores of every test sample, in the split's order, untouched;
+            `influences`: of samples on the metric of the setting, empty where it has none.
         card: of the checkpoint: its metrics, the seconds of training, the versions.
         cost: of a forward pass, where the trial was made.
         device: that it was made on.
@@ -86,11 +91,15 @@ def read_record(path: Path) -> Record:
     try:
         table = decoded(path.read_bytes())
         told = json.loads((table.schema.metadata or {})[KEY])
-        if not table.schema.remove_metadata().equals(SCHEMA) or told["format"] != FORMAT:
+        here = list(table.schema.remove_metadata())
+        if told["format"] != FORMAT or here != list(SCHEMA)[: len(here)]:  # earlier records lack the last columns
             raise ValueError("another version")
         names = table.column("table").to_pylist()
-        rows = {name: [at for at, each in enumerate(names) if each == name] for name in COLUMNS}
-        tables = {name: table.take(rows[name]).select(list(columns)) for name, columns in COLUMNS.items()}
+        rows = {name: pa.array([at for at, each in enumerate(names) if each == name], pa.int64()) for name in COLUMNS}
+        tables = {
+            name: table.take(rows[name]).select([each for each in columns if each in table.column_names])
+            for name, columns in COLUMNS.items()
+        }
         return Record(tables, told["card"], Cost(**told["cost"]), told["device"], told.get("search", FIRST_SEARCH))
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise BadInput(

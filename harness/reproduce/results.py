@@ -20,9 +20,11 @@ from harness.reproduce.campaign import Trial
 from harness.reproduce.cost import Cost
 from harness.reproduce.record import SPLIT, Record, read_record
 from harness.reproduce.setting import Effort, Setting
+from harness.run.schema import SCHEDULE
+from harness.run.set_metrics import ATTACKED, CLEAN
 from harness.tasks import Task
 
-CLEAN = "clean"
+MISSING = "missing "
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +70,8 @@ class Results:
         """
         if condition == CLEAN:
             return self._stacked(system, "samples", "score", "true")
-        if condition.startswith("missing "):
-            name = condition.removeprefix("missing ")
+        if condition.startswith(MISSING):
+            name = condition.removeprefix(MISSING)
             return self._stacked(system, "sweep", "score", f"name = 'fixed({name})' and level = 1 and repeat = 0")
         return self.withstood(system, condition)
 
@@ -82,6 +84,18 @@ class Results:
         untouched.
         """
         return np.stack([self._record(trial).tables[SPLIT].column("score").to_numpy() for trial in self._of(system)])
+
+    def measured(self, system: str, condition: str = CLEAN) -> Array:
+        """The setting's metric, (seeds, samples), as the influences of samples on it, whose mean is
+        the metric: untouched, with ``missing NAME``, or under a scenario at strength 1.
+        """
+        kind, name = ATTACKED, condition
+        if condition == CLEAN:
+            kind, name = CLEAN, ""
+        elif condition.startswith(MISSING):
+            kind, name = SCHEDULE, f"fixed({condition.removeprefix(MISSING)})"
+        level = float(kind != CLEAN)
+        return self._stacked(system, "influences", "value", f"kind = '{kind}' and name = '{name}' and level = {level}")
 
     def strengths(self, system: str, scenario: str) -> Array:
         """Critical strengths, upper bounds found by attack; inf where none was found up to the
@@ -104,6 +118,11 @@ class Results:
         """A metric of the whole test split, one per seed."""
         return np.array([card["metrics"][f"test_{name}"] for card in self._cards(system)])
 
+    def metrics(self, system: str, start: str) -> list[str]:
+        """The metrics of a system whose names begin so, in order."""
+        held = self._cards(system)[0]["metrics"]
+        return [name.removeprefix("test_") for name in held if name.startswith(f"test_{start}")]
+
     def knows(self, system: str, name: str) -> bool:
         """Whether its trials have such a metric."""
         return all(f"test_{name}" in card["metrics"] for card in self._cards(system))
@@ -121,7 +140,7 @@ class Results:
         return self._records[trial.record]
 
     def _of(self, system: str) -> list[Trial]:
-        return [trial for trial in self.trials if trial.system.name == system]
+        return [trial for trial in self.trials if trial.row == system]
 
     @cached_property
     def _samples(self) -> list[str]:

@@ -14,7 +14,8 @@ from attacks.edits.tokens import Tokens
 from harness.analysis.intervals import Array, Estimate
 from harness.analysis.paired import difference
 from harness.reproduce.page import Page, mean_and_spread, median_strength
-from harness.reproduce.results import CLEAN, Results
+from harness.reproduce.results import Results
+from harness.run.set_metrics import CLEAN
 
 ONE_WORD = (Tokens.name, 1)
 ON_GRID = 81

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from harness.references.options import plain
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,8 @@ class System:
         name: of the row.
         missing: which training samples lack what, as `--train-missing` has it.
         attacked: whether its critical strengths are searched, or its scores suffice.
+        reads: the branches of a model that are evaluated alone, too, each as a system of its own
+            (`reading`), with the same weights.
     """
 
     name: str
@@ -21,6 +25,16 @@ class System:
     recipe: str = "supervised"
     missing: tuple[str, ...] = ()
     attacked: bool = True
+    reads: tuple[str, ...] = field(default=(), repr=False)  # records of the model do not depend on it
+
+
+def reading(system: str, branch: str) -> str:
+    """The name under which one branch of a system is evaluated.
+
+    >>> reading("CEN", "depth")
+    'CEN, depth branch'
+    """
+    return f"{system}, {branch} branch"
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,8 @@ class Effort:
         samples: of the test split.
         learnt_from: so many training samples; all if None.
         limit: the largest strength searched.
+        attack: at the radii as written, in place of a search where that would take days; empty: the
+            search.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -40,16 +56,34 @@ class Effort:
     search: str = "standard"
     limit: float = 2.0
     learnt_from: int | None = None
+    attack: str = field(default="", repr=False)  # stands in keys where it is given
+
+    @property
+    def attacked_by(self) -> str:
+        """For a reader."""
+        return f"attack `{self.attack}`" if self.attack else f"search `{self.search}`"
 
 
 SMALL = Effort(seeds=(0,), epochs=1, samples=24, search="fast", learnt_from=256)
-"""Enough to see that everything runs: its numbers mean nothing."""
+FEW_STEPS = 5  # of an attack
+
+
+def small_effort(effort: Effort) -> Effort:
+    """Enough to see that everything runs: its numbers mean nothing."""
+    return replace(SMALL, attack=f"{plain(effort.attack)}?steps={FEW_STEPS}" if effort.attack else "")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Systems that are compared on one task."""
+    """Systems that are compared on one task.
+
+    Attributes:
+        metric: over the set, whose values its records hold; empty: scores suffice.
+        full: whether it is run with `--full` only.
+    """
 
     task: str
     systems: tuple[System, ...]
     effort: Effort = Effort()
+    metric: str = ""
+    full: bool = False

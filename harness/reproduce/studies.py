@@ -22,10 +22,14 @@ from harness.reproduce.fusion import FUSION
 from harness.reproduce.missing import MISSING
 from harness.reproduce.page import Page
 from harness.reproduce.results import Results
+from harness.reproduce.segmentation import SEGMENTATION
 from harness.reproduce.study import Study
+from harness.reproduce.translation import TRANSLATION
 from harness.tasks.files.dataroot import NoData
 
-STUDIES: Mapping[str, Study] = {study.name: study for study in (FUSION, MISSING, COUNTING, CONTRASTIVE)}
+STUDIES: Mapping[str, Study] = {
+    study.name: study for study in (FUSION, MISSING, COUNTING, CONTRASTIVE, SEGMENTATION, TRANSLATION)
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class ReproduceOptions:
         work: where checkpoints and runs are kept; resuming looks there.
         page: where to write; None: docs/results/STUDY.md, of a small one in the folder of its work.
         only: the settings that are done, by name; all if empty.
+        full: the settings that take longest are done, too.
         recorded: nothing is trained; the page tells of the seeds whose records are there.
         jobs: trials at a time; None: one per core, on a GPU one.
         spot_check: so many recorded trials are done again, and the page says by how much their
@@ -52,6 +57,7 @@ class ReproduceOptions:
     jobs: int | None = None
     device: str = "auto"
     spot_check: int = 0
+    full: bool = False
 
 
 def reproduce(options: ReproduceOptions, console: Console) -> Path:
@@ -112,6 +118,9 @@ def _planned(
     for name, setting in study.settings.items():
         if options.only and name not in options.only:
             absent.append(f"{name} is left out: it was not asked for.")
+            continue
+        if setting.full and not (options.full or options.recorded or options.only):
+            absent.append(f"{name} is left out: --full runs it.")
             continue
         try:
             task = load_task(setting.task)
@@ -175,8 +184,8 @@ def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
 
 def _command(options: ReproduceOptions) -> str:
     """What makes the page anew: the choices that decide its content."""
-    only = "".join(f" --only '{name}'" for name in options.only)
+    more = (" --full" if options.full else "") + "".join(f" --only '{name}'" for name in options.only)
     return (
         "python -m harness reproduce"
-        f" {options.study}{' --small' if options.small else ''}{' --recorded' if options.recorded else ''}{only}"
+        f" {options.study}{' --small' if options.small else ''}{' --recorded' if options.recorded else ''}{more}"
     )
