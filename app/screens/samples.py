@@ -14,7 +14,7 @@ from app import answers, attributions
 from app.inputs import Sample, consent, runs_code, sample_of, witness_of
 from app.queries import rows
 from app.runs import Run
-from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, sections, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
@@ -44,17 +44,17 @@ def draw(run: Run) -> None:
         return empty("This run has no samples yet.", *EVALUATE, "--task", run.config.task, "--out", run.url)
     left, middle, order, finding = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
     model = chosen(left, "Model", [each for each in run.models if each in models], "model")
-    asked = run.description.identity.scenarios
+    requested = run.description.identity.scenarios
     there = [row["scenario"] for row in rows(run, SCENARIOS, (model,))]
     scenarios = sorted(
-        there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each)
+        there, key=lambda each: (requested.index(each) if each in requested else len(requested), each.count("+"), each)
     )
     scenario = chosen(middle, "Scenario", scenarios, "scenario")
     by = order.selectbox("Order", list(ORDERS), key="order", bind="query-params")
     text = finding.text_input("Samples", key="name", bind="query-params", placeholder="part of a name")
     found = rows(run, SAMPLES.format(ORDERS[by], LISTED), (model, scenario, text))
     if not found:
-        return said("No sample's name holds this text: change it.")
+        return remark("No sample's name holds this text: change it.")
     explained = _explained(run, model)
     _table([{**row, "attributions": row["sample"] in explained} for row in found])
     names = [row["sample"] for row in found]
@@ -83,7 +83,7 @@ def _table(found: Sequence[dict[str, Any]]) -> None:
         column_config={"strength": st.column_config.NumberColumn("critical strength")},
     )
     more = f" The first {LISTED} are listed: narrow them down by name." if len(found) == LISTED else ""
-    said(
+    remark(
         "A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search"
         f" limit; 0: it fails untouched, listed last.{more}"
     )
@@ -174,10 +174,10 @@ def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float
     if images.is_tokens(modality, clean):
         for title, x in (("untouched", None), ("attacked", moved)):
             if x is not None or title == "untouched":
-                said(title)
+                remark(title)
                 st.html(images.text(modality, clean, x))
         if moved is not None and not bool((moved.max(1).values > 1 - 1e-3).all()):
-            said("The attack mixes tokens as no text can; of each mixture the largest part is shown.")
+            remark("The attack mixes tokens as no text can; of each mixture the largest part is shown.")
         return None
     figure = images.combine_single_modality(modality, clean, moved, times)
     shown(figure, f"input-{modality.name}")
@@ -206,8 +206,8 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
         )
     found = attributions.of_sample(run, model, row["sample"])
     if not found:
-        return said(f"This sample has none; these have: {', '.join(sorted(explained))}.")
-    said(
+        return remark(f"This sample has none; these have: {', '.join(sorted(explained))}.")
+    remark(
         f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. What is attributed is how far the sample"
         " is from failing."
     )
@@ -246,7 +246,7 @@ def _before_and_after(
             if x is not None:
                 moved = _moved(run, each, sample).get(name)
                 words = images.tokens(modality, sample.inputs[name] if moved is None else moved)
-                said(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
+                remark(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
                 st.html(images.coloured(modality, words, images.weight_colours(x)))
         return
     figure = _boxed(sample, pairs) if name == attributions.BOXES else None

@@ -123,8 +123,8 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
             task.
     """
     frontiers = [ray for text in config.frontier for ray in rays(text, task)]
-    asked = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
-    requested = list(dict.fromkeys([*asked, *frontiers]))
+    named = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
+    requested = list(dict.fromkeys([*named, *frontiers]))
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [parse_schedule(text, task.names) for text in config.schedule if config.schedule != NO_SCHEDULE]
     corruptions = corruption.parse_all(config.corruption, task)
@@ -225,10 +225,10 @@ def _name(identity: Mapping[str, Any]) -> str:
     them.
     """
     answered = {key: identity[key] for key in ANSWERED if key in identity}
-    return asked_for(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]
+    return requested_id(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]
 
 
-def asked_for(identity: Mapping[str, Any]) -> str:
+def requested_id(identity: Mapping[str, Any]) -> str:
     """The half of the id that is the same on every machine."""
     return digest({key: value for key, value in identity.items() if key not in ANSWERED})[:HALF_NAME]
 

@@ -65,11 +65,11 @@ def shortest(kind: str, text: str, target: Callable[..., Any]) -> str:
     Raises:
         BadInput: as `given`.
     """
-    known, said = offered(target), chosen(kind, text, target)
+    known, values = offered(target), chosen(kind, text, target)
     other = {
-        name: each.replace(default=said[name])
+        name: each.replace(default=values[name])
         for name, each in known.items()
-        if said.get(name, each.default) != each.default
+        if values.get(name, each.default) != each.default
     }
     return plain(text) + (written(other) if other else "")
 

@@ -81,9 +81,9 @@ class Notes:
         if not self._storage.exists(name):
             return None
         try:
-            said = json.loads(self._storage.read(name))
-            if sound(said):
-                return said
+            content = json.loads(self._storage.read(name))
+            if sound(content):
+                return content
         except (OSError, ValueError, RecursionError):
             pass
         raise BadInput(f"run {self._url} is damaged: {name} cannot be read; {mend}")
