@@ -20,7 +20,7 @@ from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks import Task
-from tests.fuzz.mutations import agree
+from tests.fuzz.tensor_mutations import agree
 
 JOINT = "audio@linf:0.005 + image@linf:1.6 + text@tokens:1"
 
