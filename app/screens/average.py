@@ -36,7 +36,7 @@ MOST_RESAMPLED = 5_000  # samples; beyond, a bootstrap takes longer than a page 
 @of_a_run
 def draw(run: Run) -> None:
     if not rows(run, "select 1 from sweep where status = 'ok' limit 1"):
-        return empty("This run swept nothing.", *EVALUATE, "--task", run.config.task)
+        return empty("This run did not remove any inputs.", *EVALUATE, "--task", run.config.task)
     models = st.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
     schedules = rows(run, SCHEDULES)
     left, right = st.columns(2)
@@ -66,7 +66,7 @@ def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
     areas = {model: text for model, text in under(run, schedule).items() if model in models}
     if areas:
         st.dataframe([{"model": model, "area under the curve": text} for model, text in areas.items()], hide_index=True)
-    remark("Bands are 95 % intervals; areas are the mean score over the span of fractions, with theirs.")
+    remark("Bands are 95 % intervals. An area is the mean score over the range of fractions, with its interval.")
     return taken_away("missing", _points(schedule, "fraction missing", curves), {"Curves": figure})
 
 

@@ -84,8 +84,8 @@ def _table(found: Sequence[dict[str, Any]]) -> None:
     )
     more = f" The first {LISTED} are listed: narrow them down by name." if len(found) == LISTED else ""
     remark(
-        "A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search"
-        f" limit; 0: it fails untouched, listed last.{more}"
+        "A critical strength is an upper bound found by attack, not a certificate. inf: no failure was found up to the"
+        f" search limit. 0: the sample fails untouched; these are listed last.{more}"
     )
     taken_away("samples", table, {})
 
@@ -177,7 +177,7 @@ def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float
                 remark(title)
                 st.html(images.text(modality, clean, x))
         if moved is not None and not bool((moved.max(1).values > 1 - 1e-3).all()):
-            remark("The attack mixes tokens as no text can; of each mixture the largest part is shown.")
+            remark("The attack mixes tokens, which no text can do. The largest part of each mixture is shown.")
         return None
     figure = images.combine_single_modality(modality, clean, moved, times)
     shown(figure, f"input-{modality.name}")
@@ -206,10 +206,10 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
         )
     found = attributions.of_sample(run, model, row["sample"])
     if not found:
-        return remark(f"This sample has none; these have: {', '.join(sorted(explained))}.")
+        return remark(f"This sample has no attributions; these samples have: {', '.join(sorted(explained))}.")
     remark(
-        f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. What is attributed is how far the sample"
-        " is from failing."
+        f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. The attributions explain how far the"
+        " sample is from failing."
     )
     figure = attributions.shares(found)
     shown(figure, "shares")

@@ -217,7 +217,7 @@ def _by_class(run: Run, models: Sequence[str]) -> None:
     if not found:
         return None
     st.subheader("By class", anchor=False)
-    remark("Over all samples: untouched, and the worst that is known of each at strength 1 of a scenario.")
+    remark("Metrics over all samples: untouched, and with the worst known answers at strength 1 of a scenario.")
     for table in found:
         st.markdown(f"**{plain(table.metric)}**, {plain(table.model)}")
         numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in table.columns}

@@ -33,7 +33,7 @@ from harness.tasks.task import sample_hashes
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 Progress = Callable[[int, int], None]
-"""Told how many scenario-samples are done, and how many gradient evaluations they took."""
+"""Called with the numbers of finished scenario-samples and of their gradient evaluations."""
 
 
 def _failed(parts: Parts, condition: object, error: BaseException) -> None:

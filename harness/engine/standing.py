@@ -129,7 +129,7 @@ def remarks(work: Work) -> list[str]:
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
     sentences = [
-        f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts
+        f"{ball} is a relaxation that mixes tokens, which no text can do: an upper bound on weakness" for ball in texts
     ]
     sentences += (
         [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []

@@ -95,7 +95,7 @@ class Evidence:
 
     @cached_property
     def expected(self) -> frozenset[str]:
-        """Every sample that any model was asked about."""
+        """Every sample that any model has answered."""
         columns = [chunk for name in ("samples", "ledger") for chunk in self.tables[name].column("sample").chunks]
         return frozenset(pa.chunked_array(columns, pa.string()).unique().to_pylist())
 
