@@ -40,7 +40,7 @@ def draw(run: Run, row: dict[str, Any]) -> None:
 
 
 def answers_of(run: Run, row: dict[str, Any]) -> Inputs:
-    """By their names in `harness.engine.answers`; empty where none were kept.
+    """The stored answers, by their names in `harness.engine.answers`; empty if none were kept.
 
     Raises:
         BadInput: the file is damaged.

@@ -225,7 +225,7 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
 def _before_and_after(
     run: Run, name: str, method: str, found: Sequence[attributions.Row], scenario: str, sample: Sample | None
 ) -> None:
-    """What one method attributes to one modality on the untouched input and under the scenario."""
+    """One method's attributions of one modality, on the untouched input and under the scenario."""
     wanted = [each for each in found if each["condition"] in (attributions.CLEAN, scenario)]
     read = [
         (each, attributions.tensor_of(run, each))
@@ -268,7 +268,7 @@ def _title(row: attributions.Row) -> str:
 
 
 def _moved(run: Run, row: attributions.Row, sample: Sample) -> Inputs:
-    """What an attribution under an attack is about, where its witness is kept."""
+    """The attacked input that an attribution explains, if its witness is kept."""
     sql = (
         "select sample, scenario, threshold, file, witness from ledger"
         " where model = ? and sample = ? and scenario = ? and status = 'ok'"

@@ -1,4 +1,4 @@
-"""From a configuration to cells: one model on one shard of samples, all scenarios."""
+"""Make cells from a configuration: one model on one shard of samples, all scenarios."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def _entry(name: str, colour: str) -> go.Scatter:
 
 
 def _class_name(form: AnswerForm, value: int) -> str:
-    """As the legend has it, with the number that stands at a pixel."""
+    """A class as the legend names it, with its number in the map."""
     name = form.classes[value] if value < len(form.classes) else str(value)
     return figured(name if name == str(value) else f"{value} {name}")
 

@@ -47,8 +47,8 @@ class Trial:
     them.
 
     Attributes:
-        folder: of the study's work: checkpoints and runs.
-        records: of the study; its page is written from them.
+        folder: the folder of the study's checkpoints and runs.
+        records: the folder of the study's records; its page is written from them.
     """
 
     task: str

@@ -25,7 +25,7 @@ class Page:
     """Grows from the top; `write` saves it, with its pictures beside it.
 
     Attributes:
-        path: of the page.
+        path: the path of the page.
         remarks: on steps that failed, such as drawing.
     """
 

@@ -46,7 +46,7 @@ SCHEMA = pa.schema([("table", pa.string()), *TYPES.items()])
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Of one trial.
+    """The record of one trial.
 
     Attributes:
         tables: `samples`, `sweep` and `ledger` as the run has them, the columns that pages need;
@@ -78,7 +78,7 @@ class Record:
 
 
 def read_record(path: Path) -> Record:
-    """What `Record.write` wrote.
+    """Read a record that `Record.write` wrote.
 
     Raises:
         BadInput: it is damaged, or of another version.

@@ -1,4 +1,4 @@
-"""What a study trains and evaluates: systems on tasks, over seeds, with so much effort."""
+"""The settings of a study: the systems, the tasks, the seeds and the effort."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class System:
     """A row of a table: a model and how it is trained.
 
     Attributes:
-        name: of the row.
-        missing: which training samples lack what, as `--train-missing` has it.
-        attacked: whether its critical strengths are searched, or its scores suffice.
+        name: the name of the row.
+        missing: the missing modalities of training samples, in the form of `--train-missing`.
+        attacked: whether critical strengths are searched; else there are only scores.
     """
 
     name: str
@@ -25,12 +25,12 @@ class System:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is spent on one setting.
+    """The effort that is spent on one setting.
 
     Attributes:
-        epochs: at most so many per stage; the recipe's own number if None.
-        samples: of the test split.
-        learnt_from: so many training samples; all if None.
+        epochs: the largest number per stage; that of the recipe if None.
+        samples: the number of samples of the test split.
+        learnt_from: the number of training samples; all if None.
         limit: the largest strength searched.
     """
 
@@ -43,7 +43,7 @@ class Effort:
 
 
 SMALL = Effort(seeds=(0,), epochs=1, samples=24, search="fast", learnt_from=256)
-"""Enough to see that everything runs: its numbers mean nothing."""
+"""Enough to see that everything runs; the numbers mean nothing."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _strengths(record: Record) -> dict[str, np.ndarray[tuple[int], np.dtype[np.f
 
 
 def write(records: Path, found: Iterable[Moved]) -> None:
-    """Beside the records, for the page."""
+    """Write the checks beside the records, for the page."""
     records.mkdir(parents=True, exist_ok=True)
     write_whole(records / FILE, (json.dumps([asdict(each) for each in found], indent=1) + "\n").encode())
 

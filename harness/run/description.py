@@ -83,7 +83,7 @@ class Identity(_Part):
 
 
 class AnswerForm(_Part):
-    """What pages must know of the answers stored beside the witnesses.
+    """What pages need to know about the answers stored beside the witnesses.
 
     Attributes:
         kind: map, image or sound.
@@ -109,7 +109,7 @@ class Description(_Part):
         config: None where the file does not hold it.
         samples: the number of samples under test; None in a run of an older version, which did not
             store it.
-        answer: of answers that are maps, images or sounds; else None.
+        answer: the form of answers that are maps, images or sounds; else None.
     """
 
     run: str

@@ -52,7 +52,7 @@ class Notes:
         self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
     def metrics(self) -> list[SetMetric]:
-        """What `metrics.json` says; nothing where it was not written.
+        """The content of `metrics.json`; empty if it was not written.
 
         Raises:
             BadInput: it is damaged, or another run's.
