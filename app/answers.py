@@ -17,7 +17,7 @@ from harness.reporting import answers
 
 
 def draw(run: Run, row: dict[str, Any]) -> None:
-    """The stored answers that belong to a row of the ledger; nothing where the label says all."""
+    """The stored answers that belong to a row of the ledger; nothing if the label is enough."""
     form = run.description.answer
     if form is None:
         return None

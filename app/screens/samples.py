@@ -103,7 +103,7 @@ def _number(value: float | None) -> str:
 
 
 def _loaded(run: Run, name: str) -> Sample | None:
-    """The sample's inputs; None, and one sentence that says why, where they cannot be had here."""
+    """The sample's inputs; if they cannot be loaded, None, and the page shows the reason."""
     if runs_code(run):
         task = run.config.task
         st.info(
@@ -151,7 +151,7 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
 
 
 def _kept(run: Run, row: dict[str, Any]) -> Inputs | None:
-    """The stored witness; None, and one sentence that says why, where it cannot be read."""
+    """The stored witness; if it cannot be read, None, and the page shows the reason."""
     try:
         return witness_of(run, row)
     except BadInput as error:

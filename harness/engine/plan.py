@@ -77,9 +77,7 @@ class Work:
 
     @cached_property
     def answer_form(self) -> dict[str, Any] | None:
-        """What pages must know of answers that are drawn or played; None where the label says
-        all.
-        """
+        """What pages need to know of answers that are drawn or played; None if labels suffice."""
         return answer_form(self.task)
 
     @property
