@@ -10,14 +10,14 @@ import streamlit as st
 from app.inputs import cell_of
 from app.runs import Run
 from app.tensors import read
-from app.view import EVALUATE, empty, said, shown, taken_away
+from app.view import EVALUATE, empty, remark, shown, taken_away
 from attacks.region import Inputs
 from harness.engine.answers import ATTACKED, answer_keys
 from harness.reporting import answers
 
 
 def draw(run: Run, row: dict[str, Any]) -> None:
-    """The stored answers that belong to a row of the ledger; nothing where the label says all."""
+    """The stored answers that belong to a row of the ledger; nothing if the label is enough."""
     form = run.description.answer
     if form is None:
         return None
@@ -26,11 +26,11 @@ def draw(run: Run, row: dict[str, Any]) -> None:
     if not stored:
         return empty("The answers were not kept.", *EVALUATE, "--task", run.config.task, "--witnesses", "all")
     if not answers.shown_as(form, stored):
-        return said(
+        return remark(
             f"The stored answers of sample {row['sample']} are not shown: they are no {form.kind}s of one size."
         )
     if ATTACKED not in stored:
-        said("There is no attacked answer: no attack succeeded.")
+        remark("There is no attacked answer: no attack succeeded.")
     figure = answers.figure_of(form, stored)
     shown(figure, "answers")
     for column, (title, wave) in zip(st.columns(3), answers.sounds_of(form, stored).items(), strict=False):
@@ -40,7 +40,7 @@ def draw(run: Run, row: dict[str, Any]) -> None:
 
 
 def answers_of(run: Run, row: dict[str, Any]) -> Inputs:
-    """By their names in `harness.engine.answers`; empty where none were kept.
+    """The stored answers, by their names in `harness.engine.answers`; empty if none were kept.
 
     Raises:
         BadInput: the file is damaged.

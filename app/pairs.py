@@ -91,9 +91,10 @@ def changed(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float, con
     sql = CHANGED.format(condition.replace("'", "''"))
     found = query(sql, ours=scores(*ours, strength), theirs=scores(*theirs, strength))
     rows_of = [dict(zip(names, row, strict=True)) for row in found]
-    told = [key for key in names if any(row[key] is not None for row in rows_of)]
+    filled = [key for key in names if any(row[key] is not None for row in rows_of)]
     return [
-        {"right": "A" if row["score A"] > row["score B"] else "B"} | {key: row[key] for key in told} for row in rows_of
+        {"right": "A" if row["score A"] > row["score B"] else "B"} | {key: row[key] for key in filled}
+        for row in rows_of
     ]
 
 

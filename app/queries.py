@@ -38,12 +38,12 @@ def answer(run: Run, sql: str, values: tuple[Any, ...] = ()) -> pa.Table:
     Raises:
         BadInput: a file of the run cannot be read.
     """
-    asked = [name for name in TABLES if name in sql]
+    needed = [name for name in TABLES if name in sql]
     try:
-        with opened(run).knowing(asked) as cursor:
+        with opened(run).knowing(needed) as cursor:
             return cursor.sql(sql, params=list(values)).to_arrow_table()
     except (duckdb.Error, pa.ArrowException, OSError) as error:
-        for name in asked:
+        for name in needed:
             RunDirectory(run.url).table(name)  # names the file, if it is one that is damaged
         mend = "reload if it is being written; else remove that file and run the same command"
         raise BadInput(f"run {run.url} is damaged, its tables cannot be read: {_first_line(error)}; {mend}") from None

@@ -138,7 +138,7 @@ def empty(why: str, *command: str) -> None:
     st.code(shlex.join(command), language="bash")
 
 
-def said(text: str) -> None:
+def remark(text: str) -> None:
     """A remark that may hold words of a run."""
     st.caption(plain(text))
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.gates.outputs import Report
 
 SAMPLES = 100  # that an evaluation of the plugin's own looks at
-ASKED: pytest.StashKey[Report] = pytest.StashKey()
+DECIDED: pytest.StashKey[Report] = pytest.StashKey()
 RUNS: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 RobustnessGate = Callable[..., None]
 
@@ -73,9 +73,9 @@ class _GatesNode(pytest.File):
 
     def report(self) -> Report:
         """The verdicts of all gates."""
-        if ASKED not in self.config.stash:
-            self.config.stash[ASKED] = self._decided()
-        return self.config.stash[ASKED]
+        if DECIDED not in self.config.stash:
+            self.config.stash[DECIDED] = self._decided()
+        return self.config.stash[DECIDED]
 
     def _decided(self) -> Report:
         from harness.gates.file import read_gates
@@ -142,9 +142,9 @@ def robustness_gate(request: pytest.FixtureRequest) -> RobustnessGate:
             from harness.gates.gating import judge
             from harness.run.directory import RunDirectory
 
-            asked = gate_of(model=model, task=task, scenario=scenario, **keys)
-            run = _evaluated(request.config, [asked], str(samples))
-            report = judge(RunDirectory(run), GatesFile(gates=(asked,)), "gates", baseline)
+            limit = gate_of(model=model, task=task, scenario=scenario, **keys)
+            run = _evaluated(request.config, [limit], str(samples))
+            report = judge(RunDirectory(run), GatesFile(gates=(limit,)), "gates", baseline)
         _hold(report, 0)
 
     return gate
@@ -165,9 +165,9 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        said = pytest.fail.Exception(str(error), pytrace=False)
-        said.__suppress_context__ = True
-        raise said from None
+        failure = pytest.fail.Exception(str(error), pytrace=False)
+        failure.__suppress_context__ = True
+        raise failure from None
 
 
 def _evaluated(config: pytest.Config, gates: Iterable[Gate], samples: str) -> str:

@@ -38,7 +38,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_licence_types_and_data(unpacked: Path) -> None:
     names = {path.name for path in unpacked.rglob("*")}
-    assert {"LICENSE", "NOTICE", "py.typed", "train.flac", "concat.safetensors"} <= names
+    assert {"LICENSE", "NOTICE", "py.typed", "train.flac", "concat.safetensors", "report.html.j2"} <= names
     assert {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")} == {
         "attacks",
         "defenses",
@@ -56,3 +56,5 @@ def test_it_runs_the_main_job_from_an_empty_folder(unpacked: Path, tmp_path: Pat
     words = ["-m", "harness", "evaluate", "--samples", "4", "--search", "fast", "--model", "concat", "--out", "run"]
     printed = called(*words, folder=tmp_path, PYTHONPATH=str(unpacked))
     assert "robust score, strength 1" in printed and (tmp_path / "run" / "run.json").exists()
+    called("-m", "harness", "report", "run", folder=tmp_path, PYTHONPATH=str(unpacked))
+    assert "<h2>Some samples" in (tmp_path / "run" / "report.html").read_text()

@@ -11,7 +11,7 @@ import streamlit as st
 from app.figures import curve, heat
 from app.queries import answer, kept, rows
 from app.runs import Run
-from app.view import EVALUATE, chosen, empty, of_a_run, page, said, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, remark, shown, taken_away
 from harness.analysis.curves import IS_GAP, Point, corruption_curves, missing_curves
 from harness.analysis.measures import area, degradations
 from harness.run.schema import CORRUPTION, SCHEDULE
@@ -36,7 +36,7 @@ MOST_RESAMPLED = 5_000  # samples; beyond, a bootstrap takes longer than a page 
 @of_a_run
 def draw(run: Run) -> None:
     if not rows(run, "select 1 from sweep where status = 'ok' limit 1"):
-        return empty("This run swept nothing.", *EVALUATE, "--task", run.config.task)
+        return empty("This run did not remove any inputs.", *EVALUATE, "--task", run.config.task)
     models = st.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
     schedules = rows(run, SCHEDULES)
     left, right = st.columns(2)
@@ -66,7 +66,7 @@ def _missing(run: Run, schedules: Sequence[str], models: Sequence[str]) -> None:
     areas = {model: text for model, text in under(run, schedule).items() if model in models}
     if areas:
         st.dataframe([{"model": model, "area under the curve": text} for model, text in areas.items()], hide_index=True)
-    said("Bands are 95 % intervals; areas are the mean score over the span of fractions, with theirs.")
+    remark("Bands are 95 % intervals. An area is the mean score over the range of fractions, with its interval.")
     return taken_away("missing", _points(schedule, "fraction missing", curves), {"Curves": figure})
 
 
@@ -79,7 +79,7 @@ def _corrupted(run: Run, corruptions: Sequence[str], models: Sequence[str]) -> N
     curves = _of(corruption_curves(answer(run, ROWS, (corruption,))), models)
     figure = curve(curves, run.models, "severity", "score")
     shown(figure, "corrupted")
-    said("Bands are 95 % intervals. Severity 0 is the untouched input, 5 the worst.")
+    remark("Bands are 95 % intervals. Severity 0 is the untouched input, 5 the worst.")
     return taken_away("corrupted", _points(corruption, "severity", curves), {"Curves": figure})
 
 
@@ -125,7 +125,7 @@ def _sets(run: Run, models: Sequence[str]) -> None:
         )
     figure = sets_figure(found, models)
     shown(figure, "sets")
-    said("The mean score with exactly these modalities missing in every sample.")
+    remark("The mean score with exactly these modalities missing in every sample.")
     table = [
         {"model": row["model"], "missing": row["missing"], "score": row["score"], "samples": row["samples"]}
         for row in found

@@ -20,7 +20,7 @@ from app.view import (
     note_of,
     page,
     readable,
-    said,
+    remark,
     shown,
     taken_away,
 )
@@ -42,7 +42,7 @@ def draw() -> None:
     strength = st.slider("Strength of the attacks", 0.0, 4.0, 1.0, 0.05, key="strength", bind="query-params")
     found = differences(ours, theirs, strength)
     if other := apart(ours, theirs):
-        said(f"{other} samples have the same name but different data in A and B: they are left out.")
+        remark(f"{other} samples have the same name but different data in A and B: they are left out.")
     if not found:
         task = ours[0].config.task
         command = (*EVALUATE, "--task", task, "--out", f"{addresses()[0].rstrip('/')}/second")
@@ -67,7 +67,7 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
     shown(figure, "differences")
     number = st.column_config.NumberColumn(format="%.3f")
     st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "change", "low", "high"), number))
-    said(
+    remark(
         "Paired by sample: a change is B minus A, with its 95 % interval, as the command compare prints it. "
         "An attack's score is the share that withstood every attack tried at this strength. "
         "Only A, only B: samples on which only this model is right."
@@ -108,7 +108,7 @@ def _changed(ours: tuple[Run, str], theirs: tuple[Run, str], strength: float, co
     condition = chosen(st, "Condition", conditions, "condition")
     found = changed(ours, theirs, strength, condition)
     if not found:
-        return said("No sample changed under this condition.")
+        return remark("No sample changed under this condition.")
     st.dataframe(found, hide_index=True)
     return taken_away("changed", found, {})
 

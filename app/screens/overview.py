@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.leaderboard import SCORES, leaders, matching
 from app.runs import Run
-from app.view import EVALUATE, addresses, empty, no_runs, page, plain, readable, said, shown, taken_away
+from app.view import EVALUATE, addresses, empty, no_runs, page, plain, readable, remark, shown, taken_away
 from attacks.errors import BadInput
 from harness.reporting.figures import PALETTE, figured
 
@@ -46,12 +46,12 @@ def draw() -> None:
     sound = soundness.toggle("Without flags only", key="sound", bind="query-params")
     kept = _sorted(matching(found, text, tasks, sound), by)
     if not kept:
-        return said("No model matches these filters: take one away.")
+        return remark("No model matches these filters: take one away.")
     _table(kept)
     figure = leaders_figure(kept[:MOST_DRAWN])
     shown(figure, "leaders")
     if len(kept) > MOST_DRAWN:
-        said(f"The figure shows the first {MOST_DRAWN} of {len(kept)} models.")
+        remark(f"The figure shows the first {MOST_DRAWN} of {len(kept)} models.")
     taken_away("overview", kept, {"Scores": figure})
     return None
 
@@ -83,7 +83,7 @@ def _table(found: Sequence[Mapping[str, Any]]) -> None:
             "flags": st.column_config.NumberColumn(help="attacks whose number fails a check"),
         },
     )
-    said(
+    remark(
         "Worst single: the attack on one modality that lowers the score most, at strength 1; joint: the attack on most"
         " modalities; both are upper bounds found by attack, not certificates. Missing area: the mean score over the"
         " fractions missing that were run. Flags: attacks whose number fails a check; the page Trust and gates shows"

@@ -14,7 +14,7 @@ from app import answers, attributions
 from app.inputs import Sample, consent, runs_code, sample_of, witness_of
 from app.queries import rows
 from app.runs import Run
-from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, sections, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
@@ -44,17 +44,17 @@ def draw(run: Run) -> None:
         return empty("This run has no samples yet.", *EVALUATE, "--task", run.config.task, "--out", run.url)
     left, middle, order, finding = st.columns([2, 4, 2, 2], vertical_alignment="bottom")
     model = chosen(left, "Model", [each for each in run.models if each in models], "model")
-    asked = run.description.identity.scenarios
+    requested = run.description.identity.scenarios
     there = [row["scenario"] for row in rows(run, SCENARIOS, (model,))]
     scenarios = sorted(
-        there, key=lambda each: (asked.index(each) if each in asked else len(asked), each.count("+"), each)
+        there, key=lambda each: (requested.index(each) if each in requested else len(requested), each.count("+"), each)
     )
     scenario = chosen(middle, "Scenario", scenarios, "scenario")
     by = order.selectbox("Order", list(ORDERS), key="order", bind="query-params")
     text = finding.text_input("Samples", key="name", bind="query-params", placeholder="part of a name")
     found = rows(run, SAMPLES.format(ORDERS[by], LISTED), (model, scenario, text))
     if not found:
-        return said("No sample's name holds this text: change it.")
+        return remark("No sample's name holds this text: change it.")
     explained = _explained(run, model)
     _table([{**row, "attributions": row["sample"] in explained} for row in found])
     names = [row["sample"] for row in found]
@@ -83,9 +83,9 @@ def _table(found: Sequence[dict[str, Any]]) -> None:
         column_config={"strength": st.column_config.NumberColumn("critical strength")},
     )
     more = f" The first {LISTED} are listed: narrow them down by name." if len(found) == LISTED else ""
-    said(
-        "A critical strength is an upper bound found by attack, not a certificate; inf: none found up to the search"
-        f" limit; 0: it fails untouched, listed last.{more}"
+    remark(
+        "A critical strength is an upper bound found by attack, not a certificate. inf: no failure was found up to the"
+        f" search limit. 0: the sample fails untouched; these are listed last.{more}"
     )
     taken_away("samples", table, {})
 
@@ -103,7 +103,7 @@ def _number(value: float | None) -> str:
 
 
 def _loaded(run: Run, name: str) -> Sample | None:
-    """The sample's inputs; None, and one sentence that says why, where they cannot be had here."""
+    """The sample's inputs; if they cannot be loaded, None, and the page shows the reason."""
     if runs_code(run):
         task = run.config.task
         st.info(
@@ -151,7 +151,7 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
 
 
 def _kept(run: Run, row: dict[str, Any]) -> Inputs | None:
-    """The stored witness; None, and one sentence that says why, where it cannot be read."""
+    """The stored witness; if it cannot be read, None, and the page shows the reason."""
     try:
         return witness_of(run, row)
     except BadInput as error:
@@ -174,10 +174,10 @@ def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float
     if images.is_tokens(modality, clean):
         for title, x in (("untouched", None), ("attacked", moved)):
             if x is not None or title == "untouched":
-                said(title)
+                remark(title)
                 st.html(images.text(modality, clean, x))
         if moved is not None and not bool((moved.max(1).values > 1 - 1e-3).all()):
-            said("The attack mixes tokens as no text can; of each mixture the largest part is shown.")
+            remark("The attack mixes tokens, which no text can do. The largest part of each mixture is shown.")
         return None
     figure = images.combine_single_modality(modality, clean, moved, times)
     shown(figure, f"input-{modality.name}")
@@ -206,10 +206,10 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
         )
     found = attributions.of_sample(run, model, row["sample"])
     if not found:
-        return said(f"This sample has none; these have: {', '.join(sorted(explained))}.")
-    said(
-        f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. What is attributed is how far the sample"
-        " is from failing."
+        return remark(f"This sample has no attributions; these samples have: {', '.join(sorted(explained))}.")
+    remark(
+        f"Chosen as {' and '.join(sorted({each['why'] for each in found}))}. The attributions explain how far the"
+        " sample is from failing."
     )
     figure = attributions.shares(found)
     shown(figure, "shares")
@@ -225,7 +225,7 @@ def _attributions(run: Run, model: str, row: dict[str, Any], sample: Sample | No
 def _before_and_after(
     run: Run, name: str, method: str, found: Sequence[attributions.Row], scenario: str, sample: Sample | None
 ) -> None:
-    """What one method attributes to one modality on the untouched input and under the scenario."""
+    """One method's attributions of one modality, on the untouched input and under the scenario."""
     wanted = [each for each in found if each["condition"] in (attributions.CLEAN, scenario)]
     read = [
         (each, attributions.tensor_of(run, each))
@@ -246,7 +246,7 @@ def _before_and_after(
             if x is not None:
                 moved = _moved(run, each, sample).get(name)
                 words = images.tokens(modality, sample.inputs[name] if moved is None else moved)
-                said(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
+                remark(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
                 st.html(images.coloured(modality, words, images.weight_colours(x)))
         return
     figure = _boxed(sample, pairs) if name == attributions.BOXES else None
@@ -268,7 +268,7 @@ def _title(row: attributions.Row) -> str:
 
 
 def _moved(run: Run, row: attributions.Row, sample: Sample) -> Inputs:
-    """What an attribution under an attack is about, where its witness is kept."""
+    """The attacked input that an attribution explains, if its witness is kept."""
     sql = (
         "select sample, scenario, threshold, file, witness from ledger"
         " where model = ? and sample = ? and scenario = ? and status = 'ok'"

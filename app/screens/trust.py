@@ -11,7 +11,7 @@ import streamlit as st
 from app.figures import heat
 from app.queries import trust
 from app.runs import Run
-from app.view import EVALUATE, HARNESS, empty, of_a_run, page, said, shown, taken_away
+from app.view import EVALUATE, HARNESS, empty, of_a_run, page, remark, shown, taken_away
 from harness.reporting.figures import figured
 from harness.run.directory import RunDirectory
 from harness.run.flags import EXPLAINED, INFORMATIVE
@@ -39,12 +39,12 @@ def _flags(run: Run) -> None:
     raised = right.toggle("Raised only", key="raised", bind="query-params")
     kept = [row for row in found if row["model"] in models and row["flag"] in wanted and (row["raised"] or not raised)]
     doubted = sum(row["raised"] for row in found)
-    said(
+    remark(
         f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number. It shows whether the number"
         " can be believed. " + EXPLAINED
     )
     if not kept:
-        return said("No check matches these filters: take one away.")
+        return remark("No check matches these filters: take one away.")
     st.dataframe(
         kept,
         hide_index=True,

@@ -17,7 +17,7 @@ from app import frontier
 from app.figures import colour, curve
 from app.queries import answer, fronts, kept, rows, trust
 from app.runs import Run
-from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, said, sections, shown, taken_away
+from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
 from attacks.scenario import parse
 from harness.analysis.class_tables import ClassTable, class_tables
 from harness.analysis.curves import Point, robust_curves, strength_grid
@@ -57,9 +57,9 @@ def _scenarios(run: Run) -> list[str]:
     nothing.
     """
     there = {row["scenario"] for row in rows(run, SCENARIOS)}
-    asked = [each for each in run.description.identity.scenarios if each in there]
-    others = sorted(there - set(asked), key=lambda each: (each.count("+"), each))
-    return [each for each in (*asked, *others) if parse(each).attacked]
+    requested = [each for each in run.description.identity.scenarios if each in there]
+    others = sorted(there - set(requested), key=lambda each: (each.count("+"), each))
+    return [each for each in (*requested, *others) if parse(each).attacked]
 
 
 def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa.Table) -> None:
@@ -74,7 +74,7 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
         {m: {each: flags.get(each, {}) for each in (EVERY, scenario)} for m, flags in trust(run).items() if m in models}
     ):
         st.warning(plain(line))
-    said(
+    remark(
         "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 %"
         " intervals. At strength 1 the radii are as the scenario writes them. An oracle does not read the attacked"
         " modality."
@@ -125,10 +125,10 @@ def _distribution(run: Run, scenario: str, models: Sequence[str], log: bool, fou
     counts = histogram(run, scenario, sorted({0.0, *grid(found, log, BINS + 1)}))
     drawn = [model for model in models if model in counts]
     if not drawn:
-        return said("None of these models has rows for this scenario.")
+        return remark("None of these models has rows for this scenario.")
     figure = distribution(counts, drawn, run.models)
     shown(figure, "distribution")
-    said(
+    remark(
         "The number of samples that first fail at each strength. Samples that fail untouched are at 0; samples that"
         " withstood every attack tried are on the right."
     )
@@ -191,10 +191,10 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
     )
     found = [row for row in frontier.radii(run, [str(ray) for ray in pairs[pair]], share) if row["model"] in models]
     if not found:
-        return said("None of these models has rows for this pair.")
+        return remark("None of these models has rows for this pair.")
     figure = frontier.drawn(run, found, models)
     shown(figure, "frontier")
-    said(
+    remark(
         "Along each ray both radii grow together. A point is where at most this share still withstands; below a line,"
         " more samples do. A ray that never brought the score so low is left out. A point at 0, 0 means that the"
         " untouched score is not above this share."
@@ -217,7 +217,7 @@ def _by_class(run: Run, models: Sequence[str]) -> None:
     if not found:
         return None
     st.subheader("By class", anchor=False)
-    said("Over all samples: untouched, and the worst that is known of each at strength 1 of a scenario.")
+    remark("Metrics over all samples: untouched, and with the worst known answers at strength 1 of a scenario.")
     for table in found:
         st.markdown(f"**{plain(table.metric)}**, {plain(table.model)}")
         numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in table.columns}

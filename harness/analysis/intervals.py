@@ -49,7 +49,7 @@ class Estimate:
 
     @property
     def turned(self) -> Estimate:
-        """With the other sign."""
+        """The estimate with the opposite sign."""
         ends = None if self.low is None or self.high is None else (-self.high, -self.low)
         return Estimate.of(-self.value, ends, {AT_LEAST: AT_MOST, AT_MOST: AT_LEAST}.get(self.bound, self.bound))
 

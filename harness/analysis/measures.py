@@ -231,25 +231,25 @@ def table(
 
 
 def remarks(found: Mapping[str, object], ledger: pa.Table, sweep: pa.Table) -> list[str]:
-    """What a reader of `table`'s measures needs to know, and why some that might be looked for are
-    not there.
-    """
-    said = []
+    """What a reader of `table`'s measures needs to know, and why some measures are not there."""
+    sentences = []
     if any(name.startswith("relative robustness") for name in found):
-        said.append(
-            "Relative robustness is MultiBench's, the area not divided by the span of the levels: it compares models"
-            " under one schedule, not schedules."
+        sentences.append(
+            "Relative robustness is that of MultiBench: the area is not divided by the span of the levels, so it"
+            " compares models under one schedule, not schedules."
         )
     single = query(
         "select name from rows where kind = 'schedule' group by name having count(distinct level) = 1 order by name",
         rows=sweep,
     )
     if lone := [schedule for (schedule,) in single if not schedule.startswith("fixed(")]:
-        said.append(f"No area under {', '.join(lone)}: one level makes no curve; give two or more, as {lone[0]}:0,0.5.")
-    if found and not any(name.startswith("effective robustness") for name in found):
-        said.append("Effective robustness is told where late fusion is evaluated beside the others (--model late).")
-    if len(ledger) and not any(name.startswith("gap to the oracle") for name in found):
-        said.append(
-            "Gaps to the oracle are told where the leave-one-out models are evaluated, too (--model without-MODALITY)."
+        sentences.append(
+            f"No area under {', '.join(lone)}: one level is not a curve; give two or more, as {lone[0]}:0,0.5."
         )
-    return said
+    if found and not any(name.startswith("effective robustness") for name in found):
+        sentences.append("Effective robustness needs late fusion among the models (--model late).")
+    if len(ledger) and not any(name.startswith("gap to the oracle") for name in found):
+        sentences.append(
+            "Gaps to the oracle need the leave-one-out models among the models (--model without-MODALITY)."
+        )
+    return sentences

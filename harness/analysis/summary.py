@@ -38,8 +38,8 @@ CAVEAT = (
     " there."
 )
 INTERVALS = (
-    "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no. There is none where too few samples"
-    " differ."
+    "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no. Where too few samples differ,"
+    " no interval is given."
 )
 ROBUST = "robust score, strength 1"
 UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
@@ -91,7 +91,7 @@ def summarise(directory: RunDirectory) -> Summary:
     singles = [name for name in dict.fromkeys(s for s, _ in robust) if _single(name) and name not in scenarios]
     # also where all of its rows are errors
     there = {str(each) for each in ledger.column("scenario").unique().to_pylist()}
-    asked = [s for s in scenarios if s in there]
+    requested = [s for s in scenarios if s in there]
     sections = {
         "": {"clean": clean},
         **({"missing": {name: _column(missing, f"fixed({name})") for name in modalities}} if missing else {}),
@@ -100,7 +100,7 @@ def summarise(directory: RunDirectory) -> Summary:
             {
                 ROBUST: {
                     **({"untouched": untouched} if graded else {}),
-                    **_withstood(robust, [*singles, *asked], modalities),
+                    **_withstood(robust, [*singles, *requested], modalities),
                 }
             }
             if description.attacked

@@ -184,12 +184,12 @@ def _kept(directory: RunDirectory) -> set[str]:
     described = directory.describe()
     parts = [directory.tables.part("ledger", name, ("sample",)) for name in directory.tables.parts("ledger")]
     names = {sample for part in parts for sample in part.column("sample").to_pylist()}
-    wanted, ordered = (
-        described.asked("witnesses"),
-        sorted(names, key=lambda name: keyed_seed("choice", described.asked("seed"), name)),
-    )
+    if described.config is None:
+        return set()
+    seed, wanted = described.config.seed, described.config.witnesses
     if wanted == "all":
-        return set(ordered)
+        return names
+    ordered = sorted(names, key=lambda name: keyed_seed("choice", seed, name))
     return set(ordered[:wanted]) if isinstance(wanted, int) and described.status in FINISHED else set()
 
 

@@ -52,8 +52,8 @@ def _measure(work: Work, directory: RunDirectory, console: Console) -> None:
     except (Exception, SystemExit) as error:
         directory.add_error("metrics", traceback.format_exc())
         why = plain(f"{type(error).__name__}: {error}")
-        said = f"the metrics over the set cannot be made ({why}); the run's errors/ folder says more"
-        console.print(said, soft_wrap=True, markup=False)
+        message = f"the metrics over the set cannot be computed ({why}); see the run's errors/ folder"
+        console.print(message, soft_wrap=True, markup=False)
 
 
 def _attribute(work: Work, directory: RunDirectory, device: torch.device, console: Console) -> None:

@@ -95,7 +95,7 @@ def _one_run(sources: Sequence[RunDirectory]) -> Description:
             raise BadInput(f"{source.url} and {sources[0].url} are not parts of one run: {sources[0].url} {why}")
     shards: dict[str, RunDirectory] = {}
     for source, each in zip(sources, (first, *others), strict=True):
-        shard = each.description.asked("shard")
+        shard = each.description.config.shard if each.description.config else None
         if shard is not None and shard in shards:
             raise BadInput(f"{shards[shard].url} and {source.url} are both shard {shard}: leave one of them out")
         shards |= {} if shard is None else {shard: source}

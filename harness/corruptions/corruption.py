@@ -85,7 +85,7 @@ class Corruption:
             and f"{modality.kind}/{name}" not in names("corruption")
         ):
             name, severities = f"{name}:{severities}", None  # the colon is the reference's own
-        asked = (
+        levels = (
             SEVERITIES
             if severities is None
             else tuple(sorted({_severity(text, each.strip()) for each in severities.split(",")}))
@@ -96,7 +96,7 @@ class Corruption:
                 f"corruption {text!r} moves the input and not the target of task {task.name!r}, which names places in"
                 " it: name another corruption"
             )
-        return Corruption(modality.name, name, asked)
+        return Corruption(modality.name, name, levels)
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -146,9 +146,9 @@ def parse_all(texts: Sequence[str], task: Task) -> list[Corruption]:
         BadInput: one cannot be used (see `Corruption.parse`), or is named twice.
     """
     corruptions = [Corruption.parse(text, task) for text in texts]
-    asked = [str(corruption) for corruption in corruptions]
+    texts = [str(corruption) for corruption in corruptions]
     for corruption in corruptions:
-        if asked.count(str(corruption)) > 1:
+        if texts.count(str(corruption)) > 1:
             raise BadInput(f"corruption '{corruption}' is named twice: name it once, with all its severities")
         _probe(corruption, task)
     return corruptions

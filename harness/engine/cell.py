@@ -33,7 +33,7 @@ from harness.tasks.task import sample_hashes
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 Progress = Callable[[int, int], None]
-"""Told how many scenario-samples are done, and how many gradient evaluations they took."""
+"""Called with the numbers of finished scenario-samples and of their gradient evaluations."""
 
 
 def _failed(parts: Parts, condition: object, error: BaseException) -> None:
@@ -120,10 +120,11 @@ def _searched(
     deadline: float | None,
     rows: Sequence[int],
 ) -> Parts:
-    """What the searches of some scenarios find on some samples of a cell.
+    """Run the searches of some scenarios on some samples of a cell.
 
     Raises:
-        what one of them raised: on one sample alone it costs the rows of its scenario instead.
+        the error of a search on several samples; an error on one sample alone costs the rows of its
+            scenario instead.
     """
     batch, parts, counted = part(whole, rows), Parts(), 0
     thresholds = sorted(thresholds_of(work.task.problem), reverse=True)

@@ -57,14 +57,14 @@ def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
     """A row of the test split for each label that the fixed samples lack, up to this many; no rows
     for real-valued targets. The labels of a map are those of its pixels.
     """
-    split, asked = task.splits["test"], set(fixed_samples(task).samples)
+    split, fixed = task.splits["test"], set(fixed_samples(task).samples)
     targets = split.targets.detach().cpu()
     if targets.is_floating_point() and bool((targets != targets.round()).any()):
         return []
     labels = (
         [[each] for each in targets.tolist()] if targets.ndim == 1 else [each.unique().tolist() for each in targets]
     )
-    seen = {label for sample, own in zip(split.samples, labels, strict=True) if sample in asked for label in own}
+    seen = {label for sample, own in zip(split.samples, labels, strict=True) if sample in fixed for label in own}
     first = {label: row for row, own in reversed(list(enumerate(labels))) for label in own if label not in seen}
     return list(dict.fromkeys(first[label] for label in sorted(first)))[:count]
 

@@ -1,4 +1,4 @@
-"""What the tables of a run hold of an answer: its score, its label and its tally."""
+"""The columns of an answer in the tables of a run: its score, its label and its tally."""
 
 from __future__ import annotations
 

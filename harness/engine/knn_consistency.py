@@ -116,13 +116,13 @@ def unlabelled(task: Task) -> Task:
         f"judged without labels: a sample fails when less than half of its {NEIGHBOURS} nearest training samples stay"
         " nearest"
     )
-    said = "; ".join(each for each in (task.notes, note) if each)
+    notes = "; ".join(each for each in (task.notes, note) if each)
     return replace(
         task,
         problem=Neighbourhood(),
         splits=splits,
         extra_inputs=(*task.extra_inputs, ROW),
-        note=said,
+        note=notes,
         report_groups=(),
     )
 

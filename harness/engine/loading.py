@@ -1,4 +1,4 @@
-"""From references to a task and the models under test, checked before any work is done on them."""
+"""Load a task and the models under test from references, and check them before any work."""
 
 from __future__ import annotations
 

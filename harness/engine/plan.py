@@ -1,4 +1,4 @@
-"""From a configuration to cells: one model on one shard of samples, all scenarios."""
+"""Make cells from a configuration: one model on one shard of samples, all scenarios."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ class Work:
 
     @cached_property
     def answer_form(self) -> dict[str, Any] | None:
-        """What pages must know of answers that are drawn or played; None where the label says
-        all.
-        """
+        """What pages need to know of answers that are drawn or played; None if labels suffice."""
         return answer_form(self.task)
 
     @property
@@ -123,8 +121,8 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
             task.
     """
     frontiers = [ray for text in config.frontier for ray in rays(text, task)]
-    asked = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
-    requested = list(dict.fromkeys([*asked, *frontiers]))
+    named = [checked(text, task) for text in config.scenario] or ([] if frontiers else task.scenarios())
+    requested = list(dict.fromkeys([*named, *frontiers]))
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [parse_schedule(text, task.names) for text in config.schedule if config.schedule != NO_SCHEDULE]
     corruptions = corruption.parse_all(config.corruption, task)
@@ -225,10 +223,10 @@ def _name(identity: Mapping[str, Any]) -> str:
     them.
     """
     answered = {key: identity[key] for key in ANSWERED if key in identity}
-    return asked_for(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]
+    return requested_id(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]
 
 
-def asked_for(identity: Mapping[str, Any]) -> str:
+def requested_id(identity: Mapping[str, Any]) -> str:
     """The half of the id that is the same on every machine."""
     return digest({key: value for key, value in identity.items() if key not in ANSWERED})[:HALF_NAME]
 

@@ -6,7 +6,7 @@ import re
 from itertools import chain, count
 
 from attacks.errors import BadInput
-from harness.engine.plan import Work, asked_for
+from harness.engine.plan import Work, requested_id
 from harness.engine.standing import Standing, another, as_begun, standing
 from harness.run.description import Description
 from harness.run.directory import RUN_FILE, RunDirectory
@@ -40,12 +40,12 @@ def default_directory(work: Work, description: Description, part: str) -> RunDir
     Args:
         part: the end of the name of a shard's directory.
     """
-    now, stem = standing(work, description), f"{work.task.name}-{asked_for(work.identity)}"
+    now, stem = standing(work, description), f"{work.task.name}-{requested_id(work.identity)}"
     taken = RunDirectory("runs").folders(stem)
     for name in taken:
         directory, ending = (
             RunDirectory(f"runs/{name}"),
-            name.partition(stem)[2][len(work.run) - len(asked_for(work.identity)) :],
+            name.partition(stem)[2][len(work.run) - len(requested_id(work.identity)) :],
         )
         if re.fullmatch(f"{re.escape(part)}({AGAIN})?", ending) and _goes_on(directory, now):
             return directory

@@ -52,7 +52,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Condition:
-    """What happened to the samples of one model; see `SetMetric`."""
+    """The condition of the samples of one model; see `SetMetric`."""
 
     model: str
     kind: str
@@ -112,7 +112,7 @@ def _conditions(directory: RunDirectory, tables: Mapping[str, pa.Table]) -> Iter
 
 
 def _tallied(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -> Iterator[Tallied]:
-    """What each repeat has."""
+    """The rows of each repeat."""
     own = """
         select sample, tally from samples
         where model = $model and ($group = '' or "group" = $group) order by sample

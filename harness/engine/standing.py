@@ -85,11 +85,11 @@ def changed_since(began: Standing, work: Work, description: Description, device:
     """A second check, in the process that made the first: why models or users' files have changed;
     empty where they have not.
     """
-    asked = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
-    answering = {name: replace(work.answering[name], fingerprint=each) for name, each in asked.items()}
+    prints = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
+    answering = {name: replace(work.answering[name], fingerprint=each) for name, each in prints.items()}
     again = prepare(work.config, work.task, work.models, answering)
     now = description.model_copy(update={"identity": Identity.model_validate(again.identity)})
-    if why := another_model(began, Standing(now, asked), ()):
+    if why := another_model(began, Standing(now, prints), ()):
         return why
     before, after = (each.get("applied", {}) for each in (began.identity, again.identity))
     changed = sorted(text for text in after if before.get(text) != after[text])
@@ -128,16 +128,18 @@ def remarks(work: Work) -> list[str]:
     texts = [ball for ball in balls if ball.has_norm and work.task.modality(ball.modality).kind == "text"]
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
-    said = [f"{ball} is a relaxation, it mixes tokens as no text can: an upper bound on weakness" for ball in texts]
-    said += (
+    sentences = [
+        f"{ball} is a relaxation that mixes tokens, which no text can do: an upper bound on weakness" for ball in texts
+    ]
+    sentences += (
         [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
     )
-    said += (
+    sentences += (
         [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"]
         if shared
         else []
     )
-    return said
+    return sentences
 
 
 def describe(work: Work, device: torch.device) -> Description:

@@ -26,7 +26,7 @@ MAX_SUBSETS = 4  # modalities; every set of more is too many to sweep unasked
 
 
 class Condition(Protocol):
-    """What happens to the inputs, at several levels: a schedule or a corruption.
+    """A schedule or a corruption, at several levels.
 
     Its text names it in the sweep.
     """
@@ -87,7 +87,7 @@ def sweep_rows(
 
 
 def kind_of(condition: Condition) -> str:
-    """What a row of the sweep is: of a schedule or of a corruption."""
+    """The kind of a row of the sweep: schedule or corruption."""
     return SCHEDULE if isinstance(condition, Schedule) else CORRUPTION
 
 
@@ -104,7 +104,7 @@ def _scored_rows(
 
 
 def _scored(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor) -> list[dict[str, Any]]:
-    """What the tables hold of each sample's answer."""
+    """The columns of each sample's answer."""
     with torch.no_grad():
         outputs = TaskObjective(model, task, batch.targets, present.to(batch.targets.device), {}).outputs(inputs)
         return judged_rows(task.problem, outputs, batch.targets)

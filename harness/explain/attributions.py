@@ -95,26 +95,35 @@ def _without(present: Tensor, task: Task, missing: Sequence[str]) -> Tensor:
 
 def _store(work: Work, model: Loaded, case: Case, why: Mapping[str, str], found: Attributed) -> None:
     task = work.task
-    told = explained(model.module, task, case)
+    explanation = explained(model.module, task, case)
     own = model.module.explain(case.batch.inputs, case.present) if isinstance(model.module, Explaining) else {}
     games = games_of(model.module, task, case)
-    totals = sum((told.parts[name].flatten(1).abs().sum(1) for name in task.names), torch.zeros_like(told.output))
-    delta = told.delta(task.names)
+    sizes = (explanation.parts[name].flatten(1).abs().sum(1) for name in task.names)
+    totals = sum(sizes, torch.zeros_like(explanation.output))
+    delta = explanation.delta(task.names)
     shared = {"run": work.run, "task": task.name, "model": model.name, "condition": case.name}
     for row, sample in enumerate(case.batch.samples):
-        values = told.output[row].item(), told.baseline[row].item(), delta[row].item()
-        said: dict[str, float | None] = dict(zip(("output", "baseline", "delta"), values, strict=True))
-        for name, part in told.parts.items():
+        values = explanation.output[row].item(), explanation.baseline[row].item(), delta[row].item()
+        numbers: dict[str, float | None] = dict(zip(("output", "baseline", "delta"), values, strict=True))
+        for name, part in explanation.parts.items():
             share = part[row].abs().sum().item() / max(totals[row].item(), 1e-12) if name in task.names else None
-            said |= {"share": share, "shapley": games[name][row].item() if name in games else None}
+            numbers |= {"share": share, "shapley": games[name][row].item() if name in games else None}
             found.add(
-                {**shared, "sample": sample, "why": why[sample], "method": told.method, "modality": name, **said},
+                {
+                    **shared,
+                    "sample": sample,
+                    "why": why[sample],
+                    "method": explanation.method,
+                    "modality": name,
+                    **numbers,
+                },
                 part[row],
             )
         for name, shown in own.items():
-            said |= {"share": None, "shapley": None}
+            numbers |= {"share": None, "shapley": None}
             found.add(
-                {**shared, "sample": sample, "why": why[sample], "method": SHOWN, "modality": name, **said}, shown[row]
+                {**shared, "sample": sample, "why": why[sample], "method": SHOWN, "modality": name, **numbers},
+                shown[row],
             )
 
 

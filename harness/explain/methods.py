@@ -42,7 +42,7 @@ class Case:
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Explanation:
     """The result of one method for a case.
 
     Attributes:
@@ -65,7 +65,7 @@ class Told:
         )
 
 
-def explained(module: nn.Module, task: Task, case: Case) -> Told:
+def explained(module: nn.Module, task: Task, case: Case) -> Explanation:
     """Integrated gradients from the stand-ins to the inputs (Sundararajan et al., ICML 2017);
     ablation where they do not add up.
 
@@ -73,23 +73,23 @@ def explained(module: nn.Module, task: Task, case: Case) -> Told:
     each part is replaced by its stand-in, and the drop of the output is its attribution. Text is
     attributed by position.
     """
-    told = _along(module, task, case, STEPS)
-    if not _adds_up(told, task):
-        told = _along(module, task, case, MORE_STEPS)
-    if not _adds_up(told, task):
-        told = _ablated(module, task, case)
-    inside = dict(_inside(module, task, case)) if told.method == GRADIENTS else {}
-    parts = {name: part.sum(-1) if task.modality(name).kind == "text" else part for name, part in told.parts.items()}
-    return Told(told.method, {**parts, **inside}, told.output, told.baseline)
+    found = _along(module, task, case, STEPS)
+    if not _adds_up(found, task):
+        found = _along(module, task, case, MORE_STEPS)
+    if not _adds_up(found, task):
+        found = _ablated(module, task, case)
+    inside = dict(_inside(module, task, case)) if found.method == GRADIENTS else {}
+    parts = {name: part.sum(-1) if task.modality(name).kind == "text" else part for name, part in found.parts.items()}
+    return Explanation(found.method, {**parts, **inside}, found.output, found.baseline)
 
 
-def _adds_up(told: Told, task: Task) -> bool:
+def _adds_up(found: Explanation, task: Task) -> bool:
     """Whether it does for every sample."""
-    span = (told.output - told.baseline).abs().clamp_min(1e-3)
-    return bool((told.delta(task.names).abs() <= TRUSTED * span).all())
+    span = (found.output - found.baseline).abs().clamp_min(1e-3)
+    return bool((found.delta(task.names).abs() <= TRUSTED * span).all())
 
 
-def _along(module: nn.Module, task: Task, case: Case, steps: int) -> Told:
+def _along(module: nn.Module, task: Task, case: Case, steps: int) -> Explanation:
     from captum.attr import IntegratedGradients
 
     stands, inputs, baselines, rest = _standing(module, task, case)
@@ -104,7 +104,7 @@ def _along(module: nn.Module, task: Task, case: Case, steps: int) -> Told:
     return _as_told(GRADIENTS, stands, task, parts, inputs, baselines, rest)
 
 
-def _ablated(module: nn.Module, task: Task, case: Case) -> Told:
+def _ablated(module: nn.Module, task: Task, case: Case) -> Explanation:
     from captum.attr import FeatureAblation
 
     stands, inputs, baselines, rest = _standing(module, task, case)
@@ -130,11 +130,11 @@ def _as_told(
     inputs: Any,
     baselines: Any,
     rest: Any,
-) -> Told:
+) -> Explanation:
     with torch.no_grad():
         output, baseline = stands(*inputs, *rest), stands(*baselines, *rest)
     named = {name: part.detach().to(output.dtype) for name, part in zip(task.names, parts, strict=True)}
-    return Told(method, named, output.detach(), baseline.detach())
+    return Explanation(method, named, output.detach(), baseline.detach())
 
 
 def _standing(
@@ -209,7 +209,7 @@ def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Te
         if sum(other.of == part.of and other.shows == part.shows for other in showing) > 1:
             continue  # computed twice, as in an ensemble: neither is the model's only internal form
         stands, inputs, baselines, rest = _standing(module, task, case)
-        told = LayerIntegratedGradients(stands, part).attribute(
+        found = LayerIntegratedGradients(stands, part).attribute(
             inputs,
             baselines,
             additional_forward_args=rest,
@@ -217,7 +217,7 @@ def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Te
             method="gausslegendre",
             internal_batch_size=AT_ONCE,
         )
-        yield f"{part.of}, {part.shows}", told.detach()[: len(case.batch)]
+        yield f"{part.of}, {part.shows}", found.detach()[: len(case.batch)]
 
 
 @torch.no_grad()

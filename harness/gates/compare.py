@@ -98,7 +98,7 @@ def printed(changes: list[Change]) -> RenderableType:
     for column in ("model", "number", "samples", "A", "B", "change", "doubt"):
         table.add_column(column)
     for change in changes:
-        said = (
+        cells = (
             change.what,
             str(change.samples),
             change.before.number(),
@@ -106,5 +106,5 @@ def printed(changes: list[Change]) -> RenderableType:
             change.change.text("+"),
             change.doubt,
         )
-        table.add_row(*(Text(plain(each)) for each in (change.model, *said)))
+        table.add_row(*(Text(plain(each)) for each in (change.model, *cells)))
     return Group(table, Text(f"\n{NOTE}", style="dim"))

@@ -204,15 +204,15 @@ def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:
     """Why two runs' numbers are not of the same kind: an attack or a corruption that is another
     one.
     """
-    said = []
+    reasons = []
     ours, theirs = run.description.identity, baseline.description.identity
     if gate.attacks:
         differing = [key for key in SEARCHED if getattr(run.config, key) != getattr(baseline.config, key)]
         differing += ["attack code"] if ours.attacks != theirs.attacks and "attack" not in differing else []
-        said += [f"the baseline was attacked differently: it differs in {', '.join(differing)}"] if differing else []
+        reasons += [f"the baseline was attacked differently: it differs in {', '.join(differing)}"] if differing else []
     if gate.corruption and ours.corruptions.get(gate.corruption) != theirs.corruptions.get(gate.corruption):
-        said.append(f"the baseline used other code of the corruption {gate.corruption}")
-    return said
+        reasons.append(f"the baseline used other code of the corruption {gate.corruption}")
+    return reasons
 
 
 def _dropped(pair: _Pair, fell: bool, level: float) -> Verdict:

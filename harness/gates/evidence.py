@@ -1,4 +1,4 @@
-"""What gates are decided on: the tables of a run, or of a baseline that was frozen from one."""
+"""The evidence of gates: the tables of a run, or of a baseline that was frozen from one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class Evidence:
     """The tables of one run, by `where` it was read from.
 
     Attributes:
-        description: what `run.json` says; of a baseline, its run, status, modalities and identity.
+        description: the content of `run.json`; a baseline has only the run's id, status, modalities
+            and identity.
         tables: those of `KEPT`.
         trust: the flags, per model and scenario.
     """
@@ -49,7 +50,7 @@ class Evidence:
 
     @staticmethod
     def of_run(directory: RunDirectory) -> Evidence:
-        """What a run holds.
+        """The evidence that a run holds.
 
         Raises:
             BadInput: there is no run, or it is damaged.
@@ -95,7 +96,7 @@ class Evidence:
 
     @cached_property
     def expected(self) -> frozenset[str]:
-        """Every sample that any model was asked about."""
+        """Every sample that any model has answered."""
         columns = [chunk for name in ("samples", "ledger") for chunk in self.tables[name].column("sample").chunks]
         return frozenset(pa.chunked_array(columns, pa.string()).unique().to_pylist())
 
@@ -125,7 +126,7 @@ class Evidence:
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """What each name in the sweep is: a schedule or a corruption."""
+        """The kind of each name in the sweep: schedule or corruption."""
         pairs = self.tables["sweep"].group_by(["name", "kind"], use_threads=False).aggregate([])
         return dict(zip(pairs.column("name").to_pylist(), pairs.column("kind").to_pylist(), strict=True))
 

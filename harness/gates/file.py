@@ -236,7 +236,7 @@ def parse_gates(content: bytes, where: str) -> GatesFile:
     try:
         gates = GatesFile.model_validate(found)
     except ValidationError as error:
-        raise BadInput(f"{where}{_said(error)}") from None
+        raise BadInput(f"{where}{_message(error)}") from None
     gates._lines = tuple(_lines(yaml.compose(content.decode(), Loader=yaml.SafeLoader)))
     return gates
 
@@ -253,7 +253,7 @@ def gate_of(**keys: Any) -> Gate:
     try:
         return Gate.model_validate(keys)
     except ValidationError as error:
-        raise BadInput(f"gate{_said(error)}") from None
+        raise BadInput(f"gate{_message(error)}") from None
 
 
 def _lines(node: yaml.Node | None) -> list[int]:
@@ -274,7 +274,7 @@ def _keys(found: dict[Any, Any]) -> list[tuple[list[Any], list[str], str]]:
     return [(list(found), list(GatesFile.model_fields), ""), *entries]
 
 
-def _said(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     """The first complaint, behind the place it is about."""
     first = error.errors(include_url=False)[0]
     place = [part for part in first["loc"] if part != "gates"]

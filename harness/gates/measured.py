@@ -208,21 +208,23 @@ def singles(gate: Gate, evidence: Evidence) -> list[str]:
 def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     """Why the number may not be believed, the gravest first."""
     status = evidence.description.status
-    said = [] if status in FINISHED else [f"{evidence.where} is {status}: {onwards(status)}"]
-    said += [f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples]
+    reasons = [] if status in FINISHED else [f"{evidence.where} is {status}: {onwards(status)}"]
+    reasons += [
+        f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples
+    ]
     total = max(len(evidence.expected), evidence.description.samples or 0)
-    if not said and count < total:
-        said.append(f"{total - count} of {total} samples are missing")
+    if not reasons and count < total:
+        reasons.append(f"{total - count} of {total} samples are missing")
     if not count and gate.metric is not None:
         mend = "evaluate at most 5,000 samples"
-        said = [f"{evidence.where} does not hold the influence of each sample on {gate.metric}: {mend}"]
-    if not count and not said:
-        said.append("there are no samples")
+        reasons = [f"{evidence.where} does not hold the influence of each sample on {gate.metric}: {mend}"]
+    if not count and not reasons:
+        reasons.append("there are no samples")
     flags = evidence.trust.get(gate.model, {}).get(EVERY, {})
     if (EVERY, gate.model) in evidence.doubted:
         raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
-        said.append(f"every number of {gate.model} is flagged, {raised}")
-    return said + (_doubtful_attacks(gate, evidence) if gate.attacks else [])
+        reasons.append(f"every number of {gate.model} is flagged, {raised}")
+    return reasons + (_doubtful_attacks(gate, evidence) if gate.attacks else [])
 
 
 def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:
@@ -266,17 +268,17 @@ def _doubtful_attacks(gate: Gate, evidence: Evidence) -> list[str]:
             " --limit"
         ]
     scenarios = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
-    said = []
+    reasons = []
     for scenario in scenarios:
         flags = evidence.trust.get(gate.model, {}).get(scenario)
         if flags is None and parse(scenario).attacked:
-            said.append(
+            reasons.append(
                 f"trust of {scenario} was not checked: evaluate with it as a --scenario, and without --no-trust"
             )
         elif (scenario, gate.model) in evidence.doubted and flags is not None:
             raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
-            said.append(f"trust of {scenario} is flagged, {raised}")
-    return said
+            reasons.append(f"trust of {scenario} is flagged, {raised}")
+    return reasons
 
 
 def _least(rows: Array) -> Estimate:

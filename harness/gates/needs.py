@@ -47,7 +47,7 @@ def _corruptions(gates: Sequence[Gate]) -> list[str]:
     for gate in gates:
         if gate.corruption is not None and gate.severity is not None:
             severities.setdefault(gate.corruption.strip(), set()).add(gate.severity)
-    return [f"{name}:{','.join(map(str, sorted(asked)))}" for name, asked in severities.items()]
+    return [f"{name}:{','.join(map(str, sorted(each)))}" for name, each in severities.items()]
 
 
 def _once(texts: Sequence[str]) -> list[str]:

@@ -120,8 +120,10 @@ def as_junit(report: Report) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname="robustness", name=str(verdict.gate))
         if verdict.verdict != PASS:
             kind = "failure" if verdict.verdict == FAIL else "skipped" if lenient else "error"
-            said = {"message": f"{verdict.why}; {verdict.result}"}
-            ElementTree.SubElement(case, kind, said if kind == "skipped" else {**said, "type": verdict.verdict})
+            attributes = {"message": f"{verdict.why}; {verdict.result}"}
+            ElementTree.SubElement(
+                case, kind, attributes if kind == "skipped" else {**attributes, "type": verdict.verdict}
+            )
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -30,8 +30,8 @@ def permitted(url: str, description: Description, code: Collection[str]) -> Eval
         BadInput: the configuration is not complete, or names other code.
     """
     config = configured(url, description)
-    allowed = {place: found for place in _asked(config) if (found := _allowed(place, code)) is not None}
-    unnamed = sorted(_asked(config) - allowed.keys())
+    allowed = {place: found for place in _code_named(config) if (found := _allowed(place, code)) is not None}
+    unnamed = sorted(_code_named(config) - allowed.keys())
     stand_for({place: Path(found) for place, found in allowed.items() if place.endswith(".py")})
     if unnamed:
         flags = " ".join(f"--code {place!r}" for place in unnamed)
@@ -46,13 +46,13 @@ def configured(url: str, description: Description) -> Evaluation:
         BadInput: it is not a whole one.
     """
     try:
-        return Evaluation.model_validate(description.config)
+        return Evaluation.model_validate(description.config and description.config.content())
     except (ValueError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise BadInput(f"run {url} cannot be resumed: its run.json has no complete configuration ({why})") from None
 
 
-def _asked(config: Evaluation) -> set[str]:
+def _code_named(config: Evaluation) -> set[str]:
     swept = [LEVELS.sub("", text) for text in config.schedule]
     corrupted = [LEVELS.sub("", text.partition("@")[2]) for text in config.corruption]
     texts = (config.task, *config.model, config.search, *config.attack, *swept, *corrupted)

@@ -59,17 +59,17 @@ def offered(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def shortest(kind: str, text: str, target: Callable[..., Any]) -> str:
-    """The name with those of its options only that are not at their defaults, in the order of the
+    """The name with only those options that are not at their defaults, in the order of the
     parameters.
 
     Raises:
         BadInput: as `given`.
     """
-    known, said = offered(target), chosen(kind, text, target)
+    known, values = offered(target), chosen(kind, text, target)
     other = {
-        name: each.replace(default=said[name])
+        name: each.replace(default=values[name])
         for name, each in known.items()
-        if said.get(name, each.default) != each.default
+        if values.get(name, each.default) != each.default
     }
     return plain(text) + (written(other) if other else "")
 
@@ -108,8 +108,8 @@ def _option(kind: str, text: str, known: Mapping[str, inspect.Parameter], writte
 
 
 def _value(kind: str, text: str, option: inspect.Parameter, value: str) -> Any:
-    """The value in the type of the option's default; a whole default takes any number, unless it is
-    declared an int.
+    """The value in the type of the option's default. A whole default takes any number unless it is
+    declared as an int.
     """
     wanted, declared = type(option.default), option.annotation
     if wanted is str:
@@ -125,6 +125,8 @@ def _value(kind: str, text: str, option: inspect.Parameter, value: str) -> Any:
     return number
 
 
+# pydantic's TypeAdapter is no substitute here: from text it also takes 5.0 as a whole number, 1 and
+# yes as true or false, and it turns 1 into 1.0, which would rename what is keyed by its options.
 def _number(text: str) -> bool | int | float | None:
     if text in ("true", "false"):
         return text == "true"

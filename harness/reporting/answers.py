@@ -31,7 +31,7 @@ AXES = {"map": 2, "image": 3, "sound": 1}
 
 
 def shown_as(form: AnswerForm | None, answers: Answers) -> str:
-    """Map, image or sound; empty where stored tensors are not what the form says."""
+    """Map, image or sound; empty if the stored tensors do not fit the form."""
     if form is None or UNTOUCHED not in answers or len({x.shape for x in answers.values()}) != 1:
         return ""
     first = answers[UNTOUCHED]
@@ -115,7 +115,7 @@ def difference(form: AnswerForm, answers: Answers) -> tuple[np.ndarray, float]:
 
 
 def _ignored(form: AnswerForm, answers: Answers) -> Tensor:
-    """The pixels (H, W) whose target says that they do not count."""
+    """The pixels (H, W) that do not count, by their target."""
     if form.ignore is None or TARGET not in answers:
         return torch.zeros_like(answers[UNTOUCHED], dtype=torch.bool)
     return answers[TARGET].long().eq(form.ignore)
@@ -149,7 +149,7 @@ def _entry(name: str, colour: str) -> go.Scatter:
 
 
 def _class_name(form: AnswerForm, value: int) -> str:
-    """As the legend has it, with the number that stands at a pixel."""
+    """A class as the legend names it, with its number in the map."""
     name = form.classes[value] if value < len(form.classes) else str(value)
     return figured(name if name == str(value) else f"{value} {name}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import math
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import soundfile
 import torch
+from markupsafe import Markup
 from plotly.colors import sequential
 from plotly.subplots import make_subplots
 from torch import Tensor
@@ -201,7 +201,7 @@ def tokens(modality: Modality, x: Tensor) -> list[str]:
     return [modality.tokens[number] if modality.tokens else str(number) for number in numbers]
 
 
-def text(modality: Modality, clean: Tensor, moved: Tensor | None) -> str:
+def text(modality: Modality, clean: Tensor, moved: Tensor | None) -> Markup:
     """Text as HTML, the changed tokens marked."""
     now, before = tokens(modality, clean if moved is None else moved), tokens(modality, clean)
     return coloured(
@@ -209,18 +209,16 @@ def text(modality: Modality, clean: Tensor, moved: Tensor | None) -> str:
     )
 
 
-def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -> str:
+def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -> Markup:
     """Tokens as HTML, each before its colour; letters stand close, a blank is a dot."""
     letters = bool(modality.tokens) and all(len(token) <= 1 for token in modality.tokens)
-    style = "padding:.15em .1em; border-radius:.2em;"
+    span = Markup('<span style="padding:.15em .1em; border-radius:.2em;{}">{}</span>')  # escapes what it takes
     spans = [
-        f'<span style="{style}{f" background:{colour};" if colour else ""}">{html.escape(word.strip() or "·")}</span>'
+        span.format(f" background:{colour};" if colour else "", word.strip() or "·")
         for word, colour in zip(words, colours, strict=True)
     ]
-    return (
-        '<div style="font-size:1.35rem; font-family:monospace;'
-        f' line-height:2;">{("" if letters else " ").join(spans)}</div>'
-    )
+    line = Markup('<div style="font-size:1.35rem; font-family:monospace; line-height:2;">{}</div>')
+    return line.format(Markup("" if letters else " ").join(spans))
 
 
 def weight_colours(weights: Tensor) -> list[str]:

@@ -6,37 +6,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attacks.errors import BadInput, plain
-from harness.analysis.class_tables import ClassTable, class_tables
+from harness.analysis.class_tables import class_tables
 from harness.analysis.curves import CURVED, corruption_curves, missing_curves, robust_curves, strength_grid
-from harness.analysis.summary import SWEPT, Summary, measures_of, summarise
+from harness.analysis.summary import SWEPT, measures_of, summarise
 from harness.run.directory import RunDirectory
 from harness.storage.files import path_of, write_url
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from markupsafe import Markup
 
     from harness.reporting.figures import Curves
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font-family: system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; color: #222; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .9rem .25rem 0; text-align: left; }}
-th {{ border-bottom: 1px solid #999; }} .section td {{ font-weight: 600; padding-top: .8rem; }} .note {{ color: #555; }}
-.panels {{ display: flex; flex-wrap: wrap; }}
-figure {{ display: inline-block; margin: 0 1rem 0 0; }} figcaption {{ color: #555; text-align: center; }}
-</style></head><body><h1>{title}</h1>{table}{notes}{robust}
-{missing}{corrupted}{classes}
-<h2>Some samples, untouched and attacked</h2>{samples}</body></html>
-"""
-ROBUST = '<h2>Worst case: strength against robust score</h2><div class="panels">{}</div>'
-MISSING = '<h2>Average case: fraction missing against score</h2><div class="panels">{}</div>'
-CORRUPTED = '<h2>Average case: severity against score</h2><div class="panels">{}</div>'
-CLASSES = "<h2>By class: clean, and the worst that is known at strength 1</h2>{}"
+FIGURED = (
+    ("Worst case: strength against robust score", "strength", "robust score"),
+    ("Average case: fraction missing against score", "fraction missing", "score"),
+    ("Average case: severity against score", "severity", "score"),
+)
+"""The headings of the curves, with the titles of their axes."""
 
 
 def write_report(directory: RunDirectory, url: str | None = None) -> str:
@@ -119,35 +110,30 @@ def _marked(text: str) -> str:
 def render(directory: RunDirectory) -> str:
     """The page as text; it needs no network to be read."""
     from harness.reporting.figures import curves_figured, figured, figures
-    from harness.reporting.sample_gallery import shown
+    from harness.reporting.sample_gallery import drawings
 
     description, summary = directory.describe(), summarise(directory)
     ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
     sweep = directory.table("sweep", SWEPT)
     if not ledger.num_rows:
         raise BadInput(f"run {directory.url} has no results yet: run its evaluate command first")
-    curves = robust_curves(ledger, strength_grid(ledger), fronts) if description.attacked else {}
+    curves = (
+        robust_curves(ledger, strength_grid(ledger), fronts) if description.attacked else {},
+        _levels(missing_curves(sweep)),
+        _levels(corruption_curves(sweep)),
+    )
     models = [figured(model) for model in summary.models]
-    robust = figures(curves_figured(curves), models, "strength", "robust score")
-    missing = figures(curves_figured(_levels(missing_curves(sweep))), models, "fraction missing", "score")
-    corrupted = figures(curves_figured(_levels(corruption_curves(sweep))), models, "severity", "score")
-    script = iter([True])  # the first figure brings the library
-
-    def drawn(figure: go.Figure) -> str:
-        return _html(figure, next(script, False))
-
-    robust_html, missing_html, corrupted_html = ("".join(map(drawn, panels)) for panels in (robust, missing, corrupted))
-    classes_html = "".join(map(_by_class, class_tables(directory.notes.metrics())))
-    samples_html = "".join(each if isinstance(each, str) else drawn(each) for each in shown(directory))
-    return PAGE.format(
-        title=escape(f"Run {description.run} on {description.identity.config.task}"),
-        table=_table(summary),
-        notes="".join(f'<p class="note">{escape(note)}</p>' for note in summary.notes),
-        robust=ROBUST.format(robust_html) if robust else "",
-        missing=MISSING.format(missing_html) if missing else "",
-        corrupted=CORRUPTED.format(corrupted_html) if corrupted else "",
-        classes=CLASSES.format(classes_html) if classes_html else "",
-        samples=samples_html,
+    drawn = [
+        (heading, figures(curves_figured(each), models, across, up))
+        for each, (heading, across, up) in zip(curves, FIGURED, strict=True)
+    ]
+    return _filled(
+        "report.html.j2",
+        title=f"Run {description.run} on {description.identity.config.task}",
+        summary=summary,
+        curves=[(heading, panels) for heading, panels in drawn if panels],
+        classes=class_tables(directory.notes.metrics()),
+        samples=drawings(directory),
     )
 
 
@@ -155,44 +141,31 @@ def notebook(directory: RunDirectory) -> str:
     """The table of a run and its curves, for a notebook."""
     from harness.reporting.figures import robust_figure
 
-    summary = summarise(directory)
-    notes = "".join(f"<p>{escape(note)}</p>" for note in summary.notes)
-    return f"{_table(summary)}{notes}{_html(robust_figure(directory), True)}"
+    return _filled("notebook.html.j2", summary=summarise(directory), figure=robust_figure(directory))
 
 
-def _html(figure: go.Figure, with_library: bool) -> str:
+def _filled(template: str, **values: Any) -> str:
+    """A template of this folder with its values; all of them are escaped but for plotly's HTML."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    pages = Environment(
+        loader=PackageLoader("harness.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    with_library = iter([True])  # the first figure of a page brings plotly's script
+    return pages.get_template(template).render(plot=lambda figure: _html(figure, next(with_library, False)), **values)
+
+
+def _html(figure: go.Figure, with_library: bool) -> Markup:
     import plotly.io
+    from markupsafe import Markup
 
-    html: str = plotly.io.to_html(figure, full_html=False, include_plotlyjs=with_library)
-    return html
+    return Markup(plotly.io.to_html(figure, full_html=False, include_plotlyjs=with_library))
 
 
 def _levels(curves: Curves) -> Curves:
     """Schedules that were run at more than one level: a single point makes no curve."""
     return {key: points for key, points in curves.items() if len(points) > 1}
-
-
-def _table(summary: Summary) -> str:
-    head = "".join(f"<th>{escape(model)}</th>" for model in summary.models)
-    rows = []
-    for section, conditions in summary.sections.items():
-        if section:
-            rows.append(f'<tr class="section"><td>{escape(section)}</td></tr>')
-        for condition, shares in conditions.items():
-            cells = "".join(f"<td>{cell}</td>" for cell in summary.cells(condition, shares))
-            rows.append(f"<tr><td>{escape(condition)}</td>{cells}</tr>")
-    return f"<table><tr><th>score</th>{head}</tr>{''.join(rows)}</table>"
-
-
-def _by_class(table: ClassTable) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    rows = [
-        f"<tr><td>{escape(name)}</td>{''.join(f'<td>{_written_value(value)}</td>' for value in values)}</tr>"
-        for name, values in table.rows.items()
-    ]
-    title = f"<h3>{escape(table.metric)}, {escape(table.model)}</h3>"
-    return f"{title}<table><tr><th>class</th>{head}</tr>{''.join(rows)}</table>"
-
-
-def _written_value(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -1,16 +1,16 @@
-"""Exhibits: samples of a run as a model was shown them, untouched and attacked, for a page that
-opens without a network.
+"""Some samples of a run as the models got them, untouched and attacked, for a page that opens
+without a network.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 from torch import Tensor
 
 from attacks.errors import BadInput
@@ -34,12 +34,27 @@ ENLARGED = 5.0  # the change, beside what it changed
 NO_WITNESS = "the stored witness of sample {!r} has another shape or type than the sample, or is not finite"
 MODELS = 4  # at most so many samples, each of another model
 
-Drawing: TypeAlias = str | go.Figure
-"""HTML, or a figure that a page draws in its own way."""
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A part of a page; what is empty is left out.
+
+    Attributes:
+        sample: the heading of a new sample.
+        texts: HTML, a text each.
+        sounds: the addresses of sounds, by title; they hold the sound itself.
+    """
+
+    sample: str = ""
+    title: str = ""
+    note: str = ""
+    figure: go.Figure | None = None
+    texts: Sequence[Markup] = ()
+    sounds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class Exhibit:
+class ShownSample:
     """One sample of one model, as it failed.
 
     Attributes:
@@ -81,26 +96,26 @@ def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
     return all(kinds.get(name) == (x.shape, x.dtype) and bool(x.isfinite().all()) for name, x in witness.items())
 
 
-def exhibits(directory: RunDirectory) -> list[Exhibit]:
-    """The first models, each with the sample that failed soonest under the largest scenario asked
-    for, among those with a stored witness.
+def shown_samples(directory: RunDirectory) -> list[ShownSample]:
+    """The first models, each with the sample that failed soonest under the largest requested
+    scenario, among those with a stored witness.
     """
     described = directory.describe()
-    asked, threshold = described.identity.scenarios, described.threshold
-    largest = max(asked, key=lambda each: len(parse(each).attacked), default="")
-    found: dict[str, Exhibit] = {}
+    requested, threshold = described.identity.scenarios, described.threshold
+    largest = max(requested, key=lambda each: len(parse(each).attacked), default="")
+    found: dict[str, ShownSample] = {}
     for tensors, rows in directory.witnesses(stored=True):
         wanted = [row for row in rows if (row["scenario"], row["threshold"]) == (largest, threshold)]
-        kept = [exhibit for row in wanted if (exhibit := _exhibit(row, tensors)) is not None]
-        for exhibit in sorted(kept, key=lambda each: (each.row["strength"], each.row["sample"]))[:1]:
-            before = found.get(exhibit.row["model"])
-            if before is None or exhibit.row["strength"] < before.row["strength"]:
-                found[exhibit.row["model"]] = exhibit
+        kept = [sample for row in wanted if (sample := _shown_sample(row, tensors)) is not None]
+        for sample in sorted(kept, key=lambda each: (each.row["strength"], each.row["sample"]))[:1]:
+            before = found.get(sample.row["model"])
+            if before is None or sample.row["strength"] < before.row["strength"]:
+                found[sample.row["model"]] = sample
     models = described.identity.config.model
     return [found[model] for model in models if model in found][:MODELS]
 
 
-def _exhibit(row: Mapping[str, Any], tensors: Inputs) -> Exhibit | None:
+def _shown_sample(row: Mapping[str, Any], tensors: Inputs) -> ShownSample | None:
     """A row of the ledger with its witness, if the sample was attacked to failure and that is
     stored, as the ledger names it.
     """
@@ -109,16 +124,18 @@ def _exhibit(row: Mapping[str, Any], tensors: Inputs) -> Exhibit | None:
     if row["status"] != "ok" or not row["strength"] > 0 or len(witness) < len(names):
         return None
     stored = {name: tensors[key] for name, key in answer_keys(row).items() if key in tensors}
-    return Exhibit(row, witness, stored) if witness_hash([witness[name] for name in names]) == row["witness"] else None
+    return (
+        ShownSample(row, witness, stored) if witness_hash([witness[name] for name in names]) == row["witness"] else None
+    )
 
 
-def shown(directory: RunDirectory) -> Iterator[Drawing]:
-    """The exhibits of a run, drawn; one sentence where they cannot be: code that only the run names
-    is not run for a page.
+def drawings(directory: RunDirectory) -> Iterator[Drawing]:
+    """The drawings of the shown samples, or one sentence with the reason why there are none: code
+    that only the run names is not executed for a page.
     """
-    chosen = exhibits(directory)
+    chosen = shown_samples(directory)
     if not chosen:
-        yield _note("None: no witness of the largest scenario is stored (--witnesses).")
+        yield Drawing(note="None: no witness of the largest scenario is stored (--witnesses).")
         return
     samples, form = directory.table("samples"), directory.describe().answer
     task, clean = None, [Inputs() for _ in chosen]
@@ -127,13 +144,12 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
         hashes = dict(query("select sample, any_value(hash) from samples group by sample", samples=samples))
         clean = [untouched(task, each.row["sample"], hashes.get(each.row["sample"])) for each in chosen]
     except BadInput as error:
-        yield _note(f"Not shown: {error}")
-    for exhibit, inputs in zip(chosen, clean, strict=True):
-        drawings = [*_answers(form, exhibit.answers), *(_inputs(exhibit, inputs, task) if task and inputs else ())]
-        if drawings:
-            yield f"<h3>{escape(exhibit.row['model'])}, {escape(exhibit.row['sample'])}</h3>"
-            yield _note(_said(exhibit, samples))
-            yield from drawings
+        yield Drawing(note=f"Not shown: {error}")
+    for sample, inputs in zip(chosen, clean, strict=True):
+        parts = [*_answers(form, sample.answers), *(_inputs(sample, inputs, task) if task and inputs else ())]
+        if parts:
+            yield Drawing(f"{sample.row['model']}, {sample.row['sample']}", note=_caption(sample, samples))
+            yield from parts
 
 
 def _task_of(directory: RunDirectory) -> Task:
@@ -155,13 +171,13 @@ def _answers(form: AnswerForm | None, stored: Inputs) -> Iterator[Drawing]:
     """The target, the untouched and the attacked answer, where they are stored."""
     if form is None or not answers.shown_as(form, stored):
         return
-    yield "<h4>answer</h4>"
-    yield answers.figure_of(form, stored)
-    yield "".join(_player(wave, title) for title, wave in answers.sounds_of(form, stored).items())
+    yield Drawing(
+        title="answer", figure=answers.figure_of(form, stored), sounds=_playable(answers.sounds_of(form, stored))
+    )
 
 
-def _said(exhibit: Exhibit, samples: Any) -> str:
-    row = exhibit.row
+def _caption(sample: ShownSample, samples: Any) -> str:
+    row = sample.row
     sql = (
         f"select target, label from samples where model = '{_quoted(row['model'])}' and sample ="
         f" '{_quoted(row['sample'])}'"
@@ -179,39 +195,30 @@ def _quoted(name: str) -> str:
     return name.replace("'", "''")
 
 
-def _inputs(exhibit: Exhibit, inputs: Inputs, task: Task) -> Iterator[Drawing]:
-    if not can_be_of(exhibit.witness, inputs):
-        yield _note(f"Not shown: {NO_WITNESS.format(exhibit.row['sample'])}.")
+def _inputs(sample: ShownSample, inputs: Inputs, task: Task) -> Iterator[Drawing]:
+    if not can_be_of(sample.witness, inputs):
+        yield Drawing(note=f"Not shown: {NO_WITNESS.format(sample.row['sample'])}.")
         return
     for modality in task.modalities:
-        moved = exhibit.witness.get(modality.name)
+        moved = sample.witness.get(modality.name)
         if moved is not None and moved.equal(inputs[modality.name]):
             moved = None  # the attack could do without it
-        yield f"<h4>{escape(modality.name)}, {'untouched' if moved is None else 'attacked'}</h4>"
-        yield from _input(modality, inputs[modality.name], moved)
+        yield _input(modality, inputs[modality.name], moved)
 
 
-def _input(modality: Modality, clean: Tensor, moved: Tensor | None) -> Iterator[Drawing]:
+def _input(modality: Modality, clean: Tensor, moved: Tensor | None) -> Drawing:
+    title = f"{modality.name}, {'untouched' if moved is None else 'attacked'}"
     if images.is_tokens(modality, clean):
-        yield "".join(images.text(modality, clean, x) for x in _both(clean, moved))
-        return
-    yield images.combine_single_modality(modality, clean, moved, ENLARGED)
-    if images.is_wave(modality):
-        yield "".join(
-            _player(images.playable(modality, x), title)
-            for title, x in zip(images.TITLES, _both(clean, moved), strict=False)
-        )
+        return Drawing(title=title, texts=[images.text(modality, clean, x) for x in _both(clean, moved)])
+    sounds = [images.playable(modality, x) for x in _both(clean, moved)] if images.is_wave(modality) else []
+    figure = images.combine_single_modality(modality, clean, moved, ENLARGED)
+    return Drawing(title=title, figure=figure, sounds=_playable(dict(zip(images.TITLES, sounds, strict=False))))
 
 
 def _both(clean: Tensor, moved: Tensor | None) -> Sequence[Tensor]:
     return [clean] if moved is None else [clean, moved]
 
 
-def _player(wave: bytes, title: str) -> str:
-    """A sound that is played where it stands."""
-    source = f"data:audio/wav;base64,{base64.b64encode(wave).decode()}"
-    return f'<figure><audio controls src="{source}"></audio><figcaption>{escape(title)}</figcaption></figure>'
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
+def _playable(waves: Mapping[str, bytes]) -> dict[str, str]:
+    """Addresses that hold the sounds themselves."""
+    return {title: f"data:audio/wav;base64,{base64.b64encode(wave).decode()}" for title, wave in waves.items()}

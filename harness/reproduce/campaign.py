@@ -1,6 +1,6 @@
 """Trials: one system on one task with one seed, trained and then evaluated.
 
-What is done is not done again.
+A finished trial is not repeated.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ SAMPLES_SEED = 0  # of which samples are tested: the same for every system and s
 
 @dataclass(frozen=True)
 class Trial:
-    """One row's work with one seed. Its files carry a key of all that determines them.
+    """The work for one row and one seed. The names of its files hold a key of all that determines
+    them.
 
     Attributes:
-        folder: of the study's work: checkpoints and runs.
-        records: of the study: what its pages are written from.
-        metric: over the set, whose values are recorded; empty: none.
+        folder: the folder of the study's checkpoints and runs.
+        records: the folder of the study's records; its page is written from them.
+        metric: the metric over the set whose values are recorded; empty: none.
         read: the branch that is evaluated; empty: the whole model.
     """
 
@@ -139,8 +140,8 @@ class Trial:
 
 
 def trials(setting: Setting, task: Task, folder: Path, records: Path, small: bool) -> list[Trial]:
-    """Everything that a setting needs, seed by seed: of a study that is stopped, the first seeds
-    are whole.
+    """All trials of a setting, seed by seed: in a study that is stopped, the first seeds are
+    complete.
     """
     effort = small_effort(setting.effort) if small else setting.effort
     keyed = [(system, _key(setting.task, system, effort, task)) for system in setting.systems]
@@ -153,14 +154,14 @@ def trials(setting: Setting, task: Task, folder: Path, records: Path, small: boo
 
 
 def recorded(planned: Sequence[Trial]) -> list[Trial]:
-    """Those of the seeds of which every trial is done."""
+    """The trials of the seeds whose trials are all done."""
     lacking = {trial.seed for trial in planned if not trial.done}
     return [trial for trial in planned if trial.seed not in lacking]
 
 
 def _key(name: str, system: System, effort: Effort, task: Task) -> str:
-    """Of what is trained, on what, by which code, and of how it is tested; the row's name and the
-    seeds stand beside it.
+    """A hash of what is trained, on which data, by which code, and how it is tested, without the
+    row's name and the seeds.
     """
     described = replace(system, name=""), replace(effort, seeds=())
     code = [code_hash(resolve("model", plain(system.model))), code_hash(resolve("recipe", plain(system.recipe)))]
@@ -169,19 +170,21 @@ def _key(name: str, system: System, effort: Effort, task: Task) -> str:
 
 
 def perform(trial: Trial, device: str) -> str:
-    """Train, evaluate and record, whatever of it is left; the name of the trial."""
+    """Train, evaluate and record, as far as it is not done; return the name of the trial."""
     quiet = Console(quiet=True)
     if not trial.trained:
         train(replace(trial.training, device=device), quiet)
     code = evaluate(trial.evaluation.model_copy(update={"device": device}), quiet)
     if code:
-        raise BadInput(f"{trial.name} could not be evaluated: {trial.directory.url}/errors says why")
+        raise BadInput(f"{trial.name} could not be evaluated: see the folder {trial.directory.url}/errors")
     found(trial, choose_device(device)).write(trial.record)
     return trial.name
 
 
 def found(trial: Trial, device: torch.device) -> Record:
-    """What a trial found that is trained and evaluated; its model answers every test sample."""
+    """The record of a trial that is trained and evaluated, with its model's scores on every test
+    sample.
+    """
     task = load_task(trial.task)
     module, split = load_model(trial.model, task, device).module, task.splits["test"]
     parts = [split.take(rows).to(device) for rows in torch.arange(len(split)).split(AT_ONCE)]
@@ -203,10 +206,10 @@ def _influences(trial: Trial) -> pa.Table:
 
 
 def perform_all(todo: Iterable[Trial], jobs: int, device: str, console: Console) -> None:
-    """Every trial that is not done, so many at a time, each on its share of the cores.
+    """Perform every trial that is not done, `jobs` at a time, each on its share of the cores.
 
     Raises:
-        BadInput: a trial cannot be trained or evaluated; what others finished stays.
+        BadInput: a trial cannot be trained or evaluated; the results of finished trials stay.
     """
     # settings may share trials
     left = [trial for trial in {trial.name: trial for trial in todo}.values() if not trial.done]

@@ -80,13 +80,12 @@ def across(*modalities: str) -> tuple[System, ...]:
 def write(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.paragraph(
-        "Encoders that learn without labels, then a linear probe on them, frozen. Scores are test accuracies over the"
-        " whole test split,",
-        "means over seeds ± their standard deviation; kNN is the vote of the 20 nearest training samples; the spread is"
-        " 1 where the",
-        "directions of the embedding, or of the projections that the loss sees, are isotropic and 0 where all are one."
-        " Robust accuracy",
-        f"is an upper bound found by the search at strength 1. {DIFFERENCES}",
+        "Encoders learn without labels; then they are frozen, and a linear probe is trained on them. Scores are"
+        " accuracies on the whole test split, means over seeds ± their standard deviation. kNN is the vote of the 20"
+        " nearest training samples. The spread describes the directions of the embedding, or of the projections that"
+        " the loss sees: 1 if they are isotropic, 0 if all are the same. Robust accuracy is an upper bound found by the"
+        " search at strength 1.",
+        DIFFERENCES,
     )
     for name, result in results.items():
         page.heading(name if name == result.setting.task else f"{name}, task {result.setting.task}")
@@ -111,7 +110,7 @@ def _batches(result: Results, page: Page) -> None:
     _known(result, [*usual, RANDOM, SUPERVISED], page)
     chance = 1 - result.metric(RANDOM, "accuracy").mean()
     left = [f"{name} {100 * (1 - result.metric(name, 'accuracy').mean()) / chance:.0f} %" for name in usual]
-    page.paragraph(f"Of the random encoder's error remains: {'; '.join(left)}.")
+    page.paragraph(f"Share of the random encoder's error that remains: {'; '.join(left)}.")
     _robust("mnist", result, [*usual, SUPERVISED, RANDOM], usual, page)
     page.heading("What holds BYOL up", 3)
     rows = [at("BYOL", USUAL), *HELD_UP]
@@ -124,11 +123,10 @@ def _batches(result: Results, page: Page) -> None:
     spread = result.metric(rows[0], "projected_spread").mean()
     left = [f"{each} {100 * result.metric(each, 'projected_spread').mean() / spread:.0f} %" for each in HELD_UP]
     page.paragraph(
-        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. Of BYOL's spread"
-        " remains:",
-        f"{'; '.join(left)}. In points of the probe: {'; '.join(worse)}. A target that follows by momentum receives no"
-        " gradient,",
-        "so the stop-gradient is taken away together with the momentum.",
+        f"Collapsed (spread of the projections below {COLLAPSED}): {', '.join(fallen) or 'none'}. Share of BYOL's"
+        f" spread that remains: {'; '.join(left)}. Change of the probe's accuracy in points: {'; '.join(worse)}. A"
+        " target that follows by momentum receives no gradient, so the stop-gradient is removed together with the"
+        " momentum.",
         _without_predictor(result, rows[0]),
     )
 
@@ -147,22 +145,17 @@ def _of_batches(result: Results) -> list[str]:
     above = sum(byol > simclr for byol, simclr in zip(means["BYOL"], means["SimCLR"], strict=True))
     return [
         (
-            f"Learnt from {len(result.task.splits['train']):,} images without labels; {100 * GOOD:.0f} % is reached"
-            f" {reached}."
+            f"Both methods learn from {len(result.task.splits['train']):,} images without labels. An accuracy of"
+            f" {100 * GOOD:.0f} % is reached {reached}."
         ),
+        f"Accuracy at batches of {BATCHES[0]} less that at batches of {BATCHES[-1]}: {gains}.",
+        f"BYOL is above SimCLR at {above} of {len(BATCHES)} sizes.",
+        "The lecture's claim is that SimCLR needs large batches and BYOL does not.",
         (
-            f"From batches of {BATCHES[-1]} to {BATCHES[0]}: {gains}. BYOL is above SimCLR at {above} of {len(BATCHES)}"
-            " sizes. The lecture's"
+            f"All runs take {EPOCHS} epochs, so batches of {BATCHES[0]} take {BATCHES[-1] // BATCHES[0]} times as many"
+            f" steps as batches of {BATCHES[-1]}: this comparison does not separate the cost of small batches from the"
+            " benefit of more steps."
         ),
-        (
-            f"point is that BYOL needs no large batch and SimCLR does. Epochs are the same, {EPOCHS}, so a batch of"
-            f" {BATCHES[0]} takes"
-        ),
-        (
-            f"{BATCHES[-1] // BATCHES[0]} times as many steps as one of {BATCHES[-1]}: what a small batch costs and"
-            " what more steps give"
-        ),
-        "is not told apart here.",
     ]
 
 
@@ -172,10 +165,10 @@ def _without_predictor(result: Results, whole: str) -> str:
         [float(result.metric(each, metric).mean()) for each in (whole, lacking)]
         for metric in ("projected_spread", "knn")
     )
-    verdict = "collapses" if spread[1] < COLLAPSED else "shrinks, and does not collapse as far as that"
+    verdict = "collapses" if spread[1] < COLLAPSED else "shrinks but does not collapse by this measure"
     return (
-        f"Without its predictor BYOL {verdict}: the spread falls from {spread[0]:.2f} to {spread[1]:.2f}, "
-        f"kNN by {100 * (knn[0] - knn[1]):.1f} points."
+        f"Without its predictor, BYOL {verdict}: the spread falls from {spread[0]:.2f} to {spread[1]:.2f}, "
+        f"and kNN by {100 * (knn[0] - knn[1]):.1f} points."
     )
 
 
@@ -187,19 +180,23 @@ def _across(name: str, result: Results, page: Page) -> None:
     ]
     count = len(result.task.splits["test"])
     page.paragraph(
-        f"{CONTRASTED}, among all {count} test samples, the mean over ordered pairs of modalities:"
+        f"Retrieval with {CONTRASTED}, among all {count} test samples, means over ordered pairs of modalities:"
         f" {'; '.join(recalls)}."
     )
     page.paragraph(
-        f"By chance the partner is first in {1 / count:.4f} of cases; where pairs are made by class, a partner is one"
-        " of many alike.",
-        f"{CONTRASTED}, {SUPERVISED} and {RANDOM} read all modalities, the others the one they name.",
+        f"By chance the partner is first in {1 / count:.4f} of cases. Where a task pairs samples by class, many samples"
+        " fit as well as the partner.",
+        f"{CONTRASTED}, {SUPERVISED} and {RANDOM} read all modalities; the other models read the one in their name.",
     )
     _robust(name, result, [CONTRASTED, SUPERVISED], [CONTRASTED], page)
 
 
 def _retrieved(result: Results, name: str) -> list[tuple[str, str]]:
-    labels = {"recall_at_1": "the partner first", "recall_at_5": "among five", "same_class_at_1": "of its class"}
+    labels = {
+        "recall_at_1": "the partner is first",
+        "recall_at_5": "the partner is among the first five",
+        "same_class_at_1": "the first is of the same class",
+    }
     return [(metric, label) for metric, label in labels.items() if result.knows(name, metric)]
 
 
@@ -218,19 +215,20 @@ def _known(result: Results, named: list[str], page: Page) -> None:
 
 def _robust(name: str, result: Results, named: list[str], own: list[str], page: Page) -> None:
     robust.write(result, named, page)
-    telling = robust.telling(result, SUPERVISED)
+    strengths = robust.comparison_strengths(result, SUPERVISED)
     page.paragraph(
-        f"Untouched, and at the strength that half of what the {SUPERVISED} encoder is right about withstands, or at 1:"
+        "Differences untouched and under attack. The strength of each attack is the median critical strength of the"
+        f" {SUPERVISED} encoder, but at most 1:"
     )
     page.table(
-        [f"less {SUPERVISED}", CLEAN, *robust.at_strengths(telling)],
+        [f"less {SUPERVISED}", CLEAN, *robust.at_strengths(strengths)],
         [
             [
                 each,
                 points(difference(result.scores(each), result.scores(SUPERVISED))),
                 *(
                     points(robust.compared(result, each, SUPERVISED, scenario, strength))
-                    for scenario, strength in telling.items()
+                    for scenario, strength in strengths.items()
                 ),
             ]
             for each in own

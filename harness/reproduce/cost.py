@@ -1,4 +1,4 @@
-"""What a model costs: parameters, floating-point operations, time."""
+"""The cost of a model: parameters, floating-point operations, time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ BATCH, REPEATS = 64, 7
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one sample's forward pass.
+    """The cost of a forward pass, for one sample.
 
     Attributes:
-        flops: of matrix products, convolutions and attention, a multiply-add as two; transforms
-            such as the STFT and elementwise operations are not counted.
+        flops: those of matrix products, convolutions and attention; a multiply-add counts as two.
+            Transforms such as the STFT and elementwise operations are not counted.
         milliseconds: in a batch of 64, the fastest of 7.
     """
 
@@ -34,7 +34,7 @@ class Cost:
 
 
 def cost(model: nn.Module, task: Task, device: torch.device) -> Cost:
-    """Measured on test samples; the model is left as it was."""
+    """The cost, measured on test samples; the model does not change."""
     test = task.splits["test"]
     batch = test.take([row % len(test) for row in range(BATCH)]).to(device)
     with preserved(model), torch.no_grad():

@@ -1,5 +1,5 @@
-"""The counting study: MoVie and its rivals, simple and complex questions, cost, and how little
-moves a count.
+"""The counting study: MoVie and its rivals, simple and complex questions, cost, and how small a
+change of the input changes a count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.tasks import Batch
 
 NOTHING = "nothing"
 NAME_WIDTH = 0.5  # decades beside the first and the last point, for their names
-SAYS = {  # what a model shows of how it came to its count
+SHOWN = {  # how a model explains its count
     MOVIE: "a map of what it modulates",
     JOINED_MOVIE: "a map of what it modulates",
     "IRLC": "which boxes it counted, one by one",
@@ -35,49 +35,49 @@ SAYS = {  # what a model shows of how it came to its count
     "RCN": NOTHING,
 }
 WHY = {  # a model may count badly
-    "UpDown": "UpDown sees which share of a fixed number of regions fits, copies of an object and mistakes among them.",
+    "UpDown": "UpDown sees the share of a fixed number of regions that fit, with copies of objects and mistakes.",
     "MUTAN": (
-        "MUTAN sees averages by a softmax over places, of which the share that fits has to be told (an average over"
-        " what fits alone is the same of one object and of many: Zhang et al., ICLR 2018, section 3)."
+        "MUTAN sees averages over places, weighted by a softmax, and has to infer the share of places that fit (an"
+        " average over the fitting places alone is the same for one object and for many: Zhang et al., ICLR 2018,"
+        " section 3)."
     ),
     MEAN: (
-        "Without attention MUTAN sees the mean of all places: how much is red, how much is round, and how much is both"
-        " only where one of its 64 features says so by itself."
+        "Without attention, MUTAN sees the mean of all places: how much is red and how much is round. It sees how much"
+        " is both only if one of its 64 features shows both."
     ),
 }
 BEYOND_BLIND = 0.15  # what seeing both inputs should gain at least
-CELLS_ASKED = "RBC"
+RED_CELLS = "RBC"
 PUBLISHED = (
     "Published (HowMany-QA accuracy / RMSE; the lecture's table): MUTAN 45.5 / 2.93, MoVie R-50 61.2 / 2.36; TallyQA"
-    " simple 70.8 / 1.09, complex 54.1 / 1.52 (MoVie R-50). Not comparable number by number: photographs, features"
-    " learnt elsewhere and far larger models there; small models that see nothing but this task here. Comparable is the"
-    " order of the rows."
+    " simple 70.8 / 1.09, complex 54.1 / 1.52 (MoVie R-50). The numbers cannot be compared one by one: the"
+    " published models are far larger and use photographs and features learnt elsewhere; ours are small and see nothing"
+    " but this task. The order of the rows can be compared."
 )
 
 
 def write(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.paragraph(
-        "Scores are means over seeds ± their standard deviation, of exact counts (ACC) and root mean square errors"
-        " (RMSE). Robust",
-        "accuracy is an upper bound found by the search at strength 1: pixels, one word of the question put in"
-        " another's place that",
-        f"means the same, or both. {DIFFERENCES} Proposals are those of the untouched image.",
+        "Scores are means over seeds ± their standard deviation: the share of exact counts (ACC) and the root mean"
+        " square error (RMSE). Robust accuracy is an upper bound found by the search at strength 1. An attack changes"
+        " pixels, replaces one word of the question by another with the same meaning, or does both.",
+        f"{DIFFERENCES} The region proposals are those of the untouched image.",
     )
     for name, result in results.items():
-        telling = robust.telling(result, MOVIE)
-        _accuracy(name, result, telling, page)
-        _robust(name, result, telling, page)
+        strengths = robust.comparison_strengths(result, MOVIE)
+        _accuracy(name, result, strengths, page)
+        _robust(name, result, strengths, page)
     page.paragraph(PUBLISHED)
 
 
-def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Page) -> None:
+def _accuracy(name: str, result: Results, strengths: Mapping[str, float], page: Page) -> None:
     groups = result.task.report_groups
     page.heading(name)
     page.paragraph(
-        f"{result.seeds}; the whole test split, and beside it what attacks leave of {result.scores(MOVIE).shape[1]} of"
-        " its samples at the",
-        f"strength that half of what {MOVIE} is right about withstands, or at 1.",
+        f"{result.seeds}. ACC and RMSE are those of the whole test split. The columns with an attack give the accuracy"
+        f" under it on {result.scores(MOVIE).shape[1]} test samples. Its strength is the median critical strength of"
+        f" {MOVIE}, but at most 1.",
     )
     rows = []
     for system in result.setting.systems:
@@ -88,7 +88,8 @@ def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Pa
             for metric in ("accuracy", "rmse")
         ]
         left = [
-            mean_and_spread(result.withstood(system.name, scenario, strength)) for scenario, strength in telling.items()
+            mean_and_spread(result.withstood(system.name, scenario, strength))
+            for scenario, strength in strengths.items()
         ]
         rows.append(
             [
@@ -97,11 +98,11 @@ def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Pa
                 f"{cost.flops / 1e6:.1f}",
                 *numbers,
                 *left,
-                SAYS.get(system.name, NOTHING),
+                SHOWN.get(system.name, NOTHING),
             ]
         )
     head = [f"{metric} {group}" for group in groups for metric in ("ACC", "RMSE")]
-    page.table(["", "parameters", "MFLOPs", *head, *robust.at_strengths(telling), "what it shows of its count"], rows)
+    page.table(["", "parameters", "MFLOPs", *head, *robust.at_strengths(strengths), "how it explains its count"], rows)
     page.paragraph(_recipes(result.setting.systems))
     page.paragraph(_shown(result, groups[0]))
     page.picture(
@@ -109,46 +110,42 @@ def _accuracy(name: str, result: Results, telling: Mapping[str, float], page: Pa
         f"{name}-cost",
         f"Accuracy on {groups[0]} questions of {name} against floating-point operations",
     )
-    if CELLS_ASKED in groups:
-        within = [
-            [s.name, of_seeds(result.metric(s.name, f"within_two_{CELLS_ASKED}"))] for s in result.setting.systems
-        ]
+    if RED_CELLS in groups:
+        within = [[s.name, of_seeds(result.metric(s.name, f"within_two_{RED_CELLS}"))] for s in result.setting.systems]
         page.table(["", "within 2 of the red cells"], within)
 
 
 def _recipes(systems: Sequence[System]) -> str:
-    """Which systems learnt by which recipe: not all as long."""
+    """Which systems learnt by which recipe."""
     taught: dict[str, list[str]] = {}
     for system in systems:
         taught.setdefault(system.recipe, []).append(system.name)
-    told = "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items())
-    return f"Recipes: {told}. As they differ, which rival is above which says something of recipes, too."
+    listed = "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items())
+    return f"Recipes: {listed}. The recipes differ, so the order of the rivals depends on them, too."
 
 
 def _shown(result: Results, group: str) -> str:
-    """Interpretability against accuracy: the best model of those that show the same of their
-    counts.
-    """
+    """Interpretability against accuracy: the best model of each way to explain a count."""
     best: dict[str, tuple[float, str]] = {}
     for system in result.setting.systems:
         if system.name not in BLIND:
             accuracy = float(result.metric(system.name, f"accuracy_{group}").mean())
-            kind = SAYS[system.name]
+            kind = SHOWN[system.name]
             best[kind] = max(best.get(kind, (0.0, "")), (accuracy, system.name))
     ranked = sorted(best.items(), key=lambda each: -each[1][0])
-    told = "; ".join(f"{name} {accuracy:.3f} ({kind})" for kind, (accuracy, name) in ranked)
-    return f"On {group} questions the best of those that show the same of their count: {told}."
+    listed = "; ".join(f"{name} {accuracy:.3f} ({kind})" for kind, (accuracy, name) in ranked)
+    return f"The best model on {group} questions of each way to explain a count: {listed}."
 
 
 def _cost(result: Results, group: str) -> go.Figure:
-    """Accuracy against FLOPs, by what a model shows of its count; of two that are next to each
-    other in accuracy names go opposite ways.
+    """Accuracy against FLOPs, by the way in which a model explains its count. The names of two
+    models that are neighbours in accuracy stand on opposite sides.
     """
     figure = go.Figure()
     systems = [system.name for system in result.setting.systems]
     shown: dict[str, list[str]] = {}
     for name in systems:
-        shown.setdefault(SAYS.get(name, NOTHING), []).append(name)
+        shown.setdefault(SHOWN.get(name, NOTHING), []).append(name)
     ranked = sorted(systems, key=lambda name: -float(result.metric(name, f"accuracy_{group}").mean()))
     side = {name: ("middle left", "middle right")[rank % 2] for rank, name in enumerate(ranked)}
     for number, (kind, names) in enumerate(shown.items()):
@@ -173,21 +170,21 @@ def _cost(result: Results, group: str) -> go.Figure:
     return figure
 
 
-def _robust(name: str, result: Results, telling: Mapping[str, float], page: Page) -> None:
+def _robust(name: str, result: Results, strengths: Mapping[str, float], page: Page) -> None:
     systems = [system.name for system in result.setting.systems]
     rivals = [each for each in systems if each not in (MOVIE, JOINED_MOVIE)]
     robust.write(result, systems, page)
     groups = result.task.report_groups
     left = {
         heading: {rival: robust.compared(result, MOVIE, rival, scenario, strength) for rival in rivals}
-        for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True)
+        for heading, (scenario, strength) in zip(robust.at_strengths(strengths), strengths.items(), strict=True)
     }
     page.paragraph(
-        f"{MOVIE} against each other model: untouched, and at the strength that half of what {MOVIE} is right about"
-        " withstands, or at 1:"
+        f"{MOVIE} less each other model, untouched and under attack. The strength of each attack is the median critical"
+        f" strength of {MOVIE}, but at most 1:"
     )
     page.table(
-        [MOVIE, *(f"clean, {group}" for group in groups), *robust.at_strengths(telling)],
+        [MOVIE, *(f"clean, {group}" for group in groups), *robust.at_strengths(strengths)],
         [
             [
                 f"less {rival}",
@@ -199,7 +196,7 @@ def _robust(name: str, result: Results, telling: Mapping[str, float], page: Page
     )
     page.paragraph(*_verdicts(result, rivals), *_attacked(left))
     page.picture(
-        _figure(result, systems, telling),
+        _figure(result, systems, strengths),
         name,
         f"Accuracy on the attacked samples of {name}, untouched and at these strengths, means over seeds",
     )
@@ -215,86 +212,86 @@ def _gain(result: Results, group: str, rival: str) -> Estimate:
 
 
 def _verdicts(result: Results, rivals: list[str]) -> list[str]:
-    """Which of the paper's claims show, decided by the intervals and not by hand."""
-    said = []
+    """Which of the paper's claims hold, decided by the intervals and not by hand."""
+    sentences = []
     for group in result.task.report_groups:
         gains = {rival: _gain(result, group, rival) for rival in rivals}
         surely = [rival for rival, gain in gains.items() if gain.surely > 0]
         below = [rival for rival, gain in gains.items() if gain.value <= 0]
-        said.append(
-            f"{group}: {MOVIE} is above {len(surely)} of {len(rivals)} by an interval that excludes zero"
+        sentences.append(
+            f"{group}: {MOVIE} is above {len(surely)} of {len(rivals)} models by an interval that excludes zero"
             f"{'; its mean is not above that of ' + ', '.join(below) if below else ''}."
         )
     ours, pairs = (result.cost(name).flops / 1e6 for name in (MOVIE, "RCN"))
-    said.append(f"A forward pass of {MOVIE} takes {ours:.1f} MFLOPs, one of RCN {pairs:.1f}.")
-    return said + (_cells(result) if CELLS_ASKED in result.task.report_groups else _above_blind(result, rivals))
+    sentences.append(f"A forward pass takes {ours:.1f} MFLOPs in {MOVIE} and {pairs:.1f} in RCN.")
+    return sentences + (_cells(result) if RED_CELLS in result.task.report_groups else _above_blind(result, rivals))
 
 
 def _attacked(left: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
-    """Who withstands more than MoVie, and less, decided by the intervals."""
-    said = []
+    """Which models are more robust than MoVie, and which less, decided by the intervals."""
+    sentences = []
     for heading, gains in left.items():
         under = [rival for rival, gain in gains.items() if gain.surely > 0]
         over = [rival for rival, gain in gains.items() if gain.surely < 0]
-        said.append(
-            f"Attacked ({heading}) {MOVIE} is above {', '.join(under) or 'none'} and below {', '.join(over) or 'none'}"
-            " by such an interval."
+        sentences.append(
+            f"Under attack ({heading}), {MOVIE} is above {', '.join(under) or 'no model'} and below"
+            f" {', '.join(over) or 'no model'} by such an interval."
         )
-    return said
+    return sentences
 
 
 def _above_blind(result: Results, rivals: list[str]) -> list[str]:
-    """Which models hardly beat those that see one input only."""
+    """Which models are hardly better than those that see only one input."""
     metric = f"accuracy_{result.task.report_groups[0]}"
     best = max(float(result.metric(blind, metric).mean()) for blind in BLIND)
     above = {each: float(result.metric(each, metric).mean()) - best for each in (MOVIE, *rivals) if each not in BLIND}
     near = {each: gain for each, gain in above.items() if gain < BEYOND_BLIND}
-    told = ", ".join(f"{each} ({100 * gain:+.1f})" for each, gain in near.items()) or "none"
-    said = [
-        f"Less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on"
-        f" {result.task.report_groups[0]}: {told}."
+    listed = ", ".join(f"{each} ({100 * gain:+.1f})" for each, gain in near.items()) or "none"
+    sentences = [
+        f"Models less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on"
+        f" {result.task.report_groups[0]}: {listed}."
     ]
-    said += [reason for name, reason in WHY.items() if name in near]
+    sentences += [reason for name, reason in WHY.items() if name in near]
     if "IRLC" in near:
         each = ", ".join(f"{accuracy:.3f}" for accuracy in result.metric("IRLC", metric))
-        said.append(f"IRLC learns by policy gradient, from the error of the counts it draws; its seeds reach {each}.")
-    return said
+        sentences.append(
+            f"IRLC learns by policy gradient, from the errors of the counts that it draws; its seeds reach {each}."
+        )
+    return sentences
 
 
 def _cells(result: Results) -> list[str]:
-    """Red cells against the best that knows no picture: within two of a constant, and the error of
-    the training mean.
+    """Red cells, compared with the best guesses that need no image: the share within two of a
+    constant, and the error of the training mean.
     """
     splits = (result.task.splits[name] for name in ("train", "test"))
-    known, asked = (split.targets[_of(split, CELLS_ASKED)].double() for split in splits)
-    constant = max(float(((asked - count).abs() <= 2).double().mean()) for count in range(int(known.max()) + 1))
-    error = float((asked - known.mean()).square().mean().sqrt())
+    learnt, tested = (split.targets[_of(split, RED_CELLS)].double() for split in splits)
+    constant = max(float(((tested - count).abs() <= 2).double().mean()) for count in range(int(learnt.max()) + 1))
+    error = float((tested - learnt.mean()).square().mean().sqrt())
     test, common = result.task.splits["test"], []
     for group in dict.fromkeys(test.groups):
         counts = test.targets[_of(test, group)]
         common.append(f"{group} {float(counts.bincount().max()) / len(counts):.3f}")
-    told = []
+    sentences = []
     for movie in (MOVIE, JOINED_MOVIE):
-        within, ours = (result.metric(movie, f"{metric}_{CELLS_ASKED}") for metric in ("within_two", "rmse"))
-        told.append(
-            f"{movie} is within 2 on {of_seeds(within)} of the photographs, its RMSE {of_seeds(ours / error)} of the"
-            " training mean's."
+        within, ours = (result.metric(movie, f"{metric}_{RED_CELLS}") for metric in ("within_two", "rmse"))
+        sentences.append(
+            f"{movie} is within 2 on {of_seeds(within)} of the photographs; its RMSE is {of_seeds(ours / error)} of"
+            " that of the training mean."
         )
     return [
         "Red cells:",
-        *told,
+        *sentences,
         f"The best constant is within 2 on {constant:.3f}; the RMSE of the training mean is {error:.3f}.",
         (
-            f"Of the {len(asked)} photographs {int((asked == 0).sum())} have no red cell annotated, by error of the"
-            " labels: who counts"
+            f"In {int((tested == 0).sum())} of the {len(tested)} photographs no red cell is annotated, by an error of"
+            " the labels: a model that counts the cells in them is wrong by their whole number."
         ),
-        "the cells they show is off by all of them.",
-        f"One count for all, the best there is, would be right of {', '.join(common)}.",
+        f"The best constant would be right on these shares: {', '.join(common)}.",
         (
-            f"{JOINED_MOVIE}: from more epochs, larger batches, and photographs joined of two (CutMix). As no rival"
-            " learnt so, it is"
+            f"{JOINED_MOVIE} learns with more epochs, larger batches, and photographs joined from two (CutMix). No"
+            " rival learnt in this way, so it is not compared with any."
         ),
-        "compared with none.",
     ]
 
 
@@ -302,10 +299,10 @@ def _of(split: Batch, group: str) -> list[int]:
     return [row for row, each in enumerate(split.groups) if each == group]
 
 
-def _figure(result: Results, systems: list[str], telling: Mapping[str, float]) -> go.Figure:
+def _figure(result: Results, systems: list[str], strengths: Mapping[str, float]) -> go.Figure:
     """Accuracy of every system, untouched and under each attack at its strength."""
     left = {CLEAN: [result.scores(system) for system in systems]}
-    for heading, (scenario, strength) in zip(robust.at_strengths(telling), telling.items(), strict=True):
+    for heading, (scenario, strength) in zip(robust.at_strengths(strengths), strengths.items(), strict=True):
         left[heading] = [result.withstood(system, scenario, strength) for system in systems]
     figure = go.Figure()
     for number, (condition, scores) in enumerate(left.items()):

@@ -21,7 +21,7 @@ OWN = {
     "UpDown": f"{REGIONS}&epochs=48&mirror=true&cutmix=0.8",  # learns mirrored scenes by heart, too
     "Counter": LONGER,
     "MUTAN": f"{LONGER}&mirror=true",  # what looks by a softmax learns the scenes that it is shown by heart
-    # of a mean kinds and counts are told only nearly
+    # a mean shows kinds and counts only roughly
     MEAN: f"{REGIONS}&epochs=72&mirror=true&cutmix=0.9&blur=1&weight_decay=0.1&glance=1",
 }
 PHOTOGRAPHS = "blur=1&mirror=true&middle=0.5&jitter=0.2"

@@ -40,26 +40,25 @@ PUBLISHED = {  # Yang et al., CVPR 2021
     "digits": (
         "EPIC-Kitchens action accuracy, clean / visual / motion / audio attack (Yang et al., CVPR 2021): concat"
         " 30.2/0.0/0.0/0.0, mean 27.6/0.0/0.0/0.0, LEL + robust 30.5/6.6/12.0/8.0, gating + robust 30.6/6.2/14.3/7.0,"
-        " odd-one-out 31.4/16.8/22.1/22.1, oracle -/21.9/23.8/25.6. Not comparable number by number: other data and"
-        " modalities, larger models, an attack of fixed strength where ours is a search. Comparable is the order of the"
-        " rows."
+        " odd-one-out 31.4/16.8/22.1/22.1, oracle -/21.9/23.8/25.6. The numbers cannot be compared one by one: their"
+        " data and modalities are different, their models larger, and their attack has a fixed strength where ours is a"
+        " search. The order of the rows can be compared."
     ),
     "avmnist": (
-        "No published number stands beside these. With two modalities no majority can say which of them is odd: only"
-        " what training against attacks taught of their traces can, and the experts of one modality each."
+        "There are no published numbers to compare with. With two modalities, no majority can show which of them is the"
+        " odd one. Only two things can: the traces of attacks, learnt by training against them, and the experts of one"
+        " modality each."
     ),
     "mosi": (
         "CMU-MOSI, 2 classes (Yang et al., CVPR 2021), clean, then audio / video / text attacked: concat 79.82,"
-        " 56.92/51.23/39.50; mean 78.09, 52.63/49.37/35.50; oracle 78.64/73.36/69.82. Not comparable number by number:"
-        " they attack features of their own at radii of their own."
+        " 56.92/51.23/39.50; mean 78.09, 52.63/49.37/35.50; oracle 78.64/73.36/69.82. The numbers cannot be compared"
+        " one by one: their features and radii are different from ours."
     ),
 }
 
 
 def oracles(*modalities: str) -> tuple[System, ...]:
-    """The leave-one-out models; what they score clean is what an attack on the absent modality
-    leaves them.
-    """
+    """The leave-one-out models. An attack on the absent modality cannot change their score."""
     return tuple(System(f"{ORACLE} {name}", f"without-{name}", attacked=False) for name in modalities)
 
 
@@ -106,7 +105,7 @@ def _single_source(name: str, result: Results, page: Page) -> None:
         for system in named
     ]
     page.table(head, [[f"{ORACLE} (leave-one-out)", "-", *oracle], *rows])
-    page.paragraph(f"{OURS.capitalize()} less each other system, and each system's gap to the oracle's score:")
+    page.paragraph(f"{OURS.capitalize()} less each other system; then the oracle's score less that of each system:")
     page.table(
         head,
         [
@@ -134,9 +133,8 @@ def _single_source(name: str, result: Results, page: Page) -> None:
     )
     page.paragraph(*_verdicts(result, singles))
     page.paragraph(
-        "What of this is the odd-one-out network's, and what its experts', which alone learn the task with a modality"
-        " left out, the",
-        "table does not separate.",
+        "The table does not separate two causes: the odd-one-out network, and its experts, which are the only ones that"
+        " learn the task with a modality left out.",
     )
     if name in PUBLISHED:
         page.paragraph(PUBLISHED[name])
@@ -154,7 +152,7 @@ def _counted(result: Results) -> str:
 
 
 def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
-    """Which of the paper's claims show, decided by the intervals and not by hand."""
+    """Which of the paper's claims hold, decided by the intervals and not by hand."""
     fallen = [
         (plain.name, s)
         for plain in PLAIN
@@ -176,8 +174,8 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
     ]
     return [
         (
-            f"Plainly trained fusion falls below the oracle, by an interval, in {len(fallen)} of {every} pairs of model"
-            " and attack."
+            "Fusion with plain training falls below the oracle, by an interval that excludes zero, in"
+            f" {len(fallen)} of {every} pairs of model and attack."
         ),
         (
             f"Odd-one-out robust fusion is above its rivals ({', '.join(RIVALS)}) in {len(above)} of {pairs} pairs of"
@@ -185,10 +183,10 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
         ),
         (
             f"in {len(surely)} by an interval that excludes"
-            f" zero{'' if not exceptions else '; not above ' + ', '.join(exceptions)}."
+            f" zero{'' if not exceptions else '; it is not above ' + ', '.join(exceptions)}."
         ),
-        f"Above all of them at once, by such intervals, it is under {where}.",
-        f"Clean, it is {-100 * lost:+.1f} points against the better of concat and mean.",
+        f"It is above all of them at once, by such intervals, under {where}.",
+        f"Its clean score less the better one of concat and mean: {-100 * lost:+.1f} points.",
     ]
 
 
@@ -231,7 +229,7 @@ def _bottleneck(result: Results, page: Page) -> None:
     page.heading("Bottleneck against full attention, over the fusion layer")
     page.paragraph(
         f"On {result.task.name}, complete inputs, {result.seeds}, four layers per modality. Late fusion",
-        "exchanges nothing, so it is one and the same with the bottleneck and without.",
+        "exchanges nothing, so it is the same with and without a bottleneck.",
     )
     layers = {
         "mbt-early": ("0", "bottleneck"),
@@ -264,9 +262,9 @@ def _bottleneck(result: Results, page: Page) -> None:
 def _costs(result: Results, page: Page) -> None:
     page.heading("Cost beside accuracy")
     page.paragraph(
-        f"On {result.task.name}. FLOPs are of matrix products, convolutions and attention, a multiply-add as two; time"
-        " is of one forward",
-        "pass in a batch of 64; it and the seconds of training are of trials that share the machine.",
+        f"On {result.task.name}. FLOPs are those of matrix products, convolutions and attention; a multiply-add counts"
+        " as two. Times of a forward pass are measured in a batch of 64. All times are of trials that share the"
+        " machine.",
     )
     singles, _ = _scenarios(result)
     rows = []
@@ -279,11 +277,10 @@ def _costs(result: Results, page: Page) -> None:
 
 
 def _dominance(result: Results, page: Page) -> None:
-    page.heading("Which modality mosi rests on")
+    page.heading("Which modality matters most for mosi")
     page.paragraph(
-        "Exact Shapley values of the modalities for the score of concat, means over seeds; they add up to its score"
-        " less that with",
-        "nothing present.",
+        "Exact Shapley values of the modalities for the score of concat, means over seeds. Their sum is its score less"
+        " its score with nothing present.",
     )
     values = result.shapley("concat")
     page.table(["", *values], [["Shapley value", *(f"{value:+.3f}" for value in values.values())]])

@@ -1,6 +1,4 @@
-"""The missing-modality study: SMIL and what it is compared with, as ever more of the training sound
-is lost.
-"""
+"""The missing-modality study: SMIL and its rivals, as more of the training sound is lost."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ CONDITIONS = {SILENT: "sound missing", CLEAN: "sound present"}
 
 
 def systems(rate: float) -> tuple[System, ...]:
-    """All on SMIL's own networks; in the bounds nothing is imputed, so the rate does not concern
-    them.
-    """
+    """All use SMIL's own networks. The bounds impute nothing, so the rate does not matter there."""
     lost = (f"audio:{rate:g}",)
     return (
         System(SMIL, "smil", "smil", lost, attacked=False),
@@ -50,7 +46,7 @@ def write(results: Mapping[str, Results], page: Page) -> None:
     page.paragraph(
         "SMIL (Ma et al., AAAI 2021) on its own split of avMNIST: 1,050 training pairs, of which only a part keeps its"
         " sound. All systems",
-        "stand on SMIL's networks. Scores are test accuracies over all 450 test samples, means over seeds ± their"
+        "use SMIL's networks. Scores are test accuracies over all 450 test samples, means over seeds ± their"
         " standard deviation.",
         DIFFERENCES,
     )
@@ -63,10 +59,9 @@ def write(results: Mapping[str, Results], page: Page) -> None:
             "Test accuracy against the share of training sound kept, sound missing and present in testing",
         )
     page.paragraph(
-        "No published number stands beside ours: SMIL's reference code chooses its checkpoint by test accuracy, which"
-        " we do not do. The",
-        "upper bound never trained without sound. Why SMIL does not win here, and what was tried:"
-        " docs/missing-modality.md.",
+        "There are no published numbers to compare with: SMIL's reference code chooses its checkpoint by test accuracy,"
+        " and ours does not. The upper bound was never trained without sound. docs/missing-modality.md explains why"
+        " SMIL does not win here, and what was tried.",
     )
 
 
@@ -83,7 +78,7 @@ def _kept(name: str, result: Results, page: Page) -> None:
     )
     forms = [each for each in (SMIL, ELBO) if each in named]
     page.table(
-        ["in points", *(f"{form}; {said}" for form in forms for said in CONDITIONS.values())],
+        ["in points", *(f"{form}; {condition}" for form in forms for condition in CONDITIONS.values())],
         [[f"less {each}", *_gains(result, forms, each)] for each in named if each not in forms]
         + [[f"less {ELBO}", *_gains(result, forms[:1], ELBO), "", ""]][: len(forms) - 1],
     )

@@ -16,8 +16,8 @@ from harness.reproduce.cost import Cost
 from harness.storage.files import write_whole
 
 DIFFERENCES = (
-    "Differences are in points with a 95 % interval over seeds and samples, bold where it excludes zero; where too few"
-    " seeds or samples differ there is none (docs/statistics.md)."
+    "Differences are in points, with a 95 % interval over seeds and samples. A difference is bold if its interval"
+    " excludes zero. Where too few seeds or samples differ, no interval is given (docs/statistics.md)."
 )
 
 COSTS = ("parameters", "MFLOPs a sample", "ms a sample", "s of training")
@@ -29,11 +29,11 @@ MEASURED = (
 
 @dataclass
 class Page:
-    """Built up from above; `write` puts it on the disk, pictures beside it.
+    """Grows from the top; `write` saves it, with its pictures beside it.
 
     Attributes:
-        path: of the page.
-        remarks: of what could not be done, such as drawing.
+        path: the path of the page.
+        remarks: on steps that failed, such as drawing.
     """
 
     path: Path
@@ -44,15 +44,15 @@ class Page:
         self.parts.append(f"{'#' * level} {text}")
 
     def paragraph(self, *sentences: str) -> None:
-        if said := " ".join(sentence for sentence in sentences if sentence):
-            self.parts.append(said)
+        if text := " ".join(sentence for sentence in sentences if sentence):
+            self.parts.append(text)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         lines = [head, ["---"] * len(head), *rows]
         self.parts.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
     def picture(self, figure: go.Figure, name: str, caption: str) -> None:
-        """As SVG where kaleido and a Chrome are there, else as a page of its own."""
+        """An SVG file if kaleido and Chrome are installed, else an HTML page."""
         folder = self.path.parent
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{self.path.stem}-{name}.svg"
@@ -62,7 +62,7 @@ class Page:
             file = file.with_suffix(".html")
             figure.write_html(file)
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            self.remarks.append(f"{file.name} is a page, not a picture: {reason}")
+            self.remarks.append(f"{file.name} is an HTML page, not an image: {reason}")
         self.parts.append(f"![{caption}]({file.name})" if file.suffix == ".svg" else f"[{caption}]({file.name})")
 
     def write(self) -> Path:
@@ -83,8 +83,8 @@ def of_seeds(values: Array) -> str:
 
 
 def points(estimate: Estimate) -> str:
-    """A difference in points, bold where its interval excludes zero; then its bounds have as many
-    digits as tell them from zero.
+    """A difference in points, bold if its interval excludes zero; then its bounds have enough
+    digits to show that they are not zero.
     """
     if estimate.low is None or estimate.high is None:
         return f"{100 * estimate.value:+.1f} ({TOO_FEW})"
@@ -100,8 +100,8 @@ def costs(spent: Cost, seconds: float) -> list[str]:
 
 
 def median_strength(strengths: Array, limit: float) -> str:
-    """Of those above 0, which are right untouched; a median beyond the search's limit is at least
-    that.
+    """The median of the strengths above 0, those of samples that are right untouched. A median
+    beyond the search's limit is written as "≥ limit".
     """
     standing = strengths[strengths > 0]
     return intervals.median_strength(standing, limit).number() if len(standing) else "-"

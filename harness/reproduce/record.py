@@ -1,7 +1,7 @@
-"""Records: what a trial found, in one small file beside the page, committed with it.
+"""Records: the results of a trial in one small file beside the page, committed with it.
 
-A page is written from records alone, and a trial that is recorded is not done again: a study goes
-on on another day or another machine, where its checkpoints and runs are not.
+A page is written from records alone, and a recorded trial is not repeated: a study can go on on
+another day or another machine, without its checkpoints and runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.storage.parquet import decoded, encoded
 
 KEY = b"record of a trial"
 FORMAT = 2
-FIRST_SEARCH = 1  # the version of the search where a record does not say
+FIRST_SEARCH = 1  # the version of the search of records that do not name it
 SPLIT = "split"  # the table of every sample of the test split, in its order, untouched
 INFLUENCES = "influences"  # of samples on a metric
 COLUMNS = {
@@ -50,7 +50,7 @@ SCHEMA = pa.schema([("table", pa.string()), *TYPES.items()])
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """Of one trial.
+    """The record of one trial.
 
     Attributes:
         tables: `samples`, `sweep` and `ledger` as the run has them, the columns that pages need;
@@ -70,7 +70,7 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Whole or not at all."""
-        told = {
+        header = {
             "format": FORMAT,
             "card": self.card,
             "cost": asdict(self.cost),
@@ -79,20 +79,20 @@ class Record:
         }
         below = pa.concat_tables([_part(name, self.tables[name]) for name in COLUMNS])
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, encoded(below.replace_schema_metadata({KEY: json.dumps(told)}), compression="zstd"))
+        write_whole(path, encoded(below.replace_schema_metadata({KEY: json.dumps(header)}), compression="zstd"))
 
 
 def read_record(path: Path) -> Record:
-    """What `Record.write` wrote.
+    """Read a record that `Record.write` wrote.
 
     Raises:
         BadInput: it is damaged, or of another version.
     """
     try:
         table = decoded(path.read_bytes())
-        told = json.loads((table.schema.metadata or {})[KEY])
+        header = json.loads((table.schema.metadata or {})[KEY])
         here = list(table.schema.remove_metadata())
-        if told["format"] != FORMAT or here != list(SCHEMA)[: len(here)]:  # earlier records lack the last columns
+        if header["format"] != FORMAT or here != list(SCHEMA)[: len(here)]:  # earlier records lack the last columns
             raise ValueError("another version")
         names = table.column("table").to_pylist()
         rows = {name: pa.array([at for at, each in enumerate(names) if each == name], pa.int64()) for name in COLUMNS}
@@ -100,7 +100,9 @@ def read_record(path: Path) -> Record:
             name: table.take(rows[name]).select([each for each in columns if each in table.column_names])
             for name, columns in COLUMNS.items()
         }
-        return Record(tables, told["card"], Cost(**told["cost"]), told["device"], told.get("search", FIRST_SEARCH))
+        return Record(
+            tables, header["card"], Cost(**header["cost"]), header["device"], header.get("search", FIRST_SEARCH)
+        )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise BadInput(
             f"record {path} cannot be read ({type(error).__name__}): remove that file, and its trial is done again"

@@ -1,6 +1,4 @@
-"""What the trials of a setting found: scores and critical strengths, seed by seed and sample by
-sample.
-"""
+"""The results of the trials of a setting: scores and critical strengths by seed and sample."""
 
 from __future__ import annotations
 
@@ -29,8 +27,8 @@ MISSING = "missing "
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Of one setting: arrays (seeds, samples), the same samples in the same order for every
-    system.
+    """The results of one setting: arrays (seeds, samples), with the same samples in the same order
+    for every system.
     """
 
     setting: Setting
@@ -40,12 +38,12 @@ class Results:
 
     @property
     def effort(self) -> Effort:
-        """That the trials were made with."""
+        """The effort of the trials."""
         return self.trials[0].effort
 
     @property
     def seeds(self) -> str:
-        """How many there are, for a reader."""
+        """The number of seeds, in words."""
         here, planned = len({trial.seed for trial in self.trials}), len(self.effort.seeds)
         return (
             f"{here} seed{'s' * (here > 1)}"
@@ -111,7 +109,7 @@ class Results:
         return {name: float(np.mean([each[name].value for each in values])) for name in self.task.names}
 
     def seconds(self, system: str) -> float:
-        """Of training, the mean over seeds."""
+        """The seconds of training, mean over seeds."""
         return float(np.mean([card["seconds"] for card in self._cards(system)]))
 
     def metric(self, system: str, name: str) -> Array:
@@ -128,7 +126,7 @@ class Results:
         return all(f"test_{name}" in card["metrics"] for card in self._cards(system))
 
     def cost(self, system: str) -> Cost:
-        """Of a forward pass, as the trial of the first seed found it."""
+        """The cost of a forward pass, as measured in the trial of the first seed."""
         return self._record(self._of(system)[0]).cost
 
     def _cards(self, system: str) -> list[Mapping[str, Any]]:

@@ -1,5 +1,5 @@
-"""How robust systems are, told alike on every page: scores at the radii as written, the strengths
-that half withstand, curves.
+"""The robustness part that all pages share: scores at the radii as written, median critical
+strengths, curves.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def write(result: Results, systems: Sequence[str], page: Page) -> None:
         ],
     )
     page.paragraph(
-        "Median critical strengths of what is right untouched, over seeds; strength 1 is the radius as written:"
+        "Median critical strengths, over all seeds, of the samples that a model gets right untouched. Strength 1 is the"
+        " radius as written:"
     )
     limit = result.effort.limit
     page.table(
@@ -44,8 +45,8 @@ def write(result: Results, systems: Sequence[str], page: Page) -> None:
     )
     if any((ball.norm_name, ball.radius) == ONE_WORD for each in result.task.scenarios() for ball in each.edits):
         page.paragraph(
-            "Words (or characters) change whole: at a strength below 1 none does, and what attacks another input, too,"
-            " attacks that alone."
+            "A word (or character) changes as a whole: below strength 1 none can change, so an attack on words and"
+            " another input then attacks the other input alone."
         )
 
 
@@ -54,11 +55,11 @@ def scenarios_of(result: Results) -> list[str]:
     return [str(each) for each in result.task.scenarios()]
 
 
-def telling(result: Results, system: str) -> dict[str, float]:
-    """By scenario, a strength at which others are compared with a system: 1, or where half of what
-    it is right about has fallen earlier.
+def comparison_strengths(result: Results, system: str) -> dict[str, float]:
+    """By scenario, the strength at which other systems are compared with this one: its median
+    critical strength over the samples that it gets right untouched, but at most 1.
 
-    At the radii as written nothing may be left of any system, and no difference with it.
+    At the radii as written all systems may score 0, and then there is no difference to see.
     """
     found = {scenario: result.strengths(system, scenario) for scenario in scenarios_of(result)}
     return {
@@ -68,13 +69,13 @@ def telling(result: Results, system: str) -> dict[str, float]:
 
 
 def compared(result: Results, one: str, other: str, scenario: str, strength: float) -> Estimate:
-    """What is left of one system at a strength, less what is left of another."""
+    """The accuracy of one system at a strength, less that of another."""
     return difference(result.withstood(one, scenario, strength), result.withstood(other, scenario, strength))
 
 
-def at_strengths(telling: Mapping[str, float]) -> list[str]:
+def at_strengths(strengths: Mapping[str, float]) -> list[str]:
     """Headings of columns."""
-    return [f"{scenario} at {strength:.3g}" for scenario, strength in telling.items()]
+    return [f"{scenario} at {strength:.3g}" for scenario, strength in strengths.items()]
 
 
 def curves(result: Results, systems: Sequence[str], scenarios: Sequence[str]) -> go.Figure:
@@ -115,7 +116,7 @@ def curves(result: Results, systems: Sequence[str], scenarios: Sequence[str]) ->
 
 
 def _end(found: Iterable[Array], limit: float) -> float:
-    """Where the last sample has fallen that falls at all."""
+    """A little beyond the largest critical strength that was found."""
     fallen = np.concatenate([each[(each > 0) & np.isfinite(each)] for each in found])
     return min(limit, BEYOND * float(fallen.max())) if len(fallen) else limit
 

@@ -1,4 +1,4 @@
-"""What a study trains and evaluates: systems on tasks, over seeds, with so much effort."""
+"""The settings of a study: the systems, the tasks, the seeds and the effort."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class System:
     """A row of a table: a model and how it is trained.
 
     Attributes:
-        name: of the row.
-        missing: which training samples lack what, as `--train-missing` has it.
-        attacked: whether its critical strengths are searched, or its scores suffice.
-        reads: the branches of a model that are evaluated alone, too, each as a system of its own
+        name: the name of the row.
+        missing: the missing modalities of training samples, in the form of `--train-missing`.
+        attacked: whether critical strengths are searched; else there are only scores.
+        reads: the branches of the model that are evaluated alone, too, each as a system of its own
             (`reading`), with the same weights.
     """
 
@@ -39,14 +39,14 @@ def reading(system: str, branch: str) -> str:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is spent on one setting.
+    """The effort that is spent on one setting.
 
     Attributes:
-        epochs: at most so many per stage; the recipe's own number if None.
-        samples: of the test split.
-        learnt_from: so many training samples; all if None.
+        epochs: the largest number per stage; that of the recipe if None.
+        samples: the number of samples of the test split.
+        learnt_from: the number of training samples; all if None.
         limit: the largest strength searched.
-        attack: at the radii as written, in place of a search where that would take days; empty: the
+        attack: the attack at the radii as written, where a search would take days; empty: the
             search.
     """
 
@@ -69,7 +69,7 @@ FEW_STEPS = 5  # of an attack
 
 
 def small_effort(effort: Effort) -> Effort:
-    """Enough to see that everything runs: its numbers mean nothing."""
+    """Enough to see that everything runs; the numbers mean nothing."""
     return replace(SMALL, attack=f"{plain(effort.attack)}?steps={FEW_STEPS}" if effort.attack else "")
 
 

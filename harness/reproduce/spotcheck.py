@@ -1,9 +1,9 @@
-"""Spot checks: some recorded trials are done once more, and their robust scores compared with those
-that the page has.
+"""Spot checks: some recorded trials are repeated, and their robust scores are compared with those
+on the page.
 
 The search changes from version to version (`attacks.presets.VERSION`), and so do the strengths that
-it finds. A check says by how much the numbers of a page would move, without training everything
-anew.
+it finds. A check shows how much the numbers of a page would change, without training everything
+again.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ ON_GRID = 64  # strengths at which the curves are compared, up to the limit
 
 @dataclass(frozen=True)
 class Moved:
-    """What doing a trial again gave, less what its record has, robust scores in points.
+    """The robust scores of a repeated trial less those in its record, in points.
 
     Attributes:
         trial: its name.
         searches: the versions of the search, recorded and now.
         alike: whether the model gives every test sample the score that is recorded.
         at_one: at strength 1, the mean over scenarios.
-        furthest: at strength 1, in the scenario that moved most.
+        furthest: at strength 1, in the scenario that changed most.
         curve: the mean over scenarios and strengths up to the limit.
     """
 
@@ -48,7 +48,7 @@ class Moved:
 
 
 def check(results: Iterable[Results], count: int, folder: Path, device: str) -> list[Moved]:
-    """Do `count` recorded trials again, of those that are attacked one seed of a system; spread
+    """Repeat `count` recorded trials: among those that are attacked, one seed of a system, spread
     over the half that trained faster.
 
     Args:
@@ -62,7 +62,7 @@ def check(results: Iterable[Results], count: int, folder: Path, device: str) -> 
     by_time = sorted(first.values(), key=lambda each: read_record(each.record).card["seconds"])
     if not by_time:
         raise BadInput(
-            "--spot-check: no trial with an attack is recorded, so that there is nothing to compare with: leave it out"
+            "--spot-check: no trial with an attack is recorded, so there is nothing to compare with: leave it out"
         )
     places = dict.fromkeys((len(by_time) - 1) * (number + 1) // (2 * count) for number in range(count))
     return [_again(by_time[place], folder, device) for place in places]
@@ -93,13 +93,13 @@ def _strengths(record: Record) -> dict[str, np.ndarray[tuple[int], np.dtype[np.f
 
 
 def write(records: Path, found: Iterable[Moved]) -> None:
-    """Beside the records, for the page."""
+    """Write the checks beside the records, for the page."""
     records.mkdir(parents=True, exist_ok=True)
     write_whole(records / FILE, (json.dumps([asdict(each) for each in found], indent=1) + "\n").encode())
 
 
 def read(records: Path) -> list[Moved]:
-    """What `write` wrote; nothing where no check was made."""
+    """The content that `write` wrote; empty if no check was made."""
     from pydantic import TypeAdapter
 
     if not (path := records / FILE).exists():
@@ -107,7 +107,7 @@ def read(records: Path) -> list[Moved]:
     try:
         return TypeAdapter(list[Moved]).validate_json(path.read_bytes())
     except ValueError:
-        raise BadInput(f"{path} is no list of spot checks: remove it, or make it anew with --spot-check") from None
+        raise BadInput(f"{path} is not a list of spot checks: remove it, or make it anew with --spot-check") from None
 
 
 def row(each: Moved) -> list[str]:
@@ -123,4 +123,4 @@ def row(each: Moved) -> list[str]:
     ]
 
 
-HEAD = ["trial", "search", "same scores untouched", "at strength 1, mean", "at strength 1, furthest", "whole curve"]
+HEAD = ["trial", "search", "same clean scores", "at strength 1, mean", "at strength 1, largest", "whole curve"]

@@ -1,4 +1,4 @@
-"""The studies by name, and the one way they are run."""
+"""The studies by name, and how one is run."""
 
 from __future__ import annotations
 
@@ -34,18 +34,19 @@ STUDIES: Mapping[str, Study] = {
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """What the command line asks for.
+    """The options of the command line.
 
     Attributes:
-        small: little of everything, to see that it runs.
-        work: where checkpoints and runs are kept; resuming looks there.
-        page: where to write; None: docs/results/STUDY.md, of a small one in the folder of its work.
-        only: the settings that are done, by name; all if empty.
-        full: the settings that take longest are done, too.
-        recorded: nothing is trained; the page tells of the seeds whose records are there.
-        jobs: trials at a time; None: one per core, on a GPU one.
-        spot_check: so many recorded trials are done again, and the page says by how much their
-            robust scores move.
+        small: do a little of everything, to see that it runs.
+        work: the folder of checkpoints and runs; resuming looks there.
+        page: the page to write. None: docs/results/STUDY.md, or of a small study STUDY.md in the
+            folder of its work.
+        only: the names of the settings to do; all if empty.
+        full: do the settings that take longest, too.
+        recorded: train nothing; the page has the seeds whose records are complete.
+        jobs: the number of trials at a time. None: one per core, on a GPU one.
+        spot_check: the number of recorded trials to repeat; the page gives the change of their
+            robust scores.
     """
 
     study: str
@@ -61,15 +62,15 @@ class ReproduceOptions:
 
 
 def reproduce(options: ReproduceOptions, console: Console) -> Path:
-    """Train and evaluate what is left of a study, and write its page.
+    """Train and evaluate the trials of a study that are not done, and write its page.
 
-    A setting whose data are not on this disk is left out, and the page says so.
+    A setting without data on this disk is left out; the page names it.
 
     Returns:
         the path of the page.
 
     Raises:
-        BadInput: no such study, nothing in it that can be told, or a trial cannot be done.
+        BadInput: no such study, no results to write, or a trial fails.
     """
     if options.study not in STUDIES:
         raise unknown("study", options.study, STUDIES)
@@ -90,7 +91,7 @@ def reproduce(options: ReproduceOptions, console: Console) -> Path:
     for line in absent:
         console.print(line, soft_wrap=True, markup=False)
     if not results:
-        raise BadInput(f"study {study.name!r} has nothing to tell: {' '.join(absent)}")
+        raise BadInput(f"study {study.name!r} has no results to write: {' '.join(absent)}")
     perform_all([trial for result in results.values() for trial in result.trials], jobs, device.type, console)
     records = path.parent / "records" / study.name
     if options.spot_check:
@@ -117,7 +118,7 @@ def _planned(
     results, absent = {}, []
     for name, setting in study.settings.items():
         if options.only and name not in options.only:
-            absent.append(f"{name} is left out: it was not asked for.")
+            absent.append(f"{name} is left out: it was not requested.")
             continue
         if setting.full and not (options.full or options.recorded or options.only):
             absent.append(f"{name} is left out: --full runs it.")
@@ -130,7 +131,7 @@ def _planned(
         planned = trials(setting, task, folder, records, options.small)
         if options.recorded and not (planned := recorded(planned)):
             absent.append(
-                f"{name} is left out: no seed of it is recorded whole; without --recorded what lacks is trained."
+                f"{name} is left out: no seed has all its records; without --recorded the missing trials are trained."
             )
             continue
         results[name] = Results(setting, task, planned)
@@ -153,9 +154,8 @@ def _written(
     page.heading("How it was made")
     page.paragraph(
         f"`{_command(options)}`, torch {' and '.join(sorted(torches))}; {'; '.join(sorted(devices))}.",
-        f"What each trial found lies in `records/{study.name}` beside this page: the page is written from that, and"
-        " what is there is not",
-        "done again. What was trained lies in the folder of `--work`.",
+        f"The results of each trial are in `records/{study.name}` beside this page. The page is written from them, and"
+        " a recorded trial is not repeated. Checkpoints and runs are in the folder of `--work`.",
         _searched(results.values()),
     )
     return page
@@ -175,15 +175,15 @@ def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
     if not found:
         return
     page.paragraph(
-        "Spot check: trials trained and attacked once more, today's robust scores less the recorded ones, in points;"
-        " below 0, the search",
-        "has become stronger. One sample is several tenths of a point, or points where few were attacked.",
+        "Spot check: some trials were trained and attacked again. The table gives their new robust scores less the"
+        " recorded ones, in points. Below 0, the search has become stronger. One sample is worth several tenths of a"
+        " point, or whole points where few samples were attacked.",
     )
     page.table(spotcheck.HEAD, [spotcheck.row(each) for each in found])
 
 
 def _command(options: ReproduceOptions) -> str:
-    """What makes the page anew: the choices that decide its content."""
+    """The command that makes the page again: the options that decide its content."""
     more = (" --full" if options.full else "") + "".join(f" --only '{name}'" for name in options.only)
     return (
         "python -m harness reproduce"

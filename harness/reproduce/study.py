@@ -1,4 +1,4 @@
-"""A study: settings by name, and how their results are told."""
+"""A study: settings by name, and the page of their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Study:
-    """Settings by name, and how their results are told."""
+    """Settings by name, and the page of their results."""
 
     name: str
     settings: Mapping[str, Setting]

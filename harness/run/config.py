@@ -68,12 +68,12 @@ class Evaluation(BaseModel):
     )
     judge: Literal["answers", "neighbours"] = Field(
         "answers",
-        description="when a sample fails: answers, or neighbours (attacks an encoder without labels)",
+        description="what decides that a sample fails: answers, or neighbours (for an encoder without labels)",
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(
         None,
-        description="i/n: only part i of n of the samples; each part needs its own --out, and merge joins the parts",
+        description="a part of the samples, as i/n: part i of n; each needs its own --out, and merge joins them",
     )
     samples: int | Literal["all"] = Field(100, description="the number of test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63, description="the seed of all random numbers")
@@ -106,7 +106,7 @@ class Evaluation(BaseModel):
         None,
         gt=0,
         allow_inf_nan=False,
-        description="a time (90s, 5m, 2h) after which the run stops, at the end of a batch; the same command goes on",
+        description="a time (90s, 5m, 2h) after which the run stops at the end of a batch; the same command resumes it",
     )
     cell_limit: float | None = Field(
         None,

@@ -46,6 +46,16 @@ class SavedConfig(_Part):
     precision: str | None = None
 
 
+class Options(_Part):
+    """All options of the evaluation, as they were saved. Those that readers of a run need are
+    typed; `harness.references.code_consent.configured` checks all of them before a run goes on.
+    """
+
+    shard: str | None = None
+    seed: int | None = None
+    witnesses: int | str | None = None
+
+
 class Identity(_Part):
     """All that determines the results. Hashes are by name where several things have one.
 
@@ -73,7 +83,7 @@ class Identity(_Part):
 
 
 class AnswerForm(_Part):
-    """What pages must know of the answers stored beside the witnesses.
+    """What pages need to know about the answers stored beside the witnesses.
 
     Attributes:
         kind: map, image or sound.
@@ -96,16 +106,16 @@ class Description(_Part):
 
     Attributes:
         status: see `harness.run.status`.
-        config: the whole configuration; `harness.references.code_consent.configured` reads it.
+        config: None where the file does not hold it.
         samples: the number of samples under test; None in a run of an older version, which did not
             store it.
-        answer: of answers that are maps, images or sounds; else None.
+        answer: the form of answers that are maps, images or sounds; else None.
     """
 
     run: str
     status: str
     identity: Identity
-    config: dict[str, Any] | None = None
+    config: Options | None = None
     modalities: list[str]
     samples: int | None = None
     answer: AnswerForm | None = None
@@ -117,8 +127,8 @@ class Description(_Part):
 
     @property
     def attacked(self) -> bool:
-        """Whether a run looks for failures at all; without, all that is right would pass for
-        robust.
+        """Whether a run looks for failures. In a run that does not, every right answer would count
+        as robust.
         """
         return bool(self.identity.config.search != "none" or self.identity.config.attack)
 
@@ -126,10 +136,6 @@ class Description(_Part):
     def threshold(self) -> float | None:
         """The threshold that tables show; None where answers are right or wrong."""
         return self.identity.thresholds[0] if self.identity.thresholds else None
-
-    def asked(self, key: str) -> Any:
-        """A value of the whole configuration; None where it was not noted."""
-        return (self.config or {}).get(key)
 
 
 def described(content: object) -> Description:

@@ -52,7 +52,7 @@ class Notes:
         self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
     def metrics(self) -> list[SetMetric]:
-        """What `metrics.json` says; nothing where it was not written.
+        """The content of `metrics.json`; empty if it was not written.
 
         Raises:
             BadInput: it is damaged, or another run's.
@@ -81,9 +81,9 @@ class Notes:
         if not self._storage.exists(name):
             return None
         try:
-            said = json.loads(self._storage.read(name))
-            if sound(said):
-                return said
+            content = json.loads(self._storage.read(name))
+            if sound(content):
+                return content
         except (OSError, ValueError, RecursionError):
             pass
         raise BadInput(f"run {self._url} is damaged: {name} cannot be read; {mend}")

@@ -1,4 +1,4 @@
-"""What a run holds: the columns of its tables, and what a cell adds to them."""
+"""The columns of the tables of a run, and the rows that a cell adds to them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ FRONTS = pa.schema(
 )
 """The best pairs of strength and score that attacks came across, where answers are graded."""
 SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "fronts": FRONTS, "ledger": LEDGER}
-"""The tables of a cell, in the order in which they are written: the ledger says that it is done."""
+"""The tables of a cell, in the order in which they are written: the ledger completes the cell."""
 
 
 @dataclass(eq=False)
@@ -154,7 +154,7 @@ BESIDES = {"attributions": ATTRIBUTIONS, "influences": INFLUENCES}
 
 @dataclass(eq=False)
 class Attributed:
-    """What is stored of one model: rows of `ATTRIBUTIONS`, and tensors by the names in them."""
+    """The attributions of one model: rows of `ATTRIBUTIONS`, and tensors by the names in them."""
 
     rows: list[dict[str, Any]]
     tensors: Inputs

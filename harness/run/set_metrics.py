@@ -46,12 +46,12 @@ _LIST = TypeAdapter(list[SetMetric])
 
 
 def packed(metrics: Iterable[SetMetric]) -> list[dict[str, object]]:
-    """As JSON writes them."""
+    """The metrics in the form of JSON."""
     return [each.model_dump() for each in metrics]
 
 
 def unpacked(content: object) -> list[SetMetric]:
-    """What `packed` made.
+    """Read the form that `packed` made.
 
     Raises:
         ValueError: it is something else.

@@ -30,7 +30,7 @@ KEYS = {
     "attributions": ("model", "sample", "condition", "method", "modality"),
     "influences": ("model", "sample", "kind", "name", "level", "metric"),
 }
-"""What tells a row of a table from every other."""
+"""The columns that identify a row of a table."""
 OWNED = ("run", "seed", "limit")  # columns that a run has one value of
 MEND = "remove that file and run the same command: what it held is done again"
 
@@ -44,7 +44,7 @@ class Tables:
 
     @cached_property
     def _own(self) -> dict[str, list[Any]]:
-        """What a row of the run may hold in these columns."""
+        """The values that a row of the run may hold in these columns."""
         described = self._described()
         config = described.identity.config
         return {"run": [described.run], "model": config.model, "seed": [config.seed], "limit": [config.limit]}

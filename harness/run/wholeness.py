@@ -44,8 +44,10 @@ def contradictions(directory: RunDirectory) -> Iterator[str]:
 
 def _unknown(described: Description, scenarios: set[str], schedules: set[str]) -> Iterator[str]:
     """Scenarios and schedules that the run does not name, nor need."""
-    asked = [parse(text) for text in described.identity.scenarios]
-    groups = [[each for each in asked if each.missing == missing] for missing in {each.missing for each in asked}]
+    requested = [parse(text) for text in described.identity.scenarios]
+    groups = [
+        [each for each in requested if each.missing == missing] for missing in {each.missing for each in requested}
+    ]
     known = {str(each) for group in groups for each in closure(group)}
     yield from (
         f"the ledger holds scenario {name!r}, which the run does not name" for name in sorted(scenarios - known)
@@ -119,13 +121,13 @@ def fewer(description: Description, counts: Mapping[str, Mapping[str, int]]) -> 
     total = description.samples
     if total is None:
         return []
-    said = []
+    sentences = []
     for model, conditions in counts.items():
         for count in sorted({each for each in conditions.values() if each < total}):
             first, *others = [name for name, each in conditions.items() if each == count]
             more = f" and {len(others)} other row{'s' * (len(others) > 1)}" if others else ""
-            said.append(f"{model}: {first}{more} {'are' if others else 'is'} over {count} of {total} samples")
-    return said
+            sentences.append(f"{model}: {first}{more} {'are' if others else 'is'} over {count} of {total} samples")
+    return sentences
 
 
 def lacking(description: Description, tables: Mapping[str, pa.Table]) -> int:

@@ -36,10 +36,10 @@ def from_bytes(content: bytes) -> dict[str, Tensor]:
     try:
         tensors = load(content)
         length = int.from_bytes(content[:LENGTH], "little")
-        said = json.loads(content[LENGTH : LENGTH + length]).get("__metadata__", {})
+        metadata = json.loads(content[LENGTH : LENGTH + length]).get("__metadata__", {})
     except (SafetensorError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"it is not a safetensors file ({type(error).__name__})") from None
-    if said and said.get(CHECKSUM) != checksum(tensors):
+    if metadata and metadata.get(CHECKSUM) != checksum(tensors):
         raise ValueError("its checksum does not fit its contents")
     return tensors
 

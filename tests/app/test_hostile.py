@@ -19,7 +19,7 @@ from streamlit.testing.v1 import AppTest
 from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks.files.dataroot import VARIABLE
 from tests.app.conftest import JOINT, Opened, words
-from tests.fuzz.mutations import agree
+from tests.fuzz.tensor_mutations import agree
 
 CODE = """
 from pathlib import Path

@@ -21,7 +21,7 @@ from harness.models import checkpoint
 from harness.references.code_consent import permitted
 from harness.reporting.report import as_markdown, render
 from harness.run.config import Evaluation, resolve
-from harness.run.description import Description
+from harness.run.description import Description, Options
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from tests.harness.test_cli import run
@@ -76,7 +76,9 @@ def test_a_run_from_elsewhere_runs_nothing(
     """Its description and its rows name code everywhere a name can stand."""
     code = {"task": "evil.py:task", "model": ["evil.py:build"], "search": "evil.py:build", "attack": ["evil.py:build"]}
     directory = make_run(evil / "run", {"evil.py:build": GOOD["m"]}, config=code)
-    directory.note(directory.describe().model_copy(update={"config": {**(directory.describe().config or {}), **code}}))
+    description = directory.describe()
+    config = (description.config or Options()).model_copy(update=code)
+    directory.note(description.model_copy(update={"config": config}))
     (evil / "gates.yaml").write_text("gates: [{model: 'evil.py:build', min: 0.1}]")
     for verb in (["report", "run"], ["gate", "run"], ["compare", "run", "run"], ["bless", "run"], ["verify", "run"]):
         run(monkeypatch, *verb)
@@ -223,7 +225,7 @@ def test_names_of_a_run_are_only_names(
     ],
 )
 def test_wherever_a_run_names_code_it_asks(changed: dict[str, Any], named: str) -> None:
-    described = Description.model_construct(config=Evaluation().model_dump(mode="json") | changed)
+    described = Description.model_construct(config=Options(**Evaluation().model_dump(mode="json") | changed))
     if not named:
         assert permitted("run", described, ()).model == ("checkpoints/a.safetensors",)
         return

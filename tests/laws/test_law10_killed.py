@@ -141,9 +141,10 @@ def everything(out: Path) -> dict[str, Any]:
             if part.endswith(".safetensors")
             for key, x in from_bytes(directory.read(f"{file}/{part}")).items()
         }
+    described = directory.describe().content()
     return {
         **held,
-        "described": {**directory.describe().content(), "config": {**(directory.describe().config or {}), "out": ""}},
+        "described": {**described, "config": {**described["config"], "out": ""}},
         "trust": directory.notes.trust(),
     }
 

@@ -14,7 +14,7 @@ import torch
 from harness.engine.cell import Progress
 from harness.engine.executors.outcome import Failed, Outcome
 from harness.engine.executors.parent import end_with_parent
-from harness.engine.executors.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
+from harness.engine.executors.worker import Begun, Sent, begun, gradients, ready, received, request, worked
 from harness.engine.plan import Cell, Work
 from harness.run.schema import Parts
 from harness.storage.output import make_patient
@@ -34,7 +34,7 @@ def in_processes(
             broken = False
             while left and len(under_way) < workers and not broken:
                 try:
-                    under_way[pool.submit(worked, *asked(left[0], deadline if finished else None))] = left[0]
+                    under_way[pool.submit(worked, *request(left[0], deadline if finished else None))] = left[0]
                     left.popleft()
                 except BrokenProcessPool:  # a running cell broke the pool; this cell has not begun
                     broken = True
@@ -75,6 +75,6 @@ def _started(start: Begun, threads: int) -> None:
 
 def _alone(pool: ProcessPoolExecutor, cell: Cell) -> Outcome:
     try:
-        return received(pool.submit(worked, *asked(cell, None)).result())
+        return received(pool.submit(worked, *request(cell, None)).result())
     except BrokenProcessPool:
         return Failed("its process was killed twice: because memory ran out, or by a fault of a library\n")

@@ -24,7 +24,7 @@ import torch
 from attacks.errors import BadInput
 from harness.engine.cell import Progress
 from harness.engine.executors.outcome import Failed, Outcome
-from harness.engine.executors.worker import Begun, Sent, asked, begun, gradients, ready, received, worked
+from harness.engine.executors.worker import Begun, Sent, begun, gradients, ready, received, request, worked
 from harness.engine.plan import Cell, Work
 from harness.run.schema import Parts
 from harness.storage.output import make_patient
@@ -117,7 +117,7 @@ def on_ray(
             while left and idle:
                 slot = idle.pop()
                 slot.cell = left.popleft()
-                calls[slot.actor.work.remote(*asked(slot.cell, deadline if finished else None))] = slot
+                calls[slot.actor.work.remote(*request(slot.cell, deadline if finished else None))] = slot
             if not calls:
                 raise BadInput(
                     f"every Ray worker was killed {ATTEMPTS} times while it loaded the task and the models: check"
@@ -234,9 +234,9 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     try:
         ray.init(**(here if address is None else {"address": address}), log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise BadInput(
-            f"--address {address}: no Ray cluster can be reached there: {said}" if address else f"Ray: {said}"
+            f"--address {address}: no Ray cluster can be reached there: {reason}" if address else f"Ray: {reason}"
         ) from None
     try:
         yield

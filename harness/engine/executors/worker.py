@@ -26,7 +26,7 @@ from harness.run.description import Description
 from harness.run.fingerprint import packed, unpacked
 from harness.run.schema import Parts
 
-Asked = tuple[str, str, tuple[int, ...], float | None]
+Request = tuple[str, str, tuple[int, ...], float | None]
 """To a worker: a cell's model by name, its key and its rows, and the seconds left of the budget."""
 Sent = tuple[Outcome, bytes]
 """From a worker: an outcome without its witnesses, and these as safetensors."""
@@ -119,7 +119,7 @@ def _refuse(why: str) -> None:
         raise BadInput(f"the run {why} than a worker loads: a file changed under it, or differs on that machine")
 
 
-def asked(cell: Cell, deadline: float | None) -> Asked:
+def request(cell: Cell, deadline: float | None) -> Request:
     """The message to a worker. Clocks of machines differ, so the deadline (`time.monotonic`)
     travels as remaining time.
     """

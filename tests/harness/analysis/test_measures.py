@@ -74,7 +74,7 @@ def test_what_is_not_told_says_why() -> None:
         [*falling("m", [0.9, 0.7, 0.2]), ("m", "0", "gap", 0.5, "11", 1.0), ("m", "0", "a@noise", 3.0, "11", 1.0)]
     )
     said = " ".join(remarks({"relative robustness, mcar": None}, ATTACKED, lone))
-    assert "No area under gap: one level makes no curve; give two or more, as gap:0,0.5." in said
+    assert "No area under gap: one level is not a curve; give two or more, as gap:0,0.5." in said
     assert (
         "compares models under one schedule" in said and "--model late" in said and "--model without-MODALITY" in said
     )

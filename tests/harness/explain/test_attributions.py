@@ -22,6 +22,7 @@ from harness.explain.attributions import cases
 from harness.explain.methods import ABLATION, GRADIENTS, Case, explained, pieces
 from harness.explain.selection import CLOSEST, FURTHEST, RANDOM, samples
 from harness.models.checkpoint import weight_hash
+from harness.references.code_consent import configured
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.tasks import Modality, Task
@@ -129,7 +130,7 @@ def test_the_witness_explained_is_that_of_the_ledger(tmp_path: Path) -> None:
     stored(tmp_path, "both")
     directory = RunDirectory(str(tmp_path / "both"))
     ledger = directory.table("ledger").to_pylist()
-    config = Evaluation.model_validate(directory.describe().config)
+    config = configured(directory.url, directory.describe())
     task, model = tiny(2), Plain(tiny(2)).eval()
     work = prepare(config, task, [Loaded(config.model[0], model, "", "")], {})
     chosen = samples(work, work.models[0], directory.table("ledger"))

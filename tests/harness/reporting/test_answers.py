@@ -16,7 +16,7 @@ from torch import Tensor
 from harness.engine.answers import ATTACKED, TARGET, UNTOUCHED
 from harness.reporting.answers import CHANGED, IGNORED, class_colour, difference, figure_of, shown_as
 from harness.reporting.report import render
-from harness.reporting.sample_gallery import exhibits, shown
+from harness.reporting.sample_gallery import drawings, shown_samples
 from harness.run.description import AnswerForm
 from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes
@@ -71,20 +71,20 @@ def test_colours_stand_apart() -> None:
 def test_the_report_draws_what_is_stored(kind: str) -> None:
     """Without running the code that the run names."""
     directory = RunDirectory(str(kept(kind)))
-    (first,) = exhibits(directory)
-    drawn = list(shown(directory))
-    (figure,) = [each for each in drawn if isinstance(each, go.Figure)]
+    (first,) = shown_samples(directory)
+    drawn = list(drawings(directory))
+    (figure,) = [each.figure for each in drawn if each.figure]
     for trace, name in zip(figure.data[:: 2 if kind == "sounds" else 1], (TARGET, UNTOUCHED, ATTACKED), strict=False):
         x = first.answers[name]
         held = np.asarray(trace.y if kind == "sounds" else trace.z).reshape(x.shape)
         assert np.array_equal(np.where(held == 5, 255, held) if kind == "maps" else held, x.numpy()), name
-    assert any("code that this run names" in str(each) for each in drawn)
+    assert any("code that this run names" in each.note for each in drawn)
     assert first.row["threshold"] == directory.describe().threshold and "at threshold" in render(directory)
 
 
 def test_a_sound_is_heard_as_it_is_stored() -> None:
     directory = RunDirectory(str(kept("sounds")))
-    (first,) = exhibits(directory)
+    (first,) = shown_samples(directory)
     waves = re.findall(r"data:audio/wav;base64,([^\"]+)\"></audio><figcaption>([^<]+)", render(directory))
     assert [title for _, title in waves] == ["target", "answer untouched", "answer attacked"]
     full = max(float(x.abs().max()) for x in first.answers.values())
@@ -123,7 +123,7 @@ def test_answers_that_are_none_are_not_drawn(change: str, which: str, tmp_path: 
         held = from_bytes(file.read_bytes())
         made = {key: OTHERWISE[change](x) if key.startswith(f"{which}|") else x for key, x in held.items()}
         file.write_bytes(to_bytes({key: x.clone() for key, x in made.items() if x is not None}))
-    drawn = [each for each in shown(RunDirectory(str(run))) if isinstance(each, go.Figure)]
+    drawn = [each for each in drawings(RunDirectory(str(run))) if each.figure]
     assert bool(drawn) == (change == "gone" and which != UNTOUCHED)
 
 

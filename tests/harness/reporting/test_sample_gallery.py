@@ -7,7 +7,6 @@ import re
 import shutil
 from pathlib import Path
 
-import plotly.graph_objects as go
 import pytest
 import soundfile
 import torch
@@ -16,19 +15,19 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.commands.evaluate import evaluate
 from harness.reporting.report import render
-from harness.reporting.sample_gallery import exhibits, shown, untouched
+from harness.reporting.sample_gallery import drawings, shown_samples, untouched
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks import Task
-from tests.fuzz.mutations import agree
+from tests.fuzz.tensor_mutations import agree
 
 JOINT = "audio@linf:0.005 + image@linf:1.6 + text@tokens:1"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("exhibits") / "run"
+    run = tmp_path_factory.mktemp("gallery") / "run"
     config = Evaluation(
         model=("concat", "late"),
         samples=6,
@@ -51,7 +50,7 @@ def copied(made: Path, tmp_path: Path) -> RunDirectory:
 
 def test_each_model_shows_what_failed_soonest_under_the_largest_scenario(made: Path) -> None:
     directory = RunDirectory(str(made))
-    found = exhibits(directory)
+    found = shown_samples(directory)
     ledger = [row for row in directory.table("ledger").to_pylist() if row["scenario"] == JOINT and row["strength"] > 0]
     assert [each.row["model"] for each in found] == ["concat", "late"]
     for each in found:
@@ -61,12 +60,12 @@ def test_each_model_shows_what_failed_soonest_under_the_largest_scenario(made: P
 
 def test_what_is_drawn_is_the_sample_and_its_witness(made: Path, digits: Task) -> None:
     directory = RunDirectory(str(made))
-    drawn, first = list(shown(directory)), exhibits(directory)[0]
+    drawn, first = list(drawings(directory)), shown_samples(directory)[0]
     clean = untouched(digits, first.row["sample"], None)
-    picture = next(each for each in drawn if isinstance(each, go.Figure))
+    picture = next(each.figure for each in drawn if each.figure)
     for trace, x in zip(picture.data[:2], (clean["image"], first.witness["image"]), strict=True):
         assert torch.equal(torch.tensor(trace.z).reshape(x.shape), x)
-    waves = re.findall(r"data:audio/wav;base64,([^\"]+)", "".join(each for each in drawn if isinstance(each, str)))
+    waves = [address.removeprefix("data:audio/wav;base64,") for each in drawn for address in each.sounds.values()]
     heard = [torch.tensor(soundfile.read(io.BytesIO(base64.b64decode(wave)), dtype="float32")[0]) for wave in waves[:2]]
     assert torch.allclose(heard[0], clean["audio"], atol=1e-4) and torch.allclose(
         heard[1], first.witness["audio"], atol=1e-4
@@ -80,7 +79,7 @@ def test_what_is_drawn_is_the_sample_and_its_witness(made: Path, digits: Task) -
 
 def test_a_run_without_witnesses_says_how_to_have_samples(copied: RunDirectory) -> None:
     shutil.rmtree(f"{copied.root}/witnesses")
-    assert [each for each in shown(copied) if "no witness" in str(each) and "--witnesses" in str(each)]
+    assert [each for each in drawings(copied) if "no witness" in each.note and "--witnesses" in each.note]
 
 
 @pytest.mark.parametrize("task", ["evil.py:task", "evil:task", "evil.py:task?x=1"])
@@ -93,8 +92,8 @@ def test_code_that_only_the_run_names_is_not_run(
     described = json.loads(Path(copied.root, "run.json").read_text())
     described["config"]["task"] = task
     Path(copied.root, "run.json").write_text(json.dumps(described))
-    (said,) = shown(copied)
-    assert "code that this run names" in str(said) and "run</" not in str(said)
+    (drawn,) = drawings(copied)
+    assert "code that this run names" in drawn.note and not drawn.figure
 
 
 def test_other_data_under_the_same_name_are_not_shown(digits: Task, copied: RunDirectory) -> None:

@@ -96,7 +96,7 @@ def test_a_spot_check_says_by_how_much_the_numbers_move(study: Study, monkeypatc
 def test_a_damaged_spot_check_is_refused(study: Study) -> None:
     run()
     Path("docs/results/records/tiny/spot-check.json").write_text("{}")
-    with pytest.raises(BadInput, match=r"is no list of spot checks: remove it"):
+    with pytest.raises(BadInput, match=r"is not a list of spot checks: remove it"):
         run()
 
 
@@ -127,7 +127,7 @@ def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.Monkey
 
 
 def test_a_page_of_what_is_recorded_tells_of_whole_seeds(study: Study) -> None:
-    with pytest.raises(BadInput, match="nothing to tell: here is left out: no seed of it is recorded whole"):
+    with pytest.raises(BadInput, match="no results to write: here is left out: no seed has all its records"):
         run(recorded=True)
     first = campaign.trials(
         study.settings["here"], studies.load_task("digits"), Path("results"), Path("docs/results/records/tiny"), False
@@ -211,8 +211,11 @@ def test_verdicts_follow_from_the_intervals() -> None:
     assert "in 6 of 6 pairs" in said
     assert "in 11 of 12 pairs of rival and attack, in 11 by an interval" in said
     assert "not above LEL + robust under image@linf:1.6" in said
-    assert "it is under 2 of 3 attacks: audio@linf:0.005, text@tokens:1" in said
-    assert "-2.0 points against the better of concat and mean" in said
+    assert (
+        "It is above all of them at once, by such intervals, under 2 of 3 attacks: audio@linf:0.005, text@tokens:1"
+        in said
+    )
+    assert "Its clean score less the better one of concat and mean: -2.0 points." in said
 
 
 def test_smil_is_judged_by_the_intervals() -> None:
@@ -311,11 +314,11 @@ def test_red_cells_are_held_against_what_sees_no_picture() -> None:
     )
     for name, (within, rmse) in given.items():
         assert (
-            f"{name} is within 2 on {within:.3f} ± 0.000 of the photographs, its RMSE {rmse / error:.3f} ± 0.000 of the"
-            " training mean" in said
+            f"{name} is within 2 on {within:.3f} ± 0.000 of the photographs; its RMSE is {rmse / error:.3f} ± 0.000 of"
+            " that of the training mean" in said
         )
     assert f"within 2 on {best_constant(asked.tolist()):.3f}; the RMSE of the training mean is {error:.3f}." in said
-    assert f"Of the 16 photographs {int((asked == 0).sum())} have no red cell annotated" in said
+    assert f"In {int((asked == 0).sum())} of the 16 photographs no red cell is annotated" in said
 
 
 def best_constant(counts: list[float]) -> float:

@@ -41,9 +41,9 @@ made = Given({"weak": WEAK, "firm": FIRM, "wrong": np.zeros((2, 101))})
 
 
 def test_half_withstand_the_strength_that_tells() -> None:
-    assert robust.telling(made, "weak")[SINGLE] == pytest.approx(0.101)
-    assert robust.telling(made, "firm")[SINGLE] == 1, "not beyond the radius as written"
-    assert robust.telling(made, "wrong")[SINGLE] == 1, "of what is never right nothing can fall"
+    assert robust.comparison_strengths(made, "weak")[SINGLE] == pytest.approx(0.101)
+    assert robust.comparison_strengths(made, "firm")[SINGLE] == 1, "not beyond the radius as written"
+    assert robust.comparison_strengths(made, "wrong")[SINGLE] == 1, "of what is never right nothing can fall"
 
 
 def test_compared_where_something_is_left() -> None:
