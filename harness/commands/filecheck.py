@@ -97,7 +97,7 @@ def _fingerprints(directory: RunDirectory) -> None:
 def _orphans(directory: RunDirectory) -> Iterator[str]:
     """Parts without those that a cell writes beside them."""
     done = set(directory.cells_done())
-    for table in SCHEMAS:
+    for table in directory.cell_tables():
         parts = {name for name in directory.tables.parts(table) if not name.endswith(FAILED)}
         yield from (f"{table}/{name}.parquet has no ledger part beside it" for name in sorted(parts - done))
         yield from (

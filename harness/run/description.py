@@ -100,6 +100,7 @@ class Description(_Part):
         samples: the number of samples under test; None in a run of an older version, which did not
             store it.
         answer: of answers that are maps, images or sounds; else None.
+        tally: how many numbers a tally has, where they do not stand in the rows; else None.
     """
 
     run: str
@@ -109,6 +110,7 @@ class Description(_Part):
     modalities: list[str]
     samples: int | None = None
     answer: AnswerForm | None = None
+    tally: int | None = Field(None, gt=0)
     note: str = ""
     device: str | None = None
     machine: str | None = None

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.tasks.problems.problem import MOST_TALLIED
 from harness.tasks.task import Task
 
+MOST_CLASSES = 256  # of a map that can be drawn
 COLOURS = (1, 3)  # channels of an image that can be drawn
 
 
@@ -25,7 +25,7 @@ def answer_form(task: Task) -> dict[str, Any] | None:
     """
     answer = task.problem.predictions(torch.zeros(1, *task.problem.shape))[0]
     real, axes = answer.is_floating_point(), answer.ndim
-    if not real and axes == 2 and len(classes := _classes(task)) <= MOST_TALLIED:
+    if not real and axes == 2 and len(classes := _classes(task)) <= MOST_CLASSES:
         ignore = getattr(task.problem, "ignore", None)
         return {"kind": "map", "classes": classes, "ignore": None if ignore is None else int(ignore)}
     if real and axes == 3 and answer.shape[0] in COLOURS:
