@@ -89,9 +89,11 @@ class Work:
         return long_tally(self.task)
 
     @property
-    def scenario_count(self) -> int:
-        """How many scenarios are searched, sub-scenarios included."""
-        return sum(len(closure(group)) for group in self.scenarios)
+    def search_count(self) -> int:
+        """How many searches a sample has: one for each scenario, sub-scenarios included, at each
+        threshold.
+        """
+        return sum(len(closure(group)) for group in self.scenarios) * max(1, len(thresholds_of(self.task.problem)))
 
 
 def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
