@@ -94,9 +94,20 @@ def as_markdown(directory: RunDirectory) -> str:
         _lines(["measure", *summary.models], more),
         "\n".join(f"- {_marked(remark)}" for remark in remarks),
         "</details>",
+        *_folded_classes(class_tables(directory.notes.metrics())),
         f"Run {_code(description.run)}, {_marked(summary.status)}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _folded_classes(tables: Sequence[ClassTable]) -> list[str]:
+    """The metrics of single classes as Markdown; empty where answers have none."""
+    parts = []
+    for table in tables:
+        rows = [[name, *map(_written_value, values)] for name, values in table.rows.items()]
+        parts += [f"{_code(table.metric)} of {_code(table.model)}", _lines(["class", *table.columns], rows)]
+    title = "<details><summary>By class: clean, and the worst that is known at strength 1</summary>"
+    return [title, *parts, "</details>"] if parts else []
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -153,6 +153,10 @@ def _task_of(directory: RunDirectory) -> Task:
 
 def _answers(form: AnswerForm | None, stored: Inputs) -> Iterator[Drawing]:
     """The target, the untouched and the attacked answer, where they are stored."""
+    if form is not None and not stored:
+        yield _note(
+            "The answers are not shown: they were not kept, because an earlier version made this part of the run."
+        )
     if form is None or not answers.shown_as(form, stored):
         return
     yield "<h4>answer</h4>"
