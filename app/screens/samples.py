@@ -61,8 +61,10 @@ def draw(run: Run) -> None:
     name = chosen(st, "Sample", names, "sample", next((each for each in names if each in explained), None))
     row = found[names.index(name)]
     _numbers(row)
-    sections(partial(answers.draw, run, row))
+    above = st.container()
     sample = _loaded(run, name)
+    with above:
+        sections(partial(answers.draw, run, row, sample))
     return sections(partial(_inputs, run, row, sample), partial(_attributions, run, model, row, sample))
 
 

@@ -23,6 +23,7 @@ from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.reporting import answers, images
+from harness.reporting.boxes import pictures_of
 from harness.run.description import AnswerForm
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
@@ -129,7 +130,10 @@ def shown(directory: RunDirectory) -> Iterator[Drawing]:
     except BadInput as error:
         yield _note(f"Not shown: {error}")
     for exhibit, inputs in zip(chosen, clean, strict=True):
-        drawings = [*_answers(form, exhibit.answers), *(_inputs(exhibit, inputs, task) if task and inputs else ())]
+        drawings = [
+            *_answers(form, exhibit, inputs, task),
+            *(_inputs(exhibit, inputs, task) if task and inputs else ()),
+        ]
         if drawings:
             yield f"<h3>{escape(exhibit.row['model'])}, {escape(exhibit.row['sample'])}</h3>"
             yield _note(_said(exhibit, samples))
@@ -151,8 +155,13 @@ def _task_of(directory: RunDirectory) -> Task:
         return load_task(config.task)
 
 
-def _answers(form: AnswerForm | None, stored: Inputs) -> Iterator[Drawing]:
-    """The target, the untouched and the attacked answer, where they are stored."""
+def _answers(form: AnswerForm | None, exhibit: Exhibit, inputs: Inputs, task: Task | None) -> Iterator[Drawing]:
+    """The target, the untouched and the attacked answer, where they are stored; boxes on the
+    picture, where the inputs can be had.
+    """
+    stored, pictures = exhibit.answers, {}
+    if task and inputs and can_be_of(exhibit.witness, inputs):
+        pictures = pictures_of(task.modalities, inputs, exhibit.witness)
     if form is not None and not stored:
         yield _note(
             "The answers are not shown: they were not kept, because an earlier version made this part of the run."
@@ -160,7 +169,7 @@ def _answers(form: AnswerForm | None, stored: Inputs) -> Iterator[Drawing]:
     if form is None or not answers.shown_as(form, stored):
         return
     yield "<h4>answer</h4>"
-    yield answers.figure_of(form, stored)
+    yield answers.figure_of(form, stored, pictures)
     yield "".join(_player(wave, title) for title, wave in answers.sounds_of(form, stored).items())
 
 

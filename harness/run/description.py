@@ -76,11 +76,12 @@ class AnswerForm(_Part):
     """What pages must know of the answers stored beside the witnesses.
 
     Attributes:
-        kind: map, image or sound.
-        classes: of a map, by number.
+        kind: map, image, sound or boxes.
+        classes: of a map or of boxes, by number.
         ignore: the target of a map's pixels that do not count.
         low, high: the range of an image's values.
         sample_rate: of a sound, in Hz.
+        confidence: the least with which a box counts.
     """
 
     kind: str
@@ -89,6 +90,7 @@ class AnswerForm(_Part):
     low: float | None = Field(None, allow_inf_nan=False)
     high: float | None = Field(None, allow_inf_nan=False)
     sample_rate: int | None = Field(None, gt=0, le=HIGHEST_RATE)
+    confidence: float | None = Field(None, allow_inf_nan=False)
 
 
 class Description(_Part):
@@ -99,7 +101,7 @@ class Description(_Part):
         config: the whole configuration; `harness.references.code_consent.configured` reads it.
         samples: the number of samples under test; None in a run of an older version, which did not
             store it.
-        answer: of answers that are maps, images or sounds; else None.
+        answer: of answers that are maps, images, sounds or boxes; else None.
         tally: how many numbers a tally has, where they do not stand in the rows; else None.
     """
 
