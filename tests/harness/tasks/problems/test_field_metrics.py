@@ -129,6 +129,34 @@ def test_stoi_is_of_sounds_that_are_long_enough() -> None:
     assert "stoi" not in short.metrics(tally), "too short for the measure: left out of it"
 
 
+@pytest.mark.parametrize(("rate", "mode"), [(8_000, "nb"), (16_000, "wb")])
+def test_pesq_is_that_of_the_package_in_the_mode_of_the_rate(rate: int, mode: str) -> None:
+    pesq = pytest.importorskip("pesq").pesq
+    generator, problem = draws(), Enhancement(rate, sample_rate=rate)
+    clean = torch.randn(4, rate, generator=generator) * 0.1
+    noisy = clean + 0.1 * torch.rand(4, 1, generator=generator) * torch.randn(4, rate, generator=generator)
+    found = problem.metrics(problem.tally(noisy, torch.stack([clean, noisy], 1)))
+    expected = [pesq(rate, c.double().numpy(), n.double().numpy(), mode) for c, n in zip(clean, noisy, strict=True)]
+    assert found[f"pesq_{mode}"] == pytest.approx(sum(expected) / 4)
+
+
+@pytest.mark.parametrize(
+    "answer", [torch.zeros(1, 8000), torch.full((1, 8000), torch.nan), torch.full((1, 8000), 1e30)]
+)
+def test_an_answer_that_pesq_does_not_take_is_left_out(answer: torch.Tensor) -> None:
+    clean = torch.randn(1, 8000, generator=draws())
+    found = Enhancement(8000).metrics(Enhancement(8000).tally(answer, torch.stack([clean, clean], 1)))
+    assert not [name for name in found if name.startswith("pesq")]
+
+
+def test_there_is_no_pesq_at_other_rates(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nor does the package print its manual."""
+    sound = torch.randn(1, 22_050, generator=draws())
+    problem = Enhancement(22_050, sample_rate=22_050)
+    found = problem.metrics(problem.tally(sound, torch.stack([sound, sound], 1)))
+    assert not [name for name in found if name.startswith("pesq")] and not capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("problem", "targets", "why"),
     [
