@@ -23,10 +23,17 @@ from harness.run.directory import RunDirectory
 from harness.run.tables import schema
 
 KEPT = 200  # answers
+
+
+def read_as(run: Run) -> tuple[object, ...]:
+    """What answers to queries on a run depend on."""
+    return run.url, run.stamp, run.chosen
+
+
 # bytes of a table's files, up to which it is read once and held; of larger ones only what a
 # query needs is read
 HELD = 64 * 2**20
-kept = st.cache_data(max_entries=KEPT, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
+kept = st.cache_data(max_entries=KEPT, show_spinner=False, hash_funcs={Run: read_as})
 """Keeps what a function of runs returns, until one of them changes."""
 
 
@@ -84,15 +91,15 @@ class Database:
         else:
             self.connection.register("fetched", _fetched(self.run, name))
             kind, source = "table", "fetched"
-        self.connection.execute(f"create {kind} {name} as from {source}{self._first(name)}")
+        self.connection.execute(f"create {kind} {name} as from {source}{self._at(name)}")
 
-    def _first(self, name: str) -> str:
-        """Pages read the ledger of graded answers at the first threshold."""
-        threshold = self.run.description.threshold
+    def _at(self, name: str) -> str:
+        """Pages read the ledger of graded answers at one threshold."""
+        threshold = self.run.threshold
         return "" if name != "ledger" or threshold is None else f" where threshold = {threshold!r}::double"
 
 
-@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Run: lambda run: (run.url, run.stamp)})
+@st.cache_resource(max_entries=8, show_spinner=False, hash_funcs={Run: read_as})
 def opened(run: Run) -> Database:
     return Database(run)
 

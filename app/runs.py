@@ -31,6 +31,7 @@ class Run:
         stamp: changes whenever a file of the run does.
         parts: the paths of the files of each table.
         problem: why it is skipped; empty if it is not.
+        chosen: the threshold at which a page shows graded answers, where it is not the first.
     """
 
     url: str
@@ -39,6 +40,12 @@ class Run:
     described: Description | None = None
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     problem: str = ""
+    chosen: float | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold at which the ledger is shown; None where answers are right or wrong."""
+        return self.description.threshold if self.chosen is None else self.chosen
 
     @property
     def description(self) -> Description:

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -84,6 +85,14 @@ def chosen(place: Any, label: str, options: Sequence[str], key: str, first: str 
     if wanted != value:
         st.query_params[key] = value
     return str(value)
+
+
+def at_threshold(run: Run) -> Run:
+    """The run at a threshold, chosen at the page's side where graded answers have several."""
+    shares = {str(share): share for share in run.description.identity.thresholds}
+    if len(shares) < 2:
+        return run
+    return replace(run, chosen=shares[chosen(st.sidebar, "Threshold", list(shares), "threshold")])
 
 
 def chosen_run(place: Any, label: str, key: str) -> Run:

@@ -14,7 +14,7 @@ from app import answers, attributions
 from app.inputs import Sample, consent, runs_code, sample_of, witness_of
 from app.queries import rows
 from app.runs import Run
-from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
+from app.view import EVALUATE, at_threshold, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from attacks.scenario import Scenario, parse
@@ -39,6 +39,7 @@ HIDDEN = {"file", "witness", "scenario", "threshold"}
 
 @of_a_run
 def draw(run: Run) -> None:
+    first, run = run, at_threshold(run)
     models = [row["model"] for row in rows(run, "select distinct model from ledger where status = 'ok'")]
     if not models:
         return empty("This run has no samples yet.", *EVALUATE, "--task", run.config.task, "--out", run.url)
@@ -61,9 +62,11 @@ def draw(run: Run) -> None:
     name = chosen(st, "Sample", names, "sample", next((each for each in names if each in explained), None))
     row = found[names.index(name)]
     _numbers(row)
-    sections(partial(answers.draw, run, row))
+    above = st.container()
     sample = _loaded(run, name)
-    return sections(partial(_inputs, run, row, sample), partial(_attributions, run, model, row, sample))
+    with above:
+        sections(partial(answers.draw, run, row, sample))
+    return sections(partial(_inputs, run, row, sample), partial(_attributions, first, model, row, sample))
 
 
 def _explained(run: Run, model: str) -> set[str]:

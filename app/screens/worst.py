@@ -17,7 +17,7 @@ from app import frontier
 from app.figures import colour, curve
 from app.queries import answer, fronts, kept, rows, trust
 from app.runs import Run
-from app.view import EVALUATE, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
+from app.view import EVALUATE, at_threshold, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
 from attacks.scenario import parse
 from harness.analysis.class_tables import ClassTable, class_tables
 from harness.analysis.curves import Point, robust_curves, strength_grid
@@ -37,6 +37,7 @@ SCENARIOS = "select scenario, count(*) as samples from ledger where status = 'ok
 
 @of_a_run
 def draw(run: Run) -> None:
+    run = at_threshold(run)
     scenarios = _scenarios(run)
     if not run.description.attacked or not scenarios:
         return empty("This run has no attacked samples.", *EVALUATE, "--task", run.config.task)
@@ -130,12 +131,18 @@ def _distribution(run: Run, scenario: str, models: Sequence[str], log: bool, fou
     shown(figure, "distribution")
     remark(
         "The number of samples that first fail at each strength. Samples that fail untouched are at 0; samples that"
-        " withstood every attack tried are on the right."
+        f" withstood every attack tried are on the right.{_failed(run)}"
     )
     table = [
         {"scenario": scenario, "model": model, "up to": up, "samples": n} for model in drawn for up, n in counts[model]
     ]
     return taken_away("critical", table, {"Critical strengths": figure})
+
+
+def _failed(run: Run) -> str:
+    """When a graded answer has failed."""
+    share = run.threshold
+    return "" if share is None else f" A sample has failed when its score is below {share:g} of its untouched score."
 
 
 @kept

@@ -21,11 +21,13 @@ import numpy as np
 from harness.analysis.intervals import LEVEL, Estimate, Interval, normal_point
 from harness.analysis.paired import Drop
 from harness.analysis.trinomial import POWER
+from harness.run.schema import LONGEST_IN_ROW
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 ENOUGH = 100  # samples; fewer have no interval
 MOST = 5_000  # samples, and ...
 MOST_LEFT_OUT = 4_000_000  # ... samples times different ones, beyond which leaving out each takes too long
+MOST_COMPUTED = 5e10  # products of numbers of long tallies, for the same reason: about 15 s on one core
 TINY = 1e-12  # of the largest value: less is rounding
 
 
@@ -35,7 +37,7 @@ def pseudo_values(metrics: Callable[[Array], Mapping[str, float]], tallies: Arra
     """
     total = len(tallies)
     different, first, which = np.unique(tallies, axis=0, return_index=True, return_inverse=True)
-    if not 2 <= total <= MOST or total * len(different) > MOST_LEFT_OUT:
+    if not 2 <= total <= MOST or _takes_too_long(total, *different.shape):
         return {}
     without = [metrics(np.delete(tallies, row, axis=0)) for row in first]
     found = {}
@@ -44,6 +46,12 @@ def pseudo_values(metrics: Callable[[Array], Mapping[str, float]], tallies: Arra
         if np.isfinite(left).all() and np.isfinite(value):
             found[name] = value + (total - 1) * (left.mean() - left)
     return found
+
+
+def _takes_too_long(total: int, different: int, width: int) -> bool:
+    """Whether metrics are computed too often. Those of long tallies, as FID, multiply matrices."""
+    left_out = total * different
+    return left_out > MOST_LEFT_OUT or (width > LONGEST_IN_ROW and left_out * width * min(total, width) > MOST_COMPUTED)
 
 
 def interval(values: Array, level: float = LEVEL) -> Interval | None:

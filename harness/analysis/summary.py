@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -42,6 +43,10 @@ INTERVALS = (
     " no interval is given."
 )
 ROBUST = "robust score, strength 1"
+AT_THRESHOLDS = (
+    "The robust score of graded answers is the mean of the worst score that is known. At a threshold, a sample has"
+    " failed when its score is below that share of its untouched score."
+)
 UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
 SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
 MEASURED = {
@@ -107,6 +112,7 @@ def summarise(directory: RunDirectory) -> Summary:
             else {}
         ),
     }
+    sections |= (at_thresholds := _at_thresholds(directory, requested))
     trust = directory.notes.trust()
     errors = sum(statuses(table).get("error", 0) for table in (ledger, sweep))
     models = description.identity.config.model
@@ -120,8 +126,22 @@ def summarise(directory: RunDirectory) -> Summary:
     }
     doubts = flag_lines(trust)
     notes = [*_notes(description.model_copy(update={"status": status}), errors), *fewer(description, counts)]
-    notes = [*notes, *doubts, *([EXPLAINED] if doubts else [])]
+    notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *doubts, *([EXPLAINED] if doubts else [])]
     return Summary(models, sections, notes, flagged(trust), status)
+
+
+def _at_thresholds(directory: RunDirectory, scenarios: Sequence[str]) -> dict[str, dict[str, dict[str, Share]]]:
+    """For graded answers with several thresholds, the share that has not failed at each."""
+    description = directory.describe()
+    thresholds = description.identity.thresholds
+    if len(thresholds) < 2 or not description.attacked:
+        return {}
+    ledger, found = directory.table("ledger", (*CURVED["ledger"], "threshold")), {}
+    for threshold in thresholds:
+        curves = robust_curves(ledger.filter(pc.equal(ledger.column("threshold"), threshold)), [1.0])
+        section = f"not failed at threshold {threshold:g}, strength 1"
+        found[section] = {name: _column(curves, name) for name in scenarios}
+    return found
 
 
 def _withstood(

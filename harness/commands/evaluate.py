@@ -83,7 +83,7 @@ def _carry_out(
     config = work.config
     directory.forget_failures()
     left = cells(work, directory.done())
-    total = sum(len(cell.rows) for cell in left) * work.scenario_count
+    total = sum(len(cell.rows) for cell in left) * work.search_count
     console.print(
         f"run {work.run} in {directory.url}: {len(left)} cells to do", highlight=False, soft_wrap=True, markup=False
     )
@@ -159,6 +159,6 @@ class _Runner:
                 self.directory.add_failure(cell.key, failed_rows(self.work, cell), outcome.traceback)
         return FAILED if self.failed else COMPLETE
 
-    def _progress(self, samples: int, gradients: int) -> None:
+    def _progress(self, searches: int, gradients: int) -> None:
         self.gradients += gradients
-        self.reporter.advance(samples, f"sample-scenarios, {self.gradients:,} gradient evaluations")
+        self.reporter.advance(searches, f"searches of samples, {self.gradients:,} gradient evaluations")

@@ -97,7 +97,7 @@ def _fingerprints(directory: RunDirectory) -> None:
 def _orphans(directory: RunDirectory) -> Iterator[str]:
     """Parts without those that a cell writes beside them."""
     done = set(directory.cells_done())
-    for table in SCHEMAS:
+    for table in directory.cell_tables():
         parts = {name for name in directory.tables.parts(table) if not name.endswith(FAILED)}
         yield from (f"{table}/{name}.parquet has no ledger part beside it" for name in sorted(parts - done))
         yield from (
@@ -162,9 +162,10 @@ def _lost_answers(
     directory: RunDirectory, key: str, rows: Sequence[dict[str, Any]], tensors: Mapping[str, Tensor]
 ) -> Iterator[str]:
     """Beside a stored witness stand the answer on it and the untouched one, where a run keeps
-    answers.
+    answers. A cell without any answer was made by an earlier version, which kept none.
     """
-    if directory.describe().answer is None:
+    keys = {name for row in rows for name in answer_keys(row).values()}
+    if directory.describe().answer is None or not keys & tensors.keys():
         return
     for row in rows:
         witness, answers = keys_of(row, row["attacked"].split("+")), answer_keys(row)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,11 @@ from attacks.eot import Expectation, judged
 from attacks.objective import preserved
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
-from attacks.search_state import search_all
+from attacks.search_state import Found, search_all
 from harness.engine.answers import attacked_answers, untouched_answers
 from harness.engine.compiled import compiled
 from harness.engine.graded import Result, front_rows, searched
-from harness.engine.judged import judged_rows
+from harness.engine.judged import judged_rows, taken_out
 from harness.engine.ledger import error_rows, found_rows, witness_key
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Cell, Work
@@ -33,7 +34,7 @@ from harness.tasks.task import sample_hashes
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 Progress = Callable[[int, int], None]
-"""Called with the numbers of finished scenario-samples and of their gradient evaluations."""
+"""Called with the numbers of finished searches of samples and of their gradient evaluations."""
 
 
 def _failed(parts: Parts, condition: object, error: BaseException) -> None:
@@ -67,7 +68,7 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         parts.rows["sweep"] += sweep_rows(
             module, task, batch, work.schedules, config.repeats, config.seed, partial(_failed, parts)
         )
-        progress(len(parts.lost) * work.scenario_count, 0)
+        progress(len(parts.lost) * work.search_count, 0)
         twin = compiled(module) if config.compile else None
         for group in work.scenarios:
             for _, found in singled_out(
@@ -78,6 +79,7 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
                 parts.take_in(found)
     clean = {sample: row["score"] for sample, row in zip(batch.samples, untouched, strict=True)}
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
+    parts.rows["tallies"] = list(taken_out(parts.rows))
     for name, rows in parts.rows.items():
         full = [{**row, **shared, "clean_score": clean[row["sample"]]} for row in rows]
         parts.rows[name] = [{key: row[key] for key in SCHEMAS[name].names} for row in full]
@@ -126,24 +128,28 @@ def _searched(
         the error of a search on several samples; an error on one sample alone costs the rows of its
             scenario instead.
     """
-    batch, parts, counted = part(whole, rows), Parts(), 0
+    batch, parts, steps = part(whole, rows), Parts(), _Steps(progress, deadline)
     thresholds = sorted(thresholds_of(work.task.problem), reverse=True)
     objective, everything = _objectives(work, module, twin, batch, group[0].missing)
     lost: set[Scenario] = set()
 
-    def on_error(scenario: Scenario, error: BaseException) -> None:
+    def lose(scenario: Scenario, error: BaseException) -> None:
         if scenario in lost:  # at another threshold
             return
         if len(batch) > 1:
-            progress(-counted, 0)  # these samples are searched again
+            steps.take_back()  # these samples are searched again
             raise error
         lost.add(scenario)
         _failed(parts, scenario, error)
         parts.rows["ledger"] += error_rows(scenario, batch.samples, thresholds)
-        progress(1, 0)
+
+    def on_error(scenario: Scenario, error: BaseException) -> None:
+        lose(scenario, error)
+        steps.advance(1)
 
     search = partial(
-        search_all,
+        _stepped,
+        steps,
         work.search,
         inputs=batch.inputs,
         bounds=work.task.bounds(batch),
@@ -157,13 +163,34 @@ def _searched(
         try:
             parts.take_in(_recorded(work, objective, batch, results))
         except (Exception, SystemExit) as error:
-            on_error(results[0].scenario, error)
-            continue
-        counted += len(batch)
-        progress(len(batch), sum(int(result.found.gradients.sum()) for result in results))
-        if deadline is not None and time.monotonic() > deadline:
-            raise OutOfTime
+            lose(results[0].scenario, error)
     return parts
+
+
+@dataclass
+class _Steps:
+    """Reports searches of samples as they end; of graded answers, one at each threshold."""
+
+    progress: Progress
+    deadline: float | None
+    done: int = 0
+
+    def advance(self, samples: int, gradients: int = 0) -> None:
+        """Raises OutOfTime where the deadline has passed."""
+        self.done += samples
+        self.progress(samples, gradients)
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise OutOfTime
+
+    def take_back(self) -> None:
+        self.progress(-self.done, 0)
+
+
+def _stepped(steps: _Steps, *args: Any, **options: Any) -> Iterator[tuple[Scenario, Found]]:
+    """`search_all`, whose progress is reported."""
+    for scenario, found in search_all(*args, **options):
+        steps.advance(len(found.strength), int(found.gradients.sum()))
+        yield scenario, found
 
 
 def _objectives(

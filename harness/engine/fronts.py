@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from attacks.region import Inputs, Region, take
 from attacks.scenario import Scenario
 from attacks.search_state import Found, SearchState
 from attacks.verify import verify
-from harness.engine.judged import checked_tally
+from harness.engine.judged import checked_tally, held_as, listed
 from harness.engine.objective import TaskObjective
 
 POINTS = 16  # of the front of a sample
@@ -34,7 +35,7 @@ class Front:
     Attributes:
         strength: float64 (B, POINTS), inf where there is no point.
         score: float64 (B, POINTS).
-        tally: float64 (B, POINTS, T).
+        tally: (B, POINTS, T), in the type of `held_as`.
         untouched: the score of each sample with nothing missing, (B,); points of no lower score are
             left out.
     """
@@ -47,7 +48,7 @@ class Front:
     @staticmethod
     def empty(untouched: Tensor, width: int) -> Front:
         free = torch.full((len(untouched), POINTS), float("inf"), dtype=torch.float64)
-        tally = torch.zeros(len(untouched), POINTS, width, dtype=torch.float64)
+        tally = torch.zeros(len(untouched), POINTS, width, dtype=held_as(width))
         return Front(free, torch.ones_like(free), tally, untouched.cpu())
 
     def add(self, rows: Tensor, strength: Tensor, score: Tensor, tally: Tensor) -> None:
@@ -66,14 +67,12 @@ class Front:
         as_good = (self.strength[rows] <= strength[:, None]) & (self.score[rows] <= score[:, None])
         return ~as_good.any(1) & (score < self.untouched[rows])
 
-    def points(self, row: int) -> list[tuple[float, float, list[float]]]:
+    def points(self, row: int) -> list[tuple[float, float, Any]]:
         """Strength, score and tally of the points of a sample, from weak to strong."""
         there = self.strength[row].isfinite().nonzero().squeeze(1)
         order = there[self.strength[row][there].argsort()]
-        return [
-            (float(self.strength[row, at]), float(self.score[row, at]), self.tally[row, at].tolist())
-            for at in order.tolist()
-        ]
+        found = self.strength[row, order].tolist(), self.score[row, order].tolist(), listed(self.tally[row, order])
+        return list(zip(*found, strict=True))
 
 
 def _order(strength: Tensor, score: Tensor, untouched: Tensor) -> Tensor:
@@ -181,8 +180,8 @@ class Watcher:
         score = problem.score(outputs, objective.targets).double()
         new = self.front.lacks(rows.cpu(), strength.cpu(), score.cpu()).nonzero().squeeze(1).to(rows.device)
         if len(new):  # a tally may cost more than an answer
-            tally = problem.tally(outputs[new], objective.targets[new]).double()
-            self.front.add(rows[new].cpu(), strength[new].cpu(), score[new].cpu(), tally.cpu())
+            tally = problem.tally(outputs[new], objective.targets[new]).to("cpu", self.front.tally.dtype)
+            self.front.add(rows[new].cpu(), strength[new].cpu(), score[new].cpu(), tally)
         for threshold, floor in self.floors.items():
             fails = objective.below(floor[rows]).judged(outputs).fails
             self._improve(threshold, rows, strength, inputs, fails)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from attacks.errors import BadInput
+from harness.run.schema import LONGEST_IN_ROW, place_of
+from harness.tasks import Task
 from harness.tasks.problems.problem import MOST_TALLIED, Problem
 
 COLUMNS = ("score", "label", "tally")
@@ -17,7 +21,7 @@ def judged_rows(problem: Problem, outputs: Tensor, targets: Tensor) -> list[dict
     """The columns `COLUMNS` of each answer (B, *shape)."""
     scores = problem.score(outputs, targets).double().tolist()
     labels = problem.label(problem.predictions(outputs), targets)
-    tallies = checked_tally(problem.tally(outputs, targets), len(outputs)).double().tolist()
+    tallies = listed(checked_tally(problem.tally(outputs, targets), len(outputs)))
     return [dict(zip(COLUMNS, row, strict=True)) for row in zip(scores, labels, tallies, strict=True)]
 
 
@@ -33,3 +37,33 @@ def checked_tally(tally: Tensor, count: int) -> Tensor:
             f" for every sample, at most {MOST_TALLIED}"
         )
     return tally
+
+
+def listed(tally: Tensor) -> list[Any]:
+    """The tally (T,) of each sample as a row holds it; a long one as an array, which takes a tenth
+    of the memory of a list.
+    """
+    held = tally.detach().to("cpu", held_as(tally.shape[1]))
+    return list(held.numpy()) if tally.shape[1] > LONGEST_IN_ROW else held.tolist()
+
+
+def held_as(width: int) -> torch.dtype:
+    """The type in which a tally of so many numbers is kept."""
+    return torch.float32 if width > LONGEST_IN_ROW else torch.float64
+
+
+def long_tally(task: Task) -> int | None:
+    """How many numbers a tally has, where it is too long for a row; else None."""
+    first = task.splits["test"].take([0]).targets
+    width = checked_tally(task.problem.tally(torch.zeros(1, *task.problem.shape), first), 1).shape[1]
+    return width if width > LONGEST_IN_ROW else None
+
+
+def taken_out(rows: Mapping[str, Sequence[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Take long tallies out of the rows of tables, and give them as rows of `tallies`."""
+    for table, those in rows.items():
+        for row in those:
+            if row["tally"] is not None and len(row["tally"]) > LONGEST_IN_ROW:
+                name, level, repeat = place_of(table, row)
+                yield {**row, "table": table, "name": name, "level": level, "repeat": repeat}
+                row["tally"] = None

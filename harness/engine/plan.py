@@ -21,6 +21,7 @@ from harness.engine import extra_attacks
 from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
 from harness.engine.frontier import rays
+from harness.engine.judged import long_tally
 from harness.engine.knn_consistency import unlabelled, watched
 from harness.engine.loading import Loaded, code_hash, digest, load_model, load_task, task_code
 from harness.engine.sweep import Condition, each_missing
@@ -80,10 +81,17 @@ class Work:
         """What pages need to know of answers that are drawn or played; None if labels suffice."""
         return answer_form(self.task)
 
+    @cached_property
+    def long_tally(self) -> int | None:
+        """How many numbers a tally has, where it is too long for a row; else None."""
+        return long_tally(self.task)
+
     @property
-    def scenario_count(self) -> int:
-        """How many scenarios are searched, sub-scenarios included."""
-        return sum(len(closure(group)) for group in self.scenarios)
+    def search_count(self) -> int:
+        """How many searches a sample has: one for each scenario, sub-scenarios included, at each
+        threshold.
+        """
+        return sum(len(closure(group)) for group in self.scenarios) * max(1, len(thresholds_of(self.task.problem)))
 
 
 def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:

@@ -17,9 +17,9 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from attacks.errors import BadInput
 from harness.analysis.curves import arrow_of, query
 from harness.analysis.jackknife import interval, pseudo_values
+from harness.engine.tallies import Tallies, numbered
 from harness.run.directory import RunDirectory
 from harness.run.schema import INFLUENCES
 from harness.run.set_metrics import ATTACKED, CLEAN, SetMetric
@@ -30,7 +30,7 @@ COLUMNS = {
     "samples": ("model", "sample", "group", "tally"),
     "sweep": ("model", "sample", "kind", "name", "level", "repeat", "tally", "status"),
     "fronts": ("model", "sample", "scenario", "strength", "score", "tally"),
-    "ledger": ("model", "sample", "scenario", "strength", "score", "tally", "clean_score", "status"),
+    "ledger": ("model", "sample", "scenario", "threshold", "strength", "score", "tally", "clean_score", "status"),
 }
 SWEPT = """
     select sample, tally from sweep where status = 'ok' and model = $model and name = $name and level = $level
@@ -77,17 +77,19 @@ def set_metrics(task: Task, directory: RunDirectory) -> tuple[list[SetMetric], p
         the metrics, and the table of influences, those over all samples.
 
     Raises:
-        BadInput: tallies differ in length.
+        BadInput: tallies differ in length, or long ones are lost.
     """
+    described = directory.describe()
     tables = {name: directory.table(name, columns) for name, columns in COLUMNS.items() if name != "ledger"}
     tables["ledger"] = directory.ledger(COLUMNS["ledger"])
-    described = directory.describe()
+    tables, tallies = numbered(directory, tables)
     tables["points"] = tables.pop("fronts") if described.threshold is not None else tables["ledger"]
     found: list[SetMetric] = []
     rows = [INFLUENCES.empty_table()]
     for condition in _conditions(directory, tables):
         for group in ("", *task.report_groups):
-            repeats = [each for each in _tallied(condition, group, tables) if each.samples]
+            read = partial(_read, tallies)
+            repeats = [each for each in map(read, _chosen(condition, group, tables)) if each.samples]
             values = _influences(task, repeats)
             found += _measured(task, condition, group, repeats, values)
             rows += [] if group else [_rows(described.run, condition, name, *each) for name, each in values.items()]
@@ -111,8 +113,8 @@ def _conditions(directory: RunDirectory, tables: Mapping[str, pa.Table]) -> Iter
             yield from (Condition(model, ATTACKED, scenario, strength) for strength in strengths)
 
 
-def _tallied(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -> Iterator[Tallied]:
-    """The rows of each repeat."""
+def _chosen(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -> Iterator[pa.Table]:
+    """The samples of each repeat, and the numbers of their tallies."""
     own = """
         select sample, tally from samples
         where model = $model and ($group = '' or "group" = $group) order by sample
@@ -121,21 +123,15 @@ def _tallied(condition: Condition, group: str, tables: Mapping[str, pa.Table]) -
     samples = arrow_of(own, {**about, "group": group}, samples=tables["samples"])
     about |= {"name": condition.name, "level": condition.level}
     if condition.kind == CLEAN:
-        yield _read(samples)
+        yield samples
     elif condition.kind == ATTACKED:
-        yield _read(arrow_of(UNDER_ATTACK, about, own=samples, ledger=tables["ledger"], points=tables["points"]))
+        yield arrow_of(UNDER_ATTACK, about, own=samples, ledger=tables["ledger"], points=tables["points"])
     for repeat in condition.repeats:
-        yield _read(arrow_of(SWEPT, {**about, "repeat": repeat}, own=samples, sweep=tables["sweep"]))
+        yield arrow_of(SWEPT, {**about, "repeat": repeat}, own=samples, sweep=tables["sweep"])
 
 
-def _read(rows: pa.Table) -> Tallied:
-    lists = rows.column("tally").combine_chunks()
-    if len(lengths := lists.value_lengths().unique()) > 1:
-        few, many = sorted(lengths.to_pylist())[:2]
-        raise BadInput(f"the problem's tallies have {few} numbers and {many}: give the same number for every sample")
-    flat: Array = lists.flatten().to_numpy(zero_copy_only=False).copy()  # Arrow's own memory cannot be written to
-    tallies = flat.reshape(len(lists), -1) if len(lists) else flat.reshape(0, 0)
-    return Tallied(tuple(rows.column("sample").to_pylist()), tallies)
+def _read(tallies: Tallies, rows: pa.Table) -> Tallied:
+    return Tallied(tuple(rows.column("sample").to_pylist()), tallies(rows.column("tally").to_numpy()))
 
 
 def _metrics(task: Task, tallies: Array) -> Mapping[str, float]:

@@ -152,6 +152,7 @@ def describe(work: Work, device: torch.device) -> Description:
         "modalities": list(work.task.names),
         "samples": len(work.chosen),
         **({"answer": work.answer_form} if work.answer_form else {}),
+        **({"tally": work.long_tally} if work.long_tally else {}),
         "note": "; ".join(note for note in (work.task.notes, *remarks(work)) if note),
         "device": device_name(device),
         "machine": machine(device),

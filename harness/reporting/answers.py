@@ -1,4 +1,4 @@
-"""Answers that are maps, images or sounds, drawn: the target, the untouched and the attacked
+"""Answers that are maps, images, sounds or boxes, drawn: the target, the untouched and the attacked
 answer, and what changed.
 """
 
@@ -12,27 +12,27 @@ import torch
 from torch import Tensor
 
 from harness.engine.answers import ATTACKED, TARGET, UNTOUCHED
-from harness.reporting import images
-from harness.reporting.figures import figured
+from harness.reporting import boxes, images
+from harness.reporting.legend import class_colour, class_name, with_legend
 from harness.run.description import MOST_CLASSES, AnswerForm
 
 Answers = Mapping[str, Tensor]
 """Stored answers by `TARGET`, `UNTOUCHED` and `ATTACKED`; some may be missing."""
 
 TITLES = {TARGET: "target", UNTOUCHED: "answer untouched", ATTACKED: "answer attacked"}
-BASES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#332288")
-"""Okabe and Ito's colours, which colour-blind readers tell apart, and an indigo."""
-SHADES = (0.0, 0.6, -0.5, 0.35, -0.25, 0.8, -0.7)  # mixed with white, or below 0 with black
 IGNORED, SAME, CHANGED = "#BDBDBD", "#F2F2F2", "#A50F15"
-IN_LINE, LINE = 6, 20  # entries in a line of the legend, and its height in pixels
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 AXES = {"map": 2, "image": 3, "sound": 1}
 
 
 def shown_as(form: AnswerForm | None, answers: Answers) -> str:
-    """Map, image or sound; empty if the stored tensors do not fit the form."""
-    if form is None or UNTOUCHED not in answers or len({x.shape for x in answers.values()}) != 1:
+    """Map, image, sound or boxes; empty if the stored tensors do not fit the form."""
+    if form is None or UNTOUCHED not in answers:
+        return ""
+    if form.kind == "boxes":
+        return form.kind if all(map(boxes.can_be_boxes, answers.values())) else ""
+    if len({x.shape for x in answers.values()}) != 1:
         return ""
     first = answers[UNTOUCHED]
     if first.ndim != AXES.get(form.kind) or not first.numel() or (form.kind == "image" and len(first) not in (1, 3)):
@@ -53,9 +53,15 @@ def _classes(x: Tensor, ignore: int | None) -> list[int] | None:
     return found if all(0 <= value < MOST_CLASSES for value in found) else None
 
 
-def figure_of(form: AnswerForm, answers: Answers) -> go.Figure:
-    """The answers side by side, and the change between the last two; `shown_as` has to allow it."""
+def figure_of(form: AnswerForm, answers: Answers, pictures: Mapping[str, boxes.Picture] | None = None) -> go.Figure:
+    """The answers side by side, and the change between the last two; `shown_as` has to allow it.
+
+    Args:
+        pictures: what lies under boxes, see `boxes.pictures_of`.
+    """
     there = {TITLES[name]: answers[name] for name in TITLES if name in answers}
+    if form.kind == "boxes":
+        return boxes.figure_of(form, there, [(pictures or {}).get(name) for name in TITLES if name in answers])
     if form.kind == "map":
         return _maps(form, there, answers)
     if ATTACKED in answers:
@@ -63,8 +69,8 @@ def figure_of(form: AnswerForm, answers: Answers) -> go.Figure:
     if form.kind == "sound":
         return images.waves(form.sample_rate, [x.float() for x in there.values()], list(there))
     span = _span(form, answers)
-    pictures = [images.picture(x, span, title not in TITLES.values()) for title, x in there.items()]
-    return images.side_by_side(pictures, list(there), square=True)
+    panels = [images.picture(x, span, title not in TITLES.values()) for title, x in there.items()]
+    return images.side_by_side(panels, list(there), square=True)
 
 
 def _span(form: AnswerForm, answers: Answers) -> tuple[float, float]:
@@ -95,13 +101,9 @@ def _maps(form: AnswerForm, there: Mapping[str, Tensor], answers: Answers) -> go
         traces.append(_coloured(changed, (SAME, CHANGED, IGNORED), ""))
         titles.append(f"changed: {100 * share:.0f} % of pixels")
     figure = images.side_by_side(traces, titles, square=True)
-    entries = [(_class_name(form, value), colours[value]) for value in present]
+    entries = [(class_name(form, value), colours[value]) for value in present]
     entries += [("ignored", IGNORED)] if bool(_ignored(form, answers).any()) else []
-    for name, colour in entries:
-        figure.add_trace(_entry(name, colour))
-    height = images.SIZE + LINE * -(-len(entries) // IN_LINE)
-    bottom = {"orientation": "h", "x": 0, "y": -0.02, "yanchor": "top"}
-    return figure.update_layout(height=height, legend=bottom, margin={"l": 10, "r": 10, "b": 10, "t": 40})
+    return with_legend(figure, entries)
 
 
 def difference(form: AnswerForm, answers: Answers) -> tuple[np.ndarray, float]:
@@ -141,22 +143,3 @@ def _coloured(z: np.ndarray, colours: Sequence[str], hover: str) -> go.Heatmap:
         hovertemplate=f"column %{{x}}, row %{{y}}: {hover}<extra></extra>" if hover else None,
         hoverinfo=None if hover else "skip",
     )
-
-
-def _entry(name: str, colour: str) -> go.Scatter:
-    marker = {"symbol": "square", "size": 12, "color": colour}
-    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
-
-
-def _class_name(form: AnswerForm, value: int) -> str:
-    """A class as the legend names it, with its number in the map."""
-    name = form.classes[value] if value < len(form.classes) else str(value)
-    return figured(name if name == str(value) else f"{value} {name}")
-
-
-def class_colour(place: int) -> str:
-    """The colour of a class, the same on every page; of 56 classes none has another's."""
-    base, shade = BASES[place % len(BASES)], SHADES[place // len(BASES) % len(SHADES)]
-    channels = [int(base[at : at + 2], 16) for at in (1, 3, 5)]
-    mixed = [round(x + (255 - x) * shade if shade >= 0 else x * (1 + shade)) for x in channels]
-    return "#" + "".join(f"{x:02X}" for x in mixed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attacks.errors import BadInput, plain
-from harness.analysis.class_tables import class_tables
+from harness.analysis.class_tables import ClassTable, class_tables
 from harness.analysis.curves import CURVED, corruption_curves, missing_curves, robust_curves, strength_grid
 from harness.analysis.summary import SWEPT, measures_of, summarise
 from harness.run.directory import RunDirectory
@@ -85,9 +85,23 @@ def as_markdown(directory: RunDirectory) -> str:
         _lines(["measure", *summary.models], more),
         "\n".join(f"- {_marked(remark)}" for remark in remarks),
         "</details>",
+        *_folded_classes(class_tables(directory.notes.metrics())),
         f"Run {_code(description.run)}, {_marked(summary.status)}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _folded_classes(tables: Sequence[ClassTable]) -> list[str]:
+    """The metrics of single classes as Markdown; empty where answers have none."""
+    parts = []
+    for table in tables:
+        rows = [
+            [name, *("-" if value is None else f"{value:.3f}" for value in values)]
+            for name, values in table.rows.items()
+        ]
+        parts += [f"{_code(table.metric)} of {_code(table.model)}", _lines(["class", *table.columns], rows)]
+    title = "<details><summary>By class: clean, and with the worst known answers at strength 1</summary>"
+    return [title, *parts, "</details>"] if parts else []
 
 
 def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -23,6 +23,7 @@ from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.reporting import answers, images
+from harness.reporting.boxes import pictures_of
 from harness.run.description import AnswerForm
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
@@ -146,7 +147,7 @@ def drawings(directory: RunDirectory) -> Iterator[Drawing]:
     except BadInput as error:
         yield Drawing(note=f"Not shown: {error}")
     for sample, inputs in zip(chosen, clean, strict=True):
-        parts = [*_answers(form, sample.answers), *(_inputs(sample, inputs, task) if task and inputs else ())]
+        parts = [*_answers(form, sample, inputs, task), *(_inputs(sample, inputs, task) if task and inputs else ())]
         if parts:
             yield Drawing(f"{sample.row['model']}, {sample.row['sample']}", note=_caption(sample, samples))
             yield from parts
@@ -167,12 +168,23 @@ def _task_of(directory: RunDirectory) -> Task:
         return load_task(config.task)
 
 
-def _answers(form: AnswerForm | None, stored: Inputs) -> Iterator[Drawing]:
-    """The target, the untouched and the attacked answer, where they are stored."""
+def _answers(form: AnswerForm | None, sample: ShownSample, inputs: Inputs, task: Task | None) -> Iterator[Drawing]:
+    """The target, the untouched and the attacked answer, where they are stored; boxes on the
+    picture, where the inputs can be had.
+    """
+    stored, pictures = sample.answers, {}
+    if task and inputs and can_be_of(sample.witness, inputs):
+        pictures = pictures_of(task.modalities, inputs, sample.witness)
+    if form is not None and not stored:
+        yield Drawing(
+            note="The answers are not shown: they were not kept, because an earlier version made this part of the run."
+        )
     if form is None or not answers.shown_as(form, stored):
         return
     yield Drawing(
-        title="answer", figure=answers.figure_of(form, stored), sounds=_playable(answers.sounds_of(form, stored))
+        title="answer",
+        figure=answers.figure_of(form, stored, pictures),
+        sounds=_playable(answers.sounds_of(form, stored)),
     )
 
 

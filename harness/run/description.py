@@ -86,11 +86,12 @@ class AnswerForm(_Part):
     """What pages need to know about the answers stored beside the witnesses.
 
     Attributes:
-        kind: map, image or sound.
-        classes: of a map, by number.
+        kind: map, image, sound or boxes.
+        classes: of a map or of boxes, by number.
         ignore: the target of a map's pixels that do not count.
         low, high: the range of an image's values.
         sample_rate: of a sound, in Hz.
+        confidence: the least with which a box counts.
     """
 
     kind: str
@@ -99,6 +100,7 @@ class AnswerForm(_Part):
     low: float | None = Field(None, allow_inf_nan=False)
     high: float | None = Field(None, allow_inf_nan=False)
     sample_rate: int | None = Field(None, gt=0, le=HIGHEST_RATE)
+    confidence: float | None = Field(None, allow_inf_nan=False)
 
 
 class Description(_Part):
@@ -109,7 +111,8 @@ class Description(_Part):
         config: None where the file does not hold it.
         samples: the number of samples under test; None in a run of an older version, which did not
             store it.
-        answer: the form of answers that are maps, images or sounds; else None.
+        answer: the form of answers that are maps, images, sounds or boxes; else None.
+        tally: the number of values of a tally, where they do not stand in the rows; else None.
     """
 
     run: str
@@ -119,6 +122,7 @@ class Description(_Part):
     modalities: list[str]
     samples: int | None = None
     answer: AnswerForm | None = None
+    tally: int | None = Field(None, gt=0)
     note: str = ""
     device: str | None = None
     machine: str | None = None

@@ -143,7 +143,8 @@ class RunDirectory:
 
     def add(self, key: str, parts: Parts) -> None:
         """Write the result of a cell."""
-        tables = {name: pa.Table.from_pylist(parts.rows[name], SCHEMAS[name]) for name in SCHEMAS}
+        there = [name for name in SCHEMAS if name != "tallies" or parts.rows[name]]
+        tables = {name: pa.Table.from_pylist(parts.rows[name], SCHEMAS[name]) for name in there}
         self.put(key, tables, parts.witnesses, "\n".join(parts.errors))
 
     def put(self, key: str, tables: Mapping[str, pa.Table], witnesses: Mapping[str, Tensor], errors: str) -> None:
@@ -153,7 +154,8 @@ class RunDirectory:
         if errors:
             self._storage.write(f"errors/{key}.txt", errors.encode())
         for name in SCHEMAS:
-            self._storage.write(f"{name}/{key}.parquet", encoded(tables[name]))
+            if name in tables:
+                self._storage.write(f"{name}/{key}.parquet", encoded(tables[name]))
         for stale in (f"ledger/{key}{FAILED}.parquet", *([] if errors else [f"errors/{key}.txt"])):
             self._storage.remove(stale)
 
@@ -236,7 +238,12 @@ class RunDirectory:
         Raises:
             BadInput: a part is damaged, or gone.
         """
-        return {name: self.tables.part(name, key) for name in SCHEMAS}, self._witnesses_of(key)
+        return {name: self.tables.part(name, key) for name in self.cell_tables()}, self._witnesses_of(key)
+
+    def cell_tables(self) -> list[str]:
+        """The tables that every cell of the run has a part of."""
+        long = self.describe().tally is not None
+        return [name for name in SCHEMAS if long or name != "tallies"]
 
     def failures(self) -> Iterator[tuple[str, list[dict[str, Any]], str]]:
         """The cells that crashed: key, rows of the ledger, and why."""
@@ -268,7 +275,7 @@ class RunDirectory:
         """Parts of a cell that was killed before its ledger part was written, or that has lost a
         part since.
         """
-        tables = tuple(SCHEMAS)
+        tables = self.cell_tables()
         whole = set.intersection(*(set(self.tables.parts(name)) for name in tables))
         for name in tables:
             for part in set(self.tables.parts(name)) - whole:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from attacks.region import Inputs
 
 TALLY = pa.list_(pa.float64())
+LONGEST_IN_ROW = 256  # numbers of a tally that stands in its row; longer ones lie in the table `tallies`
 SCHEDULE, CORRUPTION = "schedule", "corruption"  # kinds of rows of the sweep
 
 SWEEP = pa.schema(
@@ -87,8 +89,38 @@ FRONTS = pa.schema(
     ]
 )
 """The best pairs of strength and score that attacks came across, where answers are graded."""
-SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "fronts": FRONTS, "ledger": LEDGER}
-"""The tables of a cell, in the order in which they are written: the ledger completes the cell."""
+TALLIES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("task", pa.string()),
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("table", pa.string()),
+        ("name", pa.string()),
+        ("level", pa.float64()),
+        ("repeat", pa.int64()),
+        ("tally", pa.list_(pa.float32())),
+    ]
+)
+"""Tallies of more than `LONGEST_IN_ROW` numbers, as float32. The row of `table` that each belongs
+to, see `place_of`, has null in their place."""
+SCHEMAS = {"samples": SAMPLES, "sweep": SWEEP, "fronts": FRONTS, "tallies": TALLIES, "ledger": LEDGER}
+"""The tables of a cell, in the order in which they are written: the ledger completes the cell.
+Only runs of long tallies have `tallies`."""
+PLACED = {
+    "samples": (None, None, None),
+    "sweep": ("name", "level", "repeat"),
+    "fronts": ("scenario", "strength", None),
+    "ledger": ("scenario", "threshold", None),
+    "tallies": ("name", "level", "repeat"),
+}
+"""The columns of a table that tell a row of a sample from the others."""
+
+
+def place_of(table: str, row: Mapping[str, Any]) -> tuple[str, float, int]:
+    """Name, level and repeat under which `tallies` has the tally of a row of a table."""
+    name, level, repeat = (row[column] if column else None for column in PLACED[table])
+    return name or "", level or 0.0, repeat or 0
 
 
 @dataclass(eq=False)

@@ -26,6 +26,7 @@ KEYS = {
     "samples": ("model", "sample"),
     "sweep": ("model", "sample", "name", "level", "repeat"),
     "fronts": ("model", "sample", "scenario", "strength"),
+    "tallies": ("model", "sample", "table", "name", "level", "repeat"),
     "ledger": ("model", "sample", "scenario", "threshold"),
     "attributions": ("model", "sample", "condition", "method", "modality"),
     "influences": ("model", "sample", "kind", "name", "level", "metric"),

@@ -20,6 +20,7 @@ NAMED = {
     "samples": ("task", "model", "sample", "hash"),
     "sweep": ("task", "model", "sample", "kind", "name", "present", "status"),
     "fronts": ("task", "model", "sample", "scenario"),
+    "tallies": ("task", "model", "sample", "table", "name", "level", "repeat", "tally"),
     "ledger": ("task", "model", "sample", "scenario", "status"),
     "influences": ("model", "kind", "name", "metric", "sample"),
 }
@@ -89,6 +90,8 @@ def row_faults(table: str, part: pa.Table) -> str:
         return _within("value", part, -math.inf, math.inf)
     if table == "fronts":
         return _within("score", part, 0.0, 1.0) or _within("strength", part, 0.0, math.inf)
+    if table == "tallies" and "tally" in part.column_names:
+        return "a tally that lacks a number" if pc.list_flatten(part.column("tally")).null_count else ""
     if table not in NAMED or "status" not in part.column_names:
         return ""
     if not pc.all(pc.is_in(_texts(part, "status"), STATUSES), min_count=0).as_py():

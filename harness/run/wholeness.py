@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from attacks.scenario import closure, parse
 from harness.run.description import Description
 from harness.run.directory import RunDirectory
+from harness.run.schema import place_of
 
 Row = dict[str, Any]
 SWEPT = ("name", "level", "repeat")
@@ -25,10 +26,7 @@ def contradictions(directory: RunDirectory) -> Iterator[str]:
         BadInput: a part cannot be read.
     """
     described = directory.describe()
-    cells = {
-        key: {name: table.to_pylist() for name, table in directory.cell(key)[0].items()}
-        for key in directory.cells_done()
-    }
+    cells = {key: _rows(directory.cell(key)[0]) for key in directory.cells_done()}
     ledgers = [row for tables in cells.values() for row in tables["ledger"]]
     sweeps = [row for tables in cells.values() for row in tables["sweep"]]
     scenarios, conditions = (
@@ -40,6 +38,32 @@ def contradictions(directory: RunDirectory) -> Iterator[str]:
     yield from _samples([row for tables in cells.values() for row in tables["samples"]])
     for key, tables in cells.items():
         yield from _cell(key, tables, len(scenarios), len(conditions))
+        if described.tally is not None:
+            yield from _tallies(key, tables)
+
+
+def _rows(tables: Mapping[str, pa.Table]) -> dict[str, list[Row]]:
+    """Of tallies, only where they stand: they are long."""
+    return {name: table.drop_columns(["tally"]).to_pylist() for name, table in tables.items()}
+
+
+def _tallies(key: str, tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
+    """Every answer has one tally."""
+    there = {(row["model"], row["sample"], row["table"], *place_of("tallies", row)) for row in tables["tallies"]}
+    answered = {
+        (row["model"], row["sample"], name, *place_of(name, row))
+        for name in tables.keys() - {"tallies"}
+        for row in tables[name]
+        if row.get("status", "ok") == "ok"
+    }
+    yield from (
+        f"tallies/{key}.parquet lacks the tally of sample {sample!r} in table {name}"
+        for _, sample, name, *_ in sorted(answered - there)[:1]
+    )
+    yield from (
+        f"tallies/{key}.parquet holds a tally of sample {sample!r}, which table {name} does not"
+        for _, sample, name, *_ in sorted(there - answered)[:1]
+    )
 
 
 def _unknown(described: Description, scenarios: set[str], schedules: set[str]) -> Iterator[str]:

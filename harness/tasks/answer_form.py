@@ -1,5 +1,5 @@
-"""Which answers can be drawn or played: maps of classes, images and sounds. The one place that
-decides, for all code that stores or shows them.
+"""Which answers can be drawn or played: maps of classes, images, sounds and boxes. The one place
+that decides, for all code that stores or shows them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.tasks.problems.problem import MOST_TALLIED
 from harness.tasks.task import Task
 
+MOST_CLASSES = 256  # of a map that can be drawn
+BOX = 6  # numbers of a box: class, left, top, right, bottom, confidence
 COLOURS = (1, 3)  # channels of an image that can be drawn
 
 
@@ -20,17 +21,22 @@ def answer_form(task: Task) -> dict[str, Any] | None:
     where the label says all: a class, a value, a vector of them.
 
     The kind is ``map`` for whole numbers (H, W), ``image`` for real ones (C, H, W) with 1 or 3
-    channels, and ``sound`` for real ones (T,) where the problem has a sample rate or a modality is
-    audio of that length.
+    channels, ``sound`` for real ones (T,) where the problem has a sample rate or a modality is
+    audio of that length, and ``boxes`` for real ones (D, 6) where the problem's targets name places
+    in an image.
     """
     answer = task.problem.predictions(torch.zeros(1, *task.problem.shape))[0]
     real, axes = answer.is_floating_point(), answer.ndim
-    if not real and axes == 2 and len(classes := _classes(task)) <= MOST_TALLIED:
+    if not real and axes == 2 and len(classes := _classes(task)) <= MOST_CLASSES:
         ignore = getattr(task.problem, "ignore", None)
         return {"kind": "map", "classes": classes, "ignore": None if ignore is None else int(ignore)}
     if real and axes == 3 and answer.shape[0] in COLOURS:
         span = getattr(task.problem, "span", None)
         return {"kind": "image", **({} if span is None else {"low": float(span[0]), "high": float(span[1])})}
+    if real and axes == 2 and answer.shape[1] == BOX and getattr(task.problem, "placed", 0) == 2:
+        least, names = getattr(task.problem, "confidence", None), getattr(task.problem, "names", ())
+        own = {} if least is None else {"confidence": float(least)}
+        return {"kind": "boxes", "classes": [str(name) for name in names][:MOST_CLASSES], **own}
     if real and axes == 1 and (rates := _rates(task, tuple(answer.shape))):
         return {"kind": "sound", "sample_rate": rates[0]}
     return None
@@ -52,8 +58,11 @@ def _rates(task: Task, shape: tuple[int, ...]) -> list[int | None]:
 
 def as_answers(targets: Tensor, answers: Tensor) -> Tensor | None:
     """Targets (B, ...) in the form of answers; of several things that a target holds, the first: of
-    a clean and a noisy sound the clean one. None where no part has that form.
+    a clean and a noisy sound the clean one. Boxes get confidence 1. None where no part has that
+    form.
     """
     if targets.shape == answers.shape:
         return targets
+    if targets.ndim == answers.ndim == 3 and (targets.shape[2], answers.shape[2]) == (BOX - 1, BOX):
+        return torch.nn.functional.pad(targets, (0, 1), value=1.0)
     return targets[:, 0] if targets.ndim > 1 and targets[:, 0].shape == answers.shape else None

@@ -47,7 +47,7 @@ def in_processes(
                     continue
                 cell = under_way.pop(future)
                 finished = finished or isinstance(outcome, Parts)
-                progress(len(cell.rows) * work.scenario_count, gradients(outcome))
+                progress(len(cell.rows) * work.search_count, gradients(outcome))
                 yield cell, outcome
             if broken:
                 suspects, under_way = list(under_way.values()), {}

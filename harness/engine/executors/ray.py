@@ -152,7 +152,7 @@ def on_ray(
             if cell is not None:
                 outcome = received(sent)
                 finished = finished or isinstance(outcome, Parts)
-                progress(len(cell.rows) * work.scenario_count, gradients(outcome))
+                progress(len(cell.rows) * work.search_count, gradients(outcome))
                 yield cell, outcome
 
 

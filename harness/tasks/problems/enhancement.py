@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from attacks.objective import Verdict
 TINY = 1e-8
 FLOOR_DB, CEILING_DB = -60.0, 60.0  # ratios are kept between these
 NOT_DEFINED = float("-inf")  # of a measure: the sound is too short, or its package is not installed
+PESQ_MODES = {8000: "nb", 16000: "wb"}  # by sample rate
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Enhancement:
     Attributes:
         length: T.
         best: the improvement of score 1, in decibels.
-        sample_rate: in Hz, for STOI and PESQ.
+        sample_rate: in Hz, for STOI and PESQ. PESQ (ITU-T P.862) exists at 8,000 (narrow band) and
+            at 16,000 (wide band).
         thresholds: shares of the untouched score.
     """
 
@@ -90,9 +93,10 @@ class Enhancement:
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """The means of SI-SDR improvement, SI-SDR, and of STOI and PESQ over the samples that have
-        them.
+        them. PESQ has its mode in its name.
         """
-        named = dict(zip(("si_sdr_improvement", "si_sdr", "stoi", "pesq"), tallies.unbind(1), strict=True))
+        pesq = f"pesq_{PESQ_MODES.get(self.sample_rate, '')}"
+        named = dict(zip(("si_sdr_improvement", "si_sdr", "stoi", pesq), tallies.unbind(1), strict=True))
         return {name: x[x.isfinite()].mean().item() for name, x in named.items() if bool(x.isfinite().any())}
 
 
@@ -131,7 +135,10 @@ def _pesq(clean: Tensor, answer: Tensor, rate: int) -> float:
         from pesq import PesqError, pesq
     except ImportError:
         return NOT_DEFINED
-    try:
-        return float(pesq(rate, clean.double().numpy(), answer.double().numpy(), "nb" if rate < 16000 else "wb"))
-    except (PesqError, ValueError):
+    if rate not in PESQ_MODES:  # the package would print its manual for each sound
         return NOT_DEFINED
+    with np.errstate(all="ignore"):  # it divides by the peak of a silent answer
+        try:
+            return float(pesq(rate, clean.double().numpy(), answer.double().numpy(), PESQ_MODES[rate]))
+        except (PesqError, ValueError):
+            return NOT_DEFINED

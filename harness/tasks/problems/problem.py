@@ -51,7 +51,10 @@ class Problem(Protocol):
         """
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The sufficient statistics of each sample for `metrics`, (B, T), T at most 256."""
+        """The sufficient statistics of each sample for `metrics`, (B, T).
+
+        T is at most `MOST_TALLIED`. More than 256 numbers are kept as float32, else as float64.
+        """
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """The field's usual numbers over a set, from its tallies (N, T), float64."""
@@ -87,7 +90,7 @@ def lacking(problem: object) -> list[str]:
     ]
 
 
-MOST_TALLIED = 256  # numbers of a tally that the tables hold
+MOST_TALLIED = 65_536  # numbers of a tally that the tables hold
 
 
 class OneNumber:

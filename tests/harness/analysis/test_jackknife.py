@@ -60,3 +60,9 @@ def test_a_drop_is_tested_on_the_same_samples() -> None:
     assert found.p < 1e-6 and metric_drop(before, after, 0.2, 0.05).p > 0.99
     unchanged = metric_drop(before, before, 0.0, 0.05)
     assert unchanged.p == 1 and unchanged.needed(0.05) == ENOUGH
+
+
+@pytest.mark.parametrize(("total", "width", "measured"), [(60, 256, True), (60, 2563, True), (600, 1003, False)])
+def test_long_tallies_of_many_samples_are_not_left_out_one_by_one(total: int, width: int, measured: bool) -> None:
+    tallies = np.broadcast_to(np.arange(float(total))[:, None], (total, width))
+    assert bool(pseudo_values(lambda held: {"mean": float(held[:, 0].mean())}, tallies)) == measured

@@ -30,7 +30,7 @@ def ledger(run: Path) -> list[dict[str, Any]]:
     return RunDirectory(str(run)).table("ledger").to_pylist()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "boxes"])
 def test_what_is_stored_is_what_the_model_answers(kind: str) -> None:
     """Asked again, at every threshold and under every scenario; the target in the form of it."""
     tensors, task, model = stored(kept(kind)), TASKS[kind](), MODELS[kind]()
@@ -85,7 +85,7 @@ def changed(run: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]])
         file.write_bytes(to_bytes(change(from_bytes(file.read_bytes()))))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "boxes"])
 def test_verify_finds_an_answer_that_is_not_the_models(kind: str, tmp_path: Path) -> None:
     run, code = shutil.copytree(kept(kind), tmp_path / "run"), [f"{kept(kind).parent}/my.py"]
     assert all(holds for _, holds in recheck(RunDirectory(str(run)), code))

@@ -1,5 +1,7 @@
 """A small task and a linear model for every kind of answer, so that each can be run to the end."""
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor, nn
 
@@ -98,6 +100,38 @@ def images() -> Task:
     return Task.from_arrays({"light": light, "depth": depth}, targets, name="images", problem=problem, **options)
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Features of images (B, 1, 8, 8): how far each pixel is from each of 20 levels."""
+
+    name: str = "levels"
+    width: int = 1280
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return (images.flatten(1)[..., None] - torch.linspace(0, 1, 20)).abs().flatten(1)
+
+
+def features_of_images() -> Task:
+    """Images whose tallies do not stand in the rows: they hold 1,280 features of two images."""
+    task = images()
+    return replace(task, name="features", problem=Images((1, 8, 8), thresholds=(0.5, 0.9), extractor=Levels()))
+
+
+class Padded(MultiLabel):
+    """Labels with a tally of 1,000 numbers, as an answer has that is padded to a fixed length."""
+
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        found = super().tally(outputs, targets)
+        return nn.functional.pad(found, (0, 1000 - found.shape[1]))
+
+    def metrics(self, tallies: Tensor) -> dict[str, float]:
+        return super().metrics(tallies[:, : 2 * self.labels])
+
+
+def long_labels() -> Task:
+    return of_features("long-labels", (evidence() > 0).long(), Padded(3))
+
+
 def sounds() -> Task:
     """A tone, and its noisy copies at two microphones: their mean is nearer to it than either."""
     time = torch.arange(400) / 8000
@@ -187,16 +221,18 @@ TASKS = {
     "votes": votes,
     "heads": heads,
     "labels": labels,
+    "features": features_of_images,
+    "long-labels": long_labels,
     "value": value,
     "values": values,
 }
 MODELS = {
-    **{name: lambda: _linear(0, 1, 2) for name in ("classes", "counts", "votes", "labels", "values")},
+    **{name: lambda: _linear(0, 1, 2) for name in ("classes", "counts", "votes", "labels", "long-labels", "values")},
     "heads": lambda: _linear(0, 1, 1, 2),
     "value": lambda: _linear(0),
     "maps": Pixelwise,
     "boxes": Quadrants,
     "pairs": Bilinear,
-    "images": lambda: Linear(_mean(64), (1, 8, 8)),
+    **{name: lambda: Linear(_mean(64), (1, 8, 8)) for name in ("images", "features")},
     "sounds": lambda: Linear(_mean(400), (400,)),
 }

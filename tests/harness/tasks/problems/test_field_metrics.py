@@ -102,8 +102,8 @@ def test_the_floor_is_the_distance_between_the_halves() -> None:
 
 
 def test_an_extractor_of_too_many_features_is_refused() -> None:
-    with pytest.raises(BadInput, match="has 127 features: give at most 126"):
-        Images((3, 8, 8), extractor=Means(width=127)).check_targets(torch.zeros(1, 3, 8, 8))
+    with pytest.raises(BadInput, match="has 32767 features: give at most 32766"):
+        Images((3, 8, 8), extractor=Means(width=32767)).check_targets(torch.zeros(1, 3, 8, 8))
 
 
 def test_si_sdr_agrees_with_torchmetrics() -> None:
@@ -129,13 +129,41 @@ def test_stoi_is_of_sounds_that_are_long_enough() -> None:
     assert "stoi" not in short.metrics(tally), "too short for the measure: left out of it"
 
 
+@pytest.mark.parametrize(("rate", "mode"), [(8_000, "nb"), (16_000, "wb")])
+def test_pesq_is_that_of_the_package_in_the_mode_of_the_rate(rate: int, mode: str) -> None:
+    pesq = pytest.importorskip("pesq").pesq
+    generator, problem = draws(), Enhancement(rate, sample_rate=rate)
+    clean = torch.randn(4, rate, generator=generator) * 0.1
+    noisy = clean + 0.1 * torch.rand(4, 1, generator=generator) * torch.randn(4, rate, generator=generator)
+    found = problem.metrics(problem.tally(noisy, torch.stack([clean, noisy], 1)))
+    expected = [pesq(rate, c.double().numpy(), n.double().numpy(), mode) for c, n in zip(clean, noisy, strict=True)]
+    assert found[f"pesq_{mode}"] == pytest.approx(sum(expected) / 4)
+
+
+@pytest.mark.parametrize(
+    "answer", [torch.zeros(1, 8000), torch.full((1, 8000), torch.nan), torch.full((1, 8000), 1e30)]
+)
+def test_an_answer_that_pesq_does_not_take_is_left_out(answer: torch.Tensor) -> None:
+    clean = torch.randn(1, 8000, generator=draws())
+    found = Enhancement(8000).metrics(Enhancement(8000).tally(answer, torch.stack([clean, clean], 1)))
+    assert not [name for name in found if name.startswith("pesq")]
+
+
+def test_there_is_no_pesq_at_other_rates(capfd: pytest.CaptureFixture[str]) -> None:
+    """Nor does the package print its manual."""
+    sound = torch.randn(1, 22_050, generator=draws())
+    problem = Enhancement(22_050, sample_rate=22_050)
+    found = problem.metrics(problem.tally(sound, torch.stack([sound, sound], 1)))
+    assert not [name for name in found if name.startswith("pesq")] and not capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("problem", "targets", "why"),
     [
         (MultiLabel(3), torch.zeros(4, 2, dtype=torch.int64), "give int64 \\(N, 3\\) of 0 and 1"),
         (MultiLabel(3), torch.full((4, 3), 2), "whether each label is there"),
         (MultiLabel(3, ("a",)), torch.zeros(4, 3, dtype=torch.int64), "name each label"),
-        (MultiLabel(0), torch.zeros(4, 0, dtype=torch.int64), "takes 1 to 128 labels"),
+        (MultiLabel(0), torch.zeros(4, 0, dtype=torch.int64), "takes 1 to 32768 labels"),
         (Values((1.0, 0.0)), torch.zeros(4, 2), "tolerances above 0"),
         (Values((1.0,)), torch.zeros(4, 2), "one for each tolerance"),
         (Values((1.0, 1.0)), torch.tensor([[0.0, torch.inf]]), "finite real numbers"),
