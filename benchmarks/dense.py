@@ -1,15 +1,21 @@
-"""Maps under attack: what is left of pixel accuracy and mIoU, the search against SegPGD and CosPGD.
+"""Maps under attack: what is left of pixel accuracy and mIoU, the search against SegPGD, CosPGD and
+ALMA prox.
 
-Each rival attacks at every radius with its own steps and keeps its best iterate; the search runs
-once and its fronts are read at the same radii. `python -m benchmarks.dense --samples 16`.
+SegPGD and CosPGD attack at every radius with their own steps and keep their best iterate. ALMA prox
+(adv-lib, where it is installed; L∞ only) looks for the smallest change that makes half of the
+pixels wrong, and nearly all; with both it spends as many steps as the others at all radii. A change
+that is larger than a radius is clipped to it. The search runs once and its fronts are read at the
+same radii. `python -m benchmarks.dense --samples 16`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +44,7 @@ PRESETS = {"fast": FAST, "standard": STANDARD, "thorough": THOROUGH}
 Judged = list[tuple[Tensor, Tensor]]
 """Per radius, scores (B,) and tallies (B, T)."""
 RIVALS = {"segpgd": segpgd, "cospgd": cospgd}
+SHARES = (0.5, 0.99)  # of the pixels that ALMA prox makes wrong
 
 
 def fixed(attack: Callable[..., Any], objective: TaskObjective, region: Region, steps: int) -> Judged:
@@ -50,6 +57,50 @@ def fixed(attack: Callable[..., Any], objective: TaskObjective, region: Region, 
         problem = objective.task.problem
         found.append((problem.score(outputs, objective.targets), problem.tally(outputs, objective.targets)))
     return found
+
+
+def alma_prox(objective: TaskObjective, region: Region, steps: int) -> Judged:
+    """The same by ALMA prox, on all attacked modalities as one vector in units of their radii."""
+    from benchmarks.libraries import adv_lib
+
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # it asks for a compiler
+    adv_lib()
+    attack = importlib.import_module("adv_lib.attacks.segmentation.alma_prox").alma_prox
+    radii = {ball.modality: ball.radius for ball in region.scenario.attacked}
+    ends = {name: [float(end.max()) for end in region.ranges[name].ends] for name in radii}
+    largest = max((ends[name][1] - ends[name][0]) / radius for name, radius in radii.items())
+
+    def joined(inputs: Mapping[str, Tensor]) -> Tensor:
+        parts = [(inputs[name] - ends[name][0]) / radius for name, radius in radii.items()]
+        return torch.cat(parts, 1) / largest
+
+    def apart(flat: Tensor) -> dict[str, Tensor]:
+        channels = [region.inputs[name].shape[1] for name in radii]
+        parts = zip(radii.items(), (flat * largest).split(channels, 1), strict=True)
+        return {name: (part * radius + ends[name][0]).clamp(*ends[name]) for (name, radius), part in parts}
+
+    clean = joined(region.inputs)
+    model = lambda flat: objective.answers(region.complete(apart(flat)))  # noqa: E731
+    masks = objective.targets != objective.task.problem.ignore  # type: ignore[attr-defined]
+    labels = objective.targets.where(masks, 0)
+    each = steps * len(RADII) // len(SHARES)
+    moved = [attack(model, clean, labels, masks=masks, adv_threshold=share, num_steps=each) for share in SHARES]
+    return [
+        _best(objective, region, [apart(clean + (x - clean).clamp(-r, r)) for x in moved])
+        for r in (radius / largest for radius in RADII)
+    ]
+
+
+def _best(objective: TaskObjective, region: Region, tried: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Per sample the lowest score (B,) of some changes, and its tally (B, T)."""
+    with torch.no_grad():
+        outputs = [objective.outputs(region.complete(each)) for each in tried]
+    problem, targets = objective.task.problem, objective.targets
+    scores = torch.stack([problem.score(each, targets) for each in outputs])
+    tallies = torch.stack([problem.tally(each, targets) for each in outputs])
+    lowest = scores.argmin(0)
+    rows = torch.arange(len(targets))
+    return scores[lowest, rows], tallies[lowest, rows]
 
 
 def searched(
@@ -87,6 +138,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--preset", default="standard", choices=PRESETS)
     parser.add_argument("--model", default="segmenter")
+    parser.add_argument("--alma", action="store_true", help="ALMA prox too, of adv-lib")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     task = load_task("rooms")
@@ -108,8 +160,15 @@ def main() -> None:
                 begun = time.monotonic()
                 theirs = fixed(attack, objective, region, options.steps)
                 rows.append(_row(task, scenario, name, theirs, options.steps * len(RADII), time.monotonic() - begun))
-            for row in rows[-1 - len(RIVALS) :]:
+            if options.alma and region.scenario.attacked[0].norm_name == "linf":
+                begun = time.monotonic()
+                theirs = alma_prox(objective, region, options.steps)
+                rows.append(
+                    _row(task, scenario, "alma prox", theirs, options.steps * len(RADII), time.monotonic() - begun)
+                )
+            for row in rows:
                 print(json.dumps(row) if options.json else _line(row), flush=True)
+            rows.clear()
 
 
 def _row(task: Any, scenario: str, name: str, found: Any, gradients: float, seconds: float) -> dict[str, Any]:

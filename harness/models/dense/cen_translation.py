@@ -93,7 +93,7 @@ class CenTranslation(Translator):
         ensemble.
         """
         shares = {
-            f"exchanged_{name}_{level}": share(scale, self.theta)
+            f"exchanged {level} {name}": share(scale, self.theta)
             for level, scales in enumerate(self.scales(), 2)
             for name, scale in zip(self.encoded, scales, strict=True)
         }

@@ -232,10 +232,10 @@ def test_the_share_of_exchanged_channels_is_reported(task: Task) -> None:
     model = cen_translation(task, theta=0.1, gamma=0.2, width=8)
     model.scales()[0][1].data[:4] = 0.0
     assert model.measured() == {
-        "exchanged_depth_2": 0.0,
-        "exchanged_normal_2": 0.25,
-        "exchanged_depth_3": 0.0,
-        "exchanged_normal_3": 0.0,
+        "exchanged 2 depth": 0.0,
+        "exchanged 2 normal": 0.25,
+        "exchanged 3 depth": 0.0,
+        "exchanged 3 normal": 0.0,
         "weight_depth": 0.5,
         "weight_normal": 0.5,
     }
