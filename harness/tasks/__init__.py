@@ -81,6 +81,8 @@ CATALOGUE = {
         "rooms-points": "harness.tasks.datasets.rooms.points:rooms_points",
         "rooms-shade-texture": "harness.tasks.datasets.rooms.translations:shade_texture",
         "rooms-depth-normal": "harness.tasks.datasets.rooms.translations:depth_normal",
+        "gestures": "harness.tasks.datasets.action.gestures:gestures",
+        "msr-action3d": "harness.tasks.datasets.action.msr_action3d:msr_action3d",
         "nyudv2": "harness.tasks.datasets.nyudv2:nyudv2",
         "sun-rgbd": "harness.tasks.datasets.sun_rgbd:sun_rgbd",
         "taskonomy": "harness.tasks.datasets.taskonomy:taskonomy",

@@ -35,11 +35,12 @@ class MMTM(nn.Module):
     Args:
         channels: of each stream; their ranks and sizes may differ.
         gate_scale: 2 as in the paper, where no evidence changes nothing, or 1 as in its code.
+        ratio: the channels of all streams per value of the joint vector.
     """
 
-    def __init__(self, channels: Sequence[int], gate_scale: float = 2.0) -> None:
+    def __init__(self, channels: Sequence[int], gate_scale: float = 2.0, ratio: float = RATIO) -> None:
         super().__init__()
-        joint = max(1, sum(channels) // RATIO)
+        joint = max(1, int(sum(channels) / ratio))
         self.gate_scale = gate_scale
         self.squeeze = nn.Linear(sum(channels), joint)
         self.excite = nn.ModuleList(nn.Linear(joint, count) for count in channels)

@@ -1,0 +1,1 @@
+"""Tasks that ask what a person does, from a skeleton and a film."""
