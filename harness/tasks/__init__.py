@@ -83,6 +83,8 @@ CATALOGUE = {
         "rooms-depth-normal": "harness.tasks.datasets.rooms.translations:depth_normal",
         "gestures": "harness.tasks.datasets.action.gestures:gestures",
         "msr-action3d": "harness.tasks.datasets.action.msr_action3d:msr_action3d",
+        "speech": "harness.tasks.datasets.speech.strings:speech",
+        "fsdd-noise": "harness.tasks.datasets.speech.fsdd_noise:fsdd_noise",
         "nyudv2": "harness.tasks.datasets.nyudv2:nyudv2",
         "sun-rgbd": "harness.tasks.datasets.sun_rgbd:sun_rgbd",
         "taskonomy": "harness.tasks.datasets.taskonomy:taskonomy",
