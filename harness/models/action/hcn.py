@@ -25,11 +25,13 @@ HALVED = 16  # the positions along an axis after four poolings, as a share
 
 class Prepared(nn.Module):
     """A skeleton (B, 3, T, V, M) around the first joint of the first person in every frame, and a
-    part of its frames stretched to all: a random part in training, else the central one.
+    part of its frames stretched to all: a random part in training, else the central one. Persons
+    who are not there are zeros and stay so.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x - x[:, :, :, :1, :1]
+        there = x.flatten(1, 3).any(1)[:, None, None, None]
+        x = torch.where(there, x - x[:, :, :, :1, :1], 0.0)
         total = x.shape[2]
         kept = max(2, round(total * (float(torch.empty(()).uniform_(SHORTEST, 1)) if self.training else CENTRAL)))
         start = int(torch.randint(total - kept + 1, ())) if self.training else (total - kept) // 2

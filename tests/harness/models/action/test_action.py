@@ -169,3 +169,10 @@ def test_other_tasks_are_refused(name: str, digits: Task) -> None:
 def test_models_without_own_answers_of_streams_are_refused(name: str) -> None:
     with pytest.raises(BadInput, match="recipe 'two-streams' trains models whose streams answer"):
         recipe_of("two-streams").setup(net(name), small(), 1)
+
+
+def test_a_person_who_is_not_there_stays_at_zero() -> None:
+    alone = inputs()["skeleton"].clone()
+    alone[..., 1] = 0.0
+    prepared = net("hcn").encoders["skeleton"].prepared(alone)
+    assert not prepared[..., 1].any() and prepared[..., 0].any()
