@@ -83,6 +83,8 @@ CATALOGUE = {
         "rooms-depth-normal": "harness.tasks.datasets.rooms.translations:depth_normal",
         "gestures": "harness.tasks.datasets.action.gestures:gestures",
         "msr-action3d": "harness.tasks.datasets.action.msr_action3d:msr_action3d",
+        "ntu-rgbd": "harness.tasks.datasets.action.ntu_rgbd:ntu_rgbd",
+        "grid": "harness.tasks.datasets.speech.grid:grid",
         "speech": "harness.tasks.datasets.speech.strings:speech",
         "fsdd-noise": "harness.tasks.datasets.speech.fsdd_noise:fsdd_noise",
         "nyudv2": "harness.tasks.datasets.nyudv2:nyudv2",

@@ -63,6 +63,23 @@ ASK = {
         "SUN RGB-D is for research: see https://rgbd.cs.princeton.edu, and harness/tasks/datasets/sun_rgbd.py for the"
         " files to put into {folder}"
     ),
+    "msr-action3d": (
+        "MSR-Action3D is for research only: see https://sites.google.com/view/wanqingli/data-sets/msr-action3d, and"
+        " harness/tasks/datasets/action/msr_action3d.py for the files to put into {folder}"
+    ),
+    "ntu-rgbd": (
+        "NTU RGB-D is for research only, and you have to request it: see https://rose1.ntu.edu.sg/dataset/actionRecognition,"
+        " and harness/tasks/datasets/action/ntu_rgbd.py for the files to put into {folder}"
+    ),
+    "noise": (
+        "the noise is four recordings of Google Speech Commands (CC BY 4.0): see"
+        " http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz, folder _background_noise_, and"
+        " harness/tasks/datasets/speech/fsdd_noise.py for the files to put into {folder}"
+    ),
+    "grid": (
+        "GRID is CC BY 4.0: see https://zenodo.org/records/3625687, and harness/tasks/datasets/speech/grid.py for the"
+        " files to put into {folder}"
+    ),
     "taskonomy": (
         "Taskonomy is for research: see http://taskonomy.stanford.edu, https://github.com/yikaiw/CEN for the views of"
         " its sample building, and harness/tasks/datasets/taskonomy.py for the files to put into {folder}"

@@ -50,7 +50,7 @@ def msr_action3d() -> Task:
         NoData: the folder holds no sequence.
         BadInput: a file does not have the layout above, or a split has no sequence.
     """
-    folder = data_path("msr-action3d")
+    folder = data_path("msr-action3d", ".")
     found = sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
     if not found:
         raise NoData(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attacks.errors import BadInput
 from harness.tasks.batch import Batch
 from harness.tasks.datasets.fsdd import SPEAKERS, TAKES
 from harness.tasks.datasets.speech.mixing import LENGTH, RATE, strings, trimmed
@@ -45,7 +46,7 @@ def fsdd_noise() -> Task:
 def _batch(split: str) -> Batch:
     count, rng = SIZES[split], np.random.RandomState(SEEDS[split])
     clean, speakers = strings({name: _recordings(name) for name in SIDES[split]}, count, rng)
-    return spoken(f"fsdd-noise-{split}", clean, _noise(split, count, rng), rng, speakers)
+    return spoken(f"fsdd-noise-{split}", clean, noise_of(split, count, LENGTH, rng), rng, speakers)
 
 
 def _recordings(speaker: str) -> list[Array]:
@@ -53,14 +54,21 @@ def _recordings(speaker: str) -> list[Array]:
     return [trimmed(read_sound(data_path("fsdd", f"recordings/{name}.wav"), RATE)) for name in names]
 
 
-def _noise(split: str, count: int, rng: np.random.RandomState) -> Array:
-    """Parts of the split's recordings of noise, (count, 16,000)."""
+def noise_of(split: str, count: int, length: int, rng: np.random.RandomState) -> Array:
+    """Parts of the split's recordings of noise, (count, length), at 8 kHz.
+
+    Raises:
+        NoData: a recording is not there.
+        BadInput: it cannot be read, or is shorter.
+    """
     from scipy.signal import resample_poly
 
-    held = [
-        resample_poly(read_sound(data_path("noise", f"{name}.wav"), NOISE_RATE), 1, NOISE_RATE // RATE)
+    held = {
+        name: resample_poly(read_sound(data_path("noise", f"{name}.wav"), NOISE_RATE), 1, NOISE_RATE // RATE)
         for name in NOISES[split]
-    ]
-    chosen = [held[rng.randint(len(held))] for _ in range(count)]
-    starts = [rng.randint(len(each) - LENGTH + 1) for each in chosen]
-    return np.stack([each[start : start + LENGTH] for each, start in zip(chosen, starts, strict=True)])
+    }
+    if short := [name for name, wave in held.items() if len(wave) < length]:
+        raise BadInput(f"noise {short[0]}.wav lasts less than {length / RATE:g} s: fetch it again")
+    chosen = [held[NOISES[split][rng.randint(len(held))]] for _ in range(count)]
+    starts = [rng.randint(len(each) - length + 1) for each in chosen]
+    return np.stack([each[start : start + length] for each, start in zip(chosen, starts, strict=True)])
