@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harness.engine.loading import Loaded, load_task
 from harness.models.protocols import Factored
 from harness.references.registry import KINDS, names, summary
-from harness.tasks import Boxes, Heads, Images, Problem, Regression, Segmentation, SoftCounting, Task
+from harness.tasks import Boxes, Heads, Images, MultiLabel, Problem, Regression, Segmentation, SoftCounting, Task
 from harness.tasks.files.dataroot import VARIABLE, NoData
 from tests import featurefiles, picturefiles
 
@@ -47,6 +47,8 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     """Outputs that are right, and outputs that are not."""
     if isinstance(problem, Regression):
         return targets[:, None], targets[:, None] + 3 * problem.tolerance
+    if isinstance(problem, MultiLabel):
+        return 2.0 * targets - 1, 1 - 2.0 * targets
     if isinstance(problem, Segmentation):
         known = targets.where(targets != problem.ignore, 0)
         maps = nn.functional.one_hot(known, problem.classes).movedim(-1, 1).float()
