@@ -207,7 +207,10 @@ def compare(
 @app.command()
 def reproduce(
     study: Annotated[
-        str, typer.Argument(help="The study: fusion, missing, counting, contrastive, segmentation or translation.")
+        str,
+        typer.Argument(
+            help="The study: fusion, missing, counting, contrastive, segmentation, translation, action or speech."
+        ),
     ],
     small: Annotated[
         bool, typer.Option("--small", help="Run every step in a few minutes; the numbers mean nothing.")

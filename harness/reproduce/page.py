@@ -15,10 +15,11 @@ from harness.analysis.intervals import TOO_FEW, Array, Estimate
 from harness.reproduce.cost import Cost
 from harness.storage.files import write_whole
 
-DIFFERENCES = (
-    "Differences are in points, with a 95 % interval over seeds and samples. A difference is bold if its interval"
+DIFFERENCES_IN = (
+    "Differences are in {}, with a 95 % interval over seeds and samples. A difference is bold if its interval"
     " excludes zero. Where too few seeds or samples differ, no interval is given (docs/statistics.md)."
 )
+DIFFERENCES = DIFFERENCES_IN.format("points")
 
 COSTS = ("parameters", "MFLOPs a sample", "ms a sample", "s of training")
 MEASURED = (

@@ -4,25 +4,19 @@ rivals of the lecture's table, untouched, attacked and with a modality missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-import numpy as np
+from collections.abc import Mapping
 
 from harness.analysis.paired import difference
 from harness.reproduce import robust
-from harness.reproduce.page import COSTS, DIFFERENCES, MEASURED, Page, costs, mean_and_spread, of_seeds, points
+from harness.reproduce.conditions import verdict, write_costs, write_differences, write_scores
+from harness.reproduce.page import Page, mean_and_spread, of_seeds, points
 from harness.reproduce.results import MISSING, Results
 from harness.reproduce.setting import Effort, Setting, System, reading
 from harness.reproduce.study import Study
 from harness.run.set_metrics import CLEAN
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-METRIC, EVENLY = "miou", "scheduled"
+METRIC, WHAT, EVENLY = "miou", "Mean IoU", "scheduled"
 MODALITIES = ("rgb", "depth")
-SYMBOLS = ("circle", "x", "diamond", "cross", "triangle-up", "square")  # of conditions: colour alone does not suffice
 ALONE = tuple(System(f"{name} only", f"refinenet-{name}", EVENLY) for name in MODALITIES)
 EARLY, LATE = (System(f"{place} concat", f"refinenet-concat-{place}", EVENLY) for place in ("early", "late"))
 CEN, ASYMFUSION = (
@@ -61,84 +55,29 @@ def write(results: Mapping[str, Results], page: Page) -> None:
         _differences(result, page)
         _branches(result, page)
         _exchange(result, page)
-        _costs(result, page)
+        write_costs(result, result.measured, WHAT, page)
     if "rooms-points" in results:
         _points(results["rooms-points"], page)
     _published(page)
 
 
-def _conditions(result: Results) -> list[str]:
-    return [CLEAN, *robust.scenarios_of(result), *(f"{MISSING}{name}" for name in result.task.names)]
-
-
 def _scores(result: Results, page: Page) -> None:
-    conditions, systems = _conditions(result), [each.name for each in result.setting.systems]
     page.heading("Untouched, attacked, missing")
     page.paragraph(
         f"Mean IoU on `{result.task.name}`, {result.seeds}: the mean over seeds ± the standard deviation.",
-        f"{result.measured(systems[0]).shape[1]} test rooms, {result.effort.attacked_by} at strength 1 through the"
+        f"{result.measured(CEN.name).shape[1]} test rooms, {result.effort.attacked_by} at strength 1 through the"
         " whole model. Attacked numbers are upper bounds: a longer attack may find worse answers.",
         "All models have the same small ResNet and decoder, and train for as many epochs, without pretrained weights.",
     )
-    page.table(
-        ["", *conditions],
-        [[each, *(mean_and_spread(result.measured(each, condition)) for condition in conditions)] for each in systems],
-    )
-    page.picture(_drawn(result, systems, conditions), "conditions", "Mean IoU of every system, means over seeds")
-
-
-def _drawn(result: Results, systems: Sequence[str], conditions: Sequence[str]) -> go.Figure:
-    """A row for each system, a mark for each condition, with the standard deviation over seeds."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for condition, symbol in zip(conditions, SYMBOLS, strict=False):
-        values = np.array([result.measured(each, condition).mean(1) for each in systems])
-        spread = values.std(1, ddof=1) if values.shape[1] > 1 else np.zeros(len(values))
-        figure.add_scatter(
-            x=values.mean(1),
-            y=list(systems),
-            error_x={"array": spread},
-            name=condition,
-            mode="markers",
-            marker={"symbol": symbol, "size": 10},
-        )
-    figure.update_layout(
-        width=900, height=120 + 34 * len(systems), template="plotly_white", legend={"orientation": "h", "y": -0.15}
-    )
-    figure.update_xaxes(title="mean IoU", range=[0, 1])
-    figure.update_yaxes(autorange="reversed")
-    return figure
+    write_scores(result, result.measured, WHAT, page, "conditions")
 
 
 def _differences(result: Results, page: Page) -> None:
     page.heading("Do channel exchange and AsymFusion help?")
-    page.paragraph(f"Mean IoU of each, minus the mean IoU of another system, untouched. {DIFFERENCES}")
     ours = (CEN.name, ASYMFUSION.name)
-    page.table(
-        ["less", *ours],
-        [
-            [each.name, *(points(difference(result.measured(one), result.measured(each.name))) for one in ours)]
-            for each in RIVALS
-        ],
-    )
-    page.paragraph(*(_verdict(result, one) for one in ours))
-
-
-def _verdict(result: Results, one: str) -> str:
-    """Whether the lecture's finding shows, decided by intervals."""
+    write_differences(result.measured, ours, [each.name for each in RIVALS], WHAT, page)
     better = max((each.name for each in ALONE), key=lambda name: float(result.measured(name).mean()))
-    wanted = (better, EARLY.name, LATE.name)
-    gains = {name: difference(result.measured(one), result.measured(name)) for name in wanted}
-    above = [name for name, gain in gains.items() if gain.surely > 0]
-    below = [name for name, gain in gains.items() if gain.surely < 0]
-    unknown = [name for name in wanted if name not in above and name not in below]
-    parts = ((above, "above"), (below, "below"), (unknown, "not distinguishable from"))
-    return f"{one} is {'; '.join(f'{word} {_listed(names)}' for names, word in parts if names)}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(names)
+    page.paragraph(*(verdict(result.measured, one, (better, EARLY.name, LATE.name)) for one in ours))
 
 
 def _branches(result: Results, page: Page) -> None:
@@ -176,19 +115,6 @@ def _exchange(result: Results, page: Page) -> None:
     )
     gain = difference(result.measured(CEN.name), result.measured(UNEXCHANGED.name))
     page.paragraph(f"CEN minus CEN with θ = 0, mean IoU in points: {points(gain)}.")
-
-
-def _costs(result: Results, page: Page) -> None:
-    page.heading("Cost beside accuracy")
-    page.paragraph(MEASURED)
-    named = [each.name for each in result.setting.systems]
-    page.table(
-        ["", "mean IoU", *COSTS],
-        [
-            [name, mean_and_spread(result.measured(name)), *costs(result.cost(name), result.seconds(name))]
-            for name in named
-        ],
-    )
 
 
 def _points(result: Results, page: Page) -> None:

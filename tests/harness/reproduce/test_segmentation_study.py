@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from harness.reproduce import campaign, segmentation, studies
+from harness.reproduce import campaign, studies
+from harness.reproduce.conditions import verdict
 from harness.reproduce.page import Page
 from harness.reproduce.results import Results
 from harness.reproduce.segmentation import ASYMFUSION, CEN, EARLY, LATE, RIVALS, SEGMENTATION
@@ -62,9 +63,9 @@ class Known(Results):
 
 def test_the_verdict_follows_from_the_intervals() -> None:
     scores = {each.name: 0.6 for each in RIVALS} | {CEN.name: 0.8, ASYMFUSION.name: 0.6, EARLY.name: 0.9}
-    known = Known(scores)
-    assert segmentation._verdict(known, CEN.name) == (f"CEN is above rgb only and {LATE.name}; below {EARLY.name}.")
-    assert "not distinguishable from" in segmentation._verdict(known, ASYMFUSION.name)
+    known, wanted = Known(scores), ("rgb only", LATE.name, EARLY.name)
+    assert verdict(known.measured, CEN.name, wanted) == (f"CEN is above rgb only and {LATE.name}; below {EARLY.name}.")
+    assert "not distinguishable from" in verdict(known.measured, ASYMFUSION.name, wanted)
 
 
 def test_the_lecture_s_numbers_stand_with_what_makes_them_incomparable(tmp_path: Path) -> None:
