@@ -10,7 +10,7 @@ import soundfile
 
 
 def write_film(path: Path, pictures: np.ndarray, wave: np.ndarray | None = None, rate: int = 44_100) -> None:
-    """Pictures (F, H, W, 3), uint8, at 25 frames a second, and a sound in [-1, 1] if there is one."""
+    """Pictures (F, H, W, 3), uint8, at 25 frames a second, and perhaps a sound in [-1, 1]."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write_ntu(folder: Path) -> None:
     rng = np.random.RandomState(0)
     for subject, action in ((1, 1), (2, 60), (3, 7), (6, 9)):
         name = f"S001C001P{subject:03d}R001A{action:03d}"
-        bodies = rng.uniform(-1, 1, (12, 2, 25, 3)) + [0, 0, 3]
+        bodies = rng.uniform(-1, 1, (12, 2, 25, 3)) + np.array([0, 0, 3])
         if action == 1:
             bodies[:, 1] = np.nan
         write_skeleton(folder / f"nturgb+d_skeletons/{name}.skeleton", bodies)

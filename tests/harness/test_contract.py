@@ -9,13 +9,24 @@ from torch import Tensor, nn
 from harness.engine.loading import Loaded, load_task
 from harness.models.protocols import Factored
 from harness.references.registry import KINDS, names, summary
-from harness.tasks import Boxes, Heads, Images, MultiLabel, Problem, Regression, Segmentation, SoftCounting, Task
+from harness.tasks import (
+    Boxes,
+    Enhancement,
+    Heads,
+    Images,
+    MultiLabel,
+    Problem,
+    Regression,
+    Segmentation,
+    SoftCounting,
+    Task,
+)
 from harness.tasks.files.dataroot import VARIABLE, NoData
-from tests import featurefiles, picturefiles
+from tests import featurefiles, filmfiles, picturefiles
 
 JUDGED = 200  # samples of a split: maps of all would fill the memory
-UNBOUNDED = ("psnr", "kid", "fid")  # metrics of images that are no shares
-WRITERS = featurefiles.WRITERS | picturefiles.WRITERS
+UNBOUNDED = ("psnr", "kid", "fid", "si", "pesq")  # metrics that are no shares
+WRITERS = featurefiles.WRITERS | picturefiles.WRITERS | filmfiles.WRITERS
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +58,8 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     """Outputs that are right, and outputs that are not."""
     if isinstance(problem, Regression):
         return targets[:, None], targets[:, None] + 3 * problem.tolerance
+    if isinstance(problem, Enhancement):
+        return targets[:, 0], targets[:, 0].roll(1, 0)
     if isinstance(problem, MultiLabel):
         return 2.0 * targets - 1, 1 - 2.0 * targets
     if isinstance(problem, Segmentation):

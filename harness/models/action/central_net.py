@@ -1,5 +1,5 @@
-"""CentralNet (Vielzeuf et al., ECCV workshop 2018): a third network between a skeleton's stream and a
-film's, fed by a learnt weighted sum of all three after every stage.
+"""CentralNet (Vielzeuf et al., ECCV workshop 2018): a third network between a skeleton's stream and
+a film's, fed by a learnt weighted sum of all three after every stage.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Central(nn.Module):
 
     def __init__(self, parts: TwoStreams, width: int, outputs: int) -> None:
         super().__init__()
+        self.streams = parts.stages
         self.stages = nn.ModuleList(parts.stages)
         self.channels = parts.levels
         self.heads = parts.heads
@@ -36,7 +37,7 @@ class Central(nn.Module):
         """Those of each stream, then the central ones, (B, K)."""
         streams, central = list(features), torch.zeros((), device=here.device)
         for level, counts in enumerate(self.channels):
-            streams = [stages[level](x) for stages, x in zip(self.stages, streams, strict=True)]
+            streams = [stages[level](x) for stages, x in zip(self.streams, streams, strict=True)]
             seen = without_missing([pooled(x, count) for x, count in zip(streams, counts, strict=True)], here)
             mapped = [each(x) for each, x in zip(self.maps[level], seen, strict=True)]
             weights = self.alpha[level]

@@ -29,9 +29,7 @@ class GatedUnit(nn.Module):
         self.classify = nn.Linear(width, outputs)
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
-        last = [
-            pooled(stream(x), count) for stream, x, count in zip(self.streams, features, self.counts, strict=True)
-        ]
+        last = [pooled(stream(x), count) for stream, x, count in zip(self.streams, features, self.counts, strict=True)]
         last = without_missing(last, here)
         first, second = (each(x).tanh() for each, x in zip(self.maps, last, strict=True))
         z = self.gate(torch.cat(last, 1)).sigmoid()

@@ -1,5 +1,5 @@
-"""HCN, hierarchical co-occurrence network (Li et al., IJCAI 2018): convolutions over a skeleton whose
-joints become channels.
+"""HCN, hierarchical co-occurrence network (Li et al., IJCAI 2018): convolutions over a skeleton
+whose joints become channels.
 
 After a public port to PyTorch, which is also what MMTM's fusion was read in. Positions and motion
 have a branch each with the same layers; persons share all weights.
@@ -49,9 +49,7 @@ class Branch(nn.Module):
         self.point = nn.Sequential(nn.Conv2d(3, POINT, 1), nn.ReLU())
         self.frames = nn.Conv2d(POINT, frames, (3, 1), padding=(1, 0))
         self.joints = nn.Sequential(nn.Conv2d(joints, JOINT_MAPS, 3, padding=1), nn.MaxPool2d(2))
-        self.maps = nn.Sequential(
-            nn.Conv2d(JOINT_MAPS, BRANCH, 3, padding=1), nn.Dropout2d(dropout), nn.MaxPool2d(2)
-        )
+        self.maps = nn.Sequential(nn.Conv2d(JOINT_MAPS, BRANCH, 3, padding=1), nn.Dropout2d(dropout), nn.MaxPool2d(2))
 
     def forward(self, x: Tensor) -> Tensor:
         maps: Tensor = self.maps(self.joints(self.frames(self.point(x)).permute(0, 3, 2, 1)))
@@ -71,8 +69,8 @@ class Positions(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.prepared(x)
         persons = x.permute(0, 4, 1, 2, 3).flatten(0, 1)
-        maps = torch.cat([self.places(persons), self.motion(moved(persons))], 1)
-        return maps.unflatten(0, (len(x), x.shape[4]))
+        maps: Tensor = torch.cat([self.places(persons), self.motion(moved(persons))], 1)
+        return maps.reshape(len(x), x.shape[4], *maps.shape[1:])
 
 
 def moved(x: Tensor) -> Tensor:
@@ -91,7 +89,7 @@ class Convolved(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         maps: Tensor = self.layers(x.flatten(0, 1))
-        return maps.unflatten(0, x.shape[:2])
+        return maps.reshape(*x.shape[:2], *maps.shape[1:])
 
 
 class Merged(nn.Module):

@@ -1,5 +1,5 @@
-"""MMTM (Joze et al., CVPR 2020) between HCN and a video net: after each of three stages both streams
-scale each other's channels.
+"""MMTM (Joze et al., CVPR 2020) between HCN and a video net: after each of three stages both
+streams scale each other's channels.
 
 The reference code differs: it feeds the next stage of the film the maps before the gate, gates the
 first person only, and takes the first person's last maps for all. `as_published` does the same.
@@ -24,6 +24,7 @@ class Gated(nn.Module):
 
     def __init__(self, parts: TwoStreams, gate_scale: float, ratio: float, as_published: bool) -> None:
         super().__init__()
+        self.streams = parts.stages
         self.stages, self.heads = nn.ModuleList(parts.stages), parts.heads
         self.channels = parts.levels
         self.exchanges = nn.ModuleList(MMTM(level, gate_scale, ratio) for level in self.channels)
@@ -33,8 +34,8 @@ class Gated(nn.Module):
         """Those of each stream, (B, K)."""
         streams = list(features)
         for level, exchange in enumerate(self.exchanges):
-            last = level == len(self.exchanges) - 1
-            streams = self._gated(exchange, [stages[level](x) for stages, x in zip(self.stages, streams, strict=True)], here, last)
+            streams = [stages[level](x) for stages, x in zip(self.streams, streams, strict=True)]
+            streams = self._gated(exchange, streams, here, level == len(self.exchanges) - 1)
         return [head(x) for head, x in zip(self.heads, streams, strict=True)]
 
     def _gated(self, exchange: nn.Module, streams: list[Tensor], here: Tensor, last: bool) -> list[Tensor]:
@@ -42,7 +43,7 @@ class Gated(nn.Module):
         persons = skeleton.ndim == PERSONS
         seen = skeleton.transpose(1, 2) if persons else skeleton  # channels first
         if persons and self.as_published:
-            first, film = exchange([seen[:, :, 0], video], here)
+            first, _ = exchange([seen[:, :, 0], video], here)
             return [first[:, None].expand_as(skeleton), video]
         ours, theirs = exchange([seen, video], here)
         ours = ours.transpose(1, 2) if persons else ours

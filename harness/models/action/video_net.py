@@ -1,5 +1,5 @@
-"""The video stream of MMTM's fusion (Joze et al., CVPR 2020), small: a residual net whose blocks see
-neighbouring frames in their first convolution only (an inflated ResNet; published is ResNet-50).
+"""The video stream of MMTM's fusion (Joze et al., CVPR 2020), small: a residual net whose blocks
+see neighbouring frames in their first convolution only (an inflated ResNet; published is ResNet-50).
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ class Inflated(nn.Module):
             nn.Conv3d(wide, wide, (1, 3, 3), padding=(0, 1, 1), bias=False),
             nn.BatchNorm3d(wide),
         )
-        self.short = nn.Sequential(
-            nn.Conv3d(narrow, wide, 1, stride=(1, 2, 2), bias=False), nn.BatchNorm3d(wide)
-        )
+        self.short = nn.Sequential(nn.Conv3d(narrow, wide, 1, stride=(1, 2, 2), bias=False), nn.BatchNorm3d(wide))
 
     def forward(self, x: Tensor) -> Tensor:
         after: Tensor = (self.layers(x) + self.short(x)).relu()
@@ -87,6 +85,5 @@ def video_net(task: Task, width: OneOrMore = WIDTH, dropout: Share = 0.2) -> Fus
     """
     modality = video_of(task, "video-net")
     stages, channels = video_stages(width)
-    return Fused(
-        task, {modality.name: video_first(modality, width)}, Alone(stages, video_head(channels[-1], task.width, dropout))
-    )
+    alone = Alone(stages, video_head(channels[-1], task.width, dropout))
+    return Fused(task, {modality.name: video_first(modality, width)}, alone)

@@ -1,8 +1,8 @@
-"""AVDCNN (Hou et al., 2017): every frame of clean speech from five noisy ones and five mouths, with a
-second head that draws the mouth.
+"""AVDCNN (Hou et al., 2017): every frame of clean speech from five noisy ones and five mouths, with
+a second head that draws the mouth.
 
-The paper's sizes are recalled and not read, so that they are options. Frames are those of a spectrum
-of 129 bins at 8 kHz.
+The paper's sizes are recalled and not read: ours are smaller. Frames are those of a spectrum of 129
+bins at 8 kHz.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.models.fused import Fused, without_missing
 from harness.models.option_types import NotNegative, OneOrMore
 from harness.models.recipe import Stage
 from harness.models.scheduled import Scheduled
-from harness.models.speech.spectra import BINS, TINY, Spectrum, magnitude, sound_and_film
+from harness.models.speech.spectra import BINS, TINY, Spectrum, magnitude, paced, sound_and_film
 from harness.tasks import Batch, Modality, Task
 
 AROUND = 2  # frames before and after the one that is predicted
@@ -64,7 +64,8 @@ class Seeing(nn.Module):
         )  # fmt: skip
 
     def forward(self, film: Tensor) -> Tensor:
-        padded = torch.cat([film[:, :, :1].expand(-1, -1, AROUND, -1, -1), film, film[:, :, -1:].expand(-1, -1, AROUND, -1, -1)], 2)
+        ends = [film[:, :, place].unsqueeze(2).expand(-1, -1, AROUND, -1, -1) for place in (0, -1)]
+        padded = torch.cat([ends[0], film, ends[1]], 2)
         around = padded.unfold(2, FRAMES, 1).permute(0, 2, 1, 5, 3, 4)
         windows = around.flatten(0, 1).flatten(1, 2)
         return self.layers(windows).flatten(1).unflatten(0, (len(film), -1))  # type: ignore[no-any-return]
@@ -91,7 +92,7 @@ class TwoHeads(nn.Module):
         """The clean log power (B, 129, F) and the mouth at every frame (B, F, pixels)."""
         spectra, lips = without_missing(features, here)
         heard = self.hearing(spectra)
-        seen = F.interpolate(lips.transpose(1, 2), size=heard.shape[1], mode="linear", align_corners=True).transpose(1, 2)
+        seen = paced(lips.transpose(1, 2), heard.shape[1]).transpose(1, 2)
         merged = self.merged(torch.cat([heard, seen], 2))
         return self.sound(merged).transpose(1, 2), self.mouth(merged)
 
@@ -134,7 +135,7 @@ class Avdcnn(Scheduled):
         power, mouth = self.fusion.heads(*self.whole.ordered(features, None))
         clean = log_power(self.fusion.spectrum(batch.targets[:, 0]))
         film = batch.inputs[self.film].transpose(1, 2).flatten(2).transpose(1, 2)
-        drawn = F.interpolate(film, size=mouth.shape[1], mode="linear", align_corners=True).transpose(1, 2)
+        drawn = paced(film, mouth.shape[1]).transpose(1, 2)
         return (power - clean).square().mean() + self.mu * (mouth - drawn).square().mean()
 
 

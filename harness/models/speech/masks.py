@@ -1,5 +1,5 @@
 """Enhancement by a mask on the spectrum: the sound alone, or with the mouth fused early, late or by
-MMTM after every block (Joze et al., CVPR 2020; no code of theirs for speech is public, so that sizes
+MMTM after every block (Joze et al., CVPR 2020; no code of theirs for speech is public, so the sizes
 are ours).
 """
 
@@ -141,9 +141,7 @@ def speech_late(task: Task, width: OneOrMore = WIDTH) -> Fused:
     return speech_masks(task, "late", width)
 
 
-def speech_mmtm(
-    task: Task, width: OneOrMore = WIDTH, gate_scale: Positive = 2.0, per_frame: bool = True
-) -> Fused:
+def speech_mmtm(task: Task, width: OneOrMore = WIDTH, gate_scale: Positive = 2.0, per_frame: bool = True) -> Fused:
     """Speech enhancement; the sound's stream and the mouth's scale each other's channels.
 
     Raises:

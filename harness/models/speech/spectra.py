@@ -55,7 +55,7 @@ class Lips(nn.Module):
         super().__init__()
         colours, _, height, width = modality.shape
         low, high = (float(end.mean()) for end in modality.valid.ends)
-        self.middle, self.half = (low + high) / 2, (high - low) / 2
+        self.middle, self.spread = (low + high) / 2, (high - low) / 2
         self.layers = nn.Sequential(
             nn.Conv3d(colours, 12, (3, 5, 5), (1, 2, 2), (1, 2, 2)),
             nn.ReLU(),
@@ -65,7 +65,7 @@ class Lips(nn.Module):
         self.mixed = nn.Linear(24 * -(-height // 4) * -(-width // 4), wide)
 
     def forward(self, film: Tensor) -> Tensor:
-        maps = self.layers((film - self.middle) / self.half)
+        maps = self.layers((film - self.middle) / self.spread)
         frames: Tensor = self.mixed(maps.transpose(1, 2).flatten(2)).relu()
         return frames.transpose(1, 2)
 

@@ -99,9 +99,7 @@ def _moved(kinds: Array, rng: np.random.RandomState) -> Array:
 def _path(kinds: Array, rng: np.random.RandomState) -> Array:
     """The wrist (S, 32, 3) relative to the shoulder."""
     count = len(kinds)
-    angle = 2 * np.pi * (
-        rng.rand(count, 1) + rng.uniform(*CYCLES, (count, 1)) * np.linspace(0, 1, FRAMES)
-    )
+    angle = 2 * np.pi * (rng.rand(count, 1) + rng.uniform(*CYCLES, (count, 1)) * np.linspace(0, 1, FRAMES))
     wave, turn, still = np.sin(angle), np.cos(angle), np.zeros_like(angle)
     each = np.stack(
         [

@@ -31,7 +31,9 @@ from harness.tasks.task import Task
 Array = NDArray[Any]
 
 NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_skeleton3D\.txt")
-ORDER = np.array([7, 4, 3, 20, 1, 8, 10, 12, 2, 9, 11, 13, 5, 14, 16, 18, 6, 15, 17, 19]) - 1  # of their joints, in ours
+ORDER = (
+    np.array([7, 4, 3, 20, 1, 8, 10, 12, 2, 9, 11, 13, 5, 14, 16, 18, 6, 15, 17, 19]) - 1
+)  # of their joints, in ours
 ACTIONS = 20
 SUBJECTS = {"train": (1, 3, 5, 7), "val": (9,), "test": (2, 4, 6, 8, 10)}
 COLUMNS = 4
@@ -61,7 +63,9 @@ def msr_action3d() -> Task:
         Modality("skeleton", (3, FRAMES, JOINTS, 1), "features", -FARTHEST, FARTHEST, 0.0, "linf:0.02"),
         Modality("video", (1, FILMED, SIDE, SIDE), "video", 0.0, 1.0, 0.5, "linf:0.03"),
     )
-    splits = {split: _batch(folder, split, [path for path in found if _of(path)[1] in SUBJECTS[split]]) for split in SUBJECTS}
+    splits = {
+        split: _batch(folder, split, [path for path in found if _of(path)[1] in SUBJECTS[split]]) for split in SUBJECTS
+    }
     return Task("msr-action3d", modalities, Classification(ACTIONS), splits, NOTE)
 
 
@@ -114,8 +118,8 @@ def read_sequence(path: Path) -> Array:
         rows = np.empty(0)
     if rows.ndim != 2 or rows.shape[1] != COLUMNS or len(rows) % JOINTS or not np.isfinite(rows).all():
         raise BadInput(
-            f"{path} has {len(lines)} lines, the first is {shown(' '.join(lines[0]) if lines else '')}: give x, y, z and"
-            f" a confidence in each, {JOINTS} lines a frame"
+            f"{path} has {len(lines)} lines, the first is {shown(' '.join(lines[0]) if lines else '')}: give x, y, z"
+            f" and a confidence in each, {JOINTS} lines a frame"
         )
     frames = rows.reshape(-1, JOINTS, COLUMNS)[:, ORDER, :3]
     there = frames[frames.any((1, 2))]

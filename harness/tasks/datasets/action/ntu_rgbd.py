@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +113,7 @@ def read_skeletons(path: Path) -> Array:
         BadInput: the file does not have the layout above, or shows no person.
     """
     try:
-        frames = list(_frames(path))
+        frames = _frames(path)
     except (StopIteration, ValueError, IndexError):
         raise BadInput(
             f"{path} does not hold a count of frames and then bodies of {JOINTS} joints, with x, y and z in metres"
@@ -129,17 +130,16 @@ def read_skeletons(path: Path) -> Array:
     )
 
 
-def _frames(path: Path) -> Iterator[dict[str, Array]]:
+def _frames(path: Path) -> list[dict[str, Array]]:
     """The joints (25, 3) of each body of each frame, by its id."""
-    lines = iter([line.split() for line in read_text(path).split("\n") if line.strip()])
-    for _ in range(int(next(lines)[0])):
-        frame = {}
-        for _ in range(int(next(lines)[0])):
-            body, joints = next(lines)[0], int(next(lines)[0])
-            if joints != JOINTS:
-                raise ValueError("another skeleton")
-            places = np.array([[float(number) for number in next(lines)[:3]] for _ in range(joints)])
-            if places.shape != (JOINTS, 3) or not np.isfinite(places).all():
-                raise ValueError("a joint without a place")
-            frame[body] = places
-        yield frame
+    lines = iter([line.split() for line in read_lines(path)])
+    return [dict(_body(lines) for _ in range(int(next(lines)[0]))) for _ in range(int(next(lines)[0]))]
+
+
+def _body(lines: Iterator[list[str]]) -> tuple[str, Array]:
+    """The id of the next body, and its joints (25, 3)."""
+    body, joints = next(lines)[0], int(next(lines)[0])
+    places = np.array([[float(number) for number in line[:3]] for line in islice(lines, joints)])
+    if joints != JOINTS or places.shape != (JOINTS, 3) or not np.isfinite(places).all():
+        raise ValueError("another skeleton, or a joint without a place")
+    return body, places

@@ -89,9 +89,8 @@ def _drawn(start: Array, end: Array, radius: float) -> Array:
     pixel = HEIGHT / SIDE
     places = ((np.arange(SIDE) + 0.5) * pixel - HEIGHT / 2).astype(np.float32)
     across, down = places[None, None, None, :], -places[None, None, :, None]
-    from_x, from_y, along_x, along_y = (
-        each[..., None, None] for each in (*np.moveaxis(start[..., :2], -1, 0), *np.moveaxis((end - start)[..., :2], -1, 0))
-    )
+    flat = (*np.moveaxis(start[..., :2], -1, 0), *np.moveaxis((end - start)[..., :2], -1, 0))
+    from_x, from_y, along_x, along_y = (each[..., None, None] for each in flat)
     length = np.maximum(along_x**2 + along_y**2, 1e-9)
     share = (((across - from_x) * along_x + (down - from_y) * along_y) / length).clip(0, 1)
     distance = np.hypot(across - from_x - share * along_x, down - from_y - share * along_y)

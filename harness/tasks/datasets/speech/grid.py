@@ -1,5 +1,5 @@
-"""GRID: sentences of a command grammar, a speaker's face and the sound (Cooke et al., JASA 2006; CC BY
-4.0).
+"""GRID: sentences of a command grammar, a speaker's face and the sound (Cooke et al., JASA 2006; CC
+BY 4.0).
 
 Layout of the folder: films as published, MPEG-1 of 25 frames a second and about three seconds, in
 one folder for each speaker, ``s1/bbaf2n.mpg``; films that lie in the folder itself count as one

@@ -38,7 +38,8 @@ def strings(clips: Mapping[str, Sequence[Array]], count: int, rng: np.random.Ran
         waves[row] = _string(clips[speaker], rng)
         speakers.append(speaker)
     loudest = np.abs(waves).max(1, keepdims=True)
-    return LOUD * waves / loudest, speakers
+    scaled: Array = LOUD * waves / loudest
+    return scaled, speakers
 
 
 def _string(clips: Sequence[Array], rng: np.random.RandomState) -> Array:
@@ -64,7 +65,8 @@ def coloured(count: int, rng: np.random.RandomState) -> Array:
     """
     spectrum = np.fft.rfft(rng.normal(size=(count, LENGTH)))
     frequency = np.maximum(np.arange(spectrum.shape[1]), 1)
-    return np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1, (count, 1)), LENGTH)
+    noise: Array = np.fft.irfft(spectrum * frequency ** -rng.uniform(0, 1, (count, 1)), LENGTH)
+    return noise
 
 
 def mixed(clean: Array, noise: Array, ratios: Array) -> Array:

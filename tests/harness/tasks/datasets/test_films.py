@@ -53,7 +53,7 @@ def test_a_damaged_skeleton_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_a_sequence_without_a_person_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.skeleton").write_text("2\n0\n0\n")
-    with pytest.raises(BadInput, match="shows no person: name it in missing_skeletons.txt"):
+    with pytest.raises(BadInput, match=r"shows no person: name it in missing_skeletons\.txt"):
         read_skeletons(tmp_path / "x.skeleton")
 
 

@@ -21,7 +21,7 @@ def write(path: Path, frames: int, *, empty: int = 0) -> None:
     """A standing person whose right hand rises; joints in the order of the data set."""
     rows = []
     for frame in range(frames):
-        body = REST + [0, 0, 2.5]
+        body = REST + np.array([0, 0, 2.5])
         body[NAMES.index("right hand"), 1] += 0.1 * frame
         theirs = np.zeros((20, 4))
         theirs[np.array(THEIRS) - 1] = np.concatenate([body, np.ones((20, 1))], 1)
@@ -53,7 +53,7 @@ def test_joints_are_in_our_order_and_frames_without_a_body_left_out(tmp_path: Pa
     write(tmp_path / "x.txt", 4, empty=3)
     body = read_sequence(tmp_path / "x.txt")
     assert body.shape == (4, 20, 3)
-    np.testing.assert_allclose(body[0], REST + [0, 0, 2.5], atol=1e-6)
+    np.testing.assert_allclose(body[0], REST + np.array([0, 0, 2.5]), atol=1e-6)
 
 
 @pytest.mark.parametrize(
