@@ -150,7 +150,8 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
         kind = "corruption" if "@" in schedule else "schedule"
         found["sweep"].append({"kind": kind, "name": schedule, "level": level, "repeat": 0, "present": present})
     whole = {}
-    for name, schema in SCHEMAS.items():
+    for name in found:
+        schema = SCHEMAS[name]
         parts = []
         for part in found[name]:
             row = {**shared, **told, "sample": samples, **part}

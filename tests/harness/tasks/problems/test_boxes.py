@@ -244,7 +244,7 @@ def with_box(kind: float, *box: float) -> Tensor:
         (SMALL, with_box(0, 0, 0, float("nan"), 1), "leaves the image"),
         (SMALL, with_box(0, 0.5, 0.5, 0.5, 0.9), "has no area"),
         (SMALL, with_box(0, 0.5, 0.5, 0.2, 0.2), "has no area"),  # a width and a height
-        (Boxes(100, 3), TARGETS, "up to 256, got 100 classes"),
+        (Boxes(70_000, 3), TARGETS, "up to 65536, got 70000 classes"),
         (Boxes(2, 0), TARGETS, "at least one class and place"),
         (Boxes(2, 3, confidence=1.0), TARGETS, "a confidence between 0 and 1"),
         (Boxes(2, 3, ("a",)), TARGETS, "name each class"),

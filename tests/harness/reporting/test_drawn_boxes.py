@@ -12,7 +12,7 @@ from harness.engine.answers import ATTACKED, TARGET, UNTOUCHED, answer_keys
 from harness.reporting.answers import figure_of, shown_as
 from harness.reporting.boxes import counted, pictures_of
 from harness.reporting.legend import class_colour
-from harness.reporting.sample_gallery import exhibits, shown
+from harness.reporting.sample_gallery import drawings, shown_samples
 from harness.run.description import AnswerForm
 from harness.run.directory import RunDirectory
 from tests.app.conftest import open_page
@@ -65,8 +65,8 @@ def test_tensors_that_are_no_boxes_are_not_drawn(x: Tensor) -> None:
 
 def test_the_report_draws_the_stored_boxes() -> None:
     directory = RunDirectory(str(kept("boxes")))
-    (first,) = exhibits(directory)
-    (figure,) = [each for each in shown(directory) if isinstance(each, go.Figure)]
+    (first,) = shown_samples(directory)
+    (figure,) = [each.figure for each in drawings(directory) if each.figure is not None]
     form = directory.describe().answer
     assert form and form.kind == "boxes" and form.classes == ["lamp", "pit"] and form.confidence == 0.5
     for panel, name in enumerate((TARGET, UNTOUCHED, ATTACKED)):
