@@ -39,7 +39,7 @@ class Central(nn.Module):
         for level, counts in enumerate(self.channels):
             streams = [stages[level](x) for stages, x in zip(self.streams, streams, strict=True)]
             seen = without_missing([pooled(x, count) for x, count in zip(streams, counts, strict=True)], here)
-            mapped = [each(x) for each, x in zip(self.maps[level], seen, strict=True)]
+            mapped = [self.maps[level][place](x) for place, x in enumerate(seen)]  # type: ignore[index]
             weights = self.alpha[level]
             central = self.layers[level](
                 weights[0] * central + sum(weight * x for weight, x in zip(weights[1:], mapped, strict=True))

@@ -1,5 +1,5 @@
 """The video stream of MMTM's fusion (Joze et al., CVPR 2020), small: a residual net whose blocks
-see neighbouring frames in their first convolution only (an inflated ResNet; published is ResNet-50).
+see neighbouring frames in their first convolution only, an inflated ResNet (published: ResNet-50).
 """
 
 from __future__ import annotations

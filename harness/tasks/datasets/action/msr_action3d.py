@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def msr_action3d() -> Task:
     """Which of 20 actions? Real skeletons (MSR-Action3D), and films that are drawn from them.
 
     Across subjects: 1, 3, 5 and 7 train, 9 validates, the even ones test. Frames are stretched to
-    32; those without a skeleton are left out.
+    32; frames and sequences without a skeleton are left out.
 
     Raises:
         NoData: the folder holds no sequence.
@@ -59,14 +60,18 @@ def msr_action3d() -> Task:
             f"{folder} holds no file such as a01_s01_e01_skeleton3D.txt:"
             f" {mend('msr-action3d', str(folder.parent))} says where to request them"
         )
+    bodies = {path: body for path in found if len(body := read_sequence(path))}
     modalities = (
         Modality("skeleton", (3, FRAMES, JOINTS, 1), "features", -FARTHEST, FARTHEST, 0.0, "linf:0.02"),
         Modality("video", (1, FILMED, SIDE, SIDE), "video", 0.0, 1.0, 0.5, "linf:0.03"),
     )
     splits = {
-        split: _batch(folder, split, [path for path in found if _of(path)[1] in SUBJECTS[split]]) for split in SUBJECTS
+        split: _batch(folder, split, {path: body for path, body in bodies.items() if _of(path)[1] in subjects})
+        for split, subjects in SUBJECTS.items()
     }
-    return Task("msr-action3d", modalities, Classification(ACTIONS), splits, NOTE)
+    empty = len(found) - len(bodies)
+    left_out = f"; {empty} sequences without a skeleton are left out" if empty else ""
+    return Task("msr-action3d", modalities, Classification(ACTIONS), splits, f"{NOTE}{left_out}")
 
 
 def _of(path: Path) -> tuple[int, int]:
@@ -79,17 +84,16 @@ def _of(path: Path) -> tuple[int, int]:
     return action, subject
 
 
-def _batch(folder: Path, split: str, paths: list[Path]) -> Batch:
-    if not paths:
+def _batch(folder: Path, split: str, sequences: Mapping[Path, Array]) -> Batch:
+    if not sequences:
         raise BadInput(f"{folder} has no sequence of subjects {', '.join(map(str, SUBJECTS[split]))}: fetch it again")
-    bodies = np.stack([stretched(read_sequence(path), FRAMES) for path in paths])
-    films = _films(bodies, [path.stem for path in paths])
+    bodies = np.stack([stretched(body, FRAMES) for body in sequences.values()])
     inputs = {
         "skeleton": torch.tensor(np.moveaxis(bodies, -1, 1)[..., None].astype(np.float32)),
-        "video": torch.tensor(films),
+        "video": torch.tensor(_films(bodies, [path.stem for path in sequences])),
     }
-    actions, subjects = zip(*map(_of, paths), strict=True)
-    samples, sources = tuple(path.stem for path in paths), tuple(f"subject {each}" for each in subjects)
+    actions, subjects = zip(*map(_of, sequences), strict=True)
+    samples, sources = tuple(path.stem for path in sequences), tuple(f"subject {each}" for each in subjects)
     return Batch(samples, inputs, torch.tensor(actions), sources, sources=sources)
 
 
@@ -106,10 +110,10 @@ def _films(bodies: Array, names: list[str]) -> Array:
 
 def read_sequence(path: Path) -> Array:
     """A sequence (T, 20, 3) in metres, joints in our order; frames whose joints are all 0 are left
-    out.
+    out, and there may be no other.
 
     Raises:
-        BadInput: the file does not have 4 numbers in a line, 20 lines a frame, or has no frame.
+        BadInput: the file does not have 4 numbers in a line, 20 lines a frame.
     """
     lines = [line.split() for line in read_text(path).split("\n") if line.strip()]
     try:
@@ -122,7 +126,4 @@ def read_sequence(path: Path) -> Array:
             f" and a confidence in each, {JOINTS} lines a frame"
         )
     frames = rows.reshape(-1, JOINTS, COLUMNS)[:, ORDER, :3]
-    there = frames[frames.any((1, 2))]
-    if not len(there):
-        raise BadInput(f"{path} has no frame with a skeleton: leave the file out")
-    return there
+    return frames[frames.any((1, 2))]

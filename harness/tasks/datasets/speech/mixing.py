@@ -87,7 +87,7 @@ def mouths(clean: Array, rng: np.random.RandomState) -> Array:
     rounding = _lowness(windows) * (opening > 0)
     place = rng.uniform(-1, 1, (len(clean), 2, 1, 1, 1))
     light = _drawn(opening[..., None, None], rounding[..., None, None], place)
-    shown = np.rint(255 * (light + GRAIN * rng.normal(size=light.shape)).clip(0, 1)) / 255
+    shown: Array = np.rint(255 * (light + GRAIN * rng.normal(size=light.shape)).clip(0, 1)) / 255
     return shown[:, None].astype(np.float32)
 
 

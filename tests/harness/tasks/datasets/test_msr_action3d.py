@@ -64,13 +64,18 @@ def test_joints_are_in_our_order_and_frames_without_a_body_left_out(tmp_path: Pa
         ("1 2 3 1\n" * 19, "has 19 lines"),
         ("1 2 x 1\n" * 20, "the first is '1 2 x 1'"),
         ("1 2 nan 1\n" * 20, "the first is '1 2 nan 1'"),
-        ("0 0 0 0\n" * 20, "has no frame with a skeleton"),
     ],
 )
 def test_a_damaged_sequence_is_refused(root: Path, content: str, why: str) -> None:
     (root / "a03_s01_e01_skeleton3D.txt").write_text(content)
     with pytest.raises(BadInput, match=rf"a03_s01_e01_skeleton3D\.txt.*{why}"):
         load_task("msr-action3d")
+
+
+def test_a_sequence_without_a_skeleton_is_left_out_and_counted(root: Path) -> None:
+    (root / "a03_s01_e01_skeleton3D.txt").write_text("0 0 0 0\n" * 20)
+    task = load_task("msr-action3d")
+    assert len(task.splits["train"]) == 8 and "1 sequences without a skeleton are left out" in task.notes
 
 
 def test_a_folder_without_sequences_names_the_mend(tmp_path: Path) -> None:
