@@ -16,6 +16,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,11 +81,22 @@ def alma_prox(objective: TaskObjective, region: Region, steps: int) -> Judged:
         return {name: (part * radius + ends[name][0]).clamp(*ends[name]) for (name, radius), part in parts}
 
     clean = joined(region.inputs)
-    model = lambda flat: objective.answers(region.complete(apart(flat)))  # noqa: E731
     masks = objective.targets != objective.task.problem.ignore  # type: ignore[attr-defined]
     labels = objective.targets.where(masks, 0)
-    each = steps * len(RADII) // len(SHARES)
-    moved = [attack(model, clean, labels, masks=masks, adv_threshold=share, num_steps=each) for share in SHARES]
+
+    def answers(aim: TaskObjective, there: Region, flat: Tensor) -> Tensor:
+        return aim.answers(there.complete(apart(flat)))
+
+    def found(share: float) -> Tensor:
+        """One image at a time: it fails on images that ignore different numbers of pixels."""
+        each = {"adv_threshold": share, "num_steps": steps * len(RADII) // len(SHARES)}
+        parts = []
+        for row in torch.arange(len(labels)).split(1):
+            model = partial(answers, objective.take(row), region.take(row))
+            parts.append(attack(model, clean[row], labels[row], masks=masks[row], **each))
+        return torch.cat(parts)
+
+    moved = [found(share) for share in SHARES]
     return [
         _best(objective, region, [apart(clean + (x - clean).clamp(-r, r)) for x in moved])
         for r in (radius / largest for radius in RADII)

@@ -97,8 +97,10 @@ def _floors(result: Results) -> str:
 def _verdict(result: Results) -> str:
     """Whether CEN's KID is below its rivals' by more than the spread over seeds."""
     ours = result.metric(CEN.name, KID)
+    if len(ours) < 2:
+        return "One seed has no spread, so nothing is decided."
     rivals = {each.name: result.metric(each.name, KID) for each in result.setting.systems if each.name != CEN.name}
-    spread = max(float(np.std(each, ddof=1)) if len(each) > 1 else 0.0 for each in (ours, *rivals.values()))
+    spread = max(float(np.std(each, ddof=1)) for each in (ours, *rivals.values()))
     below = [name for name, each in rivals.items() if float(each.mean() - ours.mean()) > spread]
     others = [name for name in rivals if name not in below]
     text = (
@@ -137,8 +139,10 @@ def _exchange(result: Results, page: Page) -> None:
 def _places(result: Results, page: Page) -> None:
     page.heading(f"Where to fuse, on `{result.task.name}`")
     page.paragraph(
-        f"KID × 100 / FID, {result.seeds}. The place of each rival in the table above is the one with the best"
-        " validation score here, beside all layers.",
+        f"KID × 100 / FID, {result.seeds}.",
+        "Beside all layers, the table above has each rival at its place with the best validation score."
+        if BEST
+        else "",
     )
     page.table(
         ["", *PLACES], [[each, *(_cell(result, _rival(each, place).name) for place in PLACES)] for each in OPERATIONS]

@@ -6,19 +6,9 @@ import pytest
 
 from harness.engine import progress
 from tests.harness.engine.test_tallies import FILE
+from tests.harness.tasks.problems.linear_tasks import RAISES
 from tests.harness.test_cli import run
 
-RAISES = """
-from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
-def task(): return TASKS["maps"]()
-def build(task):
-    model = MODELS["maps"]()
-    class Raises(type(model)):
-        def forward(self, inputs, present=None):
-            if inputs["rgb"].requires_grad: raise ZeroDivisionError("a fault of the model")
-            return super().forward(inputs, present)
-    return Raises()
-"""
 RUN = ("evaluate", "--task", "my.py:task", "--model", "my.py:build", "--search", "fast", "--no-trust", "--samples", "4")
 ONLY = ("--batch-size", "2", "--schedule", "none", "--out", "run")
 

@@ -19,9 +19,9 @@ from harness.reproduce.translation import CEN, KID, TRANSLATION
 
 
 class Known(Results):
-    """Systems whose KID over three seeds is known."""
+    """Systems whose KID over seeds is known."""
 
-    def __init__(self, given: Mapping[str, tuple[float, float, float]]) -> None:
+    def __init__(self, given: Mapping[str, tuple[float, ...]]) -> None:
         systems = tuple(each for each in TRANSLATION.settings["shade-texture"].systems if each.name in given)
         super().__init__(Setting("rooms-shade-texture", systems), None, ())  # type: ignore[arg-type]
         object.__setattr__(self, "given", given)
@@ -38,6 +38,11 @@ def test_cen_is_better_only_by_more_than_the_spread_over_seeds() -> None:
         "CEN's KID is below that of 1 of 2 systems by more than the largest spread over seeds (0.20); not below"
         f" {near}."
     )
+
+
+def test_one_seed_decides_nothing() -> None:
+    known = Known({CEN.name: (0.01,), "shade only": (0.1,)})
+    assert translation._verdict(known) == "One seed has no spread, so nothing is decided."
 
 
 def test_the_longest_setting_waits_for_full(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from harness.tasks.batch import Batch
 from harness.tasks.datasets.rooms import SEEDS, SIZES
 from harness.tasks.datasets.rooms.plan import CLASSES, GROUPS, planned
-from harness.tasks.datasets.rooms.render import SIDE, SPREAD, Views, rendered
+from harness.tasks.datasets.rooms.render import Views, rendered, slopes
 from harness.tasks.datasets.rooms.sensors import FARTHEST, SOLIDS, measured
 from harness.tasks.modality import Modality
 from harness.tasks.problems.labels import MultiLabel
@@ -66,7 +66,6 @@ def placed(depth: Array) -> Array:
     """Where each pixel of depth (S, 1, 48, 48) lies: right, down and away, (S, 48 · 48, 3) in
     metres.
     """
-    steps = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) * (2 * SPREAD / SIDE) - SPREAD
-    down, right = np.meshgrid(steps, steps, indexing="ij")
+    down, right = np.meshgrid(slopes(), slopes(), indexing="ij")
     cloud: Array = np.stack([right, down, np.ones_like(right)], -1)[None] * depth[:, 0, :, :, None]
     return cloud.reshape(len(depth), -1, 3)

@@ -73,6 +73,14 @@ def rendered(rooms: Rooms) -> Views:
     return Views(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Views)))
 
 
+def slopes() -> Array:
+    """The tangent of the angle between the camera's axis and the ray of each column of pixels, or
+    of each row, (48,).
+    """
+    steps: Array = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) * (2 * SPREAD / SIDE) - SPREAD
+    return steps
+
+
 def solids_seen(rooms: Rooms) -> Array:
     """`Views.solid` alone, without light and colour."""
     parts = [rooms.take(slice(start, start + AT_ONCE)) for start in range(0, len(rooms), AT_ONCE)]
@@ -116,7 +124,7 @@ def _picture(values: Array) -> Array:
 
 def _rays(rooms: Rooms) -> Array:
     """Through the middle of every pixel (3, S, P), as long as one metre of depth."""
-    steps = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) * (2 * SPREAD / SIDE) - SPREAD
+    steps = slopes()
     across, down = np.tile(steps, SIDE), np.repeat(steps, SIDE)
     right, up, forward = (vectors(rooms.axes[:, axis]) for axis in range(3))
     ray: Array = forward + across * right - down * up

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.tasks.datasets.rooms.plan import BALL, BOX, PILLAR
-from harness.tasks.datasets.rooms.render import SIDE, SPREAD, Views
+from harness.tasks.datasets.rooms.render import SIDE, Views, slopes
 
 Array = NDArray[Any]
 
@@ -53,8 +53,7 @@ def scanned(views: Views, rng: np.random.RandomState) -> Array:
     length of each ray and not its depth, in whole centimetres given in metres; 0 where no light
     returns.
     """
-    steps = (np.arange(SIDE, dtype=np.float32) + np.float32(0.5)) * (2 * SPREAD / SIDE) - SPREAD
-    rows = list(RINGS)
+    steps, rows = slopes(), list(RINGS)
     length = np.sqrt(1 + steps * steps + (steps * steps)[rows, None])
     ranges = views.depth[:, 0, rows] * length
     centimetres = np.rint(100 * (ranges + np.float32(RANGE_NOISE) * bells(ranges.shape, rng))).clip(0, 100 * REACH)

@@ -23,7 +23,19 @@ from harness.tasks import (
 from tests.harness.tasks.problems.linear_maps import Pixelwise, maps
 
 COUNT = 60
-__all__ = ["MODELS", "TASKS"]
+__all__ = ["MODELS", "RAISES", "TASKS"]
+RAISES = """
+from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
+def task(): return TASKS["maps"]()
+def build(task):
+    model = MODELS["maps"]()
+    class Raises(type(model)):
+        def forward(self, inputs, present=None):
+            if inputs["rgb"].requires_grad: raise ZeroDivisionError("a fault of the model")
+            return super().forward(inputs, present)
+    return Raises()
+"""
+"""A file of a user whose model raises under attack."""
 
 
 class Linear(nn.Module):

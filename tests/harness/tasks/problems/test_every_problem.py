@@ -14,7 +14,7 @@ from harness.run.directory import RunDirectory
 from harness.tasks import Problem
 from harness.tasks.problems.problem import lacking
 from tests.app.conftest import PAGES, open_page
-from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
+from tests.harness.tasks.problems.linear_tasks import MODELS, RAISES, TASKS
 from tests.harness.test_cli import run
 
 FILE = """
@@ -147,19 +147,6 @@ def test_an_answer_of_another_shape_is_refused(
     (elsewhere / "my.py").write_text(OTHER_SHAPE.format(name=name))
     assert run(monkeypatch, *RUN, "--out", "run") == 2
     assert "needs outputs of shape" in " ".join(capsys.readouterr().err.split())
-
-
-RAISES = """
-from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
-def task(): return TASKS["maps"]()
-def build(task):
-    model = MODELS["maps"]()
-    class Raises(type(model)):
-        def forward(self, inputs, present=None):
-            if inputs["rgb"].requires_grad: raise ZeroDivisionError("a fault of the model")
-            return super().forward(inputs, present)
-    return Raises()
-"""
 
 
 def test_a_model_that_raises_under_attack_costs_each_threshold_one_row(
