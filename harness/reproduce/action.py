@@ -45,8 +45,7 @@ def _published(page: Page) -> None:
     page.heading("Published numbers")
     page.paragraph(
         "Accuracy in percent on NTU RGB-D across subjects, not comparable with ours: 60 actions, films of real persons,"
-        " 25 joints, and networks of fifty layers. Numbers of the fusions are not repeated here, because we know them"
-        " only from memory.",
+        " 25 joints, and networks of fifty layers. The table holds only the numbers that stand in the reference code.",
     )
     page.table(["", "accuracy", "source"], [list(row) for row in PUBLISHED])
 

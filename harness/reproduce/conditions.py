@@ -1,4 +1,4 @@
-"""How systems score untouched, attacked and with a modality missing, told alike on every page."""
+"""How systems score untouched, attacked and with a modality missing, on every page alike."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ UNTIMED = System("MMTM, gates of all frames alike", "speech-mmtm?per_frame=false
 HOU = System("Hou 2017 (AVDCNN)", "avdcnn", "avdcnn")
 OTHERS = (System("early fusion", "speech-early", EVENLY), System("late fusion", "speech-late", EVENLY), HOU, UNTIMED)
 DEFENDED = System("MMTM, multi-source training", "speech-mmtm", "multi-source-adversarial")
+MEASURES = ("si_sdr_improvement", "si_sdr", "stoi", "stoi_undefined", "pesq_nb", "pesq_nb_undefined")
 LOUDEST = "0 dB"
 
 
@@ -25,7 +26,8 @@ def write(results: Mapping[str, Results], page: Page) -> None:
     page.paragraph(
         "SI-SDR improvement is the scale-invariant signal-to-distortion ratio of the answer minus that of the noisy"
         " sound. STOI and PESQ are those of the packages pystoi and pesq; PESQ is a MOS-LQO, narrow band, and not the"
-        " raw score of P.862 that older papers print.",
+        " raw score of P.862 that older papers print. A column that ends in `undefined` has the share of the sounds"
+        " that are too short for the measure, or whose answer is silent.",
     )
     for name, result in results.items():
         page.heading(name)
@@ -44,7 +46,7 @@ def write(results: Mapping[str, Results], page: Page) -> None:
 
 def _in_loud_noise(result: Results, page: Page) -> None:
     page.paragraph(f"On all test strings at {LOUDEST}, untouched:")
-    kinds = [each for each in ("si_sdr_improvement", "si_sdr", "stoi", "pesq_nb") if result.knows(MMTM.name, each)]
+    kinds = [each for each in MEASURES if result.knows(MMTM.name, each)]
     page.table(
         ["", *kinds],
         [

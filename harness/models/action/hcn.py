@@ -39,6 +39,23 @@ class Prepared(nn.Module):
         return F.interpolate(part, size=(total, part.shape[3]), mode="bilinear", align_corners=True).reshape(x.shape)
 
 
+class Standardised(nn.Module):
+    """Coordinates (B, 3, T, V), each with mean 0 and variance 1 over the persons of the training
+    data; persons who are not there stay zeros. The port has no such layer and 400 epochs. Without
+    it, 20 epochs on small motions in metres learn nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, eps=1e-10, affine=False)  # motions of millimetres too
+
+    def forward(self, x: Tensor) -> Tensor:
+        there = x.flatten(1).any(1)
+        if not bool(there.any()):
+            return x
+        return torch.zeros_like(x).index_put((there,), self.norm(x[there]))
+
+
 class Branch(nn.Module):
     """Frames and joints (B, 3, T, V) to maps (B, 64, T / 4, T / 4): first over the frames of every
     joint, then joints are channels.
@@ -46,7 +63,7 @@ class Branch(nn.Module):
 
     def __init__(self, frames: int, joints: int, dropout: float) -> None:
         super().__init__()
-        self.point = nn.Sequential(nn.Conv2d(3, POINT, 1), nn.ReLU())
+        self.point = nn.Sequential(Standardised(), nn.Conv2d(3, POINT, 1), nn.ReLU())
         self.frames = nn.Conv2d(POINT, frames, (3, 1), padding=(1, 0))
         self.joints = nn.Sequential(nn.Conv2d(joints, JOINT_MAPS, 3, padding=1), nn.MaxPool2d(2))
         self.maps = nn.Sequential(nn.Conv2d(JOINT_MAPS, BRANCH, 3, padding=1), nn.Dropout2d(dropout), nn.MaxPool2d(2))

@@ -93,11 +93,20 @@ class Enhancement:
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """The means of SI-SDR improvement, SI-SDR, and of STOI and PESQ over the samples that have
-        them. PESQ has its mode in its name.
+        them; PESQ has its mode in its name. `stoi_undefined` is the share of the samples without
+        STOI, of a sound too short or an answer that is silent; PESQ has the same.
         """
         pesq = f"pesq_{PESQ_MODES.get(self.sample_rate, '')}"
-        named = dict(zip(("si_sdr_improvement", "si_sdr", "stoi", pesq), tallies.unbind(1), strict=True))
-        return {name: x[x.isfinite()].mean().item() for name, x in named.items() if bool(x.isfinite().any())}
+        ratios = {"si_sdr_improvement": tallies[:, 0].mean().item(), "si_sdr": tallies[:, 1].mean().item()}
+        return {**ratios, **_over_defined("stoi", tallies[:, 2]), **_over_defined(pesq, tallies[:, 3])}
+
+
+def _over_defined(name: str, values: Tensor) -> dict[str, float]:
+    """The mean of the defined values and the share of the others, if any value is defined."""
+    defined = values.isfinite()
+    if not bool(defined.any()):
+        return {}
+    return {name: values[defined].mean().item(), f"{name}_undefined": 1 - defined.double().mean().item()}
 
 
 def si_sdr(answer: Tensor, clean: Tensor) -> Tensor:

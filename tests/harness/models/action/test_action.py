@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from attacks.errors import BadInput
 from attacks.region import Inputs
 from harness.engine.loading import build_model
-from harness.models.action.hcn import moved
+from harness.models.action.hcn import Standardised, moved
 from harness.models.fused import Fused
 from harness.models.fusion.mmtm import MMTM
 from harness.references.registry import names
@@ -53,6 +53,18 @@ def net(name: str) -> Fused:
 
 def same(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_coordinates_are_standardised_and_absent_persons_stay_zeros() -> None:
+    """Metres and millimetres train alike."""
+    x = torch.randn(8, 3, 16, 7, generator=torch.Generator().manual_seed(0))
+    for offset, scale in ((5.0, 3.0), (0.0, 0.001)):
+        layer, bodies = Standardised(), offset + scale * x
+        bodies[-1] = 0
+        seen = layer(bodies)
+        assert not seen[-1].any() and abs(float(seen.mean())) < 1e-5
+        assert float(seen[:-1].std()) == pytest.approx(1, abs=0.1)
+        assert not layer(torch.zeros_like(x)).any()
 
 
 @pytest.mark.parametrize("name", ACTION)

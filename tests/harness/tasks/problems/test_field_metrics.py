@@ -129,6 +129,18 @@ def test_stoi_is_of_sounds_that_are_long_enough() -> None:
     assert "stoi" not in short.metrics(tally), "too short for the measure: left out of it"
 
 
+def test_the_sounds_that_a_measure_leaves_out_are_counted() -> None:
+    """Three of four are silent but for a moment, too short to measure."""
+    pytest.importorskip("pystoi")
+    generator, rate = draws(), 10_000
+    clean = torch.randn(4, 2 * rate, generator=generator)
+    clean[1:, 400:] = 0
+    noisy = clean + 0.1 * torch.randn(4, 2 * rate, generator=generator)
+    problem = Enhancement(2 * rate, sample_rate=rate)
+    found = problem.metrics(problem.tally(noisy, torch.stack([clean, noisy], 1)))
+    assert found["stoi_undefined"] == 0.75 and 0 < found["stoi"] <= 1
+
+
 @pytest.mark.parametrize(("rate", "mode"), [(8_000, "nb"), (16_000, "wb")])
 def test_pesq_is_that_of_the_package_in_the_mode_of_the_rate(rate: int, mode: str) -> None:
     pesq = pytest.importorskip("pesq").pesq
