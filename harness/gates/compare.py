@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -41,7 +42,7 @@ class Change:
 
 def compare(first: Evidence, second: Evidence) -> list[Change]:
     """Every number that both runs have: clean and swept scores, robust scores at strength 1, median
-    critical strengths.
+    critical strengths; at each threshold where there are several.
 
     Raises:
         BadInput: the runs have no sample or no model in common, or are of other data.
@@ -72,7 +73,20 @@ def _gates(model: str, first: Evidence, second: Evidence) -> Iterator[Gate]:
         for scenario in first.scenarios:
             if scenario in second.scenarios and parse(scenario).attacked:
                 yield gate_of(**allowed, scenario=scenario)
-                yield gate_of(**allowed, scenario=scenario, measure=MEDIAN)
+                yield from _at_thresholds({**allowed, "scenario": scenario}, first, second)
+
+
+def _at_thresholds(keys: dict[str, Any], first: Evidence, second: Evidence) -> Iterator[Gate]:
+    """The median of a scenario; where both have several thresholds, that and the share that has not
+    failed at each.
+    """
+    both = [each for each in first.thresholds if each in second.thresholds]
+    if len(both) < 2:
+        yield gate_of(**keys, measure=MEDIAN)
+        return
+    for threshold in both:
+        yield gate_of(**keys, threshold=threshold)
+        yield gate_of(**keys, threshold=threshold, measure=MEDIAN)
 
 
 def _change(gate: Gate, first: Evidence, second: Evidence) -> Change | None:
@@ -87,7 +101,8 @@ def _change(gate: Gate, first: Evidence, second: Evidence) -> Change | None:
         *(f"B: {doubt}" for doubt in ours.doubts),
         *unlike(gate, second, first),
     ]
-    what = f"{gate.selection or 'clean'}{', ' + MEDIAN if gate.measure == MEDIAN else ''}"
+    threshold = "" if gate.threshold is None else f", threshold {gate.threshold:g}"
+    what = f"{gate.selection or 'clean'}{threshold}{', ' + MEDIAN if gate.measure == MEDIAN else ''}"
     both = theirs.estimate(before, limit), ours.estimate(after, limit)
     return Change(gate.model, what, len(samples), *both, drop.estimate.turned, "; ".join(doubts))
 

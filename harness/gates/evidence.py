@@ -139,20 +139,26 @@ class Evidence:
         """The score of each sample, untouched."""
         return _by_sample(self._rows("samples", ("sample", "score"), model=model), "score")
 
-    def strengths(self, model: str, scenario: str) -> Values:
-        """The critical strength of each sample, at the first threshold where there are several;
-        rows with errors are left out.
+    @property
+    def thresholds(self) -> list[float]:
+        """Of graded answers: the shares of the untouched score at which samples fail."""
+        return self.description.identity.thresholds
+
+    def strengths(self, model: str, scenario: str, threshold: float | None = None) -> Values:
+        """The critical strength of each sample, of graded answers at a threshold, by default the
+        first; rows with errors are left out.
         """
-        first = {} if self.description.threshold is None else {"threshold": self.description.threshold}
-        rows = self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok", **first)
+        threshold = self.description.threshold if threshold is None else threshold
+        chosen = {} if threshold is None else {"threshold": threshold}
+        rows = self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok", **chosen)
         return _by_sample(rows, "strength")
 
-    def withstood(self, model: str, scenario: str, strength: float) -> Values:
+    def withstood(self, model: str, scenario: str, strength: float, threshold: float | None = None) -> Values:
         """What is left of each sample's score when it is attacked up to a strength: all or nothing,
-        or the lowest score that is known where answers are graded.
+        or the lowest score that is known where answers are graded and no threshold is named.
         """
-        samples, strengths = self.strengths(model, scenario)
-        if self.description.threshold is None:
+        samples, strengths = self.strengths(model, scenario, threshold)
+        if self.description.threshold is None or threshold is not None:
             return samples, (strengths > strength).astype(float)
         rows = self._rows("fronts", ("sample", "strength", "score"), model=model, scenario=scenario)
         reached = rows.filter(pc.less_equal(rows.column("strength"), strength))

@@ -73,6 +73,12 @@ class Gate(BaseModel):
     task: Name | None = Field(None, description="the task the run must be of")
     scenario: Name | None = Field(None, description="an attack, as 'image@linf:1.6'")
     strength: Annotated[Number, Field(ge=0)] | None = Field(None, description="of the attack; 1 if left out")
+    threshold: Annotated[Number, Field(ge=0, le=1)] | None = Field(
+        None,
+        description="of graded answers: the share of its untouched score below which a sample has failed. The robust"
+        " score is then the share of samples that have not failed, and not the mean of their lowest scores; a median is"
+        " at the first threshold if this is left out",
+    )
     schedule: Name | None = Field(
         None, description="a missing-modality schedule without its rates, as 'mcar' or 'fixed(audio)'"
     )
@@ -109,6 +115,8 @@ class Gate(BaseModel):
     @model_validator(mode="after")
     def _makes_sense(self) -> Gate:
         self._check_metric()
+        if self.threshold is not None and self.measure not in (ROBUST, MEDIAN):
+            raise ValueError(f"threshold is for measures {ROBUST!r} and {MEDIAN!r}, not {self.measure!r}")
         given = tuple(key for key in (*SELECTIONS, "strength", "rate", "severity") if getattr(self, key) is not None)
         if set(given) not in [set(keys) for keys in FITS[self.measure]]:
             raise ValueError(
@@ -187,6 +195,8 @@ class Gate(BaseModel):
         strength = f" at strength {self.at:g}" if always or self.strength is not None else ""
         sides = {"min": "≥", "max": "≤"}
         limit = next((f"{sign} {self.limit:g}" for key, sign in sides.items() if getattr(self, key) is not None), None)
+        if self.threshold is not None:
+            strength += f", threshold {self.threshold:g}"
         worse = "rises" if self.lower_is_better else "drops"
         text = f"{self.model}{', ' if self.selection else ''}{self.selection}: {self.metric or self.measure}{strength}"
         return plain(f"{text} {limit or f'{worse} by ≤ {self.limit:g}'}")

@@ -91,10 +91,10 @@ def _found(gate: Gate, evidence: Evidence) -> list[Values]:
         return _each_modality(gate, evidence)
     if gate.measure == METRIC:
         return [_metric(gate, evidence)]
-    scenario = scenario_of(gate, evidence)
+    scenario, threshold = scenario_of(gate, evidence), _threshold(gate, evidence)
     if gate.measure == MEDIAN:
-        return [evidence.strengths(gate.model, scenario)]
-    withstood = evidence.withstood(gate.model, scenario, gate.at)
+        return [evidence.strengths(gate.model, scenario, threshold)]
+    withstood = evidence.withstood(gate.model, scenario, gate.at, threshold)
     return [withstood] if gate.measure == ROBUST else [evidence.clean(_oracle(gate, evidence)), withstood]
 
 
@@ -104,6 +104,18 @@ def scenario_of(gate: Gate, evidence: Evidence) -> str:
     if evidence.scenarios:  # otherwise no row was finished, which is another case
         known("scenario", scenario, evidence.scenarios, evidence)
     return scenario
+
+
+def _threshold(gate: Gate, evidence: Evidence) -> float | None:
+    """The gate's threshold, as the ledger writes it."""
+    if gate.threshold is None:
+        return None
+    there = next((each for each in evidence.thresholds if isclose(each, gate.threshold)), None)
+    if there is None:
+        known = ", ".join(f"{each:g}" for each in evidence.thresholds)
+        mend = f"name one of its thresholds, {known}" if known else "leave the key out, its answers are right or wrong"
+        raise BadInput(f"gate '{gate}': {evidence.where} has no threshold {gate.threshold:g}: {mend}")
+    return there
 
 
 def _oracle(gate: Gate, evidence: Evidence) -> str:

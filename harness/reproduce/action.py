@@ -54,8 +54,8 @@ SYSTEMS = (MMTM, *RIVALS, PUBLISHED_CODE, DEFENDED)
 ACTION = Study(
     "action",
     {
-        "gestures": Setting("gestures", SYSTEMS, Effort(samples=200)),
-        "msr-action3d": Setting("msr-action3d", SYSTEMS, Effort()),
+        "gestures": Setting("gestures", SYSTEMS, Effort(samples=200, attack="apgd?steps=40")),
+        "msr-action3d": Setting("msr-action3d", SYSTEMS, Effort(epochs=200, attack="apgd?steps=40")),
     },
     write,
 )
