@@ -96,20 +96,16 @@ def read_baseline(url: str) -> Evidence:
             f"{url} is neither a run nor a baseline: {plain(str(error))[:200]}; write one with `bless RUN --out FILE`"
         ) from None
     try:
-        description = described(content)
-        whole = (
-            table.schema.remove_metadata().equals(SCHEMA)
-            and content.get("format") == FORMAT
-            and trusted(content.get("trust"))
-        )
+        description, trust = described(content), trusted(content.get("trust"))
+        whole = table.schema.remove_metadata().equals(SCHEMA) and content.get("format") == FORMAT
     except ValueError:
-        whole = False
+        whole, trust = False, {}
     if not whole:
         raise BadInput(f"baseline {url} is damaged, or was written by another version of the harness: bless a new one")
     tables = {name: table.filter(pc.equal(table.column("table"), name)).select(list(KEPT[name])) for name in KEPT}
     if fault := next((fault for name, part in tables.items() if (fault := row_faults(name, part))), ""):
         raise BadInput(f"baseline {url} is damaged: it holds {fault}; bless a new one")
-    return Evidence(f"baseline {url}", description, tables, content["trust"])
+    return Evidence(f"baseline {url}", description, tables, trust)
 
 
 def evidence_at(url: str) -> Evidence:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attacks.errors import BadInput
 from harness.run.set_metrics import SetMetric, packed, unpacked
@@ -16,6 +16,7 @@ from harness.storage.folder import Storage
 TRUST_FILE = "trust.json"
 GATES_FILE = "gates.json"
 METRICS_FILE = "metrics.json"
+Content = TypeVar("Content")
 
 
 class Notes:
@@ -58,11 +59,12 @@ class Notes:
             BadInput: it is damaged, or another run's.
         """
         mend = "remove that file and run the same command: the metrics are made again"
-        found = self._noted(METRICS_FILE, _holds_metrics, mend)
+        found = self._noted(METRICS_FILE, _metrics, mend)
         if found is None:
             return []
-        self._refuse_foreign(METRICS_FILE, found[OWNER], mend)
-        return unpacked(found["metrics"])
+        owner, metrics = found
+        self._refuse_foreign(METRICS_FILE, owner, mend)
+        return metrics
 
     def gates(self) -> list[dict[str, Any]]:
         """The verdicts of `gates.json`; empty where no gate was decided.
@@ -71,22 +73,19 @@ class Notes:
             BadInput: it is damaged, or another run's.
         """
         mend = "run `gate` on it again"
-        found = list(self._noted(GATES_FILE, decided, mend) or [])
+        found = self._noted(GATES_FILE, decided, mend) or []
         for row in found:
             self._refuse_foreign(GATES_FILE, row.pop(OWNER, None), mend)
         return found
 
-    def _noted(self, name: str, sound: Callable[[Any], bool], mend: str) -> Any:
-        """The contents of a JSON file; None where there is no file."""
+    def _noted(self, name: str, read: Callable[[Any], Content], mend: str) -> Content | None:
+        """The contents of a JSON file, as `read` has them; None where there is no file."""
         if not self._storage.exists(name):
             return None
         try:
-            content = json.loads(self._storage.read(name))
-            if sound(content):
-                return content
-        except (OSError, ValueError, RecursionError):
-            pass
-        raise BadInput(f"run {self._url} is damaged: {name} cannot be read; {mend}")
+            return read(json.loads(self._storage.read(name)))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            raise BadInput(f"run {self._url} is damaged: {name} cannot be read; {mend}") from None
 
     def _refuse_foreign(self, name: str, owner: object, mend: str) -> None:
         """Refuse a file of another run. Earlier versions did not store the run's id in it."""
@@ -101,13 +100,14 @@ class Notes:
             BadInput: it is damaged, or another run's.
         """
         mend = "remove that file and run the same command: the checks are made again"
-        found = dict(self._noted(TRUST_FILE, trusted, mend) or {})
+        found = self._noted(TRUST_FILE, trusted, mend) or {}
         self._refuse_foreign(TRUST_FILE, next(iter(found.pop(OWNER, {})), None), mend)
         return found
 
 
-def _holds_metrics(content: Any) -> bool:
-    try:
-        return bool(unpacked(content["metrics"])) and OWNER in content
-    except (ValueError, KeyError, TypeError):
-        return False
+def _metrics(content: Any) -> tuple[str, list[SetMetric]]:
+    """The id of the run, and its metrics."""
+    found = unpacked(content["metrics"])
+    if not found:
+        raise ValueError("a run has at least one metric")
+    return content[OWNER], found

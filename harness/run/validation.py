@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
@@ -31,7 +31,7 @@ OWNER = "run id"  # in a run's trust and gates files: the id of their run
 
 
 class _Flag(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="allow")
     raised: bool
     value: float
     why: str
@@ -42,7 +42,7 @@ class _Trust(BaseModel):
 
 
 class _Verdict(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="allow")
     gate: str
     limit: float | None = Field(allow_inf_nan=False)
     value: float | None = Field(allow_inf_nan=False)
@@ -57,24 +57,25 @@ class _Gates(BaseModel):
     verdicts: list[_Verdict]
 
 
-def trusted(flags: Any) -> bool:
-    """Whether these are flags per model, scenario and check; beside the models may stand, shaped
-    alike, whose they are.
+def trusted(flags: Any) -> dict[str, Any]:
+    """Flags per model, scenario and check, their values as floats; the id of the run may stand
+    beside the models, in the same shape.
+
+    Raises:
+        ValueError: they are something else.
     """
-    try:
-        _Trust.model_validate({"models": flags})
-    except ValidationError:
-        return False
-    return True
+    found: dict[str, Any] = _Trust.model_validate({"models": flags}).model_dump()["models"]
+    return found
 
 
-def decided(verdicts: Any) -> bool:
-    """Whether these are verdicts of gates."""
-    try:
-        _Gates.model_validate({"verdicts": verdicts})
-    except ValidationError:
-        return False
-    return True
+def decided(verdicts: Any) -> list[dict[str, Any]]:
+    """Verdicts of gates, their numbers as floats.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    found: list[dict[str, Any]] = _Gates.model_validate({"verdicts": verdicts}).model_dump()["verdicts"]
+    return found
 
 
 def row_faults(table: str, part: pa.Table) -> str:
