@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import Run, evaluate, load, train
+    from harness.models.calling import wrap
 
 # MKL rounds by the position of a row in memory unless this is set, and a ledger may not depend on
 # the batch (law 6). AUTO alone does not work on every CPU. MKL reads this at its first product; if
@@ -18,13 +19,13 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 __version__ = "0.1.0"
-__all__ = ["Run", "evaluate", "load", "train"]
+__all__ = ["Run", "evaluate", "load", "train", "wrap"]
 
 
 def __getattr__(name: str) -> Any:
     """Load the Python interface when it is used: importing this package loads no torch."""
     if name in __all__:
-        return getattr(importlib.import_module("harness.api"), name)
+        return getattr(importlib.import_module("harness.models.calling" if name == "wrap" else "harness.api"), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")
 
 

@@ -22,6 +22,7 @@ from attacks.objective import preserved
 from harness.engine.judged import checked_tally
 from harness.engine.objective import TaskObjective
 from harness.models import checkpoint
+from harness.models.calling import fitted
 from harness.references import options
 from harness.references.livecode import model_code
 from harness.references.objects import held
@@ -70,7 +71,7 @@ def build_model(text: str, task: Task) -> nn.Module:
     ``mmtm?gate_scale=1``.
     """
     reference = with_options("model", text)
-    module = _built(call(reference, "model", task), text)
+    module = _built(call(reference, "model", task), text, task)
     if reference.folder:
         inside(reference.folder, module)
     return module
@@ -138,16 +139,19 @@ def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -
     if not isinstance(given, nn.Module):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            given = _built(call(Reference(name, given, None), "model", task), name)
-    module = given.to(device).eval()
+            given = call(Reference(name, given, None), "model", task)
+    module = _built(given, name, task).to(device).eval()
     probe(name, module, task, device)
     return Loaded(name, module, checkpoint.weight_hash(module), digest([model_code(module)]))
 
 
-def _built(module: Any, name: str) -> nn.Module:
+def _built(module: Any, name: str, task: Task) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise BadInput(f"model {name!r} must build a torch.nn.Module, it built {type(module).__name__}")
-    return module
+    try:
+        return fitted(module, task)
+    except BadInput as error:
+        raise BadInput(f"model {name!r}: {error}") from None
 
 
 def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
@@ -248,8 +252,7 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
         raise BadInput(f"model {text!r}: {error}") from None
     except (Exception, SystemExit) as error:
         raise BadInput(
-            f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: {error}; "
-            "it must take forward(inputs, present)"
+            f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: {error}"
         ) from error
 
 

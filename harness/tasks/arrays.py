@@ -39,7 +39,7 @@ def task_parts(
     editable: Mapping[str, Array] | None = None,
     extra_inputs: Mapping[str, Array] | None = None,
     sample_rate: int = 16_000,
-    splits: Sequence[str] | Array | None = None,
+    splits: str | Sequence[str] | Array | None = None,
     samples: Sequence[Any] | Array | None = None,
     groups: Sequence[Any] | Array | None = None,
     sources: Sequence[Any] | Array | None = None,
@@ -65,7 +65,8 @@ def task_parts(
             bool, see `Batch.editable`.
         extra_inputs: inputs that are no modality, (N, ...) each, passed to models as they are, see
             `Task.extra_inputs`.
-        splits: train, val or test for each sample; 70 / 10 / 20 % by a seeded shuffle if absent.
+        splits: train, val or test for each sample, or "test" for all where nothing is trained; 70 /
+            10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
         groups: the group of each sample (a speaker, a site), read as text; none may be in two
             splits.
@@ -82,6 +83,8 @@ def task_parts(
     kinds, ranges, absent, balls, valid, editable = (
         dict(option or {}) for option in (kinds, ranges, absent, balls, valid, editable)
     )
+    if isinstance(splits, str):
+        splits = [splits] * len(targets)
     named = {"the targets": targets, "splits": splits, "samples": samples, "groups": groups, "sources": sources}
     masked = {
         f"{what} of {key!r}": x for what, each in (("valid", valid), ("editable", editable)) for key, x in each.items()
@@ -279,4 +282,5 @@ def _split(whole: Batch, splits: Sequence[str] | None, seed: int) -> dict[str, B
     for split in splits:
         if split not in SHARES:
             raise unknown("split", split, SHARES)
-    return {split: whole.take([row for row, each in enumerate(splits) if each == split]) for split in SHARES}
+    rows = {split: [row for row, each in enumerate(splits) if each == split] for split in SHARES}
+    return {split: whole.take(chosen) for split, chosen in rows.items() if chosen}

@@ -26,20 +26,37 @@ from harness.tasks.sides import check_groups, check_sides, repeated
 
 SPLITS = ("train", "val", "test")
 Duplicates = Literal["flagged", "allowed"]
+WITHOUT = {
+    "train": "training, nearest neighbours and means over the training data need them",
+    "val": "training needs them to choose an epoch",
+}
 Detector = Callable[[NDArray[Any]], NDArray[Any]]
 """An image (C, H, W) in raw units to boxes (n, 5): left, top, right, bottom as shares of the image,
 and a score."""
 
 
+class Splits(dict[str, Batch]):
+    """The splits of a task by name; a split that it does not have is refused when it is read."""
+
+    def __init__(self, task: str, splits: Mapping[str, Batch]) -> None:
+        super().__init__(splits)
+        self.task = task
+
+    def __missing__(self, split: str) -> Batch:
+        if split not in WITHOUT:
+            raise unknown("split", split, SPLITS)
+        raise BadInput(f"task {self.task!r} has no {split} samples, and {WITHOUT[split]}: give it a split {split!r}")
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Data in three splits, their modalities in order, and the problem they pose.
+    """Data in splits, their modalities in order, and the problem they pose.
 
     Attributes:
         name: as the command line writes it.
         modalities: in the order of `present` and of every bit string.
         problem: loss, score, verdict and metrics.
-        splits: train, val and test.
+        splits: test, and train and val where there are any.
         note: said under every table of the task; for example what its radii mean.
         extra_inputs: names of inputs that are no modality: never attacked, never missing, passed
             to the model as they are. Object proposals are such: what a detector said of the
@@ -67,8 +84,10 @@ class Task:
             raise BadInput(
                 f"task name {self.name!r} must be usable as a folder's name: no '/', '\\', space or leading dot"
             )
-        if sorted(self.splits) != sorted(SPLITS):
-            raise BadInput(f"task {self.name!r} needs the splits {', '.join(SPLITS)}, got {', '.join(self.splits)}")
+        if "test" not in self.splits or not set(self.splits) <= set(SPLITS):
+            given = ", ".join(self.splits) or "none"
+            raise BadInput(f"task {self.name!r} needs the split test, and may have train and val; it got {given}")
+        object.__setattr__(self, "splits", Splits(self.name, self.splits))
         if clash := sorted(set(self.extra_inputs) & set(self.names)):
             raise BadInput(f"input {clash[0]!r} of task {self.name!r} is a modality and given besides: name it once")
         if self.duplicates not in get_args(Duplicates):
@@ -251,15 +270,15 @@ class Task:
     @cached_property
     def _hashes(self) -> dict[str, list[tuple[str, str]]]:
         """By split, a hash of each sample's inputs, and one of its target besides."""
-        return {split: _sample_hashes(self.splits[split]) for split in SPLITS}
+        return {split: _sample_hashes(self.splits[split]) for split in SPLITS if split in self.splits}
 
     @cached_property
     def data_hash(self) -> str:
         """SHA-256 over every sample of every split."""
         digest = hashlib.sha256()
-        for split in SPLITS:
+        for split, samples in self._hashes.items():
             digest.update(split.encode())
-            for _, sample in self._hashes[split]:
+            for _, sample in samples:
                 digest.update(sample.encode())
         return digest.hexdigest()
 
@@ -269,7 +288,8 @@ class Task:
         `duplicates` says that this is meant.
         """
         inputs = {split: [each for each, _ in hashes] for split, hashes in self._hashes.items()}
-        flagged = "" if self.duplicates == "allowed" else repeated(inputs["test"], [*inputs["train"], *inputs["val"]])
+        test, others = inputs.pop("test"), [each for hashes in inputs.values() for each in hashes]
+        flagged = "" if self.duplicates == "allowed" else repeated(test, others)
         return "; ".join(filter(None, (self.note, flagged)))
 
     @cached_property

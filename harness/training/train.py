@@ -26,7 +26,7 @@ from harness.references import options
 from harness.references.registry import resolve
 from harness.references.userfile import stand_for
 from harness.tasks import Batch, Task
-from harness.training.train_missing import Missing, described, grid, incomplete, tag
+from harness.training.train_missing import LEARNT_FROM, Missing, described, grid, incomplete, tag
 
 EVALUATED_AT_ONCE = 256
 SEEDS = 2**63
@@ -148,8 +148,12 @@ def _train_one(
 def fewer(task: Task, training: Training) -> Task:
     """The task with at most so many training samples, chosen by the seed; validation and test stay
     whole.
+
+    Raises:
+        BadInput: the task has no training or no validation samples.
     """
-    split, most = task.splits["train"], training.train_samples
+    split, _ = (task.splits[name] for name in LEARNT_FROM)
+    most = training.train_samples
     if most is None or most >= len(split):
         return task
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(training.seed))[:most]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
+from harness.models.calling import LOGITS, found
 from harness.tasks import Task
 
-ANSWERS = ("logits", "logits_per_image")
 NAMED = ("input_ids", "inputs_embeds", "pixel_values")
 
 
@@ -91,15 +91,13 @@ def answer(said: object, network: str) -> Tensor:
     Raises:
         BadInput: the output has no logits.
     """
-    if isinstance(said, Tensor):
-        return said
-    for name in ANSWERS:
-        if isinstance(logits := getattr(said, name, None), Tensor):
-            return logits
-    raise BadInput(
-        f"{network} returns {type(said).__name__} without {' or '.join(ANSWERS)}: use its variant with a head for the"
-        " task"
-    )
+    try:
+        return found(None, said)
+    except BadInput:
+        raise BadInput(
+            f"{network} returns {type(said).__name__} without {' or '.join(LOGITS)}: use its variant with a head for"
+            " the task"
+        ) from None
 
 
 def checked_outputs(model: nn.Module, network: nn.Module, task: Task, inputs: Inputs) -> Tensor:

@@ -73,7 +73,7 @@ def test_splits_are_disjoint_and_seeded() -> None:
         ({"ranges": {"x": (1, 0)}}, "low end is above"),
         ({"splits": ["train"] * 19}, "name a split for each"),
         ({"splits": ["training"] * 20}, "did you mean train"),
-        ({"splits": ["train"] * 20}, "split 'val' of task 'arrays' is empty"),
+        ({"splits": ["train"] * 20}, "needs the split test, and may have train and val; it got train"),
         ({"samples": ["a"] * 20}, "need 20 different ids, got 1"),
         ({"balls": {"x": "linf:-1"}}, "must be positive"),
         ({"valid": {"x": torch.ones(20, 9)}}, "has shape (20, 9)"),
