@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from harness.references.sources import INSTALLED
 from harness.references.userfile import is_our_own
+from harness.storage.tensorfile import as_bytes
 
 PLAIN = (str, bytes, int, float, complex, type(None), type(...), torch.dtype, torch.device)
 PICKLED = 2  # the protocol of pickle by which every object gives its values
@@ -117,22 +118,12 @@ def _state(thing: Any) -> list[Any]:
 def _numbers(values: Tensor | np.ndarray[Any, Any] | np.generic, seen: Seen) -> Iterator[bytes]:
     yield f"{values.dtype} {tuple(values.shape)}".encode()
     if isinstance(values, Tensor):
-        yield _bytes(values.detach())
+        yield as_bytes(values)
     elif values.dtype.hasobject:
         yield from _parts(values.tolist(), seen)
     else:
         yield np.ascontiguousarray(values).tobytes()
         yield np.ma.getmaskarray(values).tobytes() if isinstance(values, np.ma.MaskedArray) else b""
-
-
-def _bytes(x: Tensor) -> bytes:
-    """The values of a tensor, strided or not; one on the device meta has none."""
-    if x.is_meta or not x.numel():
-        return b""
-    if x.is_nested:
-        return b"".join(map(_bytes, x.unbind()))
-    plain = (x.dequantize() if x.is_quantized else x.to_dense()).resolve_conj().resolve_neg().cpu()
-    return plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _function(thing: Any, seen: Seen) -> Iterator[bytes]:
