@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.engine.fingerprint import fingerprint, unseen_labels
+from harness.engine.fingerprint import fingerprint, fixed_samples, unseen_labels
 from harness.references.livecode import code_behind, model_code
 from harness.run.fingerprint import packed, unpacked
 from harness.tasks import Classification, Regression, Task
@@ -161,6 +161,39 @@ def test_a_small_fine_tune_shows_in_the_fingerprint(change: str) -> None:
     assert before.differing(after, exact=True)[0] == 16
     stored = unpacked(packed({"m": before}))["m"]
     assert stored.differing(after, exact=True)[0] == 16 and stored.digest == before.digest
+
+
+class Raising(Flat):
+    """Raises for a batch that holds a certain sample, or for a large one."""
+
+    def __init__(self, at: float, most: int) -> None:
+        super().__init__()
+        self.at, self.most = at, most
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        x = next(iter(inputs.values()))
+        if len(x) > self.most or bool((x.flatten(1)[:, 0] == self.at).any()):
+            raise ValueError("not this one")
+        return super().forward(inputs)
+
+
+@pytest.mark.parametrize("kind", ["one sample", "a large batch", "every sample"])
+def test_a_model_that_raises_has_a_fingerprint_of_its_other_answers(kind: str) -> None:
+    task = tiny(2)
+    first = float(fixed_samples(task).inputs[task.names[0]].flatten(1)[0, 0])
+    prints = []
+    for shift in (0.0, 0.0, 1.0):
+        torch.manual_seed(0)
+        net = Raising(
+            first if kind == "one sample" else torch.nan, {"a large batch": 8, "every sample": 0}.get(kind, 99)
+        )
+        with torch.no_grad():
+            net.linear.bias += shift
+        prints.append(fingerprint(net, task, CPU, None))
+    before, same, after = (unpacked(packed({"m": each}))["m"] for each in prints)
+    assert before.differing(same, exact=True) == (0, 0) and before.digest == same.digest
+    expected = 0 if kind == "every sample" else 16
+    assert before.differing(after, exact=True)[0] == before.differing(after, exact=False)[0] == expected
 
 
 def test_other_machines_may_round_but_not_judge_otherwise() -> None:
