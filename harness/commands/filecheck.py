@@ -18,9 +18,9 @@ from harness.run.directory import FINGERPRINTS_FILE, RUN_FILE, RunDirectory
 from harness.run.fingerprint import Fingerprint
 from harness.run.notes import GATES_FILE, METRICS_FILE, TRUST_FILE
 from harness.run.schema import BESIDES, SCHEMAS
-from harness.run.status import FINISHED
+from harness.run.status import COMPLETE, FINISHED
 from harness.run.tables import FAILED
-from harness.run.wholeness import contradictions
+from harness.run.wholeness import contradictions, lacking
 from harness.storage.folder import LOCK
 from harness.storage.tensorfile import from_bytes
 
@@ -63,9 +63,33 @@ def file_faults(directory: RunDirectory) -> list[str]:
     found = [why for check in (*files, *tables) if (why := _fault(check))]
     return list(
         dict.fromkeys(
-            [*found, *_orphans(directory), *_witnesses(directory), *_strangers(directory), *_contradictions(directory)]
+            [
+                *found,
+                *_lacking(directory),
+                *_orphans(directory),
+                *_witnesses(directory),
+                *_strangers(directory),
+                *_contradictions(directory),
+            ]
         )
     )
+
+
+def _lacking(directory: RunDirectory) -> Iterator[str]:
+    """Whether a complete run has every sample."""
+    described = directory.describe()
+    if described.status != COMPLETE:
+        return
+    try:
+        held = directory.table("samples", ("model", "sample"))
+    except BadInput:  # a part that cannot be read is a fault already
+        return
+    missing = lacking(described, {"samples": held}) if len(held) else described.samples
+    if missing:
+        yield (
+            f"{missing} of {described.samples} samples have no rows: parts of the run are lost; run its command again,"
+            " which does them anew"
+        )
 
 
 def _contradictions(directory: RunDirectory) -> Iterator[str]:

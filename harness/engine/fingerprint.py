@@ -95,7 +95,9 @@ def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: fl
 def _averaged(draws: Sequence[Answers]) -> Fingerprint:
     """The mean of the draws, and their variance; of conditions under which some raised, nothing."""
     first = draws[0]
-    same_shape = [name for name, x in first.items() if all(each[name].shape == x.shape for each in draws)]
+    same_shape = [
+        name for name, x in first.items() if x.shape[1] and all(each[name].shape == x.shape for each in draws)
+    ]
     stacked = {name: torch.stack([each[name] for each in draws]) for name in same_shape}
     nothing = {name: x[:, :0] for name, x in first.items()}
     means = {name: x.mean(0) for name, x in stacked.items()}
@@ -130,6 +132,18 @@ def _answers(module: nn.Module, task: Task, device: torch.device) -> Iterator[tu
 
 
 def _asked(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tensor:
+    """The answers to a batch. Where the model raises, it is asked for each sample alone, and NaN
+    stands for those that it raises for: one sample must not hide the others.
+    """
+    together = _answered(module, task, batch, present)
+    if together.shape[1]:
+        return together
+    alone = [_answered(module, task, batch.take([row]), present[row, None]) for row in range(len(batch))]
+    width = max(each.shape[1] for each in alone)
+    return torch.cat([each if each.shape[1] == width else each.new_full((1, width), torch.nan) for each in alone])
+
+
+def _answered(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tensor:
     for seed in (torch.manual_seed, random.seed, np.random.seed):
         seed(0)
     return _judged(TaskObjective(module, task, batch.targets, present, {}), batch)

@@ -24,7 +24,7 @@ from harness.engine.objective import TaskObjective
 from harness.models import checkpoint
 from harness.models.calling import fitted
 from harness.references import options
-from harness.references.livecode import model_code
+from harness.references.livecode import model_code, model_values
 from harness.references.objects import held
 from harness.references.registry import Reference, code_of, names, resolve
 from harness.references.sources import Reached, located, meaning, reached
@@ -120,13 +120,14 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         module = build_model(reference, task)
+    values = model_values(module)
     if by_name:  # after it was built: building checks that the task has the modality of a family's name
         weights = _committed_weights(text, task)
     if weights is not None:
         checkpoint.load(weights, module)
     module = module.to(device).eval()
     probe(text, module, task, device)
-    code = digest([code_hash(with_options("model", reference)), model_code(module)])
+    code = digest([code_hash(with_options("model", reference)), model_code(module), *filter(None, [values])])
     return Loaded(text, module, checkpoint.weight_hash(module), code)
 
 

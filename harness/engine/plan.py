@@ -144,7 +144,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         "task definition": task.definition_hash,
         **({"thresholds": list(thresholds)} if (thresholds := thresholds_of(task.problem)) else {}),
         "task code": task_code(config.task),
-        "problem": code_behind(task.problem),
+        "problem": code_behind(task.problem, *filter(callable, getattr(task.problem, "__dict__", {}).values())),
         "weights": {model.name: model.weights for model in models},
         "code": {model.name: model.code for model in models},
         "scenarios": [str(scenario) for scenario in requested],

@@ -21,7 +21,8 @@ from harness.run.fingerprint import POINTS, Fingerprint
 from harness.run.status import CHANGED, RUNNING
 from harness.run.validation import differences
 
-OF_MODELS = ("weights", "code")  # keys of an identity that hold something for each model
+OF_MODELS = {"weights": "weights", "code": "code or attributes"}
+"""Keys of an identity that hold something for each model, and what they hold."""
 OF_TASK = ("task code", "problem")  # a file may hold the task and the model: then the model is what matters
 
 
@@ -110,7 +111,8 @@ def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint,
 
 
 def _changed(model: str, changed: list[str], count: str) -> str:
-    reasons = "; ".join(each for each in (f"other {' and '.join(changed)}" if changed else "", count) if each)
+    other = f"other {' and '.join(OF_MODELS[key] for key in changed)}" if changed else ""
+    reasons = "; ".join(each for each in (other, count) if each)
     return f"began with another model {model!r} ({reasons})"
 
 

@@ -15,9 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from attacks.errors import BadInput, shown
 from harness.storage.files import write_whole
+from harness.storage.tensorfile import as_bytes
 from harness.tasks.files.textfiles import read_text
 
 SUFFIX = ".safetensors"
@@ -54,6 +56,21 @@ def save(path: Path, model: nn.Module, card: dict[str, Any]) -> None:
         raise BadInput(
             f"checkpoint {path} cannot be written: {error.strerror or error}; fix this and train again"
         ) from None
+
+
+def check_storable(model: nn.Module) -> None:
+    """Refuse a model whose state no checkpoint can hold, before it is trained.
+
+    Raises:
+        BadInput: naming what is not a dense tensor.
+    """
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+            kind = "a sparse or quantised tensor" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
+            raise BadInput(
+                f"the model's state holds {name!r}, {kind}, which no checkpoint can hold: keep it out of the"
+                " state_dict, as register_buffer(..., persistent=False) does"
+            )
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -192,7 +209,7 @@ def weight_hash(model: nn.Module) -> str:
     """
     digest, held = hashlib.sha256(), {**model.state_dict(), **dict(model.named_buffers())}
     for name, value in sorted((name, value) for name, value in held.items() if isinstance(value, Tensor)):
-        plain = value.detach().cpu().contiguous()
-        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+        if not is_lazy(value):  # a layer that the model never used has no values yet
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(as_bytes(value))
     return digest.hexdigest()

@@ -7,13 +7,15 @@ changed from outside.
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import inspect
+import random
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,13 @@ from torch import Tensor, nn
 
 from harness.references.sources import INSTALLED
 from harness.references.userfile import is_our_own
+from harness.storage.tensorfile import as_bytes
 
-PLAIN = (str, bytes, int, float, complex, type(None), type(...))
+PLAIN = (str, bytes, int, float, complex, type(None), type(...), torch.dtype, torch.device)
+PICKLED = 2  # the protocol of pickle by which every object gives its values
+PICKLERS: Mapping[type, Any] = copyreg.dispatch_table
+ELSEWHERE = (Iterator, random.Random, PurePath)  # they change as they are used, or with the folder
+Seen = dict[int, Any]  # by id, and held: the id of an object that is gone is given to another
 FUNCTIONS = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, cached_property, partial)
 
 
@@ -33,7 +40,7 @@ def code_behind(*things: Any) -> str:
 
     Installed code and our own code count by name: their versions are stored elsewhere.
     """
-    digest, seen = hashlib.sha256(), set[int]()
+    digest, seen = hashlib.sha256(), Seen()
     for part in (each for thing in things for each in _parts(thing, seen)):
         digest.update(f"{len(part)} ".encode() + part)
     return digest.hexdigest()
@@ -48,21 +55,36 @@ def model_code(module: nn.Module) -> str:
     return code_behind(*classes, *held)
 
 
-def _parts(thing: Any, seen: set[int]) -> Iterator[bytes]:
+def model_values(module: nn.Module) -> str:
+    """SHA-256 of the values that a model's modules of users' classes hold beside parameters and
+    buffers, such as a threshold that was read from a file; empty where there are none.
+
+    A module may change them as it answers: they are comparable while it has not answered yet.
+    """
+    own = set(vars(nn.Module()))
+    held = [
+        {name: value for name, value in vars(each).items() if name not in own}
+        for each in module.modules()
+        if _is_theirs(type(each))
+    ]
+    return code_behind(held) if any(held) else ""
+
+
+def _parts(thing: Any, seen: Seen) -> Iterator[bytes]:
     """The pieces that identify an object."""
     if isinstance(thing, PLAIN):
         yield f"{type(thing).__name__} {thing!r}".encode()
         return
     if id(thing) in seen:
         return
-    seen.add(id(thing))
-    if isinstance(thing, Tensor | np.ndarray):
-        yield from _numbers(thing)
+    seen[id(thing)] = thing
+    if isinstance(thing, Tensor | np.ndarray | np.generic):
+        yield from _numbers(thing, seen)
     elif isinstance(thing, FUNCTIONS):
         yield from _function(thing, seen)
     elif isinstance(thing, type):
         yield from _class(thing, seen)
-    elif isinstance(thing, dict):
+    elif isinstance(thing, Mapping):
         yield from (part for key, value in thing.items() for part in (*_parts(key, seen), *_parts(value, seen)))
     elif isinstance(thing, list | tuple | frozenset | set):
         ordered = sorted(thing, key=repr) if isinstance(thing, frozenset | set) else thing
@@ -72,22 +94,39 @@ def _parts(thing: Any, seen: set[int]) -> Iterator[bytes]:
         yield from (part for value in thing.state_dict().values() for part in _parts(value, seen))
     elif not isinstance(thing, types.ModuleType | types.BuiltinFunctionType):
         yield from _parts(type(thing), seen)
+        yield from _parts(_state(thing), seen)
 
 
-def _numbers(values: Tensor | np.ndarray[Any, Any]) -> Iterator[bytes]:
-    plain = values.detach().cpu() if isinstance(values, Tensor) else values
-    yield f"{plain.dtype} {tuple(plain.shape)}".encode()
-    if isinstance(plain, Tensor):
-        yield (
-            plain.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            if plain.numel() and not plain.is_sparse
-            else b""
-        )
-    elif plain.dtype != object:
-        yield np.ascontiguousarray(plain).tobytes()
+def _state(thing: Any) -> list[Any]:
+    """The values that an object of a user's or of Python's own class holds, as pickle takes them;
+    of a function with a cache, that function.
+    """
+    kind = type(thing)
+    if isinstance(inside := inspect.getattr_static(thing, "__wrapped__", None), FUNCTIONS):
+        return [inside]
+    pythons = kind.__module__.split(".")[0] in sys.stdlib_module_names
+    if isinstance(thing, ELSEWHERE) or not (pythons or _is_theirs(kind)):
+        return []
+    try:
+        reduced: Any = PICKLERS[kind](thing) if kind in PICKLERS else thing.__reduce_ex__(PICKLED)
+    except Exception:  # locks, open files, and users' classes that refuse or fail
+        return []
+    parts = reduced if isinstance(reduced, tuple) else ()
+    return [list(each) if isinstance(each, Iterator) else each for each in parts]
 
 
-def _function(thing: Any, seen: set[int]) -> Iterator[bytes]:
+def _numbers(values: Tensor | np.ndarray[Any, Any] | np.generic, seen: Seen) -> Iterator[bytes]:
+    yield f"{values.dtype} {tuple(values.shape)}".encode()
+    if isinstance(values, Tensor):
+        yield as_bytes(values)
+    elif values.dtype.hasobject:
+        yield from _parts(values.tolist(), seen)
+    else:
+        yield np.ascontiguousarray(values).tobytes()
+        yield np.ma.getmaskarray(values).tobytes() if isinstance(values, np.ma.MaskedArray) else b""
+
+
+def _function(thing: Any, seen: Seen) -> Iterator[bytes]:
     """Also the wrappers of a function."""
     if isinstance(thing, partial):
         yield from _parts([thing.func, *thing.args, *thing.keywords.values()], seen)
@@ -95,6 +134,8 @@ def _function(thing: Any, seen: set[int]) -> Iterator[bytes]:
     for name in ("__func__", "func", "fget", "fset", "__wrapped__"):
         if isinstance(inside := getattr(thing, name, None), FUNCTIONS):
             yield from _parts(inside, seen)
+    if isinstance(thing, types.MethodType) and not isinstance(thing.__self__, nn.Module):  # its weights count elsewhere
+        yield from _parts(thing.__self__, seen)
     if isinstance(thing, types.FunctionType) and _is_theirs(thing):
         yield from _code(thing.__code__, seen)
         yield from _parts([thing.__defaults__, thing.__kwdefaults__, *_enclosed(thing)], seen)
@@ -112,7 +153,7 @@ def _enclosed(function: types.FunctionType) -> list[Any]:
     )
 
 
-def _code(code: types.CodeType, seen: set[int]) -> Iterator[bytes]:
+def _code(code: types.CodeType, seen: Seen) -> Iterator[bytes]:
     yield code.co_code
     yield repr(code.co_names + code.co_varnames).encode()
     for constant in code.co_consts:
@@ -137,7 +178,7 @@ HOUSEKEEPING = {
 }
 
 
-def _class(kind: type, seen: set[int]) -> Iterator[bytes]:
+def _class(kind: type, seen: Seen) -> Iterator[bytes]:
     yield kind.__qualname__.encode()
     if not _is_theirs(kind):
         return
@@ -146,7 +187,7 @@ def _class(kind: type, seen: set[int]) -> Iterator[bytes]:
         if (
             name not in HOUSEKEEPING
             and not name.startswith("_abc_")
-            and isinstance(value, (*FUNCTIONS, *PLAIN, Tensor, np.ndarray, type))
+            and (not name.startswith("__") or isinstance(value, (*FUNCTIONS, *PLAIN, type)))
         ):
             yield name.encode()
             yield from _parts(value, seen)

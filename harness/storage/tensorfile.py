@@ -54,9 +54,14 @@ def checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 def as_bytes(x: Tensor) -> bytes:
-    """The values of a tensor of any type, in order."""
+    """The values of a tensor of any type and layout, in order; one on the device meta has none."""
     import torch
 
+    if x.is_meta or not x.numel():
+        return b""
+    if x.is_nested:
+        return b"".join(map(as_bytes, x.unbind()))
+    dense = x.detach().dequantize() if x.is_quantized else x.detach().to_dense()
     # one value is contiguous whatever its strides are
-    held = x.detach().cpu().clone(memory_format=torch.contiguous_format)
-    return held.reshape(-1).view(torch.uint8).numpy().tobytes() if x.numel() else b""
+    held = dense.resolve_conj().resolve_neg().cpu().clone(memory_format=torch.contiguous_format)
+    return held.reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -37,9 +37,12 @@ class _Once(yaml.SafeLoader):
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise BadInput(f"key {plain(twice[0])!r} is there twice, line {node.start_mark.line + 1}: write it once")
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise BadInput(f"key {plain(key.value)!r} is there twice, again in line {line}: write it once")
+            seen.add(key.value)
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from harness.tasks.batch import Batch
@@ -41,7 +43,9 @@ def _stated(value: Any) -> Any:
     definition.
     """
     if isinstance(value, Tensor):
-        return value.detach().cpu().tolist()
+        return _numbers(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return _stated(value.tolist())
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Mapping):
@@ -56,3 +60,11 @@ def _stated(value: Any) -> Any:
     )
     held = getattr(value, "__dict__", {}) if own is None else own
     return [kind.__qualname__, {} if kind is value else _stated(held)]
+
+
+def _numbers(x: Tensor) -> Any:
+    """The values of a tensor in nested lists; the shape of one without values."""
+    if x.is_meta:
+        return list(x.shape)
+    dense = x.detach().dequantize() if x.is_quantized else x.detach().to_dense()
+    return (torch.view_as_real(dense.resolve_conj()) if x.is_complex() else dense).cpu().tolist()

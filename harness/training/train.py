@@ -211,6 +211,7 @@ def fit(
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise BadInput(f"model {training.model!r} has no parameters to train: evaluate it without training")
         probe(training.model, model, task, device)
+        checkpoint.check_storable(model)
         best = None
         for stage in recipe.setup(model, task, training.epochs):
             _refuse_single(training.model, model, min(stage.batch_size, len(task.splits["train"])))

@@ -2,20 +2,26 @@
 another run.
 """
 
+import re
 import sys
 import types
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from harness.engine.fingerprint import fingerprint, unseen_labels
+from harness.engine.fingerprint import fingerprint, fixed_samples, unseen_labels
 from harness.references.livecode import code_behind, model_code
 from harness.run.fingerprint import packed, unpacked
 from harness.tasks import Classification, Regression, Task
+from harness.tasks.identity import definition_hash
 from tests.tiny import Flat, tiny
 
 CPU = torch.device("cpu")
@@ -50,11 +56,12 @@ class Net(torch.nn.Module):
         super().__init__()
         self.register_buffer("gain", torch.tensor(1.0), persistent=False)
         self.weight = torch.nn.Parameter(torch.tensor(1.0))
-        self.sizes = torch.load if False else None
+        self.limit = float(Path("limit.txt").read_text()) if Path("limit.txt").exists() else 1000.0
     def forward(self, inputs, present=None):
         said = Path("said.txt")
         read = float(said.read_text()) if said.exists() else 0.0
-        return self.weight * self.gain * inputs["x"].mean(1, keepdim=True) + read + helper.OFFSET
+        far = inputs["x"][:, :1] > self.limit
+        return self.weight * self.gain * inputs["x"].mean(1, keepdim=True) + read + helper.OFFSET + far
 def build(task): return Net()
 """
 
@@ -83,6 +90,9 @@ CHANGES = {
     "its code": edited("model.py", "+ read", "+ 2 * read"),
     "a package elsewhere on the path": edited("elsewhere/helper.py", "0.0", "0.001"),
     "a file that it reads": lambda folder: (folder / "said.txt").write_text("0.0001") and None,
+    "a value that it holds, which matters for none of the fixed samples": lambda folder: (
+        (folder / "limit.txt").write_text("900") and None
+    ),
     "a constant of the problem": edited("task.py", "100.0", "0.5"),
     "the code of the problem": edited("task.py", "margin > 0", "margin > 1"),
     "the data": edited("task.py", "manual_seed(0)", "manual_seed(1)"),
@@ -153,6 +163,39 @@ def test_a_small_fine_tune_shows_in_the_fingerprint(change: str) -> None:
     assert stored.differing(after, exact=True)[0] == 16 and stored.digest == before.digest
 
 
+class Raising(Flat):
+    """Raises for a batch that holds a certain sample, or for a large one."""
+
+    def __init__(self, at: float, most: int) -> None:
+        super().__init__()
+        self.at, self.most = at, most
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        x = next(iter(inputs.values()))
+        if len(x) > self.most or bool((x.flatten(1)[:, 0] == self.at).any()):
+            raise ValueError("not this one")
+        return super().forward(inputs)
+
+
+@pytest.mark.parametrize("kind", ["one sample", "a large batch", "every sample"])
+def test_a_model_that_raises_has_a_fingerprint_of_its_other_answers(kind: str) -> None:
+    task = tiny(2)
+    first = float(fixed_samples(task).inputs[task.names[0]].flatten(1)[0, 0])
+    prints = []
+    for shift in (0.0, 0.0, 1.0):
+        torch.manual_seed(0)
+        net = Raising(
+            first if kind == "one sample" else torch.nan, {"a large batch": 8, "every sample": 0}.get(kind, 99)
+        )
+        with torch.no_grad():
+            net.linear.bias += shift
+        prints.append(fingerprint(net, task, CPU, None))
+    before, same, after = (unpacked(packed({"m": each}))["m"] for each in prints)
+    assert before.differing(same, exact=True) == (0, 0) and before.digest == same.digest
+    expected = 0 if kind == "every sample" else 16
+    assert before.differing(after, exact=True)[0] == before.differing(after, exact=False)[0] == expected
+
+
 def test_other_machines_may_round_but_not_judge_otherwise() -> None:
     task = tiny(2)
     rounded, turned = nets(""), nets("")
@@ -197,6 +240,85 @@ REWRITTEN += [("np.ones(3)", "np.zeros(3)"), ("return 1", "return 2")]
 def test_a_class_of_a_notebook_is_known_by_all_that_it_refers_to(old: str, new: str) -> None:
     before, after = (code_behind(module_of(text).Mine()) for text in (CELL, CELL.replace(old, new)))
     assert (before == after) == (old == new)
+
+
+class Plain:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __call__(self, x: object) -> object:
+        return x, self.value
+
+
+class Slotted:
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+def scaled(factor: object) -> Callable[[object], object]:
+    return lambda x: (x, factor)
+
+
+VALUES: dict[str, Callable[[int], object]] = {
+    "a number": float,
+    "a number of NumPy": np.float32,
+    "a date of NumPy": lambda k: np.datetime64(2000 + k, "Y"),
+    "a decimal": Decimal,
+    "a date": lambda k: date(2000 + k, 1, 1),
+    "a pattern": lambda k: re.compile("a" * k),
+    "a list": lambda k: [k],
+    "a set": lambda k: {k},
+    "a dictionary": lambda k: {k: 1},
+    "a deque": lambda k: deque([k]),
+    "an object": Plain,
+    "an object with slots": Slotted,
+    "a call of an object": lambda k: Plain(k).__call__,
+    "a closure": scaled,
+    "closures": lambda k: [scaled(0), scaled([k]), scaled([0])],
+    "a partial": lambda k: partial(pow, k),
+    "partials": lambda k: [partial(pow, 0), partial(pow, k), partial(pow, 0)],
+    "a cached function": lambda k: lru_cache(scaled(k)),
+    "an array of objects": lambda k: np.array([k, "a"], object),
+    "a masked array": lambda k: np.ma.array([1, 1], mask=[k == 1, k == 2]),
+    "a sparse tensor": lambda k: torch.full((2, 2), k).to_sparse(),
+    "a tensor in rows": lambda k: torch.full((2, 2), k).float().to_sparse_csr(),
+    "a quantised tensor": lambda k: torch.quantize_per_tensor(torch.full((2,), float(k)), 0.1, 0, torch.qint8),
+    "a conjugate": lambda k: torch.tensor([k * 1j]).conj(),
+    "a tensor without values": lambda k: torch.ones(k, device="meta"),
+    "a type of tensors": lambda k: (torch.float32, torch.float64)[k - 1],
+}
+HOLDERS: dict[str, Callable[[object], object]] = {
+    "an attribute of an object": Plain,
+    "a global": lambda value: function_of(value),
+    "a closure": scaled,
+    "a constant of a class": lambda value: type("Own", (), {"VALUE": value, "__module__": "__main__"}),
+}
+
+
+def function_of(value: object) -> object:
+    made = module_of("def f(x): return x, VALUE\n")
+    made.__dict__["VALUE"] = value
+    return made.__dict__["f"]
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_value_of_any_kind_is_known_wherever_code_holds_it(kind: str, holder: str) -> None:
+    one, same, two = (code_behind(HOLDERS[holder](VALUES[kind](k))) for k in (1, 1, 2))
+    assert one == same != two
+
+
+@pytest.mark.parametrize("kind", ["a sparse tensor", "a conjugate", "a tensor without values", "a number of NumPy"])
+def test_a_problem_may_hold_any_value(kind: str) -> None:
+    one, same, two = (definition_hash("own", [], Plain(VALUES[kind](k)), {}) for k in (1, 1, 2))  # type: ignore[arg-type]
+    assert one == same != two
+
+
+def test_a_file_may_lie_elsewhere() -> None:
+    assert code_behind(Plain(Path("a"))) == code_behind(Plain(Path("b")))
 
 
 def test_what_is_ours_or_installed_is_known_by_its_version() -> None:

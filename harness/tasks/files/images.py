@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 PLAIN = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "LA", "PA", "RGBA")
+NUMBERS = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N")
 SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 OPAQUE = 255
 STANDARD_GAMMA = 1 / 2.2
@@ -29,7 +30,8 @@ INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value for whi
 SAMPLE_FORMAT, SIGNED = 339, 2  # the tag, and its value for signed integers
 # the end of a scan of a JPEG, and the end of the file
 MARKER, END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]"), b"\xff\xd9"
-AHEAD = bytes(16)  # no less than its decoder looks ahead
+# no less than its decoder looks ahead, and other bits than it makes up: lost ones show in pixels
+AHEAD = b"\xaa" * 16
 SRGB_CICP = (b"\x01\x0d\x00\x01",)  # primaries, transfer, matrix and range
 
 
@@ -72,21 +74,38 @@ def read_numbers(path: Path) -> NDArray[Any]:
 
     Raises:
         BadInput: the file is damaged, cut short or not an image, or it holds colours, real or
-            signed values.
+            signed values, numbers of 32 bits, or white as 0.
     """
     from PIL import Image, ImageOps
 
     with _strictly(path), Image.open(path, formats=("PNG", "TIFF", "PPM")) as file:
-        _check_content(path, str(file.format), _tags(file))
+        _check_content(path, file, tags := _tags(file))
         file.load()
         upright = ImageOps.exif_transpose(file)
-        if upright.mode not in ("L", "P", "I", *SIXTEEN):
-            raise BadInput(
-                f"{path} holds pixels of type {upright.mode!r}, and not one whole number each: save its numbers as a"
-                " grey PNG"
-            )
-        numbers: NDArray[Any] = np.asarray(upright)
-    return numbers
+        why = f"pixels of type {upright.mode!r}, and not one whole number each" * (upright.mode not in NUMBERS)
+        why = why or "white as 0, so its numbers have two readings" * (tags.get(PHOTOMETRIC) == INVERTED)
+        why = why or "numbers of 32 bits" * (max(tags.get(BITS, (0,))) > 16)
+        if why:
+            raise BadInput(f"{path} holds {why}: save its numbers as a grey PNG of 8 or 16 bits")
+        numbers: NDArray[Any] = np.asarray(upright.convert("L") if upright.mode == "1" else upright)
+    return numbers if upright.mode == "P" else _unstretched(numbers, _largest(path, str(file.format), tags))
+
+
+def _largest(path: Path, kind: str, tags: dict[int, Any]) -> int:
+    """The largest number that a grey image could hold, for which its decoder gives white; 0 if it
+    gives numbers as they are.
+    """
+    if kind == "PPM":
+        header = re.match(_netpbm(b"25"), path.read_bytes())
+        return int(header[4]) if header else 1
+    bits = path.read_bytes()[24] if kind == "PNG" else max(tags.get(BITS, (1,)))
+    return 2**bits - 1 if bits < 8 else 0
+
+
+def _unstretched(numbers: NDArray[Any], largest: int) -> NDArray[Any]:
+    """Numbers whose decoder spread those up to `largest` over 8 or 16 bits."""
+    white = OPAQUE if largest <= OPAQUE else 2**16 - 1
+    return np.rint(numbers * (largest / white)).astype(np.int32) if largest not in (0, white) else numbers
 
 
 def nearest(numbers: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -134,10 +153,7 @@ def _upright(path: Path) -> Picture:
     from PIL import Image, ImageOps
 
     with Image.open(path, formats=FORMATS) as file:
-        # an MPO is an image with others of the same scene behind it
-        if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:
-            raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save one of them")
-        _check_content(path, str(file.format), _tags(file))
+        _check_content(path, file, _tags(file))
         file.load()
         if file.format in ("JPEG", "MPO") and "progressive" not in file.info:
             _check_scan(path, file.tobytes())
@@ -188,19 +204,23 @@ def _transparent(path: Path) -> str:
     )
 
 
-def _check_content(path: Path, kind: str, tags: dict[int, Any]) -> None:
+def _check_content(path: Path, file: Picture, tags: dict[int, Any]) -> None:
     """Refuse faults that Pillow ignores silently.
 
     Raises:
-        BadInput: signed integers in a TIFF, colours of a PNG in another space by its cICP chunk, a
-            PNM of several images or of values above the largest that it announces.
+        BadInput: several frames, signed integers in a TIFF, colours of a PNG in another space by
+            its cICP chunk, a PNM of several images or of values above the largest that it
+            announces.
     """
+    # an MPO is an image with others of the same scene behind it
+    if file.format != "MPO" and getattr(file, "n_frames", 1) > 1:
+        raise BadInput(f"{path} holds {getattr(file, 'n_frames', 1)} frames: save one of them")
     if SIGNED in tags.get(SAMPLE_FORMAT, ()):
         raise BadInput(f"{path} holds signed integers, whose black and white are unknown: {MEND}")
-    content = path.read_bytes() if kind in ("PNG", "PPM") else b""
-    if kind == "PNG" and (place := _chunk(content, b"cICP")) and content[place : place + 4] not in SRGB_CICP:
+    content = path.read_bytes() if file.format in ("PNG", "PPM") else b""
+    if file.format == "PNG" and (place := _chunk(content, b"cICP")) and content[place : place + 4] not in SRGB_CICP:
         raise BadInput(f"{path} has colours other than sRGB by its cICP chunk: convert it to sRGB")
-    if kind == "PPM":
+    if file.format == "PPM":
         _check_netpbm(path, content)
 
 
@@ -222,7 +242,7 @@ def _check_scan(path: Path, pixels: bytes) -> None:
     end = MARKER.search(content, head.tell())
     if end is None or end[0] != END:  # several scans
         return
-    cut = io.BytesIO(content[: end.start()] + AHEAD)
+    cut = io.BytesIO(content[: end.start()].rstrip(b"\xff") + AHEAD)  # it may be filled up with ff
     open_ended = JpegImageFile(cut)
     open_ended.load_read = cut.read  # type: ignore[method-assign, assignment]  # its own would append that mark
     ImageFile.LOAD_TRUNCATED_IMAGES = True  # `_strictly` sets it back
@@ -242,11 +262,18 @@ def _chunk(content: bytes, name: bytes) -> int:
     return 0
 
 
+def _netpbm(kinds: bytes) -> bytes:
+    """The header of images of some kinds with a largest value, as a pattern: kind, width, height,
+    largest value.
+    """
+    return rb"P([" + kinds + rb"])" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s"
+
+
 def _check_netpbm(path: Path, content: bytes) -> None:
     """Checks binary grey and colour images: as many bytes as announced, and no value above the
     largest.
     """
-    header = re.match(rb"P([56])" + rb"(?:\s|#[^\n]*\n)+(\d+)" * 3 + rb"\s", content)
+    header = re.match(_netpbm(b"56"), content)
     if header is None:
         return
     channels, width, height, most = 3 if header[1] == b"6" else 1, *(int(header[at]) for at in (2, 3, 4))

@@ -187,3 +187,39 @@ def test_a_hash_is_one_or_is_refused(name: str, place: Path) -> None:
         return
     with pytest.raises(BadInput, match=said):
         checkpoint.load(place, Net())
+
+
+class Odd(nn.Module):
+    """A linear layer, and a state that is not all dense tensors."""
+
+    def __init__(self, kept: object = None, held: Tensor | None = None) -> None:
+        super().__init__()
+        self.linear, self.kept = nn.Linear(2, 2), kept
+        self.register_buffer("held", held)
+
+    def get_extra_state(self) -> object:
+        return self.kept
+
+    def set_extra_state(self, state: object) -> None:
+        self.kept = state
+
+
+STATES = {
+    "an object": (Odd({"scale": 1.0}), "_extra_state"),
+    "a sparse tensor": (Odd(torch.zeros(1), torch.eye(2).to_sparse()), "held"),
+}
+
+
+@pytest.mark.parametrize("what", STATES)
+def test_a_state_that_no_checkpoint_holds_is_refused_before_training(what: str) -> None:
+    model, name = STATES[what]
+    with pytest.raises(BadInput, match=f"holds '{name}'.*keep it out of the state_dict"):
+        checkpoint.check_storable(model)
+    checkpoint.check_storable(Odd(torch.zeros(1), torch.eye(2)))
+
+
+@pytest.mark.parametrize("value", [torch.eye(2).to_sparse(), torch.tensor([1j, 2]).conj()], ids=["sparse", "conjugate"])
+def test_weights_of_any_layout_have_a_hash(value: Tensor) -> None:
+    one, other = (Odd(held=held) for held in (value, 2 * value))
+    other.load_state_dict(one.state_dict() | {"held": 2 * value})
+    assert checkpoint.weight_hash(one) == checkpoint.weight_hash(one) != checkpoint.weight_hash(other)

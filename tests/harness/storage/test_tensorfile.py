@@ -24,3 +24,25 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_bytes_are_those_of_the_values(view: str) -> None:
     x = VIEWS[view](torch.arange(12.0).reshape(3, 4))
     assert as_bytes(x) == as_bytes(torch.tensor(x.tolist(), dtype=x.dtype).reshape(x.shape))
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sparse": lambda x: x.to_sparse(),
+    "sparse rows": lambda x: x.to_sparse_csr(),
+    "conjugate": lambda x: torch.complex(x, -x).conj(),
+    "negative": lambda x: torch.complex(x, x).conj().imag,
+    "quantised": lambda x: torch.quantize_per_tensor(x, 0.5, 0, torch.qint8),
+    "nested": lambda x: torch.nested.nested_tensor([x[0], x[1, :2]]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor", "ignore:Sparse CSR", "ignore:The PyTorch API of nested")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_tensor_of_any_layout_has_bytes_that_change_with_its_values(layout: str) -> None:
+    x = torch.arange(12.0).reshape(3, 4)
+    one, same, other = (as_bytes(LAYOUTS[layout](each)) for each in (x, x.clone(), x + 1))
+    assert one == same != other and one
+
+
+def test_a_tensor_without_values_has_no_bytes() -> None:
+    assert as_bytes(torch.ones(3, device="meta")) == b""

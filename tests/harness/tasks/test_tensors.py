@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from attacks.errors import BadInput
 from harness.tasks import Classification, Regression, Task
 from harness.tasks.files.grids import grid_of
-from harness.tasks.tensors import native
+from harness.tasks.tensors import native, real_tensor
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float16).astype(np.float32)  # exact in every width
 Y = np.arange(20) % 2
@@ -81,6 +81,12 @@ def test_whole_numbers_of_any_width_are_one_task(kind: str) -> None:
 def test_bfloat16_in_lists_is_the_same() -> None:
     half = torch.tensor(X).bfloat16()
     assert task(list(half)).data_hash == task(half).data_hash == task(half.float()).data_hash
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float16, torch.bfloat16])
+def test_short_real_numbers_are_themselves(kind: torch.dtype) -> None:
+    short = torch.tensor(X).to(kind)
+    assert torch.equal(real_tensor("x", short), short.float())
 
 
 def test_yes_and_no_are_numbers() -> None:

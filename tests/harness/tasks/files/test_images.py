@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile
 
 from attacks.errors import BadInput
-from harness.tasks.files.images import read_picture, read_sized
+from harness.tasks.files.images import read_numbers, read_picture, read_sized
 
 H, W = 48, 64
 GREY = np.tile((np.arange(W) * 4).astype(np.uint8), (H, 1))
@@ -241,6 +241,64 @@ def test_a_picture_that_lost_a_part_and_kept_its_end_is_refused(
     (tmp_path / "x").write_bytes(HOLES[lost]((tmp_path / "x").read_bytes()))
     with pytest.raises(BadInput, match=r"cannot be read|ends before its last row|holds \d+ frames"):
         read_picture(tmp_path / "x", (H, W))
+
+
+@pytest.mark.parametrize("lost", range(1, 41))
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"restart_marker_rows": 1}, {"quality": 100}], ids=str)
+def test_a_jpeg_that_lost_its_last_bytes_before_its_end_is_refused(
+    options: dict[str, object], lost: int, tmp_path: Path
+) -> None:
+    """Where the decoder makes up the bytes that are lost, other bytes there give other pixels."""
+    save(NOISE, "RGB", format="JPEG", **options)(tmp_path / "x")
+    content = (tmp_path / "x").read_bytes()
+    (tmp_path / "x").write_bytes(content[: -2 - lost] + b"\xff\xd9")
+    with pytest.raises(BadInput, match=r"cannot be read|ends before its last row"):
+        read_picture(tmp_path / "x", (H, W))
+
+
+def pgm(kind: int, largest: int, values: np.ndarray) -> Callable[[Path], object]:
+    body = values.astype(">u2" if largest > 255 else np.uint8).tobytes()
+    text = " ".join(map(str, values.reshape(-1))).encode()
+    header = f"P{kind}\n# classes\n{W} {H}\n{largest}\n".encode()
+    return lambda path: path.write_bytes(header + (body if kind == 5 else text))
+
+
+CLASSES = GREY // 4 % 2
+NUMBERS = {
+    **{f"a PNG of {bits} bits": png(bits, 0, packed(CLASSES, bits)) for bits in (1, 2, 4, 8)},
+    "a PNG of 16 bits": png(16, 0, CLASSES.astype(">u2")),
+    **{f"a palette of {bits} bits": save(CLASSES, "P", format="PNG", bits=bits) for bits in (1, 2, 4, 8)},
+    **{f"a TIFF in order {order}": tiff(CLASSES.astype(np.uint16), order) for order in "<>"},
+    **{
+        f"a PGM of kind {kind} up to {largest}": pgm(kind, largest, CLASSES)
+        for kind in (2, 5)
+        for largest in (1, 2, 100, 255, 256, 1023, 65535)
+    },
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_those_of_the_file_whatever_its_white(name: str, tmp_path: Path) -> None:
+    NUMBERS[name](tmp_path / "x")
+    assert np.array_equal(read_numbers(tmp_path / "x"), CLASSES)
+
+
+NO_NUMBERS = {
+    "colours": ("type 'RGB'", save(COLOUR, format="PNG")),
+    "frames": ("holds 2 frames", framed("TIFF")),
+    "32 bits": ("numbers of 32 bits", tiff(CLASSES.astype(np.uint32), "<")),
+    "white as 0": ("white as 0", tiff(CLASSES.astype(np.uint8), "<", photometric=0)),
+    "real numbers": ("type 'F'", tiff(CLASSES.astype(np.float32), "<", sample_format=3)),
+    "signs": ("signed integers", tiff(CLASSES.astype(np.int16), "<", sample_format=2)),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_what_is_not_one_whole_number_for_each_pixel_is_one_sentence(name: str, tmp_path: Path) -> None:
+    words, write = NO_NUMBERS[name]
+    write(tmp_path / "x")
+    with pytest.raises(BadInput, match=words):
+        read_numbers(tmp_path / "x")
 
 
 JPEGS: list[dict[str, object]] = [
