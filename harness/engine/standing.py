@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -38,8 +37,8 @@ class Standing:
     prints: Mapping[str, Fingerprint]
 
     @property
-    def identity(self) -> dict[str, Any]:
-        return self.description.identity.content()
+    def identity(self) -> Identity:
+        return self.description.identity
 
     def computes_like(self, other: Standing) -> bool:
         """Whether both compute with the same libraries on the same kind of machine, so that bits
@@ -75,10 +74,14 @@ def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
     answers.
     """
     for model, found in now.prints.items():
-        changed = [key for key in keys if here.identity.get(key, {}).get(model) != now.identity[key].get(model)]
+        changed = [key for key in keys if _of_model(here, key, model) != _of_model(now, key, model)]
         if why := _differs(model, changed, here, found, now):
             return why
     return ""
+
+
+def _of_model(run: Standing, key: str, model: str) -> str | None:
+    return {"weights": run.identity.weights, "code": run.identity.code}[key].get(model)
 
 
 def changed_since(began: Standing, work: Work, description: Description, device: torch.device) -> str:
@@ -88,17 +91,17 @@ def changed_since(began: Standing, work: Work, description: Description, device:
     prints = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
     answering = {name: replace(work.answering[name], fingerprint=each) for name, each in prints.items()}
     again = prepare(work.config, work.task, work.models, answering)
-    now = description.model_copy(update={"identity": Identity.model_validate(again.identity)})
+    now = description.model_copy(update={"identity": again.identity})
     if why := another_model(began, Standing(now, prints), ()):
         return why
-    before, after = (each.get("applied", {}) for each in (began.identity, again.identity))
+    before, after = began.identity.applied, again.identity.applied
     changed = sorted(text for text in after if before.get(text) != after[text])
     return f"began with another {changed[0]!r}: it gives other results on the same samples now" if changed else ""
 
 
 def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint, now: Standing) -> str:
     began = here.prints.get(model)
-    if began is None and here.identity.get("answers", {}).get(model) == found.digest:
+    if began is None and here.identity.answers.get(model) == found.digest:
         began = found  # of a run whose fingerprints are lost, their hash is left
     if began is None:
         return _changed(model, changed, "" if changed else "its fingerprint is lost, so this cannot be checked")
@@ -119,7 +122,7 @@ def as_begun(work: Work, description: Description, begun: Description) -> tuple[
     with.
     """
     own = description.model_copy(update={"run": begun.run, "identity": begun.identity})
-    return replace(work, run=begun.run, identity=begun.identity.content()), own
+    return replace(work, run=begun.run, identity=begun.identity), own
 
 
 def remarks(work: Work) -> list[str]:

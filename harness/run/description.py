@@ -63,7 +63,14 @@ class Identity(_Part):
         scenarios: the requested ones, in order.
         schedules: None in a run of an older version, which did not store them.
         thresholds: for graded answers, the shares of the untouched score; tables show the first.
+        answers: hashes of the models' answers to fixed samples.
+        batch_size: None unless results depend on which samples are computed together.
+        labels: hashes of the answers of users' models to labels that the fixed samples lack.
+        applied: hashes of the results of users' schedules, corruptions, attacks and searches on
+            fixed samples.
     """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     harness: str | None = None
     config: SavedConfig
@@ -80,6 +87,18 @@ class Identity(_Part):
     attacks: dict[str, str] = Field(default_factory=dict)
     corruptions: dict[str, str] = Field(default_factory=dict)
     answers: dict[str, str] = Field(default_factory=dict)
+    batch_size: int | None = Field(None, alias="batch size")
+    labels: dict[str, str] = Field(default_factory=dict)
+    applied: dict[str, str] = Field(default_factory=dict)
+
+    def with_optional(
+        self, thresholds: list[float], batch_size: int | None, labels: dict[str, str], applied: dict[str, str]
+    ) -> Identity:
+        """A copy with those of these parts that are not empty. The file lacks the others, so the
+        ids of runs that do not need them stay as they were.
+        """
+        parts = {"thresholds": thresholds, "batch_size": batch_size, "labels": labels, "applied": applied}
+        return self.model_copy(update={key: value for key, value in parts.items() if value})
 
 
 class AnswerForm(_Part):

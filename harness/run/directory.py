@@ -284,7 +284,7 @@ class RunDirectory:
     def _refuse_another(self, here: Description, wanted: Description) -> None:
         if here.run == wanted.run:
             return
-        differing = ", ".join(differences(here.identity.content(), wanted.identity.content()))
+        differing = ", ".join(differences(here.identity, wanted.identity))
         raise BadInput(
             f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory"
         )

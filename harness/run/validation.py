@@ -5,7 +5,6 @@ that lost parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
+from harness.run.description import Identity
 
 NAMED = {
     "samples": ("task", "model", "sample", "hash"),
@@ -155,8 +155,8 @@ def _within(name: str, rows: pa.Table, low: float, high: float, infinite: bool =
     return "" if fits and (infinite or ends["max"] < math.inf) else f"an invalid {name}"
 
 
-def differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def differences(here: Identity, wanted: Identity) -> list[str]:
     """The keys whose values differ, those of the configuration by their own names."""
-    flat = [{**side, **side.get("config", {}), "config": None} for side in (here, wanted)]
+    flat = [{**side.content(), **side.config.content(), "config": None} for side in (here, wanted)]
     keys = {key for side in flat for key in side}
     return sorted(key for key in keys if flat[0].get(key) != flat[1].get(key)) or ["its identity"]
