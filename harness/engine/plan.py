@@ -65,8 +65,8 @@ class Work:
 
     @cached_property
     def chosen(self) -> list[int]:
-        """The rows of the test split under test, of a shard its part, picked by a keyed hash: their
-        order does not matter.
+        """The rows of the test split under test (for a shard, its part). A keyed hash chooses them,
+        so the order of the split does not matter.
         """
         number, count = map(int, (self.config.shard or "1/1").split("/"))
         return chosen_rows(self.config, self.task.splits["test"].samples)[number - 1 :: count]
@@ -79,12 +79,12 @@ class Work:
 
     @cached_property
     def answer_form(self) -> dict[str, Any] | None:
-        """What pages need to know of answers that are drawn or played; None if labels suffice."""
+        """The data that pages need to draw or play answers; None if labels suffice."""
         return answer_form(self.task)
 
     @cached_property
     def long_tally(self) -> int | None:
-        """How many numbers a tally has, where it is too long for a row; else None."""
+        """The number of values of a tally that is too long for a row; else None."""
         return long_tally(self.task)
 
     @property
@@ -111,7 +111,7 @@ def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
 class Cell:
     """The unit of work: a model on a shard of the test split.
 
-    Keyed by all that determines its rows.
+    Its key is a hash of everything that determines its rows.
     """
 
     key: str
@@ -266,7 +266,7 @@ def search_of(text: str) -> Search:
 
 
 def cells(work: Work, done: Mapping[str, Collection[str]] | None = None) -> list[Cell]:
-    """The cells that are left when of some models some samples are done, model by model."""
+    """The remaining cells when some samples of some models are done, model by model."""
     names, size = work.task.splits["test"].samples, work.config.batch_size
     planned: list[Cell] = []
     for model in work.models:
@@ -291,7 +291,7 @@ def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loade
     """The task and the models of an evaluation, with its judge.
 
     Raises:
-        BadInput: one of them cannot be loaded, or judged so.
+        BadInput: one of them cannot be loaded, or does not fit the judge.
     """
     task = load_task(config.task)
     models = [load_model(name, task, device, config.seed) for name in config.model]

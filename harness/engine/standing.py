@@ -1,4 +1,4 @@
-"""The parts of a run, and whether an evaluation is the one that a run began with.
+"""The parts of a run, and whether an evaluation may continue that run.
 
 A run goes on only with the models, the task and the code that it began with.
 """
@@ -54,8 +54,8 @@ def standing(work: Work, description: Description) -> Standing:
 
 
 def another(here: Standing, now: Standing) -> str:
-    """Why the present models, task or code are not those that a run began with, in words that
-    follow its name; empty where they are.
+    """Why the present models, task or code differ from those that a run began with, as the end of a
+    sentence about the run; empty if they are the same.
     """
     if here.description.status == CHANGED:
         return f"is {CHANGED}"
@@ -85,8 +85,8 @@ def _of_model(run: Standing, key: str, model: str) -> str | None:
 
 
 def changed_since(began: Standing, work: Work, description: Description, device: torch.device) -> str:
-    """A second check, in the process that made the first: why models or users' files have changed;
-    empty where they have not.
+    """A second check, in the process of the first check: why models or users' files have changed;
+    empty if they have not.
     """
     prints = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
     answering = {name: replace(work.answering[name], fingerprint=each) for name, each in prints.items()}
@@ -118,9 +118,7 @@ def _changed(model: str, changed: list[str], count: str) -> str:
 
 
 def as_begun(work: Work, description: Description, begun: Description) -> tuple[Work, Description]:
-    """The work, and its description, under the id and the identity of the run that it goes on
-    with.
-    """
+    """The work, and its description, under the id and the identity of the run that it continues."""
     own = description.model_copy(update={"run": begun.run, "identity": begun.identity})
     return replace(work, run=begun.run, identity=begun.identity), own
 
@@ -132,13 +130,14 @@ def remarks(work: Work) -> list[str]:
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
     sentences = [
-        f"{ball} is a relaxation that mixes tokens, which no text can do: an upper bound on weakness" for ball in texts
+        f"{ball} is a relaxation: it mixes tokens, which no text can do, so it overstates the weakness"
+        for ball in texts
     ]
     sentences += (
         [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
     )
     sentences += (
-        [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"]
+        [f"{', '.join(shared)}: one patch for each batch of samples; other samples in the batch give another patch"]
         if shared
         else []
     )

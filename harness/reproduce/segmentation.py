@@ -116,7 +116,7 @@ def _differences(result: Results, page: Page) -> None:
     page.paragraph(f"Mean IoU of each, minus the mean IoU of another system, untouched. {DIFFERENCES}")
     ours = (CEN.name, ASYMFUSION.name)
     page.table(
-        ["less", *ours],
+        ["minus", *ours],
         [
             [each.name, *(points(difference(result.measured(one), result.measured(each.name))) for one in ours)]
             for each in RIVALS

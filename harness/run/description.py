@@ -1,4 +1,4 @@
-"""The contents of `run.json`, typed: every reader and every writer gets a `Description`."""
+"""The contents of `run.json`, typed: every reader and every writer uses a `Description`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Options(_Part):
 
 
 class Identity(_Part):
-    """All that determines the results. Hashes are by name where several things have one.
+    """Everything that determines the results. A dict holds hashes by name.
 
     Attributes:
         scenarios: the requested ones, in order.
@@ -102,7 +102,7 @@ class Identity(_Part):
 
 
 class AnswerForm(_Part):
-    """What pages need to know about the answers stored beside the witnesses.
+    """The data that pages need to show the answers stored beside the witnesses.
 
     Attributes:
         kind: map, image, sound or boxes.
@@ -150,9 +150,7 @@ class Description(_Part):
 
     @property
     def attacked(self) -> bool:
-        """Whether a run looks for failures. In a run that does not, every right answer would count
-        as robust.
-        """
+        """Whether the run attacks. Without attacks, every right answer would count as robust."""
         return bool(self.identity.config.search != "none" or self.identity.config.attack)
 
     @property

@@ -58,8 +58,8 @@ class _Gates(BaseModel):
 
 
 def trusted(flags: Any) -> bool:
-    """Whether these are flags per model, scenario and check; beside the models may stand, shaped
-    alike, whose they are.
+    """Whether these are flags per model, scenario and check. Beside the models, the id of their run
+    may stand.
     """
     try:
         _Trust.model_validate({"models": flags})
@@ -101,7 +101,7 @@ def row_faults(table: str, part: pa.Table) -> str:
 
 
 def _texts(part: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column of texts, also where they are held as a dictionary."""
+    """A column of texts, also if it is a dictionary column."""
     return part.column(name).cast(pa.string())
 
 
@@ -142,8 +142,8 @@ def _parses(text: str) -> bool:
 
 
 def _within(name: str, rows: pa.Table, low: float, high: float, infinite: bool = False) -> str:
-    """Whether all values of a column, if it is there, are numbers between two ends; in words, why
-    not.
+    """Why not all values of a column are numbers between two ends; empty if they are, or if the
+    column is missing.
     """
     if name not in rows.column_names or not len(rows):
         return ""

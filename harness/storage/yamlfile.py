@@ -1,4 +1,4 @@
-"""YAML from outside: data only, of a limited size, and nothing that grows as it is read."""
+"""YAML from outside: data only, of a limited size, without parts that grow when they are read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def loaded(content: bytes, where: str) -> Any:
 
 
 class _Once(yaml.SafeLoader):
-    """Plain values; of a key that is there twice the last would win unseen.
+    """Plain values. A key that appears twice is refused: YAML would silently take the last.
 
     Numbers are those of YAML 1.2: in 1.1, `010` is eight and `1:30` is ninety.
     """
@@ -39,7 +39,7 @@ class _Once(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise BadInput(f"key {plain(twice[0])!r} is there twice, line {node.start_mark.line + 1}: write it once")
+            raise BadInput(f"key {plain(twice[0])!r} appears twice, line {node.start_mark.line + 1}: write it once")
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
 
@@ -81,8 +81,8 @@ def written(value: Any) -> str:
 
 
 def _refuse_bombs(text: str, where: str) -> None:
-    """A few aliases stand for billions of entries, and the time to read nested brackets grows with
-    their square.
+    """Refuse aliases and deep nesting: a few aliases can stand for billions of entries, and the
+    time for nested brackets grows with their square.
     """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):

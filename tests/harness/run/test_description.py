@@ -69,7 +69,7 @@ def test_what_readers_rely_on_is_named_where_it_is_not_usable(
     )
 
 
-def test_a_scenario_that_does_not_parse_says_why(directory: RunDirectory) -> None:
+def test_a_scenario_that_does_not_parse_is_refused_with_the_reason(directory: RunDirectory) -> None:
     rewritten(directory, ("identity", "scenarios"), [IMAGE, "image@"])
     with pytest.raises(BadInput, match="has no usable scenario 'image@' does not parse at character 1"):
         directory.describe()
