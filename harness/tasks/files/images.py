@@ -82,7 +82,7 @@ def read_numbers(path: Path) -> NDArray[Any]:
         _check_content(path, file, tags := _tags(file))
         file.load()
         upright = ImageOps.exif_transpose(file)
-        why = f"pixels of type {upright.mode!r}, and not one whole number each" * (upright.mode not in NUMBERS)
+        why = f"pixels of type {upright.mode!r}, not one whole number for each pixel" * (upright.mode not in NUMBERS)
         why = why or "white as 0, so its numbers have two readings" * (tags.get(PHOTOMETRIC) == INVERTED)
         why = why or "numbers of 32 bits" * (max(tags.get(BITS, (0,))) > 16)
         if why:
