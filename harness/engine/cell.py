@@ -98,8 +98,7 @@ def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tu
     @torch.no_grad()
     def ask(rows: Sequence[int]) -> Tensor:
         batch = part(whole, rows)
-        present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
-        return TaskObjective(cell.model.module, task, batch.targets, present, {}).outputs(batch.inputs)
+        return TaskObjective(cell.model.module, task, batch.targets, task.present(batch), {}).outputs(batch.inputs)
 
     answered = list(singled_out(range(len(whole)), ask))
     right = [(row, outputs) for row, outputs in answered if isinstance(outputs, Tensor)]
@@ -196,12 +195,11 @@ def _stepped(steps: _Steps, *args: Any, **options: Any) -> Iterator[tuple[Scenar
 def _objectives(
     work: Work, module: nn.Module, twin: nn.Module | None, batch: Batch, missing: Sequence[str]
 ) -> tuple[TaskObjective, TaskObjective]:
-    """What the searches raise, with these modalities missing; and the same with none missing."""
-    present = torch.ones(len(batch), len(work.task.modalities), dtype=torch.bool, device=batch.targets.device)
-    everything = TaskObjective(module, work.task, batch.targets, present.clone(), {})
-    for name in missing:
-        present[:, work.task.names.index(name)] = False
-    dtype = PRECISIONS[work.config.precision]
+    """What the searches raise, with these modalities missing; and the same on the samples as they
+    came.
+    """
+    everything = TaskObjective(module, work.task, batch.targets, work.task.present(batch), {})
+    present, dtype = work.task.present(batch, missing), PRECISIONS[work.config.precision]
     return TaskObjective(module, work.task, batch.targets, present, {}, search_dtype=dtype, twin=twin), everything
 
 

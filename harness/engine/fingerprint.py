@@ -124,8 +124,7 @@ def _answers(module: nn.Module, task: Task, device: torch.device) -> Iterator[tu
         yield name, _asked(module, task, batch, present)
     split, rows = task.splits["test"], unseen_labels(task)
     batches = [split.take(rows[start : start + SAMPLES]).to(device) for start in range(0, len(rows), SAMPLES)]
-    everything = torch.ones(SAMPLES, len(task.modalities), dtype=torch.bool, device=device)
-    parts = [_asked(module, task, batch, everything[: len(batch)]) for batch in batches]
+    parts = [_asked(module, task, batch, task.present(batch)) for batch in batches]
     if parts:
         width = min(x.shape[1] for x in parts)  # 0 where the model raised
         yield LABELLED, torch.cat([x[:, :width] for x in parts])
@@ -153,12 +152,10 @@ def conditions(task: Task, batch: Batch) -> Iterator[tuple[str, Batch, Tensor]]:
     """The inputs of a fingerprint: the samples untouched, with each modality missing, and random
     points of the range.
     """
-    everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
+    everything = task.present(batch)
     yield CLEAN, batch, everything
-    for place, name in enumerate(task.names):
-        present = everything.clone()
-        present[:, place] = False
-        yield f"{MISSING}{name}", batch, present
+    for name in task.names:
+        yield f"{MISSING}{name}", batch, task.present(batch, [name])
     few = batch.take(range(min(POINTS, len(batch))))
     points = {modality.name: random_points(task, modality, few) for modality in task.modalities}
     yield RANGE, replace(few, inputs={**few.inputs, **points}), everything[: len(few)]

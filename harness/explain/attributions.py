@@ -57,8 +57,7 @@ def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
     of the ledger.
     """
     task = work.task
-    everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
-    yield Case(CLEAN, batch, everything)
+    yield Case(CLEAN, batch, task.present(batch))
     for name in task.names if len(task.names) > 1 else ():
         yield Case(f"missing {name}", batch, _without(everything, task, [name]))
     for group in work.scenarios:

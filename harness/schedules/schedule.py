@@ -51,7 +51,7 @@ class Schedule:
 
     def applied(self, task: Task, batch: Batch, rate: float, repeat: int, seed: int) -> tuple[Inputs, Tensor]:
         """The inputs as they are, and which are present, bool (B, M)."""
-        return batch.inputs, self.present(task, batch.samples, rate, repeat, seed)
+        return batch.inputs, self.present(task, batch.samples, rate, repeat, seed) & task.present(batch).cpu()
 
 
 def bits(present: Tensor) -> list[str]:

@@ -27,9 +27,8 @@ class Batch:
         valid: per modality of variable length, which positions are real, bool (B, ...)
             broadcasting against the modality after trailing axes are added; all others are
             padding.
-        present: the modalities of each sample in training on incomplete data, bool (B, M) in the
-            task's order. A missing one holds its absent value. None: all. An evaluation sets its
-            own.
+        present: the modalities that each sample came with, bool (B, M) in the task's order; None:
+            all. A missing one holds its absent value. `Task.present` answers for both.
         editable: for each modality that may be changed only in part, which values an attack may
             move, bool (B, ...) of the modality's own shape. In one-hot text, True marks the tokens
             that may stand at a position, its own among them: synonyms, so that the question stays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -196,6 +196,14 @@ class Task:
             if modality.name == name:
                 return modality
         raise unknown("modality", name, self.names, where=f" in task {self.name!r}")
+
+    def present(self, batch: Batch, missing: Collection[str] = ()) -> Tensor:
+        """Which modalities are there, bool (B, M): those that the samples came with, less the
+        missing ones.
+        """
+        whole = torch.ones(len(batch), len(self.names), dtype=torch.bool, device=batch.targets.device)
+        there = whole if batch.present is None else batch.present.to(whole)
+        return there & torch.tensor([name not in missing for name in self.names], device=whole.device)
 
     def bounds(self, batch: Batch) -> Bounds:
         """The valid range of each modality of a batch; what is padding, or not free, may not
