@@ -1,1 +1,1 @@
-"""The dashboard: reads runs, computes nothing that a query could."""
+"""The dashboard: it reads runs, and queries compute all numbers."""

@@ -25,7 +25,7 @@ from harness.reporting.sample_gallery import can_be_of
 def draw(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
     """The stored answers that belong to a row of the ledger; nothing if the label is enough.
 
-    Boxes lie on the picture, if there is a sample.
+    Boxes lie on the image, if there is a sample.
     """
     form = run.description.answer
     if form is None:
@@ -35,8 +35,8 @@ def draw(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
     if not stored:
         return empty("The answers were not kept.", *EVALUATE, "--task", run.config.task, "--witnesses", "all")
     if not answers.shown_as(form, stored):
-        kind = "boxes" if form.kind == "boxes" else f"{form.kind}s of one size"
-        return remark(f"The stored answers of sample {row['sample']} are not shown: they are no {kind}.")
+        kind = "boxes" if form.kind == "boxes" else f"{form.kind}s of the same size"
+        return remark(f"The stored answers of sample {row['sample']} are not shown: they are not {kind}.")
     if ATTACKED not in stored:
         remark("There is no attacked answer: no attack succeeded.")
     figure = answers.figure_of(form, stored, _pictures(run, row, sample) if form.kind == "boxes" else None)
@@ -48,8 +48,8 @@ def draw(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
 
 
 def _pictures(run: Run, row: dict[str, Any], sample: Sample | None) -> Mapping[str, Picture]:
-    """What lies under boxes; nothing where the inputs cannot be shown, for which the page has a
-    sentence.
+    """The image under boxes; nothing if the inputs cannot be shown. The page then gives the
+    reason.
     """
     if sample is None:
         return {}

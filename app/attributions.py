@@ -1,4 +1,4 @@
-"""Stored attributions: which part of a sample's inputs a model's answer hung on, before and
+"""Stored attributions: the parts of a sample's inputs that decided a model's answer, before and
 after.
 """
 

@@ -1,4 +1,4 @@
-"""Figures that several pages draw; those of curves are the report's."""
+"""Figures that several pages draw. The figures of curves are those of the report."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The frontier between two modalities: how far both may be changed before a share of the samples
-has failed.
+"""The frontier between two modalities: how far both may change before a share of the samples has
+failed.
 """
 
 from __future__ import annotations

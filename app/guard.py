@@ -1,8 +1,8 @@
-"""Whom the dashboard serves: browsers of this machine that name it as it names itself, and have the
-token if there is one.
+"""The dashboard serves browsers of this machine only. They must use its own name, and the token if
+there is one.
 
-A page from elsewhere may have its own name point here (DNS rebinding), or show ours in a frame of
-its own.
+A page from elsewhere may use a name of its own that points here (DNS rebinding), or show our page
+in a frame.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Guard:
 
 
 def is_ours(host: str) -> bool:
-    """Whether a Host header, with its port or without, names this machine as it names itself."""
+    """Whether a Host header, with or without its port, has the name that the dashboard uses."""
     return HOSTS.fullmatch(host) is not None
 
 
@@ -100,7 +100,7 @@ def _port(scope: Scope) -> int:
 
 
 def header(scope: Scope, name: str) -> str:
-    """A header of a request; empty if it is absent or there twice."""
+    """A header of a request; empty if it is absent or appears twice."""
     found = [value.decode("latin-1") for key, value in scope["headers"] if key == name.encode()]
     return found[0] if len(found) == 1 else ""
 

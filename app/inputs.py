@@ -47,14 +47,14 @@ def sample_of(run: Run, name: str) -> Sample:
 
 def runs_code(run: Run) -> bool:
     """Whether showing the run's inputs means running a file or module that the run names, and not a
-    task of ours.
+    task of the harness.
     """
     return code_of(run.config.task) is not None
 
 
 def consent(run: Run) -> str:
     """The scope of a consent to run code: this run, the file or module that it names, and the
-    present contents of that.
+    present contents of that file.
     """
     place = code_of(run.config.task) or ""
     return hashlib.sha256(json.dumps([run.url, place, code_at(place)]).encode()).hexdigest()[:16]

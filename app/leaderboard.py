@@ -120,8 +120,8 @@ def _area(points: Sequence[Point]) -> float:
 def matching(
     found: Sequence[Mapping[str, Any]], words: str, tasks: Sequence[str], sound: bool
 ) -> list[Mapping[str, Any]]:
-    """The rows whose run, task or model holds every word; of these tasks, if any are named; without
-    flags, if so wished.
+    """The rows whose run, task or model contains every word; only of these tasks, if any are named;
+    only without flags, on request.
     """
     wanted = words.lower().split()
     return [

@@ -11,7 +11,7 @@ from app.view import addresses, looked_up, plain
 
 HERE = Path(__file__).parent
 if str(Path.cwd()) not in sys.path:
-    # a run may name a task in the folder one stands in; at the end, it hides nothing of ours
+    # a run may name a task in the current folder; last on the path, it cannot hide our packages
     sys.path.append(str(Path.cwd()))
 PAGES = {
     "overview": "Overview",

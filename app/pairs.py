@@ -47,8 +47,8 @@ CHANGED = """
 
 @kept
 def scores(run: Run, model: str, strength: float) -> pa.Table:
-    """The score of a model on every sample under every condition; an attack's is whether the sample
-    withstands this strength.
+    """The score of a model on every sample under every condition. Under an attack, it is whether
+    the sample withstands this strength.
     """
     return answer(run, SCORES, (strength, model, model, model, model))
 

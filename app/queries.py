@@ -26,7 +26,7 @@ KEPT = 200  # answers
 
 
 def read_as(run: Run) -> tuple[object, ...]:
-    """What answers to queries on a run depend on."""
+    """Everything that the answers to queries on a run depend on."""
     return run.url, run.stamp, run.chosen
 
 

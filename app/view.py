@@ -50,7 +50,7 @@ def page(title: str, about: str, draw: Callable[[], None]) -> None:
 
 
 def of_a_run(draw: Callable[[Run], None]) -> Callable[[], None]:
-    """A page's body that shows one run, chosen at its side."""
+    """The body of a page that shows one run, which is chosen in the side bar."""
 
     def drawn() -> None:
         runs = readable()
@@ -64,7 +64,7 @@ def of_a_run(draw: Callable[[Run], None]) -> Callable[[], None]:
 
 
 def chosen(place: Any, label: str, options: Sequence[str], key: str, first: str | None = None) -> str:
-    """A choice among what runs hold. It always stands in the address, because the first option may
+    """A choice between options of a run. The address always names it, because the first option may
     change.
 
     Args:
@@ -88,7 +88,7 @@ def chosen(place: Any, label: str, options: Sequence[str], key: str, first: str 
 
 
 def at_threshold(run: Run) -> Run:
-    """The run at a threshold, chosen at the page's side where graded answers have several."""
+    """The run at a threshold, which is chosen in the side bar if graded answers have several."""
     shares = {str(share): share for share in run.description.identity.thresholds}
     if len(shares) < 2:
         return run
@@ -153,8 +153,7 @@ def remark(text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Text from outside for Markdown: every sign that could mean something stands for itself, on
-    one line.
+    """Text from outside for Markdown: every special character is escaped, on one line.
 
     A zero-width space keeps addresses from becoming links and colons from becoming emoji.
     """

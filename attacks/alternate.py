@@ -1,5 +1,5 @@
-"""Edits and continuous changes together: the continuous part is searched with an edited text in
-place.
+"""Edits and continuous changes together: a search of the continuous part while the text stays
+edited.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def alternate(state: SearchState, steps: int) -> None:
 
     of them walk in the continuous part (FMN).
 
-    Only samples whose edits alone take less than the best known strength are searched further.
+    A sample is searched further only if its edits alone need less than the best known strength.
     """
     for number, edited in enumerate(hotflip(state), start=1):
         if number in WALKED and state.region.scenario.continuous.attacked:

@@ -1,4 +1,4 @@
-"""From a failure towards a point that need not fail, along the straight line, without gradients."""
+"""From a failing point towards another point, along the straight line, without gradients."""
 
 from __future__ import annotations
 

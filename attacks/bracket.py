@@ -32,13 +32,13 @@ from attacks.search_state import SearchState
 from attacks.steps import all_ranked
 from attacks.universal import universal
 
-LOOKED_AT = 6  # of the nearest classes
-FAR = 2.0  # as far as the nearest class: at such a class DeepFool does not aim
-ABOUT = 0.8  # of a distance that is known to first order: what it may be off by where ranges bind
-WIDER = 4.0  # the next strength that is tried, over the last, while nothing is known
+LOOKED_AT = 6  # the number of nearest classes
+FAR = 2.0  # DeepFool skips a class this many times as far as the nearest class
+ABOUT = 0.8  # a first-order distance may be too large by this factor where ranges bind
+WIDER = 4.0  # the next strength over the last one, while no failure is known
 CLOSE = 1.005  # a bracket narrower than this ratio is closed
-CROSS_ENTROPY, MARGIN, DLR = range(3)  # of a classifier's losses; see `Move.aim`
-NEAREST, SECOND, THIRD = -1, -2, -3  # what to raise; see `Move.aim`
+CROSS_ENTROPY, MARGIN, DLR = range(3)  # the losses of a classifier, by place; see `Move.aim`
+NEAREST, SECOND, THIRD = -1, -2, -3  # aims at classes; see `Move.aim`
 
 
 class Start(Enum):
@@ -190,8 +190,8 @@ class Bracket:
         return Nearby(classes.index_copy(0, rows, nearby.classes), distance.index_copy(0, rows, nearby.distance))
 
     def _worth(self, state: SearchState, nearby: Nearby | None, aim: int) -> Tensor:
-        """Samples that withstand, without those whose class lies, to first order, beyond the best
-        known strength.
+        """The samples that withstand, except those whose class lies beyond the best known strength
+        to first order.
         """
         standing = state.best.strength > 0
         if aim >= NEAREST or nearby is None:
@@ -290,8 +290,8 @@ class Bracket:
         return too_small.index_copy(0, rows[lost], strength[lost])
 
     def _outer(self, best: Tensor, nearby: Nearby | None) -> Tensor:
-        """Where to try first when nothing is known, (B,): beyond the nearest class; at strength 1
-        where no class is in reach.
+        """The first strength to try when nothing is known, (B,): beyond the nearest class; 1 where
+        no class can be reached.
         """
         if nearby is None:
             return torch.ones_like(best)

@@ -1,4 +1,4 @@
-"""A joint attack out of single ones, without gradients."""
+"""A joint attack, combined from attacks on single modalities, without gradients."""
 
 from __future__ import annotations
 

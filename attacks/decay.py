@@ -1,8 +1,8 @@
 """The search where answers decay instead of flipping: a map, an image, a sound.
 
 Such an answer has a score in [0, 1]. The search looks for the smallest strength at which the score
-falls below the threshold, and on the way lowers it at a ladder of strengths, from small to large:
-whoever watches keeps the best pairs of strength and score.
+falls below the threshold, and on the way lowers it at a ladder of strengths, from small to large.
+The watcher keeps the best pairs of strength and score.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from attacks.search_state import SearchState
 
 MARGIN = "margin"
 LOWEST = 1 / 16  # the first rung of the ladder, where the radii as written are 1; each is twice the last
-RUNGS, GROWTH = 8, 12.0  # of the ladder; how many times the steps of the first the last rung has
-INSIDE = 1 - 1e-6  # of a rung's strength: rounding must not put a change outside the radius as written
-BETWEEN = (1.0, 0.84, 0.71, 0.59)  # of the change that a rung found, what is shown
-OUTER = 3.0  # how much larger the next strength is where nothing is known
-CLOSE = 1.01  # a bracket of this ratio is closed
-PASSES = 4  # of pushing the parts of an answer, each from where the last one ended
+RUNGS, GROWTH = 8, 12.0  # the number of rungs; the steps of the last rung over those of the first
+INSIDE = 1 - 1e-6  # the share of a rung's strength that is used, so that rounding keeps the change inside the radius
+BETWEEN = (1.0, 0.84, 0.71, 0.59)  # the shares of a rung's change that the watcher gets
+OUTER = 3.0  # the next strength over the last one, while no failure is known
+CLOSE = 1.01  # a bracket narrower than this ratio is closed
+PASSES = 4  # pushes of the parts of an answer; each starts where the last one ended
 
 
 @dataclass(frozen=True, eq=False)
 class Unended:
-    """The same objective, which an attack leaves only when nothing of the score is left."""
+    """The same objective, but a sample counts as failed only when its score is 0."""
 
     objective: Objective
 
@@ -53,7 +53,7 @@ class Unended:
 def decay(state: SearchState, *, steps: int, rounds: int, ladder: int) -> None:
     """Find the critical strengths of graded answers, and lower their scores on a ladder.
 
-    The ladder is climbed once for all thresholds: later searches know what it came across.
+    The ladder is climbed once for all thresholds. Later searches use its results.
 
     Args:
         steps: gradient evaluations of one attack.
@@ -78,7 +78,7 @@ def _losses(state: SearchState) -> tuple[str, ...]:
 
 
 def _walk(state: SearchState, steps: int) -> None:
-    """One minimum-norm pass along the margin, where that is one smooth number."""
+    """One minimum-norm pass along the margin, if the margin is one smooth number."""
     rows = _open(state)
     if not len(rows):
         return
@@ -135,8 +135,8 @@ def _shrunk(region: Region, at: Mapping[str, Tensor], strength: Tensor) -> Input
 
 
 def _ladder(state: SearchState, gradients: int) -> None:
-    """Lower the scores at strengths around the radii as written, each rung from the one below and
-    with more steps than that: the more there is to lose, the longer it takes.
+    """Lower the scores at strengths around the radii as written. Each rung starts from the rung
+    below it and takes more steps: a larger loss of score takes longer.
     """
     rows = _open(state)
     if not len(rows):

@@ -1,7 +1,7 @@
 """PGD for answers made of many parts, such as maps: SegPGD and CosPGD, at a fixed strength.
 
-A plain mean of the parts' losses spends its budget on parts that are lost already. These weigh
-them.
+A plain mean of the parts' losses spends its budget on parts that are wrong already. These attacks
+weigh the parts.
 """
 
 from __future__ import annotations

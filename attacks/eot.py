@@ -1,9 +1,9 @@
-"""Expectation over transforms (Athalye et al., ICML 2018): an objective judged over stored draws of
-the world.
+"""Expectation over transforms (Athalye et al., ICML 2018): an objective judged over stored random
+draws.
 
-Some edits do not reach the model as the adversary made them: a patch is printed somewhere, a sound
-echoes, a stuck sensor holds a value of its own. A sample fails when it fails in at least half of 32
-stored draws; an attack raises the mean loss over the first few of them.
+Some edits change before they reach the model: a patch is printed somewhere, a sound echoes, a stuck
+sensor holds some value. A sample fails when it fails in at least half of 32 stored draws; an attack
+raises the mean loss over the first few of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Expectation:
 
     Attributes:
         balls: those whose edits are received differently in every draw.
-        places: where they work, with D draws of the world each.
+        places: where they work, with D random draws each.
         needed: in how many of the D draws a sample must fail.
     """
 
@@ -42,7 +42,7 @@ class Expectation:
     @property
     def draws(self) -> int:
         """D."""
-        return _drawn_worlds(next(iter(self.places.values()))).shape[1]
+        return _stored_draws(next(iter(self.places.values()))).shape[1]
 
     def __call__(self, inputs: Inputs) -> Verdict:
         """Mean losses and margins; the loss ``margin`` is that of the draw that decides.
@@ -74,7 +74,7 @@ class Expectation:
             for ball in self.balls:
                 name = ball.modality
                 received[name] = ball.edit.received(
-                    self.places[name], inputs[name], _drawn_worlds(self.places[name])[:, draw]
+                    self.places[name], inputs[name], _stored_draws(self.places[name])[:, draw]
                 )
             yield received
 
@@ -83,16 +83,16 @@ class Expectation:
         return Expectation(self.objective.take(rows), self.balls, places, self.needed)
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Expectation:
-        """For a search: the first draws only, of which more than half must fail, so that most of
-        all do.
+        """For a search: only the first draws. More than half of them must fail, so that most of all
+        draws fail.
         """
         few = {
-            name: replace(place, eot_draws=_drawn_worlds(place)[:, :SEARCHED]) for name, place in self.places.items()
+            name: replace(place, eot_draws=_stored_draws(place)[:, :SEARCHED]) for name, place in self.places.items()
         }
         return replace(self, objective=self.objective.holding(inputs, moving), places=few, needed=SEARCHED // 2 + 1)
 
 
-def _drawn_worlds(place: Place) -> Tensor:
+def _stored_draws(place: Place) -> Tensor:
     assert place.eot_draws is not None, "an edit that needs draws is judged over some"
     return place.eot_draws
 
@@ -102,8 +102,8 @@ def _by_draw(values: Tensor, count: int) -> Tensor:
 
 
 def judged(objective: Objective, region: Region, samples: Sequence[str], seed: int) -> Objective:
-    """The objective as a scenario is judged: over the stored draws, keyed on seed and sample, where
-    it has edits that need them.
+    """The objective of a scenario: over the stored draws, keyed on seed and sample, if its edits
+    need draws.
     """
     balls = tuple(ball for ball in region.scenario.edits if ball.edit.draws)
     if not balls:
@@ -116,7 +116,7 @@ def judged(objective: Objective, region: Region, samples: Sequence[str], seed: i
 
 
 def places_of(objective: Objective, region: Region) -> dict[str, Place]:
-    """Where the edits of a region work, with the draws of the world by which the objective judges
+    """Where the edits of a region work, with the random draws by which the objective judges
     them.
     """
     plain = {ball.modality: region.place(ball.modality) for ball in region.scenario.edits}

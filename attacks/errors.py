@@ -1,4 +1,4 @@
-"""The one error for input that cannot be used, and how it speaks."""
+"""The error for input that cannot be used, and the form of its message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def shown(value: object) -> str:
     try:
         text = plain(repr(value))
     except ValueError:  # Python writes no number of thousands of digits
-        return "a number of too many digits"
+        return "a number with too many digits"
     return text if len(text) <= QUOTED else f"{text[: QUOTED - 1]}…"
 
 

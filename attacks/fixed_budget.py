@@ -1,5 +1,5 @@
-"""Attacks at one strength as searches: their results at the radii as written are offered to the
-state.
+"""Attacks at one strength as searches: they propose their results at the radii as written to the
+search state.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from attacks.region import Inputs, Region, take
 from attacks.search_state import Search, SearchState
 
 STRENGTH = 1.0  # the radii as written
-ROUNDING = 1e-6  # relative: what a change may lose so that rounding leaves it inside its ball
-KEYED = ("samples", "seed")  # what randomness is keyed on: handed to an attack that asks for it
+ROUNDING = 1e-6  # a change may shrink by this share, so that rounding keeps it inside its ball
+KEYED = ("samples", "seed")  # the keys of randomness, passed to attacks that take them
 ARGUMENTS = 3  # objective, region and strength come first
 
 
@@ -42,7 +42,7 @@ class Reached(Protocol):
 
 @runtime_checkable
 class FixedAttack(Protocol):
-    """An attack that keeps to a strength.
+    """An attack that stays within a strength.
 
     It may also take `samples` and `seed`, to key its randomness on.
     """
@@ -90,7 +90,7 @@ def free_options(attack: FixedAttack) -> dict[str, inspect.Parameter]:
 class FixedBudget:
     """A search that attacks, at strength 1, the samples that withstand it so far.
 
-    A success is pulled back along the straight line to the clean input before it is offered.
+    A success is pulled back along the straight line to the clean input before it is proposed.
 
     Attributes:
         name: the finder's name in the ledger.
@@ -137,7 +137,7 @@ class FixedBudget:
 
 
 def _inside(region: Region, attacked: Inputs) -> Inputs:
-    """Less of the change, where rounding made it larger than strength 1."""
+    """A slightly smaller change, where rounding made it larger than strength 1."""
     over = (region.gauge(attacked) / STRENGTH - 1).clamp_min(0)
     return region.project(attacked, STRENGTH * torch.where(over > 0, 1 - ROUNDING - 2 * over, 1.0))
 

@@ -74,8 +74,8 @@ class Beam:
 
 
 def hotflip(state: SearchState) -> Iterator[Edited]:
-    """Edit the texts of a state, one token more each time, all else untouched, and offer what
-    fails.
+    """Edit the texts of a state, one token more each time, with everything else untouched, and
+    propose the texts that fail.
 
     A sample leaves when its best known strength, also one found by the caller between two edits,
     is reached.

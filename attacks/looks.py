@@ -15,12 +15,12 @@ from attacks.steps import all_ranked
 
 
 def look_at_classes(state: SearchState) -> None:
-    """Offer the first-order solution for each of the nearest classes; beside edits, for the classes
-    of largest margin.
+    """Propose the first-order solution for each of the nearest classes; in scenarios with edits,
+    for the classes of largest margin.
 
-    An objective that is no classifier has one margin, which is solved for.
+    An objective that is not a classifier has one margin, and this is solved.
 
-    Where a gradient ranks no edit of the scenario, there is nothing to look at.
+    If a gradient cannot rank the edits of the scenario, nothing is proposed.
     """
     rows = (state.best.strength > 0).nonzero().squeeze(1)
     if not len(rows) or not all_ranked(state.region):
@@ -36,8 +36,8 @@ def look_at_classes(state: SearchState) -> None:
 
 
 def _nearest(state: SearchState, rows: Tensor) -> list[tuple[Tensor, Tensor]] | None:
-    """Classes of each row, and where anything in range reaches them; None where the objective is no
-    classifier.
+    """The classes of each row, and whether a change in range reaches them; None if the objective is
+    not a classifier.
     """
     nearby, spent = state.nearest_classes.nearest(state.region.scenario, rows, FEW)
     state.spend(rows, spent)
@@ -49,7 +49,7 @@ def _nearest(state: SearchState, rows: Tensor) -> list[tuple[Tensor, Tensor]] | 
 
 
 def _likeliest(state: SearchState, rows: Tensor) -> list[tuple[Tensor, Tensor]] | None:
-    """The classes of largest margin, and where there are such; None where the objective is no
+    """The classes of largest margin, and where they exist; None if the objective is not a
     classifier.
     """
     with torch.no_grad():

@@ -73,7 +73,7 @@ class NearestClasses:
         """The classes an attack on these rows, int64 (R,), should aim at.
 
         Returns:
-            up to `wanted` classes of each, or None where the objective is no classifier; and the
+            up to `wanted` classes of each, or None if the objective is not a classifier; and the
                 gradient evaluations
             spent on each row, int64 (R,).
         """
@@ -86,13 +86,13 @@ class NearestClasses:
         distances: list[Tensor] = []
         for _ in range(min(FEW, margins.shape[1] - 1)):
             distance, chosen = likely.min(1)
-            asked = (distance.isfinite() & (SURE * distance < nearest)).nonzero().squeeze(1)
-            if not len(asked) and classes:
+            checked = (distance.isfinite() & (SURE * distance < nearest)).nonzero().squeeze(1)
+            if not len(checked) and classes:
                 break
             found = torch.full_like(nearest, float("inf"))
-            needed = -margins[rows[asked], chosen[asked]].double()
-            found[asked] = _root(needed, *self._gained(scenario, rows, asked, chosen[asked], spent).unbind(1))
-            likely[asked, chosen[asked]] = float("inf")
+            needed = -margins[rows[checked], chosen[checked]].double()
+            found[checked] = _root(needed, *self._gained(scenario, rows, checked, chosen[checked], spent).unbind(1))
+            likely[checked, chosen[checked]] = float("inf")
             nearest = torch.minimum(nearest, found)
             classes.append(chosen)
             distances.append(found)
@@ -108,18 +108,18 @@ class NearestClasses:
                 refuse_nan(self._margins.isnan().any(1))
         return self._margins
 
-    def _gained(self, scenario: Scenario, rows: Tensor, asked: Tensor, classes: Tensor, spent: Tensor) -> Tensor:
+    def _gained(self, scenario: Scenario, rows: Tensor, checked: Tensor, classes: Tensor, spent: Tensor) -> Tensor:
         """The gains of the classes' margins at the strengths of the grid, and their slopes, for
         these rows, (n, 2, grid).
         """
-        total = torch.zeros(len(asked), 2, len(GRID), dtype=torch.float64, device=rows.device)
+        total = torch.zeros(len(checked), 2, len(GRID), dtype=torch.float64, device=rows.device)
         for ball in scenario.continuous.attacked:
             looks = self._of(ball.modality)
-            lacking = looks.lacking(rows[asked], classes)
+            lacking = looks.lacking(rows[checked], classes)
             if len(lacking):
-                looks.look(self.region, rows[asked[lacking]], classes[lacking])
-                spent[asked[lacking]] += 1
-            total += looks.gains(ball, rows[asked], classes)
+                looks.look(self.region, rows[checked[lacking]], classes[lacking])
+                spent[checked[lacking]] += 1
+            total += looks.gains(ball, rows[checked], classes)
         return total
 
     def _of(self, name: str) -> _Looks:

@@ -177,8 +177,8 @@ class L1:
         return torch.zeros_like(flat).scatter(1, place, flat.gather(1, place).sign()).view_as(gradient)
 
     def ascent(self, gradient: Tensor) -> Tensor:
-        """Not the steepest, a single value: the projection makes the step sparse, and several
-        values may move.
+        """Not the steepest direction, which moves a single value: here several values may move, and
+        the projection makes the step sparse.
         """
         return L1_REACH * _normalised(gradient)
 

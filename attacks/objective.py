@@ -1,4 +1,4 @@
-"""What an attack aims at: a model's verdict on inputs, as numbers to raise and a failure to
+"""The aim of an attack: a model's verdict on inputs, with losses to raise and a failure to
 reach.
 """
 
@@ -22,7 +22,7 @@ TINY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """An answer made of many, such as a map of pixels.
+    """An answer that has many parts, such as a map of pixels.
 
     Attributes:
         margins: how far each part is from failing, (B, ...); negative where it is right, -inf where
@@ -40,8 +40,8 @@ class Parts:
 class LossesOnDemand(Mapping[str, Tensor]):
     """Losses by name, each computed whenever it is looked up.
 
-    An attack raises one of them, and a check of an answer needs none; for a map each costs more
-    than the answer.
+    An attack raises one of them, and a check of an answer needs no loss. For a map, each loss costs
+    more than the answer.
     """
 
     def __init__(self, computed: Mapping[str, Callable[[], Tensor]]) -> None:
@@ -59,7 +59,7 @@ class LossesOnDemand(Mapping[str, Tensor]):
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What a model makes of a batch.
+    """The result of a model on a batch.
 
     Attributes:
         losses: per name, a loss per sample (B,), higher is nearer to failing, differentiable. The
@@ -82,7 +82,9 @@ class Verdict:
 
 @runtime_checkable
 class Loss(Protocol):
-    """Which number of a verdict an attack raises; bound to a batch like its objective."""
+    """The number of a verdict that an attack raises. It is bound to a batch, as its objective
+    is.
+    """
 
     def __call__(self, verdict: Verdict) -> Tensor:
         """The number, (B,)."""
@@ -136,7 +138,7 @@ class Objective(Protocol):
         """The same objective for the chosen rows only."""
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> Objective:
-        """An equal objective that may reuse what it knows of `inputs` outside the `moving`
+        """An equal objective that may reuse its results on `inputs` outside the `moving`
         modalities.
         """
 
@@ -155,7 +157,7 @@ def classification_verdict(logits: Tensor, labels: Tensor) -> Verdict:
     if logits.ndim != 2 or logits.shape[1] < 2 or labels.shape != logits.shape[:1] or labels.dtype != torch.int64:
         raise BadInput(
             f"logits of shape {tuple(logits.shape)} with labels of shape {tuple(labels.shape)}, {labels.dtype}: "
-            "a classifier answers (B, K) for two classes or more, its labels are int64 (B,)"
+            "give logits (B, K) for two classes or more, and labels int64 (B,)"
         )
     right = logits.gather(1, labels[:, None])
     margins = (logits - right).scatter(1, labels[:, None], float("-inf"))
@@ -169,7 +171,7 @@ def classification_verdict(logits: Tensor, labels: Tensor) -> Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """Plain tensors in: a classifier that must keep predicting `labels`.
+    """A classifier of plain tensors that must keep predicting `labels`.
 
     Attributes:
         forward: maps a dict of inputs to logits (B, K), K ≥ 2; a module or any function.

@@ -19,9 +19,9 @@ from attacks.region import Inputs, Region, take
 from attacks.search_state import SearchState
 
 BEYOND = 1e-4  # how far past the solution a part is pushed, as rounding decides there
-STRETCHES = (1.0, 1.05, 1.2, 1.5, 2.0, 4.0)  # of a push that was not enough
+STRETCHES = (1.0, 1.05, 1.2, 1.5, 2.0, 4.0)  # factors for a push that was too short
 SEVERAL = 2  # passes that look at all ways in which a part may fail
-SHARES = 24  # of the parts, from one to all, that are pushed to see what is left of the score
+SHARES = 24  # the numbers of pushed parts, from one part to all, that the watcher gets
 FINDER = "pushed parts"
 NORMS = ("linf", "l2", "l1")
 
@@ -79,7 +79,9 @@ def _pushed(objective: Objective, region: Region, at: Inputs, several: bool) -> 
 
 
 def _note_every_share(state: SearchState, region: Region, rows: Tensor, moves: Inputs, distance: Tensor) -> None:
-    """Show what it takes to fail more and more parts, from one to all: that costs no gradient."""
+    """Show the changes that make more and more parts fail, from one part to all. This costs no
+    gradient.
+    """
     flat = distance.flatten(1)
     wrong, every = (flat == 0).sum(1), flat.isfinite().sum(1)
     for share in torch.linspace(0, 1, SHARES).tolist() if state.watch is not None else ():
@@ -143,7 +145,7 @@ def _moved(region: Region, moves: Mapping[str, Tensor], distance: Tensor) -> Inp
 
 
 def _offer(state: SearchState, objective: Objective, region: Region, rows: Tensor, at: Inputs) -> None:
-    """Propose the change, stretched until it fails; one that had to be stretched is pulled back."""
+    """Propose the change, stretched until it fails. A stretched change is then pulled back."""
     left = torch.arange(len(rows), device=rows.device)
     for stretch in STRETCHES:
         there, some = region.take(left), take(at, left)

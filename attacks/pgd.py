@@ -16,7 +16,7 @@ from attacks.region import Inputs, Region
 
 @dataclass(frozen=True)
 class _Cosine:
-    """Steps whose length falls from the full radius to zero by a cosine; nothing is remembered."""
+    """Steps whose length falls from the full radius to zero by a cosine. They have no state."""
 
     steps: int
 

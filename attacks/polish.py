@@ -26,7 +26,7 @@ FINDER = "polish"
 
 
 def polish(state: SearchState, rounds: int) -> None:
-    """Step from the best witness of every sample, until that gains nothing."""
+    """Step from the best witness of every sample, until a step gains nothing."""
     rows = ((state.best.strength > 0) & state.best.strength.isfinite()).nonzero().squeeze(1)
     for _ in range(rounds):
         if not len(rows):
@@ -44,7 +44,7 @@ def descend(state: SearchState, rows: Tensor, loss: Loss, steps: int) -> None:
 
 
 def solve(state: SearchState, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
-    """Offer the nearest boundary point of the linear model of a loss at the attacked modalities
+    """Propose the nearest boundary point of the linear model of a loss at the attacked modalities
     `at`, and return it.
     """
     region = state.region.take(rows)
@@ -63,7 +63,7 @@ def solve(state: SearchState, rows: Tensor, loss: Loss, at: Inputs) -> Inputs:
 
 
 def _exact(state: SearchState) -> Objective:
-    """The objective that decides, where the quick objective sees only a few draws of the world."""
+    """The objective that decides, because the quick objective sees only a few random draws."""
     return state.objective if draws_of(state.objective) > 1 else state.fast
 
 
@@ -81,7 +81,7 @@ def _solutions(
 def _try(
     state: SearchState, objective: Objective, region: Region, rows: Tensor, candidate: Inputs, gradient: Inputs
 ) -> None:
-    """Offer the candidates that fail; the others moved on towards a point that does."""
+    """Propose the candidates that fail. The others first move towards a point that fails."""
     with torch.no_grad():
         met = objective(region.complete(candidate)).fails
     _offer(state, region, rows, candidate, met)

@@ -1,4 +1,4 @@
-"""The presets of the search: a first look, numbers to report, and numbers on which much hangs."""
+"""The presets of the search: for a first look, for numbers to report, and for important numbers."""
 
 from __future__ import annotations
 

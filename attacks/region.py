@@ -39,7 +39,7 @@ class Range:
         """The range with both ends expanded (without a copy) to the shape of `x`.
 
         Raises:
-            BadInput: an end does not go with the shape, or low lies above high.
+            BadInput: the shape of an end does not fit, or low lies above high.
         """
         ends = [torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (self.low, self.high)]
         try:
@@ -94,9 +94,9 @@ class Region:
         """Check and build.
 
         Raises:
-            BadInput: the scenario or the bounds name a modality the inputs lack, the inputs are of
-                unequal length, an attacked one holds whole numbers, values outside its range or
-                NaN, or gradients are switched off for good.
+            BadInput: the scenario or the bounds name a modality the inputs lack, the inputs differ
+                in length, an attacked input holds whole numbers, values outside its range or NaN,
+                or torch.inference_mode() is on.
         """
         scenario = parse(scenario) if isinstance(scenario, str) else scenario
         _refuse_unusable(inputs, bounds)
@@ -115,8 +115,8 @@ class Region:
             x = inputs[name]
             if not bool(((x >= valid.low) & (x <= valid.high)).all()):
                 raise BadInput(
-                    f"modality {name!r} has values outside its range or NaN "
-                    f"(they span {x.min():g} to {x.max():g}): mend the data or the range"
+                    f"modality {name!r} has values outside its range, or NaN (its values span {x.min():g} to"
+                    f" {x.max():g}): mend the data or the range"
                 )
         for ball in scenario.edits:
             fault = ball.edit.fault(Place(inputs[ball.modality], *ranges[ball.modality].ends))
@@ -300,9 +300,9 @@ class Region:
 
 
 def _refuse_unusable(inputs: Inputs, bounds: Bounds) -> None:
-    """Refuse settings that torch would ignore, or would turn into an error of its own."""
+    """Refuse settings that torch would ignore, or would answer with a less clear error."""
     if torch.is_inference_mode_enabled():
-        raise BadInput("attacks need gradients, and torch.inference_mode() is on: leave it, or use torch.no_grad()")
+        raise BadInput("attacks need gradients, but torch.inference_mode() is on: use torch.no_grad() in its place")
     lengths = {name: len(x) for name, x in inputs.items()}
     if len(set(lengths.values())) > 1:
         raise BadInput(

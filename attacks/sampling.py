@@ -49,8 +49,8 @@ def chances(ball: Ball, like: Tensor, samples: Sequence[str], seed: int, restart
 
 
 def eot_draws(ball: Ball, samples: Sequence[str], seed: int, count: int) -> Tensor:
-    """The stored draws of the world that an edit is judged by, the same at every strength: uniform
-    in [0, 1), (B, count, draws).
+    """The stored random draws that judge an edit, the same at every strength: uniform in [0, 1),
+    (B, count, draws).
     """
     keys = [(seed, sample, "world", ball.modality, ball.norm_name) for sample in samples]
     return torch.stack([torch.rand(count, ball.edit.draws, generator=keyed_generator(*key)) for key in keys])

@@ -41,7 +41,7 @@ class Ball:
     """A set of allowed changes of one modality at strength 1: ‖δ‖ ≤ radius, in the modality's raw
     units.
 
-    In the place of a norm there may be an edit; at strength t one of size t · radius is allowed.
+    It may have an edit in place of a norm; at strength t an edit of size t · radius is allowed.
     """
 
     modality: str

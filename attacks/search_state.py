@@ -1,7 +1,7 @@
-"""The search for the critical strength: the interface every search algorithm answers to.
+"""The search for the critical strength: the interface of every search algorithm.
 
-The critical strength t* of a sample is the smallest t at which it fails. What a search returns is
-an upper bound found by attack, with the witness that proves it; it is not a certificate.
+The critical strength t* of a sample is the smallest t at which it fails. A search returns an upper
+bound found by attack, with the witness that proves it. It is not a certificate.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Found:
 
 @runtime_checkable
 class Watch(Protocol):
-    """Who is shown every change that a search of graded answers comes across."""
+    """Receives every change that a search of graded answers meets."""
 
     @property
     def first(self) -> bool:
-        """Whether no search of these inputs came before the present one."""
+        """Whether the present search of these inputs is the first."""
 
     def begin(self, state: SearchState) -> None:
-        """A search begins: what is known already may be proposed."""
+        """A search begins: known changes may be proposed."""
 
     def observe(self, rows: Tensor, strength: Tensor, inputs: Inputs) -> None:
         """Full inputs (R, ...) of these rows, changed by strengths (R,)."""
@@ -65,12 +65,12 @@ class SearchState:
 
     Attributes:
         objective: the whole model, asked whenever a witness is verified.
-        fast: an equal objective that reuses what it knows of the untouched modalities.
+        fast: an equal objective that reuses its results on the untouched modalities.
         losses: the names of the losses an attack may ascend, in the objective's order.
         shared: the nearest classes, as the scenarios of one batch share them; `nearest_classes`
             has them.
         singles: what was found with each attacked modality alone, where there are several.
-        watch: who is shown every change, where the answers are graded.
+        watch: receives every change, if the answers are graded.
         graded: whether the answers decay instead of flipping.
     """
 
@@ -117,7 +117,7 @@ class SearchState:
         self._record(rows[good], strength[good], take(witness, good), finder)
 
     def note(self, rows: Tensor, attacked: Mapping[str, Tensor]) -> None:
-        """Show changes that may not fail to who watches, if anyone does."""
+        """Show changes that may not fail to the watcher, if there is one."""
         if self.watch is not None:
             region = self.region.take(rows)
             self._show(rows, region, region.gauge(attacked), attacked)
@@ -145,15 +145,13 @@ class SearchState:
         return unit_changes(self.region.scenario, take(self.region.clean, rows), samples, self.seed, restart)
 
     def spend(self, rows: Tensor, gradients: Tensor | int) -> None:
-        """Book gradient evaluations to the given rows."""
+        """Add gradient evaluations to the count of the given rows."""
         self.best.gradients[rows] += gradients
 
 
 @runtime_checkable
 class Search(Protocol):
-    """A search algorithm: improves the best known witnesses of a state by offering it
-    candidates.
-    """
+    """A search algorithm: improves the best known witnesses of a state by proposing candidates."""
 
     def __call__(self, state: SearchState) -> None: ...
 
@@ -175,14 +173,14 @@ def search_all(
     large.
 
     Each search starts from the best witnesses of its sub-scenarios. A smaller scenario that is no
-    sub-scenario (the same modalities in smaller balls) hands its witnesses up when the search is
-    over: its presence can only mend a violation of the order, never steer a search.
+    sub-scenario (the same modalities in smaller balls) passes its witnesses on when the search has
+    ended. So it can only correct a violation of the order, and never influences a search.
 
     Args:
         samples: names of the samples, to key randomness on; row numbers if absent.
         on_error: called with a scenario whose search raised, and with each scenario above it, which
-            is left out too; it may raise again. Where it is absent, the exception ends the search.
-        watch: who is shown every change under a scenario, where the answers are graded.
+            is left out, too. It may raise again. Without it, the exception ends the search.
+        watch: gives the receiver of every change under a scenario, if the answers are graded.
 
     Yields:
         each scenario with what was found, sub-scenarios included, every one after all below it.
@@ -228,7 +226,7 @@ def _names(samples: Sequence[str] | None, count: int) -> Sequence[str]:
     if samples is None:
         return [str(row) for row in range(count)]
     if len(samples) != count:
-        raise BadInput(f"{len(samples)} names of samples for {count} of them: name each, or none")
+        raise BadInput(f"{len(samples)} sample names for {count} samples: name every sample, or give no names")
     return samples
 
 

@@ -65,7 +65,7 @@ def all_ranked(region: Region) -> bool:
 def candidates(
     region: Region, places: Places, at: Inputs, value: Tensor, gradient: Inputs, limit: float, beyond: float
 ) -> Iterator[tuple[Tensor, Inputs]]:
-    """Where a loss of this value (B,) and gradient at `at` reaches zero, were it linear.
+    """Where a linear loss of this value (B,) and gradient at `at` reaches zero.
 
     Args:
         places: where each edit works.
@@ -105,7 +105,7 @@ def held(region: Region, at: Inputs, value: Tensor, gradient: Inputs, beyond: fl
 def edited(region: Region, places: Places, gradient: Inputs, strength: Tensor) -> Inputs:
     """The best edits at a strength (B,) to first order."""
     return {
-        ball.modality: ball.edit.chosen(places[ball.modality], strength * ball.radius, gradient[ball.modality])
+        ball.modality: ball.edit.best_edit(places[ball.modality], strength * ball.radius, gradient[ball.modality])
         for ball in region.scenario.edits
         if isinstance(ball.edit, Ranked)
     }

@@ -65,8 +65,7 @@ class _Logits(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         if image.shape[1:] != self.unit_image.clean.shape[1:]:
             raise BadInput(
-                f"it changes the shape {tuple(self.unit_image.clean.shape[1:])} of its input, which only square images"
-                " survive"
+                f"it changes the shape {tuple(self.unit_image.clean.shape[1:])} of its input: it needs square images"
             )
         margins: Tensor = _Margins.apply(image, self)  # type: ignore[no-untyped-call]
         logits = margins.index_fill(1, torch.tensor([self.label], device=image.device), 0.0)
@@ -196,7 +195,7 @@ class Bridge:
         fewest = FEWEST_CLASSES.get(self.name, FEWEST_FOR_DLR if options.get("loss") == "dlr" else 2)
         if classes < fewest:
             raise BadInput(
-                f"{self.name} needs {fewest} classes or more for its loss, and there are {classes}: use APGD or FAB"
+                f"{self.name} needs {fewest} classes or more for its loss, but the model has {classes}: use APGD or FAB"
             )
         for ball in region.scenario.attacked:
             if ball.norm_name not in self._norms:

@@ -52,8 +52,8 @@ class UnitImage:
             return UnitImage._scaled(region, strength)
         if any(ball.norm_name != "linf" for ball in balls):
             raise BadInput(
-                f"torchattacks cannot attack '{region.scenario}': outside linf it takes one modality with finite"
-                " ranges; attack each alone, declare the range, or use pgd"
+                f"torchattacks cannot attack '{region.scenario}': outside linf it takes one modality with a finite"
+                " range; attack each modality alone, declare its range, or use pgd"
             )
         return UnitImage._ball(region, strength)
 

@@ -29,7 +29,8 @@ def universal(state: SearchState, *, steps: int) -> None:
     ball, *others = state.region.scenario.attacked
     if others:
         raise BadInput(
-            f"scenario '{state.region.scenario}': a universal patch comes alone: leave the other modalities intact or"
+            f"scenario '{state.region.scenario}': a universal patch must be the only attack: leave the other"
+            " modalities intact or"
             " missing"
         )
     place, rows = state.region.place(ball.modality), torch.arange(len(state.region), device=state.best.strength.device)

@@ -89,7 +89,7 @@ def edits(scale: float) -> Iterator[Case]:
     count, kinds, norms = max(2, round(24 * scale)), list(SHAPES), list(NORMS)
     for number, (edit, norm, classes) in enumerate(product(kinds, norms, (2, 3, 5))):
         if edit == "stuck" and classes > 2:
-            continue  # over draws of the world, only two classes have an exact answer
+            continue  # over random draws, only two classes have an exact answer
         for size in ((1.0, 3.0), (2.0, 1.5))[number % 2]:
             yield _beside(count, classes, {"a": norm}, {edit: size})
     for number, (edit, norm) in enumerate(product(kinds, norms)):

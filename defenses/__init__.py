@@ -1,7 +1,7 @@
 """Defences: robust fusion, adversarial training, modality-dropout training.
 
-Stands on `harness.models` and `attacks`. Models and recipes that live here are entered in the
-catalogue, and reached by their names like all others.
+It uses `harness.models` and `attacks`. Its models and recipes are in the catalogue, and have names
+like all others.
 """
 
 CATALOGUE: dict[str, dict[str, str]] = {

@@ -37,7 +37,7 @@ class TrainingObjective:
     kept: Inputs
 
     def __call__(self, inputs: Inputs) -> Verdict:
-        """The loss; nothing counts as a failure, so that an attack keeps its strongest iterate, not
+        """The loss. No sample counts as failed, so an attack keeps its strongest iterate and not
         the first that fails.
         """
         loss = self.problem.loss(answered(self.model, inputs, self.kept, None), self.targets)

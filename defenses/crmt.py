@@ -121,7 +121,7 @@ def lacking(problem: Problem, logits: list[Tensor], targets: Tensor) -> Tensor:
     class of any modality is ahead.
 
     Raises:
-        BadInput: the task is no classification.
+        BadInput: the task is not a classification.
     """
     margins = [problem.verdict(each, targets).margins for each in logits]
     known = [margin for margin in margins if margin is not None]  # -inf at the right class, whose term is the 1

@@ -36,7 +36,9 @@ class ModalityDropout:
         return self.supervised.setup(model, task, epochs)
 
     def step(self, batch: Batch, stage: Stage) -> Tensor:
-        """The mean loss of the batch, some of it missing, plus the penalties of the model."""
+        """The mean loss of the batch, with some modalities missing, plus the penalties of the
+        model.
+        """
         present = of_its_own(some_present(len(batch), len(self.task.names), self.rate).to(batch.targets.device), batch)
         outputs = self.model(self.task.with_stand_ins(batch.inputs, present), present)
         loss = self.task.problem.loss(outputs, batch.targets).mean()
@@ -64,7 +66,9 @@ class ModalityDropout:
 
 
 def some_present(samples: int, modalities: int, rate: float) -> Tensor:
-    """Which modalities are present, bool (samples, modalities); at least one in each row."""
+    """Which modalities are present, bool (samples, modalities); at least one modality in each
+    row.
+    """
     present = torch.rand(samples, modalities) >= rate
     kept = torch.nn.functional.one_hot(torch.randint(modalities, (samples,)), modalities).bool()
     return torch.where(present.any(1, keepdim=True), present, kept)

@@ -25,7 +25,7 @@ class OddOneOut(Protocol):
 
 @runtime_checkable
 class Experts(Protocol):
-    """A factored model that mixes experts, and can hear each alone."""
+    """A factored model that mixes experts, and can answer by each expert alone."""
 
     def alone(self, features: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, experts, width) of each expert alone."""

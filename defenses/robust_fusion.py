@@ -33,7 +33,8 @@ class OddOneOutNetwork(nn.Module):
         )
 
     def forward(self, features: list[Tensor], here: Tensor) -> Tensor:
-        """Probabilities (B, k + 1): entry i for modality i being odd, the last for no odd modality.
+        """Probabilities (B, k + 1): entry i that modality i is odd, the last that no modality is
+        odd.
 
         Where modalities are missing, only these can be odd. If exactly one is missing, the rest
         goes to the expert without it.
@@ -82,7 +83,7 @@ class RobustFusion(nn.Module):
         )
 
     def alone(self, features: list[Tensor], here: Tensor) -> Tensor:
-        """Outputs (B, k + 1, width), entry i where expert i alone is heard: o = one-hot(i)."""
+        """Outputs (B, k + 1, width); entry i is the output of expert i alone: o = one-hot(i)."""
         outputs: Tensor = self.head(self.answers(features, here))
         return outputs
 

@@ -30,8 +30,8 @@ class SingleSourceAdversarial:
     Args:
         warm_up, epochs: the largest number of epochs without and with attacks.
         steps: gradient evaluations of one attack in training; validation takes twice as many.
-        odd_weight: the weight of the odd-one-out terms, seven for three modalities. At 1 they drown
-            the loss of the task.
+        odd_weight: the weight of the odd-one-out terms, seven for three modalities. At 1 they
+            outweigh the loss of the task.
         expert_weight: the weight of the losses of each expert alone.
     """
 

@@ -1,5 +1,5 @@
-"""VARMAT (AAAI 2026): adversarial training that also lowers how much each modality's features can
-do to the loss.
+"""VARMAT (AAAI 2026): adversarial training that also limits the effect of each modality's features
+on the loss.
 """
 
 from __future__ import annotations

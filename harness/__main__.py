@@ -5,14 +5,15 @@ import sys
 
 
 def yield_the_front() -> None:
-    """Move the folder one stands in to the end of `sys.path`: its packages must not hide ours.
+    """Move the current folder to the end of `sys.path`: its packages must not hide ours.
 
-    Stands here, and not in a module of its own, because nothing of ours can be imported before.
+    It is here, and not in a module of its own, because it must run before any import of our
+    packages.
     """
     try:
         here = [entry for entry in sys.path if entry in ("", os.getcwd())]
     except OSError:
-        print("error: the folder that this command was started in is gone: go to one that is there", file=sys.stderr)
+        print("error: the current folder no longer exists: change to a folder that exists", file=sys.stderr)
         sys.exit(2)
     sys.path[:] = [entry for entry in sys.path if entry not in here] + here[:1]
 

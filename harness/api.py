@@ -136,8 +136,8 @@ class Run:
         return pd.DataFrame(rows, columns=["model", "scenario", "check", "value", "why"])
 
     def gate(self, file: str | os.PathLike[str], baseline: str | os.PathLike[str] | Run | None = None) -> Report:
-        """Hold the run against a gates file: `code` is the exit code of the command `gate`,
-        `verdicts` has each gate's.
+        """Check the run against a gates file. `code` is the exit code of the command `gate`;
+        `verdicts` has the verdict of each gate.
 
         Args:
             baseline: for gates of drops: a run, or a file that `bless` wrote.
@@ -180,9 +180,8 @@ def evaluate(
             `schedules`, `corruptions`, `attacks`, `frontiers`.
 
     Returns:
-        the run. Without `out` it is kept in memory, and gone with the `Run`; with `out` it is a
-            directory, and the same call
-        goes on with it.
+        the run. Without `out` it is kept in memory as long as the `Run` exists. With `out` it is a
+        directory, and the same call resumes it.
 
     Raises:
         BadInput: an option cannot be used. It is raised before any work is done.
@@ -212,7 +211,7 @@ def evaluate(
 
 
 def _signature() -> inspect.Signature:
-    """Every option of `evaluate`, with its type and default, for whoever completes or inspects the
+    """Every option of `evaluate`, with its type and default, for tools that complete or inspect the
     call.
     """
     from harness.run.config import Evaluation
@@ -295,7 +294,7 @@ def _plain(value: Any) -> Any:
 
 
 def _refuse_apart(given: Mapping[str, Any], task: object, models: object) -> None:
-    """Objects cannot travel to other processes."""
+    """Refuse objects together with options that need other processes."""
     objects = not isinstance(task, str) or isinstance(models, Mapping) or not isinstance(models, Sequence | None)
     if objects and (given.get("workers", 1) != 1 or given.get("engine", "local") != "local"):
         named = next(name for name in APART if given.get(name) not in (None, 1, "local"))

@@ -222,7 +222,7 @@ def reproduce(
     only: Annotated[
         Many | None, typer.Option(help="Only this setting of the study, such as digits or '10 %'; repeatable. [all]")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Run the settings that take longest, too.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also run the settings that take longest.")] = False,
     recorded: Annotated[
         bool,
         typer.Option("--recorded", help="Train nothing: write the page from the seeds whose records are complete."),

@@ -3,7 +3,7 @@
 ``pytest --robustness gates.yaml --robustness-run RUN`` adds one test for each gate. Without a run,
 the models that the gates name are evaluated first. In a test, the fixture ``robustness_gate``
 evaluates one model and checks one gate. Pytest loads this file in every project where the harness
-is installed: nothing heavy is imported until it is used.
+is installed: so it imports heavy packages only when they are used.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def robustness_gate(request: pytest.FixtureRequest) -> RobustnessGate:
     Args of the function:
         model, task: names or references, as on the command line.
         scenario: the attack; None, where other keys of a gate select.
-        samples: how many test samples to look at.
+        samples: the number of test samples.
         baseline: for `max_drop`, a run or a file that `bless` wrote.
         keys: of a gate, such as `min`, `max_drop` or `measure`.
     """

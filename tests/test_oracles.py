@@ -160,7 +160,7 @@ def test_all_edits_one_by_one(edits: list[str], classes: int) -> None:
 
 @pytest.mark.parametrize("shape", [(3,), (3, 2, 2), (4, 3)])
 def test_stuck_channels_as_the_search_is_judged(shape: tuple[int, ...]) -> None:
-    """Alone, every set of channels is judged over the stored draws of the world."""
+    """Alone, every set of channels is judged over the stored random draws."""
     x, ball = 2 * torch.rand(12, *shape, generator=seeded(1)) - 1, Ball("stuck", "stuck", 2.0)
     model = Linear(
         {"stuck": torch.randn(2, x[0].numel(), generator=seeded(2))}, {"stuck": x}, {"stuck": Range(-1.0, 1.0)}

@@ -46,7 +46,7 @@ def draw() -> None:
     sound = soundness.toggle("Without flags only", key="sound", bind="query-params")
     kept = _sorted(matching(found, text, tasks, sound), by)
     if not kept:
-        return remark("No model matches these filters: take one away.")
+        return remark("No model matches these filters: remove a filter.")
     _table(kept)
     figure = leaders_figure(kept[:MOST_DRAWN])
     shown(figure, "leaders")
@@ -57,7 +57,7 @@ def draw() -> None:
 
 
 def _of(run: Run) -> list[dict[str, Any]]:
-    """A run's rows; a run whose files turn out to be damaged is named, and leaves the others be."""
+    """The rows of a run. A run with damaged files is named; the other runs are still shown."""
     try:
         return leaders(run)
     except BadInput as error:
@@ -66,7 +66,7 @@ def _of(run: Run) -> list[dict[str, Any]]:
 
 
 def _sorted(found: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
-    """Best first, as they come for runs; a row without the number comes last."""
+    """The best first, or in the order of the runs; a row without the number comes last."""
     if by == "run":
         return list(found)
     sign = 1 if by == "flags" else -1
@@ -84,8 +84,9 @@ def _table(found: Sequence[Mapping[str, Any]]) -> None:
         },
     )
     remark(
-        "Worst single: the attack on one modality that lowers the score most, at strength 1; joint: the attack on most"
-        " modalities; both are upper bounds found by attack, not certificates. Missing area: the mean score over the"
+        "Worst single: the attack on one modality that lowers the score most, at strength 1; joint: the attack on"
+        " the most modalities; both are upper bounds found by attack, not certificates. Missing area: the mean score"
+        " over the"
         " fractions missing that were run. Flags: attacks whose number fails a check; the page Trust and gates shows"
         " why. Click a column to sort by it."
     )

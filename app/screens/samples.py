@@ -1,4 +1,4 @@
-"""Samples: what a model was shown, untouched and attacked."""
+"""Samples: the inputs of a model, untouched and attacked."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def draw(run: Run) -> None:
     text = finding.text_input("Samples", key="name", bind="query-params", placeholder="part of a name")
     found = rows(run, SAMPLES.format(ORDERS[by], LISTED), (model, scenario, text))
     if not found:
-        return remark("No sample's name holds this text: change it.")
+        return remark("No sample name contains this text: change the text.")
     explained = _explained(run, model)
     _table([{**row, "attributions": row["sample"] in explained} for row in found])
     names = [row["sample"] for row in found]
@@ -111,8 +111,8 @@ def _loaded(run: Run, name: str) -> Sample | None:
         task = run.config.task
         st.info(
             plain(
-                f"The inputs come from {task}, code that the run names and that would be run here: only do so if you"
-                " trust it."
+                f"The inputs come from {task}, which is code that the run names. Showing the inputs runs this code:"
+                " do it only if you trust the code."
             )
         )
         if not st.toggle("Run it and show the inputs", key=f"trusted-{consent(run)}"):
@@ -165,7 +165,7 @@ def _kept(run: Run, row: dict[str, Any]) -> Inputs | None:
 def _state(modality: Modality, scenario: Scenario, witness: Inputs) -> str:
     name = modality.name
     if name in scenario.missing:
-        return "missing; the model is given its stand-in"
+        return "missing; the model gets the stand-in value"
     return (
         f"attacked, {next(ball for ball in scenario.attacked if ball.modality == name)}"
         if name in witness
@@ -292,4 +292,4 @@ def _boxed(sample: Sample | None, pairs: Sequence[tuple[str, Tensor]]) -> go.Fig
 
 
 if __name__ == "__main__":
-    page("Samples", "What a model was shown: untouched, attacked, and what it looked at.", draw)
+    page("Samples", "The inputs of a model, untouched and attacked, and the attributions of its output.", draw)

@@ -31,7 +31,9 @@ def _flags(run: Run) -> None:
     st.subheader("Flags", anchor=False)
     found = flag_rows(run)
     if not found:
-        return empty("This run's numbers were not checked: it is not finished.", *EVALUATE, "--trust", "--out", run.url)
+        return empty(
+            "The numbers of this run were not checked: the run is not finished.", *EVALUATE, "--trust", "--out", run.url
+        )
     left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
     models = left.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
     flags = sorted({row["flag"] for row in found})
@@ -44,7 +46,7 @@ def _flags(run: Run) -> None:
         " can be believed. " + EXPLAINED
     )
     if not kept:
-        return remark("No check matches these filters: take one away.")
+        return remark("No check matches these filters: remove a filter.")
     st.dataframe(
         kept,
         hide_index=True,

@@ -54,8 +54,8 @@ def draw(run: Run) -> None:
 
 
 def _scenarios(run: Run) -> list[str]:
-    """Requested scenarios first, then those searched on the way, without scenarios that attack
-    nothing.
+    """Requested scenarios first, then their searched sub-scenarios; scenarios without an attack are
+    left out.
     """
     there = {row["scenario"] for row in rows(run, SCENARIOS)}
     requested = [each for each in run.description.identity.scenarios if each in there]
@@ -202,8 +202,8 @@ def _frontier(run: Run, scenarios: Sequence[str], models: Sequence[str]) -> None
     figure = frontier.drawn(run, found, models)
     shown(figure, "frontier")
     remark(
-        "Along each ray both radii grow together. A point is where at most this share still withstands; below a line,"
-        " more samples do. A ray that never brought the score so low is left out. A point at 0, 0 means that the"
+        "Along each ray both radii grow together. At a point, at most this share still withstands; below the line,"
+        " more samples withstand. A ray is left out if the score never fell this low. A point at 0, 0 means that the"
         " untouched score is not above this share."
     )
     return taken_away("frontier", found, {"Frontier": figure})

@@ -12,10 +12,10 @@ from attacks.randomness import keyed_generator
 
 ECHOES = 6
 LATEST = 0.05  # the last echo, as a share of the clip
-DECAY = 3.0  # how many e-folds an echo at the latest moment is weaker
+DECAY = 3.0  # the latest echo is weaker by this many e-folds
 QUIETEST = 0.5  # gain of the loudspeaker
-NOISE = 0.1  # of the loudspeaker, relative to what it plays (-20 dB)
-LONGEST, SHORTEST = 0.5, 0.05  # of the radius, one step
+NOISE = 0.1  # noise of the loudspeaker, as a share of its sound (-20 dB)
+LONGEST, SHORTEST = 0.5, 0.05  # the first and the last step, as shares of the radius
 
 
 class OverTheAir:
@@ -36,7 +36,7 @@ class OverTheAir:
         return (
             None
             if place.x.ndim == 2
-            else f"has shape {tuple(place.x.shape[1:])} per sample, and a sound is a waveform (T,)"
+            else f"has shape {tuple(place.x.shape[1:])} per sample, but a sound must be a waveform (T,)"
         )
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
@@ -55,10 +55,10 @@ class OverTheAir:
         radius = budget[:, None].to(values.dtype)
         return place.clamp(torch.minimum(torch.maximum(values, place.x - radius), place.x + radius))
 
-    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
+    def received(self, place: Place, moved: Tensor, draw: Tensor) -> Tensor:
         played, length = moved - place.x, moved.shape[1]
-        world = world.to(moved.dtype)
-        delays, signed = world[:, :ECHOES], 2 * world[:, ECHOES : 2 * ECHOES] - 1
+        draw = draw.to(moved.dtype)
+        delays, signed = draw[:, :ECHOES], 2 * draw[:, ECHOES : 2 * ECHOES] - 1
         weight = signed * torch.exp(-DECAY * delays)
         place_of = 1 + (delays * LATEST * length).floor().long()
         response = torch.zeros(len(moved), int(LATEST * length) + 2, dtype=moved.dtype, device=moved.device)
@@ -66,9 +66,9 @@ class OverTheAir:
         response[:, 0] = 1.0
         total = length + response.shape[1]
         heard = torch.fft.irfft(torch.fft.rfft(played, total) * torch.fft.rfft(response, total), total)[:, :length]
-        gain = QUIETEST + (1 - QUIETEST) * world[:, -2:-1]
+        gain = QUIETEST + (1 - QUIETEST) * draw[:, -2:-1]
         loudness = (played.square().mean(1, keepdim=True) + torch.finfo(moved.dtype).tiny).sqrt()
-        noise = NOISE * loudness * _noise(length, world[:, -1], moved)
+        noise = NOISE * loudness * _noise(length, draw[:, -1], moved)
         silent = (played == 0).all(1, keepdim=True)
         return torch.where(silent, moved, place.clamp(place.x + gain * (heard + noise)))
 

@@ -20,8 +20,8 @@ class Place:
     Attributes:
         x: the untouched values, (B, ...).
         low, high: the valid range, of the same shape; may be infinite.
-        eot_draws: the draws of the world that it is judged by (B, D, numbers of a draw); None where
-            nothing is drawn.
+        eot_draws: the random draws that judge it (B, D, numbers of a draw); None if it has no
+            random part.
     """
 
     x: Tensor
@@ -53,8 +53,8 @@ class Turn:
     Attributes:
         at: the values now; `best` is where the loss was highest so far. Both (B, ...).
         gradient: of the loss with respect to `at`, averaged over the steps so far.
-        fresh: below 1 where earlier steps have changed a value already, so that others get their
-            turn.
+        fresh: below 1 where earlier steps have already changed a value, so that other values are
+            chosen too.
         step, steps: from 0.
     """
 
@@ -73,14 +73,12 @@ def whole(budget: Tensor) -> Tensor:
 
 @runtime_checkable
 class Edit(Protocol):
-    """A way of changing an input. It has a size, as a norm has, but no directions."""
+    """A kind of change of an input. Like a norm it has a size, but it has no directions."""
 
     name: str
     summary: str
     draws: int
-    """How many uniform numbers one draw of the world takes; 0 where the edit is the same each
-        time.
-        """
+    """The number of uniform numbers of one random draw; 0 if the edit has no random part."""
 
     kinds: tuple[str, ...]
     """The kinds of modality that it is made for (image, audio, text); empty: any."""
@@ -104,9 +102,9 @@ class Edit(Protocol):
     def move(self, place: Place, budget: Tensor, turn: Turn) -> Tensor:
         """The next edit within the budget."""
 
-    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
-        """The input that reaches the model in one draw of the world (B, draws). It is
-        differentiable in `moved`, and is `x` where nothing moved.
+    def received(self, place: Place, moved: Tensor, draw: Tensor) -> Tensor:
+        """The input that reaches the model in one random draw (B, draws). It is differentiable in
+        `moved`, and is `x` where nothing moved.
         """
 
 
@@ -120,5 +118,5 @@ class Ranked(Edit, Protocol):
         `most` add to a linear loss with this gradient, (B, most + 1).
         """
 
-    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+    def best_edit(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
         """The edit within the budget (B,) that adds most to it."""

@@ -32,9 +32,9 @@ class Patch:
 
     def fault(self, place: Place) -> str | None:
         if place.x.ndim not in (3, 4):
-            return f"has shape {tuple(place.x.shape[1:])} per sample, and a patch lies in an image (C, H, W) or (H, W)"
+            return f"has shape {tuple(place.x.shape[1:])} per sample, but a patch needs an image (C, H, W) or (H, W)"
         if self.shared and not bool((place.low.isfinite() & place.high.isfinite()).all()):
-            return "has no finite range, and a patch that all samples share needs one"
+            return "has no finite range, but a patch that all samples share needs one"
         return None
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
@@ -55,19 +55,19 @@ class Patch:
         free = torch.minimum(torch.maximum(turn.at + length * (high - low) * turn.gradient.sign(), low), high)
         return torch.where(self._square(place.x, self._allowed(place.x, budget)), free, place.x)
 
-    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
+    def received(self, place: Place, moved: Tensor, draw: Tensor) -> Tensor:
         side = self._side(place.x, moved)
         height, width = place.x.shape[-2:]
         low, _ = place.ends
-        scale = SMALLEST + (1 - SMALLEST) * world[:, 2]
+        scale = SMALLEST + (1 - SMALLEST) * draw[:, 2]
         printed = (side * scale).round().clamp_min(1).to(side.dtype)
-        rows, row_inside = _source(world[:, 0], printed, side, height)
-        columns, column_inside = _source(world[:, 1], printed, side, width)
+        rows, row_inside = _source(draw[:, 0], printed, side, height)
+        columns, column_inside = _source(draw[:, 1], printed, side, width)
         inside = (row_inside[:, :, None] & column_inside[:, None, :]) & (side > 0)[:, None, None]
         canvas = moved if moved.ndim == 4 else moved[:, None]
         places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, canvas.shape[1], -1)
         content = canvas.flatten(2).gather(2, places).view_as(canvas).view_as(moved)
-        light = (1 + BRIGHTNESS * (2 * world[:, 3] - 1)).to(moved.dtype).reshape(-1, *[1] * (moved.ndim - 1))
+        light = (1 + BRIGHTNESS * (2 * draw[:, 3] - 1)).to(moved.dtype).reshape(-1, *[1] * (moved.ndim - 1))
         shown = place.clamp(low + light * (content - low))
         return torch.where(inside if moved.ndim == 3 else inside[:, None], shown, place.x)
 

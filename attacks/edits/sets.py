@@ -1,5 +1,4 @@
-"""The best sets of groups, where a sample fails if it fails in at least half of the draws of the
-world.
+"""The best sets of groups, where a sample fails if it fails in at least half of the random draws.
 
 The gain of a set in a draw is the sum over its groups. A different draw decides for each set, so
 the best set of a size need not hold the groups that are best alone. Small sets grow by a beam

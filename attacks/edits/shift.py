@@ -14,9 +14,9 @@ class TimeShift:
     """A waveform (T,) or a sequence (T, F) moved by whole steps along time, measured in steps; the
     gap holds zero.
 
-    There is one number to find. Where the model is linear, a gradient ranks all shifts (a
-    correlation); it does not reach far where it is not: shifts are tried, evenly spread, and the
-    best is kept while the other modalities are attacked.
+    There is one number to find. For a linear model, a gradient ranks all shifts (a correlation).
+    For other models a gradient is reliable for small shifts only. So evenly spread shifts are
+    tried, and the best one is kept while the other modalities are attacked.
     """
 
     name = "shift"
@@ -28,11 +28,11 @@ class TimeShift:
     def fault(self, place: Place) -> str | None:
         if place.x.ndim not in (2, 3):
             return (
-                f"has shape {tuple(place.x.shape[1:])} per sample, and a shift moves a waveform (T,) or a sequence"
+                f"has shape {tuple(place.x.shape[1:])} per sample, but a shift needs a waveform (T,) or a sequence"
                 " (T, F)"
             )
         if not bool(((place.low <= 0) & (place.high >= 0) & (place.low < place.high)).all()):
-            return "holds padding, or a range without zero, and a shift moves every step and leaves zeros"
+            return "holds padding, or its range lacks zero, but a shift moves every step and fills the gap with zeros"
         return None
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ class TimeShift:
     def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
         return self._gained(place, gradient, most)[0]
 
-    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+    def best_edit(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
         most = min(int(whole(budget).max()), place.x.shape[1] - 1)
         steps = self._gained(place, gradient, most)[1]
         return _shifted(place.x, steps.gather(1, whole(budget).clamp(max=most).long()[:, None]).squeeze(1))
@@ -87,7 +87,7 @@ class TimeShift:
             [signed, signed[:, -1:].repeat(1, lacking)], 1
         )
 
-    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
+    def received(self, place: Place, moved: Tensor, draw: Tensor) -> Tensor:
         return moved
 
 

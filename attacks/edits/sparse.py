@@ -7,12 +7,12 @@ from torch import Tensor
 
 from attacks.edits.edit import Place, whole
 from attacks.edits.sets import WIDEST, sets_of
-from attacks.edits.subset import Chosen
+from attacks.edits.subset import SubsetEdit
 
 GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, are spread evenly
 
 
-class Features(Chosen):
+class Features(SubsetEdit):
     """L0: the number of changed values; each may go to either end of its range."""
 
     name = "l0"
@@ -25,7 +25,7 @@ class Features(Chosen):
         return (
             None
             if bool((place.low.isfinite() & place.high.isfinite()).all())
-            else "has no finite range, and L0 allows all of it"
+            else "has no finite range, but in L0 a value may move anywhere in its range"
         )
 
     def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ class Features(Chosen):
         return end, gradient * (end - place.x)
 
 
-class DeadPixels(Chosen):
+class DeadPixels(SubsetEdit):
     """Pixels that stay dark: the number of image positions set to the low end of the range, in
     every channel.
     """
@@ -47,23 +47,21 @@ class DeadPixels(Chosen):
 
     def fault(self, place: Place) -> str | None:
         if place.x.ndim not in (3, 4):
-            return (
-                f"has shape {tuple(place.x.shape[1:])} per sample, and pixels are those of an image (C, H, W) or (H, W)"
-            )
+            return f"has shape {tuple(place.x.shape[1:])} per sample, but dead pixels need an image (C, H, W) or (H, W)"
         return (
             None
             if bool(place.low.isfinite().all())
-            else "has no finite low end of its range, and a dead pixel holds it"
+            else "has a range without a finite low end, but a dead pixel holds that value"
         )
 
     def replaced(self, place: Place, gradient: Tensor) -> tuple[Tensor, Tensor]:
         return place.low, gradient * (place.low - place.x)
 
 
-class StuckChannels(Chosen):
-    """Channels that hold one value whatever they should show: their number.
+class StuckChannels(SubsetEdit):
+    """The number of channels that hold one value, whatever they should show.
 
-    The value is the world's, not the adversary's.
+    The value is random: the adversary does not choose it.
 
     A channel is the first of three or more axes of a sample (C, H, W), the last of fewer (a
     feature, a column). An edited channel is written as all low or all high, whichever is farther;
@@ -91,7 +89,7 @@ class StuckChannels(Chosen):
     def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
         return sets_of(self._likely(place, gradient, most)[1], most).gains
 
-    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+    def best_edit(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
         replaced, gains = self.replaced(place, gradient)
         most, shaped = int(whole(budget).max()), self._grouped(place.x, gains)
         channels, likely = self._likely(place, gradient, most)
@@ -101,9 +99,9 @@ class StuckChannels(Chosen):
 
     def _likely(self, place: Place, gradient: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """The channels of highest mean gain (B, n), and the first-order gain of each in the loss,
-        in each draw of the world, (B, n, D).
+        in each random draw, (B, n, D).
         """
-        assert place.eot_draws is not None, "stuck channels are judged over draws of the world"
+        assert place.eot_draws is not None, "stuck channels are judged over random draws"
         low, high = place.ends
         at_low, wide = (
             self._grouped(place.x, gradient * each).flatten(1).double() for each in (low - place.x, high - low)
@@ -112,14 +110,14 @@ class StuckChannels(Chosen):
         share = _shares(place.eot_draws.transpose(1, 2), channels[:, :, None])
         return channels, at_low.gather(1, channels)[:, :, None] + wide.gather(1, channels)[:, :, None] * share
 
-    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
-        """Stuck channels hold low + u (high - low), u uniform and another one for each; the
-        gradient passes as if they moved.
+    def received(self, place: Place, moved: Tensor, draw: Tensor) -> Tensor:
+        """Stuck channels hold low + u (high - low), with another uniform u for each; the gradient
+        is that of a channel that moves.
         """
         low, high = place.ends
         changed = self._grouped(place.x, (moved != place.x).to(moved.dtype)) > 0
         number = torch.arange(changed[0].numel(), device=moved.device).view(1, *changed.shape[1:])
-        share = _shares(world[:, 0].reshape(-1, *[1] * (moved.ndim - 1)), number).to(moved.dtype)
+        share = _shares(draw[:, 0].reshape(-1, *[1] * (moved.ndim - 1)), number).to(moved.dtype)
         stuck = (low + share * (high - low)) + (moved - moved.detach())
         return torch.where(changed, stuck, moved)
 

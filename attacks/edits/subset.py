@@ -1,4 +1,4 @@
-"""Edits that choose groups of values, a number of them, and put something else in their place."""
+"""Edits that choose some groups of values and replace them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from attacks.edits.edit import Place, Turn, whole
 FIRST_SHARE = 0.25  # of the budget, in the first step; all of it from the middle on
 
 
-class Chosen(ABC):
-    """The frame of such edits.
+class SubsetEdit(ABC):
+    """The common part of such edits.
 
     A first-order gain ranks the groups at every step; the more often a group was chosen without
     success, the less it counts. The size is the number of changed groups.
@@ -55,12 +55,12 @@ class Chosen(ABC):
         found = gain.topk(min(most, gain.shape[1]), dim=1).values.cumsum(1)
         return F.pad(F.pad(found, (1, 0)), (0, most - found.shape[1]), mode="replicate")
 
-    def chosen(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
+    def best_edit(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
         replaced, gains = self.replaced(place, gradient)
         shaped = self._grouped(place.x, gains)
         return torch.where(_best(shaped.flatten(1), whole(budget)).view_as(shaped), replaced, place.x)
 
-    def received(self, place: Place, moved: Tensor, world: Tensor) -> Tensor:
+    def received(self, place: Place, moved: Tensor, draw: Tensor) -> Tensor:
         return moved
 
     def _grouped(self, x: Tensor, values: Tensor) -> Tensor:

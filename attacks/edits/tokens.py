@@ -1,4 +1,4 @@
-"""Token edits: changes of one-hot text that put one token in the place of another.
+"""Token edits: changes of one-hot text that replace one token by another.
 
 Text is a matrix (positions, vocabulary) per sample, each row a one-hot vector. A strength t of
 ``tokens:r`` allows ⌊t · r⌋ changed rows, so that the critical strength of a sample is a whole
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from attacks.edits.edit import Place
-from attacks.edits.subset import Chosen
+from attacks.edits.subset import SubsetEdit
 
 
-class Tokens(Chosen):
+class Tokens(SubsetEdit):
     """The number of changed rows (the axis before the last)."""
 
     name = "tokens"
@@ -23,9 +23,9 @@ class Tokens(Chosen):
     def fault(self, place: Place) -> str | None:
         x = place.x
         if x.ndim < 3:
-            return f"has shape {tuple(x.shape[1:])} per sample, and tokens are one-hot rows (positions, vocabulary)"
+            return f"has shape {tuple(x.shape[1:])} per sample, but tokens must be one-hot rows (positions, vocabulary)"
         stray = int((~is_one_hot(x) & (place.low < place.high).any(-1)).sum())
-        return f"has {stray} rows that are not one-hot, and tokens are" if stray else None
+        return f"has {stray} rows that are not one-hot, but tokens must be one-hot" if stray else None
 
     def axes(self, x: Tensor) -> tuple[int, ...]:
         return (x.ndim - 1,)
@@ -45,8 +45,8 @@ def is_one_hot(x: Tensor) -> Tensor:
 
 
 def replacements(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Which tokens may take a row's place, bool, of the shape of `x`: the range holds their one-hot
-    vector.
+    """Which tokens may replace a row, bool, of the shape of `x`: those whose one-hot vector lies in
+    the range.
 
     Padding, whose low equals its high, has no replacement. No token replaces itself.
     """

@@ -1,5 +1,5 @@
 """Edits of the input of a linear model, all of them: what each size adds to a wrong class at most,
-or in every draw of the world.
+or in every random draw.
 
 The definitions are those of `attacks.edits`, read anew: no code that chooses or scores an edit is
 shared with the search.
@@ -27,7 +27,7 @@ class Gains:
 
     Attributes:
         sizes: float64 (C,), the first 0.
-        gains: float64 (B, K - 1, C, D), in D draws of the world; one, where edits arrive as they
+        gains: float64 (B, K - 1, C, D), in D random draws; one, where edits arrive as they
             were made.
     """
 

@@ -51,7 +51,7 @@ class Linear:
         and the edits.
 
         Beside `stuck`, it is exact for two classes, which share the direction of their continuous
-        changes in every draw of the world.
+        changes in every random draw.
 
         Args:
             samples: their names, where edits are drawn by them; row numbers if absent.

@@ -13,13 +13,13 @@ import numpy as np
 from harness.analysis.intervals import LEVEL, Array, Interval, normal_point, proportion
 
 Counts = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
-LEAST = 20  # samples that have to differ for a bootstrap to cover
-TELLING = 0.2  # of the largest difference; smaller ones do not count
+LEAST = 20  # the fewest differing samples with which a bootstrap covers
+TELLING = 0.2  # smaller differences, as a share of the largest, do not count
 RESAMPLES = 2_000
-MANY_VALUES = 5_000  # different ones; of more, resamples are normal and take long
-MOST_DRAWN = 2_000_000  # values that resamples hold at a time
+MANY_VALUES = 5_000  # different values; with more, resamples are nearly normal and take long
+MOST_DRAWN = 2_000_000  # the most values of resamples in memory at a time
 SEED = 1987  # of the resampling: the same samples give the same interval; not 0, which data may have been drawn with
-FAR = 2.5  # standard deviations, beyond which resamples are too few to be counted
+FAR = 2.5  # standard deviations; beyond, too few resamples lie to be counted
 EXACT = 12  # digits of a score; the last bits of a sum make no difference
 TINY = 1e-9
 
@@ -29,7 +29,7 @@ class Resampled:
     """A measure of the means of rows, over resampled rows (BCa: Efron, JASA 1987).
 
     The plain interval is too narrow where few samples differ. So the quantiles are Student's, not
-    normal, and the spread is computed as if the most influential sample had been seen once more.
+    normal, and the spread counts the most influential sample twice.
 
     Attributes:
         value: the measure.
@@ -124,7 +124,9 @@ def _changed(pull: Array, counts: Counts) -> int:
 
 
 def _drawn(measure: Callable[[Array], Array], values: Array, counts: Counts) -> Array:
-    """The measure of resampled means: how often each row that there is was drawn is enough."""
+    """The measure of resampled means. It needs only the number of times that each different row was
+    drawn.
+    """
     random, total = np.random.RandomState(SEED), int(counts.sum())
     at_once = min(RESAMPLES, max(1, MOST_DRAWN // len(counts)))
     parts = [min(at_once, RESAMPLES - done) for done in range(0, RESAMPLES, at_once)]

@@ -54,7 +54,7 @@ def query(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) 
 
 
 def arrow_of(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) -> pa.Table:
-    """The same as a table, which holds no Python object per row."""
+    """The same as a table, without a Python object for each row."""
     with _knowing(tables) as connection:
         return connection.sql(sql, params=dict(given or {})).to_arrow_table()
 
@@ -84,7 +84,7 @@ def _answer(sql: str, given: Mapping[str, Any] | None, tables: Mapping[str, pa.T
 
 @contextmanager
 def _knowing(tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """In bounded memory: what does not fit is put on the disk meanwhile."""
+    """In bounded memory: the rest is kept on the disk for the time of the query."""
     with TemporaryDirectory() as folder, duckdb.connect(config={**BOUNDED, "temp_directory": folder}) as connection:
         for name, table in tables.items():
             connection.register(name, table)

@@ -1,13 +1,13 @@
 """Intervals of the metrics of a set, which are not means: by the jackknife (Efron, 1982).
 
-The influence of a sample on a metric is what leaving it out changes, times N - 1. The metric plus
-the influence is the sample's pseudo-value. The mean of the pseudo-values is the metric, and their
-spread over the root of N is its standard error.
+The influence of a sample on a metric is the change of the metric without that sample, times N - 1.
+The metric plus the influence is the sample's pseudo-value. The mean of the pseudo-values is the
+metric, and their spread over the root of N is its standard error.
 
-Few samples often decide most of a metric. So quantiles are Student's with as many degrees of
-freedom as samples that decide, `deciding`, and the spread is computed as if the most influential
-sample had been seen once more. With 50 samples the interval of the RMSE of values with heavy tails
-covered .924 of the time (2,000 draws), with 100 samples .935, so fewer than 100 have no interval.
+Few samples often decide most of a metric. So quantiles are Student's, with the number of samples
+that decide (`deciding`) as degrees of freedom, and the spread counts the most influential sample
+twice. With 50 samples the interval of the RMSE of values with heavy tails covered .924 of the time
+(2,000 draws), with 100 samples .935, so fewer than 100 have no interval.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 ENOUGH = 100  # samples; fewer have no interval
 MOST = 5_000  # samples, and ...
 MOST_LEFT_OUT = 4_000_000  # ... samples times different ones, beyond which leaving out each takes too long
-MOST_COMPUTED = 5e10  # products of numbers of long tallies, for the same reason: about 15 s on one core
+MOST_COMPUTED = 5e10  # products of numbers of long tallies; more would take longer than about 15 s on one core
 TINY = 1e-12  # of the largest value: less is rounding
 
 
@@ -97,7 +97,7 @@ def _squares(values: Array) -> Array:
 
 
 def _error(values: Array) -> float:
-    """The standard error of the mean, as if the most influential sample had been seen twice."""
+    """The standard error of the mean; the most influential sample counts twice."""
     squares = _squares(values)
     return sqrt(float(squares.sum() + squares.max())) / len(values) if len(values) else 0.0
 

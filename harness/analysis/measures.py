@@ -1,8 +1,8 @@
 """Measures: one number for a curve or a game, from the ledger and the sweep, with its interval over
 samples.
 
-Scores are averaged over repeats within each sample first; resampling draws samples, whole, so that
-what is compared stays paired.
+Scores are first averaged over the repeats of each sample. Resampling draws whole samples, so
+compared scores stay paired.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def drop_rate(curve: Degradation) -> Estimate | None:
     """Modality drop rate: the mean over the levels of baseline / score there (M3TRICS); 1 where
     nothing is lost.
 
-    None where the score is 0 at some level: it is not defined there. A resample of which that is
-    true counts as half a sample right.
+    None where the score is 0 at some level, because the rate is not defined there. In a resample
+    with such a score, half a sample counts as right.
     """
     if not curve.scores.mean(0).all():
         return None
@@ -127,8 +127,8 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
     """Per model, each modality's exact Shapley value: its mean contribution to the score over all
     orders of arrival.
 
-    They add up to the score with everything present less that with nothing. A model whose sweep
-    lacks one of the subsets is left out.
+    They add up to the score with everything present minus the score with nothing present. A model
+    whose sweep lacks one of the subsets is left out.
     """
     where = f"status = 'ok' and kind = 'schedule' and not {IS_GAP}"
     games: dict[str, list[str]] = {}
@@ -168,8 +168,8 @@ def bits(count: int, present: Sequence[int]) -> str:
 
 
 def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> dict[tuple[str, str], Estimate]:
-    """Per (scenario, model), how far the robust score lies below the oracle's clean score, where
-    the run has that oracle.
+    """Per (scenario, model), the oracle's clean score minus the robust score, if the run has that
+    oracle.
 
     The oracle of an attack on one modality is the leave-one-out model, which does not read it.
     """
@@ -196,8 +196,8 @@ def oracle_gaps(ledger: pa.Table, samples: pa.Table, strength: float = 1.0) -> d
 
 
 def oracle_of(scenario: str) -> str | None:
-    """The model that cannot be fooled by an attack on one modality alone, as it does not read it;
-    None of other scenarios.
+    """The model that does not read the one attacked modality, so the attack cannot change it; None
+    for other scenarios.
     """
     parsed = parse(scenario)
     alone = len(parsed.attacked) == 1 and not parsed.missing
@@ -231,12 +231,12 @@ def table(
 
 
 def remarks(found: Mapping[str, object], ledger: pa.Table, sweep: pa.Table) -> list[str]:
-    """What a reader of `table`'s measures needs to know, and why some measures are not there."""
+    """Notes on the measures of `table`, and the reasons why some measures are missing."""
     sentences = []
     if any(name.startswith("relative robustness") for name in found):
         sentences.append(
-            "Relative robustness is that of MultiBench: the area is not divided by the span of the levels, so it"
-            " compares models under one schedule, not schedules."
+            "Relative robustness is that of MultiBench: the area is not divided by the range of the levels. It"
+            " compares models under one schedule; it does not compare schedules."
         )
     single = query(
         "select name from rows where kind = 'schedule' group by name having count(distinct level) = 1 order by name",

@@ -28,8 +28,8 @@ from harness.analysis.intervals import (
 from harness.analysis.trinomial import POWER, pairs_needed, trinomial_interval, trinomial_p
 
 ALPHA = 0.05  # the share of falsely failed gates that Benjamini-Hochberg keeps to
-UNLIKELY = 1e-5  # the chance that the worst modality is not taken for one
-MOST = 10_000_000  # samples; larger proposals are not made
+UNLIKELY = 1e-5  # the chance that the test leaves out the worst modality
+MOST = 10_000_000  # samples; larger numbers are not proposed
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -66,7 +66,9 @@ def mean_drop(before: Array, after: Array, allowed: float, effect: float) -> Dro
     changes, found = _changes(before, after), drop_of(before, after)
     if _whole(before, after, changes):
         lost, won, pairs = _counted(changes)
-        discordance = (lost + won + 1) / (pairs + 1)  # as if one more differed: 0 is seldom a true 0
+        discordance = (lost + won + 1) / (
+            pairs + 1
+        )  # counts one more differing sample: an observed 0 is seldom a true 0
         p = trinomial_p(lost, won, pairs, allowed)
         return Drop(found, p, lambda level: pairs_needed(discordance, allowed, effect, level))
     drawn = _resampled(changes)
@@ -113,8 +115,8 @@ def _graded_needed(changes: Array, found: Resampled, effect: float, level: float
 
 
 def _unchanged_needed(changes: Array, drop: float) -> int:
-    """Samples of which more would have got worse than did, with 80 % power, if the mean had dropped
-    so far.
+    """The number of samples with which such a drop of the mean would make more samples worse than
+    observed, with 80 % power.
 
     A mean cannot drop by more than the share of samples that got worse.
     """
@@ -190,7 +192,7 @@ def least_drop(before: Array, after: Array, allowed: float, effect: float) -> Dr
     """The drop of the least of several mean scores, of rows (N, K).
 
     It lies between the drop of the column that is smallest before and the drop of the column that
-    is smallest after. A paired test decides which columns these may be.
+    is smallest after. A paired test decides which columns may be the smallest.
     """
     drops = [mean_drop(was, now, allowed, effect) for was, now in zip(before.T, after.T, strict=True)]
     was, now = ([drops[at] for at in _least_columns(rows)] for rows in (before, after))
@@ -215,10 +217,10 @@ def difference(ours: Array, theirs: Array) -> Estimate:
     """The mean of ours minus theirs, paired scores (seeds, N); theirs may have one row for all
     seeds.
 
-    A claim about a way to train has to hold for other seeds and for other samples. So Student's
-    interval over the seeds and that over the samples, each from the mean, add up as the sides of a
-    right angle do (MOVER: Donner & Zou, Statistical Methods in Medical Research 21, 2012). One seed
-    gives no information about others.
+    A claim about a way to train has to hold for other seeds and for other samples. So the distances
+    of both intervals (Student's over seeds, and the one over samples) from the mean are combined by
+    the root of the sum of their squares (MOVER: Donner & Zou, Statistical Methods in Medical
+    Research 21, 2012). One seed gives no information about others.
     """
     gaps = np.round(ours - theirs, EXACT)
     seeds, value = len(gaps), float(gaps.mean())

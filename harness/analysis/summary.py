@@ -187,7 +187,7 @@ def _notes(description: Description, errors: int) -> list[str]:
         notes.append(f"The run is {description.status}: {onwards(description.status)}.")
     if errors:
         notes.append(
-            f"{errors} rows are errors, which no number includes; the run's errors/ folder has the tracebacks."
+            f"{errors} rows are errors. No number includes them. The folder errors/ of the run has the tracebacks."
         )
     return [note[0].upper() + note[1:] for note in notes]
 
@@ -231,7 +231,7 @@ def printed(summary: Summary) -> RenderableType:
 
 
 def printed_set_metrics(directory: RunDirectory) -> RenderableType:
-    """The field's numbers over the set, a row for each condition and metric, models as columns.
+    """The metrics over the set, a row for each condition and metric, models as columns.
 
     Under attack at strength 1 and with whole modalities missing; `metrics.json` has more strengths
     and rates, and the numbers of single classes and groups.

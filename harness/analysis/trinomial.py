@@ -4,10 +4,10 @@ score test beyond.
 Every test is of H0: drop ≤ shift, one-sided. The score is Tango's (Equivalence test and confidence
 interval for the difference in proportions for the paired-sample design, Statistics in Medicine 17,
 1998; the test for a non-zero null difference is also Nam's, Biometrics 53, 1997); at 0 it is
-McNemar's. Alone it fails too often where few pairs differ: up to 8.2 % in place of 5 %. So up to
-`FEW` such pairs its distribution is computed, at the share of differing pairs that is worst for the
-test (Lloyd, Biometrics 64, 2008; Berger & Boos, JASA 89, 1994: among the shares that the sample
-does not rule out).
+McNemar's. Alone, this test has too many false failures where few pairs differ: up to 8.2 % in place
+of 5 %. So up to `FEW` such pairs its distribution is computed, at the share of differing pairs that
+is worst for the test (Lloyd, Biometrics 64, 2008; Berger & Boos, JASA 89, 1994: among the shares
+that the sample does not rule out).
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def exceeding(shares: Array, pairs: int, shift: float, score: float) -> Array:
 
 def _fewest_lost(differing: Array, pairs: int, shift: float, score: float) -> Array:
     """The smallest number of lost pairs that reaches a score, for each number of differing pairs
-    (D,); one more than all where no number does.
+    (D,); one more than all pairs if no number reaches it.
     """
     low, high = np.zeros_like(differing), differing + 1
     while (low < high).any():

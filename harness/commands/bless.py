@@ -1,4 +1,4 @@
-"""`bless`: a complete run frozen into one small file, as a baseline."""
+"""`bless`: write a complete run as one small file, the baseline."""
 
 from __future__ import annotations
 

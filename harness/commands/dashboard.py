@@ -23,7 +23,7 @@ OPTIONS = {
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "server.showEmailPrompt": "false",  # a first start waits for an answer, and without a terminal it ends
-    # and with it an offer, in the page, to write files for coding agents beside the user's
+    # hides an offer in the page, too: to write files for coding agents beside the user's
     "logger.hideWelcomeMessage": "true",
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
@@ -31,10 +31,10 @@ OPTIONS = {
 
 
 def serve(runs: Sequence[str], port: int | None, browser: bool, data_root: str | None, token: bool) -> None:
-    """Become the server; it ends with Ctrl-C.
+    """Start the server in place of this process; it ends with Ctrl-C.
 
     Args:
-        token: serve only who opens the printed address, which holds a secret.
+        token: serve only the browser that opens the printed address, which holds a secret.
 
     Raises:
         BadInput: a folder does not exist, or the port cannot be used.
@@ -88,12 +88,12 @@ def _check_port(port: int) -> None:
 def _free_port() -> int:
     free = next((port for port in PORTS if _taken(port) is None), None)
     if free is None:
-        raise BadInput(f"no port from {PORTS[0]} to {PORTS[-1]} is free: name one by --port")
+        raise BadInput(f"no port from {PORTS[0]} to {PORTS[-1]} is free: name one with --port")
     return free
 
 
 def _taken(port: int) -> str | None:
-    """Why a port cannot be had; None if it can."""
+    """Why a port cannot be used; None if it can."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

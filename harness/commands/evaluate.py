@@ -92,8 +92,8 @@ def _carry_out(
     if left and (why := changed_since(began, work, description, device)):
         directory.note(description.model_copy(update={"status": CHANGED}))
         raise BadInput(
-            f"run {directory.url} {why}: it changed during the run, so the numbers may come from two versions; start it"
-            " again"
+            f"run {directory.url} {why}: it changed during the run, so the numbers may come from two versions; start"
+            " the run again"
         )
     if status == COMPLETE and directory.has_errors():  # of a cell that was done before
         status = FAILED

@@ -125,7 +125,7 @@ def _orphans(directory: RunDirectory) -> Iterator[str]:
         parts = {name for name in directory.tables.parts(table) if not name.endswith(FAILED)}
         yield from (f"{table}/{name}.parquet has no ledger part beside it" for name in sorted(parts - done))
         yield from (
-            f"{table}/{name}.parquet is lost, and ledger/{name}.parquet is there" for name in sorted(done - parts)
+            f"{table}/{name}.parquet is lost, but ledger/{name}.parquet exists" for name in sorted(done - parts)
         )
     attributed = set(directory.tables.parts("attributions"))
     for name in directory.listing("attributions"):
@@ -177,7 +177,7 @@ def _witnesses(directory: RunDirectory) -> Iterator[str]:
         yield from _lost_answers(directory, key, rows, tensors)
         known = stored_names(rows, tables["samples"]["sample"].to_pylist())
         yield from (
-            f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not"
+            f"witnesses/{key}.safetensors holds {name!r}, which the ledger does not name"
             for name in sorted(tensors.keys() - known)
         )
 

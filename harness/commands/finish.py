@@ -26,8 +26,8 @@ from harness.trust.examiner import READ, check_run, of_models
 def finish(
     work: Work, directory: RunDirectory, description: Description, device: torch.device, console: Console, status: str
 ) -> int:
-    """Check and attribute where the run is whole, note its status, and print its summary; 0, or 5
-    where cells are errors.
+    """If the run is whole, check it and compute its attributions; then note its status and print
+    its summary. 0, or 5 if cells are errors.
     """
     config = work.config
     if config.trust and status in FINISHED:
@@ -46,7 +46,7 @@ def finish(
 
 
 def _measure(work: Work, directory: RunDirectory, console: Console) -> None:
-    """The field's numbers over the set; a user's metric that raises loses these, and no more."""
+    """The metrics over the set. If a user's metric raises, only these are lost."""
     try:
         directory.write_metrics(*set_metrics(work.task, directory))
     except (Exception, SystemExit) as error:

@@ -1,4 +1,4 @@
-"""`gate`: a run's verdicts against a gates file."""
+"""`gate`: the verdicts of a run for a gates file."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ OFFERED: dict[Kind, Callable[..., Mapping[str, Parameter]]] = {
 
 
 def catalogue() -> dict[str, dict[str, str]]:
-    """For each kind, each name and its line."""
+    """For each kind, each name and its one-line summary."""
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
     kinds["attacks"]["torchattacks:CLASS"] = extra_attacks.TORCHATTACKS
     grammars = {
@@ -59,7 +59,7 @@ def as_object() -> str:
 
 
 def as_text() -> str:
-    """The catalogue for reading."""
+    """The catalogue as text for readers."""
     lines = []
     for title, entries in catalogue().items():
         lines += [title, *(f"  {name:<26} {line}" for name, line in entries.items()), ""]

@@ -33,8 +33,8 @@ Done = dict[str, set[str]]
 
 
 def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str] = ()) -> int:
-    """Gather run directories of one run in `out`, new or itself such a merge; check, attribute and
-    summarise the whole.
+    """Collect run directories of one run in `out`, which is new or an earlier merge of the run.
+    Then check the whole run, compute its attributions and summarise it.
 
     After a kill, the same command goes on. A sample that several runs have is taken from the first.
 
@@ -86,8 +86,8 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
 
 
 def _one_run(sources: Sequence[RunDirectory]) -> Description:
-    """The description of the first, after checks that the others are of the same run, that no shard
-    is there twice, and that no row of a shard counts twice.
+    """The description of the first, after these checks: the others are of the same run, no shard
+    appears twice, and no row of a shard counts twice.
     """
     first, *others = map(standing_at, sources)
     for source, other in zip(sources[1:], others, strict=True):

@@ -65,7 +65,7 @@ def verify_witnesses(run: str, code: Collection[str], data_root: str | None) -> 
 
 def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
     """Every claim whose witness the run keeps, and whether it holds: the witness exists, its bytes
-    have the hash, and range, radius and failure are as claimed.
+    have the stored hash, and range, radius and failure are as claimed.
 
     Args:
         code: the files and modules that the run names and that may be run.
@@ -121,10 +121,10 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
         own = {name: column[place[row["sample"]]] for name, column in columns.items()} if row["sample"] in place else {}
         wrong = next((name for name in columns if name not in own or row[name] != own[name]), "")
         if wrong:
-            theirs = f"has {wrong} {own[wrong]!r}" if own else "does not have this sample"
+            theirs = f"has {own[wrong]!r}" if own else "does not have this sample"
             raise BadInput(
-                f"run {directory.url} is damaged: sample {row['sample']!r} has {wrong} {row[wrong]!r} there, and task"
-                f" {task.name!r} {theirs}: restore its samples, or run it again"
+                f"run {directory.url} is damaged: sample {row['sample']!r} has {wrong} {row[wrong]!r} there, but"
+                f" task {task.name!r} {theirs}: restore its samples, or run it again"
             )
 
 
@@ -154,8 +154,9 @@ def _holds(
 
 
 def _answered(objective: TaskObjective, witness: Inputs, stored: Tensor) -> bool:
-    """Whether the model answers a witness as was stored, up to the rounding of another machine: of
-    its whole numbers at most 1 % differ, its real ones by at most 1e-3 of their spread.
+    """Whether the model's answer to a witness is the stored one, up to the rounding of another
+    machine: at most 1 % of whole numbers differ, and real numbers differ by at most 1e-3 of their
+    spread.
     """
     with torch.no_grad():
         answer = objective.task.problem.predictions(objective.outputs(witness))[0]
@@ -170,8 +171,8 @@ def _answered(objective: TaskObjective, witness: Inputs, stored: Tensor) -> bool
 
 
 def _same_boxes(answer: Tensor, stored: Tensor) -> bool:
-    """Whether nine of ten boxes (n, 6) of each are near one of the other's: those that are almost
-    alike in confidence may change places, or suppress each other.
+    """Whether nine of ten boxes (n, 6) of each answer are near a box of the other: boxes with
+    almost the same confidence may change places, or suppress each other.
     """
     ours, theirs = (x[x[:, 0] >= 0] for x in (answer, stored))
     if not len(ours) or not len(theirs):

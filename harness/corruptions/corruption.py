@@ -93,7 +93,7 @@ class Corruption:
         _reference(modality, name)
         if f"{modality.kind}/{name}" in MOVES and task.lies_under(modality.name):
             raise BadInput(
-                f"corruption {text!r} moves the input and not the target of task {task.name!r}, which names places in"
+                f"corruption {text!r} moves the input but not the target of task {task.name!r}, which names places in"
                 " it: name another corruption"
             )
         return Corruption(modality.name, name, levels)
@@ -194,7 +194,7 @@ def _corrupted(
 
 
 def _part(modality: Modality, x: Tensor, real: Tensor) -> Modality:
-    """The modality of the real positions of a sample."""
+    """The modality with the shape of a sample's real positions."""
     (low, high), stand_in = ends(x, modality), absent(x, modality)
     return replace(modality, shape=tuple(x[real].shape), low=low[real], high=high[real], absent=stand_in[real])
 
@@ -202,7 +202,7 @@ def _part(modality: Modality, x: Tensor, real: Tensor) -> Modality:
 def _checked(result: object, x: Tensor, modality: Modality) -> Tensor:
     if not isinstance(result, Tensor) or result.shape != x.shape:
         shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
-        raise BadInput(f"a sample of shape {tuple(x.shape)} must come back in that shape, not as {shape}")
+        raise BadInput(f"it must return a sample of shape {tuple(x.shape)} in the same shape, not as {shape}")
     if not bool(result.isfinite().all()):
         raise BadInput(f"{int((~result.isfinite()).sum())} values came back as NaN or infinite")
     low, high = ends(x, modality)

@@ -11,10 +11,10 @@ WIDTH = 4.0  # standard deviations: mean ± 2 holds 95 % of a normal sample
 
 
 def span(x: Tensor, modality: Modality) -> Tensor:
-    """The width of the values, in the shape of one sample `x`.
+    """The width of the range of values, in the shape of one sample `x`.
 
-    High minus low where the range is finite; elsewhere four standard deviations of the sample's own
-    values, or, where they are all one value, its magnitude.
+    High minus low where the range is finite; elsewhere four standard deviations of the sample's
+    values, or the magnitude of the value if all values are equal.
     """
     low, high = ends(x, modality)
     deviation = x.std(correction=0)

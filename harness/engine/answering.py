@@ -1,7 +1,7 @@
-"""Checks of a model before a run: its fingerprint, whether it answers alone as in its batch, and
-whether it answers twice alike.
+"""Checks of a model before a run: its fingerprint, whether a sample alone gets the same answer as
+in a batch, and whether two calls agree.
 
-If not, each of its numbers depends on more than the sample.
+If they differ, each number depends on more than the sample.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Answering:
 
 
 def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Evaluation) -> dict[str, Answering]:
-    """Ask each model, in at most `config.cell_limit` seconds for each of the two; it is left as it
-    was.
+    """Check each model, in at most `config.cell_limit` seconds for each of the two checks. The
+    model does not change.
     """
     found, together = {}, config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
     for model in models:
@@ -119,7 +119,7 @@ def _patterns(task: Task, batch: Batch) -> Iterator[Tensor]:
 
 
 def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[Batch, int]]:
-    """Batches to ask for, and into how large parts to take them."""
+    """The batches to evaluate, and the sizes of their parts."""
     yield fixed_samples(task).to(device), 1
     if together > SAMPLES:
         yield fixed_samples(task, together).to(device), PAD
@@ -128,11 +128,11 @@ def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[
 def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> Steadiness:
     """The same for one batch.
 
-    A model whose second answer differs has no answer to compare the parts with.
+    If the second answer of a model differs, there is no answer to compare the parts with.
     """
     try:
         tolerance = _tolerance(module, task, batch, present)
-        first, second = (_asked(module, task, batch, present) for _ in range(2))
+        first, second = (_outputs(module, task, batch, present) for _ in range(2))
     except TooSlow:
         raise
     except (Exception, SystemExit):
@@ -149,7 +149,7 @@ def _tolerance(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> 
     return ROUNDED if held & set(HALF) or raw.dtype in HALF else EXACT
 
 
-def _asked(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> list[Tensor]:
+def _outputs(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> list[Tensor]:
     """Outputs (B, width) and margins (B,)."""
     outputs = TaskObjective(module, task, batch.targets, present, {}).answers(batch.inputs)
     return [outputs, task.problem.verdict(outputs, batch.targets).losses["margin"]]
@@ -161,7 +161,7 @@ def _in_parts(module: nn.Module, task: Task, batch: Batch, present: Tensor, size
     """
     rows = [list(range(start, min(start + size, len(batch)))) for start in range(0, len(batch), size)]
     try:
-        parts = [_asked(module, task, batch.take(each), present[each]) for each in rows]
+        parts = [_outputs(module, task, batch.take(each), present[each]) for each in rows]
     except TooSlow:
         raise
     except (Exception, SystemExit):

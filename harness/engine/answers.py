@@ -25,18 +25,18 @@ WHOLE = (torch.uint8, torch.int16, torch.int32)  # types of whole numbers, the s
 
 
 def answer_keys(row: Mapping[str, Any]) -> dict[str, str]:
-    """How the answers that belong to a row of the ledger are called in storage."""
+    """The stored names of the answers that belong to a row of the ledger."""
     attacked = f"answer|{scored_at(row['scenario'], row['threshold'])}|{row['sample']}"
     return {**untouched_keys(row["sample"]), ATTACKED: attacked}
 
 
 def untouched_keys(sample: str) -> dict[str, str]:
-    """The same for what belongs to a sample whatever attacks it."""
+    """The same for a sample's target and untouched answer, which no attack changes."""
     return {name: f"{name}|{sample}" for name in (TARGET, UNTOUCHED)}
 
 
 def stored_names(ledger: Iterable[Mapping[str, Any]], samples: Iterable[str]) -> set[str]:
-    """All that may stand in a cell's file of witnesses, by its ledger's rows and its samples."""
+    """All names that a cell's file of witnesses may have, by its ledger's rows and its samples."""
     names = {name for sample in samples for name in untouched_keys(sample).values()}
     for row in ledger:
         if row["witness"]:

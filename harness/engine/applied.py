@@ -30,7 +30,7 @@ RANDOM = "random"  # in a hash's place: its results differ each time, so they ca
 
 
 def is_users(reference: Reference) -> bool:
-    """Whether a reference names code that is neither ours nor the torchattacks library's."""
+    """Whether a reference names code that belongs neither to the harness nor to torchattacks."""
     return (
         bool(reference.source)
         and not is_our_own(Path(str(reference.source)))
@@ -59,7 +59,7 @@ def searches_applied(
 
 
 def _twice(answer: Callable[[], Mapping[str, Tensor]]) -> str:
-    """A hash of an answer that is the same twice; of the error, if the function raises."""
+    """A hash of a result, if two calls agree; a hash of the error, if the function raises."""
     with one_thread():
         try:
             first, second = (checksum(answer()) for _ in range(2))

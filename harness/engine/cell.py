@@ -41,8 +41,8 @@ def _failed(parts: Parts, condition: object, error: BaseException) -> None:
     """Note why rows of a condition are errors, once.
 
     Raises:
-        the error, where it is not the condition's: no memory, no time, or input that no part of the
-            run can use.
+        the error, if it does not belong to the condition: no memory, no time, or input that no part
+            of the run can use.
     """
     passed_on(error)
     text = f"{condition}:\n{''.join(traceback.format_exception(error))}"
@@ -87,11 +87,11 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
 
 
 def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tuple[Batch, Tensor]:
-    """The samples of a cell that the model answers, and its outputs on them; the others are noted
-    as lost.
+    """The samples of a cell that the model can answer, and its outputs on them. The others are
+    noted as lost.
 
     Raises:
-        the error, where the model answers none.
+        the error, if the model can answer no sample.
     """
     whole = task.splits["test"].take(cell.rows).to(device)
 
@@ -124,8 +124,8 @@ def _searched(
     """Run the searches of some scenarios on some samples of a cell.
 
     Raises:
-        the error of a search on several samples; an error on one sample alone costs the rows of its
-            scenario instead.
+        the error of a search on several samples. With one sample alone, only the rows of its
+        scenario are errors.
     """
     batch, parts, steps = part(whole, rows), Parts(), _Steps(progress, deadline)
     thresholds = sorted(thresholds_of(work.task.problem), reverse=True)

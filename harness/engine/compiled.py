@@ -1,5 +1,5 @@
-"""`--compile`: a model whose parts go through `torch.compile`, for the search; witnesses are
-verified by the model itself.
+"""`--compile`: a copy of a model whose parts go through `torch.compile`, for the search. The model
+itself verifies witnesses.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from harness.references.userfile import beneath
 
 
 class Compiled(nn.Module):
-    """A model's compiled twin.
+    """The compiled copy of a model.
 
-    It shares the weights without owning them, so that modes and gradients are touched once.
+    It shares the weights of the model but does not own them, so modes and gradients change only
+    once.
 
-    One program is made per shape, so batches are padded to powers of two; the first call of each
-    shape is slow.
+    Each shape needs a program of its own, so batches are padded to powers of two. The first call of
+    each shape is slow.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -33,7 +34,7 @@ class Compiled(nn.Module):
         return outputs
 
 
-class CompiledHalves(Compiled):
+class CompiledFactored(Compiled):
     """The same for a factored model."""
 
     def __init__(self, model: Factored) -> None:
@@ -51,8 +52,8 @@ class CompiledHalves(Compiled):
 
 
 def compiled(model: nn.Module) -> Compiled:
-    """The twin that fits the model."""
-    return CompiledHalves(model) if isinstance(model, Factored) else Compiled(model)
+    """The compiled copy that fits the model."""
+    return CompiledFactored(model) if isinstance(model, Factored) else Compiled(model)
 
 
 def _program(function: Callable[..., Tensor]) -> Callable[..., Any]:

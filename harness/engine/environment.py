@@ -31,7 +31,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """The card by its name, or the CPU with the threads torch uses."""
+    """The name of the GPU, or the CPU with the number of threads that torch uses."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
 
 

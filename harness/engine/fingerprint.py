@@ -93,7 +93,9 @@ def fingerprint(module: nn.Module, task: Task, device: torch.device, seconds: fl
 
 
 def _averaged(draws: Sequence[Answers]) -> Fingerprint:
-    """The mean of the draws, and their variance; of conditions under which some raised, nothing."""
+    """The mean of the draws, and their variance; empty for conditions under which some draws
+    raised.
+    """
     first = draws[0]
     same_shape = [
         name for name, x in first.items() if x.shape[1] and all(each[name].shape == x.shape for each in draws)
@@ -121,28 +123,28 @@ def one_thread() -> Iterator[None]:
 
 def _answers(module: nn.Module, task: Task, device: torch.device) -> Iterator[tuple[str, Tensor]]:
     for name, batch, present in conditions(task, fixed_samples(task).to(device)):
-        yield name, _asked(module, task, batch, present)
+        yield name, _answered(module, task, batch, present)
     split, rows = task.splits["test"], unseen_labels(task)
     batches = [split.take(rows[start : start + SAMPLES]).to(device) for start in range(0, len(rows), SAMPLES)]
-    parts = [_asked(module, task, batch, task.present(batch)) for batch in batches]
+    parts = [_answered(module, task, batch, task.present(batch)) for batch in batches]
     if parts:
         width = min(x.shape[1] for x in parts)  # 0 where the model raised
         yield LABELLED, torch.cat([x[:, :width] for x in parts])
 
 
-def _asked(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tensor:
+def _answered(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tensor:
     """The answers to a batch. Where the model raises, it is asked for each sample alone, and NaN
     stands for those that it raises for: one sample must not hide the others.
     """
-    together = _answered(module, task, batch, present)
+    together = _seeded(module, task, batch, present)
     if together.shape[1]:
         return together
-    alone = [_answered(module, task, batch.take([row]), present[row, None]) for row in range(len(batch))]
+    alone = [_seeded(module, task, batch.take([row]), present[row, None]) for row in range(len(batch))]
     width = max(each.shape[1] for each in alone)
     return torch.cat([each if each.shape[1] == width else each.new_full((1, width), torch.nan) for each in alone])
 
 
-def _answered(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tensor:
+def _seeded(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> Tensor:
     for seed in (torch.manual_seed, random.seed, np.random.seed):
         seed(0)
     return _judged(TaskObjective(module, task, batch.targets, present, {}), batch)

@@ -1,10 +1,10 @@
 """Graded answers under attack: the Pareto front of strength and score, and what fails at each
 threshold.
 
-A search looks for one threshold. What it comes across on the way may fail at another one, or lower
-the score at a strength at which nothing fails. All of that is kept: of each sample and scenario at
-most `POINTS` pairs (strength, score) of which none is better than another, each with its tally; and
-for each threshold the smallest strength with its witness.
+A search looks for one threshold. On the way it meets changes that fail at another threshold, or
+that lower the score at a strength at which no threshold is reached. All of these are kept: for each
+sample and scenario at most `POINTS` pairs (strength, score) of which no pair is better than
+another, each with its tally; and for each threshold the smallest strength with its witness.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _dominated(score: Tensor, untouched: Tensor) -> Tensor:
 
 
 class _Anything:
-    """An objective that everything fails: what is left of a verification is the change itself."""
+    """An objective that every change fails, so verification checks the change alone."""
 
     def __call__(self, inputs: Inputs) -> Verdict:
         count = len(next(iter(inputs.values())))
@@ -116,7 +116,7 @@ class _Anything:
 
 @dataclass(eq=False)
 class Watcher:
-    """Keeps what searches of one scenario come across, for all thresholds.
+    """Keeps the changes that searches of one scenario meet, for all thresholds.
 
     Attributes:
         objective: without a floor.
@@ -135,7 +135,7 @@ class Watcher:
 
     @property
     def first(self) -> bool:
-        """Whether no search of this scenario came before the present one."""
+        """Whether the present search of this scenario is the first."""
         return self.searches < 2
 
     @staticmethod
@@ -146,7 +146,9 @@ class Watcher:
         floors: Mapping[float, Tensor],
         untouched: Tensor,
     ) -> Watcher:
-        """Nothing is seen yet but the untouched inputs, with what is missing in the scenario."""
+        """A new watcher: it has seen only the untouched inputs, with the scenario's missing
+        modalities.
+        """
         with torch.no_grad():
             outputs = objective.outputs(region.inputs)
             width = checked_tally(objective.task.problem.tally(outputs, objective.targets), len(outputs)).shape[1]
@@ -156,7 +158,7 @@ class Watcher:
         return watcher
 
     def begin(self, state: SearchState) -> None:
-        """Propose what fails by what is known."""
+        """Propose the known changes that fail."""
         self.searches += 1
         for found in self.best.values():
             rows = found.strength.isfinite().nonzero().squeeze(1)
@@ -198,7 +200,9 @@ class Watcher:
         self.best[threshold] = Found(known.strength, witness, [], known.gradients)
 
     def inherit(self, smaller: Watcher) -> None:
-        """What was seen under a smaller scenario holds under this one, at the same strength."""
+        """Take over the changes of a smaller scenario: they are allowed here, too, at the same
+        strength.
+        """
         rows = torch.arange(len(self.front.strength))
         for place in range(POINTS):
             there = smaller.front.strength[:, place].isfinite()
@@ -215,7 +219,7 @@ class Watcher:
 
 
 def hand_up(watchers: Sequence[Watcher]) -> None:
-    """Hand up what was seen under smaller scenarios; they come from small to large."""
+    """Pass on the changes from smaller scenarios; scenarios come from small to large."""
     for place, watcher in enumerate(watchers):
         for smaller in watchers[:place]:
             if smaller.scenario < watcher.scenario:

@@ -20,7 +20,7 @@ Search = Callable[..., Iterator[tuple[Scenario, Found]]]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What was found under a scenario: at a threshold, or at none where answers are right or wrong.
+    """The result under a scenario: at a threshold, or at None where answers are right or wrong.
 
     Attributes:
         front: with the first threshold of a scenario, its front.
@@ -35,7 +35,7 @@ class Result:
 def searched(
     search: Search, objective: TaskObjective, everything: TaskObjective, inputs: Inputs, thresholds: Sequence[float]
 ) -> Iterator[list[Result]]:
-    """What is found under each scenario: one result where answers are right or wrong, else one for
+    """The results under each scenario: one result where answers are right or wrong, else one for
     each threshold, from mild to hard.
 
     Args:
@@ -53,7 +53,9 @@ def searched(
 def _at_thresholds(
     search: Search, objective: TaskObjective, everything: TaskObjective, inputs: Inputs, thresholds: Sequence[float]
 ) -> Iterator[list[Result]]:
-    """Each search knows what those before it came across, and each result what any of them did."""
+    """Each search starts from the changes of the searches before it, and each result uses the
+    changes of all searches.
+    """
     with torch.no_grad():
         untouched = everything.task.problem.score(everything.outputs(inputs), everything.targets).double()
     floors = {threshold: threshold * untouched for threshold in thresholds}
@@ -79,7 +81,7 @@ def _at_thresholds(
 
 
 def _better(found: Found, seen: Found | None) -> Found:
-    """The smaller strength of each sample: another threshold's search may have come across it."""
+    """The smaller strength of each sample, which the search of another threshold may have found."""
     if seen is None:
         return found
     nearer = seen.strength < found.strength

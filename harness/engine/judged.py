@@ -60,7 +60,7 @@ def long_tally(task: Task) -> int | None:
 
 
 def taken_out(rows: Mapping[str, Sequence[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Take long tallies out of the rows of tables, and give them as rows of `tallies`."""
+    """Remove long tallies from the rows of tables, and return them as rows of `tallies`."""
     for table, those in rows.items():
         for row in those:
             if row["tally"] is not None and len(row["tally"]) > LONGEST_IN_ROW:

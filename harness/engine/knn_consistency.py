@@ -1,9 +1,8 @@
-"""Judging an embedding without labels: how many of its nearest training samples an attack drives
-away.
+"""Judge an embedding without labels: how many of its nearest training samples an attack replaces.
 
-An encoder answers no class. Instead, a sample has to stay beside its neighbours: it fails when
-fewer than half of its nearest training samples, untouched, are still among its nearest. So every
-attack, sweep and check of the harness applies.
+An encoder gives no class. Instead, a sample has to keep its neighbours: it fails when fewer than
+half of its nearest training samples, untouched, are still among its nearest. So every attack, sweep
+and check of the harness applies.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Neighbourhood(OneNumber):
         return (3,)
 
     def check_targets(self, targets: Tensor) -> None:
-        """There is nothing that they could get wrong."""
+        """Accept all targets: they are unused."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss that an attack raises; it is not for training."""

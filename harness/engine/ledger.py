@@ -22,8 +22,8 @@ from harness.storage.tensorfile import as_bytes
 def found_rows(
     scenario: Scenario, found: Found, judged: Sequence[dict[str, Any]], threshold: float | None = None
 ) -> list[dict[str, Any]]:
-    """The columns a search decides, one row per sample; `judged` is what the model answers on the
-    witnesses.
+    """The columns that a search decides, one row per sample. `judged` has the model's answers on
+    the witnesses.
     """
     hashes = witness_hashes(found.witness, scenario)
     strengths, gradients = found.strength.tolist(), found.gradients.tolist()
@@ -54,8 +54,8 @@ def error_rows(
 
 
 def witness_key(scenario: object, threshold: float | None, sample: str, modality: str) -> str:
-    """How a stored witness is called: a modality of a sample under a scenario, at a threshold where
-    answers are graded.
+    """The name of a stored witness: a modality of a sample under a scenario, with the threshold
+    where answers are graded.
     """
     return f"{scored_at(scenario, threshold)}|{sample}|{modality}"
 
@@ -66,12 +66,12 @@ def scored_at(scenario: object, threshold: float | None) -> str:
 
 
 def keys_of(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
-    """How the modalities of a ledger row's witness are called in storage."""
+    """The stored names of the modalities of a ledger row's witness."""
     return {name: witness_key(row["scenario"], row["threshold"], row["sample"], name) for name in names}
 
 
 def scenario_columns(scenario: Scenario) -> dict[str, str]:
-    """How a scenario is written in the ledger."""
+    """The columns of a scenario in the ledger."""
     return {
         "scenario": str(scenario),
         "attacked": "+".join(scenario.attacked_names),

@@ -78,8 +78,8 @@ def build_model(text: str, task: Task) -> nn.Module:
 
 
 def task_code(text: str) -> str:
-    """SHA-256 of the code that a reference to a task names; empty for a task that a Python program
-    hands over.
+    """SHA-256 of the code that a reference to a task names; empty for a task object from a Python
+    program.
     """
     return "" if held("task", text) is not None else code_hash(with_options("task", text))
 
@@ -132,8 +132,8 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
 
 
 def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -> Loaded:
-    """A model that a Python program hands over: a module, a function that builds one, or a
-    reference under another name.
+    """A model from a Python program: a module, a function that builds one, or a reference under
+    another name.
     """
     if isinstance(given, str):
         return replace(load_model(given, task, device, seed), name=name)
@@ -227,13 +227,13 @@ def _refuse_untrained(text: str) -> None:
     if any(file and is_our_own(Path(file)) for file in files):
         known = [name for name, place in names("model").items() if place.rpartition(":")[2] == text.rpartition(":")[2]]
         raise BadInput(
-            f"model {text!r} is the harness's own, which this reference would load untrained: "
-            f"name it {' or '.join(map(repr, known)) or 'by its registered name'}, or a checkpoint"
+            f"model {text!r} is a model of the harness, and this reference would load it untrained: name it"
+            f" {' or '.join(map(repr, known)) or 'by its registered name'}, or a checkpoint"
         )
 
 
 def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
-    """Try a model on a few samples; it is left as it was.
+    """Try a model on a few samples. The model does not change.
 
     Raises:
         BadInput: it crashes, or its outputs do not fit the task.
@@ -289,9 +289,7 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
 
 
 def code_at(place: str) -> str:
-    """The same for a file or module by its name, without running any of it; empty where there is no
-    file.
-    """
+    """The same for a file or module by its name, without running it; empty if there is no file."""
     path = path_of(place) if place.endswith(".py") else located(place)
     return _hash_of(reached(path)) if path is not None and path.is_file() else ""
 

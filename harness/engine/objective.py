@@ -24,7 +24,7 @@ class TaskObjective:
     """A model's verdict on a batch.
 
     Attributes:
-        present: bool (B, M); a missing modality is replaced by its stand-in, whatever is passed.
+        present: bool (B, M); the stand-in replaces a missing modality, whatever its values.
         kept: features (B, ...) of modalities that do not move, of a factored model.
         dtype: what the model computes in; below float32 by autocast.
         search_dtype: the same for what `holding` returns, which searches but never verifies.
@@ -57,7 +57,7 @@ class TaskObjective:
         return outputs
 
     def answers(self, inputs: Inputs) -> Tensor:
-        """The outputs, without a look at their values: that would wait for the device."""
+        """The outputs, without a check of their values, which would wait for the device."""
         outputs = self.raw(inputs)
         return outputs.float() if outputs.dtype in HALF else outputs
 
@@ -111,7 +111,7 @@ class TaskObjective:
         )
 
     def holding(self, inputs: Inputs, moving: tuple[str, ...]) -> TaskObjective:
-        """Encode once what does not move, if the model is factored."""
+        """Encode the modalities that do not change once, if the model is factored."""
         searching = replace(self, dtype=self.search_dtype, model=self.twin or self.model)
         return searching._keeping(inputs, moving)
 

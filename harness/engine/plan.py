@@ -30,6 +30,7 @@ from harness.references.objects import held
 from harness.references.registry import Reference, code_of, resolve
 from harness.references.registry import names as registered
 from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
+from harness.run.description import Identity, SavedConfig
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
 from harness.tasks.answer_form import answer_form
@@ -52,7 +53,7 @@ class Work:
     """
 
     run: str
-    identity: dict[str, Any]
+    identity: Identity
     task: Task
     models: Sequence[Loaded]
     config: Evaluation
@@ -64,8 +65,8 @@ class Work:
 
     @cached_property
     def chosen(self) -> list[int]:
-        """The rows of the test split under test, of a shard its part, picked by a keyed hash: their
-        order does not matter.
+        """The rows of the test split under test (for a shard, its part). A keyed hash chooses them,
+        so the order of the split does not matter.
         """
         number, count = map(int, (self.config.shard or "1/1").split("/"))
         return chosen_rows(self.config, self.task.splits["test"].samples)[number - 1 :: count]
@@ -78,12 +79,12 @@ class Work:
 
     @cached_property
     def answer_form(self) -> dict[str, Any] | None:
-        """What pages need to know of answers that are drawn or played; None if labels suffice."""
+        """The data that pages need to draw or play answers; None if labels suffice."""
         return answer_form(self.task)
 
     @cached_property
     def long_tally(self) -> int | None:
-        """How many numbers a tally has, where it is too long for a row; else None."""
+        """The number of values of a tally that is too long for a row; else None."""
         return long_tally(self.task)
 
     @property
@@ -110,7 +111,7 @@ def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
 class Cell:
     """The unit of work: a model on a shard of the test split.
 
-    Keyed by all that determines its rows.
+    Its key is a hash of everything that determines its rows.
     """
 
     key: str
@@ -137,28 +138,29 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     attacks = extra_attacks.parse_all(
         config.attack, task, [each for group in groups.values() for each in closure(group)]
     )
-    identity: dict[str, Any] = {
-        "harness": harness.__version__,
-        "config": config.model_dump(mode="json", exclude=RESULT_NEUTRAL),
-        "data": task.data_hash,
-        "task definition": task.definition_hash,
-        **({"thresholds": list(thresholds)} if (thresholds := thresholds_of(task.problem)) else {}),
-        "task code": task_code(config.task),
-        "problem": code_behind(task.problem, *filter(callable, getattr(task.problem, "__dict__", {}).values())),
-        "weights": {model.name: model.weights for model in models},
-        "code": {model.name: model.code for model in models},
-        "scenarios": [str(scenario) for scenario in requested],
-        "search": code_hash(resolve("search", config.search)),
-        "schedules": {str(each): code_hash(resolve("schedule", str(each).partition("(")[0])) for each in schedules},
-        "attacks": {text: code_hash(extra_attacks.reference(text)) for text in config.attack},
-        "corruptions": {str(each): code_hash(each.reference(task)) for each in corruptions},
-        "answers": {name: each.fingerprint.digest for name, each in answering.items()},
-    }
-    identity |= _batch_size(config, requested, answering)
-    identity |= _labels(answering)
     conditions: list[Condition] = [*schedules, *corruptions]
     searches = dict(zip(config.attack, attacks, strict=True)) | {config.search: search_of(config.search)}
-    identity |= _of_users(config, task, models, requested, conditions, searches)
+    identity = Identity(
+        harness=harness.__version__,
+        config=SavedConfig.model_validate(config.model_dump(mode="json", exclude=RESULT_NEUTRAL)),
+        data=task.data_hash,
+        task_definition=task.definition_hash,
+        task_code=task_code(config.task),
+        problem=code_behind(task.problem, *filter(callable, getattr(task.problem, "__dict__", {}).values())),
+        weights={model.name: model.weights for model in models},
+        code={model.name: model.code for model in models},
+        scenarios=[str(scenario) for scenario in requested],
+        search=code_hash(resolve("search", config.search)),
+        schedules={str(each): code_hash(resolve("schedule", str(each).partition("(")[0])) for each in schedules},
+        attacks={text: code_hash(extra_attacks.reference(text)) for text in config.attack},
+        corruptions={str(each): code_hash(each.reference(task)) for each in corruptions},
+        answers={name: each.fingerprint.digest for name, each in answering.items()},
+    ).with_optional(
+        thresholds=list(thresholds_of(task.problem)),
+        batch_size=_batch_size(config, requested, answering),
+        labels=_labels(answering),
+        applied=_of_users(config, task, models, requested, conditions, searches),
+    )
     search = InTurn((searches[config.search], *attacks))
     conditions = [*([] if config.schedule == NO_SCHEDULE else each_missing(task)), *conditions]
     return Work(
@@ -166,12 +168,12 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     )
 
 
-def _labels(answering: Mapping[str, Answering]) -> dict[str, dict[str, str]]:
+def _labels(answering: Mapping[str, Answering]) -> dict[str, str]:
     """The answers of users' models to labels that the fixed samples lack."""
     found = {
         name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name) or held("model", name)
     }
-    return {"labels": kept} if (kept := {name: digest for name, digest in found.items() if digest}) else {}
+    return {name: digest for name, digest in found.items() if digest}
 
 
 def _of_users(
@@ -181,14 +183,13 @@ def _of_users(
     requested: Sequence[Scenario],
     conditions: Sequence[Condition],
     searches: Mapping[str, Search],
-) -> dict[str, dict[str, str]]:
+) -> dict[str, str]:
     """The effect of users' schedules, corruptions, attacks and search; registered ones are
     identified by their code.
     """
     rules = [each for each in conditions if is_users(_reference(each, task))]
     own = {text: each for text, each in searches.items() if is_users(_attack(config, text))}
-    done = conditions_applied(rules, task) | searches_applied(own, task, models, requested, config.limit)
-    return {"applied": done} if done else {}
+    return conditions_applied(rules, task) | searches_applied(own, task, models, requested, config.limit)
 
 
 def _reference(condition: Condition, task: Task) -> Reference:
@@ -201,11 +202,8 @@ def _attack(config: Evaluation, text: str) -> Reference:
     return resolve("search", text) if text == config.search else extra_attacks.reference(text)
 
 
-def _batch_size(
-    config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]
-) -> dict[str, int]:
-    """If results depend on which samples are computed together, the batch size belongs to the
-    identity.
+def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]) -> int | None:
+    """The batch size, if results depend on which samples are computed together; else None.
 
     Raises:
         BadInput: only a part of the samples is to be done, and an edit is made for a whole batch.
@@ -216,27 +214,25 @@ def _batch_size(
             f"--shard {config.shard}: an edit that a whole batch shares makes results depend on the batch: leave"
             " --shard out"
         )
-    return (
-        {}
-        if not shared and all(each.steadiness.holds for each in answering.values())
-        else {"batch size": config.batch_size}
-    )
+    alone = not shared and all(each.steadiness.holds for each in answering.values())
+    return None if alone else config.batch_size
 
 
-def _name(identity: Mapping[str, Any]) -> str:
+def _name(identity: Identity) -> str:
     """A run's id. Half of it is a hash of the request, the code and the weights; half is a hash of
     the models' answers.
 
     On another machine answers differ in their last bits; `harness.engine.resuming` then compares
     them.
     """
-    answered = {key: identity[key] for key in ANSWERED if key in identity}
-    return requested_id(identity) + digest(answered if len(answered) > 1 else identity["answers"])[:HALF_NAME]
+    answered = {key: value for key, value in identity.content().items() if key in ANSWERED}
+    return requested_id(identity) + digest(answered if len(answered) > 1 else identity.answers)[:HALF_NAME]
 
 
-def requested_id(identity: Mapping[str, Any]) -> str:
+def requested_id(identity: Identity) -> str:
     """The half of the id that is the same on every machine."""
-    return digest({key: value for key, value in identity.items() if key not in ANSWERED})[:HALF_NAME]
+    requested = {key: value for key, value in identity.content().items() if key not in ANSWERED}
+    return digest(requested)[:HALF_NAME]
 
 
 def checked(text: str, task: Task) -> Scenario:
@@ -270,7 +266,7 @@ def search_of(text: str) -> Search:
 
 
 def cells(work: Work, done: Mapping[str, Collection[str]] | None = None) -> list[Cell]:
-    """The cells that are left when of some models some samples are done, model by model."""
+    """The remaining cells when some samples of some models are done, model by model."""
     names, size = work.task.splits["test"].samples, work.config.batch_size
     planned: list[Cell] = []
     for model in work.models:
@@ -295,7 +291,7 @@ def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loade
     """The task and the models of an evaluation, with its judge.
 
     Raises:
-        BadInput: one of them cannot be loaded, or judged so.
+        BadInput: one of them cannot be loaded, or does not fit the judge.
     """
     task = load_task(config.task)
     models = [load_model(name, task, device, config.seed) for name in config.model]

@@ -1,4 +1,4 @@
-"""Which directory an evaluation goes on in, or begins in."""
+"""The directory in which an evaluation continues or begins."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The field's numbers over a set, under every condition of a run, from the tallies of its samples.
+"""Metrics over a set, under every condition of a run, from the tallies of its samples.
 
 Accuracy, mIoU or a correlation are not means of scores. A run keeps the tally of every answer, and
-the problem makes the numbers of a set from them: untouched, with modalities missing, corrupted, and
-attacked up to a strength. It also finds how much each sample matters, for intervals and gates.
+the problem computes the metrics of a set from them: untouched, with modalities missing, corrupted,
+and attacked up to a strength. This module also computes the influence of each sample, for intervals
+and gates.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class OutOfTime(Exception):
-    """The budget is spent; the cell is given up and done again when the run is resumed."""
+    """The budget is spent. The cell is dropped, and done again when the run is resumed."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -23,8 +23,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def passed_on(error: BaseException) -> None:
-    """Raise an error again that is not a sample's: no memory, no time, or input that no part of the
-    run can use.
+    """Raise again an error that does not belong to a sample: no memory, no time, or input that no
+    part of the run can use.
     """
     if out_of_memory(error) or isinstance(error, TooSlow | OutOfTime):
         raise error
@@ -35,11 +35,11 @@ def passed_on(error: BaseException) -> None:
 def singled_out(
     rows: Sequence[int], ask: Callable[[Sequence[int]], T]
 ) -> Iterator[tuple[Sequence[int], T | BaseException]]:
-    """Answers for rows: all together or, where that raises, for each half in the same way; at one
-    row the error stands.
+    """Answers for rows: all together or, if that raises, for each half in the same way. The error
+    of a single row is its result.
 
     Raises:
-        an error that is no sample's, see `passed_on`.
+        an error that does not belong to a sample, see `passed_on`.
     """
     try:
         answer = ask(rows)

@@ -1,4 +1,4 @@
-"""The parts of a run, and whether an evaluation is the one that a run began with.
+"""The parts of a run, and whether an evaluation may continue that run.
 
 A run goes on only with the models, the task and the code that it began with.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -39,8 +38,8 @@ class Standing:
     prints: Mapping[str, Fingerprint]
 
     @property
-    def identity(self) -> dict[str, Any]:
-        return self.description.identity.content()
+    def identity(self) -> Identity:
+        return self.description.identity
 
     def computes_like(self, other: Standing) -> bool:
         """Whether both compute with the same libraries on the same kind of machine, so that bits
@@ -56,8 +55,8 @@ def standing(work: Work, description: Description) -> Standing:
 
 
 def another(here: Standing, now: Standing) -> str:
-    """Why the present models, task or code are not those that a run began with, in words that
-    follow its name; empty where they are.
+    """Why the present models, task or code differ from those that a run began with, as the end of a
+    sentence about the run; empty if they are the same.
     """
     if here.description.status == CHANGED:
         return f"is {CHANGED}"
@@ -76,30 +75,34 @@ def another_model(here: Standing, now: Standing, keys: Sequence[str]) -> str:
     answers.
     """
     for model, found in now.prints.items():
-        changed = [key for key in keys if here.identity.get(key, {}).get(model) != now.identity[key].get(model)]
+        changed = [key for key in keys if _of_model(here, key, model) != _of_model(now, key, model)]
         if why := _differs(model, changed, here, found, now):
             return why
     return ""
 
 
+def _of_model(run: Standing, key: str, model: str) -> str | None:
+    return {"weights": run.identity.weights, "code": run.identity.code}[key].get(model)
+
+
 def changed_since(began: Standing, work: Work, description: Description, device: torch.device) -> str:
-    """A second check, in the process that made the first: why models or users' files have changed;
-    empty where they have not.
+    """A second check, in the process of the first check: why models or users' files have changed;
+    empty if they have not.
     """
     prints = {model.name: fingerprint(model.module, work.task, device, work.config.cell_limit) for model in work.models}
     answering = {name: replace(work.answering[name], fingerprint=each) for name, each in prints.items()}
     again = prepare(work.config, work.task, work.models, answering)
-    now = description.model_copy(update={"identity": Identity.model_validate(again.identity)})
+    now = description.model_copy(update={"identity": again.identity})
     if why := another_model(began, Standing(now, prints), ()):
         return why
-    before, after = (each.get("applied", {}) for each in (began.identity, again.identity))
+    before, after = began.identity.applied, again.identity.applied
     changed = sorted(text for text in after if before.get(text) != after[text])
     return f"began with another {changed[0]!r}: it gives other results on the same samples now" if changed else ""
 
 
 def _differs(model: str, changed: list[str], here: Standing, found: Fingerprint, now: Standing) -> str:
     began = here.prints.get(model)
-    if began is None and here.identity.get("answers", {}).get(model) == found.digest:
+    if began is None and here.identity.answers.get(model) == found.digest:
         began = found  # of a run whose fingerprints are lost, their hash is left
     if began is None:
         return _changed(model, changed, "" if changed else "its fingerprint is lost, so this cannot be checked")
@@ -117,11 +120,9 @@ def _changed(model: str, changed: list[str], count: str) -> str:
 
 
 def as_begun(work: Work, description: Description, begun: Description) -> tuple[Work, Description]:
-    """The work, and its description, under the id and the identity of the run that it goes on
-    with.
-    """
+    """The work, and its description, under the id and the identity of the run that it continues."""
     own = description.model_copy(update={"run": begun.run, "identity": begun.identity})
-    return replace(work, run=begun.run, identity=begun.identity.content()), own
+    return replace(work, run=begun.run, identity=begun.identity), own
 
 
 def remarks(work: Work) -> list[str]:
@@ -131,13 +132,14 @@ def remarks(work: Work) -> list[str]:
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
     sentences = [
-        f"{ball} is a relaxation that mixes tokens, which no text can do: an upper bound on weakness" for ball in texts
+        f"{ball} is a relaxation: it mixes tokens, which no text can do, so it overstates the weakness"
+        for ball in texts
     ]
     sentences += (
         [f"{', '.join(drawn)}: a sample fails when it fails in at least half of {STORED} stored draws"] if drawn else []
     )
     sentences += (
-        [f"{', '.join(shared)}: made for each batch of samples, other samples beside it give another patch"]
+        [f"{', '.join(shared)}: one patch for each batch of samples; other samples in the batch give another patch"]
         if shared
         else []
     )

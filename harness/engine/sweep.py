@@ -57,12 +57,12 @@ def sweep_rows(
     seed: int,
     on_error: Callable[[object, BaseException], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Score a batch under every schedule or corruption, level and repeat; what is asked for twice
-    is done once.
+    """Score a batch under every schedule or corruption, level and repeat. A condition that appears
+    twice is computed once.
 
     Args:
-        on_error: called where the model raises on a sample under a condition, whose row is then an
-            error; it may raise again. Where it is absent, the exception ends the sweep.
+        on_error: called if the model raises on a sample under a condition; that row is then an
+            error. It may raise again. Without it, the exception ends the sweep.
     """
     done: set[tuple[str, float]] = set()
     for schedule in schedules:

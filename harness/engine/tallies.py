@@ -1,4 +1,4 @@
-"""The tallies of a run, by number: short ones stand in the rows that they belong to, long ones in a
+"""The tallies of a run, by number: short ones are in the rows that they belong to, long ones in a
 table of their own.
 
 Queries choose rows by the numbers of their tallies and never read the tallies. Long ones lie in a
@@ -54,7 +54,9 @@ def _with(table: pa.Table, numbers: NDArray[np.int64]) -> pa.Table:
 def _flat(lists: pa.ListArray) -> Array:
     if len(lengths := lists.value_lengths().unique()) > 1:
         few, many = sorted(lengths.to_pylist())[:2]
-        raise BadInput(f"the problem's tallies have {few} numbers and {many}: give the same number for every sample")
+        raise BadInput(
+            f"some tallies of the problem have {few} numbers, others {many}: give the same number for every sample"
+        )
     flat: Array = lists.flatten().to_numpy(zero_copy_only=False).copy()  # Arrow's own memory cannot be written to
     return flat.reshape(len(lists), -1) if len(lists) else flat.reshape(0, 0)
 
@@ -74,7 +76,7 @@ def _spilled(directory: RunDirectory, width: int, file: IO[bytes]) -> dict[tuple
         lists = part.column("tally").combine_chunks()
         if lists.value_lengths().unique().to_pylist() not in ([], [width]):
             raise BadInput(
-                f"run {directory.url} is damaged: tallies/{name}.parquet has tallies of other than {width} numbers"
+                f"run {directory.url} is damaged: tallies/{name}.parquet has tallies that do not have {width} numbers"
             )
         file.write(lists.flatten().to_numpy().tobytes())
         for row in part.drop_columns(["tally"]).to_pylist():
@@ -99,7 +101,7 @@ def _numbers(
         if place is None:
             raise BadInput(
                 f"run {directory.url} is damaged: tallies/ lacks the tally of sample {row['sample']!r} in table {name};"
-                " remove tallies/ and run the same command: what it held is done again"
+                " remove tallies/ and run the same command: the lost rows are computed again"
             )
         found.append(place)
     return np.array(found, np.int64)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class TooSlow(Exception):
-    """The work has had its time."""
+    """The work has exceeded its time."""
 
 
 @contextmanager

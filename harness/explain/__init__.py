@@ -1,1 +1,1 @@
-"""The parts of an input that speak for an answer."""
+"""The parts of an input that support an answer."""

@@ -1,4 +1,4 @@
-"""Attributions: the parts of an input that speak for the right answer, untouched, on the smallest
+"""Attributions: the parts of an input that support the right answer, untouched, on the smallest
 witness, and with a modality missing.
 
 The attributed number is how far a sample is from failing, minus the margin of its verdict. Every
@@ -32,8 +32,8 @@ CLEAN = "clean"
 
 
 def attribute(work: Work, model: Loaded, ledger: pa.Table, device: torch.device) -> Attributed:
-    """The attributions of one model of a run, on its ledger; the model is left as it was, also
-    after an exception.
+    """The attributions of one model of a run, on its ledger; the model does not change, also after
+    an exception.
     """
     chosen = samples(work, model, ledger)
     task = work.task

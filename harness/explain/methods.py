@@ -17,13 +17,13 @@ from harness.engine.sweep import MAX_SUBSETS
 from harness.tasks import Batch, Modality, Task
 
 GRADIENTS, ABLATION, SHOWN = "integrated gradients", "feature ablation", "shown"
-STEPS, MORE_STEPS = 64, 256  # of the path from the stand-ins to the input
-CERTAIN = 100.0  # larger margins, which models give to impossible classes, count as this in a game
+STEPS, MORE_STEPS = 64, 256  # steps of the path from the stand-ins to the input
+CERTAIN = 100.0  # larger margins, which models give to impossible classes, are cut to this in a game
 # as a share of the difference that attributions add up to: the gap allowed before more steps, then
 # ablation, take over
 TRUSTED = 0.1
 AT_ONCE = 64  # inputs the model sees together
-PIECES = 64  # about so many parts of an image, or of a sound, are taken away one by one
+PIECES = 64  # the approximate number of parts of an image or a sound that are removed one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Explanation:
 
 def explained(module: nn.Module, task: Task, case: Case) -> Explanation:
     """Integrated gradients from the stand-ins to the inputs (Sundararajan et al., ICML 2017);
-    ablation where they do not add up.
+    ablation if the gradients do not add up to the difference.
 
     More steps are tried first, because a path with kinks needs them. For a model without gradients,
     each part is replaced by its stand-in, and the drop of the output is its attribution. Text is
@@ -101,7 +101,7 @@ def _along(module: nn.Module, task: Task, case: Case, steps: int) -> Explanation
         method="gausslegendre",
         internal_batch_size=AT_ONCE,
     )
-    return _as_told(GRADIENTS, stands, task, parts, inputs, baselines, rest)
+    return _explanation(GRADIENTS, stands, task, parts, inputs, baselines, rest)
 
 
 def _ablated(module: nn.Module, task: Task, case: Case) -> Explanation:
@@ -119,10 +119,10 @@ def _ablated(module: nn.Module, task: Task, case: Case) -> Explanation:
         )
     # a piece's effect, shared by its values
     counted = [part / _sizes(mask[0])[None] for part, mask in zip(parts, masks, strict=True)]
-    return _as_told(ABLATION, stands, task, counted, inputs, baselines, rest)
+    return _explanation(ABLATION, stands, task, counted, inputs, baselines, rest)
 
 
-def _as_told(
+def _explanation(
     method: str,
     stands: Callable[..., Tensor],
     task: Task,
@@ -222,8 +222,8 @@ def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Te
 
 @torch.no_grad()
 def games_of(module: nn.Module, task: Task, case: Case) -> Inputs:
-    """Each modality's exact Shapley value in how far a sample is from failing, (B,): over all sets
-    of those present here.
+    """Each modality's exact Shapley value for the distance of a sample from failing, (B,), over all
+    sets of the modalities that are present.
     """
     count = len(task.names)
     if count > MAX_SUBSETS:

@@ -1,3 +1,3 @@
-"""Gates: limits on a run's numbers that a merge can depend on, decided by a test and not by the
-point.
+"""Gates: limits on a run's numbers that a merge can depend on. A statistical test decides them, not
+the measured value alone.
 """

@@ -59,7 +59,7 @@ def compare(first: Evidence, second: Evidence) -> list[Change]:
 
 
 def _gates(model: str, first: Evidence, second: Evidence) -> Iterator[Gate]:
-    """The numbers that both have, written as gates that every drop passes."""
+    """The numbers that both runs have, written as gates that every drop passes."""
     allowed = {"model": model, "max_drop": 0.0}
     yield gate_of(**allowed)
     for name, levels in first.levels.items():

@@ -62,7 +62,7 @@ class Verdict:
 
     @staticmethod
     def undecided(gate: Gate, why: str, found: Estimate, samples: int) -> Verdict:
-        """Inconclusive until more is known than the number."""
+        """Inconclusive as long as only the number is known."""
         return Verdict(gate, INCONCLUSIVE, why, found.value, found.low, found.high, samples, bound=found.bound)
 
     @property
@@ -187,8 +187,8 @@ def paired_rows(theirs: Measured, ours: Measured) -> tuple[list[str], Array, Arr
 
 
 def paired_drop(measured: Measured, before: Array, after: Array, limit: float, allowed: float, effect: float) -> Drop:
-    """How much worse a measure became, strengths clipped at the smaller search limit; of a gap, how
-    much it rose.
+    """How much worse a measure became, with strengths clipped at the smaller search limit; for a
+    gap, how much it rose.
     """
     measure = measured.gate.measure
     if measure == MEDIAN:
@@ -201,9 +201,7 @@ def paired_drop(measured: Measured, before: Array, after: Array, limit: float, a
 
 
 def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:
-    """Why two runs' numbers are not of the same kind: an attack or a corruption that is another
-    one.
-    """
+    """Why the numbers of two runs cannot be compared: they used other attacks or corruptions."""
     reasons = []
     ours, theirs = run.description.identity, baseline.description.identity
     if gate.attacks:
@@ -211,7 +209,7 @@ def unlike(gate: Gate, run: Evidence, baseline: Evidence) -> list[str]:
         differing += ["attack code"] if ours.attacks != theirs.attacks and "attack" not in differing else []
         reasons += [f"the baseline was attacked differently: it differs in {', '.join(differing)}"] if differing else []
     if gate.corruption and ours.corruptions.get(gate.corruption) != theirs.corruptions.get(gate.corruption):
-        reasons.append(f"the baseline used other code of the corruption {gate.corruption}")
+        reasons.append(f"the baseline used other code for the corruption {gate.corruption}")
     return reasons
 
 

@@ -102,7 +102,7 @@ class Evidence:
 
     @cached_property
     def tasks(self) -> frozenset[str]:
-        """How the task may be called: as the configuration names it, or as the rows do."""
+        """The names of the task: in the configuration, and in the rows."""
         return frozenset({self.config.task, *self.tables["samples"].column("task").unique().to_pylist()})
 
     @cached_property
@@ -154,8 +154,8 @@ class Evidence:
         return _by_sample(rows, "strength")
 
     def withstood(self, model: str, scenario: str, strength: float, threshold: float | None = None) -> Values:
-        """What is left of each sample's score when it is attacked up to a strength: all or nothing,
-        or the lowest score that is known where answers are graded and no threshold is named.
+        """The remaining score of each sample under attacks up to a strength: all or nothing, or for
+        graded answers without a threshold the lowest score that is known.
         """
         samples, strengths = self.strengths(model, scenario, threshold)
         if self.description.threshold is None or threshold is not None:
@@ -169,13 +169,13 @@ class Evidence:
         return samples, np.array(left, np.float64)
 
     def metric(self, model: str, name: str, kind: str, place: str, level: float) -> Values:
-        """A metric over the set, as the number of each sample whose mean it is."""
+        """A metric over the set, as one number for each sample; their mean is the metric."""
         condition = {"model": model, "metric": name, "kind": kind, "name": place, "level": level}
         return _by_sample(self._rows("influences", ("sample", "value"), **condition), "value")
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The metrics over the set of which gates know the samples' shares."""
+        """The metrics over the set for which gates have the influence of each sample."""
         return [str(each) for each in self.tables["influences"].column("metric").unique().to_pylist()]
 
     @cached_property
@@ -241,10 +241,12 @@ def refuse_other_data(ours: Evidence, theirs: Evidence) -> None:
         )
     changed = next((sample for sample in both if ours.hashes[sample] != theirs.hashes[sample]), None)
     if changed is not None:
-        raise BadInput(f"sample {changed!r} is other data in {ours.where} than in {theirs.where}: bless a new baseline")
+        raise BadInput(
+            f"sample {changed!r} has different data in {ours.where} and in {theirs.where}: bless a new baseline"
+        )
     if ours.description.identity.task_definition != theirs.description.identity.task_definition:
         raise BadInput(
-            f"the task of {ours.where} is defined otherwise than that of {theirs.where} (samples, ranges, masks or"
+            f"the tasks of {ours.where} and {theirs.where} have different definitions (samples, ranges, masks or"
             " scoring): bless a new baseline"
         )
 

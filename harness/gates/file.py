@@ -1,4 +1,4 @@
-"""The gates file: which number of a run has which limit.
+"""The gates file: limits for the numbers of a run.
 
 inconclusive: fail
 gates:
@@ -143,7 +143,7 @@ class Gate(BaseModel):
             raise ValueError("a change of a metric needs min_effect, in the unit of the metric")
 
     def _check_limit(self, key: str) -> None:
-        """A limit that no number can lie beside is a slip, such as 60 for 0.60."""
+        """Refuse a limit beyond all possible numbers, such as 60 for 0.60."""
         if self.measure == METRIC:
             return
         least = -1.0 if self.measure == GAP else 0.0
@@ -275,7 +275,7 @@ def _lines(node: yaml.Node | None) -> list[int]:
 
 
 def _keys(found: dict[Any, Any]) -> list[tuple[list[Any], list[str], str]]:
-    """The keys of the file and of each gate, those there are, and where they stand."""
+    """The keys of the file and of each gate, the allowed keys, and their place."""
     entries = [
         (list(entry), list(Gate.model_fields), f", gate {at}")
         for at, entry in enumerate(found["gates"], 1)
@@ -285,7 +285,7 @@ def _keys(found: dict[Any, Any]) -> list[tuple[list[Any], list[str], str]]:
 
 
 def _message(error: ValidationError) -> str:
-    """The first complaint, behind the place it is about."""
+    """The first error, after its place."""
     first = error.errors(include_url=False)[0]
     place = [part for part in first["loc"] if part != "gates"]
     number = f", gate {place[0] + 1}" if place and isinstance(place[0], int) else ""

@@ -1,4 +1,4 @@
-"""`gate`: a run held against a gates file; its verdicts are kept with it."""
+"""`gate`: a run is checked against a gates file, and keeps the verdicts."""
 
 from __future__ import annotations
 

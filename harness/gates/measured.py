@@ -1,4 +1,4 @@
-"""The measure of a gate, sample by sample, and the doubts about it."""
+"""The measure of a gate, sample by sample, and the reasons to doubt it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _oracle(gate: Gate, evidence: Evidence) -> str:
     oracle = oracle_of(gate.scenario or "")
     if oracle is None:
         raise BadInput(
-            f"gate '{gate}': an oracle exists only for an attack on one modality: it is the model without that modality"
+            f"gate '{gate}': only an attack on one modality has an oracle, which is the model without that modality"
         )
     if oracle not in evidence.models:
         raise BadInput(f"gate '{gate}': {evidence.where} lacks the oracle: evaluate it, too, with --model {oracle}")
@@ -175,8 +175,8 @@ def _swept(gate: Gate, evidence: Evidence) -> tuple[str, float] | None:
 
 
 def schedule_of(gate: Gate, evidence: Evidence, level: float = 0.0) -> str:
-    """The gate's schedule, as the sweep writes it; one that is written so needs no reading, which
-    would load torch.
+    """The gate's schedule, in the form of the sweep. A schedule in this form is not parsed, because
+    parsing would load torch.
     """
     if gate.schedule in evidence.schedules:
         return str(gate.schedule)
@@ -218,7 +218,7 @@ def singles(gate: Gate, evidence: Evidence) -> list[str]:
 
 
 def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
-    """Why the number may not be believed, the gravest first."""
+    """The reasons to doubt the number, the most important first."""
     status = evidence.description.status
     reasons = [] if status in FINISHED else [f"{evidence.where} is {status}: {onwards(status)}"]
     reasons += [

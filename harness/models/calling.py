@@ -163,9 +163,10 @@ def found(answer: Answer | None, returned: Any) -> Tensor:
         BadInput: it is not there.
     """
     if answer is None:
-        answer = next((name for name in LOGITS if _has(returned, name)), "logits")
         if isinstance(returned, Tensor):
             return returned
+        answer = next((name for name in LOGITS if _has(returned, name)), LOGITS[0])
+    held: Any
     if callable(answer):
         held = answer(returned)
     elif isinstance(answer, str) and not isinstance(returned, Mapping):

@@ -1,1 +1,1 @@
-"""How things are named: registered names, their options, and users' files."""
+"""References: registered names, their options, and users' files."""

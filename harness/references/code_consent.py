@@ -35,7 +35,7 @@ def permitted(url: str, description: Description, code: Collection[str]) -> Eval
     stand_for({place: Path(found) for place, found in allowed.items() if place.endswith(".py")})
     if unnamed:
         flags = " ".join(f"--code {place!r}" for place in unnamed)
-        raise BadInput(f"run {url} names code that would run here: if you trust that code, name it, too, {flags}")
+        raise BadInput(f"run {url} names code that would run here: if you trust that code, also name it with {flags}")
     return config
 
 

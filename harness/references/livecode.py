@@ -194,7 +194,7 @@ def _class(kind: type, seen: Seen) -> Iterator[bytes]:
 
 
 def _is_theirs(thing: Any) -> bool:
-    """Whether a function or class is a user's: neither ours, nor installed, nor of Python
+    """Whether a function or class is a user's: neither of the harness, nor installed, nor of Python
     itself.
     """
     name = getattr(thing, "__module__", None) or ""

@@ -1,5 +1,5 @@
-"""Objects that a Python program hands over: while a call runs, names stand for them, as references
-do on a command line.
+"""Objects from a Python program: while a call runs, names stand for them, like references on a
+command line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Names and references: the objects that words on the command line stand for.
 
 A reference is a registered name, ``package.module:object`` or ``path/to/file.py:object``. Each
-floor of the house keeps a ``CATALOGUE`` of its own names; other packages register through entry
-points in the groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``,
+top-level package has a ``CATALOGUE`` of its own names; other packages register through entry points
+in the groups ``harness.task``, ``harness.model``, ``harness.recipe``, ``harness.search``,
 ``harness.attack``, ``harness.schedule`` and ``harness.corruption``. A module is imported only when
 its name is used.
 """

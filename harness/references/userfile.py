@@ -1,6 +1,6 @@
 """Code from outside: a user's file or module, loaded so that neither side shadows the other.
 
-The folder a user stands in may have its own ``models/``, ``attacks/``, ``app.py`` or ``utils.py``.
+The current folder of a user may have its own ``models/``, ``attacks/``, ``app.py`` or ``utils.py``.
 Ours are loaded first, with that folder at the end of the path. A user's file named on the command
 line gets its own packages for its top-level imports, and again whenever its objects are called from
 here; two files in different folders never see each other's.
@@ -188,8 +188,8 @@ def _lies_in(module: ModuleType, folder: Path, at_top: bool = False) -> bool:
 
 
 def stand_for(files: Mapping[str, Path]) -> None:
-    """From now on, take these files for those that a run names, which was made in another folder,
-    and no others.
+    """From now on, use these files, and no others, in place of the files that a run from another
+    folder names.
     """
     _ELSEWHERE.clear()
     _ELSEWHERE.update({Path(place): path for place, path in files.items()})
@@ -201,7 +201,7 @@ def _load_file(kind: str, text: str, place: Path) -> ModuleType:
         raise BadInput(f"{kind} {text!r}: there is no file {place}; a reference reads path/to/file.py:object")
     if _has(path.parent, "harness") and not _is_ours(path.parent / "harness"):
         raise BadInput(
-            f"{kind} {text!r}: the folder {path.parent} has a 'harness' of its own, which hides ours: rename it"
+            f"{kind} {text!r}: the folder {path.parent} has a 'harness' of its own, which hides this package: rename it"
         )
     if path in _LOADED and _READ[path] != _state(_READ[path]):  # edited since: run the code that is hashed
         del _LOADED[path]

@@ -54,7 +54,7 @@ def _classes(x: Tensor, ignore: int | None) -> list[int] | None:
 
 
 def figure_of(form: AnswerForm, answers: Answers, pictures: Mapping[str, boxes.Picture] | None = None) -> go.Figure:
-    """The answers side by side, and the change between the last two; `shown_as` has to allow it.
+    """The answers side by side, and the change between the last two. Check with `shown_as` first.
 
     Args:
         pictures: what lies under boxes, see `boxes.pictures_of`.

@@ -1,4 +1,4 @@
-"""Answers that are boxes, drawn on the picture that the model was shown."""
+"""Answers that are boxes, drawn on the image that the model got."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs of each kind drawn: untouched, attacked, and the change made large enough to be seen."""
+"""Drawings of inputs of each kind: untouched, attacked, and the change, enlarged."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def is_tokens(modality: Modality, x: Tensor) -> bool:
 
 
 def combine_single_modality(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> go.Figure:
-    """An input beside its changed version and the change, enlarged by this factor; alone, where
-    nothing changed.
+    """An input beside its changed version and the change, enlarged by this factor; the input alone,
+    if nothing changed.
     """
     panels = [clean] if moved is None else [clean, moved, (moved - clean) * times]
     titles = [TITLES[0]] if moved is None else [*TITLES[:2], f"{TITLES[2]} × {times:g}"]

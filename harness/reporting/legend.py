@@ -17,7 +17,9 @@ IN_LINE, LINE = 6, 20  # entries in a line of the legend, and its height in pixe
 
 
 def class_colour(place: int) -> str:
-    """The colour of a class, the same on every page; of 56 classes none has another's."""
+    """The colour of a class, the same on every page; the first 56 classes have different
+    colours.
+    """
     base, shade = BASES[place % len(BASES)], SHADES[place // len(BASES) % len(SHADES)]
     channels = [int(base[at : at + 2], 16) for at in (1, 3, 5)]
     mixed = [round(x + (255 - x) * shade if shade >= 0 else x * (1 + shade)) for x in channels]

@@ -112,12 +112,12 @@ def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _code(text: str) -> str:
-    """A name as code: nothing in it is markup, and no @ calls a user of GitHub."""
+    """A name as code: it contains no markup, and no @ mentions a user of GitHub."""
     return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _marked(text: str) -> str:
-    """Prose that Markdown shows as it is, without calling a user by an @."""
+    """Text that Markdown shows unchanged, and that mentions no user with @."""
     return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", plain(text)).replace("@", "<span>@</span>")
 
 

@@ -80,18 +80,16 @@ def untouched(task: Task, name: str, known: str | None) -> Inputs:
     """
     split = task.splits["test"]
     if name not in split.samples:
-        raise BadInput(
-            f"task {task.name!r} has no sample {name!r} here: its data are not those that the run was made on"
-        )
+        raise BadInput(f"task {task.name!r} has no sample {name!r} here: the run was made on other data")
     batch = split.take([split.samples.index(name)])
     if known is not None and known != sample_hashes(batch)[0]:
-        raise BadInput(f"sample {name!r} of task {task.name!r} holds other data here than when the run was made")
+        raise BadInput(f"sample {name!r} of task {task.name!r} has changed since the run was made")
     return {key: x[0] for key, x in batch.inputs.items()}
 
 
 def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
-    """Whether stored tensors can be what a sample's inputs became: of their shapes and types, and
-    finite.
+    """Whether stored tensors can be a changed version of a sample's inputs: the same shapes and
+    types, and finite.
     """
     kinds = {name: (x.shape, x.dtype) for name, x in inputs.items()}
     return all(kinds.get(name) == (x.shape, x.dtype) and bool(x.isfinite().all()) for name, x in witness.items())
@@ -162,7 +160,8 @@ def _task_of(directory: RunDirectory) -> Task:
     config = configured(directory.url, directory.describe())
     if code_of(config.task):
         raise BadInput(
-            f"the inputs come from {config.task}, code that this run names; `dashboard` runs it when it is asked to."
+            f"the inputs come from {config.task}, which is code that this run names. `report` does not run it."
+            " `dashboard` asks for your consent first."
         )
     with else_in(config.data_root):
         return load_task(config.task)
@@ -195,11 +194,12 @@ def _caption(sample: ShownSample, samples: Any) -> str:
         f" '{_quoted(row['sample'])}'"
     )
     answers = query(sql, samples=samples)
-    known = "".join(f"the target is {target}, untouched it answers {clean}, " for target, clean in answers)
+    known = "".join(f"target {target}, untouched answer {clean},  " for target, clean in answers)
     graded = "" if row["threshold"] is None else f", at threshold {row['threshold']:g} of the untouched score"
     return (
-        f"{row['model']}, sample {row['sample']}: {known}attacked "
-        f"{row['label']}. Critical strength {row['strength']:.4g} under {row['scenario']}, found by attack{graded}."
+        f"{row['model']}, sample {row['sample']}: {known}attacked answer "
+        f"{row['label']}. Critical strength"
+        f" {row['strength']:.4g} under {row['scenario']}, found by attack{graded}."
     )
 
 

@@ -76,7 +76,7 @@ def write_differences(
     scale = 1.0 if unit == "points" else 1 / POINTS
     page.paragraph(f"{what} of each, minus that of another system, untouched. {DIFFERENCES_IN.format(unit)}")
     page.table(
-        ["less", *ours],
+        ["minus", *ours],
         [
             [each, *(points(difference(scale * values(one, CLEAN), scale * values(each, CLEAN))) for one in ours)]
             for each in others

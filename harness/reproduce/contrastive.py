@@ -1,5 +1,5 @@
-"""The contrastive study: SimCLR against BYOL over batch sizes, what holds BYOL up, and how robust
-encoders without labels are.
+"""The contrastive study: SimCLR against BYOL over batch sizes, which parts BYOL needs, and how
+robust encoders without labels are.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def pretrained(method: str, modality: str, batch: int = USUAL, attacked: bool = 
 
 
 def over_batches() -> tuple[System, ...]:
-    """All rows on MNIST: both methods over batch sizes, attacked at the usual one, what they stand
-    against, and the collapse checks.
+    """All rows on MNIST: both methods over batch sizes (attacked at the usual size), their
+    baselines, and the collapse checks.
     """
     rows = [pretrained(method, "image", batch, attacked=batch == USUAL) for method in METHODS for batch in BATCHES]
     against = [System(RANDOM, "simclr-image", "probe"), System(SUPERVISED, "simclr-image", "probe?tuned=true")]
@@ -112,7 +112,7 @@ def _batches(result: Results, page: Page) -> None:
     left = [f"{name} {100 * (1 - result.metric(name, 'accuracy').mean()) / chance:.0f} %" for name in usual]
     page.paragraph(f"Share of the random encoder's error that remains: {'; '.join(left)}.")
     _robust("mnist", result, [*usual, SUPERVISED, RANDOM], usual, page)
-    page.heading("What holds BYOL up", 3)
+    page.heading("Which parts BYOL needs", 3)
     rows = [at("BYOL", USUAL), *HELD_UP]
     _known(result, rows, page)
     fallen = [each for each in HELD_UP if result.metric(each, "projected_spread").mean() < COLLAPSED]
@@ -132,7 +132,7 @@ def _batches(result: Results, page: Page) -> None:
 
 
 def _of_batches(result: Results) -> list[str]:
-    """Who needs large batches."""
+    """Which method needs large batches."""
     means = {
         method: [float(result.metric(at(method, batch), "accuracy").mean()) for batch in BATCHES] for method in METHODS
     }
@@ -148,7 +148,7 @@ def _of_batches(result: Results) -> list[str]:
             f"Both methods learn from {len(result.task.splits['train']):,} images without labels. An accuracy of"
             f" {100 * GOOD:.0f} % is reached {reached}."
         ),
-        f"Accuracy at batches of {BATCHES[0]} less that at batches of {BATCHES[-1]}: {gains}.",
+        f"Accuracy at batches of {BATCHES[0]} minus that at batches of {BATCHES[-1]}: {gains}.",
         f"BYOL is above SimCLR at {above} of {len(BATCHES)} sizes.",
         "The lecture's claim is that SimCLR needs large batches and BYOL does not.",
         (
@@ -221,7 +221,7 @@ def _robust(name: str, result: Results, named: list[str], own: list[str], page: 
         f" {SUPERVISED} encoder, but at most 1:"
     )
     page.table(
-        [f"less {SUPERVISED}", CLEAN, *robust.at_strengths(strengths)],
+        [f"minus {SUPERVISED}", CLEAN, *robust.at_strengths(strengths)],
         [
             [
                 each,

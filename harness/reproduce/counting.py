@@ -121,7 +121,7 @@ def _recipes(systems: Sequence[System]) -> str:
     for system in systems:
         taught.setdefault(system.recipe, []).append(system.name)
     listed = "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items())
-    return f"Recipes: {listed}. The recipes differ, so the order of the rivals depends on them, too."
+    return f"Recipes: {listed}. The recipes differ, so the order of the rivals also depends on the recipes."
 
 
 def _shown(result: Results, group: str) -> str:
@@ -180,14 +180,14 @@ def _robust(name: str, result: Results, strengths: Mapping[str, float], page: Pa
         for heading, (scenario, strength) in zip(robust.at_strengths(strengths), strengths.items(), strict=True)
     }
     page.paragraph(
-        f"{MOVIE} less each other model, untouched and under attack. The strength of each attack is the median critical"
-        f" strength of {MOVIE}, but at most 1:"
+        f"{MOVIE} minus each other model, untouched and under attack. The strength of each attack is the median"
+        f" critical strength of {MOVIE}, but at most 1:"
     )
     page.table(
         [MOVIE, *(f"clean, {group}" for group in groups), *robust.at_strengths(strengths)],
         [
             [
-                f"less {rival}",
+                f"minus {rival}",
                 *(points(_gain(result, group, rival)) for group in groups),
                 *(points(gains[rival]) for gains in left.values()),
             ]
@@ -205,7 +205,7 @@ def _robust(name: str, result: Results, strengths: Mapping[str, float], page: Pa
 
 
 def _gain(result: Results, group: str, rival: str) -> Estimate:
-    """MoVie less a rival, untouched, on all test samples of a group."""
+    """MoVie minus a rival, untouched, on all test samples of a group."""
     rows = _of(result.task.splits["test"], group)
     ours, theirs = (result.whole(each)[:, rows] for each in (MOVIE, rival))
     return difference(ours, theirs)
@@ -284,13 +284,13 @@ def _cells(result: Results) -> list[str]:
         *sentences,
         f"The best constant is within 2 on {constant:.3f}; the RMSE of the training mean is {error:.3f}.",
         (
-            f"In {int((tested == 0).sum())} of the {len(tested)} photographs no red cell is annotated, by an error of"
-            " the labels: a model that counts the cells in them is wrong by their whole number."
+            f"In {int((tested == 0).sum())} of the {len(tested)} photographs no red cell is annotated, which is an"
+            " error of the labels: a model that counts the cells in them is wrong by their whole number."
         ),
         f"The best constant would be right on these shares: {', '.join(common)}.",
         (
             f"{JOINED_MOVIE} learns with more epochs, larger batches, and photographs joined from two (CutMix). No"
-            " rival learnt in this way, so it is not compared with any."
+            " rival was trained in this way, so it is not compared with the rivals."
         ),
     ]
 

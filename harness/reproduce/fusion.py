@@ -105,12 +105,12 @@ def _single_source(name: str, result: Results, page: Page) -> None:
         for system in named
     ]
     page.table(head, [[f"{ORACLE} (leave-one-out)", "-", *oracle], *rows])
-    page.paragraph(f"{OURS.capitalize()} less each other system; then the oracle's score less that of each system:")
+    page.paragraph(f"{OURS.capitalize()} minus each other system; then the oracle's score minus that of each system:")
     page.table(
         head,
         [
             [
-                f"less {other}",
+                f"minus {other}",
                 points(difference(result.scores(OURS), result.scores(other))),
                 *(points(difference(result.scores(OURS, str(s)), result.scores(other, str(s)))) for s in singles),
             ]
@@ -186,7 +186,7 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
             f" zero{'' if not exceptions else '; it is not above ' + ', '.join(exceptions)}."
         ),
         f"It is above all of them at once, by such intervals, under {where}.",
-        f"Its clean score less the better one of concat and mean: {-100 * lost:+.1f} points.",
+        f"Its clean score minus the better one of concat and mean: {-100 * lost:+.1f} points.",
     ]
 
 
@@ -201,7 +201,7 @@ def _several(result: Results, page: Page) -> None:
     page.paragraph(f"`{joint}` on {result.task.name}, at strengths 1 and 1/2.")
     halves = {system: (result.strengths(system, str(joint)) > 0.5).astype(float) for system in named}
     page.table(
-        ["", CLEAN, "strength 1/2", "strength 1", f"less {OURS}, 1/2", f"less {OURS}, 1"],
+        ["", CLEAN, "strength 1/2", "strength 1", f"minus {OURS}, 1/2", f"minus {OURS}, 1"],
         [
             [
                 system,
@@ -252,10 +252,10 @@ def _bottleneck(result: Results, page: Page) -> None:
         )
     page.table(["", "fusion from layer", "attention across modalities", "accuracy", *COSTS], rows)
     gains = [
-        "mbt-early less attention-early"
+        "mbt-early minus attention-early"
         f" {points(difference(result.scores('mbt-early'), result.scores('attention-early')))}"
     ]
-    gains.append(f"mbt less attention {points(difference(result.scores('mbt'), result.scores('attention')))}")
+    gains.append(f"mbt minus attention {points(difference(result.scores('mbt'), result.scores('attention')))}")
     page.paragraph(f"In points: {'; '.join(gains)}.")
 
 
@@ -279,7 +279,7 @@ def _costs(result: Results, page: Page) -> None:
 def _dominance(result: Results, page: Page) -> None:
     page.heading("Which modality matters most for mosi")
     page.paragraph(
-        "Exact Shapley values of the modalities for the score of concat, means over seeds. Their sum is its score less"
+        "Exact Shapley values of the modalities for the score of concat, means over seeds. Their sum is its score minus"
         " its score with nothing present.",
     )
     values = result.shapley("concat")

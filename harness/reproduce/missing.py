@@ -79,8 +79,8 @@ def _kept(name: str, result: Results, page: Page) -> None:
     forms = [each for each in (SMIL, ELBO) if each in named]
     page.table(
         ["in points", *(f"{form}; {condition}" for form in forms for condition in CONDITIONS.values())],
-        [[f"less {each}", *_gains(result, forms, each)] for each in named if each not in forms]
-        + [[f"less {ELBO}", *_gains(result, forms[:1], ELBO), "", ""]][: len(forms) - 1],
+        [[f"minus {each}", *_gains(result, forms, each)] for each in named if each not in forms]
+        + [[f"minus {ELBO}", *_gains(result, forms[:1], ELBO), "", ""]][: len(forms) - 1],
     )
     page.paragraph(*(_verdict(result, form) for form in forms))
 

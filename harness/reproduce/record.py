@@ -105,7 +105,7 @@ def read_record(path: Path) -> Record:
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise BadInput(
-            f"record {path} cannot be read ({type(error).__name__}): remove that file, and its trial is done again"
+            f"record {path} cannot be read ({type(error).__name__}): remove that file, and its trial is run again"
         ) from None
 
 

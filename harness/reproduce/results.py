@@ -152,6 +152,7 @@ class Results:
         found = dict(query(f"select sample, {column} from rows where {where}", rows=self._record(trial).tables[table]))
         if missing := [sample for sample in self._samples if sample not in found]:
             raise BadInput(
-                f"record {trial.record} lacks {len(missing)} samples where {where}: remove that file and run this again"
+                f"record {trial.record} lacks {len(missing)} samples where {where}: remove that file and run the"
+                " same command"
             )
         return [found[sample] for sample in self._samples]

@@ -45,8 +45,8 @@ def write(result: Results, systems: Sequence[str], page: Page) -> None:
     )
     if any((ball.norm_name, ball.radius) == ONE_WORD for each in result.task.scenarios() for ball in each.edits):
         page.paragraph(
-            "A word (or character) changes as a whole: below strength 1 none can change, so an attack on words and"
-            " another input then attacks the other input alone."
+            "A word (or character) changes as a whole. Below strength 1 no word can change, so an attack on words"
+            " and another input then changes the other input only."
         )
 
 
@@ -69,7 +69,7 @@ def comparison_strengths(result: Results, system: str) -> dict[str, float]:
 
 
 def compared(result: Results, one: str, other: str, scenario: str, strength: float) -> Estimate:
-    """The accuracy of one system at a strength, less that of another."""
+    """The accuracy of one system at a strength, minus that of another."""
     return difference(result.withstood(one, scenario, strength), result.withstood(other, scenario, strength))
 
 

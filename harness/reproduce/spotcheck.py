@@ -28,7 +28,7 @@ ON_GRID = 64  # strengths at which the curves are compared, up to the limit
 
 @dataclass(frozen=True)
 class Moved:
-    """The robust scores of a repeated trial less those in its record, in points.
+    """The robust scores of a repeated trial minus those in its record, in points.
 
     Attributes:
         trial: its name.
@@ -107,7 +107,9 @@ def read(records: Path) -> list[Moved]:
     try:
         return TypeAdapter(list[Moved]).validate_json(path.read_bytes())
     except ValueError:
-        raise BadInput(f"{path} is not a list of spot checks: remove it, or make it anew with --spot-check") from None
+        raise BadInput(
+            f"{path} is not a list of spot checks: remove it, or write a new one with --spot-check"
+        ) from None
 
 
 def row(each: Moved) -> list[str]:

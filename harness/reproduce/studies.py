@@ -177,7 +177,7 @@ def _checked(found: Sequence[spotcheck.Moved], page: Page) -> None:
     if not found:
         return
     page.paragraph(
-        "Spot check: some trials were trained and attacked again. The table gives their new robust scores less the"
+        "Spot check: some trials were trained and attacked again. The table gives their new robust scores minus the"
         " recorded ones, in points. Below 0, the search has become stronger. One sample is worth several tenths of a"
         " point, or whole points where few samples were attacked.",
     )

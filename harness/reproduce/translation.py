@@ -68,7 +68,7 @@ def _compared(result: Results, page: Page) -> None:
     page.table(["", "KID × 100", "FID", "L1", "SSIM"], [[each, *_clean(result, each)] for each in systems])
     page.paragraph(f"KID × 100 of CEN minus that of another system; below 0, CEN is better. {DIFFERENCES}")
     page.table(
-        ["less", "KID × 100"],
+        ["minus", "KID × 100"],
         [[each, points(_gain(result, each))] for each in systems if each != CEN.name],
     )
     page.paragraph(_verdict(result))

@@ -1,4 +1,4 @@
-"""The contents of `run.json`, typed: every reader and every writer gets a `Description`."""
+"""The contents of `run.json`, typed: every reader and every writer uses a `Description`."""
 
 from __future__ import annotations
 
@@ -57,13 +57,20 @@ class Options(_Part):
 
 
 class Identity(_Part):
-    """All that determines the results. Hashes are by name where several things have one.
+    """Everything that determines the results. A dict holds hashes by name.
 
     Attributes:
         scenarios: the requested ones, in order.
         schedules: None in a run of an older version, which did not store them.
         thresholds: for graded answers, the shares of the untouched score; tables show the first.
+        answers: hashes of the models' answers to fixed samples.
+        batch_size: None unless results depend on which samples are computed together.
+        labels: hashes of the answers of users' models to labels that the fixed samples lack.
+        applied: hashes of the results of users' schedules, corruptions, attacks and searches on
+            fixed samples.
     """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     harness: str | None = None
     config: SavedConfig
@@ -80,10 +87,22 @@ class Identity(_Part):
     attacks: dict[str, str] = Field(default_factory=dict)
     corruptions: dict[str, str] = Field(default_factory=dict)
     answers: dict[str, str] = Field(default_factory=dict)
+    batch_size: int | None = Field(None, alias="batch size")
+    labels: dict[str, str] = Field(default_factory=dict)
+    applied: dict[str, str] = Field(default_factory=dict)
+
+    def with_optional(
+        self, thresholds: list[float], batch_size: int | None, labels: dict[str, str], applied: dict[str, str]
+    ) -> Identity:
+        """A copy with those of these parts that are not empty. The file lacks the others, so the
+        ids of runs that do not need them stay as they were.
+        """
+        parts = {"thresholds": thresholds, "batch_size": batch_size, "labels": labels, "applied": applied}
+        return self.model_copy(update={key: value for key, value in parts.items() if value})
 
 
 class AnswerForm(_Part):
-    """What pages need to know about the answers stored beside the witnesses.
+    """The data that pages need to show the answers stored beside the witnesses.
 
     Attributes:
         kind: map, image, sound or boxes.
@@ -131,9 +150,7 @@ class Description(_Part):
 
     @property
     def attacked(self) -> bool:
-        """Whether a run looks for failures. In a run that does not, every right answer would count
-        as robust.
-        """
+        """Whether the run attacks. Without attacks, every right answer would count as robust."""
         return bool(self.identity.config.search != "none" or self.identity.config.attack)
 
     @property

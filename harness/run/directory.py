@@ -1,7 +1,7 @@
 """A run is a directory: its description, and its tables, part by part.
 
-Any fsspec URL serves in place of a path. Every file appears whole or not at all. A cell writes its
-ledger part last, so a cell whose ledger part exists is done.
+Its path may be any fsspec URL. Every file appears whole or not at all. A cell writes its ledger
+part last, so a cell whose ledger part exists is done.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class RunDirectory:
         self.notes = Notes(self._storage, lambda: self.describe().run)
 
     def start(self, description: Description, prints: Mapping[str, Fingerprint]) -> None:
-        """Claim the directory for a run, or take up the run that is in it; see `release`.
+        """Claim the directory for a new run, or for the run that is in it; see `release`.
 
         Args:
             prints: the fingerprints of the models.
@@ -198,11 +198,11 @@ class RunDirectory:
         return whole.filter(pc.equal(whole.column("threshold"), first)).select(list(wanted))
 
     def checked(self, name: str) -> list[str]:
-        """The paths of a table's parts, after each was read and found to be whole, of this run, and
-        no copy.
+        """The paths of a table's parts, after a check that each is whole, belongs to this run, and
+        is not a copy.
 
         Raises:
-            BadInput: one is not.
+            BadInput: a part fails this check.
         """
         return [f"{self.root}/{name}/{part}{SUFFIX}" for part, _ in self.tables.each(name)]
 
@@ -284,7 +284,7 @@ class RunDirectory:
     def _refuse_another(self, here: Description, wanted: Description) -> None:
         if here.run == wanted.run:
             return
-        differing = ", ".join(differences(here.identity.content(), wanted.identity.content()))
+        differing = ", ".join(differences(here.identity, wanted.identity))
         raise BadInput(
             f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory"
         )

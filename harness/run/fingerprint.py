@@ -1,4 +1,6 @@
-"""A model's fingerprint as a run keeps it: its answers, and whether another model answers alike."""
+"""The fingerprint of a model in a run: its answers, and the comparison with another model's
+answers.
+"""
 
 from __future__ import annotations
 
@@ -63,13 +65,13 @@ class Fingerprint:
         return digest.hexdigest()
 
     def differing(self, other: Fingerprint, exact: bool) -> tuple[int, int]:
-        """How many of the samples are answered otherwise, untouched or with a modality missing, and
-        how many random points.
+        """The number of samples whose answers differ, untouched or with a modality missing, and the
+        number of such random points.
 
         Args:
-            exact: bit for bit, if the model repeats itself so; else answers may lie `ALIKE` of
-                their spread apart, and the verdict of a sample that lies so near to failing may
-                differ.
+            exact: compare bit for bit, if the model repeats its answers bit for bit. Otherwise
+                answers may differ by `ALIKE` of their spread, and so may the verdict of a sample
+                that is so near to failing.
         """
         import torch
 
@@ -114,8 +116,8 @@ def apart_rows(ours: Tensor, theirs: Tensor | None, tolerance: float) -> Tensor:
 
 
 def _beyond_chance(ours: Tensor, theirs: Tensor | None, variances: Sequence[Tensor | None], tolerance: float) -> Tensor:
-    """Which rows of the means of draws differ by more than their variances explain; no rows where
-    no variance is known.
+    """Which rows of the means of draws differ by more than their variances explain; no rows if the
+    variances are unknown.
     """
     import torch
 

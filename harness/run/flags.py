@@ -15,8 +15,8 @@ class Flag:
 
     Attributes:
         value: the measured value; each check defines it.
-        found: the same in words.
-        so: the consequence where the flag is raised.
+        found: the measured value in words.
+        so: the consequence of a raised flag.
     """
 
     name: str
@@ -46,15 +46,15 @@ def joined(first: Trust, second: Trust) -> Trust:
 
 
 def doubted(flags: frozenset[tuple[str, str]], condition: str, model: str) -> bool:
-    """Whether a number of a model may be wrong, under a scenario or anything else that is done to
-    its inputs.
+    """Whether a number of a model may be wrong, under a scenario or another condition of its
+    inputs.
     """
     return (condition, model) in flags or (EVERY, model) in flags
 
 
 def flagged(trust: Trust) -> frozenset[tuple[str, str]]:
-    """The (scenario, model) pairs whose number may be wrong; `EVERY` in a scenario's place stands
-    for all of a model's.
+    """The (scenario, model) pairs whose number may be wrong; `EVERY` in place of a scenario stands
+    for all numbers of the model.
     """
     return frozenset((scenario, model) for model, scenario, name, _ in raised(trust) if name not in INFORMATIVE)
 

@@ -48,7 +48,7 @@ class Notes:
             raise BadInput(f"run {self._url}: {GATES_FILE} cannot be written: {error.strerror or error}") from None
 
     def write_metrics(self, metrics: Sequence[SetMetric]) -> None:
-        """Write `metrics.json`: the field's numbers over the set, under every condition."""
+        """Write `metrics.json`: the metrics over the set, under every condition."""
         content = {OWNER: self._run(), "metrics": packed(metrics)}
         self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 

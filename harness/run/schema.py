@@ -125,11 +125,11 @@ def place_of(table: str, row: Mapping[str, Any]) -> tuple[str, float, int]:
 
 @dataclass(eq=False)
 class Parts:
-    """What a cell adds to the run: rows per table, the witnesses to keep, and why some of its rows
-    are errors.
+    """The results of a cell: rows per table, the witnesses to keep, and why some of its rows are
+    errors.
 
     Attributes:
-        lost: rows of the test split that the model raises on untouched; nothing is known of them.
+        lost: rows of the test split on which the model raises, untouched; they have no results.
     """
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
@@ -138,7 +138,7 @@ class Parts:
     lost: list[int] = field(default_factory=list)
 
     def take_in(self, other: Parts) -> None:
-        """Add what was found on other samples."""
+        """Add the results on other samples."""
         for name, rows in other.rows.items():
             self.rows[name] += rows
         self.witnesses |= other.witnesses

@@ -1,4 +1,4 @@
-"""The field's numbers over a set, as a run keeps them; see `harness.engine.set_metrics`."""
+"""The metrics over a set, as a run stores them; see `harness.engine.set_metrics`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLEAN, ATTACKED = "clean", "attacked"
 
 
 def in_tables(kind: str, level: float) -> bool:
-    """Whether tables show a condition; of the others the file alone has numbers."""
+    """Whether tables show a condition. The metrics of other conditions are only in the file."""
     return kind in (CLEAN, CORRUPTION) or level == 1
 
 
@@ -25,7 +25,7 @@ class SetMetric(BaseModel):
         level: the strength, the rate or the severity.
         group: whose samples it is over; empty: all.
         low, high: the ends of a 95 % interval by the jackknife; None for fewer than 100 samples,
-            where no sample has an influence, or where leaving out each would take too long.
+            if no sample has an influence, or if leaving out each sample takes too long.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,7 +1,8 @@
-"""The tables of a run, part by part: what is read is whole, of this run, and counted once.
+"""The tables of a run, part by part. A part is read only if it is whole, belongs to this run, and
+counts no sample twice.
 
 A row that two parts have would count twice; a row of another run is not this model's. Every reader
-comes through here.
+uses this module.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ KEYS = {
 }
 """The columns that identify a row of a table."""
 OWNED = ("run", "seed", "limit")  # columns that a run has one value of
-MEND = "remove that file and run the same command: what it held is done again"
+MEND = "remove that file and run the same command: its rows are computed again"
 
 
 class Tables:
@@ -62,8 +63,8 @@ class Tables:
         """All parts of a table.
 
         Args:
-            columns: these alone, for tables of millions of rows: texts that recur are held once (as
-                dictionaries).
+            columns: read only these, for tables of millions of rows; a repeated text is held once
+                (as dictionaries).
 
         Raises:
             BadInput: a part is damaged, of another run, or holds a row that is there already.
@@ -75,7 +76,8 @@ class Tables:
         return whole if columns is None else whole.unify_dictionaries()
 
     def each(self, table: str, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
-        """Part by part; that no two have a sample of a model is known when all have been read.
+        """Part by part. Samples that appear in two parts are refused at the end, when all parts
+        have been read.
 
         Raises:
             BadInput: as `whole`.

@@ -5,7 +5,6 @@ that lost parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from attacks.errors import BadInput
 from attacks.scenario import parse
+from harness.run.description import Identity
 
 NAMED = {
     "samples": ("task", "model", "sample", "hash"),
@@ -102,7 +102,7 @@ def row_faults(table: str, part: pa.Table) -> str:
 
 
 def _texts(part: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column of texts, also where they are held as a dictionary."""
+    """A column of texts, also if it is a dictionary column."""
     return part.column(name).cast(pa.string())
 
 
@@ -143,8 +143,8 @@ def _parses(text: str) -> bool:
 
 
 def _within(name: str, rows: pa.Table, low: float, high: float, infinite: bool = False) -> str:
-    """Whether all values of a column, if it is there, are numbers between two ends; in words, why
-    not.
+    """Why not all values of a column are numbers between two ends; empty if they are, or if the
+    column is missing.
     """
     if name not in rows.column_names or not len(rows):
         return ""
@@ -156,8 +156,8 @@ def _within(name: str, rows: pa.Table, low: float, high: float, infinite: bool =
     return "" if fits and (infinite or ends["max"] < math.inf) else f"an invalid {name}"
 
 
-def differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def differences(here: Identity, wanted: Identity) -> list[str]:
     """The keys whose values differ, those of the configuration by their own names."""
-    flat = [{**side, **side.get("config", {}), "config": None} for side in (here, wanted)]
+    flat = [{**side.content(), **side.config.content(), "config": None} for side in (here, wanted)]
     keys = {key for side in flat for key in side}
     return sorted(key for key in keys if flat[0].get(key) != flat[1].get(key)) or ["its identity"]

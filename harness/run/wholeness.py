@@ -43,7 +43,7 @@ def contradictions(directory: RunDirectory) -> Iterator[str]:
 
 
 def _rows(tables: Mapping[str, pa.Table]) -> dict[str, list[Row]]:
-    """Of tallies, only where they stand: they are long."""
+    """The rows of a table; for tallies without the values, which are long."""
     return {name: table.drop_columns(["tally"]).to_pylist() for name, table in tables.items()}
 
 
@@ -67,7 +67,7 @@ def _tallies(key: str, tables: Mapping[str, Sequence[Row]]) -> Iterator[str]:
 
 
 def _unknown(described: Description, scenarios: set[str], schedules: set[str]) -> Iterator[str]:
-    """Scenarios and schedules that the run does not name, nor need."""
+    """Scenarios and schedules that the run neither names nor needs."""
     requested = [parse(text) for text in described.identity.scenarios]
     groups = [
         [each for each in requested if each.missing == missing] for missing in {each.missing for each in requested}
@@ -137,7 +137,7 @@ def _cell(key: str, tables: Mapping[str, Sequence[Row]], scenarios: int, conditi
 
 
 def fewer(description: Description, counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """The numbers that are over fewer samples than the run has, in words.
+    """The numbers that are computed over fewer samples than the run has, in words.
 
     Args:
         counts: per model and condition, the samples that its number is over.
@@ -155,8 +155,8 @@ def fewer(description: Description, counts: Mapping[str, Mapping[str, int]]) -> 
 
 
 def lacking(description: Description, tables: Mapping[str, pa.Table]) -> int:
-    """How many of the run's samples some model has no row of, in the table that has fewest; errors
-    are rows.
+    """How many of the run's samples have no row for some model, in the table with the fewest rows;
+    errors are rows.
     """
     total, models = description.samples, description.identity.config.model
     if total is None:

@@ -67,11 +67,11 @@ def _real(modality: Modality, batch: Batch) -> Sequence[Tensor | None]:
 
 
 def stretch(sizes: tuple[int, ...], level: float, draws: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Which positions of a grid are missing, bool (*sizes): the nearest to a drawn centre, that
-    fraction of those that are valid.
+    """Which positions of a grid are missing, bool (*sizes): that fraction of the valid positions,
+    those nearest to a random centre.
 
-    Near is meant along the farthest axis, as a share of the axis: a run on a line, a block on a
-    plane. Ties fall to the position that comes first.
+    The distance is the largest over the axes, as a share of each axis: this gives a run on a line
+    and a block on a plane. In a tie the first position is missing.
     """
     offsets = [
         ((torch.arange(size) + 0.5) / size - centre).abs().reshape(*[1] * axis, -1, *[1] * (len(sizes) - axis - 1))

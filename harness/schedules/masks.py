@@ -89,7 +89,7 @@ def mnar_label(sample: Sample, rate: float) -> Tensor:
 
 
 def _last(sample: Sample) -> Tensor:
-    """The modality that would be the last to go, bool (M,): uniformly drawn, and the same at every
+    """The modality that goes missing last, bool (M,): uniformly drawn, and the same at every
     rate.
     """
     return torch.arange(len(sample.which)) == sample.draws[:-1].argmax()
@@ -99,7 +99,7 @@ def growing(rank: Tensor, rate: float) -> Tensor:
     """A chance that grows linearly with the rank in [0, 1] and averages to the rate over evenly
     spread ranks.
 
-    Up to one half it is 2·rate·rank. Above, present modalities are spared in the same way, 1 - 2·(1
-    - rate)·(1 - rank). It grows with the rate, too.
+    Up to one half it is 2·rate·rank. Above one half, the same rule holds for the present
+    modalities: 1 - 2·(1 - rate)·(1 - rank). It grows with the rate, too.
     """
     return 2 * rate * rank if rate <= 0.5 else 1 - 2 * (1 - rate) * (1 - rank)

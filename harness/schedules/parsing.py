@@ -1,4 +1,4 @@
-"""Reading a schedule: ``name:level,level,...``, the modalities it is about in brackets.
+"""Parse a schedule: ``name:level,level,...``, with its modalities in brackets.
 
 A level is the fraction missing: of the samples, or inside a modality for a gap.
 

@@ -17,12 +17,12 @@ DEVICES = Path("/dev")
 
 
 def path_of(text: str) -> Path:
-    """A path of this machine as a person or a file of settings writes it: `~` is a home, links are
-    followed.
+    """A path on this machine, as a person or a configuration writes it: `~` is a home folder, and
+    links are followed.
 
     Raises:
-        BadInput: no path can read so: it holds a NUL, is too long, is in the home of nobody, or its
-            links lead in a circle.
+        BadInput: the text is not a path: it holds a NUL, is too long, names the home of an unknown
+            user, or its links form a circle.
     """
     try:
         path = Path(text).expanduser().resolve()
@@ -33,7 +33,7 @@ def path_of(text: str) -> Path:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file on this machine so that a reader never sees half of it, also after a power cut.
+    """Write a file on this machine so that a reader never sees half of it, even after a power cut.
     Links are followed.
 
     A device or a pipe, such as /dev/stdout, is written to as it is.
@@ -75,7 +75,7 @@ def write_url(url: str, content: bytes) -> None:
     """The same at a path or URL.
 
     Raises:
-        OSError: it cannot be written, or is of a kind that is not known here.
+        OSError: it cannot be written, or its kind is unknown.
     """
     with _only_os_errors():
         files, path = fsspec.core.url_to_fs(url)
@@ -95,7 +95,7 @@ def read_url(url: str, most: int = -1) -> bytes:
 
 @contextmanager
 def _only_os_errors() -> Iterator[None]:
-    """Every file system raises its own."""
+    """Turn the errors of any file system into OSError."""
     try:
         yield
     except OSError:

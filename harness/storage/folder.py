@@ -35,8 +35,8 @@ class Storage:
             ) from None
 
     def claim(self) -> None:
-        """Keep other processes off, on a local disk; other file systems know no lock that the end
-        of a process opens.
+        """Lock the folder against other processes, on a local disk only: other file systems have no
+        lock that opens when a process ends.
 
         Raises:
             BadInput: another process writes here.
@@ -108,8 +108,8 @@ class Storage:
             write_to(self.files, path, content)
 
     def refuse_ways_out(self) -> None:
-        """A run from elsewhere may hold links to files that are not its own; file systems that are
-        not local have no links.
+        """Refuse links to files outside the folder, which a run from elsewhere may hold. Only local
+        file systems have links.
         """
         if self._local and self.files.isdir(self.root):
             refuse_ways_out(Path(self.root).resolve(), f"run {self.url}")

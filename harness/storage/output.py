@@ -1,8 +1,8 @@
-"""Standard output that cannot fail the work. Its reader may go away, its disk may fill, and its
-encoding may lack letters.
+"""Standard output whose errors do not stop the work. Its reader may end, its disk may be full, and
+its encoding may lack letters.
 
-A command does its work whether or not it can print. Otherwise a model that prints would fail with
-the reader of its output.
+A command does its work even if it cannot print. Otherwise a model that prints would fail when the
+reader of the output ends.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def patient(descriptor: int, encoding: str) -> TextIO:
 
 
 def make_patient() -> None:
-    """Make standard output and error of this process patient for good; those that a test has put in
-    their place stay.
+    """Make standard output and error of this process patient from now on, except streams that a
+    test has put in their place.
     """
     for descriptor, name in STREAMS.items():
         stream = getattr(sys, name)

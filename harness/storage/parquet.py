@@ -1,6 +1,4 @@
-"""Parquet, in and out: the one place that knows how the tables of runs and baselines are read and
-written.
-"""
+"""Parquet: the only place that reads and writes the tables of runs and baselines."""
 
 from __future__ import annotations
 
@@ -59,7 +57,9 @@ def encoded(table: pa.Table, compression: str = "snappy") -> bytes:
 
 
 def _refuse_what_differs(content: bytes) -> None:
-    """Files of earlier versions, and of others, have no checksum of the whole."""
+    """Refuse a file whose checksum does not fit. Files of earlier versions and of other programs
+    have no checksum.
+    """
     at = content.rfind(MARK)
     if at < 0:
         return

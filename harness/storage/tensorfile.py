@@ -1,5 +1,5 @@
-"""Tensors as a safetensors file with its checksum inside: the one place that knows how those of
-runs are read and written.
+"""Tensors as a safetensors file with its checksum inside: the only place that reads and writes the
+tensors of runs.
 """
 
 from __future__ import annotations

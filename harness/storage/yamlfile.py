@@ -1,4 +1,4 @@
-"""YAML from outside: data only, of a limited size, and nothing that grows as it is read."""
+"""YAML from outside: data only, of a limited size, without parts that grow when they are read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def loaded(content: bytes, where: str) -> Any:
 
 
 class _Once(yaml.SafeLoader):
-    """Plain values; of a key that is there twice the last would win unseen.
+    """Plain values. A key that appears twice is refused: YAML would silently take the last.
 
     Numbers are those of YAML 1.2: in 1.1, `010` is eight and `1:30` is ninety.
     """
@@ -41,7 +41,7 @@ class _Once(yaml.SafeLoader):
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise BadInput(f"key {plain(key.value)!r} is there twice, again in line {line}: write it once")
+                raise BadInput(f"key {plain(key.value)!r} appears twice, again in line {line}: write it once")
             seen.add(key.value)
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
@@ -84,8 +84,8 @@ def written(value: Any) -> str:
 
 
 def _refuse_bombs(text: str, where: str) -> None:
-    """A few aliases stand for billions of entries, and the time to read nested brackets grows with
-    their square.
+    """Refuse aliases and deep nesting: a few aliases can stand for billions of entries, and the
+    time for nested brackets grows with their square.
     """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):

@@ -1,5 +1,5 @@
-"""Which answers can be drawn or played: maps of classes, images, sounds and boxes. The one place
-that decides, for all code that stores or shows them.
+"""Which answers can be drawn or played: maps of classes, images, sounds and boxes. Only this module
+decides it, for all code that stores or shows them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ COLOURS = (1, 3)  # channels of an image that can be drawn
 
 
 def answer_form(task: Task) -> dict[str, Any] | None:
-    """What a page must know to show an answer in the form of a target, as `run.json` keeps it; None
-    where the label says all: a class, a value, a vector of them.
+    """The data that a page needs to show an answer in the form of a target, as in `run.json`; None
+    if the label suffices: a class, a value, a vector.
 
     The kind is ``map`` for whole numbers (H, W), ``image`` for real ones (C, H, W) with 1 or 3
     channels, ``sound`` for real ones (T,) where the problem has a sample rate or a modality is
@@ -43,23 +43,22 @@ def answer_form(task: Task) -> dict[str, Any] | None:
 
 
 def _classes(task: Task) -> list[str]:
-    """What the classes of a map are called; their numbers where the problem does not name them."""
+    """The names of the classes of a map; their numbers if the problem does not name them."""
     count = task.problem.shape[0] if len(task.problem.shape) == 3 else 0
     names = [str(name) for name in getattr(task.problem, "names", ())]
     return names if len(names) == count else [str(place) for place in range(count)]
 
 
 def _rates(task: Task, shape: tuple[int, ...]) -> list[int | None]:
-    """The sample rates that an answer of this shape may have; empty where it is no sound."""
+    """The sample rates that an answer of this shape may have; empty if it is not a sound."""
     heard = [each.sample_rate for each in task.modalities if each.kind == "audio" and tuple(each.shape) == shape]
     own = getattr(task.problem, "sample_rate", None)
     return heard if own is None else [int(own)]
 
 
 def as_answers(targets: Tensor, answers: Tensor) -> Tensor | None:
-    """Targets (B, ...) in the form of answers; of several things that a target holds, the first: of
-    a clean and a noisy sound the clean one. Boxes get confidence 1. None where no part has that
-    form.
+    """Targets (B, ...) in the form of answers. If a target holds several things, the first: the
+    clean sound of a clean and a noisy one. Boxes get confidence 1. None if no part has that form.
     """
     if targets.shape == answers.shape:
         return targets

@@ -54,8 +54,8 @@ def task_parts(
         targets: (N,): whole numbers for a classification, real values for a regression.
         kinds: image, video, audio, text or features (the default) per modality.
         ranges: (low, high) per modality; unbounded where absent.
-        absent: what stands in for a missing modality; the middle of a finite range that does not
-            start at 0, else 0.
+        absent: the stand-in value of a missing modality; by default the middle of a finite range
+            that does not start at 0, else 0.
         balls: the default attack per modality, as in ``{"image": "linf:8/255"}``; where absent, one
             changed token of one-hot text, else L∞ with 8/255 of the range, or a tenth of the
             standard deviation of an unbounded modality.
@@ -63,19 +63,19 @@ def task_parts(
             the rest is padding: set to the absent value, whatever it holds, and never attacked.
         editable: for a modality that may be changed only in part, which values an attack may move,
             bool, see `Batch.editable`.
-        extra_inputs: inputs that are no modality, (N, ...) each, passed to models as they are, see
+        extra_inputs: inputs that are not modalities, (N, ...) each, passed to models unchanged, see
             `Task.extra_inputs`.
         splits: train, val or test for each sample, or "test" for all where nothing is trained; 70 /
             10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
-        groups: the group of each sample (a speaker, a site), read as text; none may be in two
+        groups: the group of each sample (a speaker, a site), read as text; no group may be in two
             splits.
-        sources: what each sample was made from (a photograph, a video), read as text; none may be
+        sources: the source of each sample (a photograph, a video), read as text; no source may be
             in two splits.
-        duplicates: "allowed" says that equal samples, and groups in two splits, are meant; else the
-            number of equal samples stands under every table, and such groups are refused.
-        problem: what is asked; from the targets if absent: a classification of `max + 1` classes,
-            or a regression that tolerates half a standard deviation.
+        duplicates: "allowed" accepts equal samples, and groups in two splits. Otherwise a line
+            under every table counts equal samples, and such groups are refused.
+        problem: the problem; by default it follows from the targets: a classification of `max + 1`
+            classes, or a regression that tolerates half a standard deviation.
 
     Raises:
         BadInput: names that match no modality, lengths that differ, values out of range, NaN.
@@ -104,7 +104,7 @@ def task_parts(
         raise BadInput(f"there are {count} samples but {len(members)} groups: name a group for each")
     made_from = () if sources is None else _texts(sources)
     if sources is not None and len(made_from) != count:
-        raise BadInput(f"there are {count} samples but {len(made_from)} sources: name what each was made from")
+        raise BadInput(f"there are {count} samples but {len(made_from)} sources: name the source of each sample")
     reals = {key: _real(key, x, masks.get(key)) for key, x in xs.items()}
     for key, mask in movable.items():
         _real(key, xs[key], mask)
@@ -138,17 +138,17 @@ def _ids(samples: Sequence[Any] | Array | None, count: int) -> tuple[str, ...]:
     """A different id for each sample."""
     ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else _texts(samples)
     if len(ids) != count:
-        raise BadInput(f"there are {count} samples but {len(ids)} ids: name each")
+        raise BadInput(f"there are {count} samples but {len(ids)} ids: give each sample an id")
     if doubled := [each for each, times in Counter(ids).items() if times > 1]:
         raise BadInput(
-            f"{count} samples need {count} different ids, got {len(set(ids))}: {shown(doubled[0])} is there more than"
+            f"{count} samples need {count} different ids, got {len(set(ids))}: {shown(doubled[0])} appears more than"
             " once"
         )
     return ids
 
 
 def _extra(inputs: Mapping[str, Array] | None, count: int) -> dict[str, Tensor]:
-    """Inputs that are no modality."""
+    """Inputs that are not modalities."""
     besides = {key: _given(f"input {key!r}", x) for key, x in (inputs or {}).items()}
     for key, x in besides.items():
         if len(x) != count:
@@ -157,7 +157,9 @@ def _extra(inputs: Mapping[str, Array] | None, count: int) -> dict[str, Tensor]:
 
 
 def _check_inputs(inputs: Mapping[str, Array], options: Sequence[Mapping[str, Any]], others: Mapping[str, Any]) -> None:
-    """Refuse what is not a dictionary of arrays, options of unknown modalities, and odd indices."""
+    """Refuse inputs that are not a dictionary of arrays, options of unknown modalities, and indices
+    that differ.
+    """
     if not isinstance(inputs, Mapping) or not all(isinstance(key, str) for key in inputs):
         raise BadInput(
             f"inputs must be a dictionary of names and arrays, {{'image': images, ...}}, got {type(inputs).__name__}"
@@ -250,19 +252,22 @@ def _default_ball(name: str, span: float, values: Tensor) -> str:
 
 
 def _real(name: str, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Which values are no padding, bool, broadcasting against `x` (N, ...)."""
+    """Which values are not padding, bool, broadcasting against `x` (N, ...)."""
     if mask is None:
         return torch.ones(1, dtype=torch.bool)
     if mask.shape != x.shape[: mask.ndim]:
-        raise BadInput(f"the mask of modality {name!r} has shape {tuple(mask.shape)}, its data {tuple(x.shape)}")
+        raise BadInput(
+            f"the mask of modality {name!r} has shape {tuple(mask.shape)}, but its data have"
+            f" {tuple(x.shape)}: give both the same shape"
+        )
     return mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
 
 
 def _problem(targets: Tensor) -> Problem:
     if targets.ndim != 1:
         raise BadInput(
-            f"the targets have shape {tuple(targets.shape)}: name the problem that they pose, as problem=..., or give"
-            " one number per sample"
+            f"the targets have shape {tuple(targets.shape)}: name their problem, as problem=..., or give one number"
+            " per sample"
         )
     if targets.is_floating_point():
         # in float32 the squares of large targets are infinite

@@ -24,8 +24,8 @@ FEW = 4  # images commonly have no more channels
 
 
 def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
-    """Refuse a shape that is not its kind's: image (C, H, W) or (H, W), video (C, T, H,
-    W), audio (T,), text (positions, vocabulary).
+    """Refuse a shape that does not fit the kind: image (C, H, W) or (H, W), video (C, T, H, W),
+    audio (T,), text (positions, vocabulary).
 
     Raises:
         BadInput: naming the modality, its shape and the mend.
@@ -36,20 +36,22 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
         raise BadInput(f"{kind} has {counts} {axes} per sample, modality {name!r} has shape {shape}: {MENDS[kind]}")
     if kind == "image" and channels_last(shape):
         raise BadInput(
-            f"modality {name!r} has shape {shape} per sample, which reads as (H, W, C), and an image is (C, H, W): "
+            f"modality {name!r} has shape {shape} per sample, which looks like (H, W, C), but an image must be (C,"
+            " H, W): "
             "move the channels first, x.permute(0, 3, 1, 2), or, if this shape is right, declare its kind as features"
         )
     if kind == "video" and shape[0] > FEW >= min(shape[1], shape[3]):
         read, moved = ("(T, C, H, W)", "0, 2, 1, 3, 4") if shape[1] <= FEW else ("(T, H, W, C)", "0, 4, 1, 2, 3")
         raise BadInput(
-            f"modality {name!r} has shape {shape} per sample, which reads as {read}, and a video is (C, T, H, W): move"
+            f"modality {name!r} has shape {shape} per sample, which looks like {read}, but a video must be (C, T, H,"
+            " W): move"
             f" the channels first, x.permute({moved}), or, if this shape is right, declare its kind as features"
         )
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:
-    """Whether an image reads as (H, W, C): fewer channels than both sides have pixels, or two
-    equal sides and another.
+    """Whether an image looks like (H, W, C): fewer channels than both sides have pixels, or two
+    equal sides and a different one.
 
     >>> channels_last((32, 48, 3)), channels_last((64, 64, 13))
     (True, True)
@@ -73,8 +75,8 @@ def vocabulary_first(x: Tensor) -> bool:
 
 
 def positions(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    """From which axis of a sample, and up to which, its positions run: rows and columns of an
-    image, frames of a video, else the first.
+    """The first and the last axis of a sample's positions: rows and columns of an image, frames of
+    a video, else the first axis.
     """
     return {"image": (len(shape) - 2, len(shape)), "video": (1, 2)}.get(kind, (0, 1))
 
@@ -95,6 +97,6 @@ def check_edits(scenario: Scenario, kinds: dict[str, str]) -> None:
         kind, fitting = kinds[ball.modality], ball.edit.kinds
         if fitting and kind not in (*fitting, "features"):
             raise BadInput(
-                f"modality {ball.modality!r} is of kind {kind}, and {ball.norm_name!r} edits {' or '.join(fitting)}:"
+                f"modality {ball.modality!r} is of kind {kind}, but {ball.norm_name!r} edits {' or '.join(fitting)}:"
                 f" attack it in a norm, as in {ball.modality}@linf:0.1"
             )

@@ -31,8 +31,8 @@ class Batch:
             all. A missing one holds its absent value. `Task.present` answers for both.
         editable: for each modality that may be changed only in part, which values an attack may
             move, bool (B, ...) of the modality's own shape. In one-hot text, True marks the tokens
-            that may stand at a position, its own among them: synonyms, so that the question stays
-                the question. All values if absent. Corruptions ignore it: they are accidents.
+            that a position may hold, its own token included: synonyms, so that the question keeps
+            its meaning. All values if absent. Corruptions ignore it, because they are accidents.
         annotations: the annotated objects of the image, for recipes that learn to detect first, (B,
             n, 4 + labels): left, top, right and bottom as shares of the image, then whole numbers
             from 0; -1 in padding. No model sees them. None: no annotations.
@@ -107,7 +107,7 @@ class Batch:
         present = None if self.present is None else self.present.to(device)
         free = {name: mask.to(device) for name, mask in self.editable.items()}
         objects = None if self.annotations is None else self.annotations.to(device)
-        asked = None if self.referred is None else self.referred.to(device)
+        referred = None if self.referred is None else self.referred.to(device)
         return Batch(
             self.samples,
             inputs,
@@ -117,6 +117,6 @@ class Batch:
             present,
             free,
             objects,
-            asked,
+            referred,
             self.sources,
         )

@@ -24,9 +24,9 @@ class Modality:
         shape: of one sample: image (C, H, W) or (H, W), video (C, T, H, W), audio (T,), text
             (positions, vocabulary) as a one-hot matrix, features of any shape; see
             `harness.tasks.axes`.
-        kind: image, video, audio, text or features; encoders are chosen by it.
+        kind: image, video, audio, text or features; models choose their encoder by it.
         low, high: the valid range in raw units; a scalar or one value per feature; may be infinite.
-        absent: the value that stands in when the modality is missing; broadcasts to `shape`.
+        absent: the stand-in value of the missing modality; broadcasts to `shape`.
         ball: the attack at strength 1 if the user names no attack, as in ``linf:1.6``.
         sample_rate: of audio, in Hz.
         tokens: for one-hot text, the token of each column of the vocabulary; empty if unknown.
@@ -87,9 +87,7 @@ class Modality:
         lies in the range.
         """
         if x.ndim < 2:
-            raise BadInput(
-                f"modality {self.name!r} holds one number per sample without an axis of its own: reshape it to (N, 1)"
-            )
+            raise BadInput(f"modality {self.name!r} has one number per sample and no axis for it: reshape it to (N, 1)")
         if 0 in x.shape[1:]:
             raise BadInput(
                 f"modality {self.name!r} has no values, its shape is {tuple(x.shape[1:])} per sample: leave it out"
@@ -98,8 +96,8 @@ class Modality:
             raise BadInput(f"modality {self.name!r} has shape {tuple(x.shape[1:])} per sample, declared {self.shape}")
         if self.kind == "text" and x.ndim == 3 and vocabulary_first(x):
             raise BadInput(
-                f"modality {self.name!r} is one-hot along its first axis, {self.shape} per sample, and a text is"
-                " (positions, vocabulary): move the vocabulary last, x.transpose(1, 2), or declare its kind as"
+                f"modality {self.name!r} is one-hot along its first axis, {self.shape} per sample, but a text must"
+                " be (positions, vocabulary): move the vocabulary last, x.transpose(1, 2), or declare its kind as"
                 " features"
             )
         if not x.is_floating_point():
@@ -118,8 +116,8 @@ class Modality:
         if bool(outside.any()):
             worst = x[outside]
             raise BadInput(
-                f"modality {self.name!r} has {int(outside.sum())} values outside its declared range "
-                f"(such values span {worst.min():g} to {worst.max():g}; "
+                f"modality {self.name!r} has {int(outside.sum())} values outside its declared range (they span"
+                f" {worst.min():g} to {worst.max():g}; "
                 f"the range is {self._written}): "
                 "mend the data, or declare their range"
             )

@@ -1,4 +1,4 @@
-"""Samples on two sides of a split: shared ids and sources are refused, equal inputs are counted."""
+"""Samples in two splits: shared ids and sources are refused, and equal inputs are counted."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from harness.tasks.batch import Batch
 
 
 def held_out(source: str, one_in: int) -> bool:
-    """Whether a source of training samples (an image, a place) is validation's, by a hash of its
-    name: one in so many is, and it stays so when others come or go.
+    """Whether a source of training samples (an image, a place) belongs to validation, by a hash of
+    its name: one in `one_in` does. Other sources do not change this.
     """
     return int(hashlib.sha256(source.encode()).hexdigest(), 16) % one_in == 0
 
@@ -22,19 +22,20 @@ def check_sides(task: str, splits: Mapping[str, Batch]) -> None:
     """Refuse a sample id that a split has twice, and an id or a source that two splits have.
 
     Raises:
-        BadInput: sources are not as many as samples; or naming the id or source, how many more
-            there are, and both splits.
+        BadInput: the number of sources differs from the number of samples; or two splits share an
+            id or a source. The message names it, the number of others, and both splits.
     """
     for split, batch in splits.items():
         if batch.sources and len(batch.sources) != len(batch):
             raise BadInput(
-                f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: give one"
-                " each"
+                f"split {split!r} of task {task!r} has {len(batch.sources)} sources for {len(batch)} samples: give"
+                " each sample one"
             )
         sample, count = Counter(batch.samples).most_common(1)[0]
         if count > 1:
             raise BadInput(
-                f"split {split!r} of task {task!r} has {count} samples of the id {sample!r}: give each its own"
+                f"split {split!r} of task {task!r} has {count} samples with the id {sample!r}: give each sample its"
+                " own id"
             )
     _check("sample", task, {split: set(batch.samples) for split, batch in splits.items()}, "keep each in one split")
     _check("source", task, {split: set(batch.sources) for split, batch in splits.items()}, "keep each in one split")
@@ -79,10 +80,12 @@ def repeated(test: Sequence[str], others: Sequence[str]) -> str:
         others: the same of each sample of the other splits.
     """
     known, counts = set(others), Counter(test)
-    told = {
+    repeats = {
         "a sample of train or val": sum(each in known for each in test),
         "another test sample": sum(counts[each] > 1 for each in test),
     }
     return "; ".join(
-        f"{count} of {len(test)} test samples have the same inputs as {what}" for what, count in told.items() if count
+        f"{count} of {len(test)} test samples have the same inputs as {what}"
+        for what, count in repeats.items()
+        if count
     )

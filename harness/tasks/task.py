@@ -1,4 +1,4 @@
-"""A task: data, its modalities, and what is asked."""
+"""A task: data, modalities and a problem."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ class Splits(dict[str, Batch]):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Data in splits, their modalities in order, and the problem they pose.
+    """Data in splits, their modalities in order, and their problem.
 
     Attributes:
         name: as the command line writes it.
         modalities: in the order of `present` and of every bit string.
         problem: loss, score, verdict and metrics.
-        splits: test, and train and val where there are any.
-        note: said under every table of the task; for example what its radii mean.
-        extra_inputs: names of inputs that are no modality: never attacked, never missing, passed
-            to the model as they are. Object proposals are such: what a detector said of the
+        splits: test, and train and val if the task has them.
+        note: printed under every table of the task, for example the unit of its radii.
+        extra_inputs: names of inputs that are not modalities: never attacked, never missing, passed
+            to the model unchanged. An example is object proposals, the output of a detector on the
             untouched image.
-        report_groups: groups whose metrics are also told apart; kinds of samples, which every
+        report_groups: groups with metrics of their own; they are kinds of samples, which every
             split may have.
-        duplicates: whether test samples whose inputs another sample has, too, are flagged in
-            `notes`, and groups that two splits have refused; or both are meant.
-        detect: makes the object proposals of a picture from its pixels, for models that want
-            them to move with an attack.
+        duplicates: by default, `notes` count the test samples that have the inputs of another
+            sample, and a group in two splits is refused; "allowed" accepts both.
+        detect: computes the object proposals of an image from its pixels, for models whose
+            proposals change under an attack.
     """
 
     name: str
@@ -89,7 +89,9 @@ class Task:
             raise BadInput(f"task {self.name!r} needs the split test, and may have train and val; it got {given}")
         object.__setattr__(self, "splits", Splits(self.name, self.splits))
         if clash := sorted(set(self.extra_inputs) & set(self.names)):
-            raise BadInput(f"input {clash[0]!r} of task {self.name!r} is a modality and given besides: name it once")
+            raise BadInput(
+                f"input {clash[0]!r} of task {self.name!r} is a modality and also an extra input: name it once"
+            )
         if self.duplicates not in get_args(Duplicates):
             raise unknown(
                 "word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}"
@@ -104,9 +106,9 @@ class Task:
             batch.check_annotations()
 
     def _check_problem(self) -> None:
-        """Refuse what is not a problem."""
+        """Refuse an object that is not a problem."""
         if missing := lacking(self.problem):
-            older = " (`shape` is (width,) of earlier versions)" if hasattr(self.problem, "width") else ""
+            older = " (`shape` is the (width,) of earlier versions)" if hasattr(self.problem, "width") else ""
             raise BadInput(
                 f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(missing)}{older}"
             )
@@ -121,12 +123,14 @@ class Task:
     def _check_inputs(self, split: str, batch: Batch) -> None:
         if sorted(batch.inputs) != sorted((*self.names, *self.extra_inputs)):
             needed = ", ".join((*self.names, *self.extra_inputs))
-            raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, and needs {needed}")
+            raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, but needs {needed}")
         for modality in self.modalities:
             modality.check(batch.inputs[modality.name])
 
     def _check_targets(self, split: str, batch: Batch) -> None:
-        """Refuse targets that the problem cannot mean, or of another number than the samples."""
+        """Refuse targets that do not fit the problem, or whose number is not that of the
+        samples.
+        """
         if not batch.targets.ndim or len(batch.targets) != len(batch):
             raise BadInput(
                 f"the targets of split {split!r} of task {self.name!r} have shape {tuple(batch.targets.shape)} for"
@@ -136,7 +140,7 @@ class Task:
 
     @staticmethod
     def from_arrays(inputs: Mapping[str, Array], targets: Array, **options: object) -> Task:
-        """Tensors in, task out.
+        """Make a task from tensors.
 
         >>> Task.from_arrays({"image": images, "sound": sounds}, labels, kinds={"image": "image"})
 
@@ -146,7 +150,7 @@ class Task:
             options: see `harness.tasks.arrays.task_parts`.
 
         Raises:
-            BadInput: what cannot be used, with the mend.
+            BadInput: an argument cannot be used; the message names the mend.
         """
         task = Task(**task_parts(inputs, targets, **options))  # type: ignore[arg-type]
         if task.duplicates != "allowed":
@@ -155,24 +159,25 @@ class Task:
 
     @property
     def width(self) -> int:
-        """How many numbers a model answers to a sample.
+        """The number of outputs of a model for a sample.
 
         Raises:
             BadInput: the answer is not one vector.
         """
         if len(self.problem.shape) != 1:
             raise BadInput(
-                f"task {self.name!r} needs answers of shape {self.problem.shape} per sample, and this model answers"
-                " one vector: name a model for such answers"
+                f"task {self.name!r} needs answers of shape {self.problem.shape} per sample, but this model answers"
+                " one vector: choose a model that gives such answers"
             )
         return self.problem.shape[0]
 
     def lies_under(self, name: str) -> bool:
-        """Whether targets name places in a modality, so that what moves one must move both.
+        """Whether targets name places in a modality, so that a shift of the input must also move
+        the target.
 
-        A map, an image or a sound lies on the grid of the modality. Places of another form, such as
-        boxes, are the problem's to state, as `placed`: the number of axes that they need. Features
-        of as many axes, such as a range scan, may be a view of the same scene.
+        A map, an image or a sound lies on the grid of the modality. For places of another form,
+        such as boxes, the problem has `placed`, the number of axes that they need. Features of as
+        many axes, such as a range scan, may be a view of the same scene.
         """
         modality, targets = self.modality(name), self.splits["test"].targets
         axes = len(modality.shape) if modality.kind == "features" else GRID.get(modality.kind, 0)
@@ -206,8 +211,8 @@ class Task:
         return there & torch.tensor([name not in missing for name in self.names], device=whole.device)
 
     def bounds(self, batch: Batch) -> Bounds:
-        """The valid range of each modality of a batch; what is padding, or not free, may not
-        move.
+        """The valid range of each modality of a batch; padding, and values that are not editable,
+        may not move.
         """
         bounds: dict[str, Range] = {}
         for modality in self.modalities:
@@ -254,12 +259,14 @@ class Task:
         """Refuse edits under which the score of a graded answer has no meaning yet."""
         if thresholds_of(self.problem) and (ball.edit.draws or ball.edit.shared):
             raise BadInput(
-                f"{ball} is judged over draws of the world, and the answers of task {self.name!r} are graded: attack"
+                f"{ball} is judged over random draws, but task {self.name!r} has graded answers, which cannot be"
+                " judged so: attack"
                 f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
             )
         if ball.norm_name == "shift" and self.lies_under(ball.modality):
             raise BadInput(
-                f"{ball} moves the input and not the target of task {self.name!r}, which names places in it: attack"
+                f"{ball} moves the input but not the target of task {self.name!r}, and that target names places in"
+                " the input: attack"
                 f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
             )
 
@@ -267,13 +274,13 @@ class Task:
         """The problem's metrics of tallies (N, T), and those of each of `report_groups`, as in
         ``accuracy_simple``; `groups` (N) names the group of each sample.
         """
-        said = self.problem.metrics(tallies)
+        metrics = self.problem.metrics(tallies)
         for group in self.report_groups:
             rows = torch.tensor([row for row, each in enumerate(groups) if each == group], dtype=torch.int64)
             if len(rows):
                 part = self.problem.metrics(tallies[rows])
-                said |= {f"{name}_{group}": value for name, value in part.items()}
-        return said
+                metrics |= {f"{name}_{group}": value for name, value in part.items()}
+        return metrics
 
     @cached_property
     def _hashes(self) -> dict[str, list[tuple[str, str]]]:
@@ -292,8 +299,8 @@ class Task:
 
     @cached_property
     def notes(self) -> str:
-        """The note, and how many test samples have the inputs of another sample, unless
-        `duplicates` says that this is meant.
+        """The note, and the number of test samples that have the inputs of another sample, unless
+        `duplicates` allows this.
         """
         inputs = {split: [each for each, _ in hashes] for split, hashes in self._hashes.items()}
         test, others = inputs.pop("test"), [each for hashes in inputs.values() for each in hashes]
@@ -302,7 +309,7 @@ class Task:
 
     @cached_property
     def definition_hash(self) -> str:
-        """SHA-256 over all that the task says beside its raw data: modalities, problem, sample ids,
+        """SHA-256 over everything in the task beside its raw data: modalities, problem, sample ids,
         groups, masks.
         """
         return definition_hash(self.name, (*self.modalities, *self.extra_inputs), self.problem, self.splits)

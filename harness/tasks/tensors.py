@@ -1,4 +1,4 @@
-"""Arrays of any library as plain tensors: nothing that they hold is dropped without a word."""
+"""Arrays of any library as plain tensors. No part of an array is dropped silently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {
 }
 MEND = "give a tensor or a NumPy array, one entry per sample"
 ONE_BY_ONE = (
-    "it gives its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in"
+    "it holds its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in"
     " range(len(dataset))])"
 )
 SHORT = 2  # bytes of whole numbers that float32 holds without loss
@@ -44,7 +44,7 @@ def as_tensor(what: str, values: Any) -> Tensor:
     """
     tensor = _tensor(what, values)
     if not tensor.ndim:
-        raise BadInput(f"{what} must have one entry per sample, got the single value {tensor.item()}")
+        raise BadInput(f"{what} must have one entry per sample, but is the single value {tensor.item()}")
     return tensor
 
 
@@ -68,7 +68,8 @@ def real_tensor(what: str, values: Any) -> Tensor:
     """The values in float32.
 
     Raises:
-        BadInput: see `as_tensor`; or they are complex, beyond float32's range, or too fine for it.
+        BadInput: see `as_tensor`; or they are complex, beyond the range of float32, or need more
+            digits than it has.
     """
     x = as_tensor(what, values)
     if x.is_complex():
@@ -169,7 +170,7 @@ def check_indices(tables: Mapping[str, Any]) -> None:
         first = next(iter(indexed))
         if not index.equals(indexed[first]):
             raise BadInput(
-                f"{first} and {what} have different pandas indices, and rows are joined by position: give both in one"
+                f"{first} and {what} have different pandas indices, but rows are joined by position: give both in one"
                 " order, as in b.loc[a.index], or call .reset_index(drop=True) on both to keep their order"
             )
 

@@ -1,13 +1,12 @@
 """Texts that a tokenizer has cut into ids, for models whose vocabulary is too large for a one-hot
 matrix.
 
-A text is a matrix of choices (positions, 2 + K), one-hot in each row: column 0 is nothing (padding,
-or a text that is missing), column 1 the token that stands there, the others its K replacements. The
-input ``<name>-candidates`` has the ids of these columns, (positions, 2 + K) per sample; it is
-passed on, not attacked. The engine sees one-hot text and attacks it as it does letters
-(``text@tokens:2``); no tensor is as wide as the vocabulary. The corruption `typos` draws among the
-replacements. `deletion` and `swap` move rows, which mean other tokens elsewhere, so they are not
-meaningful here.
+A text is a matrix of choices (positions, 2 + K), one-hot in each row: column 0 is empty (padding,
+or a missing text), column 1 is the original token, and the others are its K replacements. The input
+``<name>-candidates`` has the ids of these columns, (positions, 2 + K) per sample; it is passed on,
+not attacked. The engine attacks this one-hot text like letters (``text@tokens:2``). No tensor is as
+wide as the vocabulary. The corruption `typos` draws among the replacements. `deletion` and `swap`
+move rows, which mean other tokens elsewhere, so they are not meaningful here.
 
 The same text as embeddings (positions, width), for balls of a norm, is `embedding_task`. Models
 come from `harness.models.outside.huggingface`.
@@ -34,9 +33,7 @@ BLOCK = 256  # tokens whose similarities to the vocabulary are held at once
 
 
 def beside(text: str, what: str) -> str:
-    """The name of an input that a text brings with it: `CANDIDATES`, `ATTENTION`, `IDS` or
-    `TYPES`.
-    """
+    """The name of an extra input of a text: `CANDIDATES`, `ATTENTION`, `IDS` or `TYPES`."""
     return f"{text}-{what}"
 
 
@@ -51,7 +48,7 @@ def token_task(
     also: Mapping[str, Array] | None = None,
     **options: Any,
 ) -> Task:
-    """Tokenized texts in, task out; an attack puts replacements in the place of tokens.
+    """Make a task from tokenized texts. An attack replaces tokens.
 
     >>> special, pad = tokenizer.all_special_ids, tokenizer.pad_token_id
     >>> vectors = network.get_input_embeddings().weight
@@ -81,7 +78,7 @@ def token_task(
         )
     if bool((ids[~real] != pad).any()):
         raise BadInput(
-            f"padding of {text!r} holds the id {int(ids[~real][ids[~real] != pad][0])}, and pad is {pad}: pass that"
+            f"padding of {text!r} holds the id {int(ids[~real][ids[~real] != pad][0])}, but pad is {pad}: pass that"
             " id as pad"
         )
     near = torch.where(_free(ids, real, special)[..., None], near.to(ids), ids[..., None])
@@ -107,7 +104,7 @@ def embedding_task(
     also: Mapping[str, Array] | None = None,
     **options: Any,
 ) -> Task:
-    """Tokenized texts in, a task of their embeddings (n, width) out: features without bounds, for
+    """Make a task from the embeddings (n, width) of tokenized texts: features without bounds, for
     balls of a norm.
 
     Padding and special tokens are not attacked. The attention mask is passed as
@@ -130,7 +127,9 @@ def embedding_task(
         {text: embedding.detach().cpu().float()[ids], **(also or {})}, targets, text, own_options, extra_inputs, options
     )
     return replace(
-        task, note=f"{text}: radii in units of the embedding; what an attack reaches there need be no token's embedding"
+        task,
+        note=f"{text}: radii are in units of the embedding; an attack may reach points that are not the"
+        " embedding of a token",
     )
 
 
@@ -195,7 +194,8 @@ def _free(ids: Tensor, real: Tensor, special: Sequence[int]) -> Tensor:
 def _refuse_beyond(ids: Tensor, embedding: Tensor) -> None:
     if bool(((ids < 0) | (ids >= len(embedding))).any()):
         raise BadInput(
-            f"ids span {int(ids.min())} to {int(ids.max())}, the embedding has {len(embedding)} rows: use the model's"
+            f"ids span {int(ids.min())} to {int(ids.max())}, but the embedding has {len(embedding)} rows: use the"
+            " model's"
             " own tokenizer"
         )
 

@@ -45,7 +45,9 @@ class Words:
 
     @cached_property
     def alike(self) -> Tensor:
-        """Which words mean the same, bool (vocabulary, vocabulary); the blank only itself."""
+        """Which words mean the same, bool (vocabulary, vocabulary); the blank equals only
+        itself.
+        """
         group = torch.tensor([0, *(number for number, words in enumerate(self.synonyms, 1) for _ in words)])
         return group[:, None] == group
 
@@ -70,7 +72,9 @@ class Words:
         for question in questions:
             words = question.split()
             if len(words) > self.positions:
-                raise BadInput(f"question {question!r} has {len(words)} words, the most is {self.positions}")
+                raise BadInput(
+                    f"question {question!r} has {len(words)} words, but the largest number is {self.positions}"
+                )
             if strange := [word for word in words if word not in self._numbers]:
                 raise unknown("word", strange[0], self.vocabulary, where=f" of question {question!r}")
             rows.append([self._numbers[word] for word in words] + [0] * (self.positions - len(words)))
@@ -97,7 +101,7 @@ UNKNOWN = "<unknown>"
 
 
 def learnt(questions: Sequence[str], most: int, positions: int) -> Words:
-    """The most frequent words of free questions, and one for all others; nothing is known of
+    """The most frequent words of free questions, and one word for all others; there are no
     synonyms.
     """
     counts = Counter(word for question in questions for word in split_words(question))

@@ -91,13 +91,13 @@ def recipe_of(text: str) -> Recipe:
 
 
 def _refuse_unheeded(training: Training) -> None:
-    """A recipe that takes stand-ins for inputs would learn from them, and the card would not be
-    true.
+    """Refuse a recipe that ignores missing inputs: it would learn from stand-ins, and the
+    checkpoint card would be wrong.
     """
     if training.train_missing and not getattr(recipe_of(training.recipe), "heeds_present", False):
         raise BadInput(
-            f"--train-missing: recipe {training.recipe!r} takes every input as present: use 'supervised', or, in a"
-            " recipe of your own that uses batch.present, set heeds_present = True"
+            f"--train-missing: recipe {training.recipe!r} treats every input as present: use 'supervised', or set"
+            " heeds_present = True in a recipe of your own that uses batch.present"
         )
 
 
@@ -200,7 +200,7 @@ def writable(out: str) -> Path:
 def fit(
     training: Training, task: Task, recipe: Recipe, device: torch.device, console: Console
 ) -> tuple[nn.Module, float]:
-    """Build and train a model; the global random state is left as it was.
+    """Build and train a model. The global random state does not change.
 
     Returns:
         the model at its best epoch (see `Stage.judged`), and its validation score.
@@ -224,8 +224,8 @@ def fit(
 def _fit_stage(
     model: nn.Module, task: Task, recipe: Recipe, stage: Stage, seed: int, device: torch.device, reporter: Reporter
 ) -> float | None:
-    """The best validation score, at whose epoch the model then is; None of a stage that is not
-    judged.
+    """The best validation score; the model then has the weights of that epoch. None for a stage
+    without validation.
     """
     order = torch.Generator().manual_seed(seed)
     best, weights, stale = -1.0, copy.deepcopy(model.state_dict()), 0
@@ -255,8 +255,8 @@ def _fit_stage(
 def _refuse_single(name: str, model: nn.Module, size: int) -> None:
     if size == 1 and any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
         raise BadInput(
-            f"model {name!r} normalises over batches, and these hold one sample: train on 2 or more, in batches of 2"
-            " or more"
+            f"model {name!r} normalises over batches, but these hold one sample: train on at least 2 samples, in"
+            " batches of at least 2"
         )
 
 
@@ -278,8 +278,8 @@ def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
 
 
 def _shuffled(split: Batch, size: int, order: torch.Generator, device: torch.device) -> Iterator[Batch]:
-    """All samples in batches; to one that is left over alone comes the first: a norm over a batch
-    has nothing to norm it by.
+    """All samples in batches. If one sample remains alone, the first joins it: a norm over a batch
+    needs two samples.
     """
     drawn = torch.randperm(len(split), generator=order)
     for rows in drawn.split(size):
@@ -294,7 +294,7 @@ def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:
 
 @torch.no_grad()
 def _validation_score(model: nn.Module, recipe: Recipe, split: Batch, device: torch.device) -> float:
-    """The mean score. An answer of NaN has no score, and is worse than any other."""
+    """The mean score. An answer of NaN counts as worse than any other."""
     watched = model.register_forward_hook(_refuse_diverged)
     try:
         return torch.cat([recipe.validate(batch).double() for batch in _in_order(split, device)]).mean().item()

@@ -1,9 +1,9 @@
 """Training on incomplete data: in a fixed part of the samples, modalities are missing for the whole
 training.
 
-Written ``audio:0.9`` (that share of the samples lacks the sound) or as any schedule, ``mcar:0.3``.
-The training and the validation split are treated alike; the test split stays complete, its missing
-rates are `evaluate`'s.
+The text is ``audio:0.9`` (the share of the samples that lack the sound) or any schedule,
+``mcar:0.3``. The training and the validation split are treated alike; the test split stays
+complete, because `evaluate` has missing rates of its own.
 """
 
 from __future__ import annotations

@@ -24,14 +24,14 @@ from harness.run.flags import Flag
 from harness.trust.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case
 
 UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
-QUERIES = 75  # of the black-box search
+QUERIES = 75  # queries of the black-box search
 BUDGETED = 12  # samples searched again
 LEAST_STEPS = 10
 NEARER = 1.02
-LATE = 0.05  # of the way, in the last tenth of the steps
+LATE = 0.05  # the share of the loss's rise in the last tenth of the steps
 MANY = 0.25
-AROUND = 16  # points of half the ball that a planted failure must stand out from
-STANDS_OUT = 0.9  # where its threshold lies on the way from them
+AROUND = 16  # random points of half the ball, which the planted readout calls right
+STANDS_OUT = 0.9  # the place of the threshold between these points and the planted one
 
 
 def blackbox(case: Case) -> Iterator[Flag]:
@@ -46,8 +46,8 @@ def blackbox(case: Case) -> Iterator[Flag]:
 
 
 def unlimited(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples that withstand an attack allowed as good as anything, on every
-    modality present.
+    """Value: the share of samples that withstand an attack that may change every present modality
+    almost without limit.
     """
     if not case.complete:
         return
@@ -85,7 +85,7 @@ class Again:
 
 
 def budget(case: Case) -> Iterator[Flag]:
-    """Value: the share of samples for which a second look finds a failure that the run's search
+    """Value: the share of samples for which a second search finds a failure that the run's search
     should have found.
 
     They withstand strength 1 by the ledger and fail there when as many gradients are spent again;
@@ -103,7 +103,7 @@ def budget(case: Case) -> Iterator[Flag]:
         missed[rows] |= again <= STRENGTH
     share = float(missed.double().mean())
     found = (
-        "a second look, with as many gradients or at every class, finds a nearer failure for"
+        "a second search, with as many gradients or over every class, finds a nearer failure for"
         f" {share:.0%} of the samples"
     )
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
@@ -118,8 +118,8 @@ def _nearer(case: Case, strengths: Tensor) -> Tensor:
 
 
 def rising(case: Case) -> Iterator[Flag]:
-    """Value: the share of withstanding samples whose loss made more than 5 % of its way in the last
-    tenth of the steps.
+    """Value: the share of withstanding samples whose loss made more than 5 % of its total rise in
+    the last tenth of the steps.
     """
     rows = (case.strengths > STRENGTH).nonzero().squeeze(1)
     if not len(rows):
@@ -136,8 +136,8 @@ def rising(case: Case) -> Iterator[Flag]:
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Two classes read off the model's outputs: wrong is beyond a threshold along a direction, per
-    sample.
+    """Two classes from the model's outputs: per sample, beyond a threshold along a direction is
+    wrong.
 
     Attributes:
         direction: (B, N) of the outputs as one vector.
@@ -166,8 +166,8 @@ def planted(case: Case) -> Iterator[Flag]:
     Zimmermann et al., NeurIPS 2022).
 
     The readout calls a corner of the ball, with a random edit as large as is allowed, wrong, and
-    the clean input and random points of half the ball right. Where an edit is not ranked by a
-    gradient, or is judged over draws of the world, nothing is planted.
+    the clean input and random points of half the ball right. Where a gradient cannot rank an edit,
+    or an edit is judged over random draws, no failure is planted.
     """
     if not all(isinstance(ball.edit, Ranked) and not ball.edit.draws for ball in case.region.scenario.edits):
         return
@@ -205,7 +205,7 @@ def _at_the_edge(case: Case, region: Region, samples: Sequence[str], edge: Tenso
     for ball in region.scenario.edits:
         assert isinstance(ball.edit, Ranked)
         direction = chances(ball, region.inputs[ball.modality], samples, case.seed, "planted") - 0.5
-        moved[ball.modality] = ball.edit.chosen(region.place(ball.modality), edge * ball.radius, direction)
+        moved[ball.modality] = ball.edit.best_edit(region.place(ball.modality), edge * ball.radius, direction)
     return moved
 
 

@@ -21,11 +21,11 @@ from harness.run.flags import Flag
 
 STRENGTH = 1.0  # the radii as written, as in the table
 FEW = 0.1  # a share of samples that is not worth a flag
-NO_SLOPE = 1e-7  # relative to the margin: float32 would not see such a loss move
+NO_SLOPE = 1e-7  # a change of the loss, relative to the margin, that float32 cannot represent
 TINY_CHANGE = 1e-4  # of a modality's range
 TOO_WIDE = 0.3
 SUMS_TO_ONE = 1e-4
-MOST = 0.5  # a share of samples that is not an accident
+MOST = 0.5  # a larger share of samples is not chance
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,19 @@ class Case:
 
     @cached_property
     def swapped(self) -> Inputs:
-        """Each attacked modality as its neighbour in the batch has it."""
+        """Each attacked modality with the values of the next sample in the batch."""
         return {name: x.roll(1, 0) for name, x in self.region.clean.items()}
 
     @cached_property
     def used(self) -> list[str]:
-        """The movable modalities whose swap between samples changes an output, or which have
-        nothing to swap.
+        """The movable modalities whose swap between samples changes an output, or which cannot be
+        swapped.
         """
         return [name for name in self.movable if self._matters(name)]
 
     @cached_property
     def movable(self) -> list[str]:
-        """The attacked modalities whose range leaves something to change."""
+        """The attacked modalities whose range allows a change."""
         return [
             name
             for name, valid in self.region.ranges.items()
@@ -183,7 +183,7 @@ def gradient(case: Case) -> Iterator[Flag]:
         return
     flat = (case.slopes("margin") <= NO_SLOPE * _margin(case)[:, None]).double().mean(0)
     share, name = float(flat.max()), case.used[int(flat.argmax())]
-    found = f"{share:.0%} of the samples have next to no gradient in {name}"
+    found = f"{share:.0%} of the samples have almost no gradient in {name}"
     yield Flag("gradient", share > FEW, share, found, "attacks by gradients miss failures")
 
 

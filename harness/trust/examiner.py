@@ -63,8 +63,8 @@ class Examiner:
         return {str(scenario): flags | _of_parts(scenario, found) for scenario, flags in found.items()}
 
     def _flags(self, scenario: Scenario) -> Flags:
-        """Fewer samples where the device cannot hold them; a check that breaks is a flag of its
-        own.
+        """The flags of one scenario, with fewer samples if the device cannot hold them. A check
+        that raises is a flag of its own.
         """
         count = min(SAMPLES, self.work.config.batch_size)
         while True:
@@ -115,7 +115,7 @@ class Examiner:
         return Tally(samples, wrong / samples, withstood / samples, (spent or 0) / max(1, samples - wrong))
 
     def _query(self, sql: str, given: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """On the rows of the model that are no errors, and the samples under test in the order of
+        """A query on the model's rows without errors, and on the samples under test in the order of
         their choice.
         """
         mine = "with ledger as (select * from every where status = 'ok' and model = $model)"
@@ -147,8 +147,8 @@ def _checked(case: Case) -> Iterator[Flag]:
 
 
 def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:
-    """With edits among the attacks, the checks inside balls are not made. The flags of a part hold
-    for the whole.
+    """Scenarios with edits skip the checks inside balls. The flags of a part hold for the whole
+    scenario.
     """
     if not scenario.edits or len(scenario.attacked) == 1:
         return {}
@@ -163,7 +163,7 @@ def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:
     }
     share = sum(map(bool, doubted.values())) / max(1, len(parts))
     why = "; ".join(f"{single} is flagged {', '.join(names)}" for single, names in doubted.items() if names)
-    text = f"{why}: a doubt about a part is a doubt about the whole" if why else "no part of it is flagged"
+    text = f"{why}: a flag of a part is a flag of the whole" if why else "no part of it is flagged"
     return {"part": _as_row(Flag("part", share > 0, share, text))}
 
 

@@ -93,7 +93,7 @@ def test_damaged_answers_are_one_sentence(opened: Opened, tmp_path: Path) -> Non
     for file in (run / "witnesses").iterdir():
         held = from_bytes(file.read_bytes())
         file.write_bytes(to_bytes({key: x.float() + 0.5 for key, x in held.items()}))
-    assert "are not shown: they are no maps of one size" in words(page(opened, run.parent, chosen("maps")))
+    assert "are not shown: they are not maps of the same size" in words(page(opened, run.parent, chosen("maps")))
     for file in (run / "witnesses").iterdir():
         file.write_bytes(b"no tensors at all")
     test = opened(run.parent, "samples", scenario=chosen("maps")["scenario"], sample=chosen("maps")["sample"])

@@ -230,7 +230,7 @@ def test_web_sockets_are_refused_to_other_pages(open_to_all: Guard, origins: lis
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8501", "[::1]:8501"])
-def test_another_name_of_this_machine_is_told_the_address(open_to_all: Guard, host: str) -> None:
+def test_another_name_of_this_machine_gets_the_right_address(open_to_all: Guard, host: str) -> None:
     answer = asked(open_to_all, "http", host)
     assert outcome(answer) == 421 and b"open http://localhost:8501" in answer[1]["body"]
     assert outcome(asked(open_to_all, "websocket", host, origins=[f"http://{host}"])) == "websocket.close"

@@ -64,7 +64,7 @@ def test_consent_is_for_one_run_and_what_its_file_holds(two: Path, tmp_path: Pat
     trace = tmp_path / "ran"
     written(trace)
     test = opened(two, "samples", run="first", model="concat", scenario=JOINT)
-    assert "only do so if you trust it" in words(test) and not trace.exists()
+    assert "only if you trust the code" in words(test) and not trace.exists()
     test = agreed(test)
     assert trace.exists() and "Inputs" in [each.value for each in test.subheader]
     trace.unlink()

@@ -37,7 +37,7 @@ def test_a_real_run(real: Path, opened: Opened, page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("there", [True, False])
-def test_an_empty_folder_says_what_to_run(tmp_path: Path, opened: Opened, page: str, there: bool) -> None:
+def test_an_empty_folder_shows_the_command_to_run(tmp_path: Path, opened: Opened, page: str, there: bool) -> None:
     test = well(opened(tmp_path if there else tmp_path / "absent", page))
     assert RUN in words(test) and not test.get("plotly_chart")
 
@@ -136,7 +136,7 @@ def test_a_view_is_opened_again_by_its_address(real: Path, opened: Opened) -> No
 @pytest.mark.parametrize(
     ("page", "key"), [("worst", "run"), ("samples", "run"), ("compare", "a_run"), ("compare", "b_run")]
 )
-def test_an_address_of_a_run_that_is_not_shown_says_so_and_shows_no_other(
+def test_an_address_of_a_hidden_run_gets_a_sentence_and_no_other_run(
     copied: Path, opened: Opened, page: str, key: str
 ) -> None:
     shutil.copytree(copied / "first", copied / "broken")
@@ -154,7 +154,9 @@ def test_an_address_of_a_run_that_is_not_shown_says_so_and_shows_no_other(
 @pytest.mark.parametrize(
     ("page", "asked"), [("worst", "scenario"), ("samples", "sample"), ("samples", "model"), ("compare", "a_model")]
 )
-def test_an_address_of_what_a_run_lacks_says_so(real: Path, opened: Opened, page: str, asked: str) -> None:
+def test_an_address_of_a_part_that_a_run_lacks_gets_a_sentence(
+    real: Path, opened: Opened, page: str, asked: str
+) -> None:
     test = opened(real, page, **{asked: "nonsense"})
     assert "'nonsense', which this address names, is not in this run" in words(test) and len(test.error) == 1
 
@@ -245,7 +247,7 @@ def test_an_attacked_sample_is_shown_in_every_modality(real: Path, opened: Opene
     assert "closest" in words(test)
 
 
-def test_without_attributions_it_says_what_to_run(copied: Path, opened: Opened) -> None:
+def test_without_attributions_it_shows_the_command_to_run(copied: Path, opened: Opened) -> None:
     for path in (copied / "first" / "attributions").iterdir():
         path.unlink()
     assert "--attributions" in words(well(opened(copied, "samples")))
@@ -264,7 +266,7 @@ def test_a_task_that_is_gone_is_one_sentence(copied: Path, opened: Opened) -> No
     described["identity"]["config"]["task"] = "nowhere.py:task"
     (run / "run.json").write_text(json.dumps(described))
     test = well(opened(copied, "samples"))
-    assert "only do so if you trust it" in words(test)
+    assert "only if you trust the code" in words(test)
     next(each for each in test.toggle if each.label == "Run it and show the inputs").set_value(True).run()
     assert "there is no file nowhere.py" in words(well(test))
 

@@ -28,7 +28,7 @@ def afar(real: Path) -> str:
     return "memory://afar/runs"
 
 
-def test_runs_below_a_folder_are_found_and_told_apart(real: Path, tmp_path: Path) -> None:
+def test_runs_below_a_folder_are_found_with_different_labels(real: Path, tmp_path: Path) -> None:
     for place in ("a/first", "b/deep/first"):
         (tmp_path / place).mkdir(parents=True)
         for file in ("run.json",):

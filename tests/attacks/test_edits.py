@@ -295,21 +295,21 @@ def test_a_universal_patch_is_one_for_all_and_comes_alone() -> None:
     both = Classification(
         lambda inputs: objective.forward({"m": inputs["m"]}) + inputs["n"].sum(1, keepdim=True), objective.labels
     )
-    with pytest.raises(BadInput, match="comes alone"):
+    with pytest.raises(BadInput, match="must be the only attack"):
         search(both, {"m": x, "n": x[:, 0]}, bounds, "m@universal:0.2 + n@linf:0.1")
 
 
 @pytest.mark.parametrize(
     ("scenario", "x", "message"),
     [
-        ("m@patch:0.1", torch.zeros(1, 5), "a patch lies in an image"),
+        ("m@patch:0.1", torch.zeros(1, 5), "a patch needs an image"),
         ("m@air:0.1", torch.zeros(1, 5, 5), "waveform"),
-        ("m@dead:1", torch.zeros(1, 5), "pixels are those of an image"),
-        ("m@shift:1", torch.zeros(1, 2, 3, 4), "a shift moves a waveform"),
+        ("m@dead:1", torch.zeros(1, 5), "dead pixels need an image"),
+        ("m@shift:1", torch.zeros(1, 2, 3, 4), "a shift needs a waveform"),
         ("m@l0:1", torch.zeros(1, 5), "has no finite range"),
         ("m@universal:0.1", torch.zeros(1, 4, 4), "all samples share"),
     ],
 )
-def test_what_cannot_be_edited_is_said_so(scenario: str, x: Tensor, message: str) -> None:
+def test_inputs_that_cannot_be_edited_are_refused(scenario: str, x: Tensor, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         Region.of({"m": x}, {}, scenario)

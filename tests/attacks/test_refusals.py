@@ -40,10 +40,10 @@ RIGHT = Classification(logits, logits({"x": X}).argmax(1))
             {"inputs": {"x": (255 * X).byte()}, "bounds": {}},
             r"holds torch.uint8, which has no gradients: convert it with .float\(\)",
         ),
-        ({"samples": ["a"]}, "1 names of samples for 8"),
+        ({"samples": ["a"]}, "1 sample names for 8"),
         ({"limit": 0.0}, "must be positive"),
         ({"objective": Classification(logits, torch.zeros(3, dtype=torch.int64))}, r"labels of shape \(3,\)"),
-        ({"objective": Classification(logits, torch.zeros(8))}, "labels are int64"),
+        ({"objective": Classification(logits, torch.zeros(8))}, "labels int64"),
         (
             {"objective": Classification(lambda i: logits(i)[:, :1], torch.zeros(8, dtype=torch.int64))},
             "two classes or more",

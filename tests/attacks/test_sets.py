@@ -41,7 +41,7 @@ def test_small_sets_are_the_best_of_all(groups: int, most: int) -> None:
 
 
 @pytest.mark.parametrize(("groups", "most"), [(3, 9), (12, 9), (60, 40)])
-def test_sets_gain_what_they_say_and_keep_to_their_size(groups: int, most: int) -> None:
+def test_sets_have_their_stated_gain_and_size(groups: int, most: int) -> None:
     gains = gains_of(groups)
     found = sets_of(gains, most)
     assert bool((found.gains.diff(dim=1) >= 0).all()) and bool((found.gains[:, 0] == 0).all())

@@ -189,7 +189,7 @@ def test_no_trace(name: str, crashes: bool) -> None:
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("name", ["APGDT", "AutoAttack"])
 def test_too_few_classes_are_refused(name: str, classes: int) -> None:
-    with pytest.raises(BadInput, match=f"{name} needs 4 classes or more for its loss, and there are {classes}"):
+    with pytest.raises(BadInput, match=f"{name} needs 4 classes or more for its loss, but the model has {classes}"):
         found_by(name, {}, "image@linf:0.1", problem(classes))
 
 
@@ -201,12 +201,12 @@ def test_two_classes_are_enough_for_the_rest(name: str) -> None:
 
 REFUSED = {
     ("PGD", "context@l2:1"): "PGD keeps to linf, not to context@l2:1",
-    ("PGDL2", "context@l2:1"): "outside linf it takes one modality with finite ranges",
+    ("PGDL2", "context@l2:1"): "outside linf it takes one modality with a finite range",
     ("APGD", "image@l2:1 + context@l2:1"): "outside linf it takes one modality",
     ("APGD", "image@linf:1 + context@l2:1"): "outside linf it takes one modality",
     ("FAB", "image@l1:1"): "FAB keeps to linf or l2",
     ("TIFGSM", "image@linf:1"): "TIFGSM fails on an input of shape",
-    ("DIFGSM", "context@linf:1"): "only square images survive",
+    ("DIFGSM", "context@linf:1"): "it needs square images",
     ("MultiAttack", "image@linf:1"): "MultiAttack needs attacks",
 }
 

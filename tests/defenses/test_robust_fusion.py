@@ -70,7 +70,7 @@ def test_of_several_missing_ones_each_may_be_odd() -> None:
 
 
 @pytest.mark.parametrize("modalities", [2, 3])
-def test_the_model_says_what_is_odd(modalities: int) -> None:
+def test_the_model_finds_the_odd_modality(modalities: int) -> None:
     task = tiny(modalities)
     model, batch = robust_fusion(task).eval(), task.splits["test"]
     assert isinstance(model, OddOneOut) and isinstance(model, Experts)

@@ -42,7 +42,7 @@ BAD = {
     ),
     "--attack torchattacks:LGV --task my.py:MyTask --model my.py:build": "LGV needs model and trainloader",
     "--attack torchattacks:APGDT --task my.py:MyTask --model my.py:build": (
-        "APGDT needs 4 classes or more for its loss, and there are 2"
+        "APGDT needs 4 classes or more for its loss, but the model has 2"
     ),
     "--attack torchattacks:PGD --scenario image@l2:1 --task my.py:MyTask --model my.py:build": (
         "PGD keeps to linf, not to image@l2:1"
@@ -60,7 +60,7 @@ BAD = {
     "--task my.py": "task 'my.py' is a file: name an object in it, as my.py:NAME",
     "--task zzzzzz": "unknown task 'zzzzzz' (known: digits,",
     "--out=": "out = ''",
-    "--task my.py:out_of_range": "modality 'image' has 1 values outside its declared range (such values span 3 to 3",
+    "--task my.py:out_of_range": "modality 'image' has 1 values outside its declared range (they span 3 to 3",
     "--task my.py:with_nan": "holds NaN in 1 samples",
     "--task my.py:MyTask --model my.py:wide": "answers (8, 3), but task 'toy' needs outputs of shape (8, 2)",
     "--task my.py:MyTask --model my.py:nans": "answers NaN or infinity",
@@ -68,8 +68,8 @@ BAD = {
     "--task my.py:judged_badly --model my.py:build": (
         "fails on the first samples of task 'toy': RuntimeError: no verdict"
     ),
-    "--model harness.models.fusion.early:early": "this reference would load untrained: name it 'early'",
-    "--model my.py:borrowed": "this reference would load untrained",
+    "--model harness.models.fusion.early:early": "this reference would load it untrained: name it 'early'",
+    "--model my.py:borrowed": "this reference would load it untrained",
     "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
     "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
     "--out my.py": "is a file",

@@ -37,7 +37,7 @@ def test_no_verb_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert said.lstrip().startswith("Usage: ") and "error" not in said.split("\n")[0] and "evaluate" in said
 
 
-def test_an_interrupted_run_says_so(elsewhere: Path) -> None:
+def test_an_interrupted_run_prints_how_to_resume(elsewhere: Path) -> None:
     arguments = ["evaluate", "--samples", "all", "--search", "thorough", "--model", "early", "--out", "run"]
     # a parent that starts the tests in the background may ignore it
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

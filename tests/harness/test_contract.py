@@ -152,6 +152,6 @@ def test_a_model_can_be_attacked_in_everything_it_reads(system: Loaded, digits: 
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in names(kind)])  # type: ignore[arg-type]
-def test_every_name_says_what_it_is(kind: str, name: str) -> None:
+def test_every_name_has_a_summary(kind: str, name: str) -> None:
     said = summary(kind, name)  # type: ignore[arg-type]
     assert 10 < len(said) < 200

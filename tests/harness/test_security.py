@@ -84,7 +84,7 @@ def test_a_run_from_elsewhere_runs_nothing(
         run(monkeypatch, *verb)
         assert not (evil / "ran").exists(), verb
     assert (
-        "names code that would run here: if you trust that code, name it, too, --code 'evil.py'"
+        "names code that would run here: if you trust that code, also name it with --code 'evil.py'"
         in capsys.readouterr().err
     )
     assert run(monkeypatch, "verify", "run", "--code", "evil.py") == 2

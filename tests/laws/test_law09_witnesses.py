@@ -100,8 +100,8 @@ def first(value: object) -> Callable[[list[Any]], list[Any]]:
 OTHER_SAMPLES: list[tuple[str, Callable[[list[Any]], list[Any]], str]] = [
     ("target", lambda column: [str(9 - int(column[0])), *column[1:]], "has target"),
     ("target", lambda column: column[::-1], "has target"),
-    ("hash", first("0" * 16), "has hash '0000000000000000' there, and task 'digits' has hash"),
-    ("group", first("nobody"), "has group 'nobody' there, and task 'digits' has group"),
+    ("hash", first("0" * 16), "has hash '0000000000000000' there, but task 'digits' has '"),
+    ("group", first("nobody"), "has group 'nobody' there, but task 'digits' has '"),
     ("sample", first("stranger"), "task 'digits' does not have this sample"),
 ]
 
@@ -149,9 +149,7 @@ def test_a_strength_that_nothing_proves_exits_3(stored: Path, monkeypatch: pytes
     assert run(monkeypatch, "verify", "run") == 3
 
 
-def test_samples_whose_witnesses_are_not_kept_are_not_asked_for(
-    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_without_kept_witnesses_are_not_checked(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [
         "--samples",
         "6",

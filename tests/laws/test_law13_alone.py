@@ -111,7 +111,7 @@ UNSTEADY = {
 
 
 @pytest.mark.parametrize("kind", UNSTEADY, ids=lambda kind: kind.__name__)
-def test_a_model_answers_alone_as_in_its_batch_and_twice_alike_or_says_so(kind: type[Flat]) -> None:
+def test_a_model_answers_alone_as_in_its_batch_and_twice_alike_or_is_flagged(kind: type[Flat]) -> None:
     found = steadiness(kind(), tiny(2), CPU, None, together=40)
     assert {flag.name for flag in found.flags if flag.raised} == UNSTEADY[kind]
     assert found.holds == (not UNSTEADY[kind])

@@ -131,7 +131,7 @@ STRAYS: dict[str, Callable[[Path], object]] = {
     "samples/lonely.parquet has no ledger part": lambda run: shutil.copy(
         next((run / "samples").iterdir()), run / "samples" / "lonely.parquet"
     ),
-    "is lost, and ledger/": lambda run: next((run / "sweep").iterdir()).unlink(),
+    "is lost, but ledger/": lambda run: next((run / "sweep").iterdir()).unlink(),
     "has no table beside it": lambda run: next((run / "attributions").glob("*.parquet")).unlink(),
     "witnesses/x.safetensors has no ledger part": lambda run: shutil.copy(
         next((run / "witnesses").iterdir()), run / "witnesses" / "x.safetensors"
@@ -197,7 +197,7 @@ STRAYS |= {
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_numbers_over_fewer_samples_say_so(
+def test_numbers_over_fewer_samples_are_noted(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], table: str
 ) -> None:
     """A part is lost: every table gives the number of its samples, and the mend."""

@@ -45,7 +45,8 @@ def check_engine(config: Evaluation) -> None:
 def outcomes(
     work: Work, left: deque[Cell], device: torch.device, progress: Progress, deadline: float | None
 ) -> Iterator[tuple[Cell, Outcome]]:
-    """Each cell and its outcome, as they end. Meanwhile cells may be added on the left.
+    """Each cell and its outcome, in the order in which they end. Meanwhile cells may be added on
+    the left.
 
     Args:
         deadline: by `time.monotonic`. The first cell is always finished.

@@ -1,4 +1,4 @@
-"""The outcome of a cell: its result, or why it has none."""
+"""The outcome of a cell: its result, or the reason why it has no result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Outcome = Parts | Failed
 
 
 def carried_out(work: Work, cell: Cell, device: torch.device, progress: Progress, deadline: float | None) -> Outcome:
-    """The result of a cell, or why it has none.
+    """The result of a cell, or the reason why it has no result.
 
     Raises:
         BadInput: a fault of a model, which affects the whole run.
@@ -48,5 +48,5 @@ def carried_out(work: Work, cell: Cell, device: torch.device, progress: Progress
         if not isinstance(error, ModelBroke):
             raise BadInput(f"model {cell.model.name!r}: {error}") from None
         return Failed(traceback.format_exc())
-    except (Exception, SystemExit) as error:  # a model that ends the program would end it as if all were well
+    except (Exception, SystemExit) as error:  # a model that ends the program must not end it with a good exit code
         return Failed(traceback.format_exc(), memory=out_of_memory(error))

@@ -10,8 +10,8 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process as soon as the one that started it has ended; nothing happens in a process
-    that nobody started.
+    """End this process as soon as its parent process has ended. Without a parent process, do
+    nothing.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:

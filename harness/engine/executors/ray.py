@@ -44,10 +44,10 @@ SETTINGS = {
 
 
 def library() -> Any:
-    """Ray, where it is installed.
+    """The library Ray, if it is installed.
 
     Raises:
-        BadInput: it is not.
+        BadInput: it is not installed.
     """
     os.environ.update({name: value for name, value in SETTINGS.items() if name not in os.environ})
     try:
@@ -160,7 +160,7 @@ def _ended(ray: Any, calls: list[Any], wanted: str) -> Any:
     """The first call that has come to an end.
 
     Raises:
-        BadInput: nothing of the cluster has been alive for some seconds; Ray itself would wait for
+        BadInput: no node of the cluster has answered for some seconds; Ray itself would wait for
             ever.
     """
     seen = time.monotonic()
@@ -207,10 +207,10 @@ def _room(ray: Any, wanted: str) -> int:
 
 
 def _reached(address: str) -> None:
-    """Ray itself would go on asking where nobody answers.
+    """The address, after a check that a cluster answers there: Ray itself would go on asking.
 
     Raises:
-        BadInput: there is no such place, or nobody answers there within seconds.
+        BadInput: there is no such address, or no cluster answers within seconds.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():

@@ -18,8 +18,8 @@ def serially(
 ) -> Iterator[tuple[Cell, Outcome]]:
     """Do the cells in turn, in this process; more may be put on the left meanwhile.
 
-    The first is finished whatever the deadline, so that a run called again and again comes to an
-    end.
+    The first cell is always finished, whatever the deadline. So a run that is called again and
+    again comes to an end.
     """
     finished = False
     while left:

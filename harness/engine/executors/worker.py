@@ -1,4 +1,4 @@
-"""The far side of an engine: a process that has loaded the task and the models, and is sent cells.
+"""The worker of an engine: a process that loads the task and the models, and then gets cells.
 
 A model never travels: each worker loads it from its reference, once.
 """
@@ -72,8 +72,8 @@ class _Bench:
     known: set[str] = field(default_factory=set)
 
     def model(self, name: str) -> Loaded:
-        """A model, after a check that it answers as the driver's does. Its first cell makes the
-        check.
+        """A model, after a check that it gives the same answers as the driver's model. Its first
+        cell makes the check.
 
         Raises:
             BadInput: it does not.
@@ -116,7 +116,7 @@ def _loaded(start: Begun) -> _Bench:
 
 def _refuse(why: str) -> None:
     if why:
-        raise BadInput(f"the run {why} than a worker loads: a file changed under it, or differs on that machine")
+        raise BadInput(f"the run {why} than a worker loads: a file changed during the run, or differs on that machine")
 
 
 def request(cell: Cell, deadline: float | None) -> Request:
@@ -148,5 +148,5 @@ def received(sent: Sent) -> Outcome:
 
 
 def gradients(outcome: Outcome) -> int:
-    """How many gradient evaluations an outcome took."""
+    """The number of gradient evaluations of an outcome."""
     return sum(row["gradients"] or 0 for row in outcome.rows["ledger"]) if isinstance(outcome, Parts) else 0

@@ -1,1 +1,1 @@
-"""One file, or one folder, a data set."""
+"""The data sets, one file or folder for each."""

@@ -1,5 +1,5 @@
-"""Proposals of blood cells without a detector: blobs of the sizes that cells have, found where
-their filter answers most.
+"""Proposals of blood cells without a detector: blobs of the sizes of cells, where the response of
+their filter is largest.
 """
 
 from __future__ import annotations

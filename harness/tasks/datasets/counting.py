@@ -30,15 +30,15 @@ def counting(tolerance: int = 0) -> Task:
     Groups are simple and complex; in each, and in every split, each count from 0 to 15 is the
     answer equally often, so the question alone gives no information.
 
-    Words have synonyms, drawn at random; an attack on the question may only put one in the place of
-    another.
+    Words have synonyms, drawn at random; an attack on the question may only replace a word by a
+    synonym.
 
     The input `boxes` (24, 5) holds object proposals as a detector gives them, with jitter, misses,
     copies and mistakes: left, top, right, bottom as shares of the image, and a score; the surest
     first, filled with zeros. It is an input that models of regions read from ``inputs["boxes"]``,
-    but not a modality: it is never attacked and never missing, because a detector's answer is a
-    discrete choice that stays the same while the pixels move. A model whose proposals should move,
-    too, makes its own from the image.
+    but not a modality: it is never attacked and never missing, because a detector makes a discrete
+        choice, which stays the same while the pixels change. A model whose proposals should change,
+        too, computes its own from the image.
 
     Args:
         tolerance: a sample fails when its count is off by more; the score is exact accuracy in any

@@ -60,7 +60,7 @@ def question_task(
 
     `question` is up to 16 of the 500 most frequent words of training, one-hot. Of each split at
     most `MOST` questions are kept, by a seeded choice. Words beyond a question's end are padding.
-    Any word may take another's place, because no synonyms are known that would keep free questions
+    Any word may replace another, because no synonyms are known that would keep free questions
     grammatical.
 
     Raises:

@@ -45,9 +45,9 @@ def mosi() -> Task:
     and groups are videos. Features are standardised on train; their range is that of all splits, in
     those units.
 
-    The published features of the training videos give their labels away, as if they came from
-    networks trained on them: logistic regression scores .99 on the validation videos, which are
-    carved from them, and .76 on test.
+    The published features of the training videos reveal their labels, as features of a network
+    trained on these videos would. Logistic regression scores .99 on the validation videos, which
+    are a part of the training videos, and .76 on test.
 
     Raises:
         NoData: a file is not there.

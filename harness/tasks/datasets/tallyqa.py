@@ -42,8 +42,8 @@ def tallyqa(tolerance: int = 0) -> Task:
 
     At most 10,000 train, 1,000 val and 4,000 test questions. Groups: *complex* were written for
     TallyQA (data_source is amt), *simple* are imported ones without issimple = false (training has
-    no issimple), *other* are the rest. No validation split was published: it is one in 20 of
-    training's images, by a hash of their names.
+    no issimple), *other* are the rest. There is no published validation split: it is one in 20 of
+    the training images, by a hash of their names.
 
     Args:
         tolerance: a sample fails when its count is off by more; the score is exact accuracy in any

@@ -55,7 +55,7 @@ def taskonomy(inputs: str = "reshading+edge_texture", answer: str = "rgb", side:
 
     Args:
         inputs: the domains that are given, with + between.
-        answer: the domain that is asked for.
+        answer: the domain of the output.
         side: height and width to which all are reduced. Published numbers are of 256.
 
     Raises:

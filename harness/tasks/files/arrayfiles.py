@@ -77,7 +77,7 @@ def read_csv(path: Path) -> NDArray[Any]:
 def _written(first: Path, key: str) -> NDArray[Any]:
     path = first.with_name(f"{key}.csv")
     if not path.is_file():
-        raise NoData(f"there is {first.name} in {first.parent}, but no {path.name}: put it beside")
+        raise NoData(f"{first.parent} has {first.name} but not {path.name}: put both there")
     return read_csv(path)
 
 
@@ -88,7 +88,7 @@ def _archived(path: Path, key: str) -> NDArray[Any]:
             values: NDArray[Any] = archive[key] if key in held else np.zeros(())
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BadInput(
-            f"array {key!r} of {path} cannot be read: {error}; save plain numbers with numpy.savez, no objects"
+            f"array {key!r} of {path} cannot be read: {error}; save plain numbers with numpy.savez, and no objects"
         ) from None
     if key not in held:
         raise NoData(f"{path} has no array {key!r} (it has {', '.join(held)}): add it")

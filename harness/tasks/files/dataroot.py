@@ -21,11 +21,11 @@ class NoData(BadInput):
 def use(folder: str | None) -> None:
     """Look for data sets in this folder from now on; None changes nothing.
 
-    The environment carries it because a task reference is called without arguments, users' own as
-    well as ours, and because the processes that a run starts inherit it.
+    An environment variable holds it, because references to tasks are called without arguments, and
+    because the processes that a run starts inherit it.
 
     Raises:
-        BadInput: no folder can be called so.
+        BadInput: it cannot be the name of a folder.
     """
     if folder is not None:
         path_of(folder)

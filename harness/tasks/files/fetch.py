@@ -77,7 +77,7 @@ def _transfer(url: str, partial: Path, console: Console) -> None:
         if error.code != NOT_SATISFIABLE or not have:
             raise
         error.close()
-        if _size_told(error) != have:  # else all of it was there, and only the last step is missing
+        if _announced_size(error) != have:  # else all of it was there, and only the last step is missing
             partial.unlink()
             _transfer(url, partial, console)
 
@@ -86,9 +86,9 @@ def _continues(answer: Any, have: int) -> bool:
     return bool(re.match(rf"bytes {have}-", answer.headers.get("Content-Range", "")))
 
 
-def _size_told(error: urllib.error.HTTPError) -> int | None:
-    told = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
-    return int(told[1]) if told else None
+def _announced_size(error: urllib.error.HTTPError) -> int | None:
+    announced = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
+    return int(announced[1]) if announced else None
 
 
 def _copy(answer: Any, file: IO[bytes], have: int, title: str, console: Console) -> None:

@@ -33,7 +33,7 @@ def grid_of(stem: Path) -> Tensor:
         if path.is_file():
             return _checked(path, _read(path))
     raise NoData(
-        f"{stem.with_suffix('.npy')} is not there, nor the same as .safetensors: put the image's features there"
+        f"{stem.with_suffix('.npy')} does not exist, nor does it as .safetensors: put the features of the image there"
     )
 
 

@@ -69,8 +69,8 @@ def read_sized(path: Path, size: tuple[int, int]) -> tuple[NDArray[Any], tuple[i
 
 
 def read_numbers(path: Path) -> NDArray[Any]:
-    """The whole numbers (H, W) that an image of one channel holds, such as classes or depths: 8 or
-    16 bits as they are, of a palette the places and not the colours.
+    """The whole numbers (H, W) of an image with one channel, such as classes or depths: 8 or 16
+    bits unchanged; of a palette the indices, not the colours.
 
     Raises:
         BadInput: the file is damaged, cut short or not an image, or it holds colours, real or
@@ -119,7 +119,7 @@ def nearest(numbers: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
 
 @contextmanager
 def _strictly(path: Path) -> Iterator[None]:
-    """Errors as one sentence, also where a user's code made Pillow accept incomplete files."""
+    """Errors as one sentence, also if a user's code has made Pillow accept incomplete files."""
     from PIL import Image, ImageFile  # only when images are read
 
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
@@ -189,7 +189,7 @@ def _tags(file: Picture) -> dict[int, Any]:
 
 
 def _opaque(path: Path, file: Picture) -> Picture:
-    """The image without its transparency, which must hide nothing."""
+    """The image without its transparency; every pixel must be opaque."""
     if not file.has_transparency_data:
         return file
     if file.convert("RGBA").getchannel("A").getextrema() != (OPAQUE, OPAQUE):
@@ -225,10 +225,10 @@ def _check_content(path: Path, file: Picture, tags: dict[int, Any]) -> None:
 
 
 def _check_scan(path: Path, pixels: bytes) -> None:
-    """Refuse a JPEG of one scan that ends before its last row, which libjpeg makes up without a
-    word that reaches Pillow.
+    """Refuse a JPEG of one scan that ends before its last row: libjpeg fills the rest in, and
+    Pillow gets no warning.
 
-    Decoded without the mark of its end, it stops where its data do. Progressive ones are not
+    Without the mark of its end, decoding stops where the data end. A progressive JPEG is not
     decoded before that mark.
 
     Args:

@@ -58,9 +58,7 @@ def read_sound(path: Path, rate: int) -> NDArray[Any]:
 
 def _check_format(path: Path, file: Any) -> None:
     if file.format not in CONTAINERS or file.subtype not in BYTES:
-        raise BadInput(
-            f"{path} holds {file.subtype} in {file.format}, which loses samples or is not known here: {MEND}"
-        )
+        raise BadInput(f"{path} holds {file.subtype} in {file.format}, which loses samples or is not supported: {MEND}")
 
 
 def _within(path: Path, wave: NDArray[Any]) -> NDArray[Any]:
@@ -75,7 +73,9 @@ def _within(path: Path, wave: NDArray[Any]) -> NDArray[Any]:
 
 
 def _announced(path: Path, file: Any) -> float:
-    """How many samples of each channel the header announces; libsndfile itself accepts fewer."""
+    """The number of samples of each channel that the header announces; libsndfile accepts a file
+    with fewer.
+    """
     if file.format == "FLAC":
         return int(file.frames)
     with path.open("rb") as content:

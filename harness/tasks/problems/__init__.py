@@ -1,1 +1,1 @@
-"""What is asked of a model, one file a problem."""
+"""The problems of tasks, one file for each."""

@@ -55,8 +55,8 @@ class Boxes:
 
     The score is F1: twice the objects found, by objects and counted detections. A sample has failed
     when its score falls below a share of its untouched score, a threshold; at the first one, .999,
-    when an object more is lost or invented. Scores decay, and not only fail, so that mAP has worst
-    answers under attack: one object lost by a hair hardly changes it.
+    when an object more is lost or invented. Scores decay instead of only failing, because mAP needs
+    the worst answers under attack: the narrow loss of one object hardly changes it.
 
     The margin is the log-odds of the mistake that is one too many. Attacks raise the training loss
     (`detection`). Other losses lower the confidence of all places that see an object (`lost`), or
@@ -182,7 +182,7 @@ class Boxes:
         return kinds.squeeze(2), rest.scatter(2, kinds, best) - self._least, boxes
 
     def _detected(self, kinds: Tensor, odds: Tensor, boxes: Tensor) -> Detections:
-        """What is left after suppression."""
+        """The detections that remain after suppression."""
         odds = odds.gather(2, kinds[..., None]).squeeze(2)
         place = suppressed(odds, kinds, boxes, self.most, self.overlap)
         there, at = place >= 0, place.clamp_min(0)
@@ -194,8 +194,8 @@ class Boxes:
         return f1_of(*ways(self._detected(*self._read(outputs)), targets)).to(outputs.dtype)
 
     def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
-        """Whether each score is below its floor (B,), or nothing of it is left; the first threshold
-        where the floor is absent.
+        """Whether each score is below its floor (B,), or is 0; without a floor, below the first
+        threshold.
         """
         kinds, odds, boxes = self._read(outputs)
         lost, invented = ways(self._detected(kinds, odds, boxes), targets)
@@ -231,7 +231,7 @@ class Boxes:
         return ", ".join(f"{count} {self.name(kind)}" for kind, count in counts) or "nothing"
 
     def name(self, kind: int) -> str:
-        """What a class is called."""
+        """The name of a class."""
         return self.names[kind] if self.names else f"of class {kind}"
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -251,7 +251,7 @@ class Boxes:
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """COCO's mean average precision over IoU .50 to .95, at .50, and that of each class at .50.
 
-        Classes that no target has are in no mean.
+        The means leave out classes that no target has.
         """
         codes, sure, counts = tallies.split([self.most, self.most, self.classes], 1)
         kinds = codes.div(BITS, rounding_mode="floor")
@@ -279,8 +279,8 @@ def _apart(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _mistakes(lost: int, invented: int) -> str:
-    said = [f"{count} {what}" for count, what in ((lost, "lost"), (invented, "invented")) if count]
-    return ", ".join(said) or "right"
+    mistakes = [f"{count} {what}" for count, what in ((lost, "lost"), (invented, "invented")) if count]
+    return ", ".join(mistakes) or "right"
 
 
 def _written(box: Tensor) -> str:

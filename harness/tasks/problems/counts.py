@@ -1,6 +1,4 @@
-"""Counts as classes: how a number is judged, and how a model that answers a real number takes
-part.
-"""
+"""Counts as classes: how a count is judged, also for a model that answers a real number."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ class Counting(OneNumber):
 
     Attributes:
         largest: the largest count.
-        tolerance: by how much a count may be off before an adversary has won.
+        tolerance: the largest error of a count that is not yet a failure.
     """
 
     largest: int

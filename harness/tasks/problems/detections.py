@@ -21,7 +21,7 @@ NONE = -1  # in the place of a class or a number where there is nothing
 
 
 class Detections(NamedTuple):
-    """What is left after suppression, the most confident first.
+    """The detections that remain after suppression, the most confident first.
 
     Attributes:
         classes: (B, D), `NONE` where there is no detection.

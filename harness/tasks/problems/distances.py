@@ -71,7 +71,8 @@ def floor(distance: Callable[[Tensor, Tensor], float], real: Tensor) -> float:
     least = real.shape[1] + 1 if distance is fid else 2
     if half < least:
         raise BadInput(
-            f"{len(real)} images have halves of {half}, and the distance needs {least} or more in each: give at least"
+            f"{len(real)} images have halves of {half}, but the distance needs {least} or more in each half: give at"
+            " least"
             f" {2 * least} images"
         )
     return distance(real[:half], real[half : 2 * half])

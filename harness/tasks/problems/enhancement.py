@@ -1,4 +1,4 @@
-"""A clean sound for a noisy one: enhancement, judged by how much nearer it comes to the clean."""
+"""Enhancement: a clean sound from a noisy one, judged by the improvement over the noisy sound."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Enhancement:
         return (self.improvement(outputs, targets) / self.best).clamp(0, 1)
 
     def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
-        """Whether each score is below its floor (B,), or nothing of it is left; the first threshold
-        where the floor is absent.
+        """Whether each score is below its floor (B,), or is 0; without a floor, below the first
+        threshold.
         """
         improvement = self.improvement(outputs, targets)
         scores = (improvement / self.best).clamp(0, 1)

@@ -28,7 +28,7 @@ class Heads(OneNumber):
     Attributes:
         names: of the heads, as metrics write them.
         sizes: the number of classes of each.
-        together: what a combination is called.
+        together: the name of a combination.
     """
 
     names: tuple[str, ...]

@@ -24,9 +24,9 @@ WIDEST = (MOST_TALLIED - MEASURED) // 2  # features
 class Images:
     """An image (C, H, W); outputs and targets (B, C, H, W) in [low, high].
 
-    The score is 1 - e / (2 · worst), from 0 to 1, where e is the mean absolute error: answers that
-    are off by twice `worst` or more have none left. A sample has failed when its score falls below
-    a share of its untouched score.
+    The score is 1 - e / (2 · worst), from 0 to 1, where e is the mean absolute error: answers with
+    an error of twice `worst` or more score 0. A sample has failed when its score falls below a
+    share of its untouched score.
 
     Attributes:
         size: (C, H, W).
@@ -80,7 +80,9 @@ class Images:
         return (1 - self._error(outputs, targets) / (2 * self.worst)).clamp(0, 1)
 
     def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
-        """Whether each score is below its floor (B,); the first threshold where that is absent."""
+        """Whether each score is below its floor (B,); without a floor, below the first
+        threshold.
+        """
         error, scores = self._error(outputs, targets), self.score(outputs, targets)
         floor = torch.full_like(scores, self.thresholds[0]) if floor is None else floor
         allowed = (2 * self.worst * (1 - floor)).to(error.dtype)

@@ -22,7 +22,7 @@ class MultiLabel:
     """K labels of which any number may be there; outputs are logits (B, K), targets (B, K) of 0
     and 1, int64.
 
-    A sample fails where any label is answered wrong; its score is 1 where none is. A logit of 0 is
+    A sample fails if any label is wrong; its score is 1 if all labels are right. A logit of 0 is
     wrong either way.
 
     Attributes:
@@ -77,18 +77,18 @@ class MultiLabel:
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """Exact match, F1 over all labels and its mean over labels, and mean average precision.
 
-        Labels that no sample has are in no mean.
+        The means leave out labels that no sample has.
         """
         logits, truth = tallies[:, : self.labels], tallies[:, self.labels :] > 0
         answers = logits > THERE
-        hits, asked, given = ((truth & answers).sum(0), truth.sum(0), answers.sum(0))
-        known = asked > 0
-        f1 = 2 * hits / (asked + given).clamp_min(1)
+        hits, actual, predicted = ((truth & answers).sum(0), truth.sum(0), answers.sum(0))
+        known = actual > 0
+        f1 = 2 * hits / (actual + predicted).clamp_min(1)
         places = known.nonzero().flatten().tolist()
         precisions = [average_precision(logits[:, place], truth[:, place]) for place in places]
         return {
             "exact_match": (truth == answers).all(1).double().mean().item(),
-            "micro_f1": float(2 * hits.sum() / (asked + given).sum().clamp_min(1)),
+            "micro_f1": float(2 * hits.sum() / (actual + predicted).sum().clamp_min(1)),
             "macro_f1": f1[known].double().mean().item() if precisions else 0.0,
             "mean_average_precision": sum(precisions) / len(precisions) if precisions else 0.0,
         }

@@ -1,4 +1,4 @@
-"""What is asked of a model: how its outputs are read, scored and failed."""
+"""Problems: how the outputs of a model are read and scored, and when a sample has failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Problem(Protocol):
 
     B is the batch size. Outputs are (B, *shape), targets (B, ...) of any kind. Targets that name
     places in an input without lying on its grid, such as boxes, also have `placed`, the number of
-    its axes that they name: what moves the input would leave them behind, and is refused.
+    its axes that they name: a shift of the input would not move them, so it is refused.
     """
 
     @property
@@ -31,7 +31,7 @@ class Problem(Protocol):
         """
 
     def check_targets(self, targets: Tensor) -> None:
-        """Raise BadInput where the targets cannot be meant."""
+        """Raise BadInput if the targets are not valid."""
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The training loss of each sample, (B,)."""
@@ -43,10 +43,10 @@ class Problem(Protocol):
         """How good each answer is, (B,), in [0, 1], higher is better."""
 
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
-        """What an adversary aims at, per sample."""
+        """The losses that an adversary raises and the failures, per sample."""
 
     def label(self, answers: Tensor, targets: Tensor | None = None) -> list[str]:
-        """What tables and pages write for targets, or for predictions (B, ...) beside their
+        """The texts in tables and pages for targets, or for predictions (B, ...) beside their
         targets.
         """
 
@@ -57,7 +57,7 @@ class Problem(Protocol):
         """
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
-        """The field's usual numbers over a set, from its tallies (N, T), float64."""
+        """The usual metrics over a set, from its tallies (N, T), float64."""
 
 
 @runtime_checkable
@@ -73,18 +73,18 @@ class Graded(Protocol):
         """Shares of the untouched score, in [0, 1); the first is the one that tables show."""
 
     def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
-        """Whether each score is below its floor (B,), float64; where that is absent, below the
-        first threshold.
+        """Whether each score is below its floor (B,), float64; without a floor, below the first
+        threshold.
         """
 
 
 def thresholds_of(problem: Problem) -> tuple[float, ...]:
-    """The thresholds of a graded problem; none where an answer is right or wrong."""
+    """The thresholds of a graded problem; empty if answers are right or wrong."""
     return tuple(getattr(problem, "thresholds", ()))
 
 
 def lacking(problem: object) -> list[str]:
-    """What a problem needs and this one has not."""
+    """The members that a problem needs and this one lacks."""
     return [
         name for name in Problem.__dict__ if not name.startswith("_") and getattr_static(problem, name, None) is None
     ]
@@ -94,8 +94,8 @@ MOST_TALLIED = 65_536  # numbers of a tally that the tables hold
 
 
 class OneNumber:
-    """What problems share whose targets and predictions are one number each: the tally of a sample
-    is the pair (prediction, target), from which every metric of a set follows.
+    """The common part of problems whose targets and predictions are one number each. The tally of a
+    sample is the pair (prediction, target); every metric of a set follows from these pairs.
     """
 
     def label(self, answers: Tensor, targets: Tensor | None = None) -> list[str]:
@@ -152,12 +152,12 @@ class Classification(OneNumber):
         right = predictions == targets
         truth = F.one_hot(targets.long(), self.classes).bool()
         answer = F.one_hot(predictions.long(), self.classes).bool()
-        hits, asked, said = (truth & answer).sum(0), truth.sum(0), answer.sum(0)
-        seen = asked > 0
-        f1 = 2 * hits / (asked + said).clamp_min(1)
+        hits, actual, predicted = (truth & answer).sum(0), truth.sum(0), answer.sum(0)
+        seen = actual > 0
+        f1 = 2 * hits / (actual + predicted).clamp_min(1)
         return {
             "accuracy": right.double().mean().item(),
-            "balanced_accuracy": (hits[seen] / asked[seen]).double().mean().item(),
+            "balanced_accuracy": (hits[seen] / actual[seen]).double().mean().item(),
             "macro_f1": f1[seen].double().mean().item(),
         }
 

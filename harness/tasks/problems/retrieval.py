@@ -22,7 +22,7 @@ class Retrieval:
     A sample is a pair: a query in one modality and its item in another. Column 0 is the similarity
     of the query to its own item as both are in the sample now. The other columns are its similarity
     to the G items of the gallery, which the model holds: it embeds them once, untouched, when it is
-    built. Column 1 + target holds the untouched copy of the own item and counts nowhere.
+    built. Column 1 + target holds the untouched copy of the own item, which does not count.
 
     The scenario says which side is attacked. An attack on the query's modality leaves the whole
     gallery as it was; an attack on the item's modality changes this item of the gallery, and no

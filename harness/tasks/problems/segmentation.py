@@ -116,7 +116,9 @@ class Segmentation:
         return self._mean(self._margins(outputs, targets) < 0, targets)
 
     def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
-        """Whether each score is below its floor (B,); the first threshold where that is absent."""
+        """Whether each score is below its floor (B,); without a floor, below the first
+        threshold.
+        """
         margins, count = self._margins(outputs, targets), self._counted(targets)
         wrong = margins >= 0
         failed = wrong.flatten(1).sum(1)
@@ -180,7 +182,7 @@ class Segmentation:
         return ", ".join(f"{self.name(place)} {100 * float(shares[place]):.0f} %" for place in places)
 
     def name(self, place: int) -> str:
-        """What a class is called."""
+        """The name of a class."""
         return self.names[place] if self.names else str(place)
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -190,13 +192,13 @@ class Segmentation:
         """Per class: hits, pixels of it and pixels answered as it, (B, K, 3), float64."""
         valid = (targets != self.ignore).flatten(1)
         truth, answer = targets.where(targets != self.ignore, 0).flatten(1), answers.flatten(1)
-        hits, asked, given = (
+        hits, actual, predicted = (
             torch.zeros(len(targets), self.classes, dtype=torch.float64, device=targets.device).scatter_add(
                 1, classes, counted.double()
             )
             for classes, counted in ((truth, valid & (truth == answer)), (truth, valid), (answer, valid))
         )
-        return torch.stack([hits, asked, given], 2)
+        return torch.stack([hits, actual, predicted], 2)
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """Pixel accuracy, the mean recall of classes, their mean IoU, and the IoU of each.

@@ -1,5 +1,5 @@
-"""Counts that ten people gave: an answer is as right as people agree on it (Antol et al., VQA, ICCV
-2015).
+"""Counts that ten people gave: the score of an answer grows with the number of people who gave it
+(Antol et al., VQA, ICCV 2015).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SoftCounting(OneNumber):
 
     Attributes:
         votes: the distinct patterns of votes, each how many gave every count from 0 to K - 1.
-        tolerance: by how much a count may be off before an adversary has won.
+        tolerance: the largest error of a count that is not yet a failure.
     """
 
     votes: tuple[tuple[int, ...], ...]
@@ -67,7 +67,9 @@ class SoftCounting(OneNumber):
 
     def check_targets(self, targets: Tensor) -> None:
         if not self.votes or any(len(each) != len(self.votes[0]) or not sum(each) for each in self.votes):
-            raise BadInput("votes must be at least one pattern, all of one length, none without a vote")
+            raise BadInput(
+                "votes must hold at least one pattern; all patterns must have one length and at least one vote"
+            )
         if (
             targets.dtype != torch.int64
             or targets.ndim != 1

@@ -35,7 +35,7 @@ def test_many_samples_take_wilson(right: int, of: int) -> None:
     assert Share(right / of, of).interval == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 
 
-def test_nothing_known_says_nothing() -> None:
+def test_without_samples_the_interval_is_everything() -> None:
     assert Share(0.0, 0).interval == (0.0, 1.0)
 
 

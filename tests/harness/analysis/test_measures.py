@@ -61,7 +61,7 @@ def test_areas_and_rates_of_a_curve() -> None:
     assert rate is not None and rate.value == pytest.approx((1 + 0.9 / 0.5 + 0.9 / 0.2) / 3)
 
 
-def test_a_drop_rate_of_a_score_that_reaches_zero_is_not_told() -> None:
+def test_a_score_that_reaches_zero_has_no_drop_rate() -> None:
     samples = pa.table({"model": [], "sample": [], "score": []})
     for scores in ([0.0, 0.0, 0.0], [0.8, 0.4, 0.0]):
         table = sweep(falling("m", scores, samples=1))
@@ -69,7 +69,7 @@ def test_a_drop_rate_of_a_score_that_reaches_zero_is_not_told() -> None:
         assert "modality drop rate, mcar" not in measures.table(samples, NOTHING, table, ["a", "b"])
 
 
-def test_what_is_not_told_says_why() -> None:
+def test_a_missing_measure_has_a_reason() -> None:
     lone = sweep(
         [*falling("m", [0.9, 0.7, 0.2]), ("m", "0", "gap", 0.5, "11", 1.0), ("m", "0", "a@noise", 3.0, "11", 1.0)]
     )
@@ -141,7 +141,7 @@ def falling_by_turns(samples: int) -> measures.Degradation:
 
 
 @pytest.mark.parametrize("samples", [10, 40, 400])
-def test_a_measure_has_an_interval_or_says_that_samples_are_too_few(samples: int) -> None:
+def test_a_measure_has_an_interval_or_too_few_samples(samples: int) -> None:
     curve, late = falling_by_turns(samples), falling_by_turns(samples)
     flat = measures.Degradation(late.missing, np.ones_like(late.scores))
     rate = drop_rate(curve)

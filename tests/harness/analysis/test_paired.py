@@ -75,7 +75,7 @@ def test_a_drop_that_would_be_missed_does_not_pass() -> None:
     assert passed <= 0.2 * 300 + 14, "two standard errors"
 
 
-def test_graded_drops_fail_as_often_as_they_say_and_are_found() -> None:
+def test_graded_drops_fail_at_the_stated_rate_and_are_found() -> None:
     random = np.random.RandomState(1)
     before = random.randint(4, size=(400, 150)) / 3
     noise = random.choice([-1, 0, 1], p=[0.15, 0.7, 0.15], size=before.shape) / 3
@@ -96,7 +96,7 @@ def test_the_count_that_a_graded_gate_asks_for_has_the_power() -> None:
 
 
 @pytest.mark.parametrize("pairs", [50, 100, 300])
-def test_a_median_fails_as_often_as_it_says_and_a_drop_is_found(pairs: int) -> None:
+def test_a_median_fails_at_the_stated_rate_and_a_drop_is_found(pairs: int) -> None:
     random, swapped, worse = np.random.RandomState(0), [], []
     for _ in range(200):
         ours, theirs = random.exponential(1.5, (2, pairs))
@@ -154,7 +154,7 @@ def test_the_least_of_several_fails_where_its_own_column_fell_and_only_there() -
     )
 
 
-def test_the_least_of_several_alike_fails_as_often_as_it_says() -> None:
+def test_the_least_of_several_equal_scores_fails_at_the_stated_rate() -> None:
     random = np.random.RandomState(0)
     p = [least_drop(*(random.rand(2, 100, 3) < 0.6).astype(float), 0.0, 0.1).p for _ in range(200)]
     assert np.mean(np.array(p) <= ALPHA) <= 0.05 + 0.03

@@ -95,9 +95,7 @@ def test_exact_and_score_meet_where_the_one_takes_over_from_the_other() -> None:
 @pytest.mark.parametrize(("allowed", "effect"), [(0.0, 0.05), (0.02, 0.05), (0.03, 0.12), (0.05, 0.05)])
 @pytest.mark.parametrize("discordance", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("level", [ALPHA, ALPHA / 5])
-def test_the_count_that_is_asked_for_has_the_power(
-    allowed: float, effect: float, discordance: float, level: float
-) -> None:
+def test_the_needed_count_has_the_power(allowed: float, effect: float, discordance: float, level: float) -> None:
     """Drawn outcomes of a true drop, each tested as gates test."""
     share = max(discordance, allowed + effect)
     pairs = pairs_needed(discordance, allowed, effect, level)
@@ -118,7 +116,7 @@ def test_fifty_gates_take_little_time() -> None:
     assert time.process_time() - started < 3, "it took 0.7 when it was measured"
 
 
-def test_many_pairs_are_told_as_tango_does() -> None:
+def test_many_pairs_have_tangos_interval() -> None:
     """With half a pair's correction on either side, which vanishes."""
     low, high = trinomial_interval(5_000, 4_000, 100_000)
     z = normal_point(0.975)

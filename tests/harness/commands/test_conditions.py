@@ -83,7 +83,7 @@ def test_a_model_that_raises_with_one_input_missing(
     scenarios = ["--scenario", "a@linf:0.5 + b@linf:0.5", "--scenario", "a@linf:0.5 + b@missing", "--attributions", "2"]
     assert run(monkeypatch, *COMMAND, "--model", f"mine.py:{model}", "--model", "mine.py:build", *scenarios) == 5
     said = capsys.readouterr().out
-    assert "rows are errors, which no number includes" in said and "Traceback" not in said
+    assert "rows are errors. No number includes them." in said and "Traceback" not in said
     assert RunDirectory("run").table("samples").num_rows == 24, "the clean scores of both"
     broken = {"a@linf:0.5 + b@missing"}
     assert conditions("ledger", "scenario", "error") == broken
@@ -106,7 +106,7 @@ def test_an_attack_on_which_a_model_raises_costs_itself_and_what_stands_above_it
     assert json.loads(Path("run/run.json").read_text())["status"] == "finished with errors"
 
 
-def test_no_input_goes_missing_where_none_is_asked_to(
+def test_no_input_goes_missing_without_a_schedule(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:without_b", "--schedule", "none") == 0

@@ -88,9 +88,7 @@ def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "harness", "report", "run"]
     shell = f"cd {place} && rmdir {place} && exec {' '.join(command)}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.startswith(
-        "error: the folder that this command was started in is gone"
-    ), done.stderr
+    assert done.returncode == 2 and done.stderr.startswith("error: the current folder no longer exists"), done.stderr
 
 
 WRITES = {

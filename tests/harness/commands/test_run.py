@@ -127,7 +127,7 @@ def test_a_foreign_run_file_is_one_sentence(
     assert "is not a run" in capsys.readouterr().err
 
 
-def test_what_is_asked_twice_is_swept_once(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_condition_named_twice_is_swept_once(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twice = ["--schedule", "fixed(image):0.5,0.5,1", "--schedule", "mcar:0"]
     assert run(monkeypatch, *TOY, *twice, "--model", "my.py:build", "--out", "run") == 0
     keys = [

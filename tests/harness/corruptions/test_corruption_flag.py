@@ -75,7 +75,7 @@ def test_from_the_flag_to_the_table_and_the_page(elsewhere: Path, monkeypatch: p
     assert page.index("Average case: fraction missing against score") < third < page.rindex('"text":"sensor@noise"')
 
 
-def test_a_file_says_what_flags_say(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_means_the_same_as_flags(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own_folder(elsewhere)
     (elsewhere / "c.yaml").write_text("corruption: sensor@dropout:0,4\n")
     assert run(monkeypatch, "--config", "c.yaml") == 0
@@ -124,7 +124,7 @@ def test_a_run_without_corruptions_has_no_such_section(elsewhere: Path, monkeypa
             "image@my.py:flat:1",
             "corruption 'image@my.py:flat' at severity 1, sample 'test-0000': a sample of shape (1, 8, 8) must",
         ),
-        ("audio@my.py:flat:1", "a sample of shape (4000,) must come back in that shape, not as (1,)"),
+        ("audio@my.py:flat:1", "it must return a sample of shape (4000,) in the same shape, not as (1,)"),
         ("image@my.py:hole:2", "64 values came back as NaN or infinite"),
         (
             "image@my.py:few:3",
@@ -139,6 +139,6 @@ def test_bad_input_is_one_sentence(elsewhere: Path, digits: Task, text: str, mes
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_one_corruption_is_asked_for_once(digits: Task) -> None:
+def test_one_corruption_is_named_once(digits: Task) -> None:
     with pytest.raises(BadInput, match=r"'image@noise' is named twice: name it once, with all its severities"):
         parse_all(["image@noise:1", "image@noise:2"], digits)

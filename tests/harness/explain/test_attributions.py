@@ -81,7 +81,7 @@ def test_a_modality_that_is_not_read_has_no_share_and_no_shapley_value(tmp_path:
     assert all(row["share"] > 0.99 for row in rows if row["modality"] == "a" and row["condition"] not in ("missing a",))
 
 
-def test_a_staircase_is_told_by_what_each_part_takes_away() -> None:
+def test_a_staircase_is_explained_by_ablation() -> None:
     task = tiny(2)
     model, case = Plain(task, step=True), clean(tiny(2))
     told = explained(model, task, case)
@@ -95,7 +95,7 @@ def test_a_staircase_is_told_by_what_each_part_takes_away() -> None:
     torch.testing.assert_close(told.parts["a"][:, 2], margins[1] - margins[0])
 
 
-def test_a_missing_modality_says_nothing_and_shapley_values_add_up(tmp_path: Path) -> None:
+def test_a_missing_modality_contributes_nothing_and_shapley_values_add_up(tmp_path: Path) -> None:
     rows = stored(tmp_path, "both")
     gone = [row for row in rows if row["condition"] == "missing a" and row["modality"] == "a"]
     assert gone and all(row["share"] == 0 and row["shapley"] == 0 for row in gone)
@@ -172,7 +172,7 @@ def test_pieces_cover_each_modality_in_about_64_parts() -> None:
     assert torch.equal(picture[0], picture[2]) and picture[0, 0, 0] == picture[0, 1, 1] != picture[0, 0, 2]
 
 
-def test_the_sound_is_told_on_the_waveform_and_on_its_log_mel_energies(digits: Task) -> None:
+def test_the_sound_is_explained_on_the_waveform_and_on_its_log_mel_energies(digits: Task) -> None:
     model = load_model("concat", digits, CPU)
     before, state = weight_hash(model.module), torch.get_rng_state()
     told = explained(model.module, digits, clean(digits, 3))
@@ -183,7 +183,7 @@ def test_the_sound_is_told_on_the_waveform_and_on_its_log_mel_energies(digits: T
     assert all(parameter.grad is None for parameter in model.module.parameters())
 
 
-def test_asked_for_on_the_command_line_and_later_of_a_run_that_is_done(tmp_path: Path) -> None:
+def test_attributions_on_the_command_line_and_later_for_a_finished_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
     base = ["evaluate", "--model", "late", "--samples", "4", "--search", "fast", "--no-trust", "--out", str(out)]
     assert CliRunner().invoke(app, base).exit_code == 0

@@ -55,7 +55,7 @@ def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
     run = {"m": Outcomes(shares(90), {IMAGE: [2.0] * 100})}
     ours = evidence(tmp_path / "a", run)
     for name, changed, said in (
-        ("b", {"hashes": {"00007": "other"}}, "sample '00007' is other data"),
+        ("b", {"hashes": {"00007": "other"}}, "sample '00007' has different data"),
         ("c", {"names": [f"x{at}" for at in range(100)]}, "no sample in common"),
     ):
         with pytest.raises(BadInput, match=said):

@@ -63,7 +63,7 @@ def test_worst_case_measures(tmp_path: Path) -> None:
     assert verdict(run, measure="worst modality", strength=1, min=0.3).value == 0.8
 
 
-def test_a_median_beyond_the_search_is_not_told(tmp_path: Path) -> None:
+def test_a_median_beyond_the_search_is_only_bounded(tmp_path: Path) -> None:
     run = evidence(tmp_path, {"m": Outcomes(shares(100), {IMAGE: [INF] * 100})})
     median = {"scenario": IMAGE, "measure": "median critical strength"}
     assert verdict(run, **median, min=LIMIT).verdict == "pass"
@@ -157,7 +157,7 @@ def test_a_gate_on_what_the_run_does_not_have_is_refused(tmp_path: Path, name: s
     assert said in str(error.value)
 
 
-def test_the_file_says_what_inconclusive_means() -> None:
+def test_the_file_sets_what_inconclusive_means() -> None:
     gate = gate_of(model="m", min=0.5)
     found = {kind: Verdict(gate, kind, "") for kind in ("pass", "fail", "inconclusive")}
     for setting, code in ((4, 4), ("fail", 3), ("pass", 0)):

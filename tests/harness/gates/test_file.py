@@ -46,7 +46,7 @@ SLIPS = {
     "gates: [": "is not YAML",
     "gates: [!!python/object/apply:os.system [ls]]": "is not YAML",
     "a: &a [1]\ngates: [*a]": "has an alias (*name): write it out",
-    "gates: [{model: m, min: 0.9, min: 0.1}]": "key 'min' is there twice, again in line 1: write it once",
+    "gates: [{model: m, min: 0.9, min: 0.1}]": "key 'min' appears twice, again in line 1: write it once",
     "gates: [{model: m, min: !!int ''}]": "is not YAML",
     "gates: " + "[" * 50_000: "nested more than 8 deep",
     "gates: [{model: m, min: 0.5}] #" + "x" * MAX_BYTES: f"larger than {MAX_BYTES} bytes",

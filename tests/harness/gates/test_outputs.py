@@ -48,7 +48,7 @@ def test_every_format_has_the_same_sign() -> None:
         assert "+0.100 [+0.05, +0.15]" in text
 
 
-def test_what_is_not_known_is_said_in_every_format() -> None:
+def test_an_unknown_number_is_marked_in_every_format() -> None:
     """Too few samples; a median beyond the search; a drop of which nothing is known."""
     held = gate_of(model="m", scenario="image@linf:1", measure="median critical strength", min=9)
     dropped = gate_of(model="m", max_drop=0.02)

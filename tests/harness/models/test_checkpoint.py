@@ -149,7 +149,7 @@ def test_weights_that_were_exchanged_are_refused_unless_the_card_has_no_hash(pla
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-def test_cards_are_read_in_any_encoding_that_says_what_it_is(encoding: str, place: Path) -> None:
+def test_cards_are_read_in_any_encoding_with_a_mark(encoding: str, place: Path) -> None:
     place.with_suffix(".json").write_bytes(json.dumps({**CARD, "by": "Müller"}, ensure_ascii=False).encode(encoding))
     if encoding != "latin-1":
         assert checkpoint.read_card(place)["by"] == "Müller"

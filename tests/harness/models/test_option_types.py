@@ -53,7 +53,7 @@ def test_both_ends_are_named() -> None:
 
 
 @pytest.mark.parametrize("kind", ["recipe", "model"])
-def test_every_number_among_the_options_says_what_it_may_be(kind: str) -> None:
+def test_every_number_among_the_options_declares_its_range(kind: str) -> None:
     silent = []
     for name in names(kind):  # type: ignore[arg-type]
         target = resolve(kind, name.replace(MODALITY, "image")).target  # type: ignore[arg-type]

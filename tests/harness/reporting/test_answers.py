@@ -128,7 +128,7 @@ def test_answers_that_are_none_are_not_drawn(change: str, which: str, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["map", "image", "sound", "of a later version"])
-def test_tensors_of_another_kind_than_the_form_says_are_not_drawn(kind: str) -> None:
+def test_tensors_of_another_kind_than_the_form_are_not_drawn(kind: str) -> None:
     sound, image = torch.randn(50), torch.rand(3, 4, 5)
     for x, fits in ((torch.zeros(4, 5).long(), "map"), (image, "image"), (sound, "sound"), (torch.rand(4, 5), "")):
         assert shown_as(AnswerForm(kind=kind), {UNTOUCHED: x}) == (kind if kind == fits else "")

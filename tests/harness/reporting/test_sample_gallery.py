@@ -77,7 +77,7 @@ def test_what_is_drawn_is_the_sample_and_its_witness(made: Path, digits: Task) -
     )
 
 
-def test_a_run_without_witnesses_says_how_to_have_samples(copied: RunDirectory) -> None:
+def test_a_run_without_witnesses_shows_how_to_store_them(copied: RunDirectory) -> None:
     shutil.rmtree(f"{copied.root}/witnesses")
     assert [each for each in drawings(copied) if "no witness" in each.note and "--witnesses" in each.note]
 
@@ -98,7 +98,7 @@ def test_code_that_only_the_run_names_is_not_run(
 
 def test_other_data_under_the_same_name_are_not_shown(digits: Task, copied: RunDirectory) -> None:
     name = digits.splits["test"].samples[0]
-    with pytest.raises(BadInput, match="holds other data here"):
+    with pytest.raises(BadInput, match="has changed since the run was made"):
         untouched(digits, name, "another")
     with pytest.raises(BadInput, match="has no sample 'nobody' here"):
         untouched(digits, "nobody", None)

@@ -54,7 +54,7 @@ def run(**options: object) -> tuple[Path, str]:
     return path, spoken.getvalue()
 
 
-def test_a_page_says_what_the_runs_hold_and_what_is_left_out(study: Study) -> None:
+def test_a_page_has_the_results_of_the_runs_and_names_settings_left_out(study: Study) -> None:
     path, spoken = run()
     page = path.read_text()
     assert path == Path("docs/results/tiny.md")
@@ -73,7 +73,7 @@ def test_a_page_says_what_the_runs_hold_and_what_is_left_out(study: Study) -> No
     assert f"{np.mean(shares):.3f} ± {np.std(shares, ddof=1):.3f}" in page
 
 
-def test_a_spot_check_says_by_how_much_the_numbers_move(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spot_check_shows_how_much_the_numbers_move(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same search again moves nothing; a record of another version with other strengths is told
     apart.
     """
@@ -160,7 +160,7 @@ def test_a_setting_of_other_effort_has_trials_of_its_own(study: Study) -> None:
     assert len(keys) == 2, "a trial of little effort is not taken for one of much"
 
 
-def test_a_trial_that_fails_says_so(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_fails_is_reported(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(campaign, "evaluate", lambda *_: 5)
     with pytest.raises(BadInput, match="could not be evaluated"):
         run()
@@ -215,7 +215,7 @@ def test_verdicts_follow_from_the_intervals() -> None:
         "It is above all of them at once, by such intervals, under 2 of 3 attacks: audio@linf:0.005, text@tokens:1"
         in said
     )
-    assert "Its clean score less the better one of concat and mean: -2.0 points." in said
+    assert "Its clean score minus the better one of concat and mean: -2.0 points." in said
 
 
 def test_smil_is_judged_by_the_intervals() -> None:

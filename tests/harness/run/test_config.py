@@ -36,7 +36,7 @@ def test_flags_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("task: digits\nseed: 1\n\nseed: 2\n", "key 'seed' is there twice, again in line 4"),
+        ("task: digits\nseed: 1\n\nseed: 2\n", "key 'seed' appears twice, again in line 4"),
         ("sed: 1", "unknown configuration key 'sed': did you mean seed"),
         ("seed: many", "seed = 'many'"),
         ("- seed", "must hold keys and values"),

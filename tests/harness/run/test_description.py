@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from attacks.errors import BadInput
-from harness.run.description import described
+from harness.run.description import Identity, SavedConfig, described
 from harness.run.directory import RunDirectory
 from tests.rows import IMAGE, Outcomes, make_run
 
@@ -69,7 +69,7 @@ def test_what_readers_rely_on_is_named_where_it_is_not_usable(
     )
 
 
-def test_a_scenario_that_does_not_parse_says_why(directory: RunDirectory) -> None:
+def test_a_scenario_that_does_not_parse_is_refused_with_the_reason(directory: RunDirectory) -> None:
     rewritten(directory, ("identity", "scenarios"), [IMAGE, "image@"])
     with pytest.raises(BadInput, match="has no usable scenario 'image@' does not parse at character 1"):
         directory.describe()
@@ -102,3 +102,13 @@ def test_a_form_of_answers_that_no_page_can_use_is_named(answer: object) -> None
     assert described({**content, "answer": {"kind": "of a later version"}}).answer
     with pytest.raises(ValueError, match="answer"):
         described({**content, "answer": answer})
+
+
+def test_a_writer_stores_only_the_parts_of_an_identity_that_are_needed() -> None:
+    config = SavedConfig(task="t", model=["m"], search="fast", attack=[], limit=1.0, seed=0)
+    written = Identity(config=config, task_definition="x", weights={"m": "w"}, scenarios=[IMAGE])
+    assert set(written.content()) == {"config", "task definition", "weights", "scenarios"}
+    assert written.with_optional([], None, {}, {}) == written
+    whole = written.with_optional([0.5], 64, {"m": "l"}, {"fog": "a"})
+    assert list(whole.content())[-4:] == ["thresholds", "batch size", "labels", "applied"]
+    assert Identity.model_validate(whole.content()) == whole

@@ -46,7 +46,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_loses_nothing(
     assert strip[0] == strip[1]
 
 
-def test_a_second_process_says_so_and_stops(
+def test_a_second_process_reports_the_first_and_stops(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first is killed in the end: no lock outlives its process."""

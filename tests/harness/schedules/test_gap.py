@@ -47,7 +47,7 @@ def test_keyed_by_sample(digits: Task) -> None:
 
 
 @pytest.mark.parametrize("sizes", [(11,), (8, 8), (5, 12)])
-def test_nested_of_the_size_asked_for_and_in_one_piece(sizes: tuple[int, ...]) -> None:
+def test_gaps_are_nested_of_the_requested_size_and_in_one_piece(sizes: tuple[int, ...]) -> None:
     for seed in range(20):
         draws, count = torch.rand(len(sizes), generator=torch.Generator().manual_seed(seed)), torch.Size(sizes).numel()
         before = torch.zeros(sizes, dtype=torch.bool)

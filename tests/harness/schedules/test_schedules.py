@@ -78,7 +78,7 @@ def missing(task: Task, text: str, rate: float) -> list[float]:
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.8, 1.0])
-def test_each_reaches_what_it_says(digits: Task, rate: float) -> None:
+def test_each_reaches_its_rate(digits: Task, rate: float) -> None:
     near = {"abs": 0.07}  # 500 samples, three standard deviations
     assert missing(digits, "imbalanced(audio:0.9+text:0.3):1", rate) == pytest.approx(
         [0, 0.9 * rate, 0.3 * rate], **near

@@ -100,7 +100,7 @@ def test_what_cannot_be_used_is_refused(options: dict[str, object], message: str
 def test_samples_of_one_id_are_refused_in_a_task_made_by_hand() -> None:
     task = Task.from_arrays({"x": torch.randn(20, 3)}, torch.arange(20) % 2)
     twice = task.splits["test"].take([0, 1, 0])
-    with pytest.raises(BadInput, match=f"split 'test' of task 'arrays' has 2 samples of the id '{twice.samples[0]}'"):
+    with pytest.raises(BadInput, match=f"split 'test' of task 'arrays' has 2 samples with the id '{twice.samples[0]}'"):
         replace(task, splits={**task.splits, "test": twice})
 
 
@@ -203,7 +203,7 @@ CHANGED: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("what", CHANGED)
-def test_all_that_a_task_says_is_in_its_definition(what: str) -> None:
+def test_everything_in_a_task_is_in_its_definition(what: str) -> None:
     x, targets = {"x": torch.linspace(-1, 1, 60).reshape(20, 3)}, torch.arange(20) % 2
     plain, same, changed = (Task.from_arrays(x, targets, **options) for options in ({}, {}, CHANGED[what]))
     assert plain.definition_hash == same.definition_hash != changed.definition_hash

@@ -152,7 +152,7 @@ def test_an_edit_is_refused_where_it_makes_no_sense(name: str, kind: str) -> Non
         assert checked(scenario, task) == parse_scenario(scenario)
         return
     with pytest.raises(
-        BadInput, match=f"modality 'x' is of kind {kind}, and '{name}' edits {FITS[name]}: attack it in a norm"
+        BadInput, match=f"modality 'x' is of kind {kind}, but '{name}' edits {FITS[name]}: attack it in a norm"
     ):
         checked(scenario, task)
 
@@ -161,7 +161,7 @@ def test_the_default_attack_is_refused_where_it_makes_no_sense() -> None:
     task = Task.from_arrays(
         {"x": torch.zeros(10, 5, 7)}, torch.arange(10) % 2, kinds={"x": "text"}, balls={"x": "patch:0.1"}
     )
-    with pytest.raises(BadInput, match="is of kind text, and 'patch' edits image"):
+    with pytest.raises(BadInput, match="is of kind text, but 'patch' edits image"):
         task.scenarios()
 
 
@@ -187,7 +187,7 @@ def test_channels_behind_the_sides_are_refused_whatever_their_number(shape: tupl
     x, y = torch.zeros(20, *shape), torch.arange(20) % 2
     with pytest.raises(
         BadInput,
-        match=r"reads as .H, W, C.*move the channels first.*if this shape is right, declare its kind as features",
+        match=r"looks like .H, W, C.*move the channels first.*if this shape is right, declare its kind as features",
     ):
         Task.from_arrays({"x": x}, y, kinds={"x": "image"})
     Task.from_arrays({"x": x}, y)

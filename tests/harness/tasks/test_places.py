@@ -38,8 +38,8 @@ def test_a_shift_is_refused_where_it_would_leave_the_target_behind(
     if name not in under:
         task.check_scenario(parse(f"{name}@shift:2"))
         return
-    with pytest.raises(BadInput, match="moves the input and not the target"):
+    with pytest.raises(BadInput, match="moves the input but not the target"):
         task.check_scenario(parse(f"{name}@shift:2"))
     if name == "sound":
-        with pytest.raises(BadInput, match="moves the input and not the target"):
+        with pytest.raises(BadInput, match="moves the input but not the target"):
             Corruption.parse("sound@shift:2", task)

@@ -43,7 +43,7 @@ def test_a_source_on_two_sides_is_refused() -> None:
         made(sources=["a"])
 
 
-def test_a_group_is_on_one_side_unless_the_task_says_that_it_is_meant() -> None:
+def test_a_group_is_in_one_split_unless_the_task_allows_more() -> None:
     with pytest.raises(
         BadInput, match=r"group 'a' and 1 more of task 'arrays' is in train and in val, .*splits= names it, or allow"
     ):
@@ -85,7 +85,7 @@ SEVERAL = {
 @pytest.mark.parametrize("problem", [None, Regression(1.0)])
 @pytest.mark.parametrize("name", SEVERAL)
 def test_targets_that_a_problem_cannot_mean_are_refused(name: str, problem: Problem | None) -> None:
-    with pytest.raises(BadInput, match=r"(targets of a regression must be|name the problem)"):
+    with pytest.raises(BadInput, match=r"(targets of a regression must be|name their problem)"):
         Task.from_arrays({"x": X}, SEVERAL[name], splits=SPLITS, problem=problem)
 
 
@@ -97,6 +97,6 @@ class Older:
 
 def test_a_problem_of_an_earlier_version_is_refused() -> None:
     with pytest.raises(
-        BadInput, match=r"add shape, .*label, tally, metrics \(`shape` is \(width,\) of earlier versions"
+        BadInput, match=r"add shape, .*label, tally, metrics \(`shape` is the \(width,\) of earlier versions"
     ):
         made(problem=Older())  # type: ignore[arg-type]

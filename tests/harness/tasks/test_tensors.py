@@ -134,14 +134,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "dates": (lambda: np.zeros((20, 3), "M8[s]"), "holds dates: convert"),
     "durations": (lambda: np.zeros((20, 3), "m8[s]"), "holds durations: convert"),
     "records": (lambda: np.zeros(20, [("a", "f4"), ("b", "i4")]), "holds records of several fields"),
-    "data set": (lambda: TensorDataset(torch.tensor(X)), "is of type TensorDataset, .* gives its samples one by one"),
+    "data set": (lambda: TensorDataset(torch.tensor(X)), "is of type TensorDataset, .* holds its samples one by one"),
     "loader": (lambda: DataLoader(TensorDataset(torch.tensor(X))), "is of type DataLoader, which is not an array"),
     "generator": (lambda: (row for row in X), "is of type generator, which is not an array"),
     "dictionary": (lambda: UserDict(a=X), "is of type UserDict, which is not an array"),
     "string": (lambda: "images.npy", "is of type str, which is not an array"),
     "nothing": (lambda: None, "is of type NoneType, which is not an array"),
     "one number": (lambda: 3.0, "is of type float, which is not an array"),
-    "one number in an array": (lambda: np.array(3.0), "must have one entry per sample, got the single value 3"),
+    "one number in an array": (lambda: np.array(3.0), "must have one entry per sample, but is the single value 3"),
     "whole beyond float32": (lambda: WHOLE + 2**24, "holds 16777217, which float32 rounds"),
     "whole far beyond": (
         lambda: np.full((20, 3), 2**63 + 1, np.uint64),
@@ -218,7 +218,7 @@ def test_ids_are_the_same_from_any_library() -> None:
     wanted = task(samples=list(range(20))).splits["test"].samples
     for ids in (np.arange(20), torch.arange(20), list(torch.arange(20)), list(np.arange(20)), pd.Series(range(20))):
         assert task(samples=ids).splits["test"].samples == wanted
-    with pytest.raises(BadInput, match="got 19: '3' is there more than once"):
+    with pytest.raises(BadInput, match="got 19: '3' appears more than once"):
         task(samples=[3, *range(1, 20)])
 
 

@@ -120,7 +120,7 @@ def test_from_arrays_takes_what_is_free_and_what_is_given() -> None:
         Task.from_arrays({"x": x}, torch.arange(20) % 2, editable={"y": np.ones((20, 3))})
     with pytest.raises(BadInput, match="the mask of modality 'x' has shape"):
         Task.from_arrays({"x": x}, torch.arange(20) % 2, editable={"x": np.ones((20, 2))})
-    with pytest.raises(BadInput, match="is a modality and given besides"):
+    with pytest.raises(BadInput, match="is a modality and also an extra input"):
         Task.from_arrays({"x": x}, torch.arange(20) % 2, extra_inputs={"x": x})
 
 

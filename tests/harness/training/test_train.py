@@ -117,11 +117,11 @@ def test_a_norm_over_batches_is_given_two_samples_or_more(digits: Task) -> None:
         (left, recipe_of("scheduled?batch_size=1")),
         (fewer(digits, replace(training, train_samples=1)), Supervised()),
     ):
-        with pytest.raises(BadInput, match="'latent-ensemble' normalises over batches, and these hold one sample"):
+        with pytest.raises(BadInput, match="'latent-ensemble' normalises over batches, but these hold one sample"):
             fit(training, few, recipe, CPU, quiet)
 
 
-def test_probabilities_of_nan_are_the_learning_rates_fault_and_other_errors_are_told_as_they_are(digits: Task) -> None:
+def test_probabilities_of_nan_blame_the_learning_rate_and_other_errors_stay(digits: Task) -> None:
     class Drawing(Supervised):
         odds = float("nan")
 

@@ -72,7 +72,7 @@ def test_rate_zero_is_complete_training_bit_for_bit(digits: Task) -> None:
     assert trained(incomplete(digits, missing, 0)) == trained(digits)
 
 
-def test_the_model_is_told(digits: Task) -> None:
+def test_the_model_gets_the_present_modalities(digits: Task) -> None:
     (missing,) = grid(["text:1"], digits.names)
     seen = []
 
@@ -113,7 +113,7 @@ def test_a_recipe_that_would_learn_from_stand_ins_is_refused(
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stop:
         main()
-    assert stop.value.code == 2 and "recipe 'varmat' takes every input as present" in capsys.readouterr().err
+    assert stop.value.code == 2 and "recipe 'varmat' treats every input as present" in capsys.readouterr().err
     assert not Path("checkpoints").exists()
 
 

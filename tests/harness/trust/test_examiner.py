@@ -189,7 +189,7 @@ def test_a_flag_stands_beside_its_number(
     assert f"my.py:misled, {IMAGE}: blackbox — " in page and "] !</td>" in page
 
 
-def test_what_the_model_does_not_use_is_said_without_a_mark(
+def test_an_unused_modality_is_noted_without_a_mark(
     toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate(monkeypatch, "unused", IMAGE) == 0

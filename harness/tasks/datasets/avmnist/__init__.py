@@ -67,8 +67,8 @@ def avmnist_smil() -> Task:
     The split of sound of Ma et al. (SMIL, AAAI 2021): of each digit and speaker the recordings with
     an index below 15 are test, the other 35 training, one image to each. So that training keeps all
     its 1,050 pairs, validation is the first 15 recordings of the three *other* speakers, with
-    further training images: its voices are new, so its scores lie below those of test, and they
-    rank epochs all the same.
+    further training images: its voices are new, so its scores are below those of test, but they
+        still rank epochs.
 
     Raises:
         NoData: MNIST or FSDD is not in the data root.

@@ -1,6 +1,6 @@
-"""Make the manifests of avMNIST anew: ``python -m harness.tasks.datasets.avmnist.pairing``.
+"""Write the manifests of avMNIST again: ``python -m harness.tasks.datasets.avmnist.pairing``.
 
-A test holds them to it.
+A test compares the stored manifests with these.
 
 The recordings of FSDD are known by name and images are counted within their digit, so no data is
 needed.

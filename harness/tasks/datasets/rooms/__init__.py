@@ -5,8 +5,8 @@ by our own ray caster in about 7 s on one core. A lamp lights the room and solid
 
 - Of the test pixels 39 % are wall, 20 % floor, 14 % ceiling, 7 % box, 7 % pillar, 5 % ball, 3 %
   poster and 2 % door; 4 % lie at the edge of a solid and are ignored (255).
-- Only depth shows what is camouflaged: in every second room pillars, boxes and balls wear the
-  texture of the walls or of the floor, which goes on without a seam.
+- Only depth shows camouflaged solids: in every second room pillars, boxes and balls have the
+  texture of the walls or of the floor, without a visible edge.
 - Only colour shows posters and doors, which have no depth. Seven in ten posters are painted like a
   lit ball or like a box with two faces, so that colour alone confuses them with the solids.
 - `rgb` has a random exposure and noise of 10 of 255. `depth` has noise of 1 cm plus 0.5 cm per m²
@@ -46,7 +46,7 @@ NOTE = "rgb from 0 to 255, depth in metres from 0 to 6, where 0 is a hole; pixel
 
 
 def rooms() -> Task:
-    """Which of 8 classes is every pixel? Rendered rooms as a colour picture and as noisy depth.
+    """Which of 8 classes is every pixel? Rendered rooms as a colour image and as noisy depth.
 
     1,400 train, 200 val and 400 test rooms, rendered from seeds by our own ray caster: 48×48 pixels
     of a floor, a ceiling, walls, pillars, boxes, balls, posters and doors.

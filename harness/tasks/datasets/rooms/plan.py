@@ -1,4 +1,4 @@
-"""Where things stand in rooms, drawn at random: nothing here knows pixels.
+"""The places of things in rooms, drawn at random, in metres and without pixels.
 
 A room is the box from (0, 0, 0) to its size in metres: x runs right, y up, z away from the viewer.
 """

@@ -1,4 +1,4 @@
-"""What a camera and a depth sensor make of views."""
+"""The images of a camera and a depth sensor from views."""
 
 from __future__ import annotations
 

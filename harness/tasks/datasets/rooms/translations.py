@@ -8,10 +8,10 @@ seeds, without noise. The answer is the picture in red, green and blue, from 0 t
   gradient of the grey albedo without shadows.
 - `rooms-depth-normal` has `depth` in metres and `normal`, unit vectors: right, up and towards the
   viewer.
-- What a thing is tells most of its colour, and a random colour the rest, which no input shows. In
-  the random colours of `rooms` there would be little to recognise: pix2pix of shade and texture
-  reached an L1 of .092 there, and so did the shade in the mean colour (.091, val). In camouflaged
-  rooms solids look like the walls or the floor, here too.
+- The class of a thing gives most of its colour. The rest is random, and no input shows it. In the
+  random colours of `rooms` there would be little to recognise: pix2pix of shade and texture reached
+  an L1 of .092 there, and so did the shade in the mean colour (.091, val). In camouflaged rooms
+  solids look like the walls or the floor, here too.
 - FID and KID come from the extractor beside this file, 88 features. Their floor, between the two
   halves of the 400 test pictures, is .24 and .002.
 
@@ -28,7 +28,8 @@ models `pix2pix-<modality>` and `pix2pix` and seed 0. The mean of the training p
 | normal | .052 | .639 | 5.64 | .297 |
 | both | .053 | .644 | 1.82 | .064 |
 
-Depth and normals know alike where things are: by L1 both are no better than normals alone here.
+Depth and normals hold the same information about places: by L1, both together are no better than
+normals alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Scenes planned so that a question has the answer it shall have; all scenes at once, in NumPy."""
+"""Scenes planned so that a question has a given answer; all scenes at once, in NumPy."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Question:
 
     def words(self, rng: np.random.RandomState) -> str:
         """The question in words, each of its synonyms as likely as the others."""
-        return " ".join(_said(word, rng) for word in self._template())
+        return " ".join(_synonym(word, rng) for word in self._template())
 
     def _template(self) -> list[str]:
         named = [self.wanted[name] for name in ATTRIBUTES if name in self.wanted]
@@ -60,7 +60,7 @@ class Question:
         return [*relation[self.place], "the", "star"]
 
 
-def _said(word: str, rng: np.random.RandomState) -> str:
+def _synonym(word: str, rng: np.random.RandomState) -> str:
     if word in FIXED:
         return word
     return SAID[word][rng.randint(len(SAID[word]))]

@@ -40,7 +40,7 @@ def test_what_kills_its_process_every_time_is_an_error_of_its_cell(here: Path, m
     assert "its process was killed twice" in next((here / "two" / "errors").iterdir()).read_text()
 
 
-def test_a_model_that_cannot_be_asked_in_a_process_costs_its_own_cells_only(
+def test_a_model_that_cannot_answer_in_a_process_costs_its_own_cells_only(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sample that kills it is among the first that every worker evaluates."""
@@ -62,7 +62,7 @@ def test_a_file_that_changes_under_a_run_is_noticed_by_its_workers(
     assert "the run began with another model 'mine.py:reads' (it answers 16 of 16 samples" in capsys.readouterr().err
 
 
-def test_a_model_that_raises_in_a_process_is_told_with_its_traceback(
+def test_a_model_that_raises_in_a_process_is_reported_with_its_traceback(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(monkeypatch, "--model", "mine.py:raises", "--out", "two", "--workers", "2") == 5

@@ -116,7 +116,7 @@ def test_momentum_rises() -> None:
     assert [risen(0.996, progress) for progress in (0, 0.5, 1)] == pytest.approx([0.996, 0.998, 1])
 
 
-def test_byol_without_stop_gradient_or_momentum_is_what_it_says(task: Task) -> None:
+def test_byol_without_stop_gradient_or_momentum(task: Task) -> None:
     plain = BYOL(batch_size=32, follows=False, stops=False, predicts=False)
     model = built("byol", task)
     first, _ = plain.setup(model, task, 1)
@@ -176,7 +176,7 @@ def test_partners_are_recalled() -> None:
 
 
 @pytest.mark.parametrize("name", WAYS)
-def test_the_card_says_what_an_embedding_knows_beside_the_probe(name: str, task: Task) -> None:
+def test_the_card_has_the_metrics_of_an_embedding_beside_the_probe(name: str, task: Task) -> None:
     recipe = WAYS[name][0](batch_size=64)
     fit(Training("tiny", WAYS[name][1], epochs=4), task, recipe, CPU, Console(file=io.StringIO()))
     with torch.no_grad():

@@ -32,7 +32,7 @@ def meanings(batch: Batch) -> list[bytes]:
     return [free.numpy().tobytes() for free in batch.editable["question"]]
 
 
-def test_nothing_is_varied_unless_asked(task: Task) -> None:
+def test_images_change_only_on_request(task: Task) -> None:
     batch = task.splits["train"].take(range(32))
     state = torch.random.get_rng_state()
     assert Variation(task)(batch) is batch
@@ -86,7 +86,7 @@ def test_another_light_moves_images_within_their_range_and_nothing_else(task: Ta
     assert torch.equal(lit.inputs["boxes"], batch.inputs["boxes"]) and lit.annotations is batch.annotations
 
 
-def test_a_joined_image_is_two_sides_of_images_that_are_asked_the_same(task: Task) -> None:
+def test_a_joined_image_is_two_sides_of_images_with_the_same_question(task: Task) -> None:
     train = task.splits["train"]
     torch.manual_seed(0)
     joined = Variation(task, cutmix=1.0)(train)

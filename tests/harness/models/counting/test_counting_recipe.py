@@ -88,7 +88,7 @@ def test_two_stages_of_which_the_first_moves_the_grid_only_unless_questions_are_
     assert any("encoders.question" in name for name in touched) and not any("classify" in name for name in touched)
 
 
-def test_kinds_are_told_at_a_glance_before_and_while_counting_if_wanted(task: Task) -> None:
+def test_kinds_are_counted_at_a_glance_before_and_during_training_on_request(task: Task) -> None:
     batch, losses = task.splits["train"].take(range(8)), {}
     for weight in (0.0, 0.5, 1.0):
         recipe = Detecting(glance=weight)

@@ -127,7 +127,7 @@ def test_its_critical_strengths_are_found(name: str, task: Task) -> None:
 
 
 @pytest.mark.parametrize("name", [*RECIPES, *BLIND])
-def test_it_says_what_it_costs(name: str, task: Task) -> None:
+def test_its_cost_is_measured(name: str, task: Task) -> None:
     spent = cost(built(name, task), task, torch.device("cpu"))
     assert spent.parameters > 10_000 and spent.flops > 1e5
 
@@ -230,7 +230,7 @@ def test_models_of_the_grid_show_a_map_that_the_question_moves(name: str, task: 
 
 
 @pytest.mark.parametrize("name", ["rcn", "mutan?attention=false", "question-blind", "image-blind"])
-def test_models_with_nothing_to_show_say_so(name: str, task: Task) -> None:
+def test_models_without_attributions_explain_nothing(name: str, task: Task) -> None:
     assert built(name, task).explain(task.splits["test"].take(range(4)).inputs, None) == {}
 
 

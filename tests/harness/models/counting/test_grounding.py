@@ -24,7 +24,7 @@ def task() -> Iterator[Task]:
         yield counting.counting()
 
 
-def test_as_many_objects_are_meant_as_the_answer_says(task: Task) -> None:
+def test_the_number_of_referred_objects_is_the_answer(task: Task) -> None:
     for split in task.splits.values():
         assert split.referred is not None and split.annotations is not None
         assert not bool((split.referred & (split.annotations[..., 4] < 0)).any())

@@ -14,7 +14,7 @@ def block() -> Bottleneck:
     return Bottleneck().eval()
 
 
-def test_a_question_that_says_nothing_modulates_nothing() -> None:
+def test_an_empty_question_modulates_nothing() -> None:
     bottleneck, v, q = block(), torch.randn(2, CHANNELS, 5, 4), torch.randn(2, STATE)
     nn.init.zeros_(bottleneck.gamma.weight)
     nn.init.zeros_(bottleneck.gamma.bias)

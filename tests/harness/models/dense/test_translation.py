@@ -241,7 +241,7 @@ def test_the_share_of_exchanged_channels_is_reported(task: Task) -> None:
     }
 
 
-def test_streams_are_fused_where_the_place_says(task: Task) -> None:
+def test_streams_are_fused_at_the_place(task: Task) -> None:
     where = {place: translation_fusion(task, "concat", place, 8, 4) for place in get_args(Place)}
     assert {place: model.at for place, model in where.items()} == {"early": 0, "middle": 1, "late": 3, "all": 3}
     joins = {place: [type(each).__name__ for each in model.joins] for place, model in where.items()}

@@ -30,7 +30,7 @@ def heard(fusion: torch.nn.Module, layers: int) -> list[bool]:
 
 
 @pytest.mark.parametrize("layers", [1, 2, 4])
-def test_what_one_modality_says_another_hears_a_layer_later(layers: int) -> None:
+def test_a_modality_influences_another_one_layer_later(layers: int) -> None:
     assert heard(Bottleneck(WIDTH, layers, 2, 3).eval(), layers) == [False] + [True] * (layers - 1)
 
 

@@ -132,7 +132,7 @@ def test_the_net_of_the_missing_modality_is_frozen_after_the_first_stage(way: ty
     assert not net.training and bool(model.fusion.imputer.points.any())  # type: ignore[union-attr]
 
 
-def test_only_complete_samples_are_asked_for_their_features() -> None:
+def test_only_complete_samples_give_their_features() -> None:
     task = tiny(2)
     incomplete_task = lacking(task, "b")
     train = incomplete_task.splits["train"]

@@ -85,7 +85,7 @@ def test_a_codebook_needs_samples() -> None:
 
 
 @pytest.mark.parametrize("noise", ["additive", "multiplicative"])
-def test_the_inference_network_is_noisy_only_when_asked(noise: str) -> None:
+def test_the_inference_network_is_noisy_only_on_request(noise: str) -> None:
     network, codebook = InferenceNetwork(OBSERVED, SIZE, noise), book()  # type: ignore[arg-type]
     layer = torch.nn.Linear(OBSERVED + SIZE, 64)
     torch.manual_seed(0)

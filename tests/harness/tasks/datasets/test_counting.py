@@ -93,7 +93,7 @@ def test_scenes_come_from_the_seed_alone(name: str, split: str) -> None:
     assert hashlib.sha256(json.dumps(said).encode()).hexdigest() == HASHES[name, split]
 
 
-def test_every_count_is_asked_equally_often_in_each_group(task: Task) -> None:
+def test_every_count_is_the_answer_equally_often_in_each_group(task: Task) -> None:
     for batch in task.splits.values():
         for group in ("simple", "complex"):
             rows = [row for row, each in enumerate(batch.groups) if each == group]
@@ -213,7 +213,7 @@ def test_questions_are_english_by_template_and_words_change_for_synonyms_only(ta
 def test_an_unknown_word_and_a_long_question_are_one_sentence() -> None:
     with pytest.raises(BadInput, match="unknown word 'redd' of question 'how many redd circles': did you mean red"):
         WORDS.numbers(["how many redd circles"])
-    with pytest.raises(BadInput, match="has 14 words, the most is 13"):
+    with pytest.raises(BadInput, match="has 14 words, but the largest number is 13"):
         WORDS.numbers(["how " * 14])
 
 
@@ -259,9 +259,9 @@ def test_given_inputs_are_no_modality(task: Task) -> None:
         split: type(each)(each.samples, {n: each.inputs[n] for n in task.names}, each.targets, each.groups)
         for split, each in task.splits.items()
     }
-    with pytest.raises(BadInput, match="has image, question, and needs image, question, boxes"):
+    with pytest.raises(BadInput, match="has image, question, but needs image, question, boxes"):
         Task("counting", task.modalities, task.problem, without, extra_inputs=("boxes",))
-    with pytest.raises(BadInput, match="input 'image' of task 'counting' is a modality and given besides"):
+    with pytest.raises(BadInput, match="input 'image' of task 'counting' is a modality and also an extra input"):
         Task("counting", task.modalities, task.problem, task.splits, extra_inputs=("image",))
     unfree = {
         split: type(each)(each.samples, each.inputs, each.targets, each.groups) for split, each in task.splits.items()

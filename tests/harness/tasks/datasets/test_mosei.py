@@ -52,7 +52,7 @@ def test_sequences_are_standardised_where_they_are_real(folder: Path) -> None:
     assert not bool(task.problem.verdict(train.targets[:, None] + 0.9, train.targets).fails.any())
 
 
-def test_csv_files_say_the_same_as_an_archive(folder: Path) -> None:
+def test_csv_files_hold_the_same_as_an_archive(folder: Path) -> None:
     arrays = {key: x.reshape(len(x), -1) for key, x in sentiment_arrays(steps=2).items()}
     save(folder, arrays)
     archived = mosei()
@@ -61,7 +61,7 @@ def test_csv_files_say_the_same_as_an_archive(folder: Path) -> None:
         np.savetxt(folder / f"{key}.csv", x, delimiter=",")
     assert mosei().data_hash == archived.data_hash
     (folder / "test_audio.csv").unlink()
-    with pytest.raises(BadInput, match=r"no test_audio\.csv: put it beside"):
+    with pytest.raises(BadInput, match=r"not test_audio\.csv: put both there"):
         mosei()
 
 

@@ -100,7 +100,9 @@ def test_classes_that_cannot_be_are_refused(value: int, message: str, root: Path
 @pytest.mark.parametrize("part", ["masks", "depth"])
 def test_colours_are_no_numbers(part: str, root: Path) -> None:
     picture(root / "nyudv2" / part / "00003.png", 0)
-    with pytest.raises(BadInput, match=r"00003.png holds pixels of type 'RGB', and not one whole number each: save"):
+    with pytest.raises(
+        BadInput, match=r"00003.png holds pixels of type 'RGB', not one whole number for each pixel: save"
+    ):
         nyudv2()
 
 

@@ -26,7 +26,7 @@ def furnished() -> tuple[plan.Rooms, render.Views]:
     return drawn, render.rendered(drawn)
 
 
-def test_solids_are_told_apart(furnished: tuple[plan.Rooms, render.Views]) -> None:
+def test_solids_are_distinguished(furnished: tuple[plan.Rooms, render.Views]) -> None:
     drawn, view = furnished
     seen = np.isin(view.mask, sensors.SOLIDS)
     assert np.array_equal(view.solid >= 0, seen)
@@ -87,5 +87,5 @@ def test_a_range_is_the_length_of_its_ray(furnished: tuple[plan.Rooms, render.Vi
 
 
 def test_a_shift_of_a_sensor_is_refused(task: Task) -> None:
-    with pytest.raises(BadInput, match="range@shift:3 moves the input and not the target of task 'rooms-boxes'"):
+    with pytest.raises(BadInput, match="range@shift:3 moves the input but not the target of task 'rooms-boxes'"):
         task.check_scenario(parse("range@shift:3"))

@@ -54,7 +54,7 @@ def test_deep_domains_are_scaled_as_published(domain: str, scaled: object, root:
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_every_domain_can_be_given_and_asked_for(domain: str, root: Path) -> None:
+def test_every_domain_can_be_input_and_answer(domain: str, root: Path) -> None:
     other = "rgb" if domain != "rgb" else "normal"
     channels = 3 if domain in COLOURED else 1
     assert taskonomy(domain, other, 16).modalities[0].shape == (channels, 16, 16)
@@ -98,5 +98,5 @@ def test_a_list_that_names_no_view_or_one_twice_is_refused(root: Path) -> None:
 
 def test_colours_are_no_depths(root: Path) -> None:
     picture(root / "edge_texture" / "point_3_view_0_domain_edge_texture.png", 0, (32, 32))
-    with pytest.raises(BadInput, match="holds pixels of type 'RGB', and not one whole number each"):
+    with pytest.raises(BadInput, match="holds pixels of type 'RGB', not one whole number for each pixel"):
         taskonomy()

@@ -92,11 +92,11 @@ def test_every_page_shows_a_run_of_every_kind(name: str, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "arguments", "why"),
     [
-        ("maps", ("--scenario", "rgb@patch:0.1"), "is judged over draws of the world"),
-        ("maps", ("--scenario", "rgb@universal:0.1"), "is judged over draws of the world"),
+        ("maps", ("--scenario", "rgb@patch:0.1"), "is judged over random draws"),
+        ("maps", ("--scenario", "rgb@universal:0.1"), "is judged over random draws"),
         ("labels", ("--attack", "segpgd"), "raises the loss 'masked_cross_entropy', which task 'labels' does not have"),
-        ("sounds", ("--scenario", "near@shift:20"), "moves the input and not the target"),
-        ("sounds", ("--corruption", "near@shift:3"), "moves the input and not the target"),
+        ("sounds", ("--scenario", "near@shift:20"), "moves the input but not the target"),
+        ("sounds", ("--corruption", "near@shift:3"), "moves the input but not the target"),
     ],
     indirect=["name"],
 )

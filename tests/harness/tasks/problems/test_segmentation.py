@@ -66,7 +66,7 @@ def test_miou_agrees_with_torchmetrics() -> None:
         assert found == pytest.approx(float(reference(4, ignore_index=255)(answers.argmax(1), targets)), abs=1e-6)
 
 
-def test_labels_say_the_largest_classes_and_the_iou() -> None:
+def test_labels_show_the_largest_classes_and_the_iou() -> None:
     assert SMALL.label(torch.tensor([[[1, 1, 0, 255]]])) == ["1 67 %, 0 33 %"]
     assert SMALL.label(torch.tensor([[[0, 1, 2, 1]]]), TARGETS) == ["IoU 1.00"]
 
