@@ -20,6 +20,7 @@ from harness.analysis.curves import (
     CURVED,
     Share,
     clean_scores,
+    complete_scores,
     corruption_curves,
     missing_curves,
     robust_curves,
@@ -82,7 +83,7 @@ def summarise(directory: RunDirectory) -> Summary:
     ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
     sweep = directory.table("sweep", SWEPT)
     robust = robust_curves(ledger, [1.0], fronts)
-    samples = directory.table("samples", ("model", "sample", "score"))
+    samples = directory.table("samples", ("model", "sample", "score", "present"))
     clean = clean_scores(samples)
     untouched = {
         model: points[0].share
@@ -98,7 +99,7 @@ def summarise(directory: RunDirectory) -> Summary:
     there = {str(each) for each in ledger.column("scenario").unique().to_pylist()}
     requested = [s for s in scenarios if s in there]
     sections = {
-        "": {"clean": clean},
+        "": {"clean": clean, **complete_scores(samples)},
         **({"missing": {name: _column(missing, f"fixed({name})") for name in modalities}} if missing else {}),
         **_corrupted(corruption_curves(sweep)),
         **(

@@ -141,8 +141,7 @@ def _holds(
     split = task.splits["test"]
     batch = split.take([split.samples.index(claim.sample)])
     witness = {**batch.inputs, **{name: x[None] for name, x in moved.items()}}
-    present = torch.tensor([[name not in scenario.missing for name in task.names]])
-    objective = TaskObjective(model.module, task, batch.targets, present, {}).below(floor)
+    objective = TaskObjective(model.module, task, batch.targets, task.present(batch, scenario.missing), {}).below(floor)
     strength = torch.tensor([claim.strength], dtype=torch.float64)
     alike = all(witness[name].shape == x.shape and witness[name].dtype == x.dtype for name, x in batch.inputs.items())
     if not alike or not _intact(witness, scenario, claim):

@@ -224,7 +224,7 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     reasons += [
         f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples
     ]
-    total = max(len(evidence.expected), evidence.description.samples or 0)
+    total = max(len(evidence.expected), evidence.description.samples or 0) - len(_left_out(gate, evidence))
     if not reasons and count < total:
         reasons.append(f"{total - count} of {total} samples are missing")
     if not count and gate.metric is not None:
@@ -237,6 +237,14 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
         raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
         reasons.append(f"every number of {gate.model} is flagged, {raised}")
     return reasons + (_doubtful_attacks(gate, evidence) if gate.attacks else [])
+
+
+def _left_out(gate: Gate, evidence: Evidence) -> set[str]:
+    """The samples that lack what the gate's scenario attacks, or that of one of its scenarios."""
+    if not gate.attacks:
+        return set()
+    names = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
+    return set().union(*(evidence.left_out(gate.model, name) for name in names))
 
 
 def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:

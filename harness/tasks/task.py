@@ -20,6 +20,7 @@ from harness.tasks.arrays import Array, task_parts
 from harness.tasks.axes import GRID, check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.identity import definition_hash
+from harness.tasks.incomplete import absences, check_present
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, lacking, thresholds_of
 from harness.tasks.sides import check_groups, check_sides, repeated
@@ -103,6 +104,7 @@ class Task:
         for split, batch in self.splits.items():
             self._check_inputs(split, batch)
             self._check_targets(split, batch)
+            check_present(self.name, split, batch, self.names)
             batch.check_annotations()
 
     def _check_problem(self) -> None:
@@ -305,7 +307,7 @@ class Task:
         inputs = {split: [each for each, _ in hashes] for split, hashes in self._hashes.items()}
         test, others = inputs.pop("test"), [each for hashes in inputs.values() for each in hashes]
         flagged = "" if self.duplicates == "allowed" else repeated(test, others)
-        return "; ".join(filter(None, (self.note, flagged)))
+        return "; ".join(filter(None, (self.note, flagged, absences(self.splits["test"], self.names))))
 
     @cached_property
     def definition_hash(self) -> str:

@@ -71,7 +71,7 @@ def train(training: Training, console: Console) -> list[Path]:
     """
     stand_for({})  # forget the code that an earlier command of this process allowed
     task, device = load_task(training.task), choose_device(training.device)
-    _refuse_unheeded(training)
+    _refuse_unheeded(training, task)
     combinations = grid(training.train_missing, task.names)
     paths = [writable(_place(training, task, missing, len(combinations) > 1)) for missing in combinations]
     for path, missing in zip(paths, combinations, strict=True):
@@ -90,13 +90,15 @@ def recipe_of(text: str) -> Recipe:
     return recipe
 
 
-def _refuse_unheeded(training: Training) -> None:
+def _refuse_unheeded(training: Training, task: Task) -> None:
     """Refuse a recipe that ignores missing inputs: it would learn from stand-ins, and the
     checkpoint card would be wrong.
     """
-    if training.train_missing and not getattr(recipe_of(training.recipe), "heeds_present", False):
+    lacking = any(task.splits[name].present is not None for name in LEARNT_FROM)
+    if (training.train_missing or lacking) and not getattr(recipe_of(training.recipe), "heeds_present", False):
+        why = "--train-missing" if training.train_missing else f"samples of task {task.name!r} lack modalities"
         raise BadInput(
-            f"--train-missing: recipe {training.recipe!r} treats every input as present: use 'supervised', or set"
+            f"{why}: recipe {training.recipe!r} treats every input as present: use 'supervised', or set"
             " heeds_present = True in a recipe of your own that uses batch.present"
         )
 
@@ -110,7 +112,7 @@ def trained(training: Training, console: Console) -> nn.Module:
     """
     stand_for({})
     task, device = load_task(training.task), choose_device(training.device)
-    _refuse_unheeded(training)
+    _refuse_unheeded(training, task)
     missing, *others = grid(training.train_missing, task.names)
     if others:
         raise BadInput(
