@@ -111,11 +111,12 @@ def _patterns(task: Task, batch: Batch) -> Iterator[Tensor]:
     """
     count, every = len(task.modalities), task.present(batch)
     yield every
-    for place in range(count):
-        yield every & (torch.arange(count, device=every.device) != place)
+    for name in task.optional:
+        yield task.present(batch, [name])
     rows = torch.arange(len(batch), device=every.device)
     for turn in range(count + 1):
-        yield every & (torch.arange(count, device=every.device) != ((rows + turn) % (count + 1))[:, None])
+        left = torch.arange(count, device=every.device) != ((rows + turn) % (count + 1))[:, None]
+        yield every & task.kept(left)
 
 
 def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[Batch, int]]:

@@ -156,7 +156,7 @@ def conditions(task: Task, batch: Batch) -> Iterator[tuple[str, Batch, Tensor]]:
     """
     everything = task.present(batch)
     yield CLEAN, batch, everything
-    for name in task.names:
+    for name in task.optional:
         yield f"{MISSING}{name}", batch, task.present(batch, [name])
     few = batch.take(range(min(POINTS, len(batch))))
     points = {modality.name: random_points(task, modality, few) for modality in task.modalities}

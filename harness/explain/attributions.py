@@ -60,7 +60,7 @@ def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
     """
     task = work.task
     yield Case(CLEAN, batch, task.present(batch))
-    for name in task.names if len(task.names) > 1 else ():
+    for name in task.optional if len(task.names) > 1 else ():
         yield Case(f"missing {name}", batch, task.present(batch, [name]))
     for group in work.scenarios:
         for rows, able in by_presence(task, batch, group):

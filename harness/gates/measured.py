@@ -205,8 +205,13 @@ def _each_modality(gate: Gate, evidence: Evidence) -> list[Values]:
     alone.
     """
     if gate.strength is None:
-        return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in evidence.modalities]
+        return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in _optional(evidence)]
     return [evidence.withstood(gate.model, single, gate.strength) for single in singles(gate, evidence)]
+
+
+def _optional(evidence: Evidence) -> list[str]:
+    """The modalities that go missing in the run: all but those that its task requires."""
+    return [name for name in evidence.modalities if f"fixed({name})" in evidence.levels] or evidence.modalities
 
 
 def singles(gate: Gate, evidence: Evidence) -> list[str]:
@@ -267,7 +272,7 @@ def _conditions(gate: Gate, evidence: Evidence) -> list[dict[str, Any]]:
         names = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
         return [{"table": "ledger", "scenario": name} for name in names]
     if gate.measure == WORST:
-        return [{"table": "sweep", "name": f"fixed({name})", "level": 1.0} for name in evidence.modalities]
+        return [{"table": "sweep", "name": f"fixed({name})", "level": 1.0} for name in _optional(evidence)]
     if gate.schedule is None and gate.corruption is None:
         return []
     name = str(gate.corruption).strip() if gate.schedule is None else schedule_of(gate, evidence)

@@ -42,14 +42,15 @@ def decoded(
         raise ValueError("other columns")
     _refuse_what_differs(content)
     wanted = [name for name in columns or own.names if name in own.names]
-    recurring = [name for name in columns or () if name not in (*UNIQUE, *LISTS)]  # ignored for numbers
+    recurring = [name for name in wanted if columns and name not in (*UNIQUE, *LISTS)]  # ignored for numbers
     file = pq.ParquetFile(
         pa.BufferReader(content), read_dictionary=recurring, page_checksum_verification=True, pre_buffer=False
     )
     table = file.read(use_threads=False, columns=wanted)
     table.validate(full=True)
     for each in absent:
-        table = table.append_column(each, pa.nulls(len(table), each.type))
+        kind = pa.dictionary(pa.int32(), each.type) if columns and pa.types.is_string(each.type) else each.type
+        table = table.append_column(each.name, pa.nulls(len(table), kind))
     return table
 
 

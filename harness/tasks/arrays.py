@@ -41,6 +41,7 @@ def task_parts(
     editable: Mapping[str, Array] | None = None,
     present: Array | Mapping[str, Array] | None = None,
     extra_inputs: Mapping[str, Array] | None = None,
+    required: Sequence[str] = (),
     sample_rate: int = 16_000,
     splits: str | Sequence[str] | Array | None = None,
     samples: Sequence[Any] | Array | None = None,
@@ -71,6 +72,7 @@ def task_parts(
             masked, or None in a list, came without it, too.
         extra_inputs: inputs that are not modalities, (N, ...) each, passed to models unchanged, see
             `Task.extra_inputs`.
+        required: modalities that are never taken away, see `Task.required`.
         splits: train, val or test for each sample, or "test" for all where nothing is trained; 70 /
             10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
@@ -141,6 +143,7 @@ def task_parts(
         "splits": _split(whole, None if splits is None else _texts(splits), seed),
         "extra_inputs": tuple(besides),
         "duplicates": duplicates,
+        "required": tuple(required),
     }
 
 

@@ -66,6 +66,8 @@ class Task:
             split may have.
         duplicates: by default, `notes` count the test samples that have the inputs of another
             sample, and a group in two splits is refused; "allowed" accepts both.
+        required: modalities without which no model may be called: no schedule and no Shapley value
+            takes them away.
         detect: computes the object proposals of an image from its pixels, for models whose
             proposals change under an attack.
     """
@@ -79,6 +81,7 @@ class Task:
     report_groups: tuple[str, ...] = ()
     detect: Detector | None = None
     duplicates: Duplicates = "flagged"
+    required: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^/\\\s]+", self.name) or self.name.startswith("."):
@@ -93,6 +96,8 @@ class Task:
             raise BadInput(
                 f"input {clash[0]!r} of task {self.name!r} is a modality and also an extra input: name it once"
             )
+        for name in self.required:
+            self.modality(name)
         if self.duplicates not in get_args(Duplicates):
             raise unknown(
                 "word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}"
@@ -212,6 +217,27 @@ class Task:
         there = whole if batch.present is None else batch.present.to(whole)
         return there & torch.tensor([name not in missing for name in self.names], device=whole.device)
 
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The modalities that may be missing."""
+        return tuple(name for name in self.names if name not in self.required)
+
+    def kept(self, present: Tensor) -> Tensor:
+        """A mask (..., M) in which the required modalities stay."""
+        return present | torch.tensor([name in self.required for name in self.names], device=present.device)
+
+    def check_missing(self, names: Collection[str], where: str) -> None:
+        """Refuse to take away what is required.
+
+        Raises:
+            BadInput: naming the modality, and `where` it is named.
+        """
+        if wrong := [name for name in names if name in self.required]:
+            raise BadInput(
+                f"{where} takes {wrong[0]} away, which task {self.name!r} requires: name"
+                f" {' or '.join(self.optional) or 'no modality'}"
+            )
+
     def bounds(self, batch: Batch) -> Bounds:
         """The valid range of each modality of a batch; padding, and values that are not editable,
         may not move.
@@ -253,6 +279,7 @@ class Task:
         """
         for name in (*scenario.attacked_names, *scenario.missing):
             self.modality(name)
+        self.check_missing(scenario.missing, f"scenario {scenario}")
         check_edits(scenario, {modality.name: modality.kind for modality in self.modalities})
         for ball in scenario.edits:
             self._check_edit(ball)
@@ -314,7 +341,9 @@ class Task:
         """SHA-256 over everything in the task beside its raw data: modalities, problem, sample ids,
         groups, masks.
         """
-        return definition_hash(self.name, (*self.modalities, *self.extra_inputs), self.problem, self.splits)
+        required = [f"required {name}" for name in self.required]
+        stated = (*self.modalities, *self.extra_inputs, *required)
+        return definition_hash(self.name, stated, self.problem, self.splits)
 
 
 def sample_hashes(batch: Batch) -> list[str]:
