@@ -121,7 +121,7 @@ def task_parts(
     for key, mask in movable.items():
         _real(key, xs[key], mask)
     modalities = tuple(
-        _modality(
+        modality_of(
             key,
             x,
             reals[key],
@@ -218,7 +218,7 @@ def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:
     return len(targets)
 
 
-def _modality(
+def modality_of(
     name: str,
     x: Tensor,
     real: Tensor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -81,6 +81,22 @@ class Batch:
                 f"referred has shape {tuple(self.referred.shape)} of {self.referred.dtype}: give bool"
                 f" {tuple(x.shape[:2])}, one per object"
             )
+
+    def plan(self, batches: Sequence[Sequence[int]]) -> None:
+        """What will be taken next; samples in memory need no reading ahead."""
+
+    def each(self, batches: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """The batches one after another."""
+        for rows in batches:
+            yield self.take(rows)
+
+    def some(self, rows: Sequence[int] | Tensor) -> Batch:
+        """The split of the chosen rows."""
+        return self.take(rows)
+
+    def followed_by(self, change: Callable[[Batch], Batch]) -> Batch:
+        """The split with a change of every batch."""
+        return change(self)
 
     def take(self, rows: Sequence[int] | Tensor) -> Batch:
         """The chosen rows, in the given order."""

@@ -159,7 +159,7 @@ def fewer(task: Task, training: Training) -> Task:
     if most is None or most >= len(split):
         return task
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(training.seed))[:most]
-    return replace(task, splits={**task.splits, "train": split.take(rows)})
+    return replace(task, splits={**task.splits, "train": split.some(rows)})
 
 
 def _place(training: Training, task: Task, missing: Missing, several: bool) -> str:
@@ -284,14 +284,16 @@ def _shuffled(split: Batch, size: int, order: torch.Generator, device: torch.dev
     needs two samples.
     """
     drawn = torch.randperm(len(split), generator=order)
-    for rows in drawn.split(size):
-        alone = len(rows) == 1 < min(size, len(split))
-        yield split.take(torch.cat([rows, drawn[:1]]) if alone else rows).to(device)
+    batches = [
+        torch.cat([rows, drawn[:1]]) if len(rows) == 1 < min(size, len(split)) else rows for rows in drawn.split(size)
+    ]
+    for batch in split.each([rows.tolist() for rows in batches]):
+        yield batch.to(device)
 
 
 def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:
-    for rows in torch.arange(len(split)).split(EVALUATED_AT_ONCE):
-        yield split.take(rows).to(device)
+    for batch in split.each([rows.tolist() for rows in torch.arange(len(split)).split(EVALUATED_AT_ONCE)]):
+        yield batch.to(device)
 
 
 @torch.no_grad()

@@ -75,7 +75,8 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
     texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
     for reader in texts:
-        _refuse_beyond(network, max(int(batch.inputs[reader.ids].max()) for batch in task.splits.values()))
+        known = (int(batch.inputs[reader.ids].max()) for batch in task.in_memory.values())
+        _refuse_beyond(network, max(known, default=0))
     module = Adapted(network, task, readers)
     split = task.splits["test"]
     lengths = sum((mask.flatten(1).sum(1) for mask in split.valid.values()), torch.zeros(len(split)))
