@@ -131,7 +131,7 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
 
 def _of_task(task: Task, samples: Collection[str]) -> dict[str, tuple[str, str, str]]:
     """Hash, target and group of these samples of the task; others are left out."""
-    split, found = task.splits["test"], {}
+    split, found = task.splits["test"], dict[str, tuple[str, str, str]]()
     rows = torch.tensor([row for row, sample in enumerate(split.samples) if sample in samples], dtype=torch.int64)
     for batch in split.each([part.tolist() for part in rows.split(AT_ONCE)]):
         columns = sample_hashes(batch), task.problem.label(batch.targets), batch.groups

@@ -72,16 +72,8 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         )
         progress(len(parts.lost) * work.search_count, 0)
         twin = compiled(module) if config.compile else None
-        for group in work.scenarios:
-            for rows, able in by_presence(task, batch, group):
-                left_out = _left_out(work, [batch.samples[row] for row in rows], group, able)
-                progress(len(left_out.rows["ledger"]), 0)
-                parts.take_in(left_out)
-                search = partial(_searched, work, module, twin, batch, able, progress, deadline)
-                for _, found in singled_out(rows, search) if able else ():
-                    if isinstance(found, BaseException):  # no scenario of the group could be begun
-                        raise found
-                    parts.take_in(found)
+        for found in _attacked(work, module, twin, batch, progress, deadline):
+            parts.take_in(found)
     clean = {sample: row["score"] for sample, row in zip(batch.samples, untouched, strict=True)}
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
     parts.rows["tallies"] = list(taken_out(parts.rows))
@@ -89,6 +81,22 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         full = [{**row, **shared, "clean_score": clean[row["sample"]]} for row in rows]
         parts.rows[name] = [{key: row[key] for key in SCHEMAS[name].names} for row in full]
     return parts
+
+
+def _attacked(
+    work: Work, module: nn.Module, twin: nn.Module | None, batch: Batch, progress: Progress, deadline: float | None
+) -> Iterator[Parts]:
+    """The results of every scenario, on samples that came with the same modalities at a time."""
+    for group in work.scenarios:
+        for rows, able in by_presence(work.task, batch, group):
+            left_out = _left_out(work, [batch.samples[row] for row in rows], group, able)
+            progress(len(left_out.rows["ledger"]), 0)
+            yield left_out
+            search = partial(_searched, work, module, twin, batch, able, progress, deadline)
+            for _, found in singled_out(rows, search) if able else ():
+                if isinstance(found, BaseException):  # no scenario of the group could be begun
+                    raise found
+                yield found
 
 
 def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tuple[Batch, Tensor]:

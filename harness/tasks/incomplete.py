@@ -56,17 +56,19 @@ def opened(values: Any) -> Any:
     """
     if isinstance(values, np.ma.MaskedArray) and values.ndim > 1:
         rows = np.ma.getmaskarray(values).reshape(len(values), -1)
-        whole = rows.all(1)
+        whole = np.asarray(rows.all(1))
         if not whole.any() or (rows & ~whole[:, None]).any():
             return values
         plain = np.ma.getdata(values).astype(np.result_type(values.dtype, np.float32))
         plain[whole] = np.nan
         return plain
     if isinstance(values, list | tuple) and any(each is None for each in values):
-        like = next((each for each in values if each is not None), None)
-        nothing = torch.full_like(like, torch.nan, dtype=torch.float32) if isinstance(like, Tensor) else None
-        nothing = np.full(np.shape(like), np.nan) if nothing is None else nothing
-        return [nothing if each is None else each for each in values]
+        like: Any = next((each for each in values if each is not None), 0.0)
+        lost = np.full(np.shape(like), np.nan, np.float32)
+        return [
+            each if each is not None else torch.from_numpy(lost) if isinstance(like, Tensor) else lost
+            for each in values
+        ]
     return values
 
 

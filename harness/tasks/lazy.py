@@ -128,7 +128,7 @@ class LazySplit(Batch):
         sources: tuple[str, ...] = (),
         then: Sequence[Callable[[Batch], Batch]] = (),
     ) -> None:
-        nothing = {"present": None, "valid": {}, "editable": {}, "annotations": None, "referred": None}
+        nothing: dict[str, Any] = {"present": None, "valid": {}, "editable": {}, "annotations": None, "referred": None}
         own = {"source": source, "rows": tuple(rows), "then": tuple(then), "_ahead": _Ahead()}
         self.__dict__.update(samples=samples, groups=groups, sources=sources, **nothing, **own)
 

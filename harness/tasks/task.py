@@ -374,7 +374,7 @@ class Task:
         groups, masks.
         """
         required = [f"required {name}" for name in self.required]
-        stated = (*self.modalities, *self.extra_inputs, *required)
+        stated: list[Modality | str] = [*self.modalities, *self.extra_inputs, *required]
         return definition_hash(self.name, stated, self.problem, self.splits)
 
 

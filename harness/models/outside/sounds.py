@@ -76,8 +76,9 @@ class WhisperMel(nn.Module):
     def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
         x = inputs[self.name][:, : self.length]
         x = F.pad(x, (0, self.length - x.shape[1]))
-        found = torch.stft(x, len(self.window), self.hop, window=self.window, return_complex=True)  # type: ignore[arg-type]
-        mel = self.filters.T @ (found[..., :-1].abs() ** 2)  # type: ignore[operator]
+        window, filters = self.get_buffer("window"), self.get_buffer("filters")
+        found = torch.stft(x, len(window), self.hop, window=window, return_complex=True)
+        mel = filters.T @ (found[..., :-1].abs() ** 2)
         loud = mel.clamp_min(WHISPERS_FLOOR).log10()
         return {"input_features": (torch.maximum(loud, loud.amax((1, 2), keepdim=True) - WHISPERS_DEPTH) + 4) / 4}
 
@@ -101,8 +102,9 @@ class KaldiMel(nn.Module):
         frames = inputs[self.name].unfold(1, self.size, self.hop)[:, : self.frames]
         frames = frames - frames.mean(2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], 2)
-        power = torch.fft.rfft((frames - PREEMPHASIS * before) * self.window, KALDIS_FFT).abs() ** 2
-        loud = (power @ self.filters).clamp_min(KALDIS_FLOOR).log()  # type: ignore[operator]
+        window, filters = self.get_buffer("window"), self.get_buffer("filters")
+        power = torch.fft.rfft((frames - PREEMPHASIS * before) * window, KALDIS_FFT).abs() ** 2
+        loud = (power @ filters).clamp_min(KALDIS_FLOOR).log()
         loud = F.pad(loud, (0, 0, 0, self.frames - loud.shape[1]))
         return {"input_values": (loud - self.mean) / self.spread if self.normalised else loud}
 
