@@ -20,17 +20,20 @@ from harness.engine.ledger import keys_of, witness_hash
 from harness.engine.loading import code_at, load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
-from harness.reporting.sample_gallery import untouched
+from harness.reporting.sample_gallery import absent_from, untouched
 from harness.tasks import Task
 from harness.tasks.files.dataroot import data_root, else_in
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One sample of a task: its inputs, each without the batch's axis."""
+    """One sample of a task: its inputs, each without the batch's axis, and the modalities that it
+    came without.
+    """
 
     task: Task
     inputs: Inputs
+    absent: frozenset[str]
 
 
 def sample_of(run: Run, name: str) -> Sample:
@@ -42,7 +45,7 @@ def sample_of(run: Run, name: str) -> Sample:
     with else_in(configured(run.url, run.description).data_root):
         task = _task(run.config.task, run.config.judge, str(data_root()), consent(run))
     stored = rows(run, "select hash from samples where sample = ? limit 1", (name,))
-    return Sample(task, untouched(task, name, stored[0]["hash"] if stored else None))
+    return Sample(task, untouched(task, name, stored[0]["hash"] if stored else None), absent_from(task, name))
 
 
 def runs_code(run: Run) -> bool:

@@ -39,7 +39,8 @@ class ModalityDropout:
         """The mean loss of the batch, with some modalities missing, plus the penalties of the
         model.
         """
-        present = of_its_own(some_present(len(batch), len(self.task.names), self.rate).to(batch.targets.device), batch)
+        drawn = self.task.kept(some_present(len(batch), len(self.task.names), self.rate).to(batch.targets.device))
+        present = of_its_own(drawn, batch)
         outputs = self.model(self.task.with_stand_ins(batch.inputs, present), present)
         loss = self.task.problem.loss(outputs, batch.targets).mean()
         return loss + penalty(self.model, loss)
@@ -51,11 +52,10 @@ class ModalityDropout:
         """The task's score, averaged over complete inputs and, of several modalities, each of them
         missing.
         """
-        modalities = len(self.task.names)
-        complete = torch.ones(modalities, dtype=torch.bool, device=batch.targets.device)
+        names, optional = self.task.names, self.task.optional if len(self.task.names) > 1 else ()
         patterns = [
-            complete,
-            *(~torch.eye(modalities, dtype=torch.bool, device=complete.device) if modalities > 1 else []),
+            torch.tensor([name != missing for name in names], device=batch.targets.device)
+            for missing in ("", *optional)
         ]
         return torch.stack([self._score(batch, pattern.expand(len(batch), -1)) for pattern in patterns]).mean(0)
 

@@ -148,8 +148,10 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
     )
     for modality in sample.task.modalities:
         name = modality.name
-        st.markdown(f"**{plain(name)}**: {plain(_state(modality, scenario, witness))}")
-        if name not in scenario.missing:
+        absent = name in sample.absent
+        state = "this sample came without it" if absent else _state(modality, scenario, witness)
+        st.markdown(f"**{plain(name)}**: {plain(state)}")
+        if name not in scenario.missing and not absent:
             _input(modality, sample.inputs[name], witness.get(name), times)
 
 

@@ -97,6 +97,24 @@ def clean_scores(samples: pa.Table) -> dict[str, Share]:
     return {model: Share(value, count) for model, value, count in rows}
 
 
+def complete_scores(samples: pa.Table) -> dict[str, dict[str, Share]]:
+    """The same of the samples that came with every modality, and of the others; empty where all
+    samples are complete.
+    """
+    rows = query(
+        """
+        select case when contains(present, '0') then 'incomplete' else 'complete' end as kind, model, avg(score),
+            count(*)
+        from samples group by all order by kind
+        """,
+        samples=samples,
+    )
+    found: dict[str, dict[str, Share]] = {}
+    for kind, model, value, count in rows:
+        found.setdefault(f"clean, {kind} samples", {})[model] = Share(value, count)
+    return found if len(found) > 1 or "clean, incomplete samples" in found else {}
+
+
 CURVED = {
     "ledger": ("scenario", "model", "sample", "strength", "limit", "clean_score", "status"),
     "fronts": ("scenario", "model", "sample", "strength", "score"),

@@ -127,8 +127,9 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
     """Per model, each modality's exact Shapley value: its mean contribution to the score over all
     orders of arrival.
 
-    They add up to the score with everything present minus the score with nothing present. A model
-    whose sweep lacks one of the subsets is left out.
+    They add up to the score with everything present minus the score with nothing present.
+    Modalities that are present in every subset are required, and have no value. A model whose sweep
+    lacks one of the subsets is left out.
     """
     where = f"status = 'ok' and kind = 'schedule' and not {IS_GAP}"
     games: dict[str, list[str]] = {}
@@ -136,12 +137,15 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
         games.setdefault(model, []).append(present)
     found = {}
     for model, sets in games.items():
-        if len(sets) == 2 ** len(modalities) and all(len(present) == len(modalities) for present in sets):
+        if any(len(present) != len(modalities) for present in sets):
+            continue
+        players = [at for at in range(len(modalities)) if any(present[at] == "0" for present in sets)]
+        if players and len(sets) == 2 ** len(players):
             scores = _by_sample("present", sets, {"model": model}, where, sweep)
             scores = scores[~np.isnan(scores).any(1)]
             if len(scores):
-                values = dict(zip(sets, scores.T, strict=True))
-                shares = {name: shapley(values, at) for at, name in enumerate(modalities)}
+                values = dict(zip(("".join(each[at] for at in players) for each in sets), scores.T, strict=True))
+                shares = {modalities[place]: shapley(values, at) for at, place in enumerate(players)}
                 found[model] = {
                     name: Estimate.of(float(share.mean()), mean_interval(share)) for name, share in shares.items()
                 }

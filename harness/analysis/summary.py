@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,6 +21,7 @@ from harness.analysis.curves import (
     CURVED,
     Share,
     clean_scores,
+    complete_scores,
     corruption_curves,
     missing_curves,
     robust_curves,
@@ -82,7 +84,7 @@ def summarise(directory: RunDirectory) -> Summary:
     ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
     sweep = directory.table("sweep", SWEPT)
     robust = robust_curves(ledger, [1.0], fronts)
-    samples = directory.table("samples", ("model", "sample", "score"))
+    samples = directory.table("samples", ("model", "sample", "score", "present"))
     clean = clean_scores(samples)
     untouched = {
         model: points[0].share
@@ -98,8 +100,8 @@ def summarise(directory: RunDirectory) -> Summary:
     there = {str(each) for each in ledger.column("scenario").unique().to_pylist()}
     requested = [s for s in scenarios if s in there]
     sections = {
-        "": {"clean": clean},
-        **({"missing": {name: _column(missing, f"fixed({name})") for name in modalities}} if missing else {}),
+        "": {"clean": clean, **complete_scores(samples)},
+        **_each_missing(missing, modalities, sweep),
         **_corrupted(corruption_curves(sweep)),
         **(
             {
@@ -128,6 +130,17 @@ def summarise(directory: RunDirectory) -> Summary:
     notes = [*_notes(description.model_copy(update={"status": status}), errors), *fewer(description, counts)]
     notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *doubts, *([EXPLAINED] if doubts else [])]
     return Summary(models, sections, notes, flagged(trust), status)
+
+
+def _each_missing(
+    curves: dict[tuple[str, str], list[Any]], modalities: Sequence[str], sweep: pa.Table
+) -> dict[str, dict[str, dict[str, Share]]]:
+    """A row for each modality that goes missing: all but those that the task requires. A row may
+    hold errors only.
+    """
+    swept = {str(name) for name in sweep.column("name").unique().to_pylist()} if curves else set()
+    rows = {name: _column(curves, f"fixed({name})") for name in modalities if f"fixed({name})" in swept}
+    return {"missing": rows} if rows else {}
 
 
 def _at_thresholds(directory: RunDirectory, scenarios: Sequence[str]) -> dict[str, dict[str, dict[str, Share]]]:

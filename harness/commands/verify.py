@@ -29,6 +29,7 @@ from harness.tasks.files.dataroot import else_in, use
 from harness.tasks.task import sample_hashes
 
 CPU = torch.device("cpu")
+AT_ONCE = 64  # samples that are compared
 
 
 @dataclass(frozen=True)
@@ -114,18 +115,28 @@ def _check_samples(directory: RunDirectory, task: Task) -> None:
     Raises:
         BadInput: a row differs.
     """
-    split = task.splits["test"]
-    columns = {"hash": sample_hashes(split), "target": task.problem.label(split.targets), "group": split.groups}
-    place = {sample: row for row, sample in enumerate(split.samples)}
-    for row in directory.table("samples", ("sample", *columns)).to_pylist():
-        own = {name: column[place[row["sample"]]] for name, column in columns.items()} if row["sample"] in place else {}
-        wrong = next((name for name in columns if name not in own or row[name] != own[name]), "")
+    names = ("hash", "target", "group")
+    stored = directory.table("samples", ("sample", *names)).to_pylist()
+    known = _of_task(task, {row["sample"] for row in stored})
+    for row in stored:
+        own = dict(zip(names, known[row["sample"]], strict=True)) if row["sample"] in known else {}
+        wrong = next((name for name in names if name not in own or row[name] != own[name]), "")
         if wrong:
             theirs = f"has {own[wrong]!r}" if own else "does not have this sample"
             raise BadInput(
                 f"run {directory.url} is damaged: sample {row['sample']!r} has {wrong} {row[wrong]!r} there, but"
                 f" task {task.name!r} {theirs}: restore its samples, or run it again"
             )
+
+
+def _of_task(task: Task, samples: Collection[str]) -> dict[str, tuple[str, str, str]]:
+    """Hash, target and group of these samples of the task; others are left out."""
+    split, found = task.splits["test"], dict[str, tuple[str, str, str]]()
+    rows = torch.tensor([row for row, sample in enumerate(split.samples) if sample in samples], dtype=torch.int64)
+    for batch in split.each([part.tolist() for part in rows.split(AT_ONCE)]):
+        columns = sample_hashes(batch), task.problem.label(batch.targets), batch.groups
+        found |= dict(zip(batch.samples, zip(*columns, strict=True), strict=True))
+    return found
 
 
 def _holds(
@@ -141,8 +152,7 @@ def _holds(
     split = task.splits["test"]
     batch = split.take([split.samples.index(claim.sample)])
     witness = {**batch.inputs, **{name: x[None] for name, x in moved.items()}}
-    present = torch.tensor([[name not in scenario.missing for name in task.names]])
-    objective = TaskObjective(model.module, task, batch.targets, present, {}).below(floor)
+    objective = TaskObjective(model.module, task, batch.targets, task.present(batch, scenario.missing), {}).below(floor)
     strength = torch.tensor([claim.strength], dtype=torch.float64)
     alike = all(witness[name].shape == x.shape and witness[name].dtype == x.dtype for name, x in batch.inputs.items())
     if not alike or not _intact(witness, scenario, claim):

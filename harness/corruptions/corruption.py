@@ -125,7 +125,7 @@ class Corruption:
                     self._rows(reference.target, task.modality(self.modality), batch.to("cpu"), severity, repeat, seed)
                 )
             inputs[self.modality] = torch.stack(rows).to(clean)
-        return inputs, torch.ones(len(batch), len(task.modalities), dtype=torch.bool)
+        return inputs, task.present(batch).cpu()
 
     def _rows(
         self, rule: Rule, modality: Modality, batch: Batch, severity: int, repeat: int, seed: int

@@ -109,14 +109,14 @@ def _patterns(task: Task, batch: Batch) -> Iterator[Tensor]:
     """Which modalities are present, bool (B, M): all; all but one; and, by row, all or all but one
     of them.
     """
-    count = len(task.modalities)
-    every = torch.ones(len(batch), count, dtype=torch.bool, device=batch.targets.device)
+    count, every = len(task.modalities), task.present(batch)
     yield every
-    for place in range(count):
-        yield every & (torch.arange(count, device=every.device) != place)
+    for name in task.optional:
+        yield task.present(batch, [name])
     rows = torch.arange(len(batch), device=every.device)
     for turn in range(count + 1):
-        yield torch.arange(count, device=every.device) != ((rows + turn) % (count + 1))[:, None]
+        left = torch.arange(count, device=every.device) != ((rows + turn) % (count + 1))[:, None]
+        yield every & task.kept(left)
 
 
 def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[Batch, int]]:

@@ -80,10 +80,7 @@ def _conditions(condition: Condition, task: Task) -> dict[str, Tensor]:
 def _found(search: Search, module: nn.Module, task: Task, scenario: Scenario, limit: float) -> dict[str, Tensor]:
     device = next((x.device for x in (*module.parameters(), *module.buffers())), torch.device("cpu"))
     batch = fixed_samples(task).to(device)
-    present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
-    for name in scenario.missing:
-        present[:, task.names.index(name)] = False
-    objective = TaskObjective(module, task, batch.targets, present, {})
+    objective = TaskObjective(module, task, batch.targets, task.present(batch, scenario.missing), {})
     with preserved(module):
         state = SearchState(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, 0, limit)
         search(state)

@@ -21,12 +21,14 @@ from harness.engine.answers import attacked_answers, untouched_answers
 from harness.engine.compiled import compiled
 from harness.engine.graded import Result, front_rows, searched
 from harness.engine.judged import judged_rows, taken_out
-from harness.engine.ledger import error_rows, found_rows, witness_key
+from harness.engine.ledger import empty_rows, found_rows, witness_key
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Cell, Work
+from harness.engine.presence import by_presence
 from harness.engine.singly import OutOfTime, passed_on, singled_out
 from harness.engine.sweep import part, sweep_rows
 from harness.run.schema import SCHEMAS, Parts
+from harness.schedules import bits
 from harness.tasks import Batch, Task
 from harness.tasks.problems.problem import Problem, thresholds_of
 from harness.tasks.task import sample_hashes
@@ -70,13 +72,8 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         )
         progress(len(parts.lost) * work.search_count, 0)
         twin = compiled(module) if config.compile else None
-        for group in work.scenarios:
-            for _, found in singled_out(
-                range(len(batch)), partial(_searched, work, module, twin, batch, group, progress, deadline)
-            ):
-                if isinstance(found, BaseException):  # no scenario of the group could be begun
-                    raise found
-                parts.take_in(found)
+        for found in _attacked(work, module, twin, batch, progress, deadline):
+            parts.take_in(found)
     clean = {sample: row["score"] for sample, row in zip(batch.samples, untouched, strict=True)}
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
     parts.rows["tallies"] = list(taken_out(parts.rows))
@@ -84,6 +81,22 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         full = [{**row, **shared, "clean_score": clean[row["sample"]]} for row in rows]
         parts.rows[name] = [{key: row[key] for key in SCHEMAS[name].names} for row in full]
     return parts
+
+
+def _attacked(
+    work: Work, module: nn.Module, twin: nn.Module | None, batch: Batch, progress: Progress, deadline: float | None
+) -> Iterator[Parts]:
+    """The results of every scenario, on samples that came with the same modalities at a time."""
+    for group in work.scenarios:
+        for rows, able in by_presence(work.task, batch, group):
+            left_out = _left_out(work, [batch.samples[row] for row in rows], group, able)
+            progress(len(left_out.rows["ledger"]), 0)
+            yield left_out
+            search = partial(_searched, work, module, twin, batch, able, progress, deadline)
+            for _, found in singled_out(rows, search) if able else ():
+                if isinstance(found, BaseException):  # no scenario of the group could be begun
+                    raise found
+                yield found
 
 
 def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tuple[Batch, Tensor]:
@@ -98,8 +111,7 @@ def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tu
     @torch.no_grad()
     def ask(rows: Sequence[int]) -> Tensor:
         batch = part(whole, rows)
-        present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
-        return TaskObjective(cell.model.module, task, batch.targets, present, {}).outputs(batch.inputs)
+        return TaskObjective(cell.model.module, task, batch.targets, task.present(batch), {}).outputs(batch.inputs)
 
     answered = list(singled_out(range(len(whole)), ask))
     right = [(row, outputs) for row, outputs in answered if isinstance(outputs, Tensor)]
@@ -110,6 +122,15 @@ def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tu
         _failed(parts, "untouched", error)
         parts.lost.append(cell.rows[row])
     return part(whole, [row for rows, _ in right for row in rows]), torch.cat([outputs for _, outputs in right])
+
+
+def _left_out(work: Work, samples: Sequence[str], group: Sequence[Scenario], able: Sequence[Scenario]) -> Parts:
+    """The rows of the scenarios that attack what these samples lack."""
+    parts, thresholds = Parts(), thresholds_of(work.task.problem)
+    for scenario in closure(group):
+        if scenario not in closure(able):
+            parts.rows["ledger"] += empty_rows(scenario, samples, thresholds, "skipped")
+    return parts
 
 
 def _searched(
@@ -141,7 +162,7 @@ def _searched(
             raise error
         lost.add(scenario)
         _failed(parts, scenario, error)
-        parts.rows["ledger"] += error_rows(scenario, batch.samples, thresholds)
+        parts.rows["ledger"] += empty_rows(scenario, batch.samples, thresholds)
 
     def on_error(scenario: Scenario, error: BaseException) -> None:
         lose(scenario, error)
@@ -196,12 +217,11 @@ def _stepped(steps: _Steps, *args: Any, **options: Any) -> Iterator[tuple[Scenar
 def _objectives(
     work: Work, module: nn.Module, twin: nn.Module | None, batch: Batch, missing: Sequence[str]
 ) -> tuple[TaskObjective, TaskObjective]:
-    """What the searches raise, with these modalities missing; and the same with none missing."""
-    present = torch.ones(len(batch), len(work.task.modalities), dtype=torch.bool, device=batch.targets.device)
-    everything = TaskObjective(module, work.task, batch.targets, present.clone(), {})
-    for name in missing:
-        present[:, work.task.names.index(name)] = False
-    dtype = PRECISIONS[work.config.precision]
+    """What the searches raise, with these modalities missing; and the same on the samples as they
+    came.
+    """
+    everything = TaskObjective(module, work.task, batch.targets, work.task.present(batch), {})
+    present, dtype = work.task.present(batch, missing), PRECISIONS[work.config.precision]
     return TaskObjective(module, work.task, batch.targets, present, {}, search_dtype=dtype, twin=twin), everything
 
 
@@ -236,8 +256,9 @@ def _answers(work: Work, objective: TaskObjective, batch: Batch, scenario: Scena
 
 
 def _sample_rows(problem: Problem, batch: Batch, untouched: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    names = ("sample", "hash", "target", "group")
-    rows = zip(batch.samples, sample_hashes(batch), problem.label(batch.targets), batch.groups, strict=True)
+    names = ("sample", "hash", "target", "group", "present")
+    there = [None] * len(batch) if batch.present is None else bits(batch.present)
+    rows = zip(batch.samples, sample_hashes(batch), problem.label(batch.targets), batch.groups, there, strict=True)
     return [{**dict(zip(names, row, strict=True)), **judged} for row, judged in zip(rows, untouched, strict=True)]
 
 
@@ -260,4 +281,4 @@ def failed_rows(work: Work, cell: Cell, rows: Sequence[int] | None = None) -> li
     samples = [work.task.splits["test"].samples[row] for row in (cell.rows if rows is None else rows)]
     scenarios = [scenario for group in work.scenarios for scenario in closure(group)]
     thresholds = thresholds_of(work.task.problem)
-    return [{**row, **shared} for scenario in scenarios for row in error_rows(scenario, samples, thresholds)]
+    return [{**row, **shared} for scenario in scenarios for row in empty_rows(scenario, samples, thresholds)]

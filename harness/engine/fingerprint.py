@@ -58,6 +58,8 @@ def unseen_labels(task: Task, count: int = LABELS) -> list[int]:
     for real-valued targets. The labels of a map are those of its pixels.
     """
     split, fixed = task.splits["test"], set(fixed_samples(task).samples)
+    if "test" not in task.in_memory:  # to know all labels, every sample would have to be read
+        return []
     targets = split.targets.detach().cpu()
     if targets.is_floating_point() and bool((targets != targets.round()).any()):
         return []
@@ -126,8 +128,7 @@ def _answers(module: nn.Module, task: Task, device: torch.device) -> Iterator[tu
         yield name, _answered(module, task, batch, present)
     split, rows = task.splits["test"], unseen_labels(task)
     batches = [split.take(rows[start : start + SAMPLES]).to(device) for start in range(0, len(rows), SAMPLES)]
-    everything = torch.ones(SAMPLES, len(task.modalities), dtype=torch.bool, device=device)
-    parts = [_answered(module, task, batch, everything[: len(batch)]) for batch in batches]
+    parts = [_answered(module, task, batch, task.present(batch)) for batch in batches]
     if parts:
         width = min(x.shape[1] for x in parts)  # 0 where the model raised
         yield LABELLED, torch.cat([x[:, :width] for x in parts])
@@ -155,12 +156,10 @@ def conditions(task: Task, batch: Batch) -> Iterator[tuple[str, Batch, Tensor]]:
     """The inputs of a fingerprint: the samples untouched, with each modality missing, and random
     points of the range.
     """
-    everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
+    everything = task.present(batch)
     yield CLEAN, batch, everything
-    for place, name in enumerate(task.names):
-        present = everything.clone()
-        present[:, place] = False
-        yield f"{MISSING}{name}", batch, present
+    for name in task.optional:
+        yield f"{MISSING}{name}", batch, task.present(batch, [name])
     few = batch.take(range(min(POINTS, len(batch))))
     points = {modality.name: random_points(task, modality, few) for modality in task.modalities}
     yield RANGE, replace(few, inputs={**few.inputs, **points}), everything[: len(few)]

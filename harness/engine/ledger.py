@@ -44,11 +44,15 @@ def found_rows(
     ]
 
 
-def error_rows(
-    scenario: Scenario, samples: Sequence[str], thresholds: Sequence[float | None] = ()
+def empty_rows(
+    scenario: Scenario, samples: Sequence[str], thresholds: Sequence[float | None] = (), status: str = "error"
 ) -> list[dict[str, Any]]:
-    """The rows of a scenario that could not be searched, one per sample and threshold."""
-    nothing = {**dict.fromkeys(LEDGER.names), **scenario_columns(scenario), "status": "error"}
+    """The rows of a scenario that could not be searched, one per sample and threshold.
+
+    Args:
+        status: "skipped" where the samples lack what the scenario attacks.
+    """
+    nothing = {**dict.fromkeys(LEDGER.names), **scenario_columns(scenario), "status": status}
     each = thresholds or (None,)
     return [{**nothing, "threshold": threshold, "sample": sample} for threshold in each for sample in samples]
 

@@ -239,8 +239,7 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
         BadInput: it crashes, or its outputs do not fit the task.
     """
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
-    present = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=device)
-    objective = TaskObjective(module, task, batch.targets, present, {})
+    objective = TaskObjective(module, task, batch.targets, task.present(batch), {})
     try:
         with preserved(module), torch.no_grad():
             outputs = objective.outputs(batch.inputs)

@@ -31,6 +31,7 @@ from harness.references.registry import Reference, code_of, resolve
 from harness.references.registry import names as registered
 from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.run.description import Identity, SavedConfig
+from harness.schedules import Schedule
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
 from harness.tasks.answer_form import answer_form
@@ -134,6 +135,8 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     requested = list(dict.fromkeys([*named, *frontiers]))
     groups = {scenario.missing: [s for s in requested if s.missing == scenario.missing] for scenario in requested}
     schedules = [parse_schedule(text, task.names) for text in config.schedule if config.schedule != NO_SCHEDULE]
+    for schedule in schedules:
+        task.check_missing(schedule.which if isinstance(schedule, Schedule) else (), f"schedule {schedule}")
     corruptions = corruption.parse_all(config.corruption, task)
     attacks = extra_attacks.parse_all(
         config.attack, task, [each for group in groups.values() for each in closure(group)]

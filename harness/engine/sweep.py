@@ -41,10 +41,10 @@ class Condition(Protocol):
 
 def each_missing(task: Task) -> list[Schedule]:
     """For the summary, every modality missing in every sample; for Shapley values, every set of up
-    to `MAX_SUBSETS` modalities.
+    to `MAX_SUBSETS` modalities. Required ones are never missing.
     """
-    most = len(task.names) if len(task.names) <= MAX_SUBSETS else 1
-    sets = [names for size in range(most + 1) for names in combinations(task.names, size)]
+    most = len(task.optional) if len(task.optional) <= MAX_SUBSETS else 1
+    sets = [names for size in range(most + 1) for names in combinations(task.optional, size)]
     return [Schedule("fixed", names, (1.0,)) if names else Schedule("mcar", (), (0.0,)) for names in sets]
 
 

@@ -22,11 +22,13 @@ from attacks.search_state import search_all
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Work
+from harness.engine.presence import by_presence
+from harness.engine.sweep import part as some_of
 from harness.explain.methods import SHOWN, Case, explained, games_of
 from harness.explain.selection import samples
 from harness.models.protocols import Explaining
 from harness.run.schema import Attributed
-from harness.tasks import Batch, Task
+from harness.tasks import Batch
 
 CLEAN = "clean"
 
@@ -57,40 +59,40 @@ def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
     of the ledger.
     """
     task = work.task
-    everything = torch.ones(len(batch), len(task.modalities), dtype=torch.bool, device=batch.targets.device)
-    yield Case(CLEAN, batch, everything)
-    for name in task.names if len(task.names) > 1 else ():
-        yield Case(f"missing {name}", batch, _without(everything, task, [name]))
+    yield Case(CLEAN, batch, task.present(batch))
+    for name in task.optional if len(task.names) > 1 else ():
+        yield Case(f"missing {name}", batch, task.present(batch, [name]))
     for group in work.scenarios:
-        present = _without(everything, task, group[0].missing)
-        objective = TaskObjective(module, task, batch.targets, present, {})
-        steps = search_all(
-            work.search,
-            objective,
-            batch.inputs,
-            task.bounds(batch),
-            group,
-            samples=batch.samples,
-            seed=work.config.seed,
-            limit=work.config.limit,
-        )
-        for scenario, found in steps:
-            failed = found.strength.isfinite().nonzero().squeeze(1)
-            if scenario in work.requested and scenario.attacked and len(failed):
-                yield _witnessed(scenario, batch, found.witness, present, failed)
+        for rows, able in by_presence(task, batch, group):
+            yield from _attacked(work, module, some_of(batch, rows), able)
+
+
+def _attacked(work: Work, module: nn.Module, batch: Batch, group: Sequence[Scenario]) -> Iterator[Case]:
+    """The samples on their witnesses, of a group's scenarios that the run requests."""
+    task = work.task
+    if not group:
+        return
+    present = task.present(batch, group[0].missing)
+    steps = search_all(
+        work.search,
+        TaskObjective(module, task, batch.targets, present, {}),
+        batch.inputs,
+        task.bounds(batch),
+        group,
+        samples=batch.samples,
+        seed=work.config.seed,
+        limit=work.config.limit,
+    )
+    for scenario, found in steps:
+        failed = found.strength.isfinite().nonzero().squeeze(1)
+        if scenario in work.requested and scenario.attacked and len(failed):
+            yield _witnessed(scenario, batch, found.witness, present, failed)
 
 
 def _witnessed(scenario: Scenario, batch: Batch, witness: Inputs, present: Tensor, rows: Tensor) -> Case:
     moved = batch.take(rows)
     moved.inputs.update({name: x[rows] for name, x in witness.items() if name in moved.inputs})
     return Case(str(scenario), moved, present[rows])
-
-
-def _without(present: Tensor, task: Task, missing: Sequence[str]) -> Tensor:
-    left = present.clone()
-    for name in missing:
-        left[:, task.names.index(name)] = False
-    return left
 
 
 def _store(work: Work, model: Loaded, case: Case, why: Mapping[str, str], found: Attributed) -> None:

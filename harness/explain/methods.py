@@ -223,16 +223,16 @@ def _inside(module: nn.Module, task: Task, case: Case) -> Iterator[tuple[str, Te
 @torch.no_grad()
 def games_of(module: nn.Module, task: Task, case: Case) -> Inputs:
     """Each modality's exact Shapley value for the distance of a sample from failing, (B,), over all
-    sets of the modalities that are present.
+    sets of the modalities that are present; required ones are in every set, and are no players.
     """
-    count = len(task.names)
-    if count > MAX_SUBSETS:
+    players = [task.names.index(name) for name in task.optional]
+    if len(players) > MAX_SUBSETS:
         return {}
     values = {}
-    for size in range(count + 1):
-        for members in combinations(range(count), size):
+    for size in range(len(players) + 1):
+        for members in combinations(range(len(players)), size):
             present = case.present.clone()
-            present[:, [at for at in range(count) if at not in members]] = False
+            present[:, [place for at, place in enumerate(players) if at not in members]] = False
             margin = _margin(module, task, case.batch.inputs, case.batch.targets, present).clamp(-CERTAIN, CERTAIN)
-            values[bits(count, members)] = -margin.double().cpu().numpy()
-    return {name: torch.from_numpy(shapley(values, at)) for at, name in enumerate(task.names)}
+            values[bits(len(players), members)] = -margin.double().cpu().numpy()
+    return {name: torch.from_numpy(shapley(values, at)) for at, name in enumerate(task.optional)}

@@ -199,7 +199,16 @@ class Evidence:
         named).
         """
         rows = self._rows(table, ("sample", "status"), model=model, **condition)
-        return set(rows.filter(pc.not_equal(rows.column("status"), "ok")).column("sample").to_pylist())
+        return self._with_status(rows, "error")
+
+    def left_out(self, model: str, scenario: str) -> set[str]:
+        """The samples that came without a modality that a scenario attacks."""
+        rows = self._rows("ledger", ("sample", "status"), model=model, scenario=scenario)
+        return self._with_status(rows, "skipped")
+
+    @staticmethod
+    def _with_status(rows: pa.Table, status: str) -> set[str]:
+        return set(rows.filter(pc.equal(rows.column("status"), status)).column("sample").to_pylist())
 
     def _rows(self, table: str, columns: Sequence[str], **wanted: Any) -> pa.Table:
         rows = self.tables[table]

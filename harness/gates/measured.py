@@ -205,8 +205,13 @@ def _each_modality(gate: Gate, evidence: Evidence) -> list[Values]:
     alone.
     """
     if gate.strength is None:
-        return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in evidence.modalities]
+        return [evidence.at(gate.model, f"fixed({name})", 1.0) for name in _optional(evidence)]
     return [evidence.withstood(gate.model, single, gate.strength) for single in singles(gate, evidence)]
+
+
+def _optional(evidence: Evidence) -> list[str]:
+    """The modalities that go missing in the run: all but those that its task requires."""
+    return [name for name in evidence.modalities if f"fixed({name})" in evidence.levels] or evidence.modalities
 
 
 def singles(gate: Gate, evidence: Evidence) -> list[str]:
@@ -224,7 +229,7 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     reasons += [
         f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples
     ]
-    total = max(len(evidence.expected), evidence.description.samples or 0)
+    total = max(len(evidence.expected), evidence.description.samples or 0) - len(_left_out(gate, evidence))
     if not reasons and count < total:
         reasons.append(f"{total - count} of {total} samples are missing")
     if not count and gate.metric is not None:
@@ -237,6 +242,14 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
         raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
         reasons.append(f"every number of {gate.model} is flagged, {raised}")
     return reasons + (_doubtful_attacks(gate, evidence) if gate.attacks else [])
+
+
+def _left_out(gate: Gate, evidence: Evidence) -> set[str]:
+    """The samples that lack what the gate's scenario attacks, or that of one of its scenarios."""
+    if not gate.attacks:
+        return set()
+    names = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
+    return set().union(*(evidence.left_out(gate.model, name) for name in names))
 
 
 def _errors(gate: Gate, evidence: Evidence) -> list[tuple[str, set[str]]]:
@@ -259,7 +272,7 @@ def _conditions(gate: Gate, evidence: Evidence) -> list[dict[str, Any]]:
         names = singles(gate, evidence) if gate.measure == WORST else [scenario_of(gate, evidence)]
         return [{"table": "ledger", "scenario": name} for name in names]
     if gate.measure == WORST:
-        return [{"table": "sweep", "name": f"fixed({name})", "level": 1.0} for name in evidence.modalities]
+        return [{"table": "sweep", "name": f"fixed({name})", "level": 1.0} for name in _optional(evidence)]
     if gate.schedule is None and gate.corruption is None:
         return []
     name = str(gate.corruption).strip() if gate.schedule is None else schedule_of(gate, evidence)

@@ -87,6 +87,13 @@ def untouched(task: Task, name: str, known: str | None) -> Inputs:
     return {key: x[0] for key, x in batch.inputs.items()}
 
 
+def absent_from(task: Task, name: str) -> frozenset[str]:
+    """The modalities that a test sample came without."""
+    split = task.splits["test"]
+    there = task.present(split.take([split.samples.index(name)]))[0].tolist()
+    return frozenset(each for each, here in zip(task.names, there, strict=True) if not here)
+
+
 def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
     """Whether stored tensors can be a changed version of a sample's inputs: the same shapes and
     types, and finite.
@@ -211,7 +218,11 @@ def _inputs(sample: ShownSample, inputs: Inputs, task: Task) -> Iterator[Drawing
     if not can_be_of(sample.witness, inputs):
         yield Drawing(note=f"Not shown: {NO_WITNESS.format(sample.row['sample'])}.")
         return
+    absent = absent_from(task, sample.row["sample"])
     for modality in task.modalities:
+        if modality.name in absent:
+            yield Drawing(title=f"{modality.name}, which this sample came without")
+            continue
         moved = sample.witness.get(modality.name)
         if moved is not None and moved.equal(inputs[modality.name]):
             moved = None  # the attack could do without it

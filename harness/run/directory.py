@@ -17,7 +17,7 @@ from attacks.errors import BadInput
 from harness.run.description import FORMAT, Description, described
 from harness.run.fingerprint import Fingerprint, packed, unpacked
 from harness.run.notes import Notes
-from harness.run.schema import ATTRIBUTIONS, LEDGER, SCHEMAS, Attributed, Parts
+from harness.run.schema import ATTRIBUTIONS, LEDGER, OPTIONAL, SCHEMAS, Attributed, Parts
 from harness.run.set_metrics import SetMetric
 from harness.run.tables import FAILED, SUFFIX, Tables
 from harness.run.validation import differences
@@ -155,7 +155,7 @@ class RunDirectory:
             self._storage.write(f"errors/{key}.txt", errors.encode())
         for name in SCHEMAS:
             if name in tables:
-                self._storage.write(f"{name}/{key}.parquet", encoded(tables[name]))
+                self._storage.write(f"{name}/{key}.parquet", encoded(_without_empty(name, tables[name])))
         for stale in (f"ledger/{key}{FAILED}.parquet", *([] if errors else [f"errors/{key}.txt"])):
             self._storage.remove(stale)
 
@@ -288,3 +288,9 @@ class RunDirectory:
         raise BadInput(
             f"--out {self.url} holds a run of another configuration (it differs in {differing}): name a new directory"
         )
+
+
+def _without_empty(name: str, table: pa.Table) -> pa.Table:
+    """A part of a table without its optional columns that are empty."""
+    columns = [each for each in OPTIONAL.get(name, ()) if each in table.column_names]
+    return table.drop_columns([each for each in columns if table.column(each).null_count == len(table)])

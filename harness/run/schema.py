@@ -74,8 +74,12 @@ SAMPLES = pa.schema(
         ("score", pa.float64()),
         ("label", pa.string()),
         ("tally", TALLY),
+        ("present", pa.string()),
     ]
 )
+OPTIONAL = {"samples": ("present",)}
+"""The columns that a part lacks where they would be empty. `present` says which modalities each
+sample came with, where some sample came without one."""
 FRONTS = pa.schema(
     [
         ("run", pa.string()),

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from attacks.errors import BadInput
 from harness.run.description import Description
-from harness.run.schema import BESIDES, SCHEMAS
+from harness.run.schema import BESIDES, OPTIONAL, SCHEMAS
 from harness.run.validation import row_faults
 from harness.storage.folder import Storage
 from harness.storage.parquet import decoded
@@ -108,7 +108,7 @@ class Tables:
         )
         path = f"{table}/{name}{SUFFIX}"
         try:
-            part = decoded(self._storage.read(path), schema(table), wanted)
+            part = decoded(self._storage.read(path), schema(table), wanted, OPTIONAL.get(table, ()))
             fault = row_faults(table, part) or _repeated(part, KEYS[table]) or self._foreign(part)
             if fault:
                 raise ValueError(fault)

@@ -40,7 +40,7 @@ class Gap:
         for modality in task.modalities:
             if level and modality.name in (self.which or task.names):
                 inputs[modality.name] = self._with_gap(modality, batch, level, repeat, seed)
-        return inputs, torch.ones(len(batch), len(task.modalities), dtype=torch.bool)
+        return inputs, task.present(batch).cpu()
 
     def _with_gap(self, modality: Modality, batch: Batch, level: float, repeat: int, seed: int) -> Tensor:
         x = batch.inputs[modality.name]

@@ -50,8 +50,11 @@ class Schedule:
         return torch.stack(rows)
 
     def applied(self, task: Task, batch: Batch, rate: float, repeat: int, seed: int) -> tuple[Inputs, Tensor]:
-        """The inputs as they are, and which are present, bool (B, M)."""
-        return batch.inputs, self.present(task, batch.samples, rate, repeat, seed)
+        """The inputs as they are, and which are present, bool (B, M): of those that the samples
+        came with; what the task requires stays.
+        """
+        left = task.kept(self.present(task, batch.samples, rate, repeat, seed))
+        return batch.inputs, left & task.present(batch).cpu()
 
 
 def bits(present: Tensor) -> list[str]:

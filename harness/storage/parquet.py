@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +15,12 @@ UNIQUE = {"sample", "hash", "witness", "tensor"}  # columns of texts that hardly
 LISTS = ("tally",)  # columns of lists, which Parquet does not hold as a dictionary
 
 
-def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+def decoded(
+    content: bytes,
+    schema: pa.Schema | None = None,
+    columns: Sequence[str] | None = None,
+    optional: Collection[str] = (),
+) -> pa.Table:
     """The table in a file's content; a changed byte is an error.
 
     It uses no threads of Arrow, neither for computing nor for reading ahead: they may abort a
@@ -25,20 +30,27 @@ def decoded(content: bytes, schema: pa.Schema | None = None, columns: Sequence[s
     Args:
         schema: that the file must have.
         columns: read only these; repeated texts become dictionaries.
+        optional: columns of the schema that the file may lack; they are null then.
 
     Raises:
         pyarrow.ArrowException, OSError, ValueError: it is damaged, of another schema, or not
             Parquet.
     """
-    if schema is not None and not pq.read_schema(io.BytesIO(content)).equals(schema):
+    own = pq.read_schema(io.BytesIO(content))
+    absent = [] if schema is None else [each for each in schema if each.name in optional and each.name not in own.names]
+    if schema is not None and not own.equals(pa.schema([each for each in schema if each not in absent])):
         raise ValueError("other columns")
     _refuse_what_differs(content)
-    recurring = [name for name in columns or () if name not in (*UNIQUE, *LISTS)]  # ignored for numbers
+    wanted = [name for name in columns or own.names if name in own.names]
+    recurring = [name for name in wanted if columns and name not in (*UNIQUE, *LISTS)]  # ignored for numbers
     file = pq.ParquetFile(
         pa.BufferReader(content), read_dictionary=recurring, page_checksum_verification=True, pre_buffer=False
     )
-    table = file.read(use_threads=False, columns=columns and list(columns))
+    table = file.read(use_threads=False, columns=wanted)
     table.validate(full=True)
+    for each in absent:
+        kind = pa.dictionary(pa.int32(), each.type) if columns and pa.types.is_string(each.type) else each.type
+        table = table.append_column(each.name, pa.nulls(len(table), kind))
     return table
 
 

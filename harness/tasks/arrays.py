@@ -14,8 +14,10 @@ from torch import Tensor
 
 from attacks.edits.tokens import is_one_hot
 from attacks.errors import BadInput, shown, unknown
+from attacks.norms import per_sample
 from attacks.scenario import Ball
 from harness.tasks.batch import Batch
+from harness.tasks.incomplete import opened, presence
 from harness.tasks.modality import Modality, per_feature
 from harness.tasks.problems.problem import Classification, Problem, Regression
 from harness.tasks.tensors import as_tensor, check_indices, constant_tensor, mask_tensor, real_tensor
@@ -37,7 +39,9 @@ def task_parts(
     balls: Mapping[str, str] | None = None,
     valid: Mapping[str, Array] | None = None,
     editable: Mapping[str, Array] | None = None,
+    present: Array | Mapping[str, Array] | None = None,
     extra_inputs: Mapping[str, Array] | None = None,
+    required: Sequence[str] = (),
     sample_rate: int = 16_000,
     splits: str | Sequence[str] | Array | None = None,
     samples: Sequence[Any] | Array | None = None,
@@ -63,8 +67,12 @@ def task_parts(
             the rest is padding: set to the absent value, whatever it holds, and never attacked.
         editable: for a modality that may be changed only in part, which values an attack may move,
             bool, see `Batch.editable`.
+        present: which modalities each sample came with, bool (N, M) in the order of `inputs`, or
+            (N,) by the name of a modality. A sample whose values of a modality are all NaN, all
+            masked, or None in a list, came without it, too.
         extra_inputs: inputs that are not modalities, (N, ...) each, passed to models unchanged, see
             `Task.extra_inputs`.
+        required: modalities that are never taken away, see `Task.required`.
         splits: train, val or test for each sample, or "test" for all where nothing is trained; 70 /
             10 / 20 % by a seeded shuffle if absent.
         samples: ids, read as text; row numbers if absent.
@@ -89,8 +97,9 @@ def task_parts(
     masked = {
         f"{what} of {key!r}": x for what, each in (("valid", valid), ("editable", editable)) for key, x in each.items()
     }
-    options = (kinds, ranges, absent, balls, valid, editable)
+    options = (kinds, ranges, absent, balls, valid, editable, present if isinstance(present, Mapping) else {})
     _check_inputs(inputs, options, {**named, **masked, **(extra_inputs or {})})
+    inputs = {key: opened(x) for key, x in inputs.items()}
     xs, targets = {key: real_tensor(f"modality {key!r}", x) for key, x in inputs.items()}, _targets(targets, problem)
     masks, movable = (
         {key: mask_tensor(f"the mask of modality {key!r}", mask) for key, mask in each.items()}
@@ -105,11 +114,14 @@ def task_parts(
     made_from = () if sources is None else _texts(sources)
     if sources is not None and len(made_from) != count:
         raise BadInput(f"there are {count} samples but {len(made_from)} sources: name the source of each sample")
+    there = presence(xs, present)
     reals = {key: _real(key, x, masks.get(key)) for key, x in xs.items()}
+    if there is not None:
+        reals = {key: reals[key] & per_sample(there[:, at], xs[key]) for at, key in enumerate(xs)}
     for key, mask in movable.items():
         _real(key, xs[key], mask)
     modalities = tuple(
-        _modality(
+        modality_of(
             key,
             x,
             reals[key],
@@ -123,7 +135,7 @@ def task_parts(
     )
     tensors = {m.name: torch.where(reals[m.name], xs[m.name], m.stand_in(xs[m.name])) for m in modalities}
     problem = problem or _problem(targets)
-    whole = Batch(ids, {**besides, **tensors}, targets, members, masks, editable=movable, sources=made_from)
+    whole = Batch(ids, {**besides, **tensors}, targets, members, masks, there, movable, sources=made_from)
     return {
         "name": name,
         "modalities": modalities,
@@ -131,6 +143,7 @@ def task_parts(
         "splits": _split(whole, None if splits is None else _texts(splits), seed),
         "extra_inputs": tuple(besides),
         "duplicates": duplicates,
+        "required": tuple(required),
     }
 
 
@@ -205,7 +218,7 @@ def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:
     return len(targets)
 
 
-def _modality(
+def modality_of(
     name: str,
     x: Tensor,
     real: Tensor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -27,9 +27,8 @@ class Batch:
         valid: per modality of variable length, which positions are real, bool (B, ...)
             broadcasting against the modality after trailing axes are added; all others are
             padding.
-        present: the modalities of each sample in training on incomplete data, bool (B, M) in the
-            task's order. A missing one holds its absent value. None: all. An evaluation makes its
-            own masks.
+        present: the modalities that each sample came with, bool (B, M) in the task's order; None:
+            all. A missing one holds its absent value. `Task.present` answers for both.
         editable: for each modality that may be changed only in part, which values an attack may
             move, bool (B, ...) of the modality's own shape. In one-hot text, True marks the tokens
             that a position may hold, its own token included: synonyms, so that the question keeps
@@ -82,6 +81,22 @@ class Batch:
                 f"referred has shape {tuple(self.referred.shape)} of {self.referred.dtype}: give bool"
                 f" {tuple(x.shape[:2])}, one per object"
             )
+
+    def plan(self, batches: Sequence[Sequence[int]]) -> None:
+        """What will be taken next; samples in memory need no reading ahead."""
+
+    def each(self, batches: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """The batches one after another."""
+        for rows in batches:
+            yield self.take(rows)
+
+    def some(self, rows: Sequence[int] | Tensor) -> Batch:
+        """The split of the chosen rows."""
+        return self.take(rows)
+
+    def followed_by(self, change: Callable[[Batch], Batch]) -> Batch:
+        """The split with a change of every batch."""
+        return change(self)
 
     def take(self, rows: Sequence[int] | Tensor) -> Batch:
         """The chosen rows, in the given order."""

@@ -26,7 +26,9 @@ def definition_hash(name: str, inputs: Sequence[Modality | str], problem: Proble
     digest = hashlib.sha256()
     samples = {split: [batch.samples, batch.groups, sorted(batch.valid)] for split, batch in sorted(splits.items())}
     digest.update(json.dumps(_stated([name, inputs, problem, samples]), sort_keys=True).encode())
-    for _, batch in sorted(splits.items()):
+    for split, batch in sorted(splits.items()):
+        if batch.present is not None:
+            digest.update(f"present {split} ".encode() + batch.present.cpu().contiguous().numpy().tobytes())
         for _, mask in sorted(batch.valid.items()):
             digest.update(f"{tuple(mask.shape)}".encode() + mask.detach().cpu().bool().contiguous().numpy().tobytes())
         for name, mask in sorted(batch.editable.items()):

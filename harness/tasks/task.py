@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -19,7 +20,10 @@ from attacks.scenario import Ball, Scenario, parse
 from harness.tasks.arrays import Array, task_parts
 from harness.tasks.axes import GRID, check_edits
 from harness.tasks.batch import Batch
+from harness.tasks.dataset import dataset_parts
 from harness.tasks.identity import definition_hash
+from harness.tasks.incomplete import absences, check_present
+from harness.tasks.lazy import Items, LazySplit
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, lacking, thresholds_of
 from harness.tasks.sides import check_groups, check_sides, repeated
@@ -63,8 +67,12 @@ class Task:
             untouched image.
         report_groups: groups with metrics of their own; they are kinds of samples, which every
             split may have.
+        version: of data that is read as it is needed: with the name and the ids it is the identity
+            of that data.
         duplicates: by default, `notes` count the test samples that have the inputs of another
             sample, and a group in two splits is refused; "allowed" accepts both.
+        required: modalities without which no model may be called: no schedule and no Shapley value
+            takes them away.
         detect: computes the object proposals of an image from its pixels, for models whose
             proposals change under an attack.
     """
@@ -78,6 +86,8 @@ class Task:
     report_groups: tuple[str, ...] = ()
     detect: Detector | None = None
     duplicates: Duplicates = "flagged"
+    required: tuple[str, ...] = ()
+    version: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[^/\\\s]+", self.name) or self.name.startswith("."):
@@ -92,6 +102,8 @@ class Task:
             raise BadInput(
                 f"input {clash[0]!r} of task {self.name!r} is a modality and also an extra input: name it once"
             )
+        for name in self.required:
+            self.modality(name)
         if self.duplicates not in get_args(Duplicates):
             raise unknown(
                 "word", str(self.duplicates), get_args(Duplicates), where=f" for duplicates of task {self.name!r}"
@@ -100,9 +112,10 @@ class Task:
             raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
         check_sides(self.name, self.splits)
         self._check_problem()
-        for split, batch in self.splits.items():
+        for split, batch in self.in_memory.items():
             self._check_inputs(split, batch)
             self._check_targets(split, batch)
+            check_present(self.name, split, batch, self.names)
             batch.check_annotations()
 
     def _check_problem(self) -> None:
@@ -157,6 +170,29 @@ class Task:
             check_groups(task.name, task.splits, task.report_groups)
         return task
 
+    @staticmethod
+    def from_dataset(dataset: Items | Mapping[str, Items], **options: Any) -> Task:
+        """A data set in, task out; only the samples that are asked for are read.
+
+        >>> Task.from_dataset(photographs, problem=Classification(10), kinds={"image": "image"})
+
+        Args:
+            dataset: anything with a length and items, or one for each split by name.
+            options: see `harness.tasks.dataset.dataset_parts`.
+
+        Raises:
+            BadInput: what cannot be used, with the mend.
+        """
+        task = Task(**dataset_parts(dataset, **options))
+        if task.duplicates != "allowed":
+            check_groups(task.name, task.splits, task.report_groups)
+        return task
+
+    @property
+    def in_memory(self) -> dict[str, Batch]:
+        """The splits whose samples are all in memory."""
+        return {name: split for name, split in self.splits.items() if not isinstance(split, LazySplit)}
+
     @property
     def width(self) -> int:
         """The number of outputs of a model for a sample.
@@ -179,7 +215,7 @@ class Task:
         such as boxes, the problem has `placed`, the number of axes that they need. Features of as
         many axes, such as a range scan, may be a view of the same scene.
         """
-        modality, targets = self.modality(name), self.splits["test"].targets
+        modality, targets = self.modality(name), self.splits["test"].take([0]).targets
         axes = len(modality.shape) if modality.kind == "features" else GRID.get(modality.kind, 0)
         if placed := getattr(self.problem, "placed", 0):
             return axes >= int(placed)
@@ -201,6 +237,35 @@ class Task:
             if modality.name == name:
                 return modality
         raise unknown("modality", name, self.names, where=f" in task {self.name!r}")
+
+    def present(self, batch: Batch, missing: Collection[str] = ()) -> Tensor:
+        """Which modalities are there, bool (B, M): those that the samples came with, less the
+        missing ones.
+        """
+        whole = torch.ones(len(batch), len(self.names), dtype=torch.bool, device=batch.targets.device)
+        there = whole if batch.present is None else batch.present.to(whole)
+        return there & torch.tensor([name not in missing for name in self.names], device=whole.device)
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The modalities that may be missing."""
+        return tuple(name for name in self.names if name not in self.required)
+
+    def kept(self, present: Tensor) -> Tensor:
+        """A mask (..., M) in which the required modalities stay."""
+        return present | torch.tensor([name in self.required for name in self.names], device=present.device)
+
+    def check_missing(self, names: Collection[str], where: str) -> None:
+        """Refuse to take away what is required.
+
+        Raises:
+            BadInput: naming the modality, and `where` it is named.
+        """
+        if wrong := [name for name in names if name in self.required]:
+            raise BadInput(
+                f"{where} takes {wrong[0]} away, which task {self.name!r} requires: name"
+                f" {' or '.join(self.optional) or 'no modality'}"
+            )
 
     def bounds(self, batch: Batch) -> Bounds:
         """The valid range of each modality of a batch; padding, and values that are not editable,
@@ -243,6 +308,7 @@ class Task:
         """
         for name in (*scenario.attacked_names, *scenario.missing):
             self.modality(name)
+        self.check_missing(scenario.missing, f"scenario {scenario}")
         check_edits(scenario, {modality.name: modality.kind for modality in self.modalities})
         for ball in scenario.edits:
             self._check_edit(ball)
@@ -277,12 +343,15 @@ class Task:
     @cached_property
     def _hashes(self) -> dict[str, list[tuple[str, str]]]:
         """By split, a hash of each sample's inputs, and one of its target besides."""
-        return {split: _sample_hashes(self.splits[split]) for split in SPLITS if split in self.splits}
+        return {split: _sample_hashes(self.in_memory[split]) for split in SPLITS if split in self.in_memory}
 
     @cached_property
     def data_hash(self) -> str:
-        """SHA-256 over every sample of every split."""
-        digest = hashlib.sha256()
+        """SHA-256 over every sample of every split; of data that is read as it is needed, over its
+        name, version and ids.
+        """
+        lazy = {split: each.samples for split, each in self.splits.items() if split not in self.in_memory}
+        digest = hashlib.sha256(json.dumps([self.name, self.version, lazy]).encode() if lazy else b"")
         for split, samples in self._hashes.items():
             digest.update(split.encode())
             for _, sample in samples:
@@ -295,16 +364,18 @@ class Task:
         `duplicates` allows this.
         """
         inputs = {split: [each for each, _ in hashes] for split, hashes in self._hashes.items()}
-        test, others = inputs.pop("test"), [each for hashes in inputs.values() for each in hashes]
+        test, others = inputs.pop("test", []), [each for hashes in inputs.values() for each in hashes]
         flagged = "" if self.duplicates == "allowed" else repeated(test, others)
-        return "; ".join(filter(None, (self.note, flagged)))
+        return "; ".join(filter(None, (self.note, flagged, absences(self.splits["test"], self.names))))
 
     @cached_property
     def definition_hash(self) -> str:
         """SHA-256 over everything in the task beside its raw data: modalities, problem, sample ids,
         groups, masks.
         """
-        return definition_hash(self.name, (*self.modalities, *self.extra_inputs), self.problem, self.splits)
+        required = [f"required {name}" for name in self.required]
+        stated: list[Modality | str] = [*self.modalities, *self.extra_inputs, *required]
+        return definition_hash(self.name, stated, self.problem, self.splits)
 
 
 def sample_hashes(batch: Batch) -> list[str]:

@@ -71,7 +71,7 @@ def train(training: Training, console: Console) -> list[Path]:
     """
     stand_for({})  # forget the code that an earlier command of this process allowed
     task, device = load_task(training.task), choose_device(training.device)
-    _refuse_unheeded(training)
+    _refuse_unheeded(training, task)
     combinations = grid(training.train_missing, task.names)
     paths = [writable(_place(training, task, missing, len(combinations) > 1)) for missing in combinations]
     for path, missing in zip(paths, combinations, strict=True):
@@ -90,13 +90,15 @@ def recipe_of(text: str) -> Recipe:
     return recipe
 
 
-def _refuse_unheeded(training: Training) -> None:
+def _refuse_unheeded(training: Training, task: Task) -> None:
     """Refuse a recipe that ignores missing inputs: it would learn from stand-ins, and the
     checkpoint card would be wrong.
     """
-    if training.train_missing and not getattr(recipe_of(training.recipe), "heeds_present", False):
+    lacking = any(task.splits[name].present is not None for name in LEARNT_FROM)
+    if (training.train_missing or lacking) and not getattr(recipe_of(training.recipe), "heeds_present", False):
+        why = "--train-missing" if training.train_missing else f"samples of task {task.name!r} lack modalities"
         raise BadInput(
-            f"--train-missing: recipe {training.recipe!r} treats every input as present: use 'supervised', or set"
+            f"{why}: recipe {training.recipe!r} treats every input as present: use 'supervised', or set"
             " heeds_present = True in a recipe of your own that uses batch.present"
         )
 
@@ -110,7 +112,7 @@ def trained(training: Training, console: Console) -> nn.Module:
     """
     stand_for({})
     task, device = load_task(training.task), choose_device(training.device)
-    _refuse_unheeded(training)
+    _refuse_unheeded(training, task)
     missing, *others = grid(training.train_missing, task.names)
     if others:
         raise BadInput(
@@ -157,7 +159,7 @@ def fewer(task: Task, training: Training) -> Task:
     if most is None or most >= len(split):
         return task
     rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(training.seed))[:most]
-    return replace(task, splits={**task.splits, "train": split.take(rows)})
+    return replace(task, splits={**task.splits, "train": split.some(rows)})
 
 
 def _place(training: Training, task: Task, missing: Missing, several: bool) -> str:
@@ -282,14 +284,16 @@ def _shuffled(split: Batch, size: int, order: torch.Generator, device: torch.dev
     needs two samples.
     """
     drawn = torch.randperm(len(split), generator=order)
-    for rows in drawn.split(size):
-        alone = len(rows) == 1 < min(size, len(split))
-        yield split.take(torch.cat([rows, drawn[:1]]) if alone else rows).to(device)
+    batches = [
+        torch.cat([rows, drawn[:1]]) if len(rows) == 1 < min(size, len(split)) else rows for rows in drawn.split(size)
+    ]
+    for batch in split.each([rows.tolist() for rows in batches]):
+        yield batch.to(device)
 
 
 def _in_order(split: Batch, device: torch.device) -> Iterator[Batch]:
-    for rows in torch.arange(len(split)).split(EVALUATED_AT_ONCE):
-        yield split.take(rows).to(device)
+    for batch in split.each([rows.tolist() for rows in torch.arange(len(split)).split(EVALUATED_AT_ONCE)]):
+        yield batch.to(device)
 
 
 @torch.no_grad()

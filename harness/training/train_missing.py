@@ -57,7 +57,7 @@ def incomplete(task: Task, missing: Missing, seed: int) -> Task:
     which hold absent values.
     """
     splits = {
-        name: _incomplete(task, split, missing, seed) if name in LEARNT_FROM else split
+        name: split.followed_by(lambda batch: _incomplete(task, batch, missing, seed)) if name in LEARNT_FROM else split
         for name, split in task.splits.items()
     }
     return replace(task, splits=splits) if missing else task

@@ -172,14 +172,11 @@ def _as_row(flag: Flag) -> dict[str, Any]:
 
 
 def _objective(work: Work, module: torch.nn.Module, batch: Batch, scenario: Scenario) -> TaskObjective:
-    present = torch.ones(len(batch), len(work.task.modalities), dtype=torch.bool, device=batch.targets.device)
-    for name in scenario.missing:
-        present[:, work.task.names.index(name)] = False
-    objective = TaskObjective(module, work.task, batch.targets, present, {})
+    objective = TaskObjective(module, work.task, batch.targets, work.task.present(batch, scenario.missing), {})
     shares = thresholds_of(work.task.problem)
     if not shares:
         return objective
-    everything = replace(objective, present=torch.ones_like(present))
+    everything = replace(objective, present=work.task.present(batch))
     with torch.no_grad():
         untouched = work.task.problem.score(everything.outputs(batch.inputs), batch.targets).double()
     return objective.below(shares[0] * untouched)

@@ -22,6 +22,7 @@ def serially(
     again comes to an end.
     """
     finished = False
+    work.task.splits["test"].plan([cell.rows for cell in left])
     while left:
         cell = left.popleft()
         outcome = carried_out(work, cell, device, progress, deadline if finished else None)

@@ -7,6 +7,7 @@ Networks are passed in as they are; `transformers` itself is imported by `pretra
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from attacks.errors import BadInput, unknown
 from attacks.region import Inputs
 from harness.models.outside.adapted import Adapted, answer, checked_outputs
 from harness.models.outside.readers import Choices, Embeddings, Pixels
+from harness.models.outside.sounds import Frames, sound_reader
 from harness.tasks import Modality, Task
 from harness.tasks.tokens import ATTENTION, CANDIDATES, beside
 
@@ -63,10 +65,12 @@ def pretrained(kind: str, name: str) -> nn.Module:
 
 
 def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
-    """A network as a model of a task: texts of `token_task` or `embedding_task`, and images.
+    """A network as a model of a task: texts of `token_task` or `embedding_task`, images, waveforms
+    (Wav2Vec2, HuBERT, Whisper's encoder, AST) and videos (VideoMAE).
 
-    Images are rescaled and normalised as in the processor (`do_rescale`, `rescale_factor`,
-    `do_normalize`, `image_mean`, `image_std`), and not resized. The network's `.logits` answer.
+    Features of a sound are computed inside the model. Images and frames are rescaled and normalised
+    as in the processor (`do_rescale`, `rescale_factor`, `do_normalize`, `image_mean`, `image_std`),
+    and not resized. The network's `.logits` answer.
 
     Raises:
         BadInput: a modality that the network cannot read, another number of logits than the task's
@@ -75,7 +79,8 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
     texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
     for reader in texts:
-        _refuse_beyond(network, max(int(batch.inputs[reader.ids].max()) for batch in task.splits.values()))
+        known = (int(batch.inputs[reader.ids].max()) for batch in task.in_memory.values())
+        _refuse_beyond(network, max(known, default=0))
     module = Adapted(network, task, readers)
     split = task.splits["test"]
     lengths = sum((mask.flatten(1).sum(1) for mask in split.valid.values()), torch.zeros(len(split)))
@@ -122,6 +127,11 @@ def _reader(modality: Modality, task: Task, processor: Any) -> nn.Module:
         return Choices(modality)
     if beside(modality.name, ATTENTION) in task.extra_inputs:
         return Embeddings(modality)
+    if modality.kind == "audio":
+        return sound_reader(modality, getattr(processor, "feature_extractor", processor))
+    if modality.kind == "video" and processor is not None:
+        image = replace(modality, kind="image", shape=(modality.shape[0], *modality.shape[2:]))
+        return Frames(modality.name, Pixels(image, *normalisation(processor)))
     if modality.kind != "image":
         raise BadInput(
             f"modality {modality.name!r} of kind {modality.kind} is not read here: make texts by harness.tasks.tokens, "

@@ -1,0 +1,157 @@
+"""From a data set that is read one sample at a time to the parts of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput, unknown
+from harness.tasks.arrays import modality_of
+from harness.tasks.lazy import Items, LazySplit, Read, Source, one, read_item
+from harness.tasks.modality import Modality
+from harness.tasks.problems.problem import Problem
+from harness.tasks.tensors import real_tensor
+
+FIRST = 16  # test samples that show shapes and types
+BYTES = (0, 255)  # the range of uint8
+
+
+def dataset_parts(
+    dataset: Items | Mapping[str, Items],
+    *,
+    problem: Problem,
+    name: str = "dataset",
+    version: str = "",
+    read: Read | None = None,
+    modalities: Sequence[str] = (),
+    kinds: Mapping[str, str] | None = None,
+    ranges: Mapping[str, tuple[Any, Any]] | None = None,
+    absent: Mapping[str, Any] | None = None,
+    balls: Mapping[str, str] | None = None,
+    extra_inputs: Sequence[str] = (),
+    sample_rate: int = 16_000,
+    samples: Mapping[str, Sequence[str]] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    sources: Mapping[str, Sequence[str]] | None = None,
+    duplicates: str = "flagged",
+    required: Sequence[str] = (),
+    readers: int = 2,
+) -> dict[str, Any]:
+    """Name, modalities, problem and splits of a task that reads its samples as they are needed.
+
+    Args:
+        dataset: anything with a length and items: a torch `Dataset`, one of Hugging Face, a list of
+            paths. A mapping names the splits, ``{"train": ..., "val": ..., "test": ...}``;
+            otherwise every item is a test sample.
+        problem: what is asked of a model.
+        name, version: they are the identity of the data, with the ids; raise the version when the
+            data changes.
+        read: an item to a dictionary of inputs, None where a modality is absent, and its target. By
+            default an item is a dictionary with a target among its keys, a pair of a dictionary and
+            a target, or a tuple of the `modalities` and a target.
+        modalities: their names, in order; by default those of the first item.
+        kinds, ranges, absent, balls, sample_rate: see `harness.tasks.arrays.task_parts`. Whole
+            numbers of eight bits have the range 0 to 255, and become float32 in a batch.
+        extra_inputs: names of inputs that are not modalities.
+        samples, groups, sources: by split, one for each item; ids are the positions by default.
+        duplicates: "allowed" accepts groups in two splits.
+        required: modalities that are never taken away, see `Task.required`.
+        readers: processes that read ahead of the search; 0 reads in this process.
+
+    Raises:
+        BadInput: an item that cannot be read, names that match no modality, lengths that differ.
+    """
+    given = dict(dataset) if isinstance(dataset, Mapping) else {"test": dataset}
+    if "test" not in given:
+        raise BadInput(f"task {name!r} has the splits {', '.join(given) or 'none'}: name one of them 'test'")
+    read = read or read_item(modalities)
+    first = _first(given["test"], read)
+    names = tuple(modalities) or tuple(key for key in first if key not in extra_inputs)
+    for option in (kinds or {}, ranges or {}, absent or {}, balls or {}):
+        for key in option:
+            if key not in names:
+                raise unknown("modality", key, names)
+    described = tuple(
+        _described(key, first.get(key, []), kinds or {}, ranges or {}, absent or {}, balls or {}, sample_rate)
+        for key in names
+    )
+    splits = {
+        split: _split(
+            Source(split, items, read, described, tuple(extra_inputs), problem, readers), samples, groups, sources
+        )
+        for split, items in given.items()
+    }
+    return {
+        "name": name,
+        "modalities": described,
+        "problem": problem,
+        "splits": splits,
+        "extra_inputs": tuple(extra_inputs),
+        "duplicates": duplicates,
+        "required": tuple(required),
+        "version": version,
+    }
+
+
+def _first(items: Items, read: Read) -> dict[str, list[Tensor]]:
+    """The values of the first items, by input, without those that are absent."""
+    if not len(items):
+        raise BadInput("the split 'test' has no items: give it samples")
+    found: dict[str, list[Tensor]] = {}
+    for index in range(min(FIRST, len(items))):
+        try:
+            inputs, _ = read(items[index])
+            for key, value in inputs.items():
+                found.setdefault(key, []).extend([] if value is None else [one(f"input {key!r}", value)])
+        except BadInput as error:
+            raise BadInput(f"item {index} of the split 'test': {error}") from None
+        except Exception as error:
+            raise BadInput(
+                f"item {index} of the split 'test' cannot be read: {type(error).__name__}: {error}"
+            ) from error
+    return found
+
+
+def _described(
+    name: str,
+    values: Sequence[Tensor],
+    kinds: Mapping[str, str],
+    ranges: Mapping[str, tuple[Any, Any]],
+    absent: Mapping[str, Any],
+    balls: Mapping[str, str],
+    sample_rate: int,
+) -> Modality:
+    if not values:
+        raise BadInput(f"the first {FIRST} test samples lack modality {name!r}: put one that has it among them")
+    shapes = {tuple(x.shape) for x in values}
+    if len(shapes) > 1:
+        raise BadInput(
+            f"modality {name!r} has samples of shapes {' and '.join(map(str, sorted(shapes)[:2]))}: bring all samples"
+            " to one shape in read="
+        )
+    bytes_ = all(x.dtype == torch.uint8 for x in values)
+    x = real_tensor(f"modality {name!r}", torch.stack([each.float() if not bytes_ else each for each in values]))
+    limits, real = ranges.get(name, BYTES if bytes_ else None), torch.ones(1, dtype=torch.bool)
+    kind = kinds.get(name, "features")
+    return modality_of(name, x, real, kind, limits, absent.get(name), balls.get(name), sample_rate)
+
+
+def _split(
+    source: Source,
+    samples: Mapping[str, Sequence[str]] | None,
+    groups: Mapping[str, Sequence[str]] | None,
+    sources: Mapping[str, Sequence[str]] | None,
+) -> LazySplit:
+    count = len(source.items)
+    default = [f"{source.split}-{row:08d}" for row in range(count)]
+    ids, members, made_from = (
+        tuple(map(str, (each or {}).get(source.split, other)))
+        for each, other in ((samples, default), (groups, ["all"] * count), (sources, []))
+    )
+    for what, found in (("ids", ids), ("groups", members), ("sources", made_from or ids)):
+        if len(found) != count:
+            raise BadInput(f"split {source.split!r} has {count} items but {len(found)} {what}: give one for each")
+    return LazySplit(source, range(count), ids, members, made_from)

@@ -1,0 +1,110 @@
+"""Samples that lack modalities by nature: which ones each sample came with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.errors import BadInput, shown
+from harness.tasks.batch import Batch
+from harness.tasks.tensors import mask_tensor
+
+
+def presence(inputs: Mapping[str, Tensor], given: Any) -> Tensor | None:
+    """Which modalities each sample came with, bool (N, M) in the order of the inputs; None where
+    every sample came with all.
+
+    Args:
+        inputs: (N, ...) each. A sample whose values are all NaN came without that modality.
+        given: bool (N, M), or for some modalities by name (N,); None: only NaN marks what is
+            absent.
+
+    Raises:
+        BadInput: another shape, or a name that no modality has.
+    """
+    there = torch.stack([~x.flatten(1).isnan().all(1) for x in inputs.values()], 1)
+    there &= _given(inputs, given, tuple(there.shape))
+    return None if bool(there.all()) else there
+
+
+def _given(inputs: Mapping[str, Tensor], given: Any, shape: tuple[int, ...]) -> Tensor:
+    if given is None:
+        return torch.ones(shape, dtype=torch.bool)
+    if not isinstance(given, Mapping):
+        mask = mask_tensor("present", given)
+        if tuple(mask.shape) != shape:
+            raise BadInput(
+                f"present has shape {tuple(mask.shape)}: give {shape}, a column for each of {', '.join(inputs)}"
+            )
+        return mask
+    columns = []
+    for name, x in inputs.items():
+        mask = mask_tensor(f"present of {name!r}", given[name]) if name in given else torch.ones(len(x)).bool()
+        if tuple(mask.shape) != (len(x),):
+            raise BadInput(f"present of {name!r} has shape {tuple(mask.shape)}: give one value per sample, ({len(x)},)")
+        columns.append(mask)
+    return torch.stack(columns, 1)
+
+
+def opened(values: Any) -> Any:
+    """Masked arrays whose samples are masked as a whole, and lists with None for samples, with NaN
+    there; all other values as they are.
+    """
+    if isinstance(values, np.ma.MaskedArray) and values.ndim > 1:
+        rows = np.ma.getmaskarray(values).reshape(len(values), -1)
+        whole = np.asarray(rows.all(1))
+        if not whole.any() or (rows & ~whole[:, None]).any():
+            return values
+        plain = np.ma.getdata(values).astype(np.result_type(values.dtype, np.float32))
+        plain[whole] = np.nan
+        return plain
+    if isinstance(values, list | tuple) and any(each is None for each in values):
+        like: Any = next((each for each in values if each is not None), 0.0)
+        lost = np.full(np.shape(like), np.nan, np.float32)
+        return [
+            each if each is not None else torch.from_numpy(lost) if isinstance(like, Tensor) else lost
+            for each in values
+        ]
+    return values
+
+
+def check_present(task: str, split: str, batch: Batch, names: Sequence[str]) -> None:
+    """Refuse a mask of another shape, and a sample without any modality.
+
+    Raises:
+        BadInput: naming the split, and the sample.
+    """
+    mask, shape = batch.present, (len(batch), len(names))
+    if mask is None:
+        return
+    if mask.dtype != torch.bool or tuple(mask.shape) != shape:
+        raise BadInput(
+            f"present of split {split!r} of task {task!r} has shape {tuple(mask.shape)} of {mask.dtype}: give bool"
+            f" {shape}, a column for each of {', '.join(names)}"
+        )
+    if not bool(mask.any(1).all()):
+        sample = batch.samples[int((~mask.any(1)).nonzero()[0])]
+        raise BadInput(
+            f"sample {shown(sample)} in split {split!r} of task {task!r} has no modality at all: leave it out"
+        )
+
+
+def absent(batch: Batch, names: Sequence[str]) -> dict[str, int]:
+    """How many samples came without each modality, where any did."""
+    if batch.present is None:
+        return {}
+    counts = (~batch.present).sum(0).tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
+
+
+def absences(batch: Batch, names: Sequence[str]) -> str:
+    """The same in words; empty where every sample came with all."""
+    counts = absent(batch, names)
+    if not counts:
+        return ""
+    each = ", ".join(f"{count} lack {name}" for name, count in counts.items())
+    return f"of {len(batch)} test samples {each}, as they came; attacks on what a sample lacks leave it out"

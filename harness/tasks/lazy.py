@@ -1,0 +1,309 @@
+"""Splits that are read as they are needed, for data that does not fit into memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from attacks.errors import BadInput, plain, shown
+from attacks.region import Inputs
+from harness.tasks.batch import Batch
+from harness.tasks.modality import Modality
+from harness.tasks.problems.problem import Problem, Regression
+from harness.tasks.tensors import as_tensor, real_tensor
+
+Read = Callable[[Any], tuple[Mapping[str, Any], Any]]
+"""An item of a data set to its inputs by name, None where a modality is absent, and its target."""
+TARGET = "target of the item"  # beside the inputs, which have other names
+TARGETS = ("target", "label", "labels", "y")
+AHEAD = 2  # batches that each reader holds ready
+
+
+class Items(Protocol):
+    """A data set: a torch `Dataset`, one of Hugging Face, a list of paths."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Why an item could not be read: it is raised where the batch is used, not in its reader."""
+
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where the samples of a split come from.
+
+    Attributes:
+        split: its name.
+        items: the data set.
+        read: what an item holds.
+        modalities: those of the task.
+        extra_inputs: names of the inputs that are not modalities.
+        problem: checks the targets.
+        readers: processes that read ahead; 0 reads in this one.
+    """
+
+    split: str
+    items: Items
+    read: Read
+    modalities: tuple[Modality, ...]
+    extra_inputs: tuple[str, ...]
+    problem: Problem
+    readers: int
+
+    def item(self, index: int) -> dict[str, Tensor | None] | Unread:
+        """The inputs of an item and its target, in their own types."""
+        try:
+            inputs, target = self.read(self.items[index])
+            names = (*(each.name for each in self.modalities), *self.extra_inputs)
+            if sorted(inputs) != sorted(names):
+                return Unread(f"it has the inputs {', '.join(map(str, inputs))}, and the task needs {', '.join(names)}")
+            held = {name: None if inputs[name] is None else one(name, inputs[name]) for name in names}
+            return {**held, TARGET: one("target", target)}
+        except BadInput as error:
+            return Unread(str(error))
+        except Exception as error:  # of a user's data set
+            return Unread(f"{type(error).__name__}: {plain(str(error))[:300]}")
+
+
+class _Rows:
+    """A source as DataLoader wants it: one entry for each position."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __getitem__(self, index: int) -> tuple[int, dict[str, Tensor | None] | Unread]:
+        return index, self.source.item(index)
+
+
+@dataclass(eq=False)
+class _Ahead:
+    """What is being read ahead, and what was read.
+
+    Attributes:
+        planned: the batches to come, as rows.
+        coming: what the readers give for them.
+        hashes: of the inputs of each sample that was read.
+    """
+
+    planned: list[tuple[int, ...]] = field(default_factory=list)
+    coming: Iterator[Any] = field(default_factory=lambda: iter(()))
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+class LazySplit(Batch):
+    """A split whose samples are read when they are taken. What needs all of its inputs or targets
+    at once is refused.
+
+    Args:
+        source: where its samples come from.
+        rows: the position of each sample in the data set.
+        samples, groups, sources: see `Batch`.
+        then: changes of every batch that was read.
+    """
+
+    source: Source
+    rows: tuple[int, ...]
+    then: tuple[Callable[[Batch], Batch], ...]
+    _ahead: _Ahead
+
+    def __init__(
+        self,
+        source: Source,
+        rows: Sequence[int],
+        samples: tuple[str, ...],
+        groups: tuple[str, ...],
+        sources: tuple[str, ...] = (),
+        then: Sequence[Callable[[Batch], Batch]] = (),
+    ) -> None:
+        nothing: dict[str, Any] = {"present": None, "valid": {}, "editable": {}, "annotations": None, "referred": None}
+        own = {"source": source, "rows": tuple(rows), "then": tuple(then), "_ahead": _Ahead()}
+        self.__dict__.update(samples=samples, groups=groups, sources=sources, **nothing, **own)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def inputs(self) -> Inputs:
+        """Refused: they are not in memory."""
+        raise self._needs_memory()
+
+    @property
+    def targets(self) -> Tensor:
+        """Refused: they are not in memory."""
+        raise self._needs_memory()
+
+    def _needs_memory(self) -> BadInput:
+        return BadInput(
+            f"this needs all samples of split {self.source.split!r} at once, and the task reads them one by one: make"
+            " the task with Task.from_arrays"
+        )
+
+    def take(self, rows: Sequence[int] | Tensor) -> Batch:
+        """The chosen rows, in the given order, read now or ahead.
+
+        Raises:
+            BadInput: a sample cannot be read, does not fit the task, or is another one than when it
+                was read before.
+        """
+        chosen = tuple(torch.as_tensor(rows, dtype=torch.int64).tolist())
+        if self._ahead.planned[:1] == [chosen]:
+            self._ahead.planned.pop(0)
+            return self._batch(chosen, next(self._ahead.coming))
+        return self._batch(chosen, [(self.rows[row], self.source.item(self.rows[row])) for row in chosen])
+
+    def plan(self, batches: Sequence[Sequence[int]]) -> None:
+        """Read these batches ahead, in readers of their own, for `take` in this order."""
+        self._ahead.planned, self._ahead.coming = [], iter(())
+        if not self.source.readers or not batches:
+            return
+        self._ahead.planned = [tuple(rows) for rows in batches]
+        self._ahead.coming = iter(
+            DataLoader(
+                _Rows(self.source),  # type: ignore[arg-type]
+                batch_sampler=[[self.rows[row] for row in rows] for rows in self._ahead.planned],
+                num_workers=self.source.readers,
+                prefetch_factor=AHEAD,
+                collate_fn=list,
+                generator=torch.Generator().manual_seed(0),  # else it draws from the global one
+            )
+        )
+
+    def each(self, batches: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """The batches one after another, the next ones read ahead."""
+        self.plan(batches)
+        for rows in batches:
+            yield self.take(rows)
+
+    def some(self, rows: Sequence[int] | Tensor) -> LazySplit:
+        """The split of the chosen rows; nothing is read."""
+        chosen = torch.as_tensor(rows, dtype=torch.int64).tolist()
+        samples, groups = (tuple(names[row] for row in chosen) for names in (self.samples, self.groups))
+        sources = tuple(self.sources[row] for row in chosen) if self.sources else ()
+        return LazySplit(self.source, [self.rows[row] for row in chosen], samples, groups, sources, self.then)
+
+    def followed_by(self, change: Callable[[Batch], Batch]) -> LazySplit:
+        """The split with a change of every batch that is read."""
+        return LazySplit(self.source, self.rows, self.samples, self.groups, self.sources, (*self.then, change))
+
+    def _batch(self, rows: tuple[int, ...], items: Sequence[tuple[int, Any]]) -> Batch:
+        samples = tuple(self.samples[row] for row in rows)
+        for sample, (_, item) in zip(samples, items, strict=True):
+            if isinstance(item, Unread):
+                raise BadInput(f"sample {shown(sample)} of split {self.source.split!r} cannot be read: {item.why}")
+        source, found = self.source, [item for _, item in items]
+        targets = _targets(source.problem, _stacked("target", samples, [item[TARGET] for item in found]))
+        there = torch.tensor([[item[each.name] is not None for each in source.modalities] for item in found])
+        inputs = {each.name: _values(each, samples, [item[each.name] for item in found]) for each in source.modalities}
+        inputs |= {name: _stacked(name, samples, [item[name] for item in found]) for name in source.extra_inputs}
+        batch = Batch(
+            samples,
+            inputs,
+            targets,
+            tuple(self.groups[row] for row in rows),
+            present=None if bool(there.all()) else there,
+            sources=tuple(self.sources[row] for row in rows) if self.sources else (),
+        )
+        self._refuse_changed(batch)
+        for change in self.then:
+            batch = change(batch)
+        return batch
+
+    def _refuse_changed(self, batch: Batch) -> None:
+        """A sample that is tested is the same each time; training may vary what it reads."""
+        if self.source.split != "test":
+            return
+        for row, sample in enumerate(batch.samples):
+            digest = hashlib.sha256()
+            for name in sorted(batch.inputs):
+                digest.update(batch.inputs[name][row].contiguous().numpy().tobytes())
+            if self._ahead.hashes.setdefault(sample, digest.hexdigest()) != digest.hexdigest():
+                raise BadInput(
+                    f"test sample {shown(sample)} differs between two readings: leave random changes to the split train"
+                )
+
+
+def _targets(problem: Problem, values: Tensor) -> Tensor:
+    """Real values in float32, as those of a regression are; others as whole numbers."""
+    real = values.is_floating_point() or isinstance(problem, Regression)
+    targets = values.float() if real else values.long()
+    problem.check_targets(targets)
+    return targets
+
+
+def _values(modality: Modality, samples: Sequence[str], values: Sequence[Tensor | None]) -> Tensor:
+    """One modality of some samples in float32, the stand-in where it is absent."""
+    absent = torch.as_tensor(modality.absent, dtype=torch.float32).expand(modality.shape)
+    filled = [absent if x is None else x for x in values]
+    wrong = next((at for at, x in enumerate(filled) if tuple(x.shape) != modality.shape), None)
+    if wrong is not None:
+        raise BadInput(
+            f"sample {shown(samples[wrong])} has modality {modality.name!r} of shape {tuple(filled[wrong].shape)}, and"
+            f" the task declares {modality.shape}: bring all samples to one shape"
+        )
+    same = {x.dtype for x in values if x is not None}
+    stacked = torch.stack(filled if len(same) == 1 and None not in values else [x.float() for x in filled])
+    x = real_tensor(f"modality {modality.name!r}", stacked)
+    modality.check(x)
+    return x
+
+
+def _stacked(what: str, samples: Sequence[str], values: Sequence[Tensor]) -> Tensor:
+    try:
+        return torch.stack(list(values))
+    except (RuntimeError, TypeError) as error:
+        raise BadInput(f"{what} of samples {samples[0]} to {samples[-1]}: {plain(str(error))}") from None
+
+
+def one(what: str, value: Any) -> Tensor:
+    """A value of one sample, in its own type.
+
+    Raises:
+        BadInput: it is not numbers.
+    """
+    if isinstance(value, Tensor) and not value.ndim:
+        return value.detach().cpu()
+    if isinstance(value, int | float | np.generic) or (isinstance(value, np.ndarray) and not value.ndim):
+        return torch.as_tensor(np.asarray(value))
+    return as_tensor(what, value)
+
+
+def read_item(names: Sequence[str]) -> Read:
+    """How items of the usual forms are read: a dictionary with a target among its keys; a pair of a
+    dictionary and a target; a tuple of the modalities, in order, and the target.
+    """
+
+    def read(item: Any) -> tuple[Mapping[str, Any], Any]:
+        if isinstance(item, Mapping):
+            key = next((each for each in TARGETS if each in item), None)
+            if key is None:
+                raise BadInput(
+                    f"an item is a dictionary of {', '.join(map(str, item))}, without {', '.join(TARGETS)}: say what an"
+                    " item holds with read="
+                )
+            wanted = names or [each for each in item if each != key]
+            return {name: item.get(name) for name in wanted}, item[key]
+        if isinstance(item, tuple | list) and len(item) > 1:
+            *values, target = item
+            if len(values) == 1 and isinstance(values[0], Mapping):
+                return values[0], target
+            if len(values) == len(names):
+                return dict(zip(names, values, strict=True)), target
+        raise BadInput(
+            f"an item is a {type(item).__name__}, which names no inputs: say what an item holds with read=, a function"
+            " that returns a dictionary of inputs and a target"
+        )
+
+    return read

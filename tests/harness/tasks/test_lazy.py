@@ -1,0 +1,235 @@
+"""Data sets that are read one sample at a time: the same numbers as in memory, and only what is
+asked for is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+import harness
+from attacks.errors import BadInput
+from harness.tasks import Classification, Regression, Task
+from tests.harness.test_cli import run
+
+COUNT = 24
+OPTIONS: dict[str, Any] = {"kinds": {"image": "image"}, "ranges": {"image": (0, 255)}, "absent": {"image": 0.0}}
+BALLS = {"image": "linf:8", "sensor": "linf:0.1"}
+
+
+def arrays(count: int = COUNT) -> tuple[dict[str, Tensor], Tensor]:
+    """Images of whole numbers, and features."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (count, 1, 6, 6), generator=generator, dtype=torch.uint8)
+    sensor = torch.randn(count, 4, generator=generator)
+    return {"image": image, "sensor": sensor}, (image.flatten(1).float().mean(1) / 128 + sensor.sum(1) > 1).long()
+
+
+class Photographs(Dataset[Any]):
+    """Counts what is read, in this process."""
+
+    def __init__(self, form: str = "pair", count: int = COUNT) -> None:
+        self.inputs, self.targets = arrays(count)
+        self.form, self.read = form, list[int]()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Any:
+        self.read.append(index)
+        held = {name: x[index] for name, x in self.inputs.items()}
+        target = int(self.targets[index])
+        forms: dict[str, Callable[[], Any]] = {
+            "pair": lambda: (held, target),
+            "dictionary": lambda: {**held, "label": target},
+            "tuple": lambda: (*held.values(), target),
+            "arrays": lambda: ({name: x.numpy() for name, x in held.items()}, np.int64(target)),
+        }
+        return forms[self.form]()
+
+
+class Sum(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+        total = self.weight * (inputs["image"].flatten(1).mean(1) / 128 + inputs["sensor"].sum(1) - 1)
+        return torch.stack([-total, total], 1)
+
+
+def lazy(dataset: Any = None, **options: Any) -> Task:
+    kept = {"modalities": ("image", "sensor"), "balls": BALLS, "readers": 0, **OPTIONS, **options}
+    return Task.from_dataset(
+        Photographs() if dataset is None else dataset, problem=Classification(2), name="photos", **kept
+    )
+
+
+def in_memory() -> Task:
+    inputs, targets = arrays()
+    ids = [f"test-{row:08d}" for row in range(COUNT)]
+    return Task.from_arrays(
+        inputs, targets, splits="test", name="photos", samples=ids, balls=BALLS, problem=Classification(2), **OPTIONS
+    )
+
+
+@pytest.mark.parametrize("form", ["pair", "dictionary", "tuple", "arrays"])
+def test_an_item_has_any_of_the_usual_forms(form: str) -> None:
+    batch, whole = lazy(Photographs(form)).splits["test"].take([5, 3]), in_memory().splits["test"].take([5, 3])
+    assert torch.equal(batch.targets, whole.targets) and batch.samples == whole.samples
+    assert all(torch.equal(batch.inputs[name], x) for name, x in whole.inputs.items())
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+def test_the_ledger_is_that_of_the_same_data_in_memory(readers: int) -> None:
+    ledgers, sweeps = [], []
+    options: dict[str, Any] = {"search": "fast", "batch_size": 10, "corruptions": ["sensor@noise:3"], "trust": False}
+    for task in (in_memory(), lazy(readers=readers)):
+        found = harness.evaluate(task, {"sum": Sum()}, **options)
+        assert found.status == "complete" and not found.errors
+        ledgers.append(found.ledger.drop(columns="run").sort_values(["scenario", "sample"], ignore_index=True))
+        order = ["kind", "name", "level", "repeat", "sample"]
+        sweeps.append(found.sweep.drop(columns="run").sort_values(order, ignore_index=True))
+    assert ledgers[0].equals(ledgers[1]) and sweeps[0].equals(sweeps[1])
+
+
+def test_only_what_is_asked_for_is_read() -> None:
+    data = Photographs(count=2_000)
+    task = lazy(data)
+    assert len(set(data.read)) <= 16
+    harness.evaluate(task, {"sum": Sum()}, samples=10, search="fast", attributions=1)
+    assert len(set(data.read)) <= 16 + 16 + 10 + 4, "the first, the fixed and the chosen samples"
+
+
+def test_whole_numbers_of_eight_bits_stay_so_until_they_are_in_a_batch() -> None:
+    item = lazy().splits["test"].source.item(0)  # type: ignore[attr-defined]
+    assert item["image"].dtype == torch.uint8
+    assert lazy().splits["test"].take([0]).inputs["image"].dtype == torch.float32
+    assert lazy(ranges={}).modality("image").high == 255
+
+
+def test_training_reads_lazily_and_may_vary() -> None:
+    class Varied(Photographs):
+        def __getitem__(self, index: int) -> Any:
+            held, target = super().__getitem__(index)
+            return {**held, "sensor": held["sensor"] + torch.rand(())}, target
+
+    task = lazy({"train": Varied(), "val": Photographs(), "test": Photographs()}, readers=1)
+    state = torch.get_rng_state()
+    assert isinstance(harness.train(task, "concat", epochs=2, train_samples=16), nn.Module)
+    assert torch.equal(state, torch.get_rng_state())
+    harness.train(task, "concat", epochs=1, train_missing=["mcar:0.5"])
+
+
+def test_a_test_sample_that_varies_is_refused() -> None:
+    class Random(Photographs):
+        def __getitem__(self, index: int) -> Any:
+            held, target = super().__getitem__(index)
+            return {**held, "sensor": held["sensor"] + torch.rand(())}, target
+
+    with pytest.raises(BadInput, match="differs between two readings: leave random changes to the split train"):
+        harness.evaluate(lazy(Random()), {"sum": Sum()}, search="none")
+
+
+def test_an_absent_input_is_none() -> None:
+    class Gaps(Photographs):
+        def __getitem__(self, index: int) -> Any:
+            held, target = super().__getitem__(index)
+            return {**held, "image": held["image"] if index % 3 else None}, target
+
+    found = harness.evaluate(lazy(Gaps()), {"sum": Sum()}, scenarios=["image@linf:8"], search="fast", trust=False)
+    assert (found.ledger["status"] == "skipped").sum() == 8 and found.status == "complete"
+
+
+class Broken(Photographs):
+    def __getitem__(self, index: int) -> Any:
+        if index == 20:
+            raise OSError("truncated file")
+        held, target = super().__getitem__(index)
+        return ({**held, "image": held["image"][:, :3]} if index == 21 else held), 9 if index == 22 else target
+
+
+@pytest.mark.parametrize("readers", [0, 2])
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (20, "sample 'test-00000020' of split 'test' cannot be read: OSError: truncated file"),
+        (21, r"'test-00000021' has modality 'image' of shape \(1, 3, 6\), and the task declares \(1, 6, 6\)"),
+        (22, "targets"),
+    ],
+)
+def test_a_fault_names_its_sample(row: int, why: str, readers: int) -> None:
+    split = lazy(Broken(), readers=readers).splits["test"]
+    with pytest.raises(BadInput, match=why):
+        list(split.each([[0, 1], [2, row]]))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "why"),
+    [
+        ([], {}, "the split 'test' has no items"),
+        ({"train": Photographs()}, {}, "has the splits train: name one of them 'test'"),
+        ([1, 2], {"modalities": ()}, "an item is a int, which names no inputs: say what an item holds with read="),
+        ([{"image": torch.zeros(1, 6, 6)}], {}, "an item is a dictionary of image, without target, label"),
+        (Photographs(), {"kinds": {"picture": "image"}}, "unknown modality 'picture'"),
+        (Photographs(), {"samples": {"test": ["a"]}}, "split 'test' has 24 items but 1 ids: give one for each"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(dataset: Any, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        lazy(dataset, **options)
+
+
+def test_paths_are_read_by_a_function(tmp_path: Path) -> None:
+    paths = []
+    for row in range(4):
+        path = tmp_path / f"{row}.npy"
+        np.save(path, np.full(3, float(row)))
+        paths.append(path)
+    task = Task.from_dataset(
+        paths, read=lambda path: ({"x": np.load(path)}, float(path.stem)), problem=Regression(0.5), name="files"
+    )
+    batch = task.splits["test"].take([3, 1])
+    assert batch.targets.tolist() == [3.0, 1.0] and batch.inputs["x"][:, 0].tolist() == [3.0, 1.0]
+
+
+def test_the_identity_is_name_version_and_ids() -> None:
+    one = lazy(version="1")
+    assert one.data_hash == lazy(version="1").data_hash
+    others = [lazy(version="2"), lazy(version="1", samples={"test": [f"{row}" for row in range(COUNT)]})]
+    assert all(one.data_hash != other.data_hash for other in others)
+
+
+def test_what_needs_everything_at_once_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        BadInput, match=r"needs all samples of split 'test' at once, .*: make the task with Task.from_arrays"
+    ):
+        harness.evaluate(lazy(), {"sum": Sum()}, schedules=["mnar:0.5"], search="none")
+
+
+CODE = """
+from tests.harness.tasks.test_lazy import Sum, lazy
+def task(): return lazy(readers=2)
+def build(task): return Sum()
+"""
+
+
+def test_a_run_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluated, resumed, verified and reported."""
+    (tmp_path / "my.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    where = ("--task", "my.py:task", "--model", "my.py:build", "--search", "fast", "--witnesses", "all", "--out", "run")
+    for command in (
+        ("evaluate", *where),
+        ("evaluate", *where),
+        ("verify", "run", "--code", "my.py"),
+        ("report", "run"),
+    ):
+        assert run(monkeypatch, *command) == 0, command
