@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import harness
 from harness.models.outside.huggingface import adapted
 from harness.tasks import Classification, Task
-from tests.harness.models.outside import test_sounds
+from tests.harness.models.outside import test_sound_networks
 from tests.tinynetworks import LABELS, PROCESSOR, SIDE, SMALL, VOCABULARY, bert, clip, vit
 
 COUNT, LINES = 4, 12
@@ -246,14 +246,14 @@ def lightning() -> tuple[Task, Any]:
 
 def sound_of(name: str) -> Builder:
     def build() -> tuple[Task, Any]:
-        task = task_of({"sound": draw(test_sounds.LENGTH)})
-        network, extractor = (make() for make in test_sounds.NETWORKS[name])
+        task = task_of({"sound": draw(test_sound_networks.LENGTH)})
+        network, extractor = (make() for make in test_sound_networks.NETWORKS[name])
         return task, adapted(network.eval(), task, extractor)
 
     return build
 
 
-BUILDERS |= {name: sound_of(name) for name in test_sounds.NETWORKS}
+BUILDERS |= {name: sound_of(name) for name in test_sound_networks.NETWORKS}
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
