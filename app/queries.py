@@ -87,7 +87,7 @@ class Database:
             checked = RunDirectory(self.run.url).checked(name)
             paths = ", ".join("'" + path.replace("'", "''") + "'" for path in checked)
             kind = "table" if sum(self.run.files.size(path) for path in checked) <= HELD else "view"
-            source = f"read_parquet([{paths}], filename = 'file')"
+            source = f"read_parquet([{paths}], filename = 'file', union_by_name = true)"  # a column may be optional
         else:
             self.connection.register("fetched", _fetched(self.run, name))
             kind, source = "table", "fetched"

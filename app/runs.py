@@ -15,7 +15,7 @@ from attacks.errors import BadInput
 from harness.run.description import Description, SavedConfig
 from harness.run.directory import RUN_FILE, RunDirectory
 from harness.run.notes import GATES_FILE, METRICS_FILE, TRUST_FILE
-from harness.run.schema import BESIDES, SCHEMAS
+from harness.run.schema import BESIDES, OPTIONAL, SCHEMAS
 from harness.run.status import RUNNING
 
 DEEPEST = 4  # folders below the one that was named
@@ -161,7 +161,8 @@ def _check(directory: RunDirectory, listing: dict[str, list[tuple[str, int, str]
     directory.notes.trust()
     for name, schema in SCHEMAS.items():
         for path, size, time in listing[name]:
-            if lacking := sorted(set(schema.names) - set(_columns(directory, name, path, size, time))):
+            needed = set(schema.names) - set(OPTIONAL.get(name, ()))
+            if lacking := sorted(needed - set(_columns(directory, name, path, size, time))):
                 raise BadInput(
                     f"run {directory.url} cannot be read: {name}/{_last(path)} lacks {', '.join(lacking)}; another"
                     " version wrote it"
