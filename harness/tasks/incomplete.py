@@ -73,7 +73,8 @@ def opened(values: Any) -> Any:
 
 
 def check_present(task: str, split: str, batch: Batch, names: Sequence[str]) -> None:
-    """Refuse a mask of another shape, and a sample without any modality.
+    """Refuse a mask of another shape, and a test sample without any modality; in training a
+    schedule may take all of them away.
 
     Raises:
         BadInput: naming the split, and the sample.
@@ -86,7 +87,7 @@ def check_present(task: str, split: str, batch: Batch, names: Sequence[str]) -> 
             f"present of split {split!r} of task {task!r} has shape {tuple(mask.shape)} of {mask.dtype}: give bool"
             f" {shape}, a column for each of {', '.join(names)}"
         )
-    if not bool(mask.any(1).all()):
+    if split == "test" and not bool(mask.any(1).all()):
         sample = batch.samples[int((~mask.any(1)).nonzero()[0])]
         raise BadInput(
             f"sample {shown(sample)} in split {split!r} of task {task!r} has no modality at all: leave it out"
