@@ -126,9 +126,9 @@ def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tu
 
 def _left_out(work: Work, samples: Sequence[str], group: Sequence[Scenario], able: Sequence[Scenario]) -> Parts:
     """The rows of the scenarios that attack what these samples lack."""
-    parts, thresholds = Parts(), thresholds_of(work.task.problem)
+    parts, thresholds, searched_too = Parts(), thresholds_of(work.task.problem), closure(able)
     for scenario in closure(group):
-        if scenario not in closure(able):
+        if scenario not in searched_too:
             parts.rows["ledger"] += empty_rows(scenario, samples, thresholds, "skipped")
     return parts
 

@@ -233,7 +233,7 @@ def _attempt(network: nn.Module, task: Task, act: Callable[[Inputs, Tensor], Any
     batch = task.splits["test"].take(range(min(TRIED, len(task.splits["test"]))))
     place = next(network.parameters(), torch.empty(0)).device
     inputs = {name: x.to(place) for name, x in batch.inputs.items()}
-    present = torch.ones(len(batch), len(task.names), dtype=torch.bool, device=place)
+    present = task.present(batch).to(place)
     try:
         with preserved(network), torch.no_grad():
             network.eval()

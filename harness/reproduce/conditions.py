@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Values = Callable[[str, str], Array]
-"""Of a system under a condition, (seeds, samples), whose mean over samples is its number."""
+"""The values (seeds, samples) of a system under a condition; their mean is its number."""
 POINTS = 100  # in the range of a share
 SYMBOLS = ("circle", "x", "diamond", "cross", "triangle-up", "square")  # colour alone does not suffice
 

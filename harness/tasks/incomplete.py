@@ -94,18 +94,12 @@ def check_present(task: str, split: str, batch: Batch, names: Sequence[str]) -> 
         )
 
 
-def absent(batch: Batch, names: Sequence[str]) -> dict[str, int]:
-    """How many samples came without each modality, where any did."""
-    if batch.present is None:
-        return {}
-    counts = (~batch.present).sum(0).tolist()
-    return {name: count for name, count in zip(names, counts, strict=True) if count}
-
-
 def absences(batch: Batch, names: Sequence[str]) -> str:
-    """The same in words; empty where every sample came with all."""
-    counts = absent(batch, names)
-    if not counts:
-        return ""
-    each = ", ".join(f"{count} lack {name}" for name, count in counts.items())
-    return f"of {len(batch)} test samples {each}, as they came; attacks on what a sample lacks leave it out"
+    """How many samples came without each modality, in words; empty where all are complete."""
+    lost = [0] * len(names) if batch.present is None else (~batch.present).sum(0).tolist()
+    each = ", ".join(f"{count} lack {name}" for name, count in zip(names, lost, strict=True) if count)
+    return (
+        f"of {len(batch)} test samples {each}, as they came; attacks on what a sample lacks leave it out"
+        if each
+        else ""
+    )

@@ -86,7 +86,9 @@ def test_another_type_is_refused_by_name(name: str, dtype: torch.dtype, place: P
 
 def test_a_shorter_whole_number_is_read(place: Path) -> None:
     changed(place, typed("norm.num_batches_tracked", torch.int32))
-    checkpoint.load(place, Net())
+    net = Net()
+    checkpoint.load(place, net)
+    assert net.state_dict()["norm.num_batches_tracked"].dtype == torch.int64
 
 
 @pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.", "net.encoder."])
