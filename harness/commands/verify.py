@@ -26,7 +26,7 @@ from harness.references.code_consent import permitted
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in, use
-from harness.tasks.task import sample_hashes
+from harness.tasks.sample_hashes import sample_hashes
 
 CPU = torch.device("cpu")
 AT_ONCE = 64  # samples that are compared

@@ -31,7 +31,7 @@ from harness.run.schema import SCHEMAS, Parts
 from harness.schedules import bits
 from harness.tasks import Batch, Task
 from harness.tasks.problems.problem import Problem, thresholds_of
-from harness.tasks.task import sample_hashes
+from harness.tasks.sample_hashes import sample_hashes
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
 

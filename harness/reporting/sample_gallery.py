@@ -29,7 +29,7 @@ from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
 from harness.tasks.modality import Modality
-from harness.tasks.task import sample_hashes
+from harness.tasks.sample_hashes import sample_hashes
 
 ENLARGED = 5.0  # the change, beside what it changed
 NO_WITNESS = "the stored witness of sample {!r} has another shape or type than the sample, or is not finite"

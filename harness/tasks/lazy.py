@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from attacks.region import Inputs
 from harness.tasks.batch import Batch
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, Regression
+from harness.tasks.sample_hashes import hash_pairs
 from harness.tasks.tensors import as_tensor, real_tensor
 
 Read = Callable[[Any], tuple[Mapping[str, Any], Any]]
@@ -225,11 +225,8 @@ class LazySplit(Batch):
         """A sample that is tested is the same each time; training may vary what it reads."""
         if self.source.split != "test":
             return
-        for row, sample in enumerate(batch.samples):
-            digest = hashlib.sha256()
-            for name in sorted(batch.inputs):
-                digest.update(batch.inputs[name][row].contiguous().numpy().tobytes())
-            if self._ahead.hashes.setdefault(sample, digest.hexdigest()) != digest.hexdigest():
+        for sample, (inputs, _) in zip(batch.samples, hash_pairs(batch), strict=True):
+            if self._ahead.hashes.setdefault(sample, inputs) != inputs:
                 raise BadInput(
                     f"test sample {shown(sample)} differs between two readings: leave random changes to the split train"
                 )

@@ -26,30 +26,15 @@ from harness.tasks.incomplete import absences, check_present
 from harness.tasks.lazy import Items, LazySplit
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, lacking, thresholds_of
+from harness.tasks.sample_hashes import hash_pairs
 from harness.tasks.sides import check_groups, check_sides, repeated
+from harness.tasks.splits import Splits
 
 SPLITS = ("train", "val", "test")
 Duplicates = Literal["flagged", "allowed"]
-WITHOUT = {
-    "train": "training, nearest neighbours and means over the training data need them",
-    "val": "training needs them to choose an epoch",
-}
 Detector = Callable[[NDArray[Any]], NDArray[Any]]
 """An image (C, H, W) in raw units to boxes (n, 5): left, top, right, bottom as shares of the image,
 and a score."""
-
-
-class Splits(dict[str, Batch]):
-    """The splits of a task by name; a split that it does not have is refused when it is read."""
-
-    def __init__(self, task: str, splits: Mapping[str, Batch]) -> None:
-        super().__init__(splits)
-        self.task = task
-
-    def __missing__(self, split: str) -> Batch:
-        if split not in WITHOUT:
-            raise unknown("split", split, SPLITS)
-        raise BadInput(f"task {self.task!r} has no {split} samples, and {WITHOUT[split]}: give it a split {split!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,10 +150,7 @@ class Task:
         Raises:
             BadInput: an argument cannot be used; the message names the mend.
         """
-        task = Task(**task_parts(inputs, targets, **options))  # type: ignore[arg-type]
-        if task.duplicates != "allowed":
-            check_groups(task.name, task.splits, task.report_groups)
-        return task
+        return Task(**task_parts(inputs, targets, **options))._with_groups_apart()  # type: ignore[arg-type]
 
     @staticmethod
     def from_dataset(dataset: Items | Mapping[str, Items], **options: Any) -> Task:
@@ -183,10 +165,13 @@ class Task:
         Raises:
             BadInput: what cannot be used, with the mend.
         """
-        task = Task(**dataset_parts(dataset, **options))
-        if task.duplicates != "allowed":
-            check_groups(task.name, task.splits, task.report_groups)
-        return task
+        return Task(**dataset_parts(dataset, **options))._with_groups_apart()
+
+    def _with_groups_apart(self) -> Task:
+        """The task, after a check that no group of a user's data is in two splits."""
+        if self.duplicates != "allowed":
+            check_groups(self.name, self.splits, self.report_groups)
+        return self
 
     @property
     def in_memory(self) -> dict[str, Batch]:
@@ -343,7 +328,7 @@ class Task:
     @cached_property
     def _hashes(self) -> dict[str, list[tuple[str, str]]]:
         """By split, a hash of each sample's inputs, and one of its target besides."""
-        return {split: _sample_hashes(self.in_memory[split]) for split in SPLITS if split in self.in_memory}
+        return {split: hash_pairs(self.in_memory[split]) for split in SPLITS if split in self.in_memory}
 
     @cached_property
     def data_hash(self) -> str:
@@ -376,21 +361,3 @@ class Task:
         required = [f"required {name}" for name in self.required]
         stated: list[Modality | str] = [*self.modalities, *self.extra_inputs, *required]
         return definition_hash(self.name, stated, self.problem, self.splits)
-
-
-def sample_hashes(batch: Batch) -> list[str]:
-    """A hash of each sample's inputs and target, 16 hexadecimal digits."""
-    return [whole for _, whole in _sample_hashes(batch)]
-
-
-def _sample_hashes(batch: Batch) -> list[tuple[str, str]]:
-    """For each sample, a hash of its inputs, and a hash of inputs and target."""
-    columns = [batch.inputs[name] for name in sorted(batch.inputs)] + [batch.targets]
-    *arrays, targets = (column.detach().cpu().contiguous().numpy() for column in columns)
-    hashes = []
-    for row in range(len(batch)):
-        inputs = hashlib.sha256(b"".join(array[row].tobytes() for array in arrays))
-        whole = inputs.copy()
-        whole.update(targets[row].tobytes())
-        hashes.append((inputs.hexdigest()[:16], whole.hexdigest()[:16]))
-    return hashes

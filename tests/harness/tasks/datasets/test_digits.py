@@ -16,7 +16,7 @@ def test_no_voice_or_accent_on_both_sides() -> None:
 
 
 def test_splits_share_no_sample(digits: Task) -> None:
-    from harness.tasks.task import sample_hashes
+    from harness.tasks.sample_hashes import sample_hashes
 
     hashes = [set(sample_hashes(split)) for split in digits.splits.values()]
     assert not hashes[0] & hashes[1] and not hashes[0] & hashes[2] and not hashes[1] & hashes[2]
