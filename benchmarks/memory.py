@@ -115,7 +115,7 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
 
     from attacks.scenario import closure
     from harness.engine.ledger import scenario_columns
-    from harness.run.schema import SCHEMAS
+    from harness.run.schema import OPTIONAL, SCHEMAS
 
     random, count, names = np.random.RandomState(rows[0]), len(rows), work.task.splits["test"].samples
     samples = [names[row] for row in rows]
@@ -151,7 +151,7 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
         found["sweep"].append({"kind": kind, "name": schedule, "level": level, "repeat": 0, "present": present})
     whole = {}
     for name in found:
-        schema = SCHEMAS[name]
+        schema = pa.schema([field for field in SCHEMAS[name] if field.name not in OPTIONAL.get(name, ())])
         parts = []
         for part in found[name]:
             row = {**shared, **told, "sample": samples, **part}

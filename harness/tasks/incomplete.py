@@ -26,9 +26,14 @@ def presence(inputs: Mapping[str, Tensor], given: Any) -> Tensor | None:
     Raises:
         BadInput: another shape, or a name that no modality has.
     """
-    there = torch.stack([~x.flatten(1).isnan().all(1) for x in inputs.values()], 1)
+    there = torch.stack([~_all_nan(x) for x in inputs.values()], 1)
     there &= _given(inputs, given, tuple(there.shape))
     return None if bool(there.all()) else there
+
+
+def _all_nan(x: Tensor) -> Tensor:
+    missing = x.isnan().unsqueeze(-1).flatten(1)  # also (N,), which the modality refuses later
+    return missing.all(1) & missing.any(1)  # a modality without values lacks nothing
 
 
 def _given(inputs: Mapping[str, Tensor], given: Any, shape: tuple[int, ...]) -> Tensor:
