@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
+from pathlib import Path
+from tempfile import gettempdir
+from threading import local
 from typing import Any
 
 import duckdb
@@ -18,6 +22,7 @@ IS_GAP = "(name = 'gap' or starts_with(name, 'gap('))"
 FRACTION_MISSING = f"(case when {IS_GAP} then level else 1 - length(replace(present, '0', '')) / length(present) end)"
 """The rate of a row of the sweep; a gap leaves every modality present and stands at its level."""
 BOUNDED = {"memory_limit": "400MB", "threads": 2}  # of a query: each thread wants its share
+OPENED = local()  # the database of each thread: to make one takes ten times as long as a small query
 AT_ONCE = 10_000  # rows
 
 
@@ -84,11 +89,22 @@ def _answer(sql: str, given: Mapping[str, Any] | None, tables: Mapping[str, pa.T
 
 @contextmanager
 def _knowing(tables: Mapping[str, pa.Table]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """In bounded memory: the rest is kept on the disk for the time of the query."""
-    with TemporaryDirectory() as folder, duckdb.connect(config={**BOUNDED, "temp_directory": folder}) as connection:
+    """In bounded memory: the rest is kept on the disk for the time of the query. A cursor knows its
+    own tables only.
+    """
+    with _database().cursor() as connection:
         for name, table in tables.items():
             connection.register(name, table)
         yield connection
+
+
+def _database() -> duckdb.DuckDBPyConnection:
+    if getattr(OPENED, "process", None) != os.getpid():  # a forked process makes its own
+        folder = Path(gettempdir()) / f"queries-{uuid.uuid4().hex}"  # DuckDB makes and removes it
+        OPENED.database = duckdb.connect(config={**BOUNDED, "temp_directory": str(folder)})
+        OPENED.process = os.getpid()
+    database: duckdb.DuckDBPyConnection = OPENED.database
+    return database
 
 
 def clean_scores(samples: pa.Table) -> dict[str, Share]:
