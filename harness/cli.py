@@ -116,7 +116,7 @@ def list_names(as_json: Annotated[bool, typer.Option("--json", help="Print one J
 @app.command()
 def report(
     run: Annotated[str, typer.Argument(help="A run directory.")],
-    html: Annotated[str | None, typer.Option(help="The HTML page to write. [RUN/report.html]")] = None,
+    html: Annotated[str | None, typer.Option(help="The HTML page to write; RUN/report.html if no file is named.")] = None,
     markdown: Annotated[
         str | None, typer.Option(help="The Markdown file to write, for a pull request; - only prints it.")
     ] = None,

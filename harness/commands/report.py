@@ -13,7 +13,7 @@ def report(run: str, html: str | None, markdown: str | None, console: Console) -
     """Print the tables and write the HTML page; with `markdown="-"` print the Markdown tables only.
 
     Args:
-        html: where the page goes; beside the run if absent.
+        html: where the page goes; beside the run if neither is named.
         markdown: where the Markdown tables go; nowhere if absent.
 
     Raises:
@@ -26,6 +26,7 @@ def report(run: str, html: str | None, markdown: str | None, console: Console) -
     summary = summarise(directory)
     console.print(printed(summary))
     console.print(printed_measures(directory, summary.models))
-    console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
+    if html or not markdown:
+        console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
     if markdown:
         console.print(f"tables in {write_markdown(directory, markdown)}", soft_wrap=True, markup=False)

@@ -64,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["gate a --baseline b", "compare a b", "bless a", "report a --markdown -"],
+    ["gate a --baseline b", "compare a b", "bless a", "report a --markdown -", "report a --markdown r.md"],
     ids=lambda command: command.split()[0],
 )
 def test_a_verb_that_reads_runs_loads_neither_torch_nor_the_engine(folder: Path, command: str) -> None:
