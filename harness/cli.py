@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.reproduce import NAMES as STUDIES
+
 app = typer.Typer(
     help="Measure how a multimodal model fails: under attack on one or more inputs, and with inputs missing.",
     add_completion=False,
@@ -116,7 +118,9 @@ def list_names(as_json: Annotated[bool, typer.Option("--json", help="Print one J
 @app.command()
 def report(
     run: Annotated[str, typer.Argument(help="A run directory.")],
-    html: Annotated[str | None, typer.Option(help="The HTML page to write; RUN/report.html if no file is named.")] = None,
+    html: Annotated[
+        str | None, typer.Option(help="The HTML page to write; RUN/report.html if no file is named.")
+    ] = None,
     markdown: Annotated[
         str | None, typer.Option(help="The Markdown file to write, for a pull request; - only prints it.")
     ] = None,
@@ -208,9 +212,7 @@ def compare(
 def reproduce(
     study: Annotated[
         str,
-        typer.Argument(
-            help="The study: fusion, missing, counting, contrastive, segmentation, translation, action or speech."
-        ),
+        typer.Argument(help=f"The study: {', '.join(STUDIES[:-1])} or {STUDIES[-1]}."),
     ],
     small: Annotated[
         bool, typer.Option("--small", help="Run every step in a few minutes; the numbers mean nothing.")
@@ -242,8 +244,8 @@ def reproduce(
     """
     from rich.console import Console
 
-    from harness.reproduce import ReproduceOptions
-    from harness.reproduce import reproduce as run
+    from harness.reproduce.studies import ReproduceOptions
+    from harness.reproduce.studies import reproduce as run
     from harness.tasks.files.dataroot import use
 
     use(data_root)

@@ -1,7 +1,8 @@
 """`reproduce`: train and evaluate all that a study of the lecture needs, over seeds, and write its
 tables again.
+
+A study NAME is the object NAME in capitals of the module `harness.reproduce.NAME`.
 """
 
-from harness.reproduce.studies import STUDIES, ReproduceOptions, reproduce
-
-__all__ = ["STUDIES", "ReproduceOptions", "reproduce"]
+NAMES = ("fusion", "missing", "counting", "contrastive", "segmentation", "translation", "action", "speech")
+"""The studies, in the order of the lecture's page; the command line lists them."""

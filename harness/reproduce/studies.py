@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,23 +15,15 @@ from attacks.errors import BadInput, unknown
 from attacks.presets import VERSION
 from harness.engine.environment import choose_device
 from harness.engine.loading import load_task
-from harness.reproduce import spotcheck
-from harness.reproduce.action import ACTION
+from harness.reproduce import NAMES, spotcheck
 from harness.reproduce.campaign import perform_all, recorded, trials
-from harness.reproduce.contrastive import CONTRASTIVE
-from harness.reproduce.counting import COUNTING
-from harness.reproduce.fusion import FUSION
-from harness.reproduce.missing import MISSING
 from harness.reproduce.page import Page
 from harness.reproduce.results import Results
-from harness.reproduce.segmentation import SEGMENTATION
-from harness.reproduce.speech import SPEECH
 from harness.reproduce.study import Study
-from harness.reproduce.translation import TRANSLATION
 from harness.tasks.files.dataroot import NoData
 
 STUDIES: Mapping[str, Study] = {
-    study.name: study for study in (FUSION, MISSING, COUNTING, CONTRASTIVE, SEGMENTATION, TRANSLATION, ACTION, SPEECH)
+    name: getattr(importlib.import_module(f"harness.reproduce.{name}"), name.upper()) for name in NAMES
 }
 
 
