@@ -105,7 +105,7 @@ class Batch:
         index = index.to(self.targets.device)
         return Batch(
             tuple(self.samples[row] for row in numbers),
-            take(self.inputs, index),
+            self.inputs_of(index),
             self.targets[index],
             tuple(self.groups[row] for row in numbers),
             take(self.valid, index),
@@ -115,6 +115,14 @@ class Batch:
             None if self.referred is None else self.referred[index],
             tuple(self.sources[row] for row in numbers) if self.sources else (),
         )
+
+    def inputs_of(self, rows: Tensor) -> Inputs:
+        """The inputs of the chosen rows (int64)."""
+        return take(self.inputs, rows)
+
+    def in_parts(self) -> Iterator[Batch]:
+        """The samples in order, in parts that need little memory besides the split."""
+        yield self
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.errors import BadInput, unknown
-from harness.tasks.arrays import modality_of
+from harness.tasks.infer_modality import modality_of
 from harness.tasks.lazy import Items, LazySplit, Read, Source, one, read_item
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem
@@ -53,8 +53,8 @@ def dataset_parts(
             default an item is a dictionary with a target among its keys, a pair of a dictionary and
             a target, or a tuple of the `modalities` and a target.
         modalities: their names, in order; by default those of the first item.
-        kinds, ranges, absent, balls, sample_rate: see `harness.tasks.arrays.task_parts`. Whole
-            numbers of eight bits have the range 0 to 255, and become float32 in a batch.
+        kinds, ranges, absent, balls, sample_rate: see `harness.tasks.array_options.ArrayOptions`.
+            Whole numbers of eight bits have the range 0 to 255, and become float32 in a batch.
         extra_inputs: names of inputs that are not modalities.
         samples, groups, sources: by split, one for each item; ids are the positions by default.
         duplicates: "allowed" accepts groups in two splits.
@@ -134,9 +134,9 @@ def _described(
         )
     bytes_ = all(x.dtype == torch.uint8 for x in values)
     x = real_tensor(f"modality {name!r}", torch.stack([each.float() if not bytes_ else each for each in values]))
-    limits, real = ranges.get(name, BYTES if bytes_ else None), torch.ones(1, dtype=torch.bool)
+    limits = ranges.get(name, BYTES if bytes_ else None)
     kind = kinds.get(name, "features")
-    return modality_of(name, x, real, kind, limits, absent.get(name), balls.get(name), sample_rate)
+    return modality_of(name, x, None, kind, limits, absent.get(name), balls.get(name), sample_rate)
 
 
 def _split(

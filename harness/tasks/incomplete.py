@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
-from harness.tasks.tensors import mask_tensor
+from harness.tasks.tensors import mask_tensor, pieces
 
 
 def presence(inputs: Mapping[str, Tensor], given: Any) -> Tensor | None:
@@ -32,8 +32,10 @@ def presence(inputs: Mapping[str, Tensor], given: Any) -> Tensor | None:
 
 
 def _all_nan(x: Tensor) -> Tensor:
-    missing = x.isnan().unsqueeze(-1).flatten(1)  # also (N,), which the modality refuses later
-    return missing.all(1) & missing.any(1)  # a modality without values lacks nothing
+    if not x.is_floating_point() or not x.numel():  # a modality without values lacks nothing
+        return torch.zeros(len(x), dtype=torch.bool)
+    wide = x.unsqueeze(-1).flatten(1)  # also (N,), which the modality refuses later
+    return torch.cat([wide[rows].isnan().all(1) for rows in pieces(wide)])
 
 
 def _given(inputs: Mapping[str, Tensor], given: Any, shape: tuple[int, ...]) -> Tensor:

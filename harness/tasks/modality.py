@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -83,9 +85,40 @@ class Modality:
         return torch.as_tensor(self.absent, dtype=like.dtype, device=like.device).expand_as(like)
 
     def check(self, x: Tensor) -> None:
-        """Raise BadInput unless `x` (B, ...) has the declared shape, real and finite values, and
-        lies in the range.
+        """Refuse samples (B, ...) of another shape, that are not real and finite, or that do not
+        lie in the range.
+
+        Raises:
+            BadInput: naming what is wrong.
         """
+        self.check_parts((x,))
+
+    def check_parts(self, parts: Iterable[Tensor]) -> None:
+        """The same of samples that come in parts, of which one is in memory at a time."""
+        nan, infinite, outside, least, most = 0, 0, 0, math.inf, -math.inf
+        for x in parts:
+            self._check_shape(x)
+            nan += int(x.isnan().flatten(1).any(1).sum())
+            infinite += int(x.isinf().flatten(1).any(1).sum())
+            valid = self.valid.over(x)
+            beyond = (x < valid.low) | (x > valid.high)
+            if count := int(beyond.sum()):
+                outside, least, most = (
+                    outside + count,
+                    min(least, float(x[beyond].min())),
+                    max(most, float(x[beyond].max())),
+                )
+        if nan:
+            raise BadInput(f"modality {self.name!r} holds NaN in {nan} samples: fill them")
+        if infinite:
+            raise BadInput(f"modality {self.name!r} holds infinite values in {infinite} samples: clip them")
+        if outside:
+            raise BadInput(
+                f"modality {self.name!r} has {outside} values outside its declared range (they span"
+                f" {least:g} to {most:g}; the range is {self._written}): mend the data, or declare their range"
+            )
+
+    def _check_shape(self, x: Tensor) -> None:
         if x.ndim < 2:
             raise BadInput(f"modality {self.name!r} has one number per sample and no axis for it: reshape it to (N, 1)")
         if 0 in x.shape[1:]:
@@ -102,25 +135,6 @@ class Modality:
             )
         if not x.is_floating_point():
             raise BadInput(f"modality {self.name!r} holds {x.dtype}: make it float32")
-        if bool(x.isnan().any()):
-            raise BadInput(
-                f"modality {self.name!r} holds NaN in {int(x.isnan().flatten(1).any(1).sum())} samples: fill them"
-            )
-        if bool(x.isinf().any()):
-            raise BadInput(
-                f"modality {self.name!r} holds infinite values in {int(x.isinf().flatten(1).any(1).sum())} samples:"
-                " clip them"
-            )
-        valid = self.valid.over(x)
-        outside = (x < valid.low) | (x > valid.high)
-        if bool(outside.any()):
-            worst = x[outside]
-            raise BadInput(
-                f"modality {self.name!r} has {int(outside.sum())} values outside its declared range (they span"
-                f" {worst.min():g} to {worst.max():g}; "
-                f"the range is {self._written}): "
-                "mend the data, or declare their range"
-            )
 
 
 def per_feature(name: str, what: str, value: Tensor | float, shape: tuple[int, ...]) -> Tensor:

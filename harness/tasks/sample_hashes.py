@@ -14,6 +14,10 @@ def sample_hashes(batch: Batch) -> list[str]:
 
 def hash_pairs(batch: Batch) -> list[tuple[str, str]]:
     """For each sample, a hash of its inputs, and a hash of inputs and target."""
+    return [pair for part in batch.in_parts() for pair in _hash_pairs(part)]
+
+
+def _hash_pairs(batch: Batch) -> list[tuple[str, str]]:
     columns = [batch.inputs[name] for name in sorted(batch.inputs)] + [batch.targets]
     *arrays, targets = (column.detach().cpu().contiguous().numpy() for column in columns)
     hashes = []

@@ -17,7 +17,8 @@ from torch import Tensor
 from attacks.errors import BadInput, unknown
 from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Ball, Scenario, parse
-from harness.tasks.arrays import Array, task_parts
+from harness.tasks.array_options import Array, ArrayOptions
+from harness.tasks.arrays import task_parts
 from harness.tasks.axes import GRID, check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.dataset import dataset_parts
@@ -25,7 +26,7 @@ from harness.tasks.identity import definition_hash
 from harness.tasks.incomplete import absences, check_present
 from harness.tasks.lazy import Items, LazySplit
 from harness.tasks.modality import Modality
-from harness.tasks.problems.problem import Problem, lacking, thresholds_of
+from harness.tasks.problems.problem import Problem, check_problem, thresholds_of
 from harness.tasks.sample_hashes import hash_pairs
 from harness.tasks.sides import check_groups, check_sides, repeated
 from harness.tasks.splits import Splits
@@ -96,34 +97,20 @@ class Task:
         if empty := [split for split, batch in self.splits.items() if not len(batch)]:
             raise BadInput(f"split {empty[0]!r} of task {self.name!r} is empty: give it samples")
         check_sides(self.name, self.splits)
-        self._check_problem()
+        check_problem(self.name, self.problem)
         for split, batch in self.in_memory.items():
             self._check_inputs(split, batch)
             self._check_targets(split, batch)
             check_present(self.name, split, batch, self.names)
             batch.check_annotations()
 
-    def _check_problem(self) -> None:
-        """Refuse an object that is not a problem."""
-        if missing := lacking(self.problem):
-            older = " (`shape` is the (width,) of earlier versions)" if hasattr(self.problem, "width") else ""
-            raise BadInput(
-                f"the problem of task {self.name!r} is not a harness.tasks.Problem: add {', '.join(missing)}{older}"
-            )
-        shares = thresholds_of(self.problem)
-        twice = shares if len(set(shares)) < len(shares) else ()
-        if strange := [share for share in shares if not 0 <= share < 1] or twice:
-            raise BadInput(
-                f"the problem of task {self.name!r} has threshold {strange[0]}: give different shares of the untouched"
-                " score, from 0 to below 1"
-            )
-
     def _check_inputs(self, split: str, batch: Batch) -> None:
-        if sorted(batch.inputs) != sorted((*self.names, *self.extra_inputs)):
+        given = next(batch.in_parts()).inputs
+        if sorted(given) != sorted((*self.names, *self.extra_inputs)):
             needed = ", ".join((*self.names, *self.extra_inputs))
-            raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(batch.inputs)}, but needs {needed}")
+            raise BadInput(f"split {split!r} of task {self.name!r} has {', '.join(given)}, but needs {needed}")
         for modality in self.modalities:
-            modality.check(batch.inputs[modality.name])
+            modality.check_parts(part.inputs[modality.name] for part in batch.in_parts())
 
     def _check_targets(self, split: str, batch: Batch) -> None:
         """Refuse targets that do not fit the problem, or whose number is not that of the
@@ -137,7 +124,7 @@ class Task:
         self.problem.check_targets(batch.targets)
 
     @staticmethod
-    def from_arrays(inputs: Mapping[str, Array], targets: Array, **options: object) -> Task:
+    def from_arrays(inputs: Mapping[str, Array], targets: Array, **options: Any) -> Task:
         """Make a task from tensors.
 
         >>> Task.from_arrays({"image": images, "sound": sounds}, labels, kinds={"image": "image"})
@@ -145,12 +132,12 @@ class Task:
         Args:
             inputs: per modality, (N, ...) tensors or NumPy arrays.
             targets: (N,): whole numbers for a classification, real values for a regression.
-            options: see `harness.tasks.arrays.task_parts`.
+            options: see `harness.tasks.array_options.ArrayOptions`.
 
         Raises:
             BadInput: an argument cannot be used; the message names the mend.
         """
-        return Task(**task_parts(inputs, targets, **options))._with_groups_apart()  # type: ignore[arg-type]
+        return Task(**task_parts(inputs, targets, ArrayOptions(**options)))._with_groups_apart()
 
     @staticmethod
     def from_dataset(dataset: Items | Mapping[str, Items], **options: Any) -> Task:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,14 @@ ONE_BY_ONE = (
 SHORT = 2  # bytes of whole numbers that float32 holds without loss
 LOST = 1e-4  # the largest rounding, as a share of the distance from the smallest value to the largest
 CONSTANT = 1e-12  # values that vary less, as a share of their size, are a constant with rounding
+AT_ONCE = 2**22  # values that a check looks at at a time, so that it needs little memory
+
+
+def pieces(x: Tensor) -> Iterator[slice]:
+    """The rows of a large tensor (N, ...), a few million values at a time."""
+    step = max(1, AT_ONCE // max(1, math.prod(x.shape[1:])))
+    for start in range(0, len(x), step):
+        yield slice(start, min(start + step, len(x)))
 
 
 def as_tensor(what: str, values: Any) -> Tensor:
@@ -61,11 +71,24 @@ def constant_tensor(what: str, value: Any) -> Tensor:
 
 
 def _tensor(what: str, values: Any) -> Tensor:
-    return _dense(what, values) if isinstance(values, Tensor) else torch.tensor(native(what, _array(what, values)))
+    if isinstance(values, Tensor):
+        return _dense(what, values)
+    with warnings.catch_warnings():  # an array that may not be written stays as it is: no one writes to it
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(native(what, _array(what, values)))
 
 
 def real_tensor(what: str, values: Any) -> Tensor:
     """The values in float32.
+
+    Raises:
+        BadInput: see `real_values`.
+    """
+    return real_values(what, values).float()
+
+
+def real_values(what: str, values: Any) -> Tensor:
+    """Values in their own type, which float32 holds.
 
     Raises:
         BadInput: see `as_tensor`; or they are complex, beyond the range of float32, or need more
@@ -77,12 +100,11 @@ def real_tensor(what: str, values: Any) -> Tensor:
             f"{what} is complex: give its absolute value, or real and imaginary parts as two channels"
             " (torch.view_as_real)"
         )
-    narrow = x.float()
-    if x.is_floating_point():
-        _check_rounding(what, x, narrow)
-    elif x.element_size() > SHORT:
-        _check_exact(what, x, narrow)
-    return narrow
+    if x.dtype == torch.float64:  # float32 holds every shorter type
+        _check_rounding(what, x)
+    elif not x.is_floating_point() and x.element_size() > SHORT:
+        _check_exact(what, x)
+    return x
 
 
 def mask_tensor(what: str, values: Any) -> Tensor:
@@ -116,7 +138,7 @@ def native(what: str, array: NDArray[Any]) -> NDArray[Any]:
         if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize
         else array.dtype
     )
-    return np.array(array, kind.newbyteorder("="), order="C")
+    return np.asarray(array, kind.newbyteorder("="), order="C")
 
 
 def _dense(what: str, values: Tensor) -> Tensor:
@@ -201,27 +223,31 @@ def _called(what: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         ) from None
 
 
-def _check_exact(what: str, x: Tensor, narrow: Tensor) -> None:
-    whole = x.numpy()
-    with np.errstate(invalid="ignore"):
-        lost = narrow.numpy().astype(whole.dtype) != whole
-    if lost.any():
-        raise BadInput(
-            f"{what} holds {whole[lost].flat[0]}, which float32 rounds: subtract a constant, or give it as several"
-            " values"
-        )
+def _check_exact(what: str, x: Tensor) -> None:
+    for rows in pieces(x):
+        whole = x[rows].numpy()
+        with np.errstate(invalid="ignore"):
+            lost = x[rows].float().numpy().astype(whole.dtype) != whole
+        if lost.any():
+            raise BadInput(
+                f"{what} holds {whole[lost].flat[0]}, which float32 rounds: subtract a constant, or give it as several"
+                " values"
+            )
 
 
-def _check_rounding(what: str, x: Tensor, narrow: Tensor) -> None:
-    if x.dtype != torch.float64:  # float32 holds every shorter type
+def _check_rounding(what: str, x: Tensor) -> None:
+    finite, worst = True, 0.0
+    for part in (x[rows] for rows in pieces(x)):
+        narrow, real = part.float(), part.isfinite()
+        if bool((real & ~narrow.isfinite()).any()):
+            raise BadInput(f"{what} reaches {x[x.isfinite()].abs().max():g}, beyond float32: divide it by a constant")
+        finite &= bool(real.all())
+        worst = max(worst, float((part - narrow).abs().max()) if finite and part.numel() else 0.0)
+    if not finite or not x.numel():
         return
-    finite = x.isfinite()
-    if bool((finite & ~narrow.isfinite()).any()):
-        raise BadInput(f"{what} reaches {x[finite].abs().max():g}, beyond float32: divide it by a constant")
-    if not bool(finite.all()) or not x.numel():
-        return
-    spread, worst = float(x.max() - x.min()), float((x - narrow).abs().max())
-    if worst > LOST * spread > LOST * CONSTANT * float(x.abs().max()):
+    low, high = (float(end) for end in x.aminmax())
+    if worst > LOST * (high - low) > LOST * CONSTANT * max(-low, high):
         raise BadInput(
-            f"{what} spans {spread:g}, which float32 rounds by up to {worst:g}: subtract its mean, or change its unit"
+            f"{what} spans {high - low:g}, which float32 rounds by up to {worst:g}: subtract its mean, or change its"
+            " unit"
         )

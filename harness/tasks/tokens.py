@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from attacks.errors import BadInput, unknown
-from harness.tasks.arrays import Array
+from harness.tasks.array_options import Array
 from harness.tasks.task import Task
 from harness.tasks.tensors import as_tensor
 

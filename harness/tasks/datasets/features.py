@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from attacks.errors import BadInput
+from harness.tasks.array_options import ArrayOptions
 from harness.tasks.arrays import task_parts
 from harness.tasks.problems.problem import Problem
 from harness.tasks.task import SPLITS, Task
@@ -91,16 +92,18 @@ def feature_task(
     parts = task_parts(
         {key: each.values for key, each in found.items()},
         np.concatenate([targets[split] for split in SPLITS]),
-        name=name,
-        ranges={key: (each.low, each.high) for key, each in found.items()},
-        absent=dict.fromkeys(balls, 0.0),
-        balls=balls,
-        valid=valid,
-        splits=splits,
-        samples=samples,
-        groups=groups,
-        sources=sources,
-        problem=problem,
+        ArrayOptions(
+            name=name,
+            ranges={key: (each.low, each.high) for key, each in found.items()},
+            absent=dict.fromkeys(balls, 0.0),
+            balls=balls,
+            valid=valid,
+            splits=splits,
+            samples=samples,
+            groups=groups,
+            sources=sources,
+            problem=problem,
+        ),
     )
     return Task(**parts, note=note)
 

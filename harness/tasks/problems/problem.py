@@ -90,6 +90,24 @@ def lacking(problem: object) -> list[str]:
     ]
 
 
+def check_problem(task: str, problem: object) -> None:
+    """Refuse an object that is not a problem.
+
+    Raises:
+        BadInput: naming the task, and what is missing or wrong.
+    """
+    if missing := lacking(problem):
+        older = " (`shape` is the (width,) of earlier versions)" if hasattr(problem, "width") else ""
+        raise BadInput(f"the problem of task {task!r} is not a harness.tasks.Problem: add {', '.join(missing)}{older}")
+    shares = tuple(getattr(problem, "thresholds", ()))
+    twice = shares if len(set(shares)) < len(shares) else ()
+    if strange := [share for share in shares if not 0 <= share < 1] or twice:
+        raise BadInput(
+            f"the problem of task {task!r} has threshold {strange[0]}: give different shares of the untouched score,"
+            " from 0 to below 1"
+        )
+
+
 MOST_TALLIED = 65_536  # numbers of a tally that the tables hold
 
 
