@@ -49,8 +49,13 @@ def fixed_samples(task: Task, count: int = SAMPLES) -> Batch:
     """The samples that every fingerprint is taken on: of the test split, by a hash of their
     names.
     """
-    split = task.splits["test"]
-    return split.take(sorted(range(len(split)), key=lambda row: keyed_seed("fingerprint", split.samples[row]))[:count])
+    return task.splits["test"].take(fixed_rows(task, count))
+
+
+def fixed_rows(task: Task, count: int = SAMPLES) -> list[int]:
+    """Their rows."""
+    names = task.splits["test"].samples
+    return sorted(range(len(names)), key=lambda row: keyed_seed("fingerprint", names[row]))[:count]
 
 
 def unseen_labels(task: Task, count: int = LABELS) -> list[int]:

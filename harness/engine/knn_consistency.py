@@ -7,6 +7,7 @@ and check of the harness applies.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -25,6 +26,7 @@ from harness.tasks.problems.problem import OneNumber
 NEIGHBOURS = 10
 MOST_KEPT = 1_000  # training samples that are looked among
 AT_ONCE = 256
+UNKNOWN = -1  # no row of the bank: to ask for the neighbours of a sample that is not tested is an error
 ROW = "row"  # the input that identifies the sample; it is not a modality, and nothing changes it
 
 
@@ -103,14 +105,7 @@ def unlabelled(task: Task) -> Task:
     """The task with `Neighbourhood` for its problem: the same inputs under the same names, no
     labels.
     """
-    splits = {
-        name: replace(
-            split,
-            inputs={**split.inputs, ROW: torch.arange(len(split))},
-            targets=torch.zeros(len(split), dtype=torch.int64),
-        )
-        for name, split in task.splits.items()
-    }
+    splits = {name: split.followed_by(_with_rows(split)) for name, split in task.splits.items()}
     note = (
         f"judged without labels: a sample fails when less than half of its {NEIGHBOURS} nearest training samples stay"
         " nearest"
@@ -126,8 +121,18 @@ def unlabelled(task: Task) -> Task:
     )
 
 
-def watched(loaded: Loaded, task: Task, device: torch.device) -> Watched:
-    """A model with the neighbourhoods of all test samples; `task` as `unlabelled` made it.
+def _with_rows(split: Batch) -> Callable[[Batch], Batch]:
+    numbers = {sample: row for row, sample in enumerate(split.samples)}
+
+    def change(batch: Batch) -> Batch:
+        rows = torch.tensor([numbers[sample] for sample in batch.samples])
+        return replace(batch, inputs={**batch.inputs, ROW: rows}, targets=torch.zeros_like(rows))
+
+    return change
+
+
+def watched(loaded: Loaded, task: Task, device: torch.device, rows: Sequence[int]) -> Watched:
+    """A model with the neighbourhoods of those test samples; `task` as `unlabelled` made it.
 
     Raises:
         BadInput: the model has no embedding, or one of the wrong shape.
@@ -142,10 +147,13 @@ def watched(loaded: Loaded, task: Task, device: torch.device) -> Watched:
     order = sorted(range(len(train)), key=lambda row: keyed_seed("neighbours", 0, train.samples[row]))
     with preserved(model), torch.no_grad():
         bank = _embedded(loaded.name, model, train.take(sorted(order[:MOST_KEPT])), device)
-        queries = _embedded(loaded.name, model, task.splits["test"], device)
-        near = torch.cat(
+        test = task.splits["test"]
+        queries = _embedded(loaded.name, model, test.some(rows), device)
+        found = torch.cat(
             [(part @ bank.T).topk(min(NEIGHBOURS, len(bank) - 1)).indices for part in queries.split(AT_ONCE)]
         )
+        near = found.new_full((len(test), found.shape[1]), UNKNOWN)
+        near[torch.as_tensor(rows, device=device)] = found
     return Watched(model, bank, near).to(device).eval()
 
 

@@ -111,6 +111,10 @@ def load_model(text: str, task: Task, device: torch.device, seed: int = 0) -> Lo
     """
     if (given := held("model", text)) is not None:
         return _given(text, given, task, device, seed)
+    return _referred(text, task, device, seed)
+
+
+def _referred(text: str, task: Task, device: torch.device, seed: int) -> Loaded:
     reference, weights = text, None
     by_name = not text.endswith(checkpoint.SUFFIX) and ":" not in text
     if text.endswith(checkpoint.SUFFIX):
@@ -136,7 +140,7 @@ def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -
     another name.
     """
     if isinstance(given, str):
-        return replace(load_model(given, task, device, seed), name=name)
+        return replace(_referred(given, task, device, seed), name=name)  # not another model of the program
     if not isinstance(given, nn.Module):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)

@@ -20,6 +20,7 @@ from harness.corruptions import corruption
 from harness.engine import extra_attacks
 from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
+from harness.engine.fingerprint import fixed_rows
 from harness.engine.frontier import rays
 from harness.engine.judged import long_tally
 from harness.engine.knn_consistency import unlabelled, watched
@@ -301,4 +302,15 @@ def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loade
     if config.judge == "answers":
         return task, models
     judged = unlabelled(task)
-    return judged, [replace(each, module=watched(each, judged, device)) for each in models]
+    rows = _read_anyway(config, task)
+    return judged, [replace(each, module=watched(each, judged, device, rows)) for each in models]
+
+
+def _read_anyway(config: Evaluation, task: Task) -> list[int]:
+    """All test samples; where they are read as they are needed, those under test and those of
+    fingerprints.
+    """
+    names = task.splits["test"].samples
+    if "test" in task.in_memory:
+        return list(range(len(names)))
+    return sorted({*chosen_rows(config, names), *fixed_rows(task)})

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from harness.schedules.ranks import energy_ranks, target_ranks
+from harness.schedules.ranks import energy_rank, target_rank
 from harness.tasks import Task
 
 
@@ -77,7 +77,7 @@ def mnar(sample: Sample, rate: float) -> Tensor:
     """Missing not at random: the more energy a sample has in a named modality, the likelier it is
     missing there.
     """
-    ranks = torch.stack([energy_ranks(sample.task, name)[sample.name] for name in sample.task.names])
+    ranks = torch.stack([energy_rank(sample.task, name, sample.name) for name in sample.task.names])
     return ~sample.which | (sample.draws[:-1] >= growing(ranks, rate))
 
 
@@ -85,7 +85,7 @@ def mnar_label(sample: Sample, rate: float) -> Tensor:
     """Missing not at random: the higher the label (class number or value), the likelier a named
     modality is missing.
     """
-    return ~sample.which | (sample.draws[:-1] >= growing(target_ranks(sample.task)[sample.name], rate))
+    return ~sample.which | (sample.draws[:-1] >= growing(target_rank(sample.task, sample.name), rate))
 
 
 def _last(sample: Sample) -> Tensor:

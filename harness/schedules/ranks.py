@@ -1,41 +1,62 @@
 """The rank of each sample in its split, on which "missing not at random" depends.
 
 Ranks come from the whole split, never from a batch, so a mask does not depend on other samples of
-the run.
+the run. A split that is read as it is needed is read once, in parts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 
-from harness.tasks import Task
+from harness.tasks import Batch, Task
 
 KEPT = 16  # tables of ranks, the latest
 
 
-@lru_cache(KEPT)
-def energy_ranks(task: Task, modality: str) -> dict[str, Tensor]:
-    """For each sample of every split, the rank of its energy in a modality: the squared distance
-    from the absent value.
+def energy_rank(task: Task, modality: str, sample: str) -> Tensor:
+    """The rank of a sample's energy in a modality, the squared distance from the absent value,
+    among those of its split.
     """
-    stand_in = task.modality(modality).stand_in
-    ranks: dict[str, Tensor] = {}
-    for split in task.splits.values():
-        x = split.inputs[modality].detach().cpu()
-        energy = (x - stand_in(x)).double().square().flatten(1).sum(1)
-        ranks |= dict(zip(split.samples, midranks(energy), strict=True))
-    return ranks
+    return _energy_ranks(task, _split_of(task, sample), modality)[sample]
+
+
+def target_rank(task: Task, sample: str) -> Tensor:
+    """The rank of a sample's target among those of its split."""
+    return _target_ranks(task, _split_of(task, sample))[sample]
+
+
+def _split_of(task: Task, sample: str) -> str:
+    return next(split for split in task.splits if sample in _samples(task, split))
 
 
 @lru_cache(KEPT)
-def target_ranks(task: Task) -> dict[str, Tensor]:
-    """For each sample of every split, the rank of its target."""
-    ranks: dict[str, Tensor] = {}
-    for split in task.splits.values():
-        ranks |= dict(zip(split.samples, midranks(split.targets.detach().cpu().double()), strict=True))
-    return ranks
+def _samples(task: Task, split: str) -> frozenset[str]:
+    return frozenset(task.splits[split].samples)
+
+
+@lru_cache(KEPT)
+def _energy_ranks(task: Task, split: str, modality: str) -> dict[str, Tensor]:
+    stand_in = task.modality(modality).stand_in
+
+    def energy(batch: Batch) -> Tensor:
+        x = batch.inputs[modality].detach().cpu()
+        return (x - stand_in(x)).double().square().flatten(1).sum(1)
+
+    return _ranks(task.splits[split], energy)
+
+
+@lru_cache(KEPT)
+def _target_ranks(task: Task, split: str) -> dict[str, Tensor]:
+    return _ranks(task.splits[split], lambda batch: batch.targets.detach().cpu().double())
+
+
+def _ranks(split: Batch, value: Callable[[Batch], Tensor]) -> dict[str, Tensor]:
+    values = torch.cat([value(part) for part in split.in_parts()])
+    return dict(zip(split.samples, midranks(values), strict=True))
 
 
 def midranks(values: Tensor) -> Tensor:

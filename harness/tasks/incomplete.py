@@ -94,11 +94,19 @@ def check_present(task: str, split: str, batch: Batch, names: Sequence[str]) -> 
             f"present of split {split!r} of task {task!r} has shape {tuple(mask.shape)} of {mask.dtype}: give bool"
             f" {shape}, a column for each of {', '.join(names)}"
         )
-    if split == "test" and not bool(mask.any(1).all()):
-        sample = batch.samples[int((~mask.any(1)).nonzero()[0])]
-        raise BadInput(
-            f"sample {shown(sample)} in split {split!r} of task {task!r} has no modality at all: leave it out"
-        )
+    if split == "test":
+        refuse_empty(f"split {split!r} of task {task!r}", batch)
+
+
+def refuse_empty(where: str, batch: Batch) -> None:
+    """Refuse a sample without any modality.
+
+    Raises:
+        BadInput: naming the sample, and `where` it is.
+    """
+    if batch.present is not None and not bool(batch.present.any(1).all()):
+        sample = batch.samples[int((~batch.present.any(1)).nonzero()[0])]
+        raise BadInput(f"sample {shown(sample)} in {where} has no modality at all: leave it out")
 
 
 def absences(batch: Batch, names: Sequence[str]) -> str:

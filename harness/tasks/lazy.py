@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from attacks.errors import BadInput, plain, shown
 from attacks.region import Inputs
 from harness.tasks.batch import Batch
+from harness.tasks.incomplete import refuse_empty
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, Regression
 from harness.tasks.sample_hashes import hash_pairs
@@ -24,6 +25,7 @@ Read = Callable[[Any], tuple[Mapping[str, Any], Any]]
 TARGET = "target of the item"  # beside the inputs, which have other names
 TARGETS = ("target", "label", "labels", "y")
 AHEAD = 2  # batches that each reader holds ready
+AT_ONCE = 16  # samples, where a whole split is read
 
 
 class Items(Protocol):
@@ -187,6 +189,10 @@ class LazySplit(Batch):
         for rows in batches:
             yield self.take(rows)
 
+    def in_parts(self) -> Iterator[Batch]:
+        """All samples in order, some at a time: the whole split is read."""
+        return self.each([rows.tolist() for rows in torch.arange(len(self)).split(AT_ONCE)])
+
     def some(self, rows: Sequence[int] | Tensor) -> LazySplit:
         """The split of the chosen rows; nothing is read."""
         chosen = torch.as_tensor(rows, dtype=torch.int64).tolist()
@@ -216,6 +222,8 @@ class LazySplit(Batch):
             present=None if bool(there.all()) else there,
             sources=tuple(self.sources[row] for row in rows) if self.sources else (),
         )
+        if source.split == "test":
+            refuse_empty(f"split {source.split!r}", batch)
         self._refuse_changed(batch)
         for change in self.then:
             batch = change(batch)

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 import harness
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from harness.engine.environment import choose_device, versions
 from harness.engine.loading import build_model, load_task, probe
 from harness.engine.progress import Reporter, reporting
@@ -97,10 +97,14 @@ def _refuse_unheeded(training: Training, task: Task) -> None:
     lacking = any(task.splits[name].present is not None for name in LEARNT_FROM)
     if (training.train_missing or lacking) and not getattr(recipe_of(training.recipe), "heeds_present", False):
         why = "--train-missing" if training.train_missing else f"samples of task {task.name!r} lack modalities"
-        raise BadInput(
-            f"{why}: recipe {training.recipe!r} treats every input as present: use 'supervised', or set"
-            " heeds_present = True in a recipe of your own that uses batch.present"
-        )
+        raise _unheeded(why, training.recipe)
+
+
+def _unheeded(why: str, recipe: str) -> BadInput:
+    return BadInput(
+        f"{why}: recipe {recipe!r} treats every input as present: use 'supervised', or set heeds_present = True in a"
+        " recipe of your own that uses batch.present"
+    )
 
 
 def trained(training: Training, console: Console) -> nn.Module:
@@ -263,6 +267,8 @@ def _refuse_single(name: str, model: nn.Module, size: int) -> None:
 
 
 def _step(recipe: Recipe, stage: Stage, batch: Batch) -> float:
+    if batch.present is not None and not getattr(recipe, "heeds_present", False):  # known once it is read
+        raise _unheeded(f"sample {shown(batch.samples[0])} or one beside it lacks a modality", type(recipe).__name__)
     stage.optimizer.zero_grad(set_to_none=True)
     try:
         loss = recipe.step(batch, stage)
@@ -313,7 +319,10 @@ def _refuse_diverged(module: nn.Module, inputs: Any, outputs: Any) -> None:
 
 @torch.no_grad()
 def _metrics(model: nn.Module, task: Task, split: Batch, device: torch.device) -> dict[str, float]:
-    tallies = [task.problem.tally(model(batch.inputs, None), batch.targets).cpu() for batch in _in_order(split, device)]
+    tallies = [
+        task.problem.tally(model(batch.inputs, batch.present), batch.targets).cpu()
+        for batch in _in_order(split, device)
+    ]
     return task.metrics(torch.cat(tallies), split.groups)
 
 

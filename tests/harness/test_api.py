@@ -101,6 +101,17 @@ def test_objects_and_references_stand_side_by_side(elsewhere: Path) -> None:
     assert set(named.ledger["model"]) == {"base"} and named.ledger["strength"].equals(plain.ledger["strength"])
 
 
+@pytest.mark.parametrize("models", [{"mean": "mean"}, {"mean": "late", "late": "mean"}])
+def test_a_model_may_have_the_name_of_another(models: dict[str, str], elsewhere: Path) -> None:
+    """A reference is a registered name, not another model of the program."""
+    found = harness.evaluate("digits", models, samples=16, search="none", trust=False, schedule="none")
+    plain = harness.evaluate(
+        "digits", sorted(set(models.values())), samples=16, search="none", trust=False, schedule="none"
+    )
+    scores = [run.directory.table("samples").to_pandas().groupby("model").score.sum() for run in (found, plain)]
+    assert scores[0].to_dict() == {name: scores[1][given] for name, given in models.items()}
+
+
 def test_the_callers_module_is_left_as_it_was(elsewhere: Path) -> None:
     net = Net().train()
     net.drop.eval()

@@ -57,7 +57,7 @@ def test_it_fails_exactly_when_less_than_half_of_the_neighbours_stay(count: int)
 def test_models_without_an_embedding_are_refused() -> None:
     task = unlabelled(tiny(2))
     with pytest.raises(BadInput, match="has no embedding whose neighbours could be compared"):
-        watched(Loaded("concat", concat(task), "", ""), task, CPU)
+        watched(Loaded("concat", concat(task), "", ""), task, CPU, [0])
 
 
 def test_a_missing_modality_has_no_influence_on_an_embedding() -> None:

@@ -1,5 +1,6 @@
 """Schedules: their grammar, the fractions that they reach, and nested, keyed masks."""
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from attacks.errors import BadInput
 from harness.schedules import Schedule, parse
 from harness.schedules.masks import growing
-from harness.schedules.ranks import energy_ranks, midranks, target_ranks
+from harness.schedules.ranks import energy_rank, midranks, target_rank
 from harness.tasks import Task
 
 NAMES = ("image", "audio", "text")
@@ -114,5 +115,5 @@ def test_chances_grow_with_the_rank_and_average_to_the_rate(rate: float) -> None
 def test_ranks_are_of_the_whole_split_and_ties_share_theirs(digits: Task) -> None:
     assert midranks(torch.tensor([5.0, 1.0, 5.0, 9.0])).tolist() == [0.5, 0.125, 0.5, 0.875]
     for split in digits.splits.values():
-        for ranks in (target_ranks(digits), energy_ranks(digits, "text")):
-            assert float(torch.stack([ranks[sample] for sample in split.samples]).mean()) == pytest.approx(0.5)
+        for rank in (partial(target_rank, digits), partial(energy_rank, digits, "text")):
+            assert float(torch.stack([rank(sample) for sample in split.samples]).mean()) == pytest.approx(0.5)

@@ -211,7 +211,28 @@ def test_what_needs_everything_at_once_says_so(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(
         BadInput, match=r"needs all samples of split 'test' at once, .*: make the task with Task.from_arrays"
     ):
-        harness.evaluate(lazy(), {"sum": Sum()}, schedules=["mnar:0.5"], search="none")
+        assert lazy().splits["test"].inputs
+
+
+def gone(row: int, *names: str) -> Photographs:
+    class Gone(Photographs):
+        def __getitem__(self, index: int) -> Any:
+            held, target = super().__getitem__(index)
+            return {name: None if index == row and name in names else x for name, x in held.items()}, target
+
+    return Gone()
+
+
+def test_a_test_sample_without_any_modality_is_refused_when_it_is_read() -> None:
+    with pytest.raises(BadInput, match="sample 'test-00000003' in split 'test' has no modality at all"):
+        lazy(gone(3, "image", "sensor")).splits["test"].take([2, 3])
+
+
+def test_a_recipe_that_takes_every_input_as_present_refuses_what_it_reads() -> None:
+    task = lazy({"train": gone(5, "image"), "val": Photographs(), "test": Photographs()})
+    with pytest.raises(BadInput, match=r"lacks a modality: recipe .* treats every input as present"):
+        harness.train(task, "concat", recipe="multi-source-adversarial", epochs=1)
+    assert isinstance(harness.train(task, "concat", epochs=1), nn.Module)
 
 
 CODE = """
