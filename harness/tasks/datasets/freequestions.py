@@ -5,7 +5,7 @@ features.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -21,16 +21,19 @@ from harness.tasks.files.dataroot import NoData, leads_out
 from harness.tasks.files.grids import grid_of
 from harness.tasks.files.images import read_picture
 from harness.tasks.files.textfiles import read_text
+from harness.tasks.lazy import LazySplit, Source
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem
 from harness.tasks.task import SPLITS, Task
-from harness.tasks.words import fitted, learnt, split_words
+from harness.tasks.words import Words, fitted, learnt, split_words
 
 T = TypeVar("T")
 SIZE = (64, 64)  # height and width to which images are reduced
 VOCABULARY = 500
 POSITIONS = 16  # words of a question that are kept
-MOST = {"train": 10_000, "val": 1_000, "test": 4_000}  # questions of a split that are held in memory
+MOST = {"train": 10_000, "val": 1_000, "test": 4_000}  # questions of a split
+SHOWN = 256  # grids of training that show how far features spread
+READERS = 2  # processes that read images ahead
 SEED = 20_26
 
 
@@ -61,7 +64,7 @@ def question_task(
     `question` is up to 16 of the 500 most frequent words of training, one-hot. Of each split at
     most `MOST` questions are kept, by a seeded choice. Words beyond a question's end are padding.
     Any word may replace another, because no synonyms are known that would keep free questions
-    grammatical.
+    grammatical. Images are read when their samples are taken.
 
     Raises:
         NoData: an image is not there.
@@ -73,26 +76,53 @@ def question_task(
     if empty := [split for split in SPLITS if not kept[split]]:
         raise BadInput(f"{folder} has no questions for split {empty[0]!r}: complete its files")
     words = learnt([each.question for each in kept["train"]], VOCABULARY, POSITIONS)
-    grids = (folder / "features").is_dir()
-    images = {split: _images(folder, [each.image for each in kept[split]], grids) for split in SPLITS}
-    shape = tuple(images["train"].shape[1:])
-    if grids:
-        radius = float(f"{float(images['train'].std()) / 10:.3g}") or 0.1
-        image = Modality("image", shape, "features", -math.inf, math.inf, 0.0, f"linf:{radius:g}")
-    else:
-        image = Modality("image", shape, "image", 0.0, 255.0, 127.5, "linf:8")
-    batches = {}
+    images = _Images(folder, (folder / "features").is_dir())
+    images.check([each.image for split in SPLITS for each in kept[split]])
+    modalities = (_image_modality(images, kept["train"]), words.modality())
     for split in SPLITS:
-        texts = fitted(words, [each.question for each in kept[split]])
-        batches[split] = Batch(
-            tuple(each.sample for each in kept[split]),
-            {"image": images[split], "question": words.one_hot(texts)},
-            torch.tensor([each.target for each in kept[split]]),
-            tuple(each.group for each in kept[split]),
-            {"question": words.numbers(texts) > 0},
-            sources=tuple(str(PurePosixPath(each.image)) for each in kept[split]),
-        )
-    return Task(name, (image, words.modality()), problem, batches, note, report_groups=report_groups)
+        problem.check_targets(torch.tensor([each.target for each in kept[split]]))
+    read = {split: _split(split, kept[split], words, images, modalities, problem) for split in SPLITS}
+    return Task(name, modalities, problem, read, note, report_groups=report_groups)
+
+
+def _image_modality(images: _Images, asked: Sequence[FreeQuestion]) -> Modality:
+    """Images, or grids, whose radius is a tenth of the spread of the first ones of training."""
+    if not images.grids:
+        return Modality("image", (3, *SIZE), "image", 0.0, 255.0, 127.5, "linf:8")
+    names = list(dict.fromkeys(each.image for each in asked))[:SHOWN]
+    grids = [images[name] for name in names]
+    for name, grid in zip(names, grids, strict=True):
+        if grid.shape != grids[0].shape:
+            raise BadInput(
+                f"grid features of {names[0]} in {images.folder} have shape {tuple(grids[0].shape)}, those of {name}"
+                f" {tuple(grid.shape)}: give all one"
+            )
+    radius = float(f"{float(torch.stack(grids).std()) / 10:.3g}") or 0.1
+    return Modality("image", tuple(grids[0].shape), "features", -math.inf, math.inf, 0.0, f"linf:{radius:g}")
+
+
+def _split(
+    name: str,
+    asked: Sequence[FreeQuestion],
+    words: Words,
+    images: _Images,
+    modalities: tuple[Modality, ...],
+    problem: Problem,
+) -> LazySplit:
+    texts = fitted(words, [each.question for each in asked])
+    rows = {each.sample: row for row, each in enumerate(asked)}
+    there = words.numbers(texts) > 0
+
+    def read(row: int) -> tuple[dict[str, Tensor], int]:
+        return {"image": images[asked[row].image], "question": words.one_hot([texts[row]])[0]}, asked[row].target
+
+    def padded(batch: Batch) -> Batch:
+        return replace(batch, valid={"question": there[[rows[sample] for sample in batch.samples]]})
+
+    samples, groups = tuple(each.sample for each in asked), tuple(each.group for each in asked)
+    sources = tuple(str(PurePosixPath(each.image)) for each in asked)
+    source = Source(name, range(len(asked)), read, modalities, (), problem, READERS)
+    return LazySplit(source, range(len(asked)), samples, groups, sources, [padded])
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -139,40 +169,37 @@ def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:
     return [asked[row] for row in sorted(rows.tolist())]
 
 
-def _images(folder: Path, names: Sequence[str], grids: bool) -> Tensor:
-    """The image of every question (N, ...); each file is read once."""
-    if outside := [name for name in names if leads_out(name)]:
-        raise BadInput(f"image {shown(outside[0])} of a question lies outside of {folder}: fetch its questions again")
-    read = {name: _image(folder, name, grids) for name in dict.fromkeys(names)}
-    _check_shapes(folder, ((name, tuple(x.shape)) for name, x in read.items()))
-    return torch.stack([read[name] for name in names]).float()
+@dataclass(frozen=True)
+class _Images:
+    """The images of a data set by their paths inside its folder, or their grids of features."""
 
+    folder: Path
+    grids: bool
 
-def _image(folder: Path, name: str, grids: bool) -> Tensor:
-    if grids:
-        return grid_of(folder / "features" / name)
-    path = folder / name
-    try:
-        there = path.is_file()
-    except OSError as error:
-        raise BadInput(
-            f"image {shown(name)} of a question is not a path: {error.strerror}; fetch its questions again"
-        ) from None
-    if not there:
-        raise NoData(
-            f"{path} is not there: put the images of {folder.name} into {folder}, as the module in"
-            " harness/tasks/datasets describes"
-        )
-    return torch.tensor(read_picture(path, SIZE))
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse paths that lead out of the folder, and images that are not there; none is read."""
+        if outside := [name for name in names if leads_out(name)]:
+            raise BadInput(
+                f"image {shown(outside[0])} of a question lies outside of {self.folder}: fetch its questions again"
+            )
+        for name in () if self.grids else dict.fromkeys(names):
+            self._check_there(name)
 
+    def __getitem__(self, name: str) -> Tensor:
+        if self.grids:
+            return grid_of(self.folder / "features" / name)
+        return torch.tensor(read_picture(self.folder / name, SIZE))
 
-def _check_shapes(folder: Path, shapes: Iterable[tuple[str, tuple[int, ...]]]) -> None:
-    known = dict(shapes)
-    if len(set(known.values())) > 1:
-        (one, first), (other, second) = (
-            next(iter(known.items())),
-            next(pair for pair in known.items() if pair[1] != next(iter(known.values()))),
-        )
-        raise BadInput(
-            f"grid features of {one} in {folder} have shape {first}, those of {other} {second}: give all one"
-        )
+    def _check_there(self, name: str) -> None:
+        path = self.folder / name
+        try:
+            there = path.is_file()
+        except OSError as error:
+            raise BadInput(
+                f"image {shown(name)} of a question is not a path: {error.strerror}; fetch its questions again"
+            ) from None
+        if not there:
+            raise NoData(
+                f"{path} is not there: put the images of {self.folder.name} into {self.folder}, as the module in"
+                " harness/tasks/datasets describes"
+            )

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from attacks.errors import BadInput
-from harness.tasks import Counting, SoftCounting
+from harness.tasks import Batch, Counting, SoftCounting, Task
 from harness.tasks.datasets import freequestions
 from harness.tasks.datasets.freequestions import POSITIONS, SIZE
 from harness.tasks.datasets.howmany_qa import count, howmany_qa
@@ -26,6 +26,11 @@ from harness.tasks.files.images import read_picture
 from harness.tasks.problems.softcounts import voted
 from harness.tasks.words import UNKNOWN, fitted, learnt, split_words
 from tests.picturefiles import howmany, tally
+
+
+def whole(task: Task, split: str) -> Batch:
+    """All samples of a split, whose images are read when they are taken."""
+    return task.splits[split].take(range(len(task.splits[split])))
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_tallyqa_is_read_and_split_by_image(root: Path) -> None:
         split: {(int(sample) - 30_000_000) // 2 for sample in task.splits[split].samples} for split in ("train", "val")
     }
     assert not images["train"] & images["val"] and len(images["train"] | images["val"]) == 40
-    test = task.splits["test"]
+    test = whole(task, "test")
     assert test.targets.tolist() == [number % 16 for number in range(30)]
     assert Counter(test.groups) == {"complex": 10, "simple": 16, "other": 4}
     assert set(task.splits["train"].groups) == {"simple", "complex"}
@@ -97,14 +102,20 @@ def test_complex_is_what_was_written_for_tallyqa() -> None:
 def test_grid_features_stand_in_for_photographs(root: Path) -> None:
     tally(root / "tallyqa", grids=True)
     task = tallyqa()
-    image, x = task.modality("image"), task.splits["train"].inputs["image"]
+    train = whole(task, "train")
+    first = [train.sources.index(name) for name in dict.fromkeys(train.sources)]
+    image, x = task.modality("image"), train.inputs["image"][first]
     assert image.kind == "features" and image.shape == (4, 3, 3) and image.ball == f"linf:{float(x.std()) / 10:.3g}"
     assert torch.equal(
-        task.splits["test"].inputs["image"][0], grid_of(root / "tallyqa" / "features" / "VG_100K_2" / "1000.jpg")
+        whole(task, "test").inputs["image"][0], grid_of(root / "tallyqa" / "features" / "VG_100K_2" / "1000.jpg")
     )
-    path = root / "tallyqa" / "features" / "VG_100K_2" / "1001.npy"
-    np.save(path, np.zeros((4, 3, 2), np.float32))
-    with pytest.raises(BadInput, match=r"1000.jpg .* have shape \(4, 3, 3\), those of VG_100K_2/1001.jpg \(4, 3, 2\)"):
+    odd = root / "tallyqa" / "features" / "VG_100K_2" / "1001.npy"
+    np.save(odd, np.zeros((4, 3, 2), np.float32))
+    with pytest.raises(BadInput, match=r"has modality 'image' of shape \(4, 3, 2\), and the task declares \(4, 3, 3\)"):
+        whole(tallyqa(), "test")
+    second = list(dict.fromkeys(train.sources))[1]
+    np.save((root / "tallyqa" / "features" / second).with_suffix(".npy"), np.zeros((4, 3, 2), np.float32))
+    with pytest.raises(BadInput, match=rf"have shape \(4, 3, 3\), those of {second} \(4, 3, 2\)"):
         tallyqa()
 
 
@@ -162,10 +173,10 @@ def test_howmany_is_read_and_judged_softly(root: Path) -> None:
     problem = task.problem
     assert isinstance(problem, SoftCounting) and problem.shape == (21,)
     assert [task.splits[split].samples for split in ("val", "test")] == [("10", "11"), ("20", "21")]
-    assert len(task.splits["train"]) == 5 and problem.truth(task.splits["train"].targets).tolist() == [0, 1, 2, 3, 0]
-    soft = problem.accuracies[task.splits["train"].targets]
+    assert len(task.splits["train"]) == 5 and problem.truth(whole(task, "train").targets).tolist() == [0, 1, 2, 3, 0]
+    soft = problem.accuracies[whole(task, "train").targets]
     torch.testing.assert_close(soft[0, :3], torch.tensor([1.0, 0.0, 0.6]))
-    assert soft[2, 2] == 1 and problem.measured(torch.tensor([2, 1, 2, 3, 0]), task.splits["train"].targets)[
+    assert soft[2, 2] == 1 and problem.measured(torch.tensor([2, 1, 2, 3, 0]), whole(task, "train").targets)[
         "soft_accuracy"
     ] == pytest.approx(0.92)
 
@@ -268,4 +279,4 @@ def test_a_broken_layout_is_one_sentence(said: str, root: Path) -> None:
 def test_questions_have_at_most_so_many_words(root: Path) -> None:
     tally(root / "tallyqa")
     change("tallyqa/test.json", question="how many " * 20)(root)
-    assert tallyqa().splits["test"].valid["question"].sum(1).max() == POSITIONS
+    assert whole(tallyqa(), "test").valid["question"].sum(1).max() == POSITIONS
