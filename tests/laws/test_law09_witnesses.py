@@ -1,5 +1,7 @@
 """Law 9: every stored witness passes `verify` on the whole model, and a false one is found."""
 
+import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,10 @@ def drawn(task): return Net(16, 2)
 """
 
 
-@pytest.fixture
-def stored(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose witnesses are stored."""
+    folder = tmp_path_factory.mktemp("witnesses")
     arguments = [
         "--samples",
         "6",
@@ -39,8 +43,15 @@ def stored(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "--scenario",
         "image@linf:1.6 + audio@l2:0.3 + text@missing",
     ]
-    assert run(monkeypatch, "evaluate", *arguments, "--schedule", "mcar:0", "--out", "run") == 0
-    return elsewhere / "run"
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        assert run(patch, "evaluate", *arguments, "--schedule", "mcar:0", "--out", "run") == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def stored(made: Path, elsewhere: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(made, elsewhere / "run"))
 
 
 def test_stored_witnesses_verify(

@@ -2,7 +2,9 @@
 another run.
 """
 
+import contextlib
 import re
+import shutil
 import sys
 import types
 from collections import deque
@@ -113,10 +115,19 @@ def in_a_process(*words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files, and their run."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    written(folder)
+    with contextlib.chdir(folder):
+        assert in_a_process(*COMMAND)[0] == 0
+    return folder
+
+
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_changes_begins_another_run(elsewhere: Path, what: str) -> None:
-    written(elsewhere)
-    assert in_a_process(*COMMAND)[0] == 0
+def test_what_changes_begins_another_run(evaluated: Path, elsewhere: Path, what: str) -> None:
+    shutil.copytree(evaluated, elsewhere, dirs_exist_ok=True)
     before = {path.name: (path / "run.json").read_bytes() for path in Path("runs").iterdir()}
     CHANGES[what](elsewhere)
     code, said = in_a_process(*COMMAND, "--out", f"runs/{next(iter(before))}")
