@@ -10,13 +10,13 @@ import os
 import uuid
 import warnings
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_origin
 
 from attacks.errors import BadInput, unknown
-from harness.references.objects import as_reference, as_references
+from harness.references.objects import as_model, as_reference, as_references
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,13 @@ class Run:
         there.
         """
         return self._frame("sweep")
+
+    @cached_property
+    def attributions(self) -> pd.DataFrame:
+        """One row for each explained sample, condition, method and modality: its share of the
+        margin, and its Shapley value; empty without `attributions=`.
+        """
+        return self._frame("attributions")
 
     @property
     def errors(self) -> dict[str, str]:
@@ -241,11 +248,12 @@ def load(url: str | os.PathLike[str]) -> Run:
     return Run(os.fspath(url))
 
 
-def train(task: Task | str, model: str, /, **options: Any) -> nn.Module:
+def train(task: Task | str, model: str | nn.Module | Callable[[Task], nn.Module], /, **options: Any) -> nn.Module:
     """Train a model, as `python -m harness train` does, and return it at its best epoch.
 
     Args:
-        model: a registered name, or a reference to a function that builds one.
+        model: a registered name, or a reference to a function that builds one; or such a function
+            or a class; or a module, of which a copy is trained.
         options: those of `train`, by the same names: recipe, seed, epochs, device, train_missing,
             train_samples; with `out` a checkpoint and its card are written, too.
 
@@ -261,8 +269,13 @@ def train(task: Task | str, model: str, /, **options: Any) -> nn.Module:
     for name in options:
         if name not in allowed:
             raise unknown("option", name, allowed, where=" of harness.train")
-    with as_reference(task) as name:
-        return trained(Training(name, model, **options), Console(quiet=True))
+    if not isinstance(model, str) and options.get("out"):
+        raise BadInput(
+            f"out={str(options['out'])!r}: a checkpoint's card names the code of its model, and this model is an"
+            " object: give a reference (file.py:object), or save the state_dict of the result"
+        )
+    with as_reference(task) as name, as_model(model) as trainee:
+        return trained(Training(name, trainee, **options), Console(quiet=True))
 
 
 def _by_flag(options: Mapping[str, Any]) -> dict[str, Any]:

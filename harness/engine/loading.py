@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
@@ -75,6 +76,17 @@ def build_model(text: str, task: Task) -> nn.Module:
     if reference.folder:
         inside(reference.folder, module)
     return module
+
+
+def new_model(name: str, task: Task) -> nn.Module:
+    """The module to train: what a reference, or a function from a Python program, builds, or a copy
+    of a program's module.
+    """
+    given = held("model", name)
+    if given is None:
+        return build_model(name, task)
+    module = copy.deepcopy(given) if isinstance(given, nn.Module) else call(Reference(name, given, None), "model", task)
+    return _built(module, name, task)
 
 
 def task_code(text: str) -> str:

@@ -4,7 +4,7 @@ command line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -92,6 +92,20 @@ def as_references(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -
                     f"models holds a {type(each).__name__} without a name: give objects by name, as {{'mine': network}}"
                 )
         yield tuple(models)
+
+
+@contextmanager
+def as_model(model: str | nn.Module | Callable[[Task], nn.Module]) -> Iterator[str]:
+    """The reference of one model; an object has its own name as reference until the block ends.
+
+    Raises:
+        BadInput: it is neither a model nor a reference.
+    """
+    if isinstance(model, str):
+        yield model
+    else:
+        with as_references({getattr(model, "__name__", type(model).__name__): model}) as (name,):
+            yield name
 
 
 def _refuse_names(models: Mapping[str, Any]) -> None:

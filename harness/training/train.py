@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import harness
 from attacks.errors import BadInput, shown
 from harness.engine.environment import choose_device, versions
-from harness.engine.loading import build_model, load_task, probe
+from harness.engine.loading import load_task, new_model, probe
 from harness.engine.progress import Reporter, reporting
 from harness.models import checkpoint
 from harness.models.recipe import Measuring, Recipe, Stage
@@ -213,7 +213,7 @@ def fit(
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(training.seed)
-        model = build_model(training.model, task).to(device)
+        model = new_model(training.model, task).to(device)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise BadInput(f"model {training.model!r} has no parameters to train: evaluate it without training")
         probe(training.model, model, task, device)

@@ -36,6 +36,11 @@ class Net(nn.Module):
         return logits
 
 
+class Built(Net):
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+
+
 def toy() -> Task:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(300) % 2
@@ -223,6 +228,22 @@ def test_a_run_with_errors_warns(elsewhere: Path) -> None:
 def test_there_is_no_run() -> None:
     with pytest.raises(BadInput, match="is not a run"):
         harness.load("nowhere")
+
+
+@pytest.mark.parametrize("form", ["class", "function", "module"])
+def test_what_trains_may_be_an_object(form: str, elsewhere: Path) -> None:
+    """A module is left as it was: its copy is trained."""
+    net = Net()
+    before = {name: x.clone() for name, x in net.state_dict().items()}
+    forms: dict[str, Any] = {"class": Built, "function": lambda task: Net(), "module": net}
+    model = harness.train(toy(), forms[form], epochs=2)
+    assert isinstance(model, Net) and model is not net
+    assert all(torch.equal(before[name], x) for name, x in net.state_dict().items())
+    assert any(not torch.equal(before[name], x) for name, x in model.state_dict().items())
+    with pytest.raises(BadInput, match="this model is an object: give a reference"):
+        harness.train(toy(), forms[form], out="net.safetensors")
+    with pytest.raises(BadInput, match="model 'int' is of type int"):
+        harness.train(toy(), 3)  # type: ignore[arg-type]
 
 
 def test_training_gives_a_module_and_writes_only_what_is_named(elsewhere: Path) -> None:
