@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,33 +20,11 @@ FIRST = 16  # test samples that show shapes and types
 BYTES = (0, 255)  # the range of uint8
 
 
-def dataset_parts(
-    dataset: Items | Mapping[str, Items],
-    *,
-    problem: Problem,
-    name: str = "dataset",
-    version: str = "",
-    read: Read | None = None,
-    modalities: Sequence[str] = (),
-    kinds: Mapping[str, str] | None = None,
-    ranges: Mapping[str, tuple[Any, Any]] | None = None,
-    absent: Mapping[str, Any] | None = None,
-    balls: Mapping[str, str] | None = None,
-    extra_inputs: Sequence[str] = (),
-    sample_rate: int = 16_000,
-    samples: Mapping[str, Sequence[str]] | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    sources: Mapping[str, Sequence[str]] | None = None,
-    duplicates: str = "flagged",
-    required: Sequence[str] = (),
-    readers: int = 2,
-) -> dict[str, Any]:
-    """Name, modalities, problem and splits of a task that reads its samples as they are needed.
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions:
+    """What is known of a data set that a task reads.
 
-    Args:
-        dataset: anything with a length and items: a torch `Dataset`, one of Hugging Face, a list of
-            paths. A mapping names the splits, ``{"train": ..., "val": ..., "test": ...}``;
-            otherwise every item is a test sample.
+    Attributes:
         problem: what is asked of a model.
         name, version: they are the identity of the data, with the ids; raise the version when the
             data changes.
@@ -60,39 +39,65 @@ def dataset_parts(
         duplicates: "allowed" accepts groups in two splits.
         required: modalities that are never taken away, see `Task.required`.
         readers: processes that read ahead of the search; 0 reads in this process.
+    """
+
+    problem: Problem
+    name: str = "dataset"
+    version: str = ""
+    read: Read | None = None
+    modalities: Sequence[str] = ()
+    kinds: Mapping[str, str] | None = None
+    ranges: Mapping[str, tuple[Any, Any]] | None = None
+    absent: Mapping[str, Any] | None = None
+    balls: Mapping[str, str] | None = None
+    extra_inputs: Sequence[str] = ()
+    sample_rate: int = 16_000
+    samples: Mapping[str, Sequence[str]] | None = None
+    groups: Mapping[str, Sequence[str]] | None = None
+    sources: Mapping[str, Sequence[str]] | None = None
+    duplicates: str = "flagged"
+    required: Sequence[str] = ()
+    readers: int = 2
+
+
+def dataset_parts(dataset: Items | Mapping[str, Items], options: DatasetOptions) -> dict[str, Any]:
+    """Name, modalities, problem and splits of a task that reads its samples as they are needed.
+
+    Args:
+        dataset: anything with a length and items: a torch `Dataset`, one of Hugging Face, a list of
+            paths. A mapping names the splits, ``{"train": ..., "val": ..., "test": ...}``;
+            otherwise every item is a test sample.
 
     Raises:
         BadInput: an item that cannot be read, names that match no modality, lengths that differ.
     """
     given = dict(dataset) if isinstance(dataset, Mapping) else {"test": dataset}
     if "test" not in given:
-        raise BadInput(f"task {name!r} has the splits {', '.join(given) or 'none'}: name one of them 'test'")
-    read = read or read_item(modalities)
+        raise BadInput(f"task {options.name!r} has the splits {', '.join(given) or 'none'}: name one of them 'test'")
+    read = options.read or read_item(options.modalities)
     first = _first(given["test"], read)
-    names = tuple(modalities) or tuple(key for key in first if key not in extra_inputs)
-    for option in (kinds or {}, ranges or {}, absent or {}, balls or {}):
-        for key in option:
+    names = tuple(options.modalities) or tuple(key for key in first if key not in options.extra_inputs)
+    for option in (options.kinds, options.ranges, options.absent, options.balls):
+        for key in option or {}:
             if key not in names:
                 raise unknown("modality", key, names)
-    described = tuple(
-        _described(key, first.get(key, []), kinds or {}, ranges or {}, absent or {}, balls or {}, sample_rate)
-        for key in names
+    modalities, extra = (
+        tuple(_described(key, first.get(key, []), options) for key in names),
+        tuple(options.extra_inputs),
     )
-    splits = {
-        split: _split(
-            Source(split, items, read, described, tuple(extra_inputs), problem, readers), samples, groups, sources
-        )
+    sources = {
+        split: Source(split, items, read, modalities, extra, options.problem, options.readers)
         for split, items in given.items()
     }
     return {
-        "name": name,
-        "modalities": described,
-        "problem": problem,
-        "splits": splits,
-        "extra_inputs": tuple(extra_inputs),
-        "duplicates": duplicates,
-        "required": tuple(required),
-        "version": version,
+        "name": options.name,
+        "modalities": modalities,
+        "problem": options.problem,
+        "splits": {split: _split(source, options) for split, source in sources.items()},
+        "extra_inputs": extra,
+        "duplicates": options.duplicates,
+        "required": tuple(options.required),
+        "version": options.version,
     }
 
 
@@ -115,15 +120,7 @@ def _first(items: Items, read: Read) -> dict[str, list[Tensor]]:
     return found
 
 
-def _described(
-    name: str,
-    values: Sequence[Tensor],
-    kinds: Mapping[str, str],
-    ranges: Mapping[str, tuple[Any, Any]],
-    absent: Mapping[str, Any],
-    balls: Mapping[str, str],
-    sample_rate: int,
-) -> Modality:
+def _described(name: str, values: Sequence[Tensor], options: DatasetOptions) -> Modality:
     if not values:
         raise BadInput(f"the first {FIRST} test samples lack modality {name!r}: put one that has it among them")
     shapes = {tuple(x.shape) for x in values}
@@ -134,22 +131,24 @@ def _described(
         )
     bytes_ = all(x.dtype == torch.uint8 for x in values)
     x = real_tensor(f"modality {name!r}", torch.stack([each.float() if not bytes_ else each for each in values]))
-    limits = ranges.get(name, BYTES if bytes_ else None)
-    kind = kinds.get(name, "features")
-    return modality_of(name, x, None, kind, limits, absent.get(name), balls.get(name), sample_rate)
+    return modality_of(
+        name,
+        x,
+        None,
+        (options.kinds or {}).get(name, "features"),
+        (options.ranges or {}).get(name, BYTES if bytes_ else None),
+        (options.absent or {}).get(name),
+        (options.balls or {}).get(name),
+        options.sample_rate,
+    )
 
 
-def _split(
-    source: Source,
-    samples: Mapping[str, Sequence[str]] | None,
-    groups: Mapping[str, Sequence[str]] | None,
-    sources: Mapping[str, Sequence[str]] | None,
-) -> LazySplit:
+def _split(source: Source, options: DatasetOptions) -> LazySplit:
     count = len(source.items)
     default = [f"{source.split}-{row:08d}" for row in range(count)]
     ids, members, made_from = (
         tuple(map(str, (each or {}).get(source.split, other)))
-        for each, other in ((samples, default), (groups, ["all"] * count), (sources, []))
+        for each, other in ((options.samples, default), (options.groups, ["all"] * count), (options.sources, []))
     )
     for what, found in (("ids", ids), ("groups", members), ("sources", made_from or ids)):
         if len(found) != count:

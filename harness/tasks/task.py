@@ -21,7 +21,7 @@ from harness.tasks.array_options import Array, ArrayOptions
 from harness.tasks.arrays import task_parts
 from harness.tasks.axes import GRID, check_edits
 from harness.tasks.batch import Batch
-from harness.tasks.dataset import dataset_parts
+from harness.tasks.dataset import DatasetOptions, dataset_parts
 from harness.tasks.identity import definition_hash
 from harness.tasks.incomplete import absences, check_present
 from harness.tasks.lazy import Items, LazySplit
@@ -147,12 +147,12 @@ class Task:
 
         Args:
             dataset: anything with a length and items, or one for each split by name.
-            options: see `harness.tasks.dataset.dataset_parts`.
+            options: see `harness.tasks.dataset.DatasetOptions`.
 
         Raises:
             BadInput: what cannot be used, with the mend.
         """
-        return Task(**dataset_parts(dataset, **options))._with_groups_apart()
+        return Task(**dataset_parts(dataset, DatasetOptions(**options)))._with_groups_apart()
 
     def _with_groups_apart(self) -> Task:
         """The task, after a check that no group of a user's data is in two splits."""
