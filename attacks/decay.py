@@ -25,7 +25,6 @@ from attacks.search_state import SearchState
 MARGIN = "margin"
 LOWEST = 1 / 16  # the first rung of the ladder, where the radii as written are 1; each is twice the last
 RUNGS, GROWTH = 8, 12.0  # the number of rungs; the steps of the last rung over those of the first
-INSIDE = 1 - 1e-6  # the share of a rung's strength that is used, so that rounding keeps the change inside the radius
 BETWEEN = (1.0, 0.84, 0.71, 0.59)  # the shares of a rung's change that the watcher gets
 OUTER = 3.0  # the next strength over the last one, while no failure is known
 CLOSE = 1.01  # a bracket narrower than this ratio is closed
@@ -144,12 +143,12 @@ def _ladder(state: SearchState, gradients: int) -> None:
     region, objective = state.region.take(rows), Unended(state.fast.take(rows))
     names, at = _losses(state), region.clean
     for rung, steps in enumerate(_steps(gradients)):
-        strength = torch.full_like(state.best.strength[rows], INSIDE * min(LOWEST * 2.0**rung, state.limit))
+        strength = torch.full_like(state.best.strength[rows], min(LOWEST * 2.0**rung, state.limit))
         start = _shrunk(region, at, strength) if rung else region.shifted(state.draw(rows, rung), strength)
         loss = Named(names[rung % len(names)])
         attempt = apgd(objective, region, strength, steps=steps, loss=loss, start=start)
         state.spend(rows, attempt.gradients)
-        at = attempt.inputs
+        at = region.inside(attempt.inputs, strength)
         for share in BETWEEN:
             state.note(rows, at if share == 1 else _shrunk(region, at, share * strength))
         with torch.no_grad():

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 
 from attacks.boundary_bisection import bisect_to_boundary
@@ -18,7 +17,6 @@ from attacks.region import Inputs, Region, take
 from attacks.search_state import Search, SearchState
 
 STRENGTH = 1.0  # the radii as written
-ROUNDING = 1e-6  # a change may shrink by this share, so that rounding keeps it inside its ball
 KEYED = ("samples", "seed")  # the keys of randomness, passed to attacks that take them
 ARGUMENTS = 3  # objective, region and strength come first
 
@@ -121,25 +119,19 @@ class FixedBudget:
         objective, region = state.fast.take(rows), state.region.take(rows)
         reached = self.attack(objective, region, STRENGTH, **self.options, **self._keys(state, rows))
         state.spend(rows, reached.gradients)
-        state.note(rows, _inside(region, reached.inputs))
+        state.note(rows, region.inside(reached.inputs, STRENGTH))
         met = reached.fails.nonzero().squeeze(1)
         if len(met):
             there = region.take(met)
             state.propose(
                 rows[met],
-                bisect_to_boundary(objective.take(met), there, _inside(there, take(reached.inputs, met))),
+                bisect_to_boundary(objective.take(met), there, there.inside(take(reached.inputs, met), STRENGTH)),
                 self.name,
             )
 
     def _keys(self, state: SearchState, rows: Tensor) -> dict[str, Any]:
         keys = {"samples": [state.samples[row] for row in rows.tolist()], "seed": state.seed}
         return {name: value for name, value in keys.items() if name in inspect.signature(self.attack).parameters}
-
-
-def _inside(region: Region, attacked: Inputs) -> Inputs:
-    """A slightly smaller change, where rounding made it larger than strength 1."""
-    over = (region.gauge(attacked) / STRENGTH - 1).clamp_min(0)
-    return region.project(attacked, STRENGTH * torch.where(over > 0, 1 - ROUNDING - 2 * over, 1.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,8 @@ FURTHEST = 1e12  # a strength that stands for all that is larger
 Inputs = dict[str, Tensor]
 """The inputs of a model: one tensor (B, ...) for each modality."""
 
+TRIES = 5  # to bring a change back inside of a strength, where rounding left it outside
+
 
 @dataclass(frozen=True, eq=False)
 class Range:
@@ -272,6 +274,19 @@ class Region:
             delta = ball.norm.project(candidate[ball.modality] - x, radius, *self._slack[ball.modality])
             projected[ball.modality] = valid.clamp(x + delta)  # x + (high - x) may round past high
         return projected
+
+    def inside(self, at: Mapping[str, Tensor], strength: Tensor | float) -> Inputs:
+        """The change, made a little smaller where rounding left it outside of the strength (B,): a
+        curve that is read at exactly that strength would miss it.
+        """
+        moved = dict(at)
+        for number in range(TRIES):
+            excess = self.gauge(moved) / strength - 1
+            if not bool((excess > 0).any()):
+                break
+            smaller = self.project(moved, strength * (1 - 2 * 4**number * excess.clamp_min(0)))
+            moved = select(excess > 0, smaller, moved)
+        return moved
 
     def step(
         self, at: Mapping[str, Tensor], gradient: Mapping[str, Tensor], length: Tensor, strength: Tensor

@@ -27,8 +27,10 @@ SETS = f"""
         where status = 'ok' and kind = 'schedule' and not {IS_GAP}
           and (starts_with(name, 'fixed(') or level = 0)
         group by all
-    )
-    select model, present, avg(score) as score, count(*) as samples from averaged group by all
+    ), complete as (select distinct model, sample from averaged where not contains(present, '0'))
+    select model, present, avg(score) as score, count(*) as samples from averaged
+    where (model, sample) in (from complete) or (select count(*) from complete) = 0
+    group by all
 """
 MOST_RESAMPLED = 5_000  # samples; beyond, a bootstrap takes longer than a page should
 
@@ -125,7 +127,7 @@ def _sets(run: Run, models: Sequence[str]) -> None:
         )
     figure = sets_figure(found, models)
     shown(figure, "sets")
-    remark("The mean score with exactly these modalities missing in every sample.")
+    remark("The mean score with exactly these modalities missing, over the samples that came with every modality.")
     table = [
         {"model": row["model"], "missing": row["missing"], "score": row["score"], "samples": row["samples"]}
         for row in found

@@ -91,7 +91,11 @@ def summarise(directory: RunDirectory) -> Summary:
         for (name, model), points in robust_curves(ledger, [0.0], fronts).items()
         if not parse(name).missing
     }
-    graded = any(untouched[model].value != clean[model].value for model in untouched if model in clean)
+    graded = any(
+        share.value != clean[model].value and share.samples == clean[model].samples
+        for model, share in untouched.items()
+        if model in clean
+    )
     missing = missing_curves(sweep)
     modalities = description.modalities
     scenarios = description.identity.scenarios

@@ -15,7 +15,7 @@ from harness.engine.answering import ask
 from harness.engine.answers import stored_names
 from harness.engine.environment import choose_device
 from harness.engine.plan import Work, load_all, prepare
-from harness.engine.resuming import standing_at
+from harness.engine.resuming import refuse_other_samples, standing_at
 from harness.engine.standing import another, as_begun, describe, standing
 from harness.references.code_consent import permitted
 from harness.run.config import Evaluation
@@ -67,6 +67,8 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     description, first = describe(work, device), standing_at(sources[0])
     if why := another(first, standing(work, description)):
         raise BadInput(f"run {sources[0].url} {why}: restore the earlier version")
+    for source in sources:
+        refuse_other_samples(task, source)
     work, description = as_begun(work, description, described)
     directory = RunDirectory(out)
     directory.start(description, first.prints)

@@ -30,6 +30,7 @@ from harness.engine.sweep import part, sweep_rows
 from harness.run.schema import SCHEMAS, Parts
 from harness.schedules import bits
 from harness.tasks import Batch, Task
+from harness.tasks.batch import joined
 from harness.tasks.problems.problem import Problem, thresholds_of
 from harness.tasks.sample_hashes import sample_hashes
 
@@ -106,7 +107,15 @@ def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tu
     Raises:
         the error, if the model can answer no sample.
     """
-    whole = task.splits["test"].take(cell.rows).to(device)
+    taken = list(singled_out(cell.rows, task.splits["test"].take))
+    unread = [(rows[0], error) for rows, error in taken if isinstance(error, BaseException)]
+    for row, error in unread:
+        _failed(parts, "untouched", error)
+        parts.lost.append(row)
+    if len(unread) == len(cell.rows):
+        raise unread[0][1]
+    read = [row for rows, batch in taken if isinstance(batch, Batch) for row in rows]
+    whole = joined([batch for _, batch in taken if isinstance(batch, Batch)]).to(device)
 
     @torch.no_grad()
     def ask(rows: Sequence[int]) -> Tensor:
@@ -120,7 +129,7 @@ def _untouched(task: Task, cell: Cell, device: torch.device, parts: Parts) -> tu
         raise wrong[0][1]
     for (row, *_), error in wrong:
         _failed(parts, "untouched", error)
-        parts.lost.append(cell.rows[row])
+        parts.lost.append(read[row])
     return part(whole, [row for rows, _ in right for row in rows]), torch.cat([outputs for _, outputs in right])
 
 

@@ -161,7 +161,7 @@ def _embedded(name: str, model: Embedding, split: Batch, device: torch.device) -
     parts = []
     for rows in torch.arange(len(split)).split(AT_ONCE):
         batch = split.take(rows).to(device)
-        z = model.embed(batch.inputs, None)
+        z = model.embed(batch.inputs, batch.present)
         if z.ndim != 2 or len(z) != len(batch) or not bool(z.isfinite().all()):
             raise BadInput(
                 f"model {name!r} embeds {len(batch)} samples as {tuple(z.shape)}: it must be (B, D), and finite"

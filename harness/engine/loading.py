@@ -85,8 +85,10 @@ def new_model(name: str, task: Task) -> nn.Module:
     given = held("model", name)
     if given is None:
         return build_model(name, task)
-    module = copy.deepcopy(given) if isinstance(given, nn.Module) else call(Reference(name, given, None), "model", task)
-    return _built(module, name, task)
+    if isinstance(given, torch.jit.ScriptModule):
+        raise BadInput(f"model {name!r} is TorchScript, of which no copy can be trained: give the module behind it")
+    own = copy.deepcopy(given)  # also of the network that `wrap` holds
+    return _built(own if isinstance(own, nn.Module) else call(Reference(name, own, None), "model", task), name, task)
 
 
 def task_code(text: str) -> str:

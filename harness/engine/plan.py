@@ -175,7 +175,9 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
 def _labels(answering: Mapping[str, Answering]) -> dict[str, str]:
     """The answers of users' models to labels that the fixed samples lack."""
     found = {
-        name: each.fingerprint.labels_digest for name, each in answering.items() if code_of(name) or held("model", name)
+        name: each.fingerprint.labels_digest
+        for name, each in answering.items()
+        if code_of(name) or held("model", name) is not None
     }
     return {name: digest for name, digest in found.items() if digest}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any, Literal, get_args
 
 import torch
@@ -28,7 +28,7 @@ WAYS: tuple[Way, ...] = get_args(Way)
 LOGITS = ("logits", "logits_per_image")
 OF_THE_HARNESS = "present"  # the parameter that names our own convention
 TRIED = 2  # samples
-FEW = 3  # inputs, of which every other order is tried, too
+FEW = 3  # inputs, of which every other order is tried, too; of more, every exchange of two
 MEND = "write forward(inputs, present), or name the way: harness.wrap(network, call='keywords', answer='logits')"
 
 
@@ -60,6 +60,18 @@ class Called(nn.Module):
         if self.call == "dict":
             return self.network(given)
         return self.network(tuple(given.values())) if self.call == "tuple" else self.call(self.network, given)
+
+
+class Answered(nn.Module):
+    """A model of the harness whose answer is a part of what it returns, or a function of that."""
+
+    def __init__(self, network: nn.Module, answer: Answer) -> None:
+        super().__init__()
+        self.network, self.answer = network, answer
+
+    def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
+        """Outputs (B, *shape)."""
+        return found(self.answer, self.network(inputs, present))
 
 
 def wrap(network: nn.Module, call: Call | None = None, answer: Answer | None = None) -> Callable[[Task], nn.Module]:
@@ -95,6 +107,11 @@ def _wrapped(network: nn.Module, call: Call | None, answer: Answer | None, task:
     return outcome
 
 
+def network_of(model: object) -> nn.Module | None:
+    """The network that `wrap` holds; None of anything else."""
+    return model.args[0] if isinstance(model, partial) and model.func is _wrapped else None
+
+
 def _names(network: nn.Module, call: Call, task: Task) -> tuple[str, ...]:
     """The inputs that a way of calling passes on."""
     every, taken = (*task.names, *task.extra_inputs), parameters(network)
@@ -114,8 +131,8 @@ def fitted(network: nn.Module, task: Task, answer: Answer | None = None) -> nn.M
     """
     taken = parameters(network)
     if taken is None or OF_THE_HARNESS in {each.name for each in taken}:
-        return network
-    if isinstance(_attempt(network, task, network), Tensor) and answer is None:
+        return network if answer is None else Answered(network, answer)
+    if _takes_two(taken) and isinstance(_attempt(network, task, network), Tensor) and answer is None:
         return network
     working: list[Called] = []
     failed: list[Exception] = []
@@ -197,12 +214,22 @@ def _form(returned: Any) -> str:
     return type(returned).__name__
 
 
+def _takes_two(taken: Sequence[inspect.Parameter]) -> bool:
+    """Whether a second parameter has to be given: an optional one need not be the mask of what is
+    present.
+    """
+    required = [each for each in _positional(taken) if each.default is inspect.Parameter.empty]
+    return len(required) == 2 or _any_position(taken)
+
+
 def _candidates(taken: Sequence[inspect.Parameter], task: Task) -> Iterator[tuple[tuple[str, ...], Way]]:
     """The ways that a signature allows, the surest first."""
     every = (*task.names, *task.extra_inputs)
     named = tuple(name for name in every if _any_keyword(taken) or name in {each.name for each in taken})
     required = {each.name for each in _positional(taken) if each.default is inspect.Parameter.empty}
-    if named and required <= set(named):
+    unknown_too = any(each.name not in named for each in _positional(taken))
+    whole = set(task.names) <= set(named) or not unknown_too  # else an input would be left out without a word
+    if named and required <= set(named) and whole:
         yield named, "keywords"
     most = len(every) if _any_position(taken) else len(_positional(taken))
     for names in dict.fromkeys((task.names, every)):
@@ -261,14 +288,22 @@ def _in_order(model: Called, task: Task) -> Called | Exception:
     order of the modalities may not be the network's.
     """
     outcome = _tried(model, task)
-    if isinstance(outcome, Exception) or model.call not in ("positional", "tuple") or len(model.names) > FEW:
+    if isinstance(outcome, Exception) or model.call not in ("positional", "tuple"):
         return outcome
-    for order in permutations(model.names):
+    for order in permutations(model.names) if len(model.names) <= FEW else _exchanged(model.names):
         if order != model.names and isinstance(_tried(Called(model.network, order, model.call), task), Called):
             return BadInput(
                 f"it takes inputs by position, and the orders {', '.join(model.names)} and {', '.join(order)} both work"
             )
     return outcome
+
+
+def _exchanged(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The orders in which two names have changed places."""
+    for first, second in combinations(range(len(names)), 2):
+        order = list(names)
+        order[first], order[second] = order[second], order[first]
+        yield tuple(order)
 
 
 def _placed(returned: Any, shape: tuple[int, ...]) -> Answer | None:

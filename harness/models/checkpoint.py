@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from attacks.errors import BadInput, shown
+from harness.models.calling import Answered, Called
 from harness.storage.files import write_whole
 from harness.storage.tensorfile import as_bytes
 from harness.tasks.files.textfiles import read_text
@@ -103,6 +105,7 @@ def load(path: Path, model: nn.Module) -> None:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadInput(f"checkpoint {path} cannot be read: {error}") from None
+    model = _inner(model, weights)
     expected = model.state_dict()
     _check_names(path, weights, expected)
     for name in weights.keys() & expected.keys():
@@ -113,6 +116,13 @@ def load(path: Path, model: nn.Module) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise BadInput(f"checkpoint {path} does not fit the model: {reason}") from None
+
+
+def _inner(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network behind the adapter that calls it, where the weights are the network's own."""
+    inside = isinstance(model, Called | Answered) and not any(name.startswith("network.") for name in weights)
+    network: nn.Module = model.network if inside else model  # type: ignore[assignment]
+    return network
 
 
 def _check_names(path: Path, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -68,6 +68,7 @@ def as_references(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -
     from torch import nn
 
     from attacks.objective import preserved
+    from harness.models.calling import network_of
 
     if isinstance(models, str):
         yield (models,)
@@ -76,7 +77,8 @@ def as_references(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -
             yield names
     elif isinstance(models, Mapping):
         _refuse_names(models)
-        modules = [each for each in models.values() if isinstance(each, nn.Module)]
+        held_inside = [network_of(each) or each for each in models.values()]
+        modules = [each for each in held_inside if isinstance(each, nn.Module)]
         with holding("model", models), ExitStack() as stack:
             for module in modules:
                 stack.enter_context(preserved(module))

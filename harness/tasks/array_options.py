@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from attacks.errors import BadInput, unknown
 from harness.tasks.problems.problem import Problem
 from harness.tasks.tensors import check_indices
 
+Options = TypeVar("Options")
 Array = Tensor | NDArray[Any]
 
 
@@ -102,3 +104,28 @@ def _check_inputs(inputs: Mapping[str, Array], options: Sequence[Mapping[str, An
         for key in option:
             if key not in inputs:
                 raise unknown("modality", key, inputs)
+
+
+def texts(values: Sequence[Any] | Array) -> tuple[str, ...]:
+    """Names of any kind as texts."""
+    plain = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
+    return tuple(str(each.item() if isinstance(each, Tensor | np.generic) else each) for each in plain)
+
+
+def chosen(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """The options as an object of their class.
+
+    Raises:
+        BadInput: an unknown option, one that is missing, or a text in place of several names.
+    """
+    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            raise unknown("option", name, known)
+    for name, value in given.items():
+        if isinstance(value, str) and known[name].default == ():
+            raise BadInput(f"{name} is the text {value!r}: give a tuple of names, ({value!r},)")
+    needed = [name for name, each in known.items() if each.default is MISSING and name not in given]
+    if needed:
+        raise BadInput(f"option {needed[0]!r} is missing: give {needed[0]}=...")
+    return kind(**given)

@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from attacks.errors import BadInput, shown, unknown
 from attacks.norms import per_sample
 from attacks.region import Inputs
-from harness.tasks.array_options import Array, ArrayOptions
+from harness.tasks.array_options import Array, ArrayOptions, texts
 from harness.tasks.batch import Batch
 from harness.tasks.held import Held, HeldSplit
 from harness.tasks.incomplete import opened, presence
@@ -84,7 +83,7 @@ def _named(what: str, values: Sequence[Any] | Array | None, count: int) -> tuple
     """The group or the source of each sample; nothing if absent."""
     if values is None:
         return ()
-    found = _texts(values)
+    found = texts(values)
     if len(found) != count:
         mend = "name a group for each" if what == "groups" else "name the source of each sample"
         raise BadInput(f"there are {count} samples but {len(found)} {what}: {mend}")
@@ -116,7 +115,7 @@ def _modality(name: str, x: Tensor, there: Tensor | None, options: ArrayOptions)
 
 def _ids(samples: Sequence[Any] | Array | None, count: int) -> tuple[str, ...]:
     """A different id for each sample."""
-    ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else _texts(samples)
+    ids = tuple(f"{row:06d}" for row in range(count)) if samples is None else texts(samples)
     if len(ids) != count:
         raise BadInput(f"there are {count} samples but {len(ids)} ids: give each sample an id")
     if doubled := [each for each, times in Counter(ids).items() if times > 1]:
@@ -152,11 +151,6 @@ def _targets(values: Array, problem: Problem | None) -> Tensor:
 def _given(what: str, values: Array) -> Tensor:
     x = as_tensor(what, values)
     return real_tensor(what, x) if x.is_floating_point() else x
-
-
-def _texts(values: Sequence[Any] | Array) -> tuple[str, ...]:
-    plain = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
-    return tuple(str(each.item() if isinstance(each, Tensor | np.generic) else each) for each in plain)
 
 
 def _common_length(inputs: Mapping[str, Tensor], targets: Tensor) -> int:
@@ -200,7 +194,7 @@ def _split(held: Held, given: str | Sequence[str] | Array | None, seed: int) -> 
         train, val = (round(SHARES[split] * count) for split in ("train", "val"))
         rows = {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
         return {split: HeldSplit(held, sorted(chosen)) for split, chosen in rows.items()}
-    splits = (given,) * count if isinstance(given, str) else _texts(given)
+    splits = (given,) * count if isinstance(given, str) else texts(given)
     if len(splits) != count:
         raise BadInput(f"there are {count} samples but {len(splits)} split names: name a split for each")
     for split in splits:

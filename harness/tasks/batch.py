@@ -144,3 +144,27 @@ class Batch:
             referred,
             self.sources,
         )
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Batches of one split behind each other; no annotations."""
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    masks = [each.present for each in batches]
+    whole = [torch.ones(len(each), _columns(masks), dtype=torch.bool) for each in batches]
+    there = [each if mask is None else mask for each, mask in zip(whole, masks, strict=True)]
+    return Batch(
+        tuple(sample for each in batches for sample in each.samples),
+        {name: torch.cat([each.inputs[name] for each in batches]) for name in first.inputs},
+        torch.cat([each.targets for each in batches]),
+        tuple(group for each in batches for group in each.groups),
+        {name: torch.cat([each.valid[name] for each in batches]) for name in first.valid},
+        torch.cat(there) if any(mask is not None for mask in masks) else None,
+        {name: torch.cat([each.editable[name] for each in batches]) for name in first.editable},
+        sources=tuple(source for each in batches for source in each.sources),
+    )
+
+
+def _columns(masks: Sequence[Tensor | None]) -> int:
+    return next((mask.shape[1] for mask in masks if mask is not None), 0)

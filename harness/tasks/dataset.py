@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from attacks.errors import BadInput, unknown
+from harness.tasks.array_options import Array, texts
 from harness.tasks.infer_modality import modality_of
-from harness.tasks.lazy import Items, LazySplit, Read, Source, one, read_item
+from harness.tasks.lazy import Items, LazySplit, Read, ReadItem, Source, lacks, one
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem
 from harness.tasks.tensors import real_tensor
@@ -33,9 +34,11 @@ class DatasetOptions:
             a target, or a tuple of the `modalities` and a target.
         modalities: their names, in order; by default those of the first item.
         kinds, ranges, absent, balls, sample_rate: see `harness.tasks.array_options.ArrayOptions`.
-            Whole numbers of eight bits have the range 0 to 255, and become float32 in a batch.
+            Default attacks follow from the first 16 test samples. Inputs of type uint8 have the
+            range 0 to 255, and become float32 in a batch.
         extra_inputs: names of inputs that are not modalities.
-        samples, groups, sources: by split, one for each item; ids are the positions by default.
+        samples, groups, sources: by split, one for each item, or a sequence for the test samples;
+            ids are the positions by default.
         duplicates: "allowed" accepts groups in two splits.
         required: modalities that are never taken away, see `Task.required`.
         readers: processes that read ahead of the search; 0 reads in this process.
@@ -52,9 +55,9 @@ class DatasetOptions:
     balls: Mapping[str, str] | None = None
     extra_inputs: Sequence[str] = ()
     sample_rate: int = 16_000
-    samples: Mapping[str, Sequence[str]] | None = None
-    groups: Mapping[str, Sequence[str]] | None = None
-    sources: Mapping[str, Sequence[str]] | None = None
+    samples: Mapping[str, Sequence[Any]] | Sequence[Any] | Array | None = None
+    groups: Mapping[str, Sequence[Any]] | Sequence[Any] | Array | None = None
+    sources: Mapping[str, Sequence[Any]] | Sequence[Any] | Array | None = None
     duplicates: str = "flagged"
     required: Sequence[str] = ()
     readers: int = 2
@@ -74,7 +77,8 @@ def dataset_parts(dataset: Items | Mapping[str, Items], options: DatasetOptions)
     given = dict(dataset) if isinstance(dataset, Mapping) else {"test": dataset}
     if "test" not in given:
         raise BadInput(f"task {options.name!r} has the splits {', '.join(given) or 'none'}: name one of them 'test'")
-    read = options.read or read_item(options.modalities)
+    _check_items(given)
+    read = options.read or ReadItem((*options.modalities, *options.extra_inputs) if options.modalities else ())
     first = _first(given["test"], read)
     names = tuple(options.modalities) or tuple(key for key in first if key not in options.extra_inputs)
     for option in (options.kinds, options.ranges, options.absent, options.balls):
@@ -86,7 +90,7 @@ def dataset_parts(dataset: Items | Mapping[str, Items], options: DatasetOptions)
         tuple(options.extra_inputs),
     )
     sources = {
-        split: Source(split, items, read, modalities, extra, options.problem, options.readers)
+        split: Source(split, items, read, modalities, extra, options.problem, options.readers, tuple(options.required))
         for split, items in given.items()
     }
     return {
@@ -101,6 +105,16 @@ def dataset_parts(dataset: Items | Mapping[str, Items], options: DatasetOptions)
     }
 
 
+def _check_items(given: Mapping[str, Any]) -> None:
+    """Refuse data sets without a length, or whose items have no position."""
+    for split, items in given.items():
+        if not hasattr(items, "__len__") or not hasattr(items, "__getitem__"):
+            raise BadInput(
+                f"the data set of split {split!r} is of type {type(items).__name__}, which has no length, or no items"
+                " by position: give a sequence, or put its items into a list"
+            )
+
+
 def _first(items: Items, read: Read) -> dict[str, list[Tensor]]:
     """The values of the first items, by input, without those that are absent."""
     if not len(items):
@@ -110,7 +124,7 @@ def _first(items: Items, read: Read) -> dict[str, list[Tensor]]:
         try:
             inputs, _ = read(items[index])
             for key, value in inputs.items():
-                found.setdefault(key, []).extend([] if value is None else [one(f"input {key!r}", value)])
+                found.setdefault(key, []).extend([] if lacks(value) else [one(f"input {key!r}", value)])
         except BadInput as error:
             raise BadInput(f"item {index} of the split 'test': {error}") from None
         except Exception as error:
@@ -143,11 +157,18 @@ def _described(name: str, values: Sequence[Tensor], options: DatasetOptions) -> 
     )
 
 
+def _of_split(given: Any, split: str, other: Sequence[str]) -> Any:
+    """What is given for a split; without names of splits it is of the test samples."""
+    if given is None:
+        return other
+    return given.get(split, other) if isinstance(given, Mapping) else given if split == "test" else other
+
+
 def _split(source: Source, options: DatasetOptions) -> LazySplit:
     count = len(source.items)
     default = [f"{source.split}-{row:08d}" for row in range(count)]
     ids, members, made_from = (
-        tuple(map(str, (each or {}).get(source.split, other)))
+        texts(_of_split(each, source.split, other))
         for each, other in ((options.samples, default), (options.groups, ["all"] * count), (options.sources, []))
     )
     for what, found in (("ids", ids), ("groups", members), ("sources", made_from or ids)):

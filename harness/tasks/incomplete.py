@@ -79,12 +79,13 @@ def opened(values: Any) -> Any:
     return values
 
 
-def check_present(task: str, split: str, batch: Batch, names: Sequence[str]) -> None:
+def check_present(task: str, split: str, batch: Batch, names: Sequence[str], required: Sequence[str]) -> None:
     """Refuse a mask of another shape, and a test sample without any modality; in training a
     schedule may take all of them away.
 
     Raises:
-        BadInput: naming the split, and the sample.
+        BadInput: naming the split, and the sample; or a sample lacks a modality that the task
+            requires.
     """
     mask, shape = batch.present, (len(batch), len(names))
     if mask is None:
@@ -96,6 +97,13 @@ def check_present(task: str, split: str, batch: Batch, names: Sequence[str]) -> 
         )
     if split == "test":
         refuse_empty(f"split {split!r} of task {task!r}", batch)
+    for name in required:
+        if not bool((there := mask[:, names.index(name)]).all()):
+            sample = batch.samples[int((~there).nonzero()[0])]
+            raise BadInput(
+                f"sample {shown(sample)} in split {split!r} of task {task!r} lacks {name}, which the task requires:"
+                " leave the sample out"
+            )
 
 
 def refuse_empty(where: str, batch: Batch) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from attacks.errors import BadInput, plain, shown
+from attacks.errors import BadInput, ModelBroke, plain, shown
 from attacks.region import Inputs
 from harness.tasks.batch import Batch
 from harness.tasks.incomplete import refuse_empty
@@ -36,6 +36,10 @@ class Items(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
+class Unreadable(ModelBroke):
+    """A sample cannot be read: it costs its own rows, once a run is under way."""
+
+
 @dataclass(frozen=True)
 class Unread:
     """Why an item could not be read: it is raised where the batch is used, not in its reader."""
@@ -55,6 +59,7 @@ class Source:
         extra_inputs: names of the inputs that are not modalities.
         problem: checks the targets.
         readers: processes that read ahead; 0 reads in this one.
+        required: modalities that no sample may lack.
     """
 
     split: str
@@ -64,6 +69,7 @@ class Source:
     extra_inputs: tuple[str, ...]
     problem: Problem
     readers: int
+    required: tuple[str, ...] = ()
 
     def item(self, index: int) -> dict[str, Tensor | None] | Unread:
         """The inputs of an item and its target, in their own types."""
@@ -72,7 +78,9 @@ class Source:
             names = (*(each.name for each in self.modalities), *self.extra_inputs)
             if sorted(inputs) != sorted(names):
                 return Unread(f"it has the inputs {', '.join(map(str, inputs))}, and the task needs {', '.join(names)}")
-            held = {name: None if inputs[name] is None else one(name, inputs[name]) for name in names}
+            if without := [name for name in self.required if lacks(inputs[name])]:
+                return Unread(f"it lacks {without[0]}, which the task requires: leave the sample out")
+            held = {name: None if lacks(inputs[name]) else one(name, inputs[name]) for name in names}
             return {**held, TARGET: one("target", target)}
         except BadInput as error:
             return Unread(str(error))
@@ -189,6 +197,10 @@ class LazySplit(Batch):
         for rows in batches:
             yield self.take(rows)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies take: not what is being read ahead."""
+        return {**self.__dict__, "_ahead": _Ahead(hashes=dict(self._ahead.hashes))}
+
     def in_parts(self) -> Iterator[Batch]:
         """All samples in order, some at a time: the whole split is read."""
         return self.each([rows.tolist() for rows in torch.arange(len(self)).split(AT_ONCE)])
@@ -208,7 +220,7 @@ class LazySplit(Batch):
         samples = tuple(self.samples[row] for row in rows)
         for sample, (_, item) in zip(samples, items, strict=True):
             if isinstance(item, Unread):
-                raise BadInput(f"sample {shown(sample)} of split {self.source.split!r} cannot be read: {item.why}")
+                raise Unreadable(f"sample {shown(sample)} of split {self.source.split!r} cannot be read: {item.why}")
         source, found = self.source, [item for _, item in items]
         targets = _targets(source.problem, _stacked("target", samples, [item[TARGET] for item in found]))
         there = torch.tensor([[item[each.name] is not None for each in source.modalities] for item in found])
@@ -272,6 +284,17 @@ def _stacked(what: str, samples: Sequence[str], values: Sequence[Tensor]) -> Ten
         raise BadInput(f"{what} of samples {samples[0]} to {samples[-1]}: {plain(str(error))}") from None
 
 
+def lacks(value: Any) -> bool:
+    """Whether a sample came without a modality: None, or values that are all masked or all NaN."""
+    if isinstance(value, np.ma.MaskedArray):
+        return bool(value.size and np.ma.getmaskarray(value).all())
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return bool(value.size and np.isnan(value).all())
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return bool(value.numel() and value.isnan().all())
+    return value is None
+
+
 def one(what: str, value: Any) -> Tensor:
     """A value of one sample, in its own type.
 
@@ -285,30 +308,42 @@ def one(what: str, value: Any) -> Tensor:
     return as_tensor(what, value)
 
 
-def read_item(names: Sequence[str]) -> Read:
-    """How items of the usual forms are read: a dictionary with a target among its keys; a pair of a
-    dictionary and a target; a tuple of the modalities, in order, and the target.
+@dataclass(frozen=True)
+class ReadItem:
+    """Reads items of the usual forms: a dictionary with a target among its keys; a pair of a
+    dictionary and a target; a tuple of the inputs, in order, and the target.
+
+    Attributes:
+        names: of the inputs; empty: all but the target.
     """
 
-    def read(item: Any) -> tuple[Mapping[str, Any], Any]:
+    names: tuple[str, ...]
+
+    def __call__(self, item: Any) -> tuple[Mapping[str, Any], Any]:
         if isinstance(item, Mapping):
-            key = next((each for each in TARGETS if each in item), None)
-            if key is None:
-                raise BadInput(
-                    f"an item is a dictionary of {', '.join(map(str, item))}, without {', '.join(TARGETS)}: say what an"
-                    " item holds with read="
-                )
-            wanted = names or [each for each in item if each != key]
-            return {name: item.get(name) for name in wanted}, item[key]
+            return self._of_dictionary(item)
         if isinstance(item, tuple | list) and len(item) > 1:
             *values, target = item
             if len(values) == 1 and isinstance(values[0], Mapping):
                 return values[0], target
-            if len(values) == len(names):
-                return dict(zip(names, values, strict=True)), target
+            if len(values) == len(self.names):
+                return dict(zip(self.names, values, strict=True)), target
         raise BadInput(
             f"an item is a {type(item).__name__}, which names no inputs: say what an item holds with read=, a function"
             " that returns a dictionary of inputs and a target"
         )
 
-    return read
+    def _of_dictionary(self, item: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
+        key = next((each for each in TARGETS if each in item), None)
+        if key is None:
+            raise BadInput(
+                f"an item is a dictionary of {', '.join(map(str, item))}, without {', '.join(TARGETS)}: say what an"
+                " item holds with read="
+            )
+        wanted = self.names or [each for each in item if each != key]
+        if absent := [name for name in wanted if name not in item]:
+            raise BadInput(
+                f"an item is a dictionary of {', '.join(map(str, item))}, without {absent[0]!r}: give None where a"
+                " sample lacks it"
+            )
+        return {name: item[name] for name in wanted}, item[key]

@@ -17,7 +17,7 @@ from torch import Tensor
 from attacks.errors import BadInput, unknown
 from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Ball, Scenario, parse
-from harness.tasks.array_options import Array, ArrayOptions
+from harness.tasks.array_options import Array, ArrayOptions, chosen
 from harness.tasks.arrays import task_parts
 from harness.tasks.axes import GRID, check_edits
 from harness.tasks.batch import Batch
@@ -101,7 +101,7 @@ class Task:
         for split, batch in self.in_memory.items():
             self._check_inputs(split, batch)
             self._check_targets(split, batch)
-            check_present(self.name, split, batch, self.names)
+            check_present(self.name, split, batch, self.names, self.required)
             batch.check_annotations()
 
     def _check_inputs(self, split: str, batch: Batch) -> None:
@@ -137,7 +137,7 @@ class Task:
         Raises:
             BadInput: an argument cannot be used; the message names the mend.
         """
-        return Task(**task_parts(inputs, targets, ArrayOptions(**options)))._with_groups_apart()
+        return Task(**task_parts(inputs, targets, chosen(ArrayOptions, options)))._with_groups_apart()
 
     @staticmethod
     def from_dataset(dataset: Items | Mapping[str, Items], **options: Any) -> Task:
@@ -152,7 +152,7 @@ class Task:
         Raises:
             BadInput: what cannot be used, with the mend.
         """
-        return Task(**dataset_parts(dataset, DatasetOptions(**options)))._with_groups_apart()
+        return Task(**dataset_parts(dataset, chosen(DatasetOptions, options)))._with_groups_apart()
 
     def _with_groups_apart(self) -> Task:
         """The task, after a check that no group of a user's data is in two splits."""

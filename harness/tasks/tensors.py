@@ -138,7 +138,7 @@ def native(what: str, array: NDArray[Any]) -> NDArray[Any]:
         if array.dtype.kind == "f" and array.dtype.itemsize > np.dtype(np.float64).itemsize
         else array.dtype
     )
-    return np.asarray(array, kind.newbyteorder("="), order="C")
+    return np.asarray(array, kind.newbyteorder("="), order="C" if min(array.strides, default=0) < 0 else "K")
 
 
 def _dense(what: str, values: Tensor) -> Tensor:
