@@ -219,3 +219,31 @@ def test_recipes_that_ignore_absence_are_refused() -> None:
     ):
         harness.train(incomplete(splits), "concat", recipe="crmt")
     harness.train(incomplete(splits), "concat", epochs=1)
+
+
+def test_no_row_of_untouched_samples_stands_beside_clean_where_only_the_samples_differ() -> None:
+    run = found(schedule="none")
+    assert "untouched" not in set(run.summary["condition"])
+
+
+def test_scores_with_sets_missing_are_over_complete_samples() -> None:
+    """Incomplete samples may be harder: they stand in no row."""
+    from app.screens.average import SETS
+    from harness.analysis.curves import query
+
+    sweep = found(search="none").directory.table("sweep")
+    rows = query(f"select present, samples from ({SETS})", sweep=sweep)
+    lacking = {row for rows in LACKING.values() for row in rows}
+    assert len(rows) == 4 and {count for _, count in rows} == {SAMPLES - len(lacking)}
+
+
+class Embedded(Sum):
+    def embed(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+        there = torch.ones(len(inputs["a"]), 2, dtype=torch.bool) if present is None else present
+        return torch.cat([(inputs[name] + 5) * there[:, i : i + 1] for i, name in enumerate(("a", "b"))], 1)
+
+
+def test_untouched_incomplete_samples_keep_their_neighbours() -> None:
+    task = incomplete(splits=["train"] * 12 + ["test"] * 12)
+    run = harness.evaluate(task, {"m": Embedded()}, judge="neighbours", search="none", trust=False, schedule="none")
+    assert set(run.summary["score"]) == {1.0}
