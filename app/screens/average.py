@@ -27,9 +27,9 @@ SETS = f"""
         where status = 'ok' and kind = 'schedule' and not {IS_GAP}
           and (starts_with(name, 'fixed(') or level = 0)
         group by all
-    ), complete as (select distinct model, sample from averaged where not contains(present, '0'))
+    ), complete as (select sample from averaged where not contains(present, '0'))
     select model, present, avg(score) as score, count(*) as samples from averaged
-    where (model, sample) in (from complete) or (select count(*) from complete) = 0
+    where sample in (select sample from complete) or not exists (select sample from complete)
     group by all
 """
 MOST_RESAMPLED = 5_000  # samples; beyond, a bootstrap takes longer than a page should

@@ -231,8 +231,8 @@ def test_scores_with_sets_missing_are_over_complete_samples() -> None:
     from app.screens.average import SETS
     from harness.analysis.curves import query
 
-    sweep = found(search="none").directory.table("sweep")
-    rows = query(f"select present, samples from ({SETS})", sweep=sweep)
+    run = found(search="none")
+    rows = query(f"select present, samples from ({SETS})", sweep=run.directory.table("sweep"))
     lacking = {row for rows in LACKING.values() for row in rows}
     assert len(rows) == 4 and {count for _, count in rows} == {SAMPLES - len(lacking)}
 
