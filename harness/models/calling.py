@@ -103,7 +103,7 @@ def _wrapped(network: nn.Module, call: Call | None, answer: Answer | None, task:
         return fitted(network, task, answer)
     outcome = _tried(Called(network, _names(network, call, task), call, answer), task)
     if isinstance(outcome, Exception):
-        raise _misfit(network, task, outcome)
+        raise _misfit(network, task, outcome, call)
     return outcome
 
 
@@ -195,10 +195,14 @@ def found(answer: Answer | None, returned: Any) -> Tensor:
             held = None
     if not isinstance(held, Tensor):
         raise BadInput(
-            f"it returns {_form(returned)} without the answer {answer!r}: name the key, attribute or index of the"
-            " logits, as harness.wrap(network, answer=0)"
+            f"it returns {_form(returned)} without the answer {_named(answer)}: name the key, attribute or index of the"
+            " logits, as harness.wrap(network, answer=0), or leave out answer where it returns them"
         )
     return held
+
+
+def _named(answer: Answer) -> str:
+    return f"that the function {getattr(answer, '__name__', 'given')} gives" if callable(answer) else repr(answer)
 
 
 def _has(returned: Any, name: str) -> bool:
@@ -323,6 +327,19 @@ def _signed(network: nn.Module) -> str:
     return f"{type(network).__name__}.forward({', '.join(map(str, taken or ()))})"
 
 
-def _misfit(network: nn.Module, task: Task, error: Exception | None) -> BadInput:
+def _misfit(network: nn.Module, task: Task, error: Exception | None, call: Call | None = None) -> BadInput:
+    """Why no way works, or the way that was named.
+
+    Args:
+        error: what it raised; a BadInput says what is wrong with its answer.
+    """
+    if isinstance(error, BadInput):
+        return BadInput(f"{_signed(network)}: {error}")
     why = f" ({type(error).__name__}: {plain(str(error))[:200]})" if error is not None else ""
-    return BadInput(f"{_signed(network)} does not take the inputs {', '.join(task.names)} as they are{why}: {MEND}")
+    if call is None:
+        return BadInput(f"{_signed(network)} does not take the inputs {', '.join(task.names)} as they are{why}: {MEND}")
+    way = "the function call" if callable(call) else f"call={call!r}"
+    return BadInput(
+        f"{_signed(network)} does not work with {way} on the inputs {', '.join(task.names)}{why}: name another way, or"
+        " give a function of the network and the inputs"
+    )
