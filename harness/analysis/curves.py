@@ -131,6 +131,21 @@ def complete_scores(samples: pa.Table) -> dict[str, dict[str, Share]]:
     return found if len(found) > 1 or "clean, incomplete samples" in found else {}
 
 
+def absences(samples: pa.Table, modalities: Sequence[str]) -> str:
+    """How many samples under test came without each modality, in words; empty where all are
+    complete.
+    """
+    rows = query("select distinct sample, present from samples", samples=samples)
+    lost = {name: sum(bits[at] == "0" for _, bits in rows if bits) for at, name in enumerate(modalities)}
+    each = ", ".join(f"{count} lack {name}" for name, count in lost.items() if count)
+    return (
+        f"of {len(rows)} samples {each}, as they came: attacks on what a sample lacks leave it out, and corruptions of"
+        " it change nothing"
+        if each
+        else ""
+    )
+
+
 CURVED = {
     "ledger": ("scenario", "model", "sample", "strength", "limit", "clean_score", "status"),
     "fronts": ("scenario", "model", "sample", "strength", "score"),

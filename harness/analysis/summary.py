@@ -20,6 +20,7 @@ from harness.analysis import measures
 from harness.analysis.curves import (
     CURVED,
     Share,
+    absences,
     clean_scores,
     complete_scores,
     corruption_curves,
@@ -131,7 +132,8 @@ def summarise(directory: RunDirectory) -> Summary:
         for model in models
     }
     doubts = flag_lines(trust)
-    notes = [*_notes(description.model_copy(update={"status": status}), errors), *fewer(description, counts)]
+    notes = _notes(description.model_copy(update={"status": status}), errors, absences(samples, modalities))
+    notes += fewer(description, counts)
     notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *doubts, *([EXPLAINED] if doubts else [])]
     return Summary(models, sections, notes, flagged(trust), status)
 
@@ -198,8 +200,8 @@ def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, 
     return sections
 
 
-def _notes(description: Description, errors: int) -> list[str]:
-    notes = [CAVEAT if description.attacked else UNATTACKED, *([description.note] if description.note else [])]
+def _notes(description: Description, errors: int, absent: str) -> list[str]:
+    notes = [CAVEAT if description.attacked else UNATTACKED, *filter(None, (description.note, absent))]
     if description.status != COMPLETE:
         notes.append(f"The run is {description.status}: {onwards(description.status)}.")
     if errors:

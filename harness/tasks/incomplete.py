@@ -115,14 +115,3 @@ def refuse_empty(where: str, batch: Batch) -> None:
     if batch.present is not None and not bool(batch.present.any(1).all()):
         sample = batch.samples[int((~batch.present.any(1)).nonzero()[0])]
         raise BadInput(f"sample {shown(sample)} in {where} has no modality at all: leave it out")
-
-
-def absences(batch: Batch, names: Sequence[str]) -> str:
-    """How many samples came without each modality, in words; empty where all are complete."""
-    lost = [0] * len(names) if batch.present is None else (~batch.present).sum(0).tolist()
-    each = ", ".join(f"{count} lack {name}" for name, count in zip(names, lost, strict=True) if count)
-    return (
-        f"of {len(batch)} test samples {each}, as they came; attacks on what a sample lacks leave it out"
-        if each
-        else ""
-    )

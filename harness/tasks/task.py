@@ -23,7 +23,7 @@ from harness.tasks.axes import GRID, check_edits
 from harness.tasks.batch import Batch
 from harness.tasks.dataset import DatasetOptions, dataset_parts
 from harness.tasks.identity import definition_hash
-from harness.tasks.incomplete import absences, check_present
+from harness.tasks.incomplete import check_present
 from harness.tasks.lazy import Items, LazySplit
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, check_problem, thresholds_of
@@ -338,7 +338,7 @@ class Task:
         inputs = {split: [each for each, _ in hashes] for split, hashes in self._hashes.items()}
         test, others = inputs.pop("test", []), [each for hashes in inputs.values() for each in hashes]
         flagged = "" if self.duplicates == "allowed" else repeated(test, others)
-        return "; ".join(filter(None, (self.note, flagged, absences(self.splits["test"], self.names))))
+        return "; ".join(filter(None, (self.note, flagged)))
 
     @cached_property
     def definition_hash(self) -> str:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 import harness
 from attacks.errors import BadInput
+from harness.analysis.summary import summarise
 from harness.tasks import Task
+from tests.harness.tasks.test_lazy_ledgers import one_by_one
 from tests.harness.test_cli import run
 
 SAMPLES, LIMIT = 24, 8.0
@@ -95,7 +97,6 @@ def test_every_form_of_absence_is_one(form: str) -> None:
     assert there is not None and torch.equal(there, mask())
     reference = FORMS["mask"](arrays()[0])
     assert task.data_hash == reference.data_hash and task.definition_hash == reference.definition_hash
-    assert "of 24 test samples 3 lack a, 4 lack b" in task.notes
 
 
 def test_a_complete_task_is_what_it_was() -> None:
@@ -247,3 +248,10 @@ def test_untouched_incomplete_samples_keep_their_neighbours() -> None:
     task = incomplete(splits=["train"] * 12 + ["test"] * 12)
     run = harness.evaluate(task, {"m": Embedded()}, judge="neighbours", search="none", trust=False, schedule="none")
     assert set(run.summary["score"]) == {1.0}
+
+
+@pytest.mark.parametrize("way", ["held", "read"])
+def test_the_summary_counts_what_is_lacking(way: str) -> None:
+    task = incomplete() if way == "held" else one_by_one(incomplete())
+    run = harness.evaluate(task, {"sum": Sum()}, search="none", trust=False, schedule="none")
+    assert any("Of 24 samples 3 lack a, 4 lack b, as they came" in note for note in summarise(run.directory).notes)
