@@ -116,7 +116,7 @@ def test_a_task_judges_perfect_and_wrong_answers(task: Task) -> None:
 
 def test_a_stand_in_lies_in_the_range(task: Task) -> None:
     for modality in task.modalities:
-        x = task.splits["test"].inputs[modality.name][:2]
+        x = task.splits["test"].take([0]).inputs[modality.name]
         modality.check(modality.stand_in(x))
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.engine.loading import load_task
 from harness.reproduce import robust
+from harness.reproduce.fusion import FUSION
 from harness.reproduce.page import Page
 from harness.reproduce.results import Results
-from harness.reproduce.studies import FUSION, load_task
 
 SINGLE = "image@linf:1.6"
 SETTING = FUSION.settings["digits"]

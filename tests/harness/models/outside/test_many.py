@@ -219,18 +219,13 @@ def visual_bert() -> tuple[Task, Any]:
 def flava() -> tuple[Task, Any]:
     from transformers import FlavaConfig, FlavaModel
 
-    config = FlavaConfig(
-        text_config={**SMALL, "vocab_size": VOCABULARY},
-        image_config={**SMALL, "image_size": SIDE, "patch_size": 4},
-        multimodal_config=SMALL,
-        hidden_size=SMALL["hidden_size"],
-    )
-    ids, head = {"ids": torch.randint(3, VOCABULARY, (COUNT, 6))}, nn.Linear(SMALL["hidden_size"], LABELS)
-    network = nn.ModuleList([FlavaModel(config).eval(), head])
+    sides = {"text_config": {**SMALL, "vocab_size": VOCABULARY}, "multimodal_config": SMALL}
+    config = FlavaConfig(**sides, image_config={**SMALL, "image_size": SIDE, "patch_size": 4}, **SMALL)
+    ids, network = {"ids": torch.randint(3, VOCABULARY, (COUNT, 6))}, nn.ModuleList([FlavaModel(config).eval()])
+    network.append(nn.Linear(SMALL["hidden_size"], LABELS))
 
     def answer(net: nn.ModuleList, x: dict[str, Tensor]) -> Tensor:
-        seen = net[0](input_ids=x["ids"], pixel_values=x["image"], skip_multimodal_encoder=False)
-        return net[1](seen.multimodal_embeddings[:, 0])
+        return net[1](net[0](input_ids=x["ids"], pixel_values=x["image"]).multimodal_embeddings[:, 0])
 
     return task_of(images(), ids), harness.wrap(network, answer)
 
