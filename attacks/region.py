@@ -23,6 +23,7 @@ Inputs = dict[str, Tensor]
 """The inputs of a model: one tensor (B, ...) for each modality."""
 
 TRIES = 5  # to bring a change back inside of a strength, where rounding left it outside
+MOST = 0.5  # the largest share of the strength that this takes away
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +285,7 @@ class Region:
             excess = self.gauge(moved) / strength - 1
             if not bool((excess > 0).any()):
                 break
-            smaller = self.project(moved, strength * (1 - 2 * 4**number * excess.clamp_min(0)))
+            smaller = self.project(moved, strength * (1 - (2 * 4**number * excess).clamp(0, MOST)))
             moved = select(excess > 0, smaller, moved)
         return moved
 

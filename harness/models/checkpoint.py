@@ -120,7 +120,7 @@ def load(path: Path, model: nn.Module) -> None:
 
 def _inner(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     """The network behind the adapter that calls it, where the weights are the network's own."""
-    inside = isinstance(model, Called | Answered) and not any(name.startswith("network.") for name in weights)
+    inside = isinstance(model, Called | Answered) and not weights.keys() & model.state_dict().keys()
     network: nn.Module = model.network if inside else model  # type: ignore[assignment]
     return network
 

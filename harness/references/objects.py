@@ -77,8 +77,8 @@ def as_references(models: Mapping[str, Any] | Sequence[str] | nn.Module | str) -
             yield names
     elif isinstance(models, Mapping):
         _refuse_names(models)
-        held_inside = [network_of(each) or each for each in models.values()]
-        modules = [each for each in held_inside if isinstance(each, nn.Module)]
+        wrapped = [network_of(each) for each in models.values()]
+        modules = [each for each in (*models.values(), *wrapped) if isinstance(each, nn.Module)]
         with holding("model", models), ExitStack() as stack:
             for module in modules:
                 stack.enter_context(preserved(module))

@@ -1,4 +1,4 @@
-"""What is known of the arrays that a task is made of."""
+"""The options of `Task.from_arrays`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = Tensor | NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayOptions:
-    """What is known of the arrays that a task is made of.
+    """The options of `Task.from_arrays`.
 
     Attributes:
         name: of the task.

@@ -23,7 +23,7 @@ BYTES = (0, 255)  # the range of uint8
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetOptions:
-    """What is known of a data set that a task reads.
+    """The options of `Task.from_dataset`.
 
     Attributes:
         problem: what is asked of a model.

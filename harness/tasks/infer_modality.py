@@ -1,4 +1,4 @@
-"""A modality from the values of its samples: what is not said of it follows from them."""
+"""Infer a modality from the values of its samples, where options leave something open."""
 
 from __future__ import annotations
 

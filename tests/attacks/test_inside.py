@@ -24,5 +24,6 @@ def test_a_change_comes_back_inside(norm: str, offset: str, strength: float) -> 
     assert bool((region.gauge(inside) <= given).all())
     if offset == "small":
         assert bool((region.gauge(inside) >= 0.999 * given).all())
+        assert bool((region.gauge(region.inside({"x": x + 100 * unit["x"]}, given)) >= 0.49 * given).all())
     kept = region.gauge(at) <= given
     assert torch.equal(inside["x"][kept], at["x"][kept])

@@ -88,8 +88,9 @@ def test_a_wrapped_network_stays_as_it_was() -> None:
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_what_compilers_return() -> None:
     network = Positional()
-    found = harness.evaluate(task(), {"mine": torch.compile(network, backend="eager")}, **QUIET)
-    assert found.status == "complete"
+    compiled = torch.compile(network, backend="eager")
+    for model in (compiled, harness.wrap(compiled, call="positional")):
+        assert harness.evaluate(task(), {"mine": model}, **QUIET).status == "complete"
     with pytest.raises(BadInput, match="is TorchScript, of which no copy can be trained"):
         harness.train(learnt_from(network), torch.jit.script(network))
 
