@@ -169,7 +169,7 @@ class Run:
 
 
 def evaluate(
-    task: Task | str = "digits",
+    task: Task | str | None = None,
     models: Mapping[str, Any] | Sequence[str] | nn.Module | str | None = None,
     /,
     **options: Any,
@@ -179,7 +179,8 @@ def evaluate(
     >>> run = harness.evaluate(task, {"mine": net}, scenarios=["image@linf:8/255"], samples=100)
 
     Args:
-        task: a `harness.tasks.Task`, or a reference.
+        task: a `harness.tasks.Task`, or a reference; None: the task that the weights of the models
+            are for.
         models: modules, or functions that build one for a task, by name; or references; the
             command's models if absent.
         options: those of `evaluate`, by the same names (`--batch-size` is `batch_size`); options
@@ -200,7 +201,8 @@ def evaluate(
 
     given = _by_flag(options)
     with ExitStack() as stack:
-        given |= {"task": stack.enter_context(as_reference(task))}
+        if task is not None:
+            given |= {"task": stack.enter_context(as_reference(task))}
         if models is not None:
             given |= {"model": stack.enter_context(as_references(models))}
         _refuse_apart(given, task, models)
@@ -308,7 +310,7 @@ def _plain(value: Any) -> Any:
 
 def _refuse_apart(given: Mapping[str, Any], task: object, models: object) -> None:
     """Refuse objects together with options that need other processes."""
-    objects = not isinstance(task, str) or isinstance(models, Mapping) or not isinstance(models, Sequence | None)
+    objects = not isinstance(task, str | None) or isinstance(models, Mapping) or not isinstance(models, Sequence | None)
     if objects and (given.get("workers", 1) != 1 or given.get("engine", "local") != "local"):
         named = next(name for name in APART if given.get(name) not in (None, 1, "local"))
         raise BadInput(

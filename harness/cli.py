@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.reproduce import ALL as EVERY_STUDY
 from harness.reproduce import NAMES as STUDIES
 
 app = typer.Typer(
@@ -212,7 +213,7 @@ def compare(
 def reproduce(
     study: Annotated[
         str,
-        typer.Argument(help=f"The study: {', '.join(STUDIES[:-1])} or {STUDIES[-1]}."),
+        typer.Argument(help=f"The study: {', '.join(STUDIES)}; or {EVERY_STUDY}, one after another."),
     ],
     small: Annotated[
         bool, typer.Option("--small", help="Run every step in a few minutes; the numbers mean nothing.")
@@ -244,11 +245,12 @@ def reproduce(
     """
     from rich.console import Console
 
-    from harness.reproduce.studies import ReproduceOptions
-    from harness.reproduce.studies import reproduce as run
+    from harness.reproduce.studies import ReproduceOptions, reproduce_all
+    from harness.reproduce.studies import reproduce as reproduce_one
     from harness.tasks.files.dataroot import use
 
     use(data_root)
+    run = reproduce_all if study == EVERY_STUDY else reproduce_one
     run(
         ReproduceOptions(study, small, work, page, tuple(only or ()), recorded, jobs, device, spot_check, full),
         _console(Console),

@@ -19,6 +19,7 @@ from harness.engine.plan import Cell, Work, cells, halved, load_all, prepare
 from harness.engine.progress import Reporter, reporting
 from harness.engine.resuming import default_directory, taken_up
 from harness.engine.standing import Standing, changed_since, describe, standing
+from harness.engine.weights import with_task
 from harness.gates.baseline import evidence_at
 from harness.gates.decide import FAILED as GATE_FAILED
 from harness.gates.file import GatesFile, read_gates
@@ -51,6 +52,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     gates = _gates(config)
     device = choose_device(config.device)
     use(config.data_root)
+    config = with_task(config)
     task, models = load_all(config, device)
     work = prepare(config, task, models, ask(models, task, device, config))
     description = describe(work, device)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -22,18 +20,18 @@ from attacks.errors import BadInput
 from attacks.objective import preserved
 from harness.engine.judged import checked_tally
 from harness.engine.objective import TaskObjective
+from harness.engine.weights import committed_weights, of_checkpoint
 from harness.models import checkpoint
 from harness.models.calling import fitted
 from harness.references import options
 from harness.references.livecode import model_code, model_values
 from harness.references.objects import held
-from harness.references.registry import Reference, code_of, names, resolve
+from harness.references.registry import Reference, names, resolve
 from harness.references.sources import Reached, located, meaning, reached
 from harness.references.userfile import inside, is_our_own, own_packages
 from harness.storage.files import path_of
 from harness.tasks import Task
 
-_WITH_CODE = re.compile(r"(?P<code>[^@]+:[^@:/]+)@(?P<weights>.+)")
 PROBED = 4  # samples a model is tried on before the work begins
 
 
@@ -132,7 +130,7 @@ def _referred(text: str, task: Task, device: torch.device, seed: int) -> Loaded:
     reference, weights = text, None
     by_name = not text.endswith(checkpoint.SUFFIX) and ":" not in text
     if text.endswith(checkpoint.SUFFIX):
-        reference, weights = _of_checkpoint(text, task)
+        reference, weights = of_checkpoint(text, task)
     elif not by_name:
         _refuse_untrained(text)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -140,7 +138,7 @@ def _referred(text: str, task: Task, device: torch.device, seed: int) -> Loaded:
         module = build_model(reference, task)
     values = model_values(module)
     if by_name:  # after it was built: building checks that the task has the modality of a family's name
-        weights = _committed_weights(text, task)
+        weights = committed_weights(text, task)
     if weights is not None:
         checkpoint.load(weights, module)
     module = module.to(device).eval()
@@ -173,29 +171,6 @@ def _built(module: Any, name: str, task: Task) -> nn.Module:
         raise BadInput(f"model {name!r}: {error}") from None
 
 
-def _of_checkpoint(text: str, task: Task) -> tuple[str, Path]:
-    """The builder of a checkpoint's model, named with it or by its card, and the path of the
-    weights.
-
-    Raises:
-        BadInput: the card cannot be read, names code, or is of another task.
-    """
-    match = _WITH_CODE.fullmatch(text)
-    weights = Path(match["weights"] if match else text)
-    card = checkpoint.read_card(weights)
-    if card["task"] != task.name:
-        raise BadInput(
-            f"checkpoint {weights} was trained on task {card['task']!r}, not on {task.name!r}: train one on it"
-        )
-    if match is None and code_of(card["model"]) is not None:
-        named = f"{card['model']}@{weights}"
-        raise BadInput(
-            f"checkpoint {weights} has a checkpoint card that names code: if you trust that code, name both, --model"
-            f" {named!r}"
-        )
-    return (match["code"] if match else card["model"]), weights
-
-
 def call(reference: Reference, kind: str, *arguments: Any) -> Any:
     """Call the object of a reference; a user's file sees its own packages during the call."""
     target: Callable[..., Any] = reference.target
@@ -208,32 +183,6 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
         raise
     except (Exception, SystemExit) as error:
         raise BadInput(f"{kind} {reference.text!r} cannot be built: {type(error).__name__}: {error}") from error
-
-
-def _committed_weights(name: str, task: Task) -> Path:
-    """The weights of a registered name that travel with the package; an option at its default
-    changes nothing.
-    """
-    kind = options.plain(name)
-    path = checkpoint.committed(task.name, options.shortest("model", name, resolve("model", kind).target))
-    if path.is_file():
-        return path
-    own = [each for each in names("recipe") if kind in (each, *(f"{each}-{modality}" for modality in task.names))]
-    words = [
-        "python",
-        "-m",
-        "harness",
-        "train",
-        "--task",
-        task.name,
-        "--model",
-        name,
-        *(("--recipe", own[0]) if own else ()),
-    ]
-    raise BadInput(
-        f"model {name!r} has no weights for task {task.name!r}: train it ({shlex.join(words)}) and name the"
-        " checkpoint that this command writes"
-    )
 
 
 def _refuse_untrained(text: str) -> None:

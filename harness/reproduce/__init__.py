@@ -6,3 +6,5 @@ A study NAME is the object NAME in capitals of the module `harness.reproduce.NAM
 
 NAMES = ("fusion", "missing", "counting", "contrastive", "segmentation", "translation", "action", "speech")
 """The studies, in the order of the lecture's page; the command line lists them."""
+ALL = "all"
+"""In the place of a name: every study, one after another."""

@@ -6,7 +6,7 @@ import importlib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from attacks.errors import BadInput, unknown
 from attacks.presets import VERSION
 from harness.engine.environment import choose_device
 from harness.engine.loading import load_task
-from harness.reproduce import NAMES, spotcheck
+from harness.reproduce import ALL, NAMES, spotcheck
 from harness.reproduce.campaign import perform_all, recorded, trials
 from harness.reproduce.page import Page
 from harness.reproduce.results import Results
@@ -68,7 +68,7 @@ def reproduce(options: ReproduceOptions, console: Console) -> Path:
         BadInput: no such study, no results to write, or a trial fails.
     """
     if options.study not in STUDIES:
-        raise unknown("study", options.study, STUDIES)
+        raise unknown("study", options.study, [*STUDIES, ALL])
     study, started = STUDIES[options.study], time.monotonic()
     folder = Path(options.work) / f"{study.name}{'-small' if options.small else ''}"
     path = (
@@ -102,6 +102,30 @@ def reproduce(options: ReproduceOptions, console: Console) -> Path:
         f"{path} written after {time.monotonic() - started:.0f} s", soft_wrap=True, markup=False, highlight=False
     )
     return path
+
+
+def reproduce_all(options: ReproduceOptions, console: Console) -> list[Path]:
+    """Run every study, one after another. A study that fails costs its own page, and no other.
+
+    Returns:
+        the paths of the pages.
+
+    Raises:
+        BadInput: at the start, an option belongs to one study; at the end, some studies failed.
+    """
+    for flag, given in {"--page": options.page, "--only": options.only}.items():
+        if given:
+            raise BadInput(f"{flag} {''.join(given)} belongs to one study: name the study, or leave {flag} out")
+    pages, failed = [], []
+    for name in STUDIES:
+        try:
+            pages.append(reproduce(replace(options, study=name), console))
+        except BadInput as error:
+            failed.append(name)
+            console.print(f"{name}: {error}", soft_wrap=True, markup=False)
+    if failed:
+        raise BadInput(f"{', '.join(failed)} could not be done, see above: mend this and run the same command again")
+    return pages
 
 
 def _planned(

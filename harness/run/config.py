@@ -29,7 +29,13 @@ class Evaluation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: str = Field("digits", description="the task that the models are tested on: a name, or file.py:object")
+    task: str = Field(
+        "digits",
+        description=(
+            "the task that the models are tested on: a name, or file.py:object; without one, the task that the models'"
+            " weights are for"
+        ),
+    )
     data_root: str | None = Field(
         None,
         description="the data folder, which holds one folder for each data set; without it, $ROBUSTNESS_DATA",

@@ -73,6 +73,30 @@ def test_a_page_has_the_results_of_the_runs_and_names_settings_left_out(study: S
     assert f"{np.mean(shares):.3f} ± {np.std(shares, ddof=1):.3f}" in page
 
 
+def test_all_studies_run_one_after_another_and_a_failure_costs_one_page(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = Study("lacking", {"absent": study.settings["absent"]}, write)
+    monkeypatch.setattr(studies, "STUDIES", {"lacking": lacking, "tiny": study})
+    spoken = io.StringIO()
+    every, console = studies.ReproduceOptions("all", jobs=1), Console(file=spoken, width=10_000)
+    with pytest.raises(BadInput, match="lacking could not be done, see above"):
+        studies.reproduce_all(every, console)
+    assert "lacking: study 'lacking' has no results to write" in spoken.getvalue()
+    page = Path("docs/results/tiny.md")
+    before = {file: file.stat().st_mtime_ns for file in Path("results").rglob("*.parquet")}
+    assert page.exists() and before
+    monkeypatch.setattr(studies, "STUDIES", {"tiny": study})
+    assert studies.reproduce_all(every, console) == [page]
+    assert {file: file.stat().st_mtime_ns for file in Path("results").rglob("*.parquet")} == before
+
+
+@pytest.mark.parametrize("option", [{"page": "one.md"}, {"only": ("digits",)}], ids=str)
+def test_options_of_one_study_are_refused_for_all(study: Study, option: dict[str, object]) -> None:
+    with pytest.raises(BadInput, match="belongs to one study"):
+        studies.reproduce_all(studies.ReproduceOptions("all", **option), Console())  # type: ignore[arg-type]
+
+
 def test_a_spot_check_shows_how_much_the_numbers_move(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same search again moves nothing; a record of another version with other strengths is told
     apart.
