@@ -31,7 +31,7 @@ INTERRUPTED = 130
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def evaluate(context: typer.Context) -> Any:
-    """Find the critical strength of each sample, and the score with modalities missing or
+    """Find the critical strength of each sample, and measure the score with modalities missing or
     corrupted.
     """
     from harness.commands.flags import evaluation
@@ -123,7 +123,7 @@ def report(
         str | None, typer.Option(help="The HTML page to write; RUN/report.html if no file is named.")
     ] = None,
     markdown: Annotated[
-        str | None, typer.Option(help="The Markdown file to write, for a pull request; - only prints it.")
+        str | None, typer.Option(help="The Markdown file to write, for a pull request; '-' only prints it.")
     ] = None,
 ) -> None:
     """Print the tables of a run, and write its curves as one HTML page that needs no network."""
@@ -146,7 +146,7 @@ def verify(
         ),
     ] = False,
 ) -> None:
-    """Check every stored witness of a run again; exit 3 if one fails."""
+    """Check every stored witness of a run again; exit 3 if one does not hold."""
     if files:
         from harness.commands.filecheck import verify_files
 
@@ -165,11 +165,11 @@ def gate(
         typer.Option(help="The baseline of max_drop and max_rise: a run, or a file that bless wrote."),
     ] = None,
     junit: Annotated[str | None, typer.Option(help="Write the verdicts to this file as JUnit XML.")] = None,
-    sarif: Annotated[str | None, typer.Option(help="Write them as SARIF.")] = None,
+    sarif: Annotated[str | None, typer.Option(help="Write the verdicts to this file as SARIF.")] = None,
     markdown: Annotated[
-        str | None, typer.Option(help="Write them as Markdown, changes first, for a pull request.")
+        str | None, typer.Option(help="Write the verdicts to this file as Markdown, changes first, for a pull request.")
     ] = None,
-    json: Annotated[str | None, typer.Option(help="Write them as JSON.")] = None,
+    json: Annotated[str | None, typer.Option(help="Write the verdicts to this file as JSON.")] = None,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Print how many samples would decide each inconclusive gate.")
     ] = False,
@@ -223,7 +223,8 @@ def reproduce(
         str | None, typer.Option(help="The page to write. [docs/results/STUDY.md; small: WORK/STUDY-small/STUDY.md]")
     ] = None,
     only: Annotated[
-        Many | None, typer.Option(help="Only this setting of the study, such as digits or '10 %'; repeatable. [all]")
+        Many | None,
+        typer.Option(help="Run only this setting of the study, such as digits or '10 %'; repeatable. [all]"),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Also run the settings that take longest.")] = False,
     recorded: Annotated[
@@ -261,9 +262,12 @@ def reproduce(
 def dashboard(
     runs: Annotated[Many | None, typer.Argument(help="Runs, or folders of runs: paths or URLs. [runs]")] = None,
     port: Annotated[int | None, typer.Option(help="The port on localhost. [the first free one]")] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser. [browser]")] = True,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     token: Annotated[
-        bool, typer.Option("--token", help="Answer only to a browser that opens the printed address; opens no browser.")
+        bool,
+        typer.Option(
+            "--token", help="Answer only a browser that opens the printed address; no browser opens by itself."
+        ),
     ] = False,
     data_root: DataRoot = None,
 ) -> None:
@@ -289,7 +293,7 @@ def _console(console: Any) -> Any:
 
 
 def main() -> None:
-    """Run the command line; see design.md for the exit codes."""
+    """Run the command line; docs/start.md lists the exit codes."""
     from harness.storage.output import open_streams, patient_streams
 
     open_streams()

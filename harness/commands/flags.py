@@ -34,9 +34,9 @@ def evaluation(called: Callable[[dict[str, Any]], None]) -> Callable[..., Any]:
     evaluate.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     evaluate.__annotations__ = flags
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(help="Find the critical strength of each sample, and the score with modalities missing or corrupted.")(
-        evaluate
-    )
+    app.command(
+        help="Find the critical strength of each sample, and measure the score with modalities missing or corrupted."
+    )(evaluate)
     return typer.main.get_command(app)
 
 
