@@ -1,4 +1,4 @@
-"""`list`: every registered name, with one line each."""
+"""`list`: every registered name, with its summary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OFFERED: dict[Kind, Callable[..., Mapping[str, Parameter]]] = {
 
 
 def catalogue() -> dict[str, dict[str, str]]:
-    """For each kind, each name and its one-line summary."""
+    """For each kind, each name and its summary."""
     kinds = {PLURALS.get(kind, f"{kind}s"): {name: summary(kind, name) for name in names(kind)} for kind in KINDS}  # type: ignore[arg-type]
     kinds["attacks"]["torchattacks:CLASS"] = extra_attacks.TORCHATTACKS
     grammars = {

@@ -88,9 +88,9 @@ def registered(kind: Kind, name: str) -> Any:
 
 
 def summary(kind: Kind, name: str) -> str:
-    """The summary of a registered name: its `summary`, or the first line of its docstring."""
+    """The summary of a registered name: its `summary`, or the first paragraph of its docstring."""
     target = registered(kind, name)
-    return str(getattr(target, "summary", None) or (inspect.getdoc(target) or "").split("\n")[0].strip())
+    return str(getattr(target, "summary", None) or " ".join((inspect.getdoc(target) or "").split("\n\n")[0].split()))
 
 
 def _imported(reference: str) -> Any:

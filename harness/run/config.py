@@ -79,7 +79,7 @@ class Evaluation(BaseModel):
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(
         None,
-        description="a part of the samples, as i/n: part i of n; each needs its own --out, and merge joins them",
+        description="a part of the samples, as i/n: part i of n; each has a directory of its own, and merge joins them",
     )
     samples: int | Literal["all"] = Field(100, description="the number of test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63, description="the seed of all random numbers")
