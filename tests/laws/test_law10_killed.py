@@ -39,7 +39,7 @@ def ledger(out: str) -> list[dict[str, Any]]:
     return sorted(RunDirectory(out).table("ledger").to_pylist(), key=lambda row: (row["sample"], row["scenario"]))
 
 
-@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("parts", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_resumed_equals_uninterrupted(elsewhere: Path, parts: int) -> None:
     process = subprocess.Popen([*COMMAND, "killed"], stdout=subprocess.DEVNULL)
     while len(list(elsewhere.glob("killed/ledger/*.parquet"))) < parts and process.poll() is None:

@@ -75,7 +75,12 @@ def conditions(table: str, column: str, status: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("model", "why"), [("without_b", "KeyError: 'b'"), ("ends", "SystemExit: 0"), ("nan", "answers NaN or infinity")]
+    ("model", "why"),
+    [
+        ("without_b", "KeyError: 'b'"),
+        pytest.param("ends", "SystemExit: 0", marks=pytest.mark.slow),
+        pytest.param("nan", "answers NaN or infinity", marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_that_raises_with_one_input_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: str, why: str

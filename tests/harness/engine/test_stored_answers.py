@@ -64,6 +64,7 @@ def test_as_many_answers_are_kept_as_witnesses(tmp_path: Path, witnesses: object
     assert len(samples) == (0 if witnesses == "none" else 1) and not file_faults(RunDirectory(str(run)))
 
 
+@pytest.mark.slow
 def test_shards_merge_and_lost_cells_are_done_again(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = made(elsewhere, "maps")
     named = ("--task", f"{elsewhere}/my.py:task", "--model", f"{elsewhere}/my.py:build", "--search", "fast")
@@ -104,7 +105,7 @@ def test_verify_finds_files_that_lost_answers_or_hold_strange_ones(start: str, t
     assert "|nobody', which the ledger does not" in " ".join(file_faults(RunDirectory(str(strange))))
 
 
-@pytest.mark.parametrize("kind", ["maps", "values"])
+@pytest.mark.parametrize("kind", [pytest.param("maps", marks=pytest.mark.slow), "values"])
 def test_a_merge_takes_no_witness_nor_answer_of_a_sample_that_it_leaves_out(
     kind: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

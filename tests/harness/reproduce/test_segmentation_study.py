@@ -23,6 +23,7 @@ TINY = Effort(seeds=(0,), epochs=1, samples=8, learnt_from=16, attack="cospgd?st
 DEPTH = "depth@linf:0.1"
 
 
+@pytest.mark.slow
 def test_branches_are_read_from_one_checkpoint(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
     """The network is trained once, and the record holds the metric under every condition."""
     trained: list[str] = []

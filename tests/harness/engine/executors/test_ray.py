@@ -95,6 +95,7 @@ def test_workers_that_die_cost_nothing_or_their_cell(here: Path, monkeypatch: py
     assert any("ZeroDivisionError: a fault of the model" in each for each in errors)
 
 
+@pytest.mark.slow
 def test_a_node_killed_in_the_middle_costs_nothing(here: Path, monkeypatch: pytest.MonkeyPatch, cluster: Any) -> None:
     """The last of the module: the cluster has one node afterwards.
 
@@ -119,7 +120,7 @@ def test_a_node_killed_in_the_middle_costs_nothing(here: Path, monkeypatch: pyte
     assert rows("ray") == rows("local")
 
 
-@pytest.mark.parametrize("killed", ["second", "head"])
+@pytest.mark.parametrize("killed", [pytest.param("second", marks=pytest.mark.slow), "head"])
 def test_a_cluster_that_is_gone_ends_the_run_in_a_sentence(here: Path, killed: str) -> None:
     """Its only node with a core dies, or its head, while a cell runs; finished cells are kept."""
     (here / "slow.py").write_text(SLOW.replace("0.005", "0.05"))
