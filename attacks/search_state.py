@@ -185,9 +185,7 @@ def search_all(
     Yields:
         each scenario with what was found, sub-scenarios included, every one after all below it.
     """
-    names = _names(samples, len(next(iter(inputs.values()))))
-    if not limit > 0:
-        raise BadInput(f"limit {limit}: the largest strength searched must be positive")
+    names = _checked(samples, len(next(iter(inputs.values()))), limit)
     done: dict[Scenario, Found] = {}
     failed: dict[Scenario, BaseException] = {}
     everything = closure(scenarios)
@@ -201,16 +199,10 @@ def search_all(
             region = Region.of(inputs, bounds, scenario)
             if scenario.attacked and not scenario.edits:
                 nearest_classes = nearest_classes or _shared_classes(objective, region, bounds, everything, names, seed)
-            state = SearchState(
-                judged(objective, region, names, seed),
-                region,
-                names,
-                seed,
-                limit,
-                None if scenario.edits else nearest_classes,
-                singles,
-                None if watch is None else watch(scenario, region),
-            )
+            shared = None if scenario.edits else nearest_classes
+            watcher = None if watch is None else watch(scenario, region)
+            over = judged(objective, region, names, seed)
+            state = SearchState(over, region, names, seed, limit, shared, singles, watcher)
             _run(algorithm, state, done)
         except (Exception, SystemExit) as error:
             if on_error is None:
@@ -222,7 +214,14 @@ def search_all(
         yield scenario, state.best
 
 
-def _names(samples: Sequence[str] | None, count: int) -> Sequence[str]:
+def _checked(samples: Sequence[str] | None, count: int, limit: float) -> Sequence[str]:
+    """The names of the samples.
+
+    Raises:
+        BadInput: they are too many or too few, or the limit is not positive.
+    """
+    if not limit > 0:
+        raise BadInput(f"limit {limit}: the largest strength searched must be positive")
     if samples is None:
         return [str(row) for row in range(count)]
     if len(samples) != count:
