@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
-CPU = torch.device("cpu")
 TASK = """
 import torch
 from pathlib import Path
