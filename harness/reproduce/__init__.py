@@ -4,7 +4,7 @@ tables again.
 A study NAME is the object NAME in capitals of the module `harness.reproduce.NAME`.
 """
 
-NAMES = ("fusion", "missing", "counting", "contrastive", "segmentation", "translation", "action", "speech")
+NAMES = ("contrastive", "counting", "fusion", "segmentation", "translation", "action", "speech", "missing")
 """The studies, in the order of the lecture's page; the command line lists them."""
 ALL = "all"
 """In the place of a name: every study, one after another."""
