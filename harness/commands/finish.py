@@ -40,7 +40,7 @@ def finish(
         description.model_copy(update={"status": status, "masks": mask_hash(directory.table("sweep", MASKS))})
     )
     console.print(printed(summarise(directory)))
-    if description.threshold is not None and status in FINISHED:
+    if description.threshold is not None and status in FINISHED and directory.notes.metrics():
         console.print(printed_set_metrics(directory))
     return 5 if status.endswith(FAILED) else 0
 
@@ -48,7 +48,10 @@ def finish(
 def _measure(work: Work, directory: RunDirectory, console: Console) -> None:
     """The metrics over the set. If a user's metric raises, only these are lost."""
     try:
-        directory.write_metrics(*set_metrics(work.task, directory))
+        metrics, influences = set_metrics(work.task, directory)
+        if not metrics:
+            raise ValueError("no value is finite")
+        directory.write_metrics(metrics, influences)
     except (Exception, SystemExit) as error:
         directory.add_error("metrics", traceback.format_exc())
         why = plain(f"{type(error).__name__}: {error}")

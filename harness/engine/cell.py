@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from attacks.search_state import Found, search_all
 from harness.engine.answers import attacked_answers, untouched_answers
 from harness.engine.compiled import compiled
 from harness.engine.graded import Result, front_rows, searched
-from harness.engine.judged import judged_rows, taken_out
+from harness.engine.judged import check_widths, judged_rows, taken_out
 from harness.engine.ledger import empty_rows, found_rows, witness_key
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Cell, Work
@@ -77,6 +78,7 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
             parts.take_in(found)
     clean = {sample: row["score"] for sample, row in zip(batch.samples, untouched, strict=True)}
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
+    check_widths(chain.from_iterable(parts.rows.values()), work.tally_width)
     parts.rows["tallies"] = list(taken_out(parts.rows))
     for name, rows in parts.rows.items():
         full = [{**row, **shared, "clean_score": clean[row["sample"]]} for row in rows]

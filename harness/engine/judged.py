@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +18,34 @@ NOTHING: dict[str, Any] = dict.fromkeys(COLUMNS)  # where the model raised
 
 
 def judged_rows(problem: Problem, outputs: Tensor, targets: Tensor) -> list[dict[str, Any]]:
-    """The columns `COLUMNS` of each answer (B, *shape)."""
-    scores = problem.score(outputs, targets).double().tolist()
+    """The columns `COLUMNS` of each answer (B, *shape).
+
+    Raises:
+        BadInput: a score is not in [0, 1], or the tally has another shape.
+    """
+    scores = checked_score(problem.score(outputs, targets), len(outputs)).double().tolist()
     labels = problem.label(problem.predictions(outputs), targets)
     tallies = listed(checked_tally(problem.tally(outputs, targets), len(outputs)))
     return [dict(zip(COLUMNS, row, strict=True)) for row in zip(scores, labels, tallies, strict=True)]
+
+
+def checked_score(score: Tensor, count: int) -> Tensor:
+    """The scores of `count` samples (B,).
+
+    Raises:
+        BadInput: they have another shape, or are not in [0, 1].
+    """
+    if tuple(score.shape) != (count,):
+        raise BadInput(
+            f"the problem's score has shape {tuple(score.shape)} for {count} samples: give one number per sample,"
+            f" ({count},)"
+        )
+    if bool((strange := ~((score >= 0) & (score <= 1))).any()):
+        raise BadInput(
+            f"the problem's score of a sample is {float(score[strange][0]):g}: give a number from 0 to 1, higher for a"
+            " better answer"
+        )
+    return score
 
 
 def checked_tally(tally: Tensor, count: int) -> Tensor:
@@ -52,11 +75,24 @@ def held_as(width: int) -> torch.dtype:
     return torch.float32 if width > LONGEST_IN_ROW else torch.float64
 
 
-def long_tally(task: Task) -> int | None:
-    """How many numbers a tally has, where it is too long for a row; else None."""
+def tally_width(task: Task) -> int:
+    """How many numbers a tally has."""
     first = task.splits["test"].take([0]).targets
-    width = checked_tally(task.problem.tally(torch.zeros(1, *task.problem.shape), first), 1).shape[1]
-    return width if width > LONGEST_IN_ROW else None
+    return checked_tally(task.problem.tally(torch.zeros(1, *task.problem.shape), first), 1).shape[1]
+
+
+def check_widths(rows: Iterable[Mapping[str, Any]], width: int) -> None:
+    """Refuse tallies that differ in length.
+
+    Raises:
+        BadInput: naming the sample.
+    """
+    for row in rows:
+        if row["tally"] is not None and len(row["tally"]) != width:
+            raise BadInput(
+                f"the problem's tally has {len(row['tally'])} numbers for sample {row['sample']!r} and {width} for"
+                " another: give the same number for every sample"
+            )
 
 
 def taken_out(rows: Mapping[str, Sequence[dict[str, Any]]]) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from attacks.errors import BadInput
-from attacks.objective import preserved
-from harness.engine.judged import checked_tally
+from attacks.objective import Verdict, preserved
+from harness.engine.judged import checked_score, checked_tally
 from harness.engine.objective import TaskObjective
 from harness.engine.weights import committed_weights, of_checkpoint
 from harness.models import checkpoint
@@ -31,7 +31,9 @@ from harness.references.sources import Reached, located, meaning, reached
 from harness.references.userfile import inside, is_our_own, own_packages
 from harness.storage.files import path_of
 from harness.tasks import Task
+from harness.tasks.problems.problem import thresholds_of
 
+SAME_SCORE = 1e-4  # the largest difference of two computations of one score
 PROBED = 4  # samples a model is tried on before the work begins
 
 
@@ -231,9 +233,9 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
         BadInput: naming the fault.
     """
     problem, count = task.problem, len(outputs)
-    verdict = problem.verdict(outputs, targets)
-    judged = {"score": problem.score(outputs, targets), "verdict": verdict.fails}
-    for name, values in {**judged, **{f"loss {name!r}": loss for name, loss in verdict.losses.items()}}.items():
+    score = checked_score(problem.score(outputs, targets), count)
+    verdict = _verdict(task, outputs, targets, score)
+    for name, values in {"verdict": verdict.fails, **_losses(verdict)}.items():
         if tuple(values.shape) != (count,):
             raise BadInput(
                 f"its problem's {name} has shape {tuple(values.shape)} for {count} samples: give one number per sample,"
@@ -253,6 +255,34 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
         raise BadInput(
             "its problem's verdict has no loss 'margin': give one that is negative exactly where a sample withstands"
         )
+
+
+def _verdict(task: Task, outputs: torch.Tensor, targets: torch.Tensor, score: torch.Tensor) -> Verdict:
+    """The problem's verdict.
+
+    Raises:
+        BadInput: the answers are graded, and the verdict takes no floor or has other scores.
+    """
+    problem, shares = task.problem, thresholds_of(task.problem)
+    if not shares:
+        return problem.verdict(outputs, targets)
+    try:
+        verdict: Verdict = problem.verdict(outputs, targets, shares[0] * score.double())  # type: ignore[call-arg]
+    except TypeError as error:
+        raise BadInput(
+            f"its problem has thresholds, and its verdict takes no floor ({error}): write verdict(outputs, targets,"
+            " floor=None), where the floor is the score (B,) below which each sample has failed"
+        ) from None
+    if verdict.scores is None or not torch.allclose(verdict.scores.double(), score.double(), atol=SAME_SCORE):
+        raise BadInput(
+            "its problem has thresholds, and its verdict lacks the scores: give those that score(outputs, targets)"
+            " gives, as Verdict(losses, fails, scores=...)"
+        )
+    return verdict
+
+
+def _losses(verdict: Verdict) -> dict[str, torch.Tensor]:
+    return {f"loss {name!r}": loss for name, loss in verdict.losses.items()}
 
 
 def code_at(place: str) -> str:

@@ -22,7 +22,7 @@ from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
 from harness.engine.fingerprint import fixed_rows
 from harness.engine.frontier import rays
-from harness.engine.judged import long_tally
+from harness.engine.judged import tally_width
 from harness.engine.knn_consistency import unlabelled, watched
 from harness.engine.loading import Loaded, code_hash, digest, load_model, load_task, task_code
 from harness.engine.sweep import Condition, each_missing
@@ -32,6 +32,7 @@ from harness.references.registry import Reference, code_of, resolve
 from harness.references.registry import names as registered
 from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.run.description import Identity, SavedConfig
+from harness.run.schema import LONGEST_IN_ROW
 from harness.schedules import Schedule
 from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
@@ -85,9 +86,14 @@ class Work:
         return answer_form(self.task)
 
     @cached_property
+    def tally_width(self) -> int:
+        """The number of values of a tally."""
+        return tally_width(self.task)
+
+    @property
     def long_tally(self) -> int | None:
-        """The number of values of a tally that is too long for a row; else None."""
-        return long_tally(self.task)
+        """The same where a tally is too long for a row; else None."""
+        return self.tally_width if self.tally_width > LONGEST_IN_ROW else None
 
     @property
     def search_count(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import partial
 from itertools import combinations, permutations
 from typing import Any, Literal, get_args
@@ -37,7 +38,8 @@ class Called(nn.Module):
 
     Args:
         names: the inputs that it is given, in order.
-        call: one of `WAYS`, or a function of the network and the inputs (B, ...) by name.
+        call: one of `WAYS`, or a function of the network and the inputs (B, ...) by name. By
+            keywords, a network that takes `present` also gets which modalities are there.
         answer: the key, attribute or index of the outputs (B, *shape) in what the network returns,
             or a function of that; None: a tensor is the answer, else the `logits` are.
     """
@@ -45,16 +47,17 @@ class Called(nn.Module):
     def __init__(self, network: nn.Module, names: Sequence[str], call: Call, answer: Answer | None = None) -> None:
         super().__init__()
         self.network, self.names, self.call, self.answer = network, tuple(names), call, answer
+        self.told = OF_THE_HARNESS in {each.name for each in parameters(network) or ()}
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, *shape); a missing modality holds its stand-in value."""
-        return found(self.answer, self.returned(inputs))
+        return found(self.answer, self.returned(inputs, present))
 
-    def returned(self, inputs: Inputs) -> Any:
+    def returned(self, inputs: Inputs, present: Tensor | None = None) -> Any:
         """What the network returns."""
         given = {name: inputs[name] for name in self.names}
         if self.call == "keywords":
-            return self.network(**given)
+            return self.network(**given, **({OF_THE_HARNESS: present} if self.told else {}))
         if self.call == "positional":
             return self.network(*given.values())
         if self.call == "dict":
@@ -130,7 +133,7 @@ def fitted(network: nn.Module, task: Task, answer: Answer | None = None) -> nn.M
         BadInput: no way works, or several do.
     """
     taken = parameters(network)
-    if taken is None or OF_THE_HARNESS in {each.name for each in taken}:
+    if taken is None or _of_the_harness(taken, task):
         return network if answer is None else Answered(network, answer)
     if _takes_two(taken) and isinstance(_attempt(network, task, network), Tensor) and answer is None:
         return network
@@ -153,6 +156,15 @@ def fitted(network: nn.Module, task: Task, answer: Answer | None = None) -> nn.M
             f" call={working[0].call!r})"
         )
     raise _misfit(network, task, failed[0] if failed else None)
+
+
+def _of_the_harness(taken: Sequence[inspect.Parameter], task: Task) -> bool:
+    """Whether a forward takes the inputs as one dictionary, and `present`; not where it names the
+    modalities one by one.
+    """
+    names = {each.name for each in taken}
+    one_by_one = set(task.names) <= names and names != {"inputs", OF_THE_HARNESS}
+    return OF_THE_HARNESS in names and not one_by_one
 
 
 def parameters(network: nn.Module) -> list[inspect.Parameter] | None:
@@ -276,8 +288,8 @@ def _attempt(network: nn.Module, task: Task, act: Callable[[Inputs, Tensor], Any
 def _tried(model: Called, task: Task) -> Called | Exception:
     """The model, with the place of its answer, if it answers two samples; else why it does not."""
 
-    def act(inputs: Inputs, _: Tensor) -> Called:
-        returned = model.returned(inputs)
+    def act(inputs: Inputs, present: Tensor) -> Called:
+        returned = model.returned(inputs, present)
         shape = (len(next(iter(inputs.values()))), *task.problem.shape)
         answer = _placed(returned, shape) if model.answer is None else model.answer
         found(answer, returned)
@@ -311,11 +323,14 @@ def _exchanged(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _placed(returned: Any, shape: tuple[int, ...]) -> Answer | None:
-    """Where a tuple or a dictionary has its only tensor of a shape; None elsewhere."""
+    """Where a tuple, a dictionary or a dataclass has its only tensor of a shape; None elsewhere."""
     if isinstance(returned, Tensor) or any(_has(returned, name) for name in LOGITS):
         return None
+    items: list[tuple[Any, Any]]
     if isinstance(returned, Mapping):
         items = list(returned.items())
+    elif is_dataclass(returned):
+        items = [(each.name, getattr(returned, each.name, None)) for each in fields(returned)]
     else:
         items = list(enumerate(returned)) if isinstance(returned, tuple | list) else []
     fitting = [place for place, each in items if isinstance(each, Tensor) and tuple(each.shape) == shape]

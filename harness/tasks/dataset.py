@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.errors import BadInput, unknown
 from harness.tasks.array_options import Array, texts
 from harness.tasks.infer_modality import modality_of
-from harness.tasks.lazy import Items, LazySplit, Read, ReadItem, Source, lacks, one
+from harness.tasks.lazy import Items, LazySplit, Read, ReadItem, Source, lacks, one, paired
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem
 from harness.tasks.tensors import real_tensor
@@ -122,7 +122,7 @@ def _first(items: Items, read: Read) -> dict[str, list[Tensor]]:
     found: dict[str, list[Tensor]] = {}
     for index in range(min(FIRST, len(items))):
         try:
-            inputs, _ = read(items[index])
+            inputs, _ = paired(read(items[index]))
             for key, value in inputs.items():
                 found.setdefault(key, []).extend([] if lacks(value) else [one(f"input {key!r}", value)])
         except BadInput as error:

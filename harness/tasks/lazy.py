@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from attacks.errors import BadInput, ModelBroke, plain, shown
+from attacks.randomness import keyed_seed
 from attacks.region import Inputs
 from harness.tasks.batch import Batch
 from harness.tasks.incomplete import refuse_empty
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, Regression
-from harness.tasks.sample_hashes import hash_pairs
+from harness.tasks.sample_hashes import sample_hashes
 from harness.tasks.tensors import as_tensor, real_tensor
 
 Read = Callable[[Any], tuple[Mapping[str, Any], Any]]
@@ -37,7 +38,9 @@ class Items(Protocol):
 
 
 class Unreadable(ModelBroke):
-    """A sample cannot be read: it costs its own rows, once a run is under way."""
+    """A sample cannot be read, or does not fit the task: it costs its own rows, once a run is under
+    way.
+    """
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Source:
     def item(self, index: int) -> dict[str, Tensor | None] | Unread:
         """The inputs of an item and its target, in their own types."""
         try:
-            inputs, target = self.read(self.items[index])
+            inputs, target = paired(self.read(self.items[index]))
             names = (*(each.name for each in self.modalities), *self.extra_inputs)
             if sorted(inputs) != sorted(names):
                 return Unread(f"it has the inputs {', '.join(map(str, inputs))}, and the task needs {', '.join(names)}")
@@ -105,11 +108,13 @@ class _Ahead:
     Attributes:
         planned: the batches to come, as rows.
         coming: what the readers give for them.
-        hashes: of the inputs of each sample that was read.
+        begun: how many times readers began.
+        hashes: of the inputs and the target of each sample that was read.
     """
 
     planned: list[tuple[int, ...]] = field(default_factory=list)
     coming: Iterator[Any] = field(default_factory=lambda: iter(()))
+    begun: int = 0
     hashes: dict[str, str] = field(default_factory=dict)
 
 
@@ -169,17 +174,36 @@ class LazySplit(Batch):
                 was read before.
         """
         chosen = tuple(torch.as_tensor(rows, dtype=torch.int64).tolist())
-        if self._ahead.planned[:1] == [chosen]:
-            self._ahead.planned.pop(0)
-            return self._batch(chosen, next(self._ahead.coming))
-        return self._batch(chosen, [(self.rows[row], self.source.item(self.rows[row])) for row in chosen])
+        items = self._from_readers() if self._ahead.planned[:1] == [chosen] else None
+        return self._batch(chosen, items or [self.source.item(self.rows[row]) for row in chosen])
+
+    def _from_readers(self) -> list[Any] | None:
+        """The items of the next batch that is read ahead; None where a reader has ended.
+
+        What interrupts the wait (a time limit), or ends a reader, may lose a batch. So the readers
+        begin again behind this one: later batches must get their own samples.
+        """
+        batch, *later = self._ahead.planned
+        try:
+            read = next(self._ahead.coming)
+            if [index for index, _ in read] == [self.rows[row] for row in batch]:
+                self._ahead.planned = later
+                return [item for _, item in read]
+        except (RuntimeError, StopIteration):  # as DataLoader says that a reader was killed
+            pass
+        except BaseException:
+            self.plan(later)
+            raise
+        self.plan(later)
+        return None
 
     def plan(self, batches: Sequence[Sequence[int]]) -> None:
         """Read these batches ahead, in readers of their own, for `take` in this order."""
         self._ahead.planned, self._ahead.coming = [], iter(())
         if not self.source.readers or not batches:
             return
-        self._ahead.planned = [tuple(rows) for rows in batches]
+        self._ahead.planned, self._ahead.begun = [tuple(rows) for rows in batches], self._ahead.begun + 1
+        seed = keyed_seed("readers", torch.initial_seed(), self.source.split, self._ahead.begun)
         self._ahead.coming = iter(
             DataLoader(
                 _Rows(self.source),  # type: ignore[arg-type]
@@ -187,7 +211,7 @@ class LazySplit(Batch):
                 num_workers=self.source.readers,
                 prefetch_factor=AHEAD,
                 collate_fn=list,
-                generator=torch.Generator().manual_seed(0),  # else it draws from the global one
+                generator=torch.Generator().manual_seed(seed),  # else it draws from the global one
             )
         )
 
@@ -216,12 +240,34 @@ class LazySplit(Batch):
         """The split with a change of every batch that is read."""
         return LazySplit(self.source, self.rows, self.samples, self.groups, self.sources, (*self.then, change))
 
-    def _batch(self, rows: tuple[int, ...], items: Sequence[tuple[int, Any]]) -> Batch:
-        samples = tuple(self.samples[row] for row in rows)
-        for sample, (_, item) in zip(samples, items, strict=True):
+    def _batch(self, rows: tuple[int, ...], items: Sequence[Any]) -> Batch:
+        """The samples together; where they do not fit the task, the first that does not is named.
+
+        Raises:
+            Unreadable: a sample cannot be read, or does not fit the task.
+        """
+        for row, item in zip(rows, items, strict=True):
             if isinstance(item, Unread):
-                raise Unreadable(f"sample {shown(sample)} of split {self.source.split!r} cannot be read: {item.why}")
-        source, found = self.source, [item for _, item in items]
+                raise self._unreadable(row, f"cannot be read: {item.why}")
+        try:
+            batch = self._together(rows, items)
+        except BadInput:
+            for row, item in zip(rows, items, strict=True):
+                try:
+                    self._together((row,), [item])
+                except BadInput as error:
+                    raise self._unreadable(row, f"does not fit the task: {error}") from None
+            raise
+        self._refuse_changed(batch)
+        for change in self.then:
+            batch = change(batch)
+        return batch
+
+    def _unreadable(self, row: int, why: str) -> Unreadable:
+        return Unreadable(f"sample {shown(self.samples[row])} of split {self.source.split!r} {why}")
+
+    def _together(self, rows: tuple[int, ...], found: Sequence[dict[str, Any]]) -> Batch:
+        source, samples = self.source, tuple(self.samples[row] for row in rows)
         targets = _targets(source.problem, _stacked("target", samples, [item[TARGET] for item in found]))
         there = torch.tensor([[item[each.name] is not None for each in source.modalities] for item in found])
         inputs = {each.name: _values(each, samples, [item[each.name] for item in found]) for each in source.modalities}
@@ -236,17 +282,14 @@ class LazySplit(Batch):
         )
         if source.split == "test":
             refuse_empty(f"split {source.split!r}", batch)
-        self._refuse_changed(batch)
-        for change in self.then:
-            batch = change(batch)
         return batch
 
     def _refuse_changed(self, batch: Batch) -> None:
         """A sample that is tested is the same each time; training may vary what it reads."""
         if self.source.split != "test":
             return
-        for sample, (inputs, _) in zip(batch.samples, hash_pairs(batch), strict=True):
-            if self._ahead.hashes.setdefault(sample, inputs) != inputs:
+        for sample, found in zip(batch.samples, sample_hashes(batch), strict=True):
+            if self._ahead.hashes.setdefault(sample, found) != found:
                 raise BadInput(
                     f"test sample {shown(sample)} differs between two readings: leave random changes to the split train"
                 )
@@ -277,7 +320,27 @@ def _values(modality: Modality, samples: Sequence[str], values: Sequence[Tensor 
     return x
 
 
+def paired(found: Any) -> tuple[Mapping[str, Any], Any]:
+    """The inputs and the target that `read` returned.
+
+    Raises:
+        BadInput: it returned something else.
+    """
+    if isinstance(found, tuple | list) and len(found) == 2 and isinstance(found[0], Mapping):
+        return found[0], found[1]
+    raise BadInput(
+        f"read= returned a {type(found).__name__}: return a pair, a dictionary of the inputs by name and the target"
+    )
+
+
 def _stacked(what: str, samples: Sequence[str], values: Sequence[Tensor]) -> Tensor:
+    shapes = {tuple(value.shape): sample for sample, value in zip(samples, values, strict=True)}
+    if len(shapes) > 1:
+        (one, first), (other, second) = list(shapes.items())[:2]
+        raise BadInput(
+            f"{what} of sample {shown(first)} has shape {one}, that of sample {shown(second)} has {other}: bring all"
+            " samples to one shape, as by padding"
+        )
     try:
         return torch.stack(list(values))
     except (RuntimeError, TypeError) as error:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import TINY, Verdict
-from harness.tasks.problems.problem import Classification, OneNumber
+from harness.tasks.problems.problem import Classification, OneNumber, ahead
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class Counting(OneNumber):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(1)
+
+    def answered(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return ahead(outputs, self.truth(targets))
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return Classification(self.largest + 1).score(outputs, targets)

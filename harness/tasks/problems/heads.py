@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import Verdict, classification_verdict
-from harness.tasks.problems.problem import OneNumber
+from harness.tasks.problems.problem import OneNumber, ahead
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,10 @@ class Heads(OneNumber):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return self.join([logits.argmax(1) for logits in outputs.split(self.sizes, 1)])
+
+    def answered(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        heads = zip(outputs.split(self.sizes, 1), self.split(targets), strict=True)
+        return self.join([ahead(logits, labels) for logits, labels in heads])
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return 1.0 - self.verdict(outputs, targets).fails.float()

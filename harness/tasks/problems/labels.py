@@ -71,8 +71,9 @@ class MultiLabel:
         return [", ".join(self.names[place] if self.names else str(place) for place in row) or "none" for row in there]
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The logits, then the targets."""
-        return torch.cat([outputs.double(), targets.double()], 1)
+        """The logits, then the targets. A logit of 0 stands on the wrong side."""
+        wrong = (1 - 2 * targets.double()) * torch.finfo(torch.float32).tiny
+        return torch.cat([torch.where(outputs == THERE, wrong, outputs.double()), targets.double()], 1)
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """Exact match, F1 over all labels and its mean over labels, and mean average precision.

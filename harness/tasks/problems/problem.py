@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from attacks.objective import Verdict, classification_verdict
 
 
@@ -99,12 +99,23 @@ def check_problem(task: str, problem: object) -> None:
     if missing := lacking(problem):
         older = " (`shape` is the (width,) of earlier versions)" if hasattr(problem, "width") else ""
         raise BadInput(f"the problem of task {task!r} is not a harness.tasks.Problem: add {', '.join(missing)}{older}")
-    shares = tuple(getattr(problem, "thresholds", ()))
-    twice = shares if len(set(shares)) < len(shares) else ()
-    if strange := [share for share in shares if not 0 <= share < 1] or twice:
+    _check_thresholds(task, getattr(problem, "thresholds", None))
+    names = getattr(problem, "names", ())
+    if isinstance(names, tuple | list) and (twice := [name for name in names if names.count(name) > 1]):
         raise BadInput(
-            f"the problem of task {task!r} has threshold {strange[0]}: give different shares of the untouched score,"
-            " from 0 to below 1"
+            f"the problem of task {task!r} names {twice[0]!r} twice, and metrics go by these names: name each once"
+        )
+
+
+def _check_thresholds(task: str, thresholds: object) -> None:
+    if thresholds is None:
+        return
+    shares = thresholds if isinstance(thresholds, tuple | list) else ()
+    real = [share for share in shares if isinstance(share, int | float) and 0 <= share < 1]
+    if not shares or len(set(real)) < len(shares):
+        raise BadInput(
+            f"the problem of task {task!r} has thresholds {shown(thresholds)}: give different shares of the untouched"
+            " score, from 0 to below 1, such as (0.9, 0.5)"
         )
 
 
@@ -120,7 +131,11 @@ class OneNumber:
         return [str(each) if isinstance(each, int) else f"{each:.4g}" for each in answers.tolist()]
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return torch.stack([self.predictions(outputs).double(), targets.double()], 1)
+        return torch.stack([self.answered(outputs, targets).double(), targets.double()], 1)
+
+    def answered(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The prediction of each sample that counts, (B,)."""
+        return self.predictions(outputs)
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         return self.measured(*tallies.unbind(1))
@@ -132,6 +147,15 @@ class OneNumber:
     def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         """The metrics of predictions and targets (N,), float64."""
         raise NotImplementedError
+
+
+def ahead(logits: Tensor, targets: Tensor) -> Tensor:
+    """The class of the largest logit (B, K, ...), int64 (B, ...). A tie with the right class is a
+    wrong answer, as in scores and verdicts.
+    """
+    own = targets.unsqueeze(1)
+    wrong = logits.scatter(1, own, float("-inf")).max(1, keepdim=True)
+    return torch.where(logits.gather(1, own) > wrong.values, own, wrong.indices).squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -159,6 +183,9 @@ class Classification(OneNumber):
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(1)
+
+    def answered(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return ahead(outputs, targets)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return 1.0 - self.verdict(outputs, targets).fails.float()

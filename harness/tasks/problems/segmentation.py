@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import LossesOnDemand, Parts, Verdict
-from harness.tasks.problems.problem import MOST_TALLIED
+from harness.tasks.problems.problem import MOST_TALLIED, ahead
 
 COUNTED = 3  # numbers of a class in a tally: hits, pixels of it, pixels that are answered as it
 ROUNDING = 1e-6  # of a number of pixels, as a share of it
@@ -94,9 +94,13 @@ class Segmentation:
                 f" {self.ignore} where a pixel is to be ignored"
             )
         if len(empty := (targets == self.ignore).flatten(1).all(1).nonzero().flatten()):
-            raise BadInput(
-                f"{len(empty)} samples have no pixel that counts, the first is number {int(empty[0])}: leave them out"
-            )
+            first = f", the first is number {int(empty[0])}" if len(targets) > 1 else ""
+            raise BadInput(f"{len(empty)} of {len(targets)} samples have no pixel that counts{first}: leave them out")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, tuple | list) or len(self.size) != 2:
+            raise BadInput(f"a segmentation has size {self.size!r}: give the height and the width of a map")
+        object.__setattr__(self, "size", tuple(self.size))
 
     def _check_classes(self) -> None:
         most = MOST_TALLIED // COUNTED
@@ -186,7 +190,7 @@ class Segmentation:
         return self.names[place] if self.names else str(place)
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self._confusions(self.predictions(outputs), targets).flatten(1)
+        return self._confusions(ahead(outputs, self._own(targets).squeeze(1)), targets).flatten(1)
 
     def _confusions(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Per class: hits, pixels of it and pixels answered as it, (B, K, 3), float64."""

@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from attacks.objective import Verdict
 from harness.tasks.problems.problem import MOST_TALLIED, regression_metrics
+
+
+def _listed(given: object) -> tuple[object, ...]:
+    return tuple(given) if isinstance(given, tuple | list) else ()
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,19 @@ class Values:
     tolerances: tuple[float, ...]
     names: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        real = [each for each in _listed(self.tolerances) if isinstance(each, int | float) and 0 < each < float("inf")]
+        if not 1 <= len(real) <= MOST_TALLIED // 2 or len(real) < len(self.tolerances):
+            raise BadInput(
+                f"values have tolerances {shown(self.tolerances)}: give a tuple of 1 to {MOST_TALLIED // 2} real"
+                " tolerances above 0, one for each value"
+            )
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (len(self.tolerances),)
 
     def check_targets(self, targets: Tensor) -> None:
-        if not 1 <= len(self.tolerances) <= MOST_TALLIED // 2 or min(self.tolerances, default=0) <= 0:
-            raise BadInput(f"values need 1 to {MOST_TALLIED // 2} tolerances above 0, got {self.tolerances}")
         if self.names and len(self.names) != len(self.tolerances):
             raise BadInput(f"{len(self.tolerances)} values have {len(self.names)} names: name each value")
         if not targets.is_floating_point() or targets.shape[1:] != self.shape or not bool(targets.isfinite().all()):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,37 @@ def test_the_weights_of_a_network_are_its_own(prefix: str, elsewhere: Path) -> N
         harness.evaluate(task(), model, **QUIET).summary["score"].tolist() for model in (reference, {"m": network})
     ]
     assert scores[0] == scores[1]
+
+
+class Told(Halves):
+    """Names its inputs, and wants to know which are there."""
+
+    def forward(self, image: Tensor, sound: Tensor, present: Tensor | None = None) -> Tensor:
+        seen = torch.ones(len(image), 2) if present is None else present.float()
+        return self.both(image * seen[:, :1].reshape(-1, *[1] * (image.ndim - 1)), sound * seen[:, 1:])
+
+
+def test_a_network_that_names_its_inputs_also_gets_what_is_present() -> None:
+    inputs = task().splits["test"].inputs
+    there = torch.ones(len(inputs["sound"]), 2, dtype=torch.bool)
+    for model in (fitted(Told(), task()), wrap(Told(), "keywords")(task())):
+        assert isinstance(model, Called) and model.call == "keywords"
+        torch.testing.assert_close(model(inputs, there), Told()(**inputs))
+        deaf = there & torch.tensor([True, False])
+        torch.testing.assert_close(model(inputs, deaf), Told()(**inputs, present=deaf))
+
+
+@dataclass
+class Returned:
+    features: Tensor
+    scores: Tensor
+
+
+class Dataclass(Halves):
+    def forward(self, image: Tensor, sound: Tensor) -> Returned:
+        return Returned(image, self.both(image, sound))
+
+
+def test_the_answer_of_a_dataclass_is_the_only_tensor_of_its_shape() -> None:
+    inputs = task().splits["test"].inputs
+    torch.testing.assert_close(fitted(Dataclass(), task())(inputs), Dataclass()(**inputs).scores)

@@ -176,7 +176,6 @@ def test_there_is_no_pesq_at_other_rates(capfd: pytest.CaptureFixture[str]) -> N
         (MultiLabel(3), torch.full((4, 3), 2), "whether each label is there"),
         (MultiLabel(3, ("a",)), torch.zeros(4, 3, dtype=torch.int64), "name each label"),
         (MultiLabel(0), torch.zeros(4, 0, dtype=torch.int64), "takes 1 to 32768 labels"),
-        (Values((1.0, 0.0)), torch.zeros(4, 2), "tolerances above 0"),
         (Values((1.0,)), torch.zeros(4, 2), "one for each tolerance"),
         (Values((1.0, 1.0)), torch.tensor([[0.0, torch.inf]]), "finite real numbers"),
         (Images((1, 4, 4)), torch.zeros(2, 4, 4), "give images"),
@@ -188,3 +187,9 @@ def test_there_is_no_pesq_at_other_rates(capfd: pytest.CaptureFixture[str]) -> N
 def test_targets_that_cannot_be_meant_are_refused(problem: object, targets: torch.Tensor, why: str) -> None:
     with pytest.raises(BadInput, match=why):
         problem.check_targets(targets)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("tolerances", [(1.0, 0.0), (), 0.1, (0.1, float("nan")), (0.1, float("inf")), ("a",)], ids=str)
+def test_tolerances_that_cannot_be_meant_are_refused(tolerances: object) -> None:
+    with pytest.raises(BadInput, match="tolerances above 0"):
+        Values(tolerances)  # type: ignore[arg-type]
