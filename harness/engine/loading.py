@@ -26,7 +26,7 @@ from harness.models.calling import fitted
 from harness.references import options
 from harness.references.livecode import model_code, model_values
 from harness.references.objects import held
-from harness.references.registry import Reference, names, resolve
+from harness.references.registry import Reference, code_of, names, resolve
 from harness.references.sources import Reached, located, meaning, reached
 from harness.references.userfile import inside, is_our_own, own_packages
 from harness.storage.files import path_of
@@ -134,6 +134,7 @@ def _referred(text: str, task: Task, device: torch.device, seed: int) -> Loaded:
     if text.endswith(checkpoint.SUFFIX):
         reference, weights = of_checkpoint(text, task)
     elif not by_name:
+        _refuse_other_weights(text)
         _refuse_untrained(text)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -185,6 +186,16 @@ def call(reference: Reference, kind: str, *arguments: Any) -> Any:
         raise
     except (Exception, SystemExit) as error:
         raise BadInput(f"{kind} {reference.text!r} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _refuse_other_weights(text: str) -> None:
+    """Weights that are named behind a reference are a checkpoint of the harness."""
+    code, at, weights = text.rpartition("@")
+    if at and code_of(code) is not None and Path(weights).suffix:
+        raise BadInput(
+            f"model {text!r} names weights that do not end in {checkpoint.SUFFIX}: name a checkpoint that `train`"
+            f" wrote, or load {weights} in the function itself"
+        )
 
 
 def _refuse_untrained(text: str) -> None:

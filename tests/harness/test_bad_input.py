@@ -72,6 +72,7 @@ BAD = {
     "--model my.py:borrowed": "this reference would load it untrained",
     "--task my.py:MyTask --model my.py:raises": "ValueError: no weights here",
     "--task my.py:MyTask --model concat": "has no weights for task 'toy'",
+    "--task my.py:MyTask --model my.py:build@x.pt": "names weights that do not end in .safetensors: name a checkpoint",
     "--out my.py": "is a file",
     "--out .": "holds files that are not part of a run",
     "--out nowhere/..": "holds files that are not part of a run",
