@@ -136,14 +136,22 @@ class FixedBudget:
 
 @dataclass(frozen=True, eq=False)
 class InTurn:
-    """Several searches of the same state, one after the other; `summary` is shown by `list`."""
+    """Several searches of the same state, one after the other; `summary` is shown by `list`.
+
+    If one after the first raises, what the others find stays, and the error is kept in the state.
+    """
 
     searches: tuple[Search, ...]
     summary: str = ""
 
     def __call__(self, state: SearchState) -> None:
-        for search in self.searches:
-            search(state)
+        for number, search in enumerate(self.searches):
+            try:
+                search(state)
+            except (Exception, SystemExit) as error:
+                if not number:
+                    raise
+                state.errors.append(error)
 
 
 NONE = InTurn((), "No search: only the attacks of --attack, and the witnesses of smaller scenarios")

@@ -72,6 +72,7 @@ class SearchState:
         singles: what was found with each attacked modality alone, where there are several.
         watch: receives every change, if the answers are graded.
         graded: whether the answers decay instead of flipping.
+        errors: of attacks that followed the search, and left what it found.
     """
 
     objective: Objective
@@ -87,6 +88,7 @@ class SearchState:
     fast: Objective = field(init=False)
     losses: tuple[str, ...] = field(init=False)
     best: Found = field(init=False)
+    errors: list[BaseException] = field(default_factory=list, init=False)
 
     def __post_init__(self, shared: NearestClasses | None) -> None:
         inputs = self.region.inputs
@@ -167,6 +169,7 @@ def search_all(
     seed: int = 0,
     limit: float = DEFAULT_LIMIT,
     on_error: Callable[[Scenario, BaseException], None] | None = None,
+    on_attack_error: Callable[[Scenario, BaseException], None] | None = None,
     watch: Callable[[Scenario, Region], Watch] | None = None,
 ) -> Iterator[tuple[Scenario, Found]]:
     """Search scenarios that miss the same modalities, and all their sub-scenarios, from small to
@@ -180,6 +183,8 @@ def search_all(
         samples: names of the samples, to key randomness on; row numbers if absent.
         on_error: called with a scenario whose search raised, and with each scenario above it, which
             is left out, too. It may raise again. Without it, the exception ends the search.
+        on_attack_error: called with a scenario where an attack after the search raised; what the
+            search found stays. It may raise again.
         watch: gives the receiver of every change under a scenario, if the answers are graded.
 
     Yields:
@@ -204,6 +209,8 @@ def search_all(
             over = judged(objective, region, names, seed)
             state = SearchState(over, region, names, seed, limit, shared, singles, watcher)
             _run(algorithm, state, done)
+            for error in state.errors:
+                _reported(on_attack_error, scenario, error)
         except (Exception, SystemExit) as error:
             if on_error is None:
                 raise
@@ -212,6 +219,14 @@ def search_all(
             continue
         done[scenario] = state.best
         yield scenario, state.best
+
+
+def _reported(
+    report: Callable[[Scenario, BaseException], None] | None, scenario: Scenario, error: BaseException
+) -> None:
+    if report is None:
+        raise error
+    report(scenario, error)
 
 
 def _checked(samples: Sequence[str] | None, count: int, limit: float) -> Sequence[str]:

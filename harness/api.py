@@ -203,6 +203,8 @@ def evaluate(
     with ExitStack() as stack:
         if task is not None:
             given |= {"task": stack.enter_context(as_reference(task))}
+        if models is not None and isinstance(models, Mapping | Sequence) and not models:
+            raise BadInput("models is empty: give a model, or leave it out for the models of the command")
         if models is not None:
             given |= {"model": stack.enter_context(as_references(models))}
         _refuse_apart(given, task, models)

@@ -212,12 +212,17 @@ def _checked(result: object, x: Tensor, modality: Modality) -> Tensor:
 def _probe(corruption: Corruption, task: Task) -> None:
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to("cpu")
     for severity in corruption.severities:
-        try:
-            corruption.applied(task, batch, severity, repeat=0, seed=0)
-        except BadInput:
-            raise
-        except Exception as error:
-            raise BadInput(
-                f"corruption '{corruption}' at severity {severity} fails on the first samples of task {task.name!r}: "
-                f"{type(error).__name__}: {error}; it must take (x, severity, modality, generator)"
-            ) from error
+        failed: list[Exception] = []
+        for row in range(len(batch)):
+            try:
+                corruption.applied(task, batch.take([row]), severity, repeat=0, seed=0)
+            except Exception as error:
+                failed.append(error)
+        if len(failed) < len(batch):  # one sample costs its own rows
+            continue
+        if isinstance(failed[0], BadInput):
+            raise failed[0]
+        raise BadInput(
+            f"corruption '{corruption}' at severity {severity} fails on the first samples of task {task.name!r}: "
+            f"{type(failed[0]).__name__}: {failed[0]}; it must take (x, severity, modality, generator)"
+        ) from failed[0]

@@ -137,10 +137,23 @@ def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: 
     except TooSlow:
         raise
     except (Exception, SystemExit):
-        return Steadiness(0.0, 0.0)
+        return _steady_where_answered(module, task, batch, present, size)
     if again := _changed(first, second, tolerance):
         return Steadiness(0.0, again)
     return Steadiness(_changed(first, _in_parts(module, task, batch, present, size), tolerance), 0.0)
+
+
+def _steady_where_answered(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> Steadiness:
+    """The same where the model raises on the batch: on the samples that it answers alone or, if
+    they are all, in halves, as the batch is too large for it.
+    """
+    if len(batch) == 1:
+        return Steadiness(0.0, 0.0)
+    answered = [row for row in range(len(batch)) if _in_parts(module, task, batch.take([row]), present[[row]], 1)]
+    whole = len(answered) == len(batch)
+    parts = torch.arange(len(batch)).chunk(2) if whole else [torch.tensor(answered, dtype=torch.int64)]
+    found = [_steady(module, task, batch.take(rows), present[rows], size) for rows in parts if len(rows)]
+    return Steadiness(max([0.0, *(each.alone for each in found)]), max([0.0, *(each.again for each in found)]))
 
 
 def _tolerance(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> float:

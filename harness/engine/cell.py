@@ -179,6 +179,12 @@ def _searched(
         lose(scenario, error)
         steps.advance(1)
 
+    def on_attack_error(scenario: Scenario, error: BaseException) -> None:
+        passed_on(error)
+        if len(batch) > 1:
+            raise error  # by `on_error`, these samples are searched again, fewer at a time
+        _failed(parts, f"an attack after the search, {scenario}", error)
+
     search = partial(
         _stepped,
         steps,
@@ -190,6 +196,7 @@ def _searched(
         seed=work.config.seed,
         limit=work.config.limit,
         on_error=on_error,
+        on_attack_error=on_attack_error,
     )
     for results in searched(search, objective, everything, batch.inputs, thresholds):
         try:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,13 @@ from harness.engine.weights import committed_weights, of_checkpoint
 from harness.models import checkpoint
 from harness.models.calling import fitted
 from harness.references import options
-from harness.references.livecode import model_code, model_values
+from harness.references.livecode import layer_values, model_code, model_values
 from harness.references.objects import held
 from harness.references.registry import Reference, code_of, names, resolve
 from harness.references.sources import Reached, located, meaning, reached
 from harness.references.userfile import inside, is_our_own, own_packages
 from harness.storage.files import path_of
-from harness.tasks import Task
+from harness.tasks import Batch, Task
 from harness.tasks.problems.problem import thresholds_of
 
 SAME_SCORE = 1e-4  # the largest difference of two computations of one score
@@ -139,14 +139,14 @@ def _referred(text: str, task: Task, device: torch.device, seed: int) -> Loaded:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         module = build_model(reference, task)
-    values = model_values(module)
+    values = [model_values(module), *([] if by_name else [layer_values(module, built=True)])]
     if by_name:  # after it was built: building checks that the task has the modality of a family's name
         weights = committed_weights(text, task)
     if weights is not None:
         checkpoint.load(weights, module)
     module = module.to(device).eval()
     probe(text, module, task, device)
-    code = digest([code_hash(with_options("model", reference)), model_code(module), *filter(None, [values])])
+    code = digest([code_hash(with_options("model", reference)), model_code(module), *filter(None, values)])
     return Loaded(text, module, checkpoint.weight_hash(module), code)
 
 
@@ -162,7 +162,9 @@ def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -
             given = call(Reference(name, given, None), "model", task)
     module = _built(given, name, task).to(device).eval()
     probe(name, module, task, device)
-    return Loaded(name, module, checkpoint.weight_hash(module), digest([model_code(module)]))
+    return Loaded(
+        name, module, checkpoint.weight_hash(module), digest([model_code(module), layer_values(module, built=False)])
+    )
 
 
 def _built(module: Any, name: str, task: Task) -> nn.Module:
@@ -216,13 +218,12 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
     """Try a model on a few samples. The model does not change.
 
     Raises:
-        BadInput: it crashes, or its outputs do not fit the task.
+        BadInput: it crashes on all of them, or its outputs do not fit the task.
     """
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
-    objective = TaskObjective(module, task, batch.targets, task.present(batch), {})
     try:
         with preserved(module), torch.no_grad():
-            outputs = objective.outputs(batch.inputs)
+            batch, outputs = _first_answers(module, task, batch)
             if not outputs.is_floating_point():
                 raise BadInput(
                     f"it returns {outputs.dtype}, which has no gradients: return real numbers (logits), not classes"
@@ -234,6 +235,26 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
         raise BadInput(
             f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: {error}"
         ) from error
+
+
+def _first_answers(module: nn.Module, task: Task, batch: Batch) -> tuple[Batch, torch.Tensor]:
+    """The answers to a batch; where the model raises, the first answer to a sample alone: a sample
+    that it cannot answer, or a batch too large for it, costs no other sample.
+
+    Raises:
+        the error on the batch, if the model answers no sample.
+    """
+
+    def ask(some: Batch) -> torch.Tensor:
+        return TaskObjective(module, task, some.targets, task.present(some), {}).outputs(some.inputs)
+
+    try:
+        return batch, ask(batch)
+    except (Exception, SystemExit):
+        for row in range(len(batch)):
+            with suppress(Exception, SystemExit):
+                return (one := batch.take([row])), ask(one)
+        raise
 
 
 def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> None:

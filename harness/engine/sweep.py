@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from attacks.errors import BadInput, ModelBroke
 from attacks.region import Inputs
 from harness.analysis.curves import rows_of
 from harness.engine.judged import NOTHING, judged_rows
@@ -70,20 +71,16 @@ def sweep_rows(
         done |= {(str(schedule), level) for level in levels}
         for level in levels:
             for repeat in range(repeats):
-                inputs, present = schedule.applied(task, batch, level, repeat, seed)
                 shared = {"kind": kind_of(schedule), "name": str(schedule), "level": level, "repeat": repeat}
-                answered = singled_out(range(len(batch)), partial(_scored_rows, model, task, batch, inputs, present))
-                patterns = bits(present)
-                for rows, found in answered:
-                    if isinstance(found, BaseException):
+                apply = partial(_applied, schedule, task, batch, level, repeat, seed)
+                for sample, pattern, found in _answered(model, task, batch, apply):
+                    lost = isinstance(found, BaseException)
+                    if lost:
                         if on_error is None:
                             raise found
                         on_error(f"{schedule} at {level:g}", found)
-                    status = "error" if isinstance(found, BaseException) else "ok"
-                    judged = [NOTHING] if isinstance(found, BaseException) else found
-                    for row, columns in zip(rows, judged, strict=True):
-                        where = {"sample": batch.samples[row], "present": patterns[row], "status": status}
-                        yield {**shared, **where, **columns}
+                    where = {"sample": sample, "present": pattern, "status": "error" if lost else "ok"}
+                    yield {**shared, **where, **(NOTHING if lost else found)}
 
 
 def kind_of(condition: Condition) -> str:
@@ -96,11 +93,50 @@ def part(batch: Batch, rows: Sequence[int]) -> Batch:
     return batch if list(rows) == list(range(len(batch))) else batch.take(list(rows))
 
 
+Applied = tuple[Batch, Tensor]
+"""Samples under a condition, and which modalities are present, bool (B, M)."""
+
+
+def _answered(
+    model: nn.Module, task: Task, batch: Batch, apply: Callable[[Sequence[int]], Applied]
+) -> Iterator[tuple[str, str, Any]]:
+    """For each sample, what is present, and the columns of its answer, or the error of the
+    condition or of the model.
+    """
+    for rows, applied in singled_out(range(len(batch)), apply):
+        if isinstance(applied, BaseException):
+            some = part(batch, rows)
+            yield some.samples[0], bits(task.present(some).cpu())[0], applied
+            continue
+        some, present = applied
+        patterns = bits(present)
+        for places, found in singled_out(range(len(some)), partial(_scored_rows, model, task, some, present)):
+            columns = [found] if isinstance(found, BaseException) else found
+            for place, each in zip(places, columns, strict=True):
+                yield some.samples[place], patterns[place], each
+
+
+def _applied(
+    condition: Condition, task: Task, batch: Batch, level: Any, repeat: int, seed: int, rows: Sequence[int]
+) -> Applied:
+    """Some samples under a condition.
+
+    Raises:
+        ModelBroke: a user's corruption gives values that cannot be used; it costs its own rows.
+    """
+    some = part(batch, rows)
+    try:
+        inputs, present = condition.applied(task, some, level, repeat, seed)
+    except BadInput as error:
+        raise ModelBroke(str(error)) from error
+    return replace(some, inputs=inputs), present
+
+
 def _scored_rows(
-    model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor, rows: Sequence[int]
+    model: nn.Module, task: Task, batch: Batch, present: Tensor, rows: Sequence[int]
 ) -> list[dict[str, Any]]:
-    some = part(replace(batch, inputs=inputs), rows)
-    return _scored(model, task, some, some.inputs, present if some.inputs is inputs else present[list(rows)])
+    some = part(batch, rows)
+    return _scored(model, task, some, some.inputs, present if some is batch else present[list(rows)])
 
 
 def _scored(model: nn.Module, task: Task, batch: Batch, inputs: Inputs, present: Tensor) -> list[dict[str, Any]]:

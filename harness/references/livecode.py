@@ -10,9 +10,12 @@ from __future__ import annotations
 import copyreg
 import hashlib
 import inspect
+import io
 import random
+import re
 import sys
 import types
+import zipfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path, PurePath
@@ -31,6 +34,9 @@ PICKLED = 2  # the protocol of pickle by which every object gives its values
 PICKLERS: Mapping[type, Any] = copyreg.dispatch_table
 ELSEWHERE = (Iterator, random.Random, PurePath)  # they change as they are used, or with the folder
 Seen = dict[int, Any]  # by id, and held: the id of an object that is gone is given to another
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+MANGLED = re.compile(rb"(?:\.|/)?___torch_mangle_\d+")  # how torch tells classes of one name apart
 FUNCTIONS = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, cached_property, partial)
 
 
@@ -47,12 +53,56 @@ def code_behind(*things: Any) -> str:
 
 
 def model_code(module: nn.Module) -> str:
-    """The same for a model: the classes of all its modules, and its functions."""
+    """The same for a model: the classes of all its modules, its functions and hooks, and what it
+    holds as TorchScript.
+    """
     classes = sorted({type(each) for each in module.modules()}, key=lambda kind: (kind.__module__, kind.__qualname__))
     held = [
         value for each in module.modules() for _, value in sorted(vars(each).items()) if isinstance(value, FUNCTIONS)
     ]
-    return code_behind(*classes, *held)
+    hooks = [hook for each in module.modules() for name in HOOKS for hook in getattr(each, name, {}).values()]
+    return code_behind(*classes, *held, *hooks, *map(_archive, _scripts(module)))
+
+
+def layer_values(module: nn.Module, built: bool) -> str:
+    """SHA-256 of the plain values that layers of installed classes hold, such as the threshold of
+    `nn.Threshold`.
+
+    Args:
+        built: whether the model was built for this run. Installed layers other than those of torch
+            may keep counts of what they answered.
+    """
+    held = [
+        {name: value for name, value in vars(each).items() if name not in OF_EVERY_MODULE and _is_plain(value)}
+        for each in module.modules()
+        if not _is_theirs(type(each)) and (built or type(each).__module__.startswith("torch.nn."))
+    ]
+    return code_behind(held)
+
+
+def _is_plain(value: object) -> bool:
+    return all(isinstance(each, PLAIN) for each in (value if isinstance(value, tuple | list) else [value]))
+
+
+def _scripts(module: nn.Module) -> list[torch.jit.ScriptModule]:
+    """The modules of TorchScript that are no part of another."""
+    found = [each for each in module.modules() if isinstance(each, torch.jit.ScriptModule)]
+    inner = {id(part) for each in found for part in each.modules() if part is not each}
+    return [each for each in found if id(each) not in inner]
+
+
+def _archive(script: torch.jit.ScriptModule) -> str:
+    """SHA-256 of the code and the attributes of a module of TorchScript, without what differs each
+    time that it is saved or loaded.
+    """
+    held, digest = io.BytesIO(), hashlib.sha256()
+    torch.jit.save(script, held)
+    with zipfile.ZipFile(held) as archive:
+        for path in sorted(archive.namelist()):
+            name = path.partition("/")[2]
+            if not name.endswith((".debug_pkl", "serialization_id", "version")):
+                digest.update(MANGLED.sub(b"", name.encode() + b"\0" + archive.read(path)))
+    return digest.hexdigest()
 
 
 def model_values(module: nn.Module) -> str:
@@ -61,9 +111,8 @@ def model_values(module: nn.Module) -> str:
 
     A module may change them as it answers: they are comparable while it has not answered yet.
     """
-    own = set(vars(nn.Module()))
     held = [
-        {name: value for name, value in vars(each).items() if name not in own}
+        {name: value for name, value in vars(each).items() if name not in OF_EVERY_MODULE}
         for each in module.modules()
         if _is_theirs(type(each))
     ]

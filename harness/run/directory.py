@@ -183,8 +183,23 @@ class RunDirectory:
         self._storage.write(f"ledger/{key}{FAILED}.parquet", encoded(pa.Table.from_pylist(rows, LEDGER)))
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All parts of a table: samples, sweep, ledger or attributions; see `Tables.whole`."""
+        """All parts of a table: samples, sweep, ledger or attributions; see `Tables.whole`.
+
+        Raises:
+            BadInput: a part is damaged, or a cell of graded answers has lost its fronts.
+        """
+        if name == "fronts" and self.describe().threshold is not None:
+            self._refuse_lost(name)
         return self.tables.whole(name, columns)
+
+    def _refuse_lost(self, name: str) -> None:
+        """Refuse a table that lacks a part of a cell that is done: its ledger is written last."""
+        done = self.cells_done()
+        if lost := sorted(set(done) - set(self.tables.parts(name))):
+            raise BadInput(
+                f"run {self.url} is damaged: {name}/{lost[0]}{SUFFIX} is gone; run the same command again: the cell is"
+                " done again"
+            )
 
     def ledger(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The ledger with one row for each model, sample and scenario, at the first threshold where

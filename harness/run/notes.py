@@ -4,6 +4,7 @@ verdicts of gates, and the metrics over the set.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from harness.storage.folder import Storage
 TRUST_FILE = "trust.json"
 GATES_FILE = "gates.json"
 METRICS_FILE = "metrics.json"
+SEAL = "sha256"
 Content = TypeVar("Content")
 
 
@@ -33,7 +35,8 @@ class Notes:
         """Write `trust.json`: the id of the run, and the result of each check, by model, scenario
         and flag.
         """
-        self._storage.write(TRUST_FILE, json.dumps({OWNER: {self._run(): {}}, **flags}, indent=1).encode() + b"\n")
+        owner: dict[str, Any] = {self._run(): {}, f"{SEAL} {_checksum(flags)}": {}}
+        self._storage.write(TRUST_FILE, json.dumps({OWNER: owner, **flags}, indent=1).encode() + b"\n")
 
     def write_gates(self, verdicts: list[dict[str, Any]]) -> None:
         """Write `gates.json`: the verdict of each gate.
@@ -49,7 +52,8 @@ class Notes:
 
     def write_metrics(self, metrics: Sequence[SetMetric]) -> None:
         """Write `metrics.json`: the metrics over the set, under every condition."""
-        content = {OWNER: self._run(), "metrics": packed(metrics)}
+        found = packed(metrics)
+        content = {OWNER: self._run(), SEAL: _checksum(found), "metrics": found}
         self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
     def metrics(self) -> list[SetMetric]:
@@ -84,7 +88,7 @@ class Notes:
             return None
         try:
             return read(json.loads(self._storage.read(name)))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise BadInput(f"run {self._url} is damaged: {name} cannot be read; {mend}") from None
 
     def _refuse_foreign(self, name: str, owner: object, mend: str) -> None:
@@ -100,13 +104,39 @@ class Notes:
             BadInput: it is damaged, or another run's.
         """
         mend = "remove that file and run the same command: the checks are made again"
-        found = self._noted(TRUST_FILE, trusted, mend) or {}
+        found = self._noted(TRUST_FILE, _trust, mend) or {}
         self._refuse_foreign(TRUST_FILE, next(iter(found.pop(OWNER, {})), None), mend)
         return found
 
 
+def _checksum(content: object) -> str:
+    """SHA-256 of the content of a note: a flipped bit may show another number, or open a gate.
+    Earlier versions wrote none.
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _trust(content: Any) -> dict[str, Any]:
+    """The flags, with the id of the run.
+
+    Raises:
+        ValueError: they are not those that were written.
+    """
+    flags = {model: each for model, each in content.items() if model != OWNER}
+    seals = [key for key in content.get(OWNER, {}) if key.startswith(SEAL)]
+    if seals and seals != [f"{SEAL} {_checksum(flags)}"]:
+        raise ValueError("the flags are not those of the checksum")
+    return trusted(content)
+
+
 def _metrics(content: Any) -> tuple[str, list[SetMetric]]:
-    """The id of the run, and its metrics."""
+    """The id of the run, and its metrics.
+
+    Raises:
+        ValueError: they are not those that were written.
+    """
+    if content.get(SEAL, "") not in ("", _checksum(content["metrics"])):
+        raise ValueError("the metrics are not those of the checksum")
     found = unpacked(content["metrics"])
     if not found:
         raise ValueError("a run has at least one metric")

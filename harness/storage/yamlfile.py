@@ -21,7 +21,12 @@ def loaded(content: bytes, where: str) -> Any:
     if len(content) > MAX_BYTES:
         raise BadInput(f"{where} is larger than {MAX_BYTES} bytes: split it")
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"{where}: byte {content[error.start]:02x} at position {error.start} is not utf-8; save the file as UTF-8"
+        ) from None
+    try:
         _refuse_bombs(text, where)
         return _Once(text).get_single_data()
     except BadInput as error:

@@ -259,3 +259,9 @@ def test_training_gives_a_module_and_writes_only_what_is_named(elsewhere: Path) 
         harness.train(toy(), "concat", epoch=1)
     with pytest.raises(BadInput, match="makes 2 models"):
         harness.train(toy(), "concat", train_missing=["image:0,0.5"])
+
+
+@pytest.mark.parametrize("models", [{}, [], ()], ids=str)
+def test_no_model_is_not_the_usual_models(models: object) -> None:
+    with pytest.raises(BadInput, match="models is empty"):
+        harness.evaluate("digits", models)  # type: ignore[arg-type]

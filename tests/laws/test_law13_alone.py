@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness.engine.answering import steadiness
+from harness.engine.fingerprint import fixed_samples
 from tests.harness.test_cli import own_folder, run
 from tests.tiny import Flat, tiny
 
@@ -158,3 +159,38 @@ def test_every_number_of_such_a_model_is_marked_and_no_search_crashes(
     assert json.loads(Path("run/run.json").read_text())["identity"]["batch size"] == 64
     assert run(monkeypatch, *command, "--batch-size", "4", "--out", "run") == 2
     assert "it differs in batch size" in capsys.readouterr().err
+
+
+class Refusing(Batchy):
+    """Raises on one sample, and depends on its batch on the others."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        if bool((inputs["a"] == refused()).flatten(1).all(1).any()):
+            raise ValueError("not this one")
+        return super().forward(inputs)
+
+
+class RefusingAtRandom(Refusing):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return super().forward(inputs) + torch.randn(())
+
+
+class Small(Batchy):
+    """Takes at most eight samples."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        if len(inputs["a"]) > 8:
+            raise ValueError("too many at once")
+        return super().forward(inputs)
+
+
+def refused() -> torch.Tensor:
+    return fixed_samples(tiny(2)).inputs["a"][3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "flag"), [(Refusing, "batch"), (RefusingAtRandom, "random"), (Small, "batch")], ids=lambda each: str(each)
+)
+def test_a_sample_that_raises_hides_no_other(kind: type[Flat], flag: str) -> None:
+    found = {each.name: each.raised for each in steadiness(kind(), tiny(2), CPU, None).flags}
+    assert found[flag]

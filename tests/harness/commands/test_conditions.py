@@ -36,6 +36,12 @@ class AttackedA(Net):
         if inputs["a"].requires_grad:
             raise RuntimeError("a has no gradient here")
         return super().forward(inputs, present)
+def some(x, severity, modality, generator):
+    if x.max() > 1.5:
+        raise ZeroDivisionError("not this sample")
+    return x + severity
+def spoils(x, severity, modality, generator): return x / (x.max() < 1.5)
+def never(objective, region, strength): raise ZeroDivisionError("an attack with a fault")
 def build(task): return Net()
 def without_b(task): return WithoutB()
 def ends(task): return EndsWithoutB()
@@ -121,3 +127,27 @@ def test_no_input_goes_missing_without_a_schedule(
         assert run(monkeypatch, *verb) == 0
     assert run(monkeypatch, *COMMAND, "--model", "mine.py:build", "--schedule", "none", "--schedule", "mcar:0") == 2
     assert "'none' means that no input goes missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("corruption", ["some", "spoils"])
+def test_a_corruption_that_fails_on_a_sample_costs_that_row(monkeypatch: pytest.MonkeyPatch, corruption: str) -> None:
+    words = ("--schedule", "none", "--corruption", f"a@mine.py:{corruption}:0,3", "--model", "mine.py:build")
+    assert run(monkeypatch, *COMMAND, *words) == 5
+    assert RunDirectory("run").table("samples").num_rows == 12, "every clean score"
+    assert not conditions("ledger", "scenario", "error")
+    rows = [row for row in RunDirectory("run").table("sweep").to_pylist() if row["kind"] == "corruption"]
+    lost = {(row["level"], row["sample"]) for row in rows if row["status"] == "error"}
+    assert {level for level, _ in lost} == {3.0} and 0 < len(lost) < 12
+    assert sum(row["status"] == "ok" for row in rows) == 24 - len(lost)
+
+
+def test_an_attack_that_fails_leaves_what_the_search_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--schedule", "none", "--model", "mine.py:build")
+    assert run(monkeypatch, *COMMAND[:-1], "alone", *words) == 0
+    assert run(monkeypatch, *COMMAND, *words, "--attack", "mine.py:never") == 5
+    found = [
+        sorted((row["sample"], row["scenario"], row["strength"], row["status"]) for row in table.to_pylist())
+        for table in (RunDirectory(url).table("ledger") for url in ("alone", "run"))
+    ]
+    assert found[0] == found[1]
+    assert any("an attack with a fault" in path.read_text() for path in Path("run/errors").glob("*.txt"))

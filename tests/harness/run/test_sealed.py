@@ -1,0 +1,88 @@
+"""A flipped bit, or a lost part, shows no other number and opens no gate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import harness
+from attacks.errors import BadInput
+from harness.run.directory import RunDirectory
+from harness.tasks import Segmentation, Task
+
+FLIPS = 60
+
+
+class Echo(torch.nn.Module):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return inputs["x"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of graded answers."""
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(20, 3, 4, 4, generator=draws)
+    targets = (x + 0.5 * torch.randn(x.shape, generator=draws)).argmax(1)
+    task = Task.from_arrays({"x": x}, targets, problem=Segmentation(3, (4, 4)), splits="test", name="maps")
+    out = tmp_path_factory.mktemp("made") / "run"
+    options: dict[str, Any] = {"samples": 8, "search": "fast", "schedule": "none", "batch_size": 4}
+    harness.evaluate(task, {"echo": Echo()}, out=str(out), scenarios=["x@linf:0.5"], **options)
+    return out
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", ["trust.json", "metrics.json"])
+def test_a_flipped_bit_of_a_note_is_no_other_note(run: Path, name: str) -> None:
+    def read() -> object:
+        notes = RunDirectory(str(run)).notes
+        return notes.trust() if name == "trust.json" else notes.metrics()
+
+    file, before = run / name, read()
+    content, draws = file.read_bytes(), torch.Generator().manual_seed(0)
+    for _ in range(FLIPS):
+        place, bit = (int(torch.randint(most, (), generator=draws)) for most in (len(content), 8))
+        changed = bytearray(content)
+        changed[place] ^= 1 << bit
+        file.write_bytes(changed)
+        try:
+            found = read()
+        except BadInput as error:
+            assert f"{name} " in str(error)
+        else:
+            assert found == before, (place, bit)
+
+
+def test_a_note_of_an_earlier_version_has_no_checksum(run: Path) -> None:
+    before = RunDirectory(str(run)).notes.trust()
+    content = json.loads((run / "trust.json").read_text())
+    content["run id"] = dict(list(content["run id"].items())[:1])
+    (run / "trust.json").write_text(json.dumps(content))
+    assert RunDirectory(str(run)).notes.trust() == before
+
+
+def test_a_lost_part_of_the_fronts_is_named(run: Path) -> None:
+    lost = sorted((run / "fronts").iterdir())[0]
+    lost.unlink()
+    opened = harness.load(str(run))
+    for read in (lambda: opened.summary, opened.curves):
+        with pytest.raises(BadInput, match=rf"fronts/{lost.name} is gone; run the same command again"):
+            read()
+
+
+def test_a_gate_on_clean_scores_needs_the_checks_of_the_model(run: Path, tmp_path: Path) -> None:
+    gates = tmp_path / "gates.yaml"
+    gates.write_text("gates:\n  - {model: echo, min: 0.0}\n")
+    assert harness.load(str(run)).gate(gates).code == 0
+    (run / "trust.json").unlink()
+    report = harness.load(str(run)).gate(gates)
+    assert report.code == 4 and "whether echo answers twice alike is not known" in report.verdicts[0].why
