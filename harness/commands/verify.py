@@ -15,11 +15,12 @@ from attacks.scenario import Scenario, parse
 from attacks.verify import verify
 from harness.engine.answering import ask
 from harness.engine.answers import ATTACKED, answer_keys
+from harness.engine.choice import kept_rows
 from harness.engine.graded import floor_of
 from harness.engine.ledger import keys_of, witness_hashes
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
-from harness.engine.plan import kept_rows, load_all, prepare
+from harness.engine.plan import load_all, prepare
 from harness.engine.resuming import standing_at
 from harness.engine.standing import another_model, describe, standing
 from harness.references.code_consent import permitted

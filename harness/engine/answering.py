@@ -6,7 +6,7 @@ If they differ, each number depends on more than the sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.objective import preserved
+from harness.engine.choice import chosen_rows
 from harness.engine.fingerprint import fingerprint, fixed_samples
 from harness.engine.loading import Loaded
 from harness.engine.objective import HALF, PAD, TaskObjective
@@ -23,6 +24,7 @@ from harness.run.fingerprint import SAMPLES, Fingerprint, another_verdict, same,
 from harness.run.flags import Flag
 from harness.tasks import Batch, Task
 
+FIRST = 256  # samples under test that are asked alone, too
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 
 
@@ -78,14 +80,31 @@ def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Eval
     model does not change.
     """
     found, together = {}, config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
+    first = _first(task, config, together)
     for model in models:
         prints = fingerprint(model.module, task, device, config.cell_limit)
-        found[model.name] = Answering(prints, steadiness(model.module, task, device, config.cell_limit, together))
+        steady = steadiness(model.module, task, device, config.cell_limit, together, first)
+        found[model.name] = Answering(prints, steady)
     return found
 
 
+def _first(task: Task, config: Evaluation, together: int) -> list[list[int]]:
+    """The rows of the first samples under test, in the batches of the run. None where samples are
+    read as they are needed: they would be read twice.
+    """
+    if "test" not in task.in_memory:
+        return []
+    rows = chosen_rows(config, task.splits["test"].samples)[: max(FIRST, together)]
+    return [rows[start : start + together] for start in range(0, min(FIRST, len(rows)), together)]
+
+
 def steadiness(
-    module: nn.Module, task: Task, device: torch.device, seconds: float | None, together: int = SAMPLES
+    module: nn.Module,
+    task: Task,
+    device: torch.device,
+    seconds: float | None,
+    together: int = SAMPLES,
+    first: Iterable[Sequence[int]] = (),
 ) -> Steadiness:
     """Evaluate a model on the fixed samples, untouched and with modalities missing. The model does
     not change.
@@ -95,6 +114,7 @@ def steadiness(
 
     Args:
         together: samples in a batch of the run.
+        first: batches of the run, as rows, which it gets untouched, and sample by sample.
     """
     found = Steadiness(0.0, 0.0)
     with suppress(Exception, SystemExit), preserved(module), torch.no_grad(), limited(seconds):
@@ -102,6 +122,10 @@ def steadiness(
             for present in _patterns(task, batch):
                 here = _steady(module, task, batch, present, one_by_one)
                 found = Steadiness(max(found.alone, here.alone), max(found.again, here.again))
+        for rows in first:
+            batch = task.splits["test"].take(rows).to(device)
+            here = _steady(module, task, batch, task.present(batch), 1)
+            found = Steadiness(max(found.alone, here.alone), max(found.again, here.again))
     return found
 
 

@@ -13,13 +13,13 @@ import torch
 import harness
 from attacks.errors import BadInput
 from attacks.fixed_budget import InTurn
-from attacks.randomness import keyed_seed
 from attacks.scenario import Scenario, closure, mentioned, parse
 from attacks.search_state import Search
 from harness.corruptions import corruption
 from harness.engine import extra_attacks
 from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
+from harness.engine.choice import chosen_rows, kept_rows
 from harness.engine.fingerprint import fixed_rows
 from harness.engine.frontier import rays
 from harness.engine.judged import tally_width
@@ -101,18 +101,6 @@ class Work:
         threshold.
         """
         return sum(len(closure(group)) for group in self.scenarios) * max(1, len(thresholds_of(self.task.problem)))
-
-
-def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
-    """The rows of a split, of samples by these names, that are under test."""
-    order = sorted(range(len(names)), key=lambda row: keyed_seed("choice", config.seed, names[row]))
-    return order if config.samples == "all" else order[: config.samples]
-
-
-def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
-    """The samples whose witnesses are stored."""
-    chosen, wanted = chosen_rows(config, names), config.witnesses
-    return chosen[: wanted if isinstance(wanted, int) else {"none": 0, "all": len(chosen)}[wanted]]
 
 
 @dataclass(frozen=True)

@@ -194,3 +194,19 @@ def refused() -> torch.Tensor:
 def test_a_sample_that_raises_hides_no_other(kind: type[Flat], flag: str) -> None:
     found = {each.name: each.raised for each in steadiness(kind(), tiny(2), CPU, None).flags}
     assert found[flag]
+
+
+class Rarely(Flat):
+    """Depends on its batch for a few samples under test, and for none of the fixed ones."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        out, fixed = super().forward(inputs), fixed_samples(tiny(2)).inputs["a"].flatten(1)
+        known = (inputs["a"].flatten(1)[:, None] == fixed).all(-1).any(1) | (inputs["a"] == 0).flatten(1).all(1)
+        return torch.where(known[:, None], out, out + inputs["a"].sum())
+
+
+def test_samples_under_test_are_asked_alone_too() -> None:
+    task = tiny(2)
+    rows = [list(range(start, min(start + 4, 24))) for start in range(0, 24, 4)]
+    assert not steadiness(Rarely(), task, CPU, None).alone
+    assert steadiness(Rarely(), task, CPU, None, 4, rows).alone

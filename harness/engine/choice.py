@@ -1,0 +1,20 @@
+"""The samples of the test split that are under test, chosen by a hash of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attacks.randomness import keyed_seed
+from harness.run.config import Evaluation
+
+
+def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
+    """The rows of a split, of samples by these names, that are under test."""
+    order = sorted(range(len(names)), key=lambda row: keyed_seed("choice", config.seed, names[row]))
+    return order if config.samples == "all" else order[: config.samples]
+
+
+def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
+    """The samples whose witnesses are stored."""
+    chosen, wanted = chosen_rows(config, names), config.witnesses
+    return chosen[: wanted if isinstance(wanted, int) else {"none": 0, "all": len(chosen)}[wanted]]
