@@ -192,6 +192,17 @@ class RunDirectory:
             self._refuse_lost(name)
         return self.tables.whole(name, columns)
 
+    def _refuse_other_thresholds(self, ledger: pa.Table) -> None:
+        """Refuse thresholds in the description that are not those of the rows: it has no checksum,
+        and the first threshold chooses the rows that tables show.
+        """
+        found, named = set(ledger.column("threshold").unique().to_pylist()), self.describe().identity.thresholds
+        if strange := sorted(found - {*named, None}) or (sorted(set(named) - found) if len(ledger) else []):
+            raise BadInput(
+                f"run {self.url} is damaged: {RUN_FILE} names the thresholds {', '.join(map(str, named))}, and the"
+                f" ledger does not fit them at {strange[0]}; restore {RUN_FILE}"
+            )
+
     def _refuse_lost(self, name: str) -> None:
         """Refuse a table that lacks a part of a cell that is done: its ledger is written last."""
         done = self.cells_done()
@@ -210,6 +221,7 @@ class RunDirectory:
             return self.table("ledger", columns)
         wanted = columns or LEDGER.names
         whole = self.table("ledger", list(dict.fromkeys([*wanted, "threshold"])))
+        self._refuse_other_thresholds(whole)
         return whole.filter(pc.equal(whole.column("threshold"), first)).select(list(wanted))
 
     def checked(self, name: str) -> list[str]:

@@ -86,3 +86,13 @@ def test_a_gate_on_clean_scores_needs_the_checks_of_the_model(run: Path, tmp_pat
     (run / "trust.json").unlink()
     report = harness.load(str(run)).gate(gates)
     assert report.code == 4 and "whether echo answers twice alike is not known" in report.verdicts[0].why
+
+
+def test_another_first_threshold_is_refused(run: Path) -> None:
+    text = (run / "run.json").read_text()
+    described = json.loads(text)
+    assert described["identity"]["thresholds"] == [0.5]
+    described["identity"]["thresholds"] = [0.1]
+    (run / "run.json").write_text(json.dumps(described))
+    with pytest.raises(BadInput, match=r"names the thresholds 0\.1, and the ledger does not fit them"):
+        _ = harness.load(str(run)).summary
