@@ -238,8 +238,9 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     if not count and not reasons:
         reasons.append("there are no samples")
     flags = evidence.trust.get(gate.model, {}).get(EVERY, {})
-    if not flags and evidence.description.config is not None and not evidence.errors(gate.model):
-        reasons.append(f"whether {gate.model} answers twice alike is not known: run the same command again")
+    options = evidence.description.config
+    if not evidence.trust and options is not None and options.trust is not None:  # `evaluate` writes them always
+        reasons.append(f"the checks of trust of {evidence.where} are lost: run the same command again")
     if (EVERY, gate.model) in evidence.doubted:
         raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
         reasons.append(f"every number of {gate.model} is flagged, {raised}")

@@ -95,9 +95,8 @@ def _archive(script: torch.jit.ScriptModule) -> str:
     """SHA-256 of the code and the attributes of a module of TorchScript, without what differs each
     time that it is saved or loaded.
     """
-    held, digest = io.BytesIO(), hashlib.sha256()
-    torch.jit.save(script, held)
-    with zipfile.ZipFile(held) as archive:
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(io.BytesIO(script.save_to_buffer())) as archive:
         for path in sorted(archive.namelist()):
             name = path.partition("/")[2]
             if not name.endswith((".debug_pkl", "serialization_id", "version")):

@@ -54,6 +54,7 @@ class Options(_Part):
     shard: str | None = None
     seed: int | None = None
     witnesses: int | str | None = None
+    trust: bool | None = None
 
 
 class Identity(_Part):

@@ -24,7 +24,8 @@ def loaded(content: bytes, where: str) -> Any:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(
-            f"{where}: byte {content[error.start]:02x} at position {error.start} is not utf-8; save the file as UTF-8"
+            f"{where} cannot be read: byte {content[error.start]:02x} at position {error.start} is not utf-8; save the"
+            " file as UTF-8"
         ) from None
     try:
         _refuse_bombs(text, where)

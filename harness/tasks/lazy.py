@@ -189,7 +189,7 @@ class LazySplit(Batch):
             if [index for index, _ in read] == [self.rows[row] for row in batch]:
                 self._ahead.planned = later
                 return [item for _, item in read]
-        except (RuntimeError, StopIteration):  # as DataLoader says that a reader was killed
+        except (RuntimeError, OSError, EOFError, StopIteration):  # as DataLoader says that a reader was killed
             pass
         except BaseException:
             self.plan(later)
