@@ -94,8 +94,8 @@ def _first(task: Task, config: Evaluation, together: int) -> list[list[int]]:
     """
     if "test" not in task.in_memory:
         return []
-    rows = chosen_rows(config, task.splits["test"].samples)[: max(FIRST, together)]
-    return [rows[start : start + together] for start in range(0, min(FIRST, len(rows)), together)]
+    rows = chosen_rows(config, task.splits["test"].samples)[:FIRST]
+    return [rows[start : start + together] for start in range(0, len(rows), together)]
 
 
 def steadiness(

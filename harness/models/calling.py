@@ -8,8 +8,7 @@ that way is taken; else `wrap` names it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations, permutations
 from typing import Any, Literal, get_args
@@ -20,13 +19,12 @@ from torch import Tensor, nn
 from attacks.errors import BadInput, plain, unknown
 from attacks.objective import preserved
 from attacks.region import Inputs
+from harness.models.returned import Answer, found, placed
 from harness.tasks import Task
 
 Way = Literal["keywords", "positional", "dict", "tuple"]
 Call = Way | Callable[[nn.Module, Inputs], Any]
-Answer = str | int | Callable[[Any], Tensor]
 WAYS: tuple[Way, ...] = get_args(Way)
-LOGITS = ("logits", "logits_per_image")
 OF_THE_HARNESS = "present"  # the parameter that names our own convention
 TRIED = 2  # samples
 FEW = 3  # inputs, of which every other order is tried, too; of more, every exchange of two
@@ -47,7 +45,7 @@ class Called(nn.Module):
     def __init__(self, network: nn.Module, names: Sequence[str], call: Call, answer: Answer | None = None) -> None:
         super().__init__()
         self.network, self.names, self.call, self.answer = network, tuple(names), call, answer
-        self.told = OF_THE_HARNESS in {each.name for each in parameters(network) or ()}
+        self.takes_present = OF_THE_HARNESS in {each.name for each in parameters(network) or ()}
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, *shape); a missing modality holds its stand-in value."""
@@ -57,7 +55,7 @@ class Called(nn.Module):
         """What the network returns."""
         given = {name: inputs[name] for name in self.names}
         if self.call == "keywords":
-            return self.network(**given, **({OF_THE_HARNESS: present} if self.told else {}))
+            return self.network(**given, **({OF_THE_HARNESS: present} if self.takes_present else {}))
         if self.call == "positional":
             return self.network(*given.values())
         if self.call == "dict":
@@ -185,51 +183,6 @@ def parameters(network: nn.Module) -> list[inspect.Parameter] | None:
         return None
 
 
-def found(answer: Answer | None, returned: Any) -> Tensor:
-    """The answer in what a network returns.
-
-    Raises:
-        BadInput: it is not there.
-    """
-    if answer is None:
-        if isinstance(returned, Tensor):
-            return returned
-        answer = next((name for name in LOGITS if _has(returned, name)), LOGITS[0])
-    held: Any
-    if callable(answer):
-        held = answer(returned)
-    elif isinstance(answer, str) and not isinstance(returned, Mapping):
-        held = getattr(returned, answer, None)
-    else:
-        try:
-            held = returned[answer]
-        except (KeyError, IndexError, TypeError):
-            held = None
-    if not isinstance(held, Tensor):
-        raise BadInput(
-            f"it returns {_form(returned)} without the answer {_named(answer)}: name the key, attribute or index of the"
-            " logits, as harness.wrap(network, answer=0), or leave out answer where it returns them"
-        )
-    return held
-
-
-def _named(answer: Answer) -> str:
-    return f"that the function {getattr(answer, '__name__', 'given')} gives" if callable(answer) else repr(answer)
-
-
-def _has(returned: Any, name: str) -> bool:
-    held = returned.get(name) if isinstance(returned, Mapping) else getattr(returned, name, None)
-    return isinstance(held, Tensor)
-
-
-def _form(returned: Any) -> str:
-    if isinstance(returned, Mapping):
-        return f"a dictionary of {', '.join(map(str, returned))}"
-    if isinstance(returned, tuple | list):
-        return f"a {type(returned).__name__} of {len(returned)}"
-    return type(returned).__name__
-
-
 def _takes_two(taken: Sequence[inspect.Parameter]) -> bool:
     """Whether a second parameter has to be given: an optional one need not be the mask of what is
     present.
@@ -291,7 +244,7 @@ def _tried(model: Called, task: Task) -> Called | Exception:
     def act(inputs: Inputs, present: Tensor) -> Called:
         returned = model.returned(inputs, present)
         shape = (len(next(iter(inputs.values()))), *task.problem.shape)
-        answer = _placed(returned, shape) if model.answer is None else model.answer
+        answer = placed(returned, shape) if model.answer is None else model.answer
         found(answer, returned)
         return Called(model.network, model.names, model.call, answer)
 
@@ -320,21 +273,6 @@ def _exchanged(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
         order = list(names)
         order[first], order[second] = order[second], order[first]
         yield tuple(order)
-
-
-def _placed(returned: Any, shape: tuple[int, ...]) -> Answer | None:
-    """Where a tuple, a dictionary or a dataclass has its only tensor of a shape; None elsewhere."""
-    if isinstance(returned, Tensor) or any(_has(returned, name) for name in LOGITS):
-        return None
-    items: list[tuple[Any, Any]]
-    if isinstance(returned, Mapping):
-        items = list(returned.items())
-    elif is_dataclass(returned):
-        items = [(each.name, getattr(returned, each.name, None)) for each in fields(returned)]
-    else:
-        items = list(enumerate(returned)) if isinstance(returned, tuple | list) else []
-    fitting = [place for place, each in items if isinstance(each, Tensor) and tuple(each.shape) == shape]
-    return fitting[0] if len(fitting) == 1 else None
 
 
 def _signed(network: nn.Module) -> str:

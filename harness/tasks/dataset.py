@@ -12,7 +12,8 @@ from torch import Tensor
 from attacks.errors import BadInput, unknown
 from harness.tasks.array_options import Array, texts
 from harness.tasks.infer_modality import modality_of
-from harness.tasks.lazy import Items, LazySplit, Read, ReadItem, Source, lacks, one, paired
+from harness.tasks.items import Items, Read, ReadItem, lacks, one, paired
+from harness.tasks.lazy import LazySplit, Source
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem
 from harness.tasks.tensors import real_tensor

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -16,25 +15,15 @@ from attacks.randomness import keyed_seed
 from attacks.region import Inputs
 from harness.tasks.batch import Batch
 from harness.tasks.incomplete import refuse_empty
+from harness.tasks.items import Items, Read, lacks, one, paired
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, Regression
 from harness.tasks.sample_hashes import sample_hashes
-from harness.tasks.tensors import as_tensor, real_tensor
+from harness.tasks.tensors import real_tensor
 
-Read = Callable[[Any], tuple[Mapping[str, Any], Any]]
-"""An item of a data set to its inputs by name, None where a modality is absent, and its target."""
 TARGET = "target of the item"  # beside the inputs, which have other names
-TARGETS = ("target", "label", "labels", "y")
 AHEAD = 2  # batches that each reader holds ready
 AT_ONCE = 16  # samples, where a whole split is read
-
-
-class Items(Protocol):
-    """A data set: a torch `Dataset`, one of Hugging Face, a list of paths."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 class Unreadable(ModelBroke):
@@ -320,19 +309,6 @@ def _values(modality: Modality, samples: Sequence[str], values: Sequence[Tensor 
     return x
 
 
-def paired(found: Any) -> tuple[Mapping[str, Any], Any]:
-    """The inputs and the target that `read` returned.
-
-    Raises:
-        BadInput: it returned something else.
-    """
-    if isinstance(found, tuple | list) and len(found) == 2 and isinstance(found[0], Mapping):
-        return found[0], found[1]
-    raise BadInput(
-        f"read= returned a {type(found).__name__}: return a pair, a dictionary of the inputs by name and the target"
-    )
-
-
 def _stacked(what: str, samples: Sequence[str], values: Sequence[Tensor]) -> Tensor:
     shapes = {tuple(value.shape): sample for sample, value in zip(samples, values, strict=True)}
     if len(shapes) > 1:
@@ -345,68 +321,3 @@ def _stacked(what: str, samples: Sequence[str], values: Sequence[Tensor]) -> Ten
         return torch.stack(list(values))
     except (RuntimeError, TypeError) as error:
         raise BadInput(f"{what} of samples {samples[0]} to {samples[-1]}: {plain(str(error))}") from None
-
-
-def lacks(value: Any) -> bool:
-    """Whether a sample came without a modality: None, or values that are all masked or all NaN."""
-    if isinstance(value, np.ma.MaskedArray):
-        return bool(value.size and np.ma.getmaskarray(value).all())
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return bool(value.size and np.isnan(value).all())
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return bool(value.numel() and value.isnan().all())
-    return value is None
-
-
-def one(what: str, value: Any) -> Tensor:
-    """A value of one sample, in its own type.
-
-    Raises:
-        BadInput: it is not numbers.
-    """
-    if isinstance(value, Tensor) and not value.ndim:
-        return value.detach().cpu()
-    if isinstance(value, int | float | np.generic) or (isinstance(value, np.ndarray) and not value.ndim):
-        return torch.as_tensor(np.asarray(value))
-    return as_tensor(what, value)
-
-
-@dataclass(frozen=True)
-class ReadItem:
-    """Reads items of the usual forms: a dictionary with a target among its keys; a pair of a
-    dictionary and a target; a tuple of the inputs, in order, and the target.
-
-    Attributes:
-        names: of the inputs; empty: all but the target.
-    """
-
-    names: tuple[str, ...]
-
-    def __call__(self, item: Any) -> tuple[Mapping[str, Any], Any]:
-        if isinstance(item, Mapping):
-            return self._of_dictionary(item)
-        if isinstance(item, tuple | list) and len(item) > 1:
-            *values, target = item
-            if len(values) == 1 and isinstance(values[0], Mapping):
-                return values[0], target
-            if len(values) == len(self.names):
-                return dict(zip(self.names, values, strict=True)), target
-        raise BadInput(
-            f"an item is a {type(item).__name__}, which names no inputs: say what an item holds with read=, a function"
-            " that returns a dictionary of inputs and a target"
-        )
-
-    def _of_dictionary(self, item: Mapping[str, Any]) -> tuple[Mapping[str, Any], Any]:
-        key = next((each for each in TARGETS if each in item), None)
-        if key is None:
-            raise BadInput(
-                f"an item is a dictionary of {', '.join(map(str, item))}, without {', '.join(TARGETS)}: say what an"
-                " item holds with read="
-            )
-        wanted = self.names or [each for each in item if each != key]
-        if absent := [name for name in wanted if name not in item]:
-            raise BadInput(
-                f"an item is a dictionary of {', '.join(map(str, item))}, without {absent[0]!r}: give None where a"
-                " sample lacks it"
-            )
-        return {name: item[name] for name in wanted}, item[key]

@@ -24,7 +24,8 @@ from harness.tasks.batch import Batch
 from harness.tasks.dataset import DatasetOptions, dataset_parts
 from harness.tasks.identity import definition_hash
 from harness.tasks.incomplete import check_present
-from harness.tasks.lazy import Items, LazySplit
+from harness.tasks.items import Items
+from harness.tasks.lazy import LazySplit
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, check_problem, thresholds_of
 from harness.tasks.sample_hashes import hash_pairs

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
-from harness.models.calling import LOGITS, found
+from harness.models.returned import LOGITS, found
 from harness.tasks import Task
 
 NAMED = ("input_ids", "inputs_embeds", "pixel_values")

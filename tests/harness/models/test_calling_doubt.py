@@ -122,7 +122,7 @@ def test_the_weights_of_a_network_are_its_own(prefix: str, elsewhere: Path) -> N
     assert scores[0] == scores[1]
 
 
-class Told(Halves):
+class TakesPresent(Halves):
     """Names its inputs, and wants to know which are there."""
 
     def forward(self, image: Tensor, sound: Tensor, present: Tensor | None = None) -> Tensor:
@@ -133,11 +133,11 @@ class Told(Halves):
 def test_a_network_that_names_its_inputs_also_gets_what_is_present() -> None:
     inputs = task().splits["test"].inputs
     there = torch.ones(len(inputs["sound"]), 2, dtype=torch.bool)
-    for model in (fitted(Told(), task()), wrap(Told(), "keywords")(task())):
+    for model in (fitted(TakesPresent(), task()), wrap(TakesPresent(), "keywords")(task())):
         assert isinstance(model, Called) and model.call == "keywords"
-        torch.testing.assert_close(model(inputs, there), Told()(**inputs))
+        torch.testing.assert_close(model(inputs, there), TakesPresent()(**inputs))
         deaf = there & torch.tensor([True, False])
-        torch.testing.assert_close(model(inputs, deaf), Told()(**inputs, present=deaf))
+        torch.testing.assert_close(model(inputs, deaf), TakesPresent()(**inputs, present=deaf))
 
 
 @dataclass
