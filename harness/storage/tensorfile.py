@@ -17,10 +17,11 @@ LENGTH = 8  # bytes, little-endian: how long the header is
 
 
 def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    """A file's content; the same tensors give the same bytes."""
+    """A file's content; the same tensors give the same bytes, however they lie in memory."""
+    import torch
     from safetensors.torch import save
 
-    held = dict(tensors)
+    held = {name: x.clone(memory_format=torch.contiguous_format) for name, x in tensors.items()}
     return save(held, {CHECKSUM: checksum(held)})
 
 

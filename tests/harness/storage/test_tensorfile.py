@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.storage.tensorfile import as_bytes
+from harness.storage.tensorfile import as_bytes, from_bytes, to_bytes
 
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "turned": lambda x: x.mT,
@@ -24,6 +24,15 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_bytes_are_those_of_the_values(view: str) -> None:
     x = VIEWS[view](torch.arange(12.0).reshape(3, 4))
     assert as_bytes(x) == as_bytes(torch.tensor(x.tolist(), dtype=x.dtype).reshape(x.shape))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_file_holds_the_values(view: str) -> None:
+    x = VIEWS[view](torch.arange(12.0).reshape(3, 4))
+    plain = torch.tensor(x.tolist(), dtype=x.dtype).reshape(x.shape)
+    content = to_bytes({"x": x, "again": x})
+    assert content == to_bytes({"x": plain, "again": plain.clone()})
+    assert torch.equal(from_bytes(content)["x"], plain)
 
 
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
