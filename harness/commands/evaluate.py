@@ -11,7 +11,7 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.commands.finish import finish
-from harness.engine.answering import ask
+from harness.engine.asking import ask
 from harness.engine.cell import failed_rows
 from harness.engine.environment import choose_device
 from harness.engine.executors import check_engine, outcomes

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.commands.finish import finish
-from harness.engine.answering import ask
 from harness.engine.answers import stored_names
+from harness.engine.asking import ask
 from harness.engine.environment import choose_device
 from harness.engine.plan import Work, load_all, prepare
 from harness.engine.resuming import refuse_other_samples, standing_at

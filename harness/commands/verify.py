@@ -13,8 +13,8 @@ from attacks.errors import BadInput, plain
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
-from harness.engine.answering import ask
 from harness.engine.answers import ATTACKED, answer_keys
+from harness.engine.asking import ask
 from harness.engine.choice import kept_rows
 from harness.engine.graded import floor_of
 from harness.engine.ledger import keys_of, witness_hashes

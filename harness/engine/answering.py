@@ -14,17 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from attacks.objective import preserved
-from harness.engine.choice import chosen_rows
-from harness.engine.fingerprint import fingerprint, fixed_samples
-from harness.engine.loading import Loaded
+from harness.engine.fingerprint import fixed_samples
 from harness.engine.objective import HALF, PAD, TaskObjective
 from harness.engine.timelimit import TooSlow, limited
-from harness.run.config import Evaluation
 from harness.run.fingerprint import SAMPLES, Fingerprint, another_verdict, same, spread
 from harness.run.flags import Flag
 from harness.tasks import Batch, Task
 
-FIRST = 256  # samples under test that are asked alone, too
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 
 
@@ -45,6 +41,10 @@ class Steadiness:
     @property
     def holds(self) -> bool:
         return not (self.alone or self.again)
+
+    def joined(self, other: Steadiness) -> Steadiness:
+        """The larger shares of two checks."""
+        return Steadiness(max(self.alone, other.alone), max(self.again, other.again))
 
     @property
     def flags(self) -> list[Flag]:
@@ -75,36 +75,8 @@ class Answering:
     steadiness: Steadiness
 
 
-def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Evaluation) -> dict[str, Answering]:
-    """Check each model, in at most `config.cell_limit` seconds for each of the two checks. The
-    model does not change.
-    """
-    found, together = {}, config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
-    first = _first(task, config, together)
-    for model in models:
-        prints = fingerprint(model.module, task, device, config.cell_limit)
-        steady = steadiness(model.module, task, device, config.cell_limit, together, first)
-        found[model.name] = Answering(prints, steady)
-    return found
-
-
-def _first(task: Task, config: Evaluation, together: int) -> list[list[int]]:
-    """The rows of the first samples under test, in the batches of the run. None where samples are
-    read as they are needed: they would be read twice.
-    """
-    if "test" not in task.in_memory:
-        return []
-    rows = chosen_rows(config, task.splits["test"].samples)[:FIRST]
-    return [rows[start : start + together] for start in range(0, len(rows), together)]
-
-
 def steadiness(
-    module: nn.Module,
-    task: Task,
-    device: torch.device,
-    seconds: float | None,
-    together: int = SAMPLES,
-    first: Iterable[Sequence[int]] = (),
+    module: nn.Module, task: Task, device: torch.device, seconds: float | None, together: int = SAMPLES
 ) -> Steadiness:
     """Evaluate a model on the fixed samples, untouched and with modalities missing. The model does
     not change.
@@ -114,18 +86,26 @@ def steadiness(
 
     Args:
         together: samples in a batch of the run.
-        first: batches of the run, as rows, which it gets untouched, and sample by sample.
     """
     found = Steadiness(0.0, 0.0)
     with suppress(Exception, SystemExit), preserved(module), torch.no_grad(), limited(seconds):
         for batch, one_by_one in _batches(task, device, together):
             for present in _patterns(task, batch):
-                here = _steady(module, task, batch, present, one_by_one)
-                found = Steadiness(max(found.alone, here.alone), max(found.again, here.again))
-        for rows in first:
+                found = found.joined(_steady(module, task, batch, present, one_by_one))
+    return found
+
+
+def steadiness_on(
+    module: nn.Module, task: Task, device: torch.device, seconds: float | None, batches: Iterable[Sequence[int]]
+) -> Steadiness:
+    """The same on batches of the test split, given as rows: untouched, twice and sample by
+    sample.
+    """
+    found = Steadiness(0.0, 0.0)
+    with suppress(Exception, SystemExit), preserved(module), torch.no_grad(), limited(seconds):
+        for rows in batches:
             batch = task.splits["test"].take(rows).to(device)
-            here = _steady(module, task, batch, task.present(batch), 1)
-            found = Steadiness(max(found.alone, here.alone), max(found.again, here.again))
+            found = found.joined(_steady(module, task, batch, task.present(batch), 1))
     return found
 
 

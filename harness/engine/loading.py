@@ -23,6 +23,7 @@ from harness.engine.objective import TaskObjective
 from harness.engine.weights import committed_weights, of_checkpoint
 from harness.models import checkpoint
 from harness.models.calling import fitted
+from harness.models.in_parts import InParts
 from harness.references import options
 from harness.references.livecode import layer_values, model_code, model_values
 from harness.references.objects import held
@@ -35,6 +36,7 @@ from harness.tasks.problems.problem import thresholds_of
 
 SAME_SCORE = 1e-4  # the largest difference of two computations of one score
 PROBED = 4  # samples a model is tried on before the work begins
+FEWER = (4, 2, 1)  # samples at once, for a model that does not take `PAD`
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +146,7 @@ def _referred(text: str, task: Task, device: torch.device, seed: int) -> Loaded:
         weights = committed_weights(text, task)
     if weights is not None:
         checkpoint.load(weights, module)
-    module = module.to(device).eval()
-    probe(text, module, task, device)
+    module = probe(text, module.to(device).eval(), task, device)
     code = digest([code_hash(with_options("model", reference)), model_code(module), *filter(None, values)])
     return Loaded(text, module, checkpoint.weight_hash(module), code)
 
@@ -160,8 +161,7 @@ def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             given = call(Reference(name, given, None), "model", task)
-    module = _built(given, name, task).to(device).eval()
-    probe(name, module, task, device)
+    module = probe(name, _built(given, name, task).to(device).eval(), task, device)
     return Loaded(
         name, module, checkpoint.weight_hash(module), digest([model_code(module), layer_values(module, built=False)])
     )
@@ -214,8 +214,11 @@ def _refuse_untrained(text: str) -> None:
         )
 
 
-def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> None:
+def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> nn.Module:
     """Try a model on a few samples. The model does not change.
+
+    Returns:
+        the model, wrapped to get batches in parts if it takes only a few samples at once.
 
     Raises:
         BadInput: it crashes on all of them, or its outputs do not fit the task.
@@ -223,7 +226,7 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
     try:
         with preserved(module), torch.no_grad():
-            batch, outputs = _first_answers(module, task, batch)
+            module, batch, outputs = _first_answers(module, task, batch)
             if not outputs.is_floating_point():
                 raise BadInput(
                     f"it returns {outputs.dtype}, which has no gradients: return real numbers (logits), not classes"
@@ -235,25 +238,28 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> Non
         raise BadInput(
             f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: {error}"
         ) from error
+    return module
 
 
-def _first_answers(module: nn.Module, task: Task, batch: Batch) -> tuple[Batch, torch.Tensor]:
+def _first_answers(module: nn.Module, task: Task, batch: Batch) -> tuple[nn.Module, Batch, torch.Tensor]:
     """The answers to a batch; where the model raises, the first answer to a sample alone: a sample
-    that it cannot answer, or a batch too large for it, costs no other sample.
+    that it cannot answer, or a batch too large for it, costs no other sample. A model that does not
+    even take one sample, because batches are filled up, gets parts of them.
 
     Raises:
         the error on the batch, if the model answers no sample.
     """
 
-    def ask(some: Batch) -> torch.Tensor:
-        return TaskObjective(module, task, some.targets, task.present(some), {}).outputs(some.inputs)
+    def ask(model: nn.Module, some: Batch) -> torch.Tensor:
+        return TaskObjective(model, task, some.targets, task.present(some), {}).outputs(some.inputs)
 
     try:
-        return batch, ask(batch)
+        return module, batch, ask(module, batch)
     except (Exception, SystemExit):
-        for row in range(len(batch)):
-            with suppress(Exception, SystemExit):
-                return (one := batch.take([row])), ask(one)
+        for model in (module, *(InParts(module, size) for size in FEWER)):
+            for row in range(len(batch)):
+                with suppress(Exception, SystemExit):
+                    return model, (one := batch.take([row])), ask(model, one)
         raise
 
 

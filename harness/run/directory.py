@@ -18,6 +18,7 @@ from harness.run.description import FORMAT, Description, described
 from harness.run.fingerprint import Fingerprint, packed, unpacked
 from harness.run.notes import Notes
 from harness.run.schema import ATTRIBUTIONS, LEDGER, OPTIONAL, SCHEMAS, Attributed, Parts
+from harness.run.seal import SEAL, checksum
 from harness.run.set_metrics import SetMetric
 from harness.run.tables import FAILED, SUFFIX, Tables
 from harness.run.validation import differences
@@ -99,6 +100,11 @@ class RunDirectory:
             )
         if content["format"] != FORMAT:
             raise BadInput(f"run {self.url} has format {content['format']}, this version reads {FORMAT}")
+        if content.pop(SEAL, "") not in ("", checksum(content)):  # earlier versions wrote none
+            raise BadInput(
+                f"run {self.url} is damaged: its {RUN_FILE} is not what was written; restore it, or run its command"
+                f" again; if it was changed on purpose, remove its key {SEAL!r}"
+            )
         try:
             return described(content)
         except ValueError as fault:
@@ -127,9 +133,9 @@ class RunDirectory:
 
     def note(self, description: Description) -> None:
         """Write `run.json`."""
-        self._storage.write(
-            RUN_FILE, json.dumps({"format": FORMAT, **description.content()}, indent=1).encode() + b"\n"
-        )
+        content = {"format": FORMAT, **description.content()}
+        sealed = {**content, SEAL: checksum(content)}
+        self._storage.write(RUN_FILE, json.dumps(sealed, indent=1).encode() + b"\n")
 
     def add_attributions(self, key: str, found: Attributed) -> None:
         """Write the attributions of a model; the table last."""
@@ -193,8 +199,8 @@ class RunDirectory:
         return self.tables.whole(name, columns)
 
     def _refuse_other_thresholds(self, ledger: pa.Table) -> None:
-        """Refuse thresholds in the description that are not those of the rows: it has no checksum,
-        and the first threshold chooses the rows that tables show.
+        """Refuse thresholds in the description that are not those of the rows: the first threshold
+        chooses the rows that tables show.
         """
         found, named = set(ledger.column("threshold").unique().to_pylist()), self.describe().identity.thresholds
         if strange := sorted(found - {*named, None}) or (sorted(set(named) - found) if len(ledger) else []):

@@ -4,12 +4,12 @@ verdicts of gates, and the metrics over the set.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from attacks.errors import BadInput
+from harness.run.seal import SEAL, checksum
 from harness.run.set_metrics import SetMetric, packed, unpacked
 from harness.run.validation import OWNER, decided, trusted
 from harness.storage.folder import Storage
@@ -17,7 +17,6 @@ from harness.storage.folder import Storage
 TRUST_FILE = "trust.json"
 GATES_FILE = "gates.json"
 METRICS_FILE = "metrics.json"
-SEAL = "sha256"
 Content = TypeVar("Content")
 
 
@@ -35,7 +34,7 @@ class Notes:
         """Write `trust.json`: the id of the run, and the result of each check, by model, scenario
         and flag.
         """
-        owner: dict[str, Any] = {self._run(): {}, f"{SEAL} {_checksum(flags)}": {}}
+        owner: dict[str, Any] = {self._run(): {}, f"{SEAL} {checksum(flags)}": {}}
         self._storage.write(TRUST_FILE, json.dumps({OWNER: owner, **flags}, indent=1).encode() + b"\n")
 
     def write_gates(self, verdicts: list[dict[str, Any]]) -> None:
@@ -53,7 +52,7 @@ class Notes:
     def write_metrics(self, metrics: Sequence[SetMetric]) -> None:
         """Write `metrics.json`: the metrics over the set, under every condition."""
         found = packed(metrics)
-        content = {OWNER: self._run(), SEAL: _checksum(found), "metrics": found}
+        content = {OWNER: self._run(), SEAL: checksum(found), "metrics": found}
         self._storage.write(METRICS_FILE, json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
     def metrics(self) -> list[SetMetric]:
@@ -109,13 +108,6 @@ class Notes:
         return found
 
 
-def _checksum(content: object) -> str:
-    """SHA-256 of the content of a note: a flipped bit may show another number, or open a gate.
-    Earlier versions wrote none.
-    """
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _trust(content: Any) -> dict[str, Any]:
     """The flags, with the id of the run.
 
@@ -124,7 +116,7 @@ def _trust(content: Any) -> dict[str, Any]:
     """
     flags = {model: each for model, each in content.items() if model != OWNER}
     seals = [key for key in content.get(OWNER, {}) if key.startswith(SEAL)]
-    if seals and seals != [f"{SEAL} {_checksum(flags)}"]:
+    if seals and seals != [f"{SEAL} {checksum(flags)}"]:
         raise ValueError("the flags are not those of the checksum")
     return trusted(content)
 
@@ -135,7 +127,7 @@ def _metrics(content: Any) -> tuple[str, list[SetMetric]]:
     Raises:
         ValueError: they are not those that were written.
     """
-    if content.get(SEAL, "") not in ("", _checksum(content["metrics"])):
+    if content.get(SEAL, "") not in ("", checksum(content["metrics"])):
         raise ValueError("the metrics are not those of the checksum")
     found = unpacked(content["metrics"])
     if not found:

@@ -216,7 +216,8 @@ def fit(
         model = new_model(training.model, task).to(device)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise BadInput(f"model {training.model!r} has no parameters to train: evaluate it without training")
-        probe(training.model, model, task, device)
+        if probe(training.model, model, task, device) is not model:
+            raise BadInput(f"model {training.model!r} takes only a few samples at once: train it elsewhere")
         checkpoint.check_storable(model)
         best = None
         for stage in recipe.setup(model, task, training.epochs):

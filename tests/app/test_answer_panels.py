@@ -18,6 +18,7 @@ from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes
 from tests.app.conftest import Opened, words
 from tests.harness.tasks.problems.drawn_runs import KINDS, kept
+from tests.runfile import rewrite
 
 PLACEHOLDERS = re.compile(r"#0000[0-3][0-9]\b")  # of its theme
 
@@ -82,8 +83,7 @@ def test_a_run_without_stored_answers_is_shown_as_before(kind: str, opened: Open
             to_bytes({k: x for k, x in held.items() if k.split("|")[0] not in ("answer", TARGET, UNTOUCHED)})
         )
     assert "The answers were not kept" in words(page(opened, run.parent, chosen(kind)))
-    described = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({key: value for key, value in described.items() if key != "answer"}))
+    rewrite(run, lambda content: content.pop("answer"))
     test = page(opened, run.parent, chosen(kind))
     assert "answers" not in words(test) and not test.get("plotly_chart"), "inputs only when they are asked for"
 

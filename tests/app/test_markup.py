@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,8 +15,14 @@ from harness.reporting.figures import figured
 from harness.reporting.images import coloured, text
 from harness.tasks import Modality
 from tests.app.conftest import PAGES, Opened
+from tests.runfile import rewrite
 
 EVIL = "<img src=x onerror=alert(1)> [a](javascript:b) **c** $d$ `e` :red[f] <b>g</b>"
+
+
+def renamed(content: dict[str, Any]) -> None:
+    content["identity"]["config"]["model"] = [EVIL, "without-image"]
+    content["status"] = EVIL
 
 
 @pytest.fixture
@@ -31,10 +38,7 @@ def marked(copied: Path) -> Path:
                 ]
                 table = table.set_column(table.column_names.index(column), column, pa.array(values, pa.string()))
             pq.write_table(table, path)
-    described = json.loads((run / "run.json").read_text())
-    described["identity"]["config"]["model"] = [EVIL, "without-image"]
-    described["status"] = EVIL
-    (run / "run.json").write_text(json.dumps(described))
+    rewrite(run, renamed)
     trust = json.loads((run / "trust.json").read_text())
     flags = next(iter(trust["concat"].values()))
     next(iter(flags.values())).update(raised=True, why=EVIL)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.engine.answering import steadiness
+from harness.engine.answering import steadiness, steadiness_on
 from harness.engine.fingerprint import fixed_samples
 from tests.harness.test_cli import own_folder, run
 from tests.tiny import Flat, tiny
@@ -209,4 +209,4 @@ def test_samples_under_test_are_asked_alone_too() -> None:
     task = tiny(2)
     rows = [list(range(start, min(start + 4, 24))) for start in range(0, 24, 4)]
     assert not steadiness(Rarely(), task, CPU, None).alone
-    assert steadiness(Rarely(), task, CPU, None, 4, rows).alone
+    assert steadiness_on(Rarely(), task, CPU, None, rows).alone

@@ -19,6 +19,7 @@ from harness.run.directory import RunDirectory
 from harness.storage.parquet import decoded, encoded
 from harness.storage.tensorfile import from_bytes
 from tests.harness.test_cli import run
+from tests.runfile import rewrite
 
 TABLES = ("samples", "sweep", "ledger")
 COMMAND = [
@@ -213,9 +214,7 @@ def test_a_shard_is_merged_once_and_no_row_counts_twice(
     directory: RunDirectory, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = Path(directory.url)
-    described = json.loads((place / "run.json").read_text())
-    described["config"]["shard"] = "1/2"
-    (place / "run.json").write_text(json.dumps(described))
+    rewrite(place, lambda content: content["config"].update(shard="1/2"))
     shutil.copytree(place, place.with_name("again"))
     assert run(monkeypatch, "merge", f"{place}-whole", str(place), str(place.with_name("again"))) == 2
     assert f"{place} and {place.with_name('again')} are both shard 1/2" in capsys.readouterr().err
@@ -275,9 +274,8 @@ def test_what_no_text_can_hold_does_not_end_a_report(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     """A lone surrogate, as paths have that are not UTF-8."""
-    file = Path(directory.url, "run.json")
     odd = "run\udcff"
-    file.write_text(json.dumps({**json.loads(file.read_text()), place: odd if place == "note" else [odd]}))
+    rewrite(directory.url, lambda content: content.update({place: odd if place == "note" else [odd]}))
     for words in (["report", directory.url], ["report", directory.url, "--markdown", f"{directory.url}.md"]):
         assert run(monkeypatch, *words) == 0
 
@@ -291,7 +289,6 @@ def test_a_configuration_of_another_type_is_one_sentence(
     words: list[str],
     config: object,
 ) -> None:
-    file = Path(directory.url, "run.json")
-    file.write_text(json.dumps({**json.loads(file.read_text()), "config": config}))
+    rewrite(directory.url, lambda content: content.update(config=config))
     assert run(monkeypatch, *words, directory.url) == 2
     assert "its run.json has no usable config" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 import shutil
 from pathlib import Path
@@ -21,6 +20,7 @@ from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks import Task
 from tests.fuzz.tensor_mutations import agree
+from tests.runfile import rewrite
 
 JOINT = "audio@linf:0.005 + image@linf:1.6 + text@tokens:1"
 
@@ -89,9 +89,7 @@ def test_code_that_only_the_run_names_is_not_run(
     (tmp_path / "evil.py").write_text("raise SystemExit('run')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    described = json.loads(Path(copied.root, "run.json").read_text())
-    described["config"]["task"] = task
-    Path(copied.root, "run.json").write_text(json.dumps(described))
+    rewrite(copied.root, lambda content: content["config"].update(task=task))
     (drawn,) = drawings(copied)
     assert "code that this run names" in drawn.note and not drawn.figure
 

@@ -15,6 +15,7 @@ from attacks.errors import BadInput
 from harness.run.description import Identity, SavedConfig, described
 from harness.run.directory import RunDirectory
 from tests.rows import IMAGE, Outcomes, make_run
+from tests.runfile import rewrite
 
 
 @pytest.fixture
@@ -24,15 +25,16 @@ def directory(tmp_path: Path) -> RunDirectory:
 
 def rewritten(directory: RunDirectory, path: tuple[str, ...], value: Any) -> None:
     """`run.json` with something else, or where the value is None nothing, in one place."""
-    file = Path(directory.root, "run.json")
-    content = json.loads(file.read_text())
-    held = content
-    for key in path[:-1]:
-        held = held[key]
-    held[path[-1]] = value
-    if value is None:
-        del held[path[-1]]
-    file.write_text(json.dumps(content, indent=1) + "\n")
+
+    def change(content: dict[str, Any]) -> None:
+        held = content
+        for key in path[:-1]:
+            held = held[key]
+        held[path[-1]] = value
+        if value is None:
+            del held[path[-1]]
+
+    rewrite(directory.root, change)
 
 
 @pytest.mark.parametrize("path", [("later",), ("identity", "later"), ("identity", "config", "later")], ids=".".join)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import torch
 
 import harness
 from attacks.errors import BadInput
+from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.tasks import Segmentation, Task
+from tests.runfile import rewrite
 
 FLIPS = 60
 
@@ -41,11 +44,17 @@ def run(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "run"))
 
 
-@pytest.mark.parametrize("name", ["trust.json", "metrics.json"])
-def test_a_flipped_bit_of_a_note_is_no_other_note(run: Path, name: str) -> None:
+READERS: dict[str, Callable[[RunDirectory], object]] = {
+    "trust.json": lambda directory: directory.notes.trust(),
+    "metrics.json": lambda directory: directory.notes.metrics(),
+    "run.json": lambda directory: directory.describe().model_dump(include=set(Description.model_fields)),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_flipped_bit_shows_nothing_else(run: Path, name: str) -> None:
     def read() -> object:
-        notes = RunDirectory(str(run)).notes
-        return notes.trust() if name == "trust.json" else notes.metrics()
+        return READERS[name](RunDirectory(str(run)))
 
     file, before = run / name, read()
     content, draws = file.read_bytes(), torch.Generator().manual_seed(0)
@@ -57,7 +66,7 @@ def test_a_flipped_bit_of_a_note_is_no_other_note(run: Path, name: str) -> None:
         try:
             found = read()
         except BadInput as error:
-            assert f"{name} " in str(error)
+            assert name in str(error)
         else:
             assert found == before, (place, bit)
 
@@ -88,11 +97,18 @@ def test_a_gate_on_clean_scores_needs_the_checks_of_the_model(run: Path, tmp_pat
     assert report.code == 4 and "the checks of trust of run" in report.verdicts[0].why
 
 
+def test_a_description_of_an_earlier_version_has_no_checksum(run: Path) -> None:
+    before = RunDirectory(str(run)).describe()
+    content = json.loads((run / "run.json").read_text())
+    assert content.pop("sha256")
+    (run / "run.json").write_text(json.dumps(content))
+    assert RunDirectory(str(run)).describe() == before
+    (run / "run.json").write_text(json.dumps({**content, "samples": 9, "sha256": "0"}))
+    with pytest.raises(BadInput, match=r"its run\.json is not what was written.*remove its key 'sha256'"):
+        RunDirectory(str(run)).describe()
+
+
 def test_another_first_threshold_is_refused(run: Path) -> None:
-    text = (run / "run.json").read_text()
-    described = json.loads(text)
-    assert described["identity"]["thresholds"] == [0.5]
-    described["identity"]["thresholds"] = [0.1]
-    (run / "run.json").write_text(json.dumps(described))
+    rewrite(run, lambda content: content["identity"].update(thresholds=[0.1]))
     with pytest.raises(BadInput, match=r"names the thresholds 0\.1, and the ledger does not fit them"):
         _ = harness.load(str(run)).summary
