@@ -264,7 +264,7 @@ def _costs(result: Results, page: Page) -> None:
     page.paragraph(
         f"On {result.task.name}. FLOPs are those of matrix products, convolutions and attention; a multiply-add counts"
         " as two. Times of a forward pass are measured in a batch of 64. All times are of trials that share the"
-        " machine.",
+        " machine, so they depend on its load: to compare systems, use their operations.",
     )
     singles, _ = _scenarios(result)
     rows = []
