@@ -28,7 +28,9 @@ GRAMMAR = (
     "MODALITY@NAME:SEVERITY,... or MODALITY@file.py:function:SEVERITY,...; severities 0 (clean) to 5, all if left out"
 )
 SEVERITIES = (0, 1, 2, 3, 4, 5)
-MOVES = frozenset({"audio/shift"})  # corruptions that move what they corrupt
+MOVES = frozenset(
+    {"audio/shift", "image/shift", *(f"video/{name}" for name in ("freeze", "repeat", "reorder", "swap", "shift"))}
+)  # corruptions that move what they corrupt
 PROBED = 4  # samples a corruption is tried on before the work begins
 _PATTERN = re.compile(r"(?P<modality>[^@:]+)@(?P<name>.+?)(:(?P<severities>[^:]*))?")
 

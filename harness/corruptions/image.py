@@ -14,6 +14,7 @@ BLUR = (0.4, 0.6, 0.8, 1.0, 1.3)  # standard deviation, in pixels of an image of
 OCCLUSION = (0.2, 0.35, 0.5, 0.6, 0.75)  # side of the hidden square, as a share of the image's side
 CONTRAST = (0.75, 0.5, 0.3, 0.15, 0.05)  # the factor for the distance to the mean
 LEVELS = (16, 8, 5, 3, 2)  # how many different values are left
+SHIFT = (0.05, 0.1, 0.15, 0.2, 0.3)  # of each side
 REFERENCE = 32
 
 
@@ -65,3 +66,17 @@ def quantisation(x: Tensor, severity: int, modality: Modality, generator: torch.
     step = (width / (LEVELS[severity - 1] - 1)).clamp_min(torch.finfo(x.dtype).tiny)
     origin = torch.where(low.isfinite(), low, x.mean() - width / 2)
     return origin + ((x - origin) / step).round() * step
+
+
+def shift(x: Tensor, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
+    """The image moves against the other modalities by 5 to 30 % of each side, in one of four
+    directions; the gap holds the absent value.
+    """
+    moved, empty = x, torch.zeros(x.shape[-2:], dtype=torch.bool)
+    for axis, draw in zip((-2, -1), torch.rand(2, generator=generator).tolist(), strict=True):
+        step = max(1, round(SHIFT[severity - 1] * x.shape[axis]))
+        gap = torch.arange(x.shape[axis]) < step
+        gap = gap if draw < 0.5 else gap.flip(0)
+        moved = moved.roll(step if draw < 0.5 else -step, axis)
+        empty |= gap[:, None] if axis == -2 else gap
+    return torch.where(empty.to(x.device), absent(x, modality), moved)

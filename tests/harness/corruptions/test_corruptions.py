@@ -23,12 +23,20 @@ from harness.schedules import Schedule, parse
 from harness.tasks import Batch, Modality, Task
 
 SAMPLES = 64
+VIDEO = 4  # axes
 
 
 BLANK = torch.eye(9)[0]
 
 
-SHAPES = {"image": [(3, 9, 8), (12, 12)], "audio": [(900,)], "text": [(10, 9)], "features": [(12,), (5, 4)]}
+SHAPES = {
+    "image": [(3, 9, 8), (12, 12)],
+    "video": [(2, 60, 4, 3)],
+    "audio": [(900,)],
+    "text": [(10, 9)],
+    "features": [(12,), (5, 4)],
+}
+SMALL = ("image/occlusion", "image/shift")  # sides of a small image round to the same
 
 
 CASES = [
@@ -46,7 +54,7 @@ def smooth(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     differ.
     """
     steps = torch.randn(SAMPLES, *shape, generator=generator)
-    for axis in range(max(-2, -len(shape)), 0):
+    for axis in range(-min(len(shape), 3 if len(shape) == VIDEO else 2), 0):
         steps = steps.cumsum(axis)
     flat = steps.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
@@ -95,7 +103,7 @@ def test_a_corruption_keeps_the_contract(name: str, shape: tuple[int, ...], boun
             assert bool(((result == 0) | (result == 1)).all()) and bool((result.sum(2) == 1).all())
     distances = [float((result - x).abs().flatten(1).mean()) for result in results]
     assert distances == sorted(distances) and distances[1] > 0
-    if name != "image/occlusion":  # sides of a small image round to the same
+    if name not in SMALL:
         assert len(set(distances)) == len(SEVERITIES)
 
 
@@ -167,6 +175,49 @@ def test_low_pass_keeps_what_is_low() -> None:
     low, high = torch.sin(2 * torch.pi * 100 * time), torch.sin(2 * torch.pi * 2000 * time)
     heard = audio.low_pass(low + high, 5, modality, keyed_generator(0))
     assert float((heard - low).abs().max()) < 0.05
+
+
+def frames(name: str, severity: int) -> list[list[int]]:
+    """For each sample, the number of the frame that is shown at each time; -1: the absent value."""
+    task = toy("video", (2, 60, 4, 3))
+    batch = task.splits["test"].take(range(10))
+    result = corrupted(task, name, severity, batch)
+    shown = (result[:, :, :, None] == batch.inputs["x"][:, :, None]).all(-1).all(-1).all(1)  # (B, T, T)
+    lost = (result == 0.25).all(-1).all(-1).all(1)
+    return torch.where(lost, -1, shown.int().argmax(2)).tolist()
+
+
+@pytest.mark.parametrize("severity", [1, 3, 5])
+def test_frames_go_where_the_docstring_says(severity: int) -> None:
+    every = list(range(60))
+    for shown in frames("video/drop", severity):
+        assert all(frame in (time, -1) for time, frame in enumerate(shown))
+    for shown in frames("video/freeze", severity):
+        assert shown[0] == 0 and all(now in (before, time + 1) for time, (before, now) in enumerate(pairwise(shown)))
+    for shown in frames("video/repeat", severity):
+        assert shown == sorted(shown) and len(set(shown)) < 60 and shown[0] == 0
+    for name in ("video/reorder", "video/swap"):
+        assert all(sorted(shown) == every for shown in frames(name, severity))
+    for shown in frames("video/gap", severity):
+        lost = [time for time, frame in enumerate(shown) if frame == -1]
+        assert len(lost) == [6, 0, 18, 0, 42][severity - 1] and lost == list(range(lost[0], lost[-1] + 1))
+    for shown in frames("video/shift", severity):
+        step = [1, 0, 6, 0, 18][severity - 1]
+        assert shown in ([-1] * step + every[:-step], every[step:] + [-1] * step)
+
+
+def test_an_image_shifts_as_a_whole() -> None:
+    task = toy("image", (12, 12))
+    x, moved = task.splits["test"].inputs["x"], corrupted(task, "image/shift", 3)
+    there = [
+        torch.equal(
+            new[down : 12 + down - 2, right : 12 + right - 2], old[2 - down : 12 - down, 2 - right : 12 - right]
+        )
+        for new, old in zip(moved, x, strict=True)
+        for down in (0, 2)
+        for right in (0, 2)
+    ]
+    assert sum(there) == len(x), "each moves by two pixels on both axes, one of four ways"
 
 
 def test_deletion_moves_the_rest_up() -> None:
