@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,14 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
     exec(example.replace("labels =", f"{MODEL}\nlabels =", 1), names)
     assert len(names["run"].summary)  # type: ignore[attr-defined]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_example_without_gradients_runs() -> None:
+    page = (ROOT / "docs" / "your-own-model.md").read_text()
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "harness.wrap(forest)" in each]
+    names: dict[str, Any] = {}
+    exec(example.replace("queries=1000", "queries=20").replace("samples=50", "samples=8"), names)
+    assert set(names["run"].ledger.queries.dropna()) <= {16, 20}
 
 
 ANSWERS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "answers.md").read_text(), re.S)

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations, permutations
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -75,10 +76,15 @@ class Answered(nn.Module):
         return found(self.answer, self.network(inputs, present))
 
 
-def wrap(network: nn.Module, call: Call | None = None, answer: Answer | None = None) -> Callable[[Task], nn.Module]:
+def wrap(
+    network: nn.Module | str | Path | Any, call: Call | None = None, answer: Answer | None = None
+) -> Callable[[Task], nn.Module]:
     """A network as a model under test: ``harness.evaluate(task, {"mine": harness.wrap(network)})``.
 
     Args:
+        network: a module; the path of an ONNX file (see `outside.onnx_file`); or a fitted
+            scikit-learn estimator or pipeline (see `outside.estimator`). The last two have no
+            gradients.
         call: "keywords" (inputs by the names of the modalities), "positional" (in the order of the
             task), "dict", "tuple", or a function of the network and the inputs by name; by default
             what the signature says, where that is unambiguous.
@@ -90,13 +96,33 @@ def wrap(network: nn.Module, call: Call | None = None, answer: Answer | None = N
         that way, or in no way, or in several.
 
     Raises:
-        BadInput: the network is no module, or there is no such way to call one.
+        BadInput: the network is none of these, or there is no such way to call one.
     """
     if not isinstance(network, nn.Module):
-        raise BadInput(f"harness.wrap takes a torch.nn.Module, got {type(network).__name__}")
+        return _without_gradients(network, call, answer)
     if call is not None and not callable(call) and call not in WAYS:
         raise unknown("call", str(call), WAYS, where=" for harness.wrap")
     return partial(_wrapped, network, call, answer)
+
+
+def _without_gradients(network: Any, call: Call | None, answer: Answer | None) -> Callable[[Task], nn.Module]:
+    """An ONNX file or an estimator as a model."""
+    if call is not None:
+        raise BadInput("harness.wrap takes call for a torch.nn.Module only: leave it out")
+    if isinstance(network, str | Path) and Path(network).suffix == ".onnx":
+        from harness.models.outside.onnx_file import OnnxFile
+
+        if callable(answer):
+            raise BadInput("harness.wrap takes the name or the number of an output as answer of an ONNX file")
+        return partial(OnnxFile, network, answer=0 if answer is None else answer)
+    if isinstance(network, type) or not any(hasattr(network, name) for name in ("predict", "decision_function")):
+        raise BadInput(
+            "harness.wrap takes a torch.nn.Module, the path of an ONNX file or a fitted scikit-learn estimator, got"
+            f" {network!r:.80}"
+        )
+    from harness.models.outside.estimator import Estimator
+
+    return partial(Estimator, network)
 
 
 def _wrapped(network: nn.Module, call: Call | None, answer: Answer | None, task: Task) -> nn.Module:
