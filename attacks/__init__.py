@@ -13,6 +13,7 @@ CATALOGUE = {
         "fast": "attacks.presets:FAST",
         "standard": "attacks.presets:STANDARD",
         "thorough": "attacks.presets:THOROUGH",
+        "blackbox": "attacks.blackbox:BlackBox",
         "none": "attacks.fixed_budget:NONE",
     },
     "attack": {

@@ -144,6 +144,11 @@ class InTurn:
     searches: tuple[Search, ...]
     summary: str = ""
 
+    @property
+    def gradients(self) -> bool:
+        """Whether the first search follows gradients."""
+        return all(getattr(search, "gradients", True) for search in self.searches[:1])
+
     def __call__(self, state: SearchState) -> None:
         for number, search in enumerate(self.searches):
             try:

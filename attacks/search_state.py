@@ -36,12 +36,14 @@ class Found:
         witness: full inputs that fail at that strength; the clean inputs where nothing was found.
         finder: what found each witness.
         gradients: gradient evaluations spent on each sample, int64 (B,).
+        queries: model calls of a search without gradients, int64 (B,).
     """
 
     strength: Tensor
     witness: Inputs
     finder: list[str]
     gradients: Tensor
+    queries: Tensor
 
 
 @runtime_checkable
@@ -101,7 +103,7 @@ class SearchState:
         strength = torch.full(verdict.fails.shape, float("inf"), dtype=torch.float64, device=verdict.fails.device)
         finder = [UNTOUCHED if failed else NONE for failed in verdict.fails.tolist()]
         spent = torch.zeros_like(verdict.fails, dtype=torch.int64)
-        self.best = Found(strength.masked_fill(verdict.fails, 0.0), inputs, finder, spent)
+        self.best = Found(strength.masked_fill(verdict.fails, 0.0), inputs, finder, spent, spent.clone())
 
     def propose(self, rows: Tensor, attacked: Mapping[str, Tensor], finder: str) -> None:
         """Take the candidates (one for each of `rows`) that are better than the best known and
@@ -149,6 +151,10 @@ class SearchState:
     def spend(self, rows: Tensor, gradients: Tensor | int) -> None:
         """Add gradient evaluations to the count of the given rows."""
         self.best.gradients[rows] += gradients
+
+    def query(self, rows: Tensor, calls: int) -> None:
+        """Add model calls of a search without gradients to the count of the given rows."""
+        self.best.queries[rows] += calls
 
 
 @runtime_checkable

@@ -140,14 +140,14 @@ def _proposal(state: _State, step: int, steps: int) -> Inputs:
     for ball in state.region.scenario.attacked:
         name, clean = ball.modality, state.region.inputs[ball.modality]
         draws = state.draws[name][:, step]
-        inside = _window(clean.shape[1:], share, draws)
+        inside = window(clean.shape[1:], share, draws)
         sign = per_sample(torch.where(draws[:, 2] < 0.5, -1.0, 1.0), clean)
         reach = per_sample((state.strength * ball.radius).to(clean.dtype), clean)
         moved[name] = torch.where(inside, clean + sign * reach, state.at[name])
     return state.region.project(moved, state.strength)
 
 
-def _window(shape: torch.Size, share: float, draws: Tensor) -> Tensor:
+def window(shape: torch.Size, share: float, draws: Tensor) -> Tensor:
     """A contiguous window over the last two axes (the last of a vector), bool (B, *shape)."""
     axes = shape[-2:]
     part = share ** (1 / max(len(axes), 1))

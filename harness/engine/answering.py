@@ -73,6 +73,24 @@ class Answering:
 
     fingerprint: Fingerprint
     steadiness: Steadiness
+    gradients: bool = True  # whether an attack has a gradient to follow
+
+
+def has_gradients(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> bool:
+    """Whether the margin of some fixed sample has a gradient that is not zero in some modality.
+
+    True also where this cannot be told, because the model raises. The model does not change.
+    """
+    batch = fixed_samples(task).to(device)
+    objective = TaskObjective(module, task, batch.targets, task.present(batch), {})
+    moving = {name: x.detach().clone().requires_grad_() for name, x in batch.inputs.items() if x.is_floating_point()}
+    with suppress(Exception, SystemExit), preserved(module), torch.enable_grad(), limited(seconds):
+        margin = objective({**batch.inputs, **moving}).losses["margin"]
+        if not margin.requires_grad:
+            return False
+        found = torch.autograd.grad(margin.sum(), list(moving.values()), allow_unused=True)
+        return any(each is not None and bool(each.any()) for each in found)
+    return True
 
 
 def steadiness(

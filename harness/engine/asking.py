@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness.engine.answering import Answering, Steadiness, steadiness, steadiness_on
+from harness.engine.answering import Answering, Steadiness, has_gradients, steadiness, steadiness_on
 from harness.engine.choice import chosen_rows
 from harness.engine.environment import choose_device
 from harness.engine.executors.parent import end_with_parent
@@ -42,7 +42,8 @@ def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Eval
         for model in models:
             prints = fingerprint(model.module, task, device, config.cell_limit)
             steady = steadiness(model.module, task, device, config.cell_limit, together)
-            found[model.name] = Answering(prints, steady.joined(on_first(model, first)))
+            steers = has_gradients(model.module, task, device, config.cell_limit)
+            found[model.name] = Answering(prints, steady.joined(on_first(model, first)), steers)
     return found
 
 

@@ -74,7 +74,7 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
         )
         progress(len(parts.lost) * work.search_count, 0)
         twin = compiled(module) if config.compile else None
-        for found in _attacked(work, module, twin, batch, progress, deadline):
+        for found in _attacked(work, cell.model.name, module, twin, batch, progress, deadline):
             parts.take_in(found)
     clean = {sample: row["score"] for sample, row in zip(batch.samples, untouched, strict=True)}
     shared = {"run": work.run, "task": task.name, "model": cell.model.name, "seed": config.seed, "limit": config.limit}
@@ -87,7 +87,13 @@ def run_cell(work: Work, cell: Cell, device: torch.device, progress: Progress, d
 
 
 def _attacked(
-    work: Work, module: nn.Module, twin: nn.Module | None, batch: Batch, progress: Progress, deadline: float | None
+    work: Work,
+    name: str,
+    module: nn.Module,
+    twin: nn.Module | None,
+    batch: Batch,
+    progress: Progress,
+    deadline: float | None,
 ) -> Iterator[Parts]:
     """The results of every scenario, on samples that came with the same modalities at a time."""
     for group in work.scenarios:
@@ -95,7 +101,7 @@ def _attacked(
             left_out = _left_out(work, [batch.samples[row] for row in rows], group, able)
             progress(len(left_out.rows["ledger"]), 0)
             yield left_out
-            search = partial(_searched, work, module, twin, batch, able, progress, deadline)
+            search = partial(_searched, work, name, module, twin, batch, able, progress, deadline)
             for _, found in singled_out(rows, search) if able else ():
                 if isinstance(found, BaseException):  # no scenario of the group could be begun
                     raise found
@@ -146,6 +152,7 @@ def _left_out(work: Work, samples: Sequence[str], group: Sequence[Scenario], abl
 
 def _searched(
     work: Work,
+    name: str,
     module: nn.Module,
     twin: nn.Module | None,
     whole: Batch,
@@ -188,7 +195,7 @@ def _searched(
     search = partial(
         _stepped,
         steps,
-        work.search,
+        work.searches[name],
         inputs=batch.inputs,
         bounds=work.task.bounds(batch),
         scenarios=group,

@@ -10,7 +10,7 @@ another, each with its tally; and for each threshold the smallest strength with 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -192,12 +192,13 @@ class Watcher:
         known = self.best.get(threshold)
         if known is None:
             nothing = torch.full((len(self.region),), float("inf"), dtype=torch.float64, device=rows.device)
-            known = Found(nothing, self.region.inputs, [], torch.zeros_like(nothing, dtype=torch.int64))
+            none = torch.zeros_like(nothing, dtype=torch.int64)
+            known = Found(nothing, self.region.inputs, [], none, none)
         better = (fails & (strength < known.strength[rows])).nonzero().squeeze(1)
         chosen = rows[better]
         witness = {name: x.index_copy(0, chosen, inputs[name][better]) for name, x in known.witness.items()}
         known.strength[chosen] = strength[better]
-        self.best[threshold] = Found(known.strength, witness, [], known.gradients)
+        self.best[threshold] = replace(known, witness=witness)
 
     def inherit(self, smaller: Watcher) -> None:
         """Take over the changes of a smaller scenario: they are allowed here, too, at the same

@@ -26,7 +26,7 @@ def found_rows(
     the witnesses.
     """
     hashes = witness_hashes(found.witness, scenario)
-    strengths, gradients = found.strength.tolist(), found.gradients.tolist()
+    strengths, spent = found.strength.tolist(), zip(found.gradients.tolist(), found.queries.tolist(), strict=True)
     return [
         {
             **scenario_columns(scenario),
@@ -34,12 +34,13 @@ def found_rows(
             "threshold": threshold,
             "strength": strength,
             "finder": finder,
-            "gradients": spent,
+            "gradients": gradients,
+            "queries": queries or None,
             "witness": digest if strength < float("inf") else "",
             "status": "ok",
         }
-        for strength, columns, finder, spent, digest in zip(
-            strengths, judged, found.finder, gradients, hashes, strict=True
+        for strength, columns, finder, (gradients, queries), digest in zip(
+            strengths, judged, found.finder, spent, hashes, strict=True
         )
     ]
 

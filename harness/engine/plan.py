@@ -26,6 +26,7 @@ from harness.engine.judged import tally_width
 from harness.engine.knn_consistency import unlabelled, watched
 from harness.engine.loading import Loaded, code_hash, digest, load_model, load_task, task_code
 from harness.engine.sweep import Condition, each_missing
+from harness.references import options
 from harness.references.livecode import code_behind
 from harness.references.objects import held
 from harness.references.registry import Reference, code_of, resolve
@@ -40,6 +41,8 @@ from harness.tasks.answer_form import answer_form
 from harness.tasks.problems.problem import thresholds_of
 
 HALF_NAME = 6  # digits
+BLACKBOX = {"fast": 1000, "standard": 5000, "thorough": 20000}
+"""The queries of a search without gradients that takes the place of each preset."""
 ANSWERED = ("answers", "labels", "applied")  # keys of an identity whose last bits another machine may change
 
 
@@ -52,6 +55,7 @@ class Work:
         identity: all that determines the results.
         scenarios: the requested ones, by set of missing modalities.
         requested: the requested ones, in order.
+        searches: of each model: the one of the configuration, or `attacks.blackbox` in its place.
         answering: the properties of each model that its answers show.
     """
 
@@ -63,7 +67,7 @@ class Work:
     scenarios: Sequence[Sequence[Scenario]]
     requested: Sequence[Scenario]
     schedules: Sequence[Condition]
-    search: Search
+    searches: Mapping[str, Search]
     answering: Mapping[str, Answering]
 
     @cached_property
@@ -137,6 +141,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         config.attack, task, [each for group in groups.values() for each in closure(group)]
     )
     conditions: list[Condition] = [*schedules, *corruptions]
+    searched = {model.name: _search_for(config.search, answering.get(model.name)) for model in models}
     searches = dict(zip(config.attack, attacks, strict=True)) | {config.search: search_of(config.search)}
     identity = Identity(
         harness=harness.__version__,
@@ -148,7 +153,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         weights={model.name: model.weights for model in models},
         code={model.name: model.code for model in models},
         scenarios=[str(scenario) for scenario in requested],
-        search=code_hash(resolve("search", config.search)),
+        search=code_hash(resolve("search", options.plain(config.search))),
         schedules={str(each): code_hash(resolve("schedule", str(each).partition("(")[0])) for each in schedules},
         attacks={text: code_hash(extra_attacks.reference(text)) for text in config.attack},
         corruptions={str(each): code_hash(each.reference(task)) for each in corruptions},
@@ -158,11 +163,21 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         batch_size=_batch_size(config, requested, answering),
         labels=_labels(answering),
         applied=_of_users(config, task, models, requested, conditions, searches),
+        searches={name: text for name, text in searched.items() if text != config.search},
     )
-    search = InTurn((searches[config.search], *attacks))
+    of_models = {name: InTurn((search_of(text), *attacks)) for name, text in searched.items()}
     conditions = [*([] if config.schedule == NO_SCHEDULE else each_missing(task)), *conditions]
     return Work(
-        _name(identity), identity, task, models, config, list(groups.values()), requested, conditions, search, answering
+        _name(identity),
+        identity,
+        task,
+        models,
+        config,
+        list(groups.values()),
+        requested,
+        conditions,
+        of_models,
+        answering,
     )
 
 
@@ -199,7 +214,7 @@ def _reference(condition: Condition, task: Task) -> Reference:
 
 
 def _attack(config: Evaluation, text: str) -> Reference:
-    return resolve("search", text) if text == config.search else extra_attacks.reference(text)
+    return resolve("search", options.plain(text)) if text == config.search else extra_attacks.reference(text)
 
 
 def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Mapping[str, Answering]) -> int | None:
@@ -248,13 +263,28 @@ def checked(text: str, task: Task) -> Scenario:
     return scenario
 
 
+def _search_for(text: str, answering: Answering | None) -> str:
+    """The search of a model: a search without gradients takes the place of a preset where the model
+    has none.
+    """
+    return (
+        text
+        if answering is None or answering.gradients or text not in BLACKBOX
+        else f"blackbox?queries={BLACKBOX[text]}"
+    )
+
+
 def search_of(text: str) -> Search:
-    """The search that a reference names.
+    """The search that a reference names, with options as ``blackbox?queries=1000``.
 
     Raises:
-        BadInput: no such name, or its object is not a search.
+        BadInput: no such name or option, or its object is not a search.
     """
-    target: Search = resolve("search", text).target
+    target = resolve("search", options.plain(text)).target
+    if isinstance(target, type):
+        target = target(**options.chosen("search", text, target))
+    elif options.plain(text) != text:
+        raise BadInput(f"search {options.plain(text)!r} has no options: leave {text.partition('?')[2]!r} out")
     try:
         inspect.signature(target).bind(None)
     except TypeError:
@@ -262,7 +292,8 @@ def search_of(text: str) -> Search:
         raise BadInput(
             f"{text!r} is not a search: a search takes one argument, the search state (known: {known})"
         ) from None
-    return target
+    search: Search = target
+    return search
 
 
 def cells(work: Work, done: Mapping[str, Collection[str]] | None = None) -> list[Cell]:

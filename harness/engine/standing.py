@@ -132,6 +132,10 @@ def remarks(work: Work) -> list[str]:
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
     sentences = [
+        f"model {name!r} has no gradients, so the search is {text} in place of {work.config.search}"
+        for name, text in work.identity.searches.items()
+    ]
+    sentences += [
         f"{ball} is a relaxation: it mixes tokens, which no text can do, so it overstates the weakness"
         for ball in texts
     ]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks.objective import preserved
 from attacks.region import Inputs
@@ -45,13 +45,13 @@ def attribute(work: Work, model: Loaded, ledger: pa.Table, device: torch.device)
     rows = [task.splits["test"].samples.index(sample) for sample in chosen]
     batch = task.splits["test"].take(rows).to(device)
     with preserved(model.module):
-        for case in cases(work, model.module, batch):
+        for case in cases(work, model, batch):
             for row in range(len(case.batch)):  # alone: the attribution of a sample may not depend on its batch
                 _store(work, model, case.of(row), chosen, found)
     return found
 
 
-def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
+def cases(work: Work, model: Loaded, batch: Batch) -> Iterator[Case]:
     """The samples clean, with each modality missing, and on the smallest witness of every requested
     scenario.
 
@@ -64,18 +64,18 @@ def cases(work: Work, module: nn.Module, batch: Batch) -> Iterator[Case]:
         yield Case(f"missing {name}", batch, task.present(batch, [name]))
     for group in work.scenarios:
         for rows, able in by_presence(task, batch, group):
-            yield from _attacked(work, module, some_of(batch, rows), able)
+            yield from _attacked(work, model, some_of(batch, rows), able)
 
 
-def _attacked(work: Work, module: nn.Module, batch: Batch, group: Sequence[Scenario]) -> Iterator[Case]:
+def _attacked(work: Work, model: Loaded, batch: Batch, group: Sequence[Scenario]) -> Iterator[Case]:
     """The samples on their witnesses, of a group's scenarios that the run requests."""
     task = work.task
     if not group:
         return
     present = task.present(batch, group[0].missing)
     steps = search_all(
-        work.search,
-        TaskObjective(module, task, batch.targets, present, {}),
+        work.searches[model.name],
+        TaskObjective(model.module, task, batch.targets, present, {}),
         batch.inputs,
         task.bounds(batch),
         group,

@@ -69,6 +69,7 @@ class Identity(_Part):
         labels: hashes of the answers of users' models to labels that the fixed samples lack.
         applied: hashes of the results of users' schedules, corruptions, attacks and searches on
             fixed samples.
+        searches: of models that are searched otherwise than the configuration says.
     """
 
     model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
@@ -91,14 +92,26 @@ class Identity(_Part):
     batch_size: int | None = Field(None, alias="batch size")
     labels: dict[str, str] = Field(default_factory=dict)
     applied: dict[str, str] = Field(default_factory=dict)
+    searches: dict[str, str] = Field(default_factory=dict)
 
     def with_optional(
-        self, thresholds: list[float], batch_size: int | None, labels: dict[str, str], applied: dict[str, str]
+        self,
+        thresholds: list[float],
+        batch_size: int | None,
+        labels: dict[str, str],
+        applied: dict[str, str],
+        searches: dict[str, str],
     ) -> Identity:
         """A copy with those of these parts that are not empty. The file lacks the others, so the
         ids of runs that do not need them stay as they were.
         """
-        parts = {"thresholds": thresholds, "batch_size": batch_size, "labels": labels, "applied": applied}
+        parts = {
+            "thresholds": thresholds,
+            "batch_size": batch_size,
+            "labels": labels,
+            "applied": applied,
+            "searches": searches,
+        }
         return self.model_copy(update={key: value for key, value in parts.items() if value})
 
 

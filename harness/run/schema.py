@@ -55,6 +55,7 @@ LEDGER = pa.schema(
         ("tally", TALLY),
         ("finder", pa.string()),
         ("gradients", pa.int64()),
+        ("queries", pa.int64()),
         ("witness", pa.string()),
         ("status", pa.string()),
         ("seed", pa.int64()),
@@ -77,9 +78,10 @@ SAMPLES = pa.schema(
         ("present", pa.string()),
     ]
 )
-OPTIONAL = {"samples": ("present",)}
+OPTIONAL = {"samples": ("present",), "ledger": ("queries",)}
 """The columns that a part lacks where they would be empty. `present` says which modalities each
-sample came with, where some sample came without one."""
+sample came with, where some sample came without one; `queries` counts the model calls of a search
+without gradients."""
 FRONTS = pa.schema(
     [
         ("run", pa.string()),

@@ -51,7 +51,9 @@ def decoded(
     for each in absent:
         kind = pa.dictionary(pa.int32(), each.type) if columns and pa.types.is_string(each.type) else each.type
         table = table.append_column(each.name, pa.nulls(len(table), kind))
-    return table
+    if schema is None or not absent:
+        return table
+    return table.select([name for name in schema.names if name in table.column_names])  # in the order of all parts
 
 
 def encoded(table: pa.Table, compression: str = "snappy") -> bytes:

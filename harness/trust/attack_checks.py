@@ -42,7 +42,7 @@ def blackbox(case: Case) -> Iterator[Flag]:
     attack: FixedAttack = resolve("attack", "square").target
     count = case.broken(rows, FixedBudget("square", attack, {"steps": QUERIES}))
     found = f"a search without gradients breaks {count} of {len(rows)} samples that withstood"
-    yield Flag("blackbox", count > 0, count / max(len(rows), 1), found, "the search by gradients missed them")
+    yield Flag("blackbox", count > 0, count / max(len(rows), 1), found, "the search missed them")
 
 
 def unlimited(case: Case) -> Iterator[Flag]:
@@ -106,6 +106,17 @@ def budget(case: Case) -> Iterator[Flag]:
         "a second search, with as many gradients or over every class, finds a nearer failure for"
         f" {share:.0%} of the samples"
     )
+    yield Flag("budget", share > FEW, share, found, "the search had not converged")
+
+
+def queries(case: Case) -> Iterator[Flag]:
+    """Value: the share of samples that withstand strength 1 by the ledger and fail there in the
+    same search, without gradients, with other random numbers.
+    """
+    rows = (case.strengths[:BUDGETED] > STRENGTH).nonzero().squeeze(1)
+    count = int((case.found(rows, case.search, STRENGTH, case.seed + 1) <= STRENGTH).sum())
+    share = count / max(1, len(case.strengths[:BUDGETED]))
+    found = f"the same search with other random numbers breaks {count} of {len(rows)} samples that withstood"
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
 
 

@@ -116,16 +116,23 @@ class Case:
         """The outputs of each sample as one vector, (B, N)."""
         return objective.outputs(inputs).flatten(1)
 
-    def found(self, rows: Tensor, search: Search, limit: float) -> Tensor:
+    def found(self, rows: Tensor, search: Search, limit: float, seed: int | None = None) -> Tensor:
         """The critical strengths that a search finds of the given samples, up to a limit, verified,
         float64 (R,).
+
+        Args:
+            seed: of the search; by default the run's.
         """
         if not len(rows):
             return self.strengths[rows]
         samples = [self.samples[row] for row in rows.tolist()]
         region = self.region.take(rows)
         state = SearchState(
-            judged(self.objective.take(rows), region, samples, self.seed), region, samples, self.seed, limit
+            judged(self.objective.take(rows), region, samples, self.seed),
+            region,
+            samples,
+            self.seed if seed is None else seed,
+            limit,
         )
         search(state)
         return state.best.strength
@@ -254,3 +261,4 @@ def probabilities(case: Case) -> Iterator[Flag]:
 
 ON_THE_LEDGER = (nothing_attacked, wide)
 ON_THE_MODEL = (unused, gradient, saturated, quantised, probabilities)
+OF_GRADIENTS = (gradient, saturated, quantised)

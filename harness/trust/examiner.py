@@ -6,7 +6,7 @@ are done. A raised flag does not change a number: it is shown wherever the numbe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,8 +25,8 @@ from harness.engine.singly import out_of_memory
 from harness.run.flags import EVERY, Flag, Flags, Trust
 from harness.tasks import Batch
 from harness.tasks.problems.problem import thresholds_of
-from harness.trust.attack_checks import INSIDE_BALLS, budget, planted
-from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Tally
+from harness.trust.attack_checks import INSIDE_BALLS, blackbox, budget, planted, queries
+from harness.trust.checks import OF_GRADIENTS, ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Tally
 
 READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger
 SAMPLES = 32  # checked of each model and scenario, at most
@@ -94,7 +94,7 @@ class Examiner:
             ),
             ledger=self._tally(scenario),
             complete={*scenario.names} == {*task.names},
-            search=self.work.search,
+            search=self.work.searches[self.model.name],
         )
 
     def _checked(self, scenario: Scenario, count: int) -> list[tuple[int, float]]:
@@ -142,8 +142,20 @@ def _checked(case: Case) -> Iterator[Flag]:
     for check in ON_THE_LEDGER:
         yield from check(case)
     if bool((case.strengths > 0).any()):
-        for check in (*ON_THE_MODEL, budget, *(() if case.region.scenario.edits else INSIDE_BALLS), planted):
-            yield from check(case)
+        for doubt in _on_the_search(case):
+            yield from doubt(case)
+
+
+def _on_the_search(case: Case) -> Iterator[Callable[[Case], Iterator[Flag]]]:
+    """The checks of the model and of the search. A search without gradients needs none of those of
+    gradients.
+    """
+    inside = () if case.region.scenario.edits else INSIDE_BALLS
+    if getattr(case.search, "gradients", True):
+        yield from (*ON_THE_MODEL, budget, *inside, planted)
+        return
+    yield from (check for check in ON_THE_MODEL if check not in OF_GRADIENTS)
+    yield from (queries, *(check for check in inside if check is blackbox), planted)
 
 
 def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:

@@ -135,7 +135,7 @@ def test_the_witness_explained_is_that_of_the_ledger(tmp_path: Path) -> None:
     work = prepare(config, task, [Loaded(config.model[0], model, "", "")], {})
     chosen = samples(work, work.models[0], directory.table("ledger"))
     rows = [task.splits["test"].samples.index(sample) for sample in chosen]
-    for case in cases(work, model, task.splits["test"].take(rows)):
+    for case in cases(work, work.models[0], task.splits["test"].take(rows)):
         if "@" not in case.name:
             continue
         scenario = next(scenario for scenario in work.requested if str(scenario) == case.name)

@@ -1,0 +1,82 @@
+"""A model without gradients is searched by queries: by itself, with a word, and counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import harness
+from attacks.errors import BadInput
+from harness.engine import plan
+from harness.reporting.report import as_markdown
+from harness.run.directory import RunDirectory
+from harness.tasks import Task
+from tests.harness.test_cli import run as run_command
+
+QUERIES = 300
+SCENARIOS = ["a@linf:0.5 + b@l2:0.5"]
+OPTIONS: dict[str, Any] = {"scenarios": SCENARIOS, "search": "fast", "schedule": "none"}
+
+
+class Linear(torch.nn.Module):
+    """A linear model; its twin has no gradients."""
+
+    def __init__(self, gradients: bool) -> None:
+        super().__init__()
+        self.gradients = gradients
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        evidence = inputs["a"].sum(1) + 0.5 * inputs["b"].sum(1)
+        answer = torch.stack([-evidence, evidence], 1)
+        return answer if self.gradients else answer.detach()
+
+
+def some_task() -> Task:
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.arange(24) % 2
+    side = 2.0 * labels[:, None] - 1
+    inputs = {name: side + 0.5 * torch.randn(24, size, generator=draws) for name, size in (("a", 4), ("b", 3))}
+    return Task.from_arrays(inputs, labels, splits="test", name="some")
+
+
+@pytest.fixture(autouse=True)
+def few_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "BLACKBOX", {"fast": QUERIES})
+
+
+def test_the_twin_without_gradients_gets_nearly_the_same_curve() -> None:
+    run = harness.evaluate(some_task(), {"white": Linear(True), "twin": Linear(False)}, trust=False, **OPTIONS)
+    ledger = run.ledger.sort_values(["scenario", "sample"])
+    white, twin = (ledger[ledger.model == name] for name in ("white", "twin"))
+    found = ((twin.strength > 0) & np.isfinite(twin.strength)).to_numpy()
+    ratio = twin.strength.to_numpy()[found] / white.strength.to_numpy()[found]
+    assert found.sum() > 12 and (ratio > 0.98).all() and (ratio < 1.15).all()
+    assert white.queries.isna().all() and (white.gradients[white.strength > 0] > 0).all()
+    assert set(twin.queries[twin.strength > 0]) <= {240, QUERIES} and (twin.gradients == 0).all()
+
+
+def test_it_is_named_resumed_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = str(tmp_path / "run")
+    for _ in range(2):
+        run = harness.evaluate(some_task(), {"twin": Linear(False)}, out=out, **OPTIONS)
+    note = "model 'twin' has no gradients, so the search is blackbox?queries=300 in place of fast"
+    assert note in RunDirectory(out).describe().note and "'twin' has no gradients" in as_markdown(RunDirectory(out))
+    assert run_command(monkeypatch, "verify", out, "--files") == 0
+    flags = set(run.flags["check"])
+    assert not flags & {"gradient", "saturated", "quantised", "unlimited", "rising"}
+
+
+def test_a_named_search_takes_its_options_and_no_others() -> None:
+    options = {**OPTIONS, "trust": False}
+    run = harness.evaluate(some_task(), {"white": Linear(True)}, **{**options, "search": "blackbox?queries=50"})
+    assert set(run.ledger.queries.dropna()) <= {40, 50}
+    with pytest.raises(BadInput, match="search 'fast' has no options: leave 'steps=3' out"):
+        harness.evaluate(some_task(), {"white": Linear(True)}, **{**options, "search": "fast?steps=3"})
+    with pytest.raises(BadInput, match="querys"):
+        harness.evaluate(some_task(), {"white": Linear(True)}, **{**options, "search": "blackbox?querys=3"})
+    with pytest.raises(BadInput, match="at least 1"):
+        harness.evaluate(some_task(), {"white": Linear(True)}, **{**options, "search": "blackbox?queries=0"})
