@@ -151,18 +151,20 @@ def _batches(task: Task, device: torch.device, together: int) -> Iterator[tuple[
 def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> Steadiness:
     """The same for one batch.
 
-    If the second answer of a model differs, there is no answer to compare the parts with.
+    A model that answers or raises by chance is random, also if only its parts show it. Then there
+    is no answer to compare the parts with.
     """
-    try:
-        tolerance = _tolerance(module, task, batch, present)
-        first, second = (_outputs(module, task, batch, present) for _ in range(2))
-    except TooSlow:
-        raise
-    except (Exception, SystemExit):
+    first, second = (_in_parts(module, task, batch, present, len(batch)) for _ in range(2))
+    if first is None and second is None:
         return _steady_where_answered(module, task, batch, present, size)
-    if again := _changed(first, second, tolerance):
+    tolerance = _tolerance(module, first or second)
+    if again := _differ(first, second, tolerance):
         return Steadiness(0.0, again)
-    return Steadiness(_changed(first, _in_parts(module, task, batch, present, size), tolerance), 0.0)
+    parts = _in_parts(module, task, batch, present, size)
+    if not (alone := _differ(first, parts, tolerance)):
+        return Steadiness(0.0, 0.0)
+    chance = _differ(parts, _in_parts(module, task, batch, present, size), tolerance)
+    return Steadiness(0.0, chance) if chance else Steadiness(alone, 0.0)
 
 
 def _steady_where_answered(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> Steadiness:
@@ -178,17 +180,18 @@ def _steady_where_answered(module: nn.Module, task: Task, batch: Batch, present:
     return Steadiness(max([0.0, *(each.alone for each in found)]), max([0.0, *(each.again for each in found)]))
 
 
-def _tolerance(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> float:
+def _tolerance(module: nn.Module, answer: list[Tensor] | None) -> float:
     """The tolerance for rounding in the precision of the weights or of the answers."""
     held = {x.dtype for x in (*module.parameters(), *module.buffers())}
-    raw = TaskObjective(module, task, batch.targets, present, {}).raw(batch.inputs)
-    return ROUNDED if held & set(HALF) or raw.dtype in HALF else EXACT
+    return ROUNDED if held & set(HALF) or (answer is not None and answer[0].dtype in HALF) else EXACT
 
 
 def _outputs(module: nn.Module, task: Task, batch: Batch, present: Tensor) -> list[Tensor]:
-    """Outputs (B, width) and margins (B,)."""
-    outputs = TaskObjective(module, task, batch.targets, present, {}).answers(batch.inputs)
-    return [outputs, task.problem.verdict(outputs, batch.targets).losses["margin"]]
+    """Outputs (B, *shape), in the precision of the model, and margins (B,)."""
+    objective = TaskObjective(module, task, batch.targets, present, {})
+    outputs = objective.raw(batch.inputs)
+    judged = outputs.float() if outputs.dtype in HALF else outputs
+    return [outputs, task.problem.verdict(judged, batch.targets).losses["margin"]]
 
 
 def _in_parts(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: int) -> list[Tensor] | None:
@@ -205,10 +208,10 @@ def _in_parts(module: nn.Module, task: Task, batch: Batch, present: Tensor, size
     return [torch.cat(each) for each in zip(*parts, strict=True)]
 
 
-def _changed(first: list[Tensor], second: list[Tensor] | None, tolerance: float) -> float:
-    """The share of the rows whose outputs or verdicts differ."""
-    if second is None:
-        return 1.0
-    wide = tolerance * spread(first[0])
+def _differ(first: list[Tensor] | None, second: list[Tensor] | None, tolerance: float) -> float:
+    """The share of the rows whose outputs or verdicts differ; all where only one was answered."""
+    if first is None or second is None:
+        return float((first is None) != (second is None))
+    wide = tolerance * spread(first[0].float())
     rows = ~same(first[0], second[0], wide).flatten(1).all(1) | another_verdict(first[1], second[1], wide)
     return float(rows.double().mean())

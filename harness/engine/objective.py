@@ -11,6 +11,7 @@ from attacks.errors import ModelBroke
 from attacks.objective import Verdict
 from attacks.region import Inputs, take
 from harness.engine.compiled import Compiled
+from harness.engine.drawn import Drawn
 from harness.models.partial_encoding import answered, encoded_still
 from harness.tasks import Task
 from harness.tasks.problems.problem import Graded
@@ -124,8 +125,10 @@ class TaskObjective:
 
     def _padded(self, x: Tensor) -> Tensor:
         """The batch with its last row repeated up to a multiple of `PAD`; of a compiled model, a
-        power of two.
+        power of two. A model over draws fills its batches itself.
         """
+        if isinstance(self.model, Drawn):
+            return x
         size = 1 << (max(len(x), PAD) - 1).bit_length() if isinstance(self.model, Compiled) else len(x) + -len(x) % PAD
         missing = size - len(x)
         return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,17 +19,18 @@ from harness.engine import extra_attacks
 from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
 from harness.engine.choice import chosen_rows, kept_rows
+from harness.engine.draws import drawn, over_draws
 from harness.engine.fingerprint import fixed_rows
 from harness.engine.frontier import rays
 from harness.engine.judged import tally_width
 from harness.engine.knn_consistency import unlabelled, watched
 from harness.engine.loading import Loaded, code_hash, digest, load_model, load_task, task_code
+from harness.engine.searches import search_for, search_of
 from harness.engine.sweep import Condition, each_missing
 from harness.references import options
 from harness.references.livecode import code_behind
 from harness.references.objects import held
 from harness.references.registry import Reference, code_of, resolve
-from harness.references.registry import names as registered
 from harness.run.config import NO_SCHEDULE, RESULT_NEUTRAL, Evaluation
 from harness.run.description import Identity, SavedConfig
 from harness.run.schema import LONGEST_IN_ROW
@@ -41,8 +41,6 @@ from harness.tasks.answer_form import answer_form
 from harness.tasks.problems.problem import thresholds_of
 
 HALF_NAME = 6  # digits
-BLACKBOX = {"fast": 1000, "standard": 5000, "thorough": 20000}
-"""The queries of a search without gradients that takes the place of each preset."""
 ANSWERED = ("answers", "labels", "applied")  # keys of an identity whose last bits another machine may change
 
 
@@ -141,11 +139,11 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         config.attack, task, [each for group in groups.values() for each in closure(group)]
     )
     conditions: list[Condition] = [*schedules, *corruptions]
-    searched = {model.name: _search_for(config.search, answering.get(model.name)) for model in models}
+    searched = {model.name: search_for(config.search, answering.get(model.name)) for model in models}
     searches = dict(zip(config.attack, attacks, strict=True)) | {config.search: search_of(config.search)}
     identity = Identity(
         harness=harness.__version__,
-        config=SavedConfig.model_validate(config.model_dump(mode="json", exclude=RESULT_NEUTRAL)),
+        config=SavedConfig.model_validate(config.model_dump(mode="json", exclude=_left_out(config))),
         data=task.data_hash,
         task_definition=task.definition_hash,
         task_code=task_code(config.task),
@@ -229,8 +227,13 @@ def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Ma
             f"--shard {config.shard}: an edit that a whole batch shares makes results depend on the batch: leave"
             " --shard out"
         )
-    alone = not shared and all(each.steadiness.holds for each in answering.values())
+    alone = not shared and config.draws is None and all(each.steadiness.holds for each in answering.values())
     return None if alone else config.batch_size
+
+
+def _left_out(config: Evaluation) -> set[str]:
+    """The options that do not determine the results. Runs without draws keep the ids they had."""
+    return {*RESULT_NEUTRAL, *(() if config.draws else ("draws",))}
 
 
 def _name(identity: Identity) -> str:
@@ -263,39 +266,6 @@ def checked(text: str, task: Task) -> Scenario:
     return scenario
 
 
-def _search_for(text: str, answering: Answering | None) -> str:
-    """The search of a model: a search without gradients takes the place of a preset where the model
-    has none.
-    """
-    return (
-        text
-        if answering is None or answering.gradients or text not in BLACKBOX
-        else f"blackbox?queries={BLACKBOX[text]}"
-    )
-
-
-def search_of(text: str) -> Search:
-    """The search that a reference names, with options as ``blackbox?queries=1000``.
-
-    Raises:
-        BadInput: no such name or option, or its object is not a search.
-    """
-    target = resolve("search", options.plain(text)).target
-    if isinstance(target, type):
-        target = target(**options.chosen("search", text, target))
-    elif options.plain(text) != text:
-        raise BadInput(f"search {options.plain(text)!r} has no options: leave {text.partition('?')[2]!r} out")
-    try:
-        inspect.signature(target).bind(None)
-    except TypeError:
-        known = ", ".join(registered("search"))
-        raise BadInput(
-            f"{text!r} is not a search: a search takes one argument, the search state (known: {known})"
-        ) from None
-    search: Search = target
-    return search
-
-
 def cells(work: Work, done: Mapping[str, Collection[str]] | None = None) -> list[Cell]:
     """The remaining cells when some samples of some models are done, model by model."""
     names, size = work.task.splits["test"].samples, work.config.batch_size
@@ -326,6 +296,10 @@ def load_all(config: Evaluation, device: torch.device) -> tuple[Task, list[Loade
     """
     task = load_task(config.task)
     models = [load_model(name, task, device, config.seed) for name in config.model]
+    if config.draws is not None:
+        if config.judge != "answers":
+            raise BadInput(f"--draws {config.draws} needs --judge answers: leave --judge {config.judge} out")
+        return over_draws(task, config), drawn(models, config)
     if config.judge == "answers":
         return task, models
     judged = unlabelled(task)

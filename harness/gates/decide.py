@@ -29,7 +29,7 @@ FAIL: Literal["fail"] = "fail"
 INCONCLUSIVE: Literal["inconclusive"] = "inconclusive"
 FAILED, UNDECIDED = 3, 4  # exit codes
 # keys of a configuration that decide how hard failures are looked for
-SEARCHED = ("search", "attack", "judge", "precision")
+SEARCHED = ("search", "attack", "judge", "draws", "precision")
 
 
 @dataclass(frozen=True)

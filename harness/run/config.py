@@ -76,6 +76,11 @@ class Evaluation(BaseModel):
         "answers",
         description="what decides that a sample fails: answers, or neighbours (for an encoder without labels)",
     )
+    draws: int | None = Field(
+        None,
+        ge=2,
+        description="ask a random model this many times under stored seeds; a sample fails if it fails in half of them",
+    )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(
         None,
@@ -142,7 +147,16 @@ class Evaluation(BaseModel):
         return values
 
     @field_validator(
-        "repeats", "limit", "seed", "batch_size", "workers", "attributions", "budget", "cell_limit", mode="before"
+        "repeats",
+        "draws",
+        "limit",
+        "seed",
+        "batch_size",
+        "workers",
+        "attributions",
+        "budget",
+        "cell_limit",
+        mode="before",
     )
     @classmethod
     def _no_bool(cls, value: Any) -> Any:

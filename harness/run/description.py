@@ -40,6 +40,7 @@ class SavedConfig(_Part):
     search: str
     attack: list[str]
     judge: str = "answers"
+    draws: int | None = None
     limit: float = Field(gt=0, allow_inf_nan=False)
     samples: int | str | None = None
     seed: int

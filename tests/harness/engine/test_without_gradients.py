@@ -11,7 +11,7 @@ import torch
 
 import harness
 from attacks.errors import BadInput
-from harness.engine import plan
+from harness.engine import searches
 from harness.reporting.report import as_markdown
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
@@ -45,7 +45,7 @@ def some_task() -> Task:
 
 @pytest.fixture(autouse=True)
 def few_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BLACKBOX", {"fast": QUERIES})
+    monkeypatch.setattr(searches, "BLACKBOX", {"fast": QUERIES})
 
 
 def test_the_twin_without_gradients_gets_nearly_the_same_curve() -> None:
