@@ -22,6 +22,7 @@ from harness.run.status import COMPLETE, FINISHED
 from harness.run.tables import FAILED
 from harness.run.wholeness import contradictions, lacking
 from harness.storage.folder import LOCK
+from harness.storage.parquet import is_sealed
 from harness.storage.tensorfile import from_bytes
 
 FILES = (RUN_FILE, TRUST_FILE, GATES_FILE, METRICS_FILE, FINGERPRINTS_FILE, LOCK)
@@ -69,6 +70,7 @@ def file_faults(directory: RunDirectory) -> list[str]:
                 *_orphans(directory),
                 *_witnesses(directory),
                 *_strangers(directory),
+                *_unsealed(directory),
                 *_contradictions(directory),
             ]
         )
@@ -216,6 +218,20 @@ def _kept(directory: RunDirectory) -> set[str]:
         return names
     ordered = sorted(names, key=lambda name: keyed_seed("choice", seed, name))
     return set(ordered[:wanted]) if isinstance(wanted, int) and described.status in FINISHED else set()
+
+
+def _unsealed(directory: RunDirectory) -> Iterator[str]:
+    """Parts without a checksum, in a run that writes them: another program wrote these."""
+    if not directory.sealed:
+        return
+    for table in (*SCHEMAS, *BESIDES):
+        for part in directory.tables.parts(table):
+            file = f"{table}/{part}.parquet"
+            if not is_sealed(directory.read(file)):
+                yield (
+                    f"{file} has no checksum: another program or an earlier version wrote it; restore the file of this"
+                    " run"
+                )
 
 
 def _strangers(directory: RunDirectory) -> Iterator[str]:

@@ -112,6 +112,11 @@ class RunDirectory:
                 f"run {self.url} cannot be read: its {RUN_FILE} has no usable {fault}; run its command again"
             ) from None
 
+    @property
+    def sealed(self) -> bool:
+        """Whether `run.json` has a checksum: then every part of a table has one, too."""
+        return SEAL in json.loads(self._storage.read(RUN_FILE))
+
     def fingerprints(self) -> dict[str, Fingerprint]:
         """The fingerprint of each model when the run began; empty where the file is lost."""
         try:

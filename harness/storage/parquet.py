@@ -70,6 +70,11 @@ def encoded(table: pa.Table, compression: str = "snappy") -> bytes:
     return content[:footer] + MARK + hashlib.sha256(content).digest() + content[footer:]
 
 
+def is_sealed(content: bytes) -> bool:
+    """Whether a file has a checksum of its content."""
+    return MARK in content
+
+
 def _refuse_what_differs(content: bytes) -> None:
     """Refuse a file whose checksum does not fit. Files of earlier versions and of other programs
     have no checksum.

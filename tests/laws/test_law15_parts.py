@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from attacks.errors import BadInput
@@ -166,6 +167,11 @@ def changed(table: str, column: str, value: object) -> Callable[[Path], object]:
     return change
 
 
+def rewritten(part: Path) -> None:
+    """As another program writes the same rows."""
+    pq.write_table(decoded(part.read_bytes()), part)
+
+
 def without_rows(table: str) -> Callable[[Path], object]:
     def change(run: Path) -> object:
         part = sorted((run / table).iterdir())[0]
@@ -192,6 +198,7 @@ STRAYS |= {
     "8 of 8 samples have no rows": lambda run: [
         file.unlink() for folder in map(run.joinpath, (*TABLES, "fronts", "witnesses")) for file in folder.iterdir()
     ],
+    "parquet has no checksum": lambda run: rewritten(sorted((run / "ledger").iterdir())[0]),
     "the clean score of sample": changed("ledger", "clean_score", 0.5),
     "lacks the witness of sample": lambda run: [file.unlink() for file in (run / "witnesses").iterdir()],
 }
