@@ -18,7 +18,8 @@ from torch import Tensor, nn
 import harness
 from attacks.errors import BadInput, shown
 from harness.engine.environment import choose_device, versions
-from harness.engine.loading import load_task, new_model, probe
+from harness.engine.loading import load_task, new_model
+from harness.engine.probe import probe
 from harness.engine.progress import Reporter, reporting
 from harness.models import checkpoint
 from harness.models.recipe import Measuring, Recipe, Stage

@@ -15,8 +15,9 @@ from attacks.errors import BadInput
 from attacks.scenario import parse
 from harness.corruptions.corruption import Corruption
 from harness.engine.cell import run_cell
-from harness.engine.loading import Loaded, probe
+from harness.engine.loading import Loaded
 from harness.engine.plan import cells, prepare
+from harness.engine.probe import probe
 from harness.references.registry import names
 from harness.run.config import Evaluation
 from harness.run.schema import SCHEMAS

@@ -185,6 +185,12 @@ def test_gates(elsewhere: Path) -> None:
         ("digits", {"a": 3}, {}, "model 'a' is of type int"),
         ("digits", {"a:b": Net()}, {}, "models has the name 'a:b'"),
         ("digits", {"a": lambda task: 3}, {}, "model 'a' must build a torch.nn.Module, it built int"),
+        (
+            "digits",
+            {"a": torch.nn.Linear(3, 3, device="meta")},
+            {},
+            "has no values for 'weight'",
+        ),
         ("digits", {"net": Net()}, {}, "fails on the first samples of task 'digits'"),
         ("digits", None, {"batchsize": 3}, "did you mean batch_size"),
         ("digits", None, {"scenario": "intact", "scenarios": ["intact"]}, "scenarios and scenario are one option"),
