@@ -27,6 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from attacks.blackbox_moves import chosen, pattern, unit_change, wave, with_window
 from attacks.combine_single_modality import combine_single_modality
 from attacks.edits import Ranked, Turn
 from attacks.eot import draws_of, places_of
@@ -40,7 +41,7 @@ from attacks.randomness import keyed_generator
 from attacks.region import Inputs, Region, take
 from attacks.scenario import Ball
 from attacks.search_state import SearchState
-from attacks.square import FIRST_SHARE, HALVINGS, square, window
+from attacks.square import FIRST_SHARE, HALVINGS, square
 
 LEARNING = 0.4  # the largest share of the queries that learn a linear model first; ...
 PER_VALUE = 2.0  # ... and the largest number of them for each value that may change
@@ -53,10 +54,8 @@ FIRST = 1.0  # the strength that is tried first: the radii as written
 BELOW, LEAST, MOST = 0.1, 1e-3, 0.5  # how far below the best known strength is searched, as a share of it
 PATIENCE = 40  # queries in vain after which that share is halved
 SMALL = 0.3  # the size of a random direction that learns, as a share of the ball
-GUIDED, FLAT = 0.5, 0.3  # shares of moves: by the linear model; of those by waves, the share that is flat
-SPIKES = 0.05  # share of the values that change first in L1
+GUIDED = 0.5  # the share of moves by the linear model; the others are waves
 NUMBERS = 12  # random numbers of one query
-STEPS = (0.6180339887, 0.7548776662, 0.5698402910)  # of sequences of low discrepancy
 
 
 class Phase(IntEnum):
@@ -132,7 +131,7 @@ class _Walk:
         self.witness = {name: state.best.witness[name][rows].clone() for name in self.region.ranges}
         clean, known = self.region.clean, self.best.isfinite()
         self.unit = {
-            ball.modality: _unit(ball, self.witness[ball.modality] - clean[ball.modality])
+            ball.modality: unit_change(ball, self.witness[ball.modality] - clean[ball.modality])
             for ball in self.balls
             if ball.has_norm
         }
@@ -261,19 +260,22 @@ class _Walk:
         for place, ball in enumerate(self.balls):
             name = ball.modality
             mine = moves & (turn == place)
-            inside = self._inside(name, share, draws)
+            inside = chosen(self.fields[name], share, draws)
             if not ball.has_norm:
                 edited[name] = self._edit(ball, mine | opens | follows, inside, draws, number)
                 continue
             own = self.unit[name]
             guided = per_sample(draws[:, 8] < GUIDED, own)
-            wave = self._wave(name, draws)
+            signs = wave(self.fields[name].shape[1:], draws)
             if wanted:
-                moved = _moved(ball, own, inside, torch.where(guided, wanted[name], wave), wave, guided, draws)
+                aim = torch.where(guided, wanted[name], signs)
+                moved = with_window(ball, own, inside, aim, signs, guided, draws)
                 moved = torch.where(per_sample(mine, own), moved, own)
                 unit[name] = torch.where(per_sample(follows, own), wanted[name], moved)
             if bool(opens.any()):
-                unit[name] = torch.where(per_sample(opens, own), self._pattern(ball, number, draws), unit[name])
+                unit[name] = torch.where(
+                    per_sample(opens, own), pattern(ball, self.fields[name], number, draws), unit[name]
+                )
         return unit, edited
 
     def _placed(self, unit: Inputs, edited: Inputs, number: int) -> Inputs:
@@ -294,7 +296,7 @@ class _Walk:
                 near = plain.ranges[name].clamp(own + size * waves[name].to(own.dtype))
             else:
                 near = self._edit(
-                    ball, learns & self.model.turn[name], self._inside(name, FIRST_SHARE, draws), draws, number
+                    ball, learns & self.model.turn[name], chosen(self.fields[name], FIRST_SHARE, draws), draws, number
                 )
             at[name] = torch.where(per_sample(learns, own), near, at[name])
         return at
@@ -305,38 +307,6 @@ class _Walk:
 
     def _scale(self, ball: Ball) -> float:
         return ball.radius if ball.has_norm else 1.0
-
-    def _inside(self, name: str, share: float, draws: Tensor) -> Tensor:
-        """A contiguous window, or as many values anywhere, bool (B, ...)."""
-        values = self.fields[name]
-        anywhere = torch.remainder(values + per_sample(draws[:, 3], values), 1) < share
-        here = window(values.shape[1:], share, draws[:, 1:3])
-        return torch.where(per_sample(draws[:, 4] < 0.5, values), anywhere, here)
-
-    def _wave(self, name: str, draws: Tensor) -> Tensor:
-        """The sign of a plane wave of random length along the last two axes."""
-        shape = self.fields[name].shape[1:]
-        phase = torch.zeros(len(draws), *shape, device=draws.device)
-        for number, axis in enumerate(range(max(0, len(shape) - 2), len(shape))):
-            rate = 0.5 * shape[axis] ** -draws[:, 9 + number]  # from 1 / (2 length) to a half
-            rate = torch.where(draws[:, 11] < FLAT, 0.0, rate)
-            phase = phase + per_sample(rate, phase) * _along(shape, axis, draws.device)
-        return torch.where(torch.remainder(phase + per_sample(draws[:, 5], phase), 1) < 0.5, -1.0, 1.0)
-
-    def _pattern(self, ball: Ball, number: int, draws: Tensor) -> Tensor:
-        """Blocks of random sign, whose size changes from query to query, of unit size."""
-        shape = self.fields[ball.modality].shape[1:]
-        place = torch.zeros(len(draws), *shape, device=draws.device)
-        for axis, length in enumerate(shape):
-            halvings = number % (1 + math.ceil(math.log2(max(length, 2))))
-            block = max(1, math.ceil(length / 2**halvings)) if axis >= len(shape) - 2 else 1
-            place = place + _along(shape, axis, draws.device) // block * STEPS[axis % len(STEPS)]
-        scattered = place * (1 + 97 * per_sample(draws[:, 5], place)) + per_sample(draws[:, 6], place)
-        pattern = torch.where(torch.remainder(scattered, 1) < 0.5, -1.0, 1.0)
-        if ball.norm_name == "l1":
-            few = torch.remainder(self.fields[ball.modality] + per_sample(draws[:, 3], pattern), 1) < SPIKES
-            pattern = torch.where(few, pattern, 0.0)
-        return _unit(ball, pattern)
 
     def _edit(self, ball: Ball, moves: Tensor, inside: Tensor, draws: Tensor, number: int) -> Tensor:
         """The edit so far, within the budget; where it moves, with random preferences, or those of
@@ -362,25 +332,3 @@ class _Walk:
         gradient = torch.where(inside, sign, 0.0).to(at.dtype)
         turn = Turn(at, at, gradient, torch.ones_like(at), number, 2 * self.queries)
         return torch.where(moving, ball.edit.move(place, budget, turn), at)
-
-
-def _along(shape: torch.Size, axis: int, device: torch.device) -> Tensor:
-    """The number of each place along one axis of (B, *shape)."""
-    place = torch.arange(shape[axis], device=device)
-    return place.reshape(*[1] * (axis + 1), -1, *[1] * (len(shape) - axis - 1))
-
-
-def _moved(
-    ball: Ball, unit: Tensor, inside: Tensor, aim: Tensor, wave: Tensor, guided: Tensor, draws: Tensor
-) -> Tensor:
-    """The direction with a window moved to the aim at the edge of the ball, or with a bump."""
-    if ball.norm_name == "linf":
-        return torch.where(inside, aim, unit)
-    bump = _unit(ball, torch.where(inside, wave, 0.0))
-    return _unit(ball, unit + per_sample(draws[:, 6], unit) * torch.where(guided, aim - unit, bump))
-
-
-def _unit(ball: Ball, change: Tensor) -> Tensor:
-    """A change of unit norm in the same direction; zero stays."""
-    size = ball.norm.size(change)
-    return change / per_sample(torch.where(size > 0, size, 1.0), change).to(change.dtype)

@@ -137,7 +137,7 @@ def over_draws(task: Task, config: Evaluation) -> Task:
         splits=splits,
         extra_inputs=(*task.extra_inputs, PLACE),
         note="; ".join(each for each in (task.notes, note) if each),
-        report_groups=(),
+        duplicates="allowed",  # the notes name those already; places make equal inputs look different
     )
 
 

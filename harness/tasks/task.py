@@ -291,14 +291,12 @@ class Task:
         if thresholds_of(self.problem) and (ball.edit.draws or ball.edit.shared):
             raise BadInput(
                 f"{ball} is judged over random draws, but task {self.name!r} has graded answers, which cannot be"
-                " judged so: attack"
-                f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
+                f" judged so: attack {ball.modality} in a norm, as {ball.modality}@linf:0.1"
             )
         if ball.norm_name == "shift" and self.lies_under(ball.modality):
             raise BadInput(
                 f"{ball} moves the input but not the target of task {self.name!r}, and that target names places in"
-                " the input: attack"
-                f" {ball.modality} in a norm, as {ball.modality}@linf:0.1"
+                f" the input: attack {ball.modality} in a norm, as {ball.modality}@linf:0.1"
             )
 
     def metrics(self, tallies: Tensor, groups: Sequence[str]) -> dict[str, float]:
