@@ -17,7 +17,8 @@ LONGEST, SHORTEST = 0.15, 0.02  # of the range, one step
 
 
 class Patch:
-    """A square in an image (C, H, W) or (H, W), measured as a share of its area.
+    """A square in an image (C, H, W) or (H, W), measured as a share of its area. In a video (C, T,
+    H, W) it stays at one place, and its content may differ from frame to frame, as on a screen.
 
     The attack writes it in the middle. The model receives it at a place drawn uniformly, at 75 to
     100 % of its side, 20 % darker to 20 % brighter, the rest of the image untouched: x' = (1 - m) x
@@ -25,14 +26,15 @@ class Patch:
     """
 
     draws = 4
-    kinds: tuple[str, ...] = ("image",)
+    kinds: tuple[str, ...] = ("image", "video")
 
     def __init__(self, name: str, summary: str, shared: bool) -> None:
         self.name, self.summary, self.shared = name, summary, shared
 
     def fault(self, place: Place) -> str | None:
-        if place.x.ndim not in (3, 4):
-            return f"has shape {tuple(place.x.shape[1:])} per sample, but a patch needs an image (C, H, W) or (H, W)"
+        if place.x.ndim not in (3, 4, 5):
+            shape = tuple(place.x.shape[1:])
+            return f"has shape {shape} per sample, but a patch needs an image (C, H, W) or (H, W), or a video"
         if self.shared and not bool((place.low.isfinite() & place.high.isfinite()).all()):
             return "has no finite range, but a patch that all samples share needs one"
         return None
@@ -64,12 +66,12 @@ class Patch:
         rows, row_inside = _source(draw[:, 0], printed, side, height)
         columns, column_inside = _source(draw[:, 1], printed, side, width)
         inside = (row_inside[:, :, None] & column_inside[:, None, :]) & (side > 0)[:, None, None]
-        canvas = moved if moved.ndim == 4 else moved[:, None]
+        canvas = _planes(moved)
         places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, canvas.shape[1], -1)
-        content = canvas.flatten(2).gather(2, places).view_as(canvas).view_as(moved)
+        content = canvas.flatten(2).gather(2, places).reshape(moved.shape)
         light = (1 + BRIGHTNESS * (2 * draw[:, 3] - 1)).to(moved.dtype).reshape(-1, *[1] * (moved.ndim - 1))
         shown = place.clamp(low + light * (content - low))
-        return torch.where(inside if moved.ndim == 3 else inside[:, None], shown, place.x)
+        return torch.where(_over(inside, moved), shown, place.x)
 
     def _allowed(self, x: Tensor, budget: Tensor) -> Tensor:
         """The longest side within a share of the area."""
@@ -82,18 +84,27 @@ class Patch:
         for axis, length in ((-2, x.shape[-2]), (-1, x.shape[-1])):
             within = _covered(length, side)
             inside = inside & (within[:, :, None] if axis == -2 else within[:, None, :])
-        return inside if x.ndim == 3 else inside[:, None]
+        return _over(inside, x)
 
     def _side(self, x: Tensor, moved: Tensor) -> Tensor:
         """The side of the smallest square in the middle that holds every change, (B,); 0 where
         nothing changed.
         """
-        changed = moved != x
-        changed = changed if x.ndim == 3 else changed.any(1)
+        changed = _planes(moved != x).any(1)
         side = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         for axis, length in ((2, x.shape[-2]), (1, x.shape[-1])):
             side = torch.maximum(side, torch.where(changed.any(axis), _needed(length, x.device), 0).amax(1))
         return side
+
+
+def _planes(x: Tensor) -> Tensor:
+    """Channels and frames as planes of one kind, (B, N, H, W)."""
+    return x[:, None] if x.ndim == 3 else x.flatten(1, -3)
+
+
+def _over(inside: Tensor, x: Tensor) -> Tensor:
+    """Pixels (B, H, W) as a mask for all channels and frames of `x`."""
+    return inside.reshape(len(inside), *[1] * (x.ndim - 3), *inside.shape[1:])
 
 
 def _covered(length: int, side: Tensor) -> Tensor:

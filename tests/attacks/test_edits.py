@@ -188,6 +188,28 @@ def test_a_patch_lands_inside_and_no_larger_than_it_is() -> None:
     assert len({tuple(each.nonzero()[0].tolist()) for each in there}) > 20  # all over the image
 
 
+def test_a_patch_stays_at_one_place_of_a_video() -> None:
+    x = torch.zeros(64, 2, 3, 9, 12)
+    place = Place(x, torch.zeros_like(x), torch.ones_like(x))
+    budget = torch.full((64,), 0.15, dtype=torch.float64)
+    moved = EDITS["patch"].start(place, budget, torch.rand(x.shape, generator=seeded(4)).clamp_min(0.1))
+    assert float(EDITS["patch"].size(x, moved).max()) <= 0.15
+    world = eot_draws(Ball("m", "patch", 0.15), [str(row) for row in range(64)], 0, 1)[:, 0]
+    shown = EDITS["patch"].received(place, moved, world)
+    there = (shown != 0).any(1)  # (B, T, H, W)
+    assert bool(there.any()) and torch.equal(there, there[:, :1].expand_as(there))
+    assert not torch.equal(shown[:, :, 0], shown[:, :, 1]), "frames differ in content"
+
+
+def test_a_patch_on_a_video_is_found_and_verified() -> None:
+    x, bounds, scenario = torch.rand(4, 1, 3, 6, 6, generator=seeded(0)), {"m": Range(0.0, 1.0)}, parse("m@patch:0.3")
+    objective = brightness(x)
+    found = search(objective, {"m": x}, bounds, scenario, algorithm=FAST, limit=3.0)
+    rows = found.strength.isfinite().nonzero().squeeze(1)
+    over = judged(objective, Region.of({"m": x}, bounds, scenario), [str(row) for row in range(4)], 0)
+    assert len(rows) and bool(verify(over, {"m": x}, found.witness, bounds, scenario, found.strength)[rows].all())
+
+
 @pytest.mark.parametrize("name", ["patch", "air", "stuck"])
 def test_what_is_received_is_differentiable_in_what_was_made(name: str) -> None:
     edit = EDITS[name]
