@@ -92,7 +92,7 @@ def prepare_folder(folder: Path, samples: int, cell: int = 4_096) -> None:
 def _write(config: Any) -> None:
     import torch
 
-    from harness.engine.answering import ask
+    from harness.engine.asking import ask
     from harness.engine.plan import cells, load_all, prepare
     from harness.engine.standing import describe
     from harness.run.directory import RunDirectory

@@ -4,7 +4,6 @@ nothing leaks out of a run.
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks.files.dataroot import VARIABLE
 from tests.app.conftest import JOINT, Opened, words
 from tests.fuzz.tensor_mutations import agree
+from tests.runfile import rewrite
 
 CODE = """
 from pathlib import Path
@@ -31,10 +31,12 @@ def task(): return load_task("digits")
 
 def renamed(run: Path, **changed: Any) -> None:
     """Change a value in the configuration of a run, in every place that holds it."""
-    described = json.loads((run / "run.json").read_text())
-    for config in (described["config"], described["identity"]["config"]):
-        config.update(changed)
-    (run / "run.json").write_text(json.dumps(described))
+
+    def change(content: dict[str, Any]) -> None:
+        for config in (content["config"], content["identity"]["config"]):
+            config.update(changed)
+
+    rewrite(run, change)
 
 
 @pytest.fixture

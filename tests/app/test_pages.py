@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from harness.run.description import FORMAT
 from tests.app.conftest import JOINT, PAGES, Opened, words
+from tests.runfile import rewrite
 
 FIGURES = {"overview": 1, "worst": 3, "average": 3, "samples": 2, "compare": 1, "trust": 2}
 RUN = "python -m harness evaluate"
@@ -66,8 +67,7 @@ def cut_off(run: Path) -> None:
 
 
 def without_configuration(run: Path) -> None:
-    described = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**described, "identity": {}}))
+    rewrite(run, lambda content: content.update(identity={}))
 
 
 BREAKS = [half_written, without_description, of_a_later_version, lacking_a_column, cut_off, without_configuration]
@@ -101,8 +101,7 @@ def test_damaged_data_are_one_sentence(copied: Path, opened: Opened, page: str) 
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_running_run(copied: Path, opened: Opened, page: str, begun: bool) -> None:
     run = copied / "first"
-    described = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**described, "status": "running"}))
+    rewrite(run, lambda content: content.update(status="running"))
     (run / "trust.json").unlink()
     for folder in ("ledger", "samples", "sweep"):
         parts = sorted((run / folder).iterdir())
@@ -262,9 +261,7 @@ def test_without_witnesses_the_untouched_input_is_shown(copied: Path, opened: Op
 
 def test_a_task_that_is_gone_is_one_sentence(copied: Path, opened: Opened) -> None:
     run = copied / "first"
-    described = json.loads((run / "run.json").read_text())
-    described["identity"]["config"]["task"] = "nowhere.py:task"
-    (run / "run.json").write_text(json.dumps(described))
+    rewrite(run, lambda content: content["identity"]["config"].update(task="nowhere.py:task"))
     test = well(opened(copied, "samples"))
     assert "only if you trust the code" in words(test)
     next(each for each in test.toggle if each.label == "Run it and show the inputs").set_value(True).run()
