@@ -46,6 +46,7 @@ from attacks.square import FIRST_SHARE, HALVINGS, square
 LEARNING = 0.4  # the largest share of the queries that learn a linear model first; ...
 PER_VALUE = 2.0  # ... and the largest number of them for each value that may change
 MOVES, AGAIN = 0.25, 0.25  # of them learn again after as many moves
+MOST_QUERIES = 200_000  # their random numbers are drawn at once
 AS_WRITTEN = 0.2  # of the queries go to Square at the radii as written, for samples that withstand them
 OUTWARDS = 2.0  # times the strength, while no failure is known
 OPENING = 48  # queries at coarse patterns, where margins tell nothing
@@ -78,8 +79,8 @@ class BlackBox:
     queries: int = 5000
 
     def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise BadInput(f"search 'blackbox': option queries must be at least 1, not {self.queries}")
+        if not 1 <= self.queries <= MOST_QUERIES:
+            raise BadInput(f"search 'blackbox': option queries must be from 1 to {MOST_QUERIES:,}, not {self.queries}")
 
     @torch.no_grad()
     def __call__(self, state: SearchState) -> None:

@@ -21,6 +21,7 @@ from harness.run.fingerprint import SAMPLES, Fingerprint, another_verdict, same,
 from harness.run.flags import Flag
 from harness.tasks import Batch, Task
 
+AGAIN = 8  # times that a sample alone is asked where a model raises
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 
 
@@ -56,7 +57,11 @@ class Steadiness:
             " batches"
         )
         batch = Flag(
-            "batch", self.alone > 0, self.alone, found, "every number depends on which samples are in one batch"
+            "batch",
+            self.alone > 0 and not self.again,
+            self.alone,
+            found,
+            "every number depends on which samples are in one batch",
         )
         found = f"the output of {self.again:.0%} of the samples differs between two identical calls"
         return [
@@ -79,7 +84,8 @@ class Answering:
 def has_gradients(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> bool:
     """Whether the margin of some fixed sample has a gradient that is not zero in some modality.
 
-    True also where this cannot be told, because the model raises. The model does not change.
+    A model that answers only where no gradients are recorded, as one that uses NumPy, has none.
+    True where this cannot be told, because the model raises. The model does not change.
     """
     batch = fixed_samples(task).to(device)
     objective = TaskObjective(module, task, batch.targets, task.present(batch), {})
@@ -90,6 +96,9 @@ def has_gradients(module: nn.Module, task: Task, device: torch.device, seconds: 
             return False
         found = torch.autograd.grad(margin.sum(), list(moving.values()), allow_unused=True)
         return any(each is not None and bool(each.any()) for each in found)
+    with suppress(Exception, SystemExit), preserved(module), torch.no_grad(), limited(seconds):
+        objective(batch.inputs)
+        return False
     return True
 
 
@@ -164,6 +173,9 @@ def _steady(module: nn.Module, task: Task, batch: Batch, present: Tensor, size: 
     if not (alone := _differ(first, parts, tolerance)):
         return Steadiness(0.0, 0.0)
     chance = _differ(parts, _in_parts(module, task, batch, present, size), tolerance)
+    if parts is None and not chance:  # does it raise on every part, or on some by chance?
+        alike = [_in_parts(module, task, batch.take([0]), present[:1], 1) is None for _ in range(AGAIN)]
+        chance = float(len(set(alike)) > 1)
     return Steadiness(0.0, chance) if chance else Steadiness(alone, 0.0)
 
 

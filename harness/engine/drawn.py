@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from attacks.randomness import keyed_seed
 from attacks.region import Inputs
+from harness.tasks.batch import PLACE
 
-PLACE = "place"  # the input that holds each sample's place in a batch; it is not a modality
 NUMPY_SEEDS = 2**32
 
 

@@ -18,10 +18,11 @@ from torch import Tensor
 from attacks.errors import BadInput
 from attacks.objective import Verdict
 from harness.engine.choice import chosen_rows
-from harness.engine.drawn import PLACE, Drawn
+from harness.engine.drawn import Drawn
 from harness.engine.loading import Loaded
 from harness.run.config import Evaluation
 from harness.tasks import Batch, Task
+from harness.tasks.batch import PLACE
 from harness.tasks.problems.problem import Graded, Problem
 
 
@@ -137,7 +138,7 @@ def over_draws(task: Task, config: Evaluation) -> Task:
         splits=splits,
         extra_inputs=(*task.extra_inputs, PLACE),
         note="; ".join(each for each in (task.notes, note) if each),
-        duplicates="allowed",  # the notes name those already; places make equal inputs look different
+        duplicates="allowed",  # the notes name those already
     )
 
 

@@ -131,9 +131,11 @@ def remarks(work: Work) -> list[str]:
     texts = [ball for ball in balls if ball.has_norm and work.task.modality(ball.modality).kind == "text"]
     drawn = [str(ball) for ball in balls if not ball.has_norm and ball.edit.draws]
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
+    others = work.identity.searches
     sentences = [
-        f"model {name!r} has no gradients, so the search is {text} in place of {work.config.search}"
-        for name, text in work.identity.searches.items()
+        f"no gradients: {', '.join(name for name in others if others[name] == text)}, searched by {text} in place of"
+        f" {work.config.search}"
+        for text in dict.fromkeys(others.values())
     ]
     sentences += [
         f"{ball} is a relaxation: it mixes tokens, which no text can do, so it overstates the weakness"

@@ -66,7 +66,11 @@ class Evaluation(BaseModel):
         3, ge=1, description="the number of random draws of each schedule and corruption, at each level"
     )
     search: str = Field(
-        "standard", description="the search for critical strengths: fast, standard, thorough, none, or file.py:function"
+        "standard",
+        description=(
+            "the search for critical strengths: fast, standard, thorough, blackbox?queries=5000, none, or"
+            " file.py:function"
+        ),
     )
     attack: tuple[str, ...] = Field(
         (),
@@ -79,7 +83,7 @@ class Evaluation(BaseModel):
     draws: int | None = Field(
         None,
         ge=2,
-        description="ask a random model this many times under stored seeds; a sample fails if it fails in half of them",
+        description="ask a random model so many times (2 or more), with stored seeds; a sample fails if half of them do",
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(

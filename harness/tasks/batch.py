@@ -12,6 +12,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs, take
 
 OBJECT_AXES, CORNERS = 3, 4
+PLACE = "place"  # the input of a model over draws that holds each sample's place in a batch: no data of the task
 
 
 @dataclass(frozen=True, eq=False)

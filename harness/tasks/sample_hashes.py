@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from harness.tasks.batch import Batch
+from harness.tasks.batch import PLACE, Batch
 
 
 def sample_hashes(batch: Batch) -> list[str]:
@@ -18,7 +18,7 @@ def hash_pairs(batch: Batch) -> list[tuple[str, str]]:
 
 
 def _hash_pairs(batch: Batch) -> list[tuple[str, str]]:
-    columns = [batch.inputs[name] for name in sorted(batch.inputs)] + [batch.targets]
+    columns = [batch.inputs[name] for name in sorted(batch.inputs) if name != PLACE] + [batch.targets]
     *arrays, targets = (column.detach().cpu().contiguous().numpy() for column in columns)
     hashes = []
     for row in range(len(batch)):

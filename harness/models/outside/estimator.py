@@ -69,6 +69,8 @@ def _refuse_other_values(estimator: Any, task: Task) -> None:
 def _refuse_other_classes(estimator: Any) -> None:
     """The columns of its answers are its classes in order."""
     classes = getattr(estimator, "classes_", None)
+    if isinstance(classes, list):
+        raise BadInput(f"{type(estimator).__name__} answers several questions at once: fit it on one label per sample")
     if classes is not None and list(classes) != list(range(len(classes))):
         raise BadInput(
             f"{type(estimator).__name__} was fitted on the classes {', '.join(map(str, classes[:10]))}: fit it on the"

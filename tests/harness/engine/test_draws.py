@@ -12,8 +12,10 @@ import torch
 
 import harness
 from attacks.errors import BadInput
-from harness.engine.drawn import PLACE, Drawn
+from harness.engine.drawn import Drawn
+from harness.run.directory import RunDirectory
 from harness.tasks import Segmentation, Task
+from harness.tasks.batch import PLACE
 from tests.harness.test_cli import run as run_command
 
 DRAWS, RADIUS = 16, 0.5
@@ -133,3 +135,16 @@ def test_what_draws_cannot_do_is_refused() -> None:
             harness.evaluate(some_task(), {"noisy": Noisy()}, draws=draws, **OPTIONS)
     with pytest.raises(BadInput, match="needs --judge answers"):
         harness.evaluate(some_task(), {"noisy": Noisy()}, draws=2, judge="neighbours", **OPTIONS)
+
+
+def test_a_run_with_draws_is_compared_by_its_data() -> None:
+    runs = [
+        harness.evaluate(some_task(), {"noisy": Noisy()}, draws=4, batch_size=size, trust=False, **OPTIONS)
+        for size in (4, 6)
+    ]
+    hashes = [dict(zip(table["sample"], table["hash"], strict=True)) for table in map(samples_of, runs)]
+    assert hashes[0] == hashes[1]
+
+
+def samples_of(run: harness.Run) -> Any:
+    return RunDirectory(run.url).table("samples").to_pandas()

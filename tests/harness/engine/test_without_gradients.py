@@ -63,8 +63,8 @@ def test_it_is_named_resumed_and_whole(tmp_path: Path, monkeypatch: pytest.Monke
     out = str(tmp_path / "run")
     for _ in range(2):
         run = harness.evaluate(some_task(), {"twin": Linear(False)}, out=out, **OPTIONS)
-    note = "model 'twin' has no gradients, so the search is blackbox?queries=300 in place of fast"
-    assert note in RunDirectory(out).describe().note and "'twin' has no gradients" in as_markdown(RunDirectory(out))
+    note = "no gradients: twin, searched by blackbox?queries=300 in place of fast"
+    assert note in RunDirectory(out).describe().note.lower() and "gradients: twin" in as_markdown(RunDirectory(out))
     assert run_command(monkeypatch, "verify", out, "--files") == 0
     flags = set(run.flags["check"])
     assert not flags & {"gradient", "saturated", "quantised", "unlimited", "rising"}
@@ -78,5 +78,18 @@ def test_a_named_search_takes_its_options_and_no_others() -> None:
         harness.evaluate(some_task(), {"white": Linear(True)}, **{**options, "search": "fast?steps=3"})
     with pytest.raises(BadInput, match="querys"):
         harness.evaluate(some_task(), {"white": Linear(True)}, **{**options, "search": "blackbox?querys=3"})
-    with pytest.raises(BadInput, match="at least 1"):
+    with pytest.raises(BadInput, match="must be from 1 to 200,000, not 0"):
         harness.evaluate(some_task(), {"white": Linear(True)}, **{**options, "search": "blackbox?queries=0"})
+
+
+class Remote(Linear):
+    """Answers only where no gradients are recorded."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        table = inputs["a"].numpy().sum(1) + 0.5 * inputs["b"].numpy().sum(1)
+        return torch.from_numpy(np.stack([-table, table], 1))
+
+
+def test_a_model_behind_numpy_is_searched_too() -> None:
+    run = harness.evaluate(some_task(), {"remote": Remote(False)}, trust=False, **OPTIONS)
+    assert set(run.ledger.status) == {"ok"} and run.ledger.queries.notna().any()
