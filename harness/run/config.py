@@ -83,7 +83,7 @@ class Evaluation(BaseModel):
     draws: int | None = Field(
         None,
         ge=2,
-        description="ask a random model so many times (2 or more), with stored seeds; a sample fails if half of them do",
+        description="ask a random model so many times (2 or more), with stored seeds; a sample fails if half do",
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(
