@@ -1,6 +1,6 @@
 """A search without gradients, over several modalities at once, from scores or from labels alone.
 
-Every query asks the model at one change: a direction in the balls of the norms times a strength,
+Every query calls the model at one change: a direction in the balls of the norms times a strength,
 and an edit of each edited modality. Three ideas take turns:
 
 - The margins at random directions around the clean input give a linear model of the margin
@@ -99,7 +99,7 @@ class BlackBox:
         last = 0 if state.region.scenario.edits else int(AS_WRITTEN * self.queries)
         walk = _Walk(state, rows, self.queries - last)
         for number in range(walk.queries):
-            walk.ask(number)
+            walk.query(number)
         state.query(rows, walk.queries * draws_of(state.fast))
         found = walk.best.isfinite().nonzero().squeeze(1)
         state.propose(rows[found], take(walk.witness, found), f"blackbox-{self.queries}")
@@ -116,7 +116,7 @@ class _Walk:
         best, witness: the smallest strength at which each row failed, and the inputs there.
         unit: the direction so far, of norm at most 1 in each ball, in units of its radius.
         edited: the edit so far.
-        strength: at which the direction is asked about.
+        strength: at which the direction is queried.
         value: the margin there.
         slope: the linear model of the margin, in units of the radii.
     """
@@ -160,7 +160,7 @@ class _Walk:
             for name, x in self.region.clean.items()
         }
 
-    def ask(self, number: int) -> None:
+    def query(self, number: int) -> None:
         """One query of every row, and what follows from it."""
         unit, edited = self._candidate(number)
         at = self._placed(unit, edited, number)
@@ -176,12 +176,12 @@ class _Walk:
         self._stood(~fails, number)
 
     def _learn(self, at: Inputs, value: Tensor) -> None:
-        told = self.phase == Phase.LEARN
-        if bool(told.any()):
+        learns = self.phase == Phase.LEARN
+        if bool(learns.any()):
             changes = {
                 ball.modality: (at[ball.modality] - self.at[ball.modality]) / self._scale(ball) for ball in self.balls
             }
-            self.model.learn(told, changes, value - self.value)
+            self.model.learn(learns, changes, value - self.value)
 
     def _keep(self, kept: Tensor, unit: Inputs, edited: Inputs, at: Inputs, value: Tensor) -> None:
         self.vain = torch.where(kept, 0, self.vain + 1)
@@ -205,28 +205,28 @@ class _Walk:
         self.phase = torch.where(fails, Phase.SHRINK, self.phase)
 
     def _stood(self, stands: Tensor, number: int) -> None:
-        """The sample withstands: what is asked next."""
-        asked, known = self.phase.clone(), self.best.isfinite()
+        """The sample withstands: choose the next query."""
+        was, known = self.phase.clone(), self.best.isfinite()
         flat = self.lowest == self.highest
-        self.left = torch.where(asked <= Phase.MOVE, self.left - 1, self.left)
+        self.left = torch.where(was <= Phase.MOVE, self.left - 1, self.left)
         over = stands & (self.left <= 0)
-        too_far = stands & (asked == Phase.SHRINK) & (self.step > self.below)
+        too_far = stands & (was == Phase.SHRINK) & (self.step > self.below)
         self.step = torch.where(too_far, self.below, self.step)
-        stuck = stands & known & (asked == Phase.MOVE) & (self.vain >= PATIENCE)
+        stuck = stands & known & (was == Phase.MOVE) & (self.vain >= PATIENCE)
         self.below = torch.where(stuck, (self.below / 2).clamp_min(LEAST), self.below)
         self.strength = torch.where(too_far | stuck, self.best * (1 - self.below), self.strength)
-        back = stands & ~too_far & (asked >= Phase.SHRINK)
+        back = stands & ~too_far & (was >= Phase.SHRINK)
         self.phase = torch.where(back, Phase.MOVE, self.phase)
-        self._turn(over & (asked == Phase.LEARN), Phase.FOLLOW)
-        farther = stands & ~known & (asked == Phase.FOLLOW) & (self.strength < self.limit)
+        self._turn(over & (was == Phase.LEARN), Phase.FOLLOW)
+        farther = stands & ~known & (was == Phase.FOLLOW) & (self.strength < self.limit)
         self.strength = torch.where(farther, torch.minimum(OUTWARDS * self.strength, self.limit), self.strength)
         self.value = torch.where(farther, -math.inf, self.value)
-        self._turn(stands & ~farther & (asked == Phase.FOLLOW), Phase.MOVE)
-        self._turn(over & ~flat & (asked == Phase.OPEN), Phase.MOVE)
-        self._turn(over & ~flat & (asked == Phase.MOVE), Phase.LEARN)
+        self._turn(stands & ~farther & (was == Phase.FOLLOW), Phase.MOVE)
+        self._turn(over & ~flat & (was == Phase.OPEN), Phase.MOVE)
+        self._turn(over & ~flat & (was == Phase.MOVE), Phase.LEARN)
         self.phase = torch.where(stuck & (self.phase == Phase.MOVE), Phase.MEASURE, self.phase)
         self.vain = torch.where(stuck, 0, self.vain)
-        blind = stands & ~known & flat & (asked == Phase.LEARN) & ((number + 1) % OPENING == 0)
+        blind = stands & ~known & flat & (was == Phase.LEARN) & ((number + 1) % OPENING == 0)
         self.strength = torch.where(blind, self.limit, self.strength)
         self.value = torch.where(blind, -math.inf, self.value)
         self._turn(blind, Phase.OPEN)
@@ -251,7 +251,7 @@ class _Walk:
         }
 
     def _candidate(self, number: int) -> tuple[Inputs, Inputs]:
-        """What each row asks about now: unit changes, and edits within the budget."""
+        """The next query of each row: unit changes, and edits within the budget."""
         draws = self.draws[:, number]
         follows, opens, moves = (self.phase == each for each in (Phase.FOLLOW, Phase.OPEN, Phase.MOVE))
         turn = (draws[:, 0] * len(self.balls)).long()  # which modality moves

@@ -100,7 +100,7 @@ class MarginModel:
         self.groups = {name: Groups(tuple(x.shape[1:])) for name, x in like.items()}
         first = next(iter(like.values()))
         self.error = torch.full((len(first), sum(map(len, self.groups.values()))), math.inf, device=first.device)
-        self.asked = torch.zeros(len(first), dtype=torch.int64, device=first.device)
+        self.chosen = torch.zeros(len(first), dtype=torch.int64, device=first.device)
         self.turn: dict[str, Tensor] = {}  # the rows whose wave is in a modality, bool (B,)
 
     @property
@@ -112,10 +112,10 @@ class MarginModel:
         """The changes that teach most, by random numbers (B, NUMBERS): a wave in one modality."""
         worst = self.error.argmax(1)
         anywhere = (draws[:, 1] * self.error.shape[1]).long()
-        self.asked = torch.where(draws[:, 0] < GREEDY, worst, anywhere)
+        self.chosen = torch.where(draws[:, 0] < GREEDY, worst, anywhere)
         waves, first = {}, 0
         for name, groups in self.groups.items():
-            group = self.asked - first
+            group = self.chosen - first
             mine = self.turn[name] = (group >= 0) & (group < len(groups))
             wave = groups.wave(group.clamp(0, len(groups) - 1), draws)
             waves[name] = torch.where(per_sample(mine, wave), wave, 0.0)
@@ -131,7 +131,7 @@ class MarginModel:
         excess = torch.where(rows & (size > 0), (rise - guessed) / (size + TINY), 0.0)
         for name, x in changes.items():
             self.slope[name] += per_sample(excess, x).float() * x.float()
-        before = self.error.gather(1, self.asked[:, None]).squeeze(1)
+        before = self.error.gather(1, self.chosen[:, None]).squeeze(1)
         found = (excess.square() * size).float()
         mean = torch.where(before.isinf(), found, KEPT * before + (1 - KEPT) * found)
-        self.error.scatter_(1, self.asked[:, None], torch.where(rows & (size > 0), mean, before)[:, None])
+        self.error.scatter_(1, self.chosen[:, None], torch.where(rows & (size > 0), mean, before)[:, None])

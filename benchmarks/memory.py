@@ -92,14 +92,14 @@ def prepare_folder(folder: Path, samples: int, cell: int = 4_096) -> None:
 def _write(config: Any) -> None:
     import torch
 
-    from harness.engine.asking import ask
+    from harness.engine.model_checks import check_models
     from harness.engine.plan import cells, load_all, prepare
     from harness.engine.standing import describe
     from harness.run.directory import RunDirectory
 
     cpu = torch.device("cpu")
     task, models = load_all(config, cpu)
-    answering = ask(models, task, cpu, config)
+    answering = check_models(models, task, cpu, config)
     work = prepare(config, task, models, answering)
     directory = RunDirectory(config.out)
     directory.start(describe(work, cpu), {name: each.fingerprint for name, each in answering.items()})

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from attacks.errors import BadInput
 from harness.commands.finish import finish
-from harness.engine.asking import ask
 from harness.engine.cell import failed_rows
 from harness.engine.environment import choose_device
 from harness.engine.executors import check_engine, outcomes
+from harness.engine.model_checks import check_models
 from harness.engine.plan import Cell, Work, cells, halved, load_all, prepare
 from harness.engine.progress import Reporter, reporting
 from harness.engine.resuming import default_directory, taken_up
@@ -54,7 +54,7 @@ def evaluate(config: Evaluation, console: Console) -> int:
     use(config.data_root)
     config = with_task(config)
     task, models = load_all(config, device)
-    work = prepare(config, task, models, ask(models, task, device, config))
+    work = prepare(config, task, models, check_models(models, task, device, config))
     description = describe(work, device)
     began = standing(work, description)
     directory = RunDirectory(config.out) if config.out else default_directory(work, description, _part(config))

@@ -12,8 +12,8 @@ from rich.console import Console
 from attacks.errors import BadInput
 from harness.commands.finish import finish
 from harness.engine.answers import stored_names
-from harness.engine.asking import ask
 from harness.engine.environment import choose_device
+from harness.engine.model_checks import check_models
 from harness.engine.plan import Work, load_all, prepare
 from harness.engine.resuming import refuse_other_samples, standing_at
 from harness.engine.standing import another, as_begun, describe, standing
@@ -63,7 +63,7 @@ def merge(out: str, runs: Sequence[str], console: Console, code: Collection[str]
     device = choose_device(config.device)
     with else_in(config.data_root):
         task, models = load_all(config, device)
-    work = prepare(config, task, models, ask(models, task, device, config))
+    work = prepare(config, task, models, check_models(models, task, device, config))
     description, first = describe(work, device), standing_at(sources[0])
     if why := another(first, standing(work, description)):
         raise BadInput(f"run {sources[0].url} {why}: restore the earlier version")

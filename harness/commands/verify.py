@@ -14,11 +14,11 @@ from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
 from harness.engine.answers import ATTACKED, answer_keys
-from harness.engine.asking import ask
 from harness.engine.choice import kept_rows
 from harness.engine.graded import floor_of
 from harness.engine.ledger import keys_of, witness_hashes
 from harness.engine.loading import Loaded
+from harness.engine.model_checks import check_models
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import load_all, prepare
 from harness.engine.resuming import standing_at
@@ -87,7 +87,7 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
             "its witnesses cannot be re-checked"
         )
     _check_samples(directory, task)
-    work = prepare(config, task, loaded, ask(loaded, task, CPU, config))
+    work = prepare(config, task, loaded, check_models(loaded, task, CPU, config))
     if why := another_model(standing_at(directory), standing(work, describe(work, CPU)), ["weights"]):
         raise BadInput(f"run {directory.url} {why}: its witnesses cannot be re-checked")
     models = {model.name: model for model in loaded}

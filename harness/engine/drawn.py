@@ -1,4 +1,4 @@
-"""A random model over stored draws: the same sample gets the same noise wherever it is asked.
+"""A random model over stored draws: the same sample gets the same noise in every call.
 
 One forward pass answers a whole batch in one draw. The noise of a sample then depends on its place
 in that batch, so every sample has a fixed place, and batches are filled to a fixed size.

@@ -24,12 +24,14 @@ from harness.run.config import Evaluation
 from harness.storage.output import make_patient
 from harness.tasks import Task
 
-FIRST = 256  # samples under test that are asked alone, too
+FIRST = 256  # samples under test that a model also gets alone
 
 Rows = Sequence[int]
 
 
-def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Evaluation) -> dict[str, Answering]:
+def check_models(
+    models: Iterable[Loaded], task: Task, device: torch.device, config: Evaluation
+) -> dict[str, Answering]:
     """Check each model, in at most `config.cell_limit` seconds for each of the two checks. The
     model does not change.
 
@@ -38,7 +40,7 @@ def ask(models: Iterable[Loaded], task: Task, device: torch.device, config: Eval
     """
     found, together = {}, config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
     first = _first(task, config, together)
-    with _asker(config, task, device) as on_first:
+    with _on_first(config, task, device) as on_first:
         for model in models:
             prints = fingerprint(model.module, task, device, config.cell_limit)
             steady = steadiness(model.module, task, device, config.cell_limit, together)
@@ -61,13 +63,13 @@ OnFirst = Callable[[Loaded, Sequence[Rows]], Steadiness]
 
 
 @contextmanager
-def _asker(config: Evaluation, task: Task, device: torch.device) -> Iterator[OnFirst]:
+def _on_first(config: Evaluation, task: Task, device: torch.device) -> Iterator[OnFirst]:
     """Gives a model the first samples: in this process, or in another where the run has workers."""
     if config.workers == 1 and config.engine == "local":
         yield lambda model, first: steadiness_on(model.module, task, device, config.cell_limit, first)
         return
     with _Apart(config) as apart:
-        yield apart.ask
+        yield apart.check
 
 
 @dataclass
@@ -83,11 +85,11 @@ class _Apart:
     def __exit__(self, *error: object) -> None:
         self._end()
 
-    def ask(self, model: Loaded, first: Sequence[Rows]) -> Steadiness:
+    def check(self, model: Loaded, first: Sequence[Rows]) -> Steadiness:
         found = Steadiness(0.0, 0.0)
         try:
             for rows in first:
-                found = found.joined(self._begun().submit(_asked, model.name, tuple(rows)).result())
+                found = found.joined(self._begun().submit(_checked, model.name, tuple(rows)).result())
         except BrokenProcessPool:
             self._end()
         return found
@@ -123,7 +125,7 @@ def _loaded() -> tuple[Evaluation, torch.device, Task, dict[str, Loaded]]:
     return config, device, task, {each.name: each for each in models}
 
 
-def _asked(name: str, rows: Rows) -> Steadiness:
+def _checked(name: str, rows: Rows) -> Steadiness:
     """The check of a batch, in the process of its own."""
     config, device, task, models = _loaded()
     return steadiness_on(models[name].module, task, device, config.cell_limit, [rows])
