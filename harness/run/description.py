@@ -101,7 +101,7 @@ class Identity(_Part):
         batch_size: int | None,
         labels: dict[str, str],
         applied: dict[str, str],
-        searches: dict[str, str],
+        searches: dict[str, str] | None = None,
     ) -> Identity:
         """A copy with those of these parts that are not empty. The file lacks the others, so the
         ids of runs that do not need them stay as they were.
@@ -111,7 +111,7 @@ class Identity(_Part):
             "batch_size": batch_size,
             "labels": labels,
             "applied": applied,
-            "searches": searches,
+            "searches": searches or {},
         }
         return self.model_copy(update={key: value for key, value in parts.items() if value})
 

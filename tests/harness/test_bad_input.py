@@ -17,7 +17,7 @@ BAD = {
     "--schedule mcr:0.5": "unknown schedule 'mcr': did you mean mcar",
     "--schedule mcar:1.5": "not between 0 and 1",
     "--schedule fixed(smell):1": "unknown modality 'smell'",
-    "--search quick": "known: fast, standard, thorough, none",
+    "--search quick": "known: fast, standard, thorough, blackbox, none",
     "--attack pdg --task my.py:MyTask --model my.py:build": "unknown attack 'pdg': did you mean pgd",
     "--attack torchattacks:PDG --task my.py:MyTask --model my.py:build": (
         "unknown object 'PDG' in torchattacks: did you mean PGD"
@@ -81,7 +81,7 @@ BAD = {
     "--nonsense 1": "No such option",
     "--scenario image@linf:1+bogus@intact": "unknown modality 'bogus' in task 'digits'",
     "--model only-foo": "unknown modality 'foo' in task 'digits'",
-    "--search attacks.pgd:pgd": "a search takes one argument, the search state (known: fast, standard, thorough, none)",
+    "--search attacks.pgd:pgd": "a search takes one argument, the search state (known: fast, standard",
     "--seed -1": "seed = -1",
     "--seed 9223372036854775808": "seed = 9223372036854775808",
 }

@@ -40,7 +40,8 @@ def same(left: object, right: object) -> bool:
 def run(kind: str, name: str, objective: Classification, inputs: Inputs) -> None:
     target = resolve(kind, name).target  # type: ignore[arg-type]
     if kind == "search":
-        search(objective, inputs, {}, "x@linf:0.1", algorithm=target)
+        algorithm = target(queries=20) if isinstance(target, type) else target
+        search(objective, inputs, {}, "x@linf:0.1", algorithm=algorithm)
     else:
         target(objective, Region.of(inputs, {}, "x@linf:0.1"), 1.0)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any
 
-import joblib
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +34,9 @@ class Estimator(nn.Module):
     def __init__(self, estimator: Any, task: Task) -> None:
         super().__init__()
         self.estimator, self.names = estimator, task.names
-        digest = bytes.fromhex(joblib.hash(estimator, hash_name="sha1"))
-        self.register_buffer("digest", torch.tensor(list(digest), dtype=torch.uint8))
+        digest = hashlib.sha256()
+        _add(digest, estimator, set())
+        self.register_buffer("digest", torch.tensor(list(digest.digest()), dtype=torch.uint8))
         _refuse_other_values(estimator, task)
         _refuse_other_classes(estimator)
 
@@ -53,6 +55,31 @@ class Estimator(nn.Module):
         found = torch.as_tensor(self.estimator.predict(table))
         classes = getattr(self.estimator, "classes_", None)
         return found if classes is None else nn.functional.one_hot(found.long(), len(classes))
+
+
+def _add(digest: Any, value: Any, seen: set[int]) -> None:
+    """Add all that an object holds to a digest, by its type, arrays and parts."""
+    digest.update(f"{type(value).__qualname__} ".encode())
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        digest.update(f"{value.dtype} {value.shape} ".encode() + np.ascontiguousarray(value).tobytes())
+    elif value is None or isinstance(value, str | bytes | int | float | np.generic):
+        digest.update(repr(value).encode())
+    elif callable(value) and hasattr(value, "__qualname__"):
+        digest.update(f"{value.__module__} {value.__qualname__}".encode())
+    elif id(value) not in seen:
+        seen.add(id(value))
+        for part in _parts(value):
+            _add(digest, part, seen)
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [part for pair in value.items() for part in pair]
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if isinstance(value, list | tuple):
+        return list(value)
+    return value.tolist() if isinstance(value, np.ndarray) else list(value.__reduce_ex__(2))
 
 
 def _refuse_other_values(estimator: Any, task: Task) -> None:

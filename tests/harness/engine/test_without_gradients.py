@@ -83,7 +83,7 @@ def test_a_named_search_takes_its_options_and_no_others() -> None:
 
 
 class Remote(Linear):
-    """Answers only where no gradients are recorded."""
+    """Hands its inputs to NumPy."""
 
     def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
         table = inputs["a"].numpy().sum(1) + 0.5 * inputs["b"].numpy().sum(1)

@@ -209,7 +209,7 @@ def test_the_sentence_names_the_signature_and_the_mend(network: nn.Module, why: 
 
 @pytest.mark.parametrize(("network", "call"), [(nn.Linear(2, 2), "keyword"), (3, None)])
 def test_what_is_no_network_or_no_way_is_refused(network: Any, call: Any) -> None:
-    with pytest.raises(BadInput, match=r"did you mean keywords|takes a torch.nn.Module, got int"):
+    with pytest.raises(BadInput, match=r"did you mean keywords|takes a torch.nn.Module, the path of an ONNX file"):
         wrap(network, call=call)
 
 

@@ -93,6 +93,6 @@ def test_what_fits_images_alone_is_refused(
 ) -> None:
     (elsewhere / "my.py").write_text(MODEL)
     options = ("evaluate", "--task", "my.py:clips", "--model", "my.py:build", "--samples", "4", "--out", "run")
-    for asked in (("--scenario", "clip@patch:0.1"), ("--corruption", "clip@blur:1")):
+    for asked in (("--scenario", "clip@dead:1"), ("--corruption", "clip@blur:1")):
         assert run(monkeypatch, *options, *asked) == 2
         assert "clip" in capsys.readouterr().err
