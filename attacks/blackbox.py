@@ -6,8 +6,8 @@ and an edit of each edited modality. Three ideas take turns:
 - The margins at random directions around the clean input give a linear model of the margin
   (Kaczmarz's method). Its best change inside the balls is the first guess.
 - A random window of one modality moves to the edge of its ball, as in Square (Andriushchenko et
-  al., ECCV 2020), or to where the linear model wants it. It stays where the margin rises, and every
-  such query refines the linear model.
+  al., ECCV 2020), or to where the linear model wants it. It stays where the margin rises. After a
+  series of moves, the linear model learns again around the best change.
 - Where the sample fails, its strength falls along the direction as long as it keeps failing, as in
   RayS (Chen & Gu, KDD 2020). Then the search goes on a little below.
 
@@ -32,7 +32,7 @@ from attacks.combine_single_modality import combine_single_modality
 from attacks.edits import Ranked, Turn
 from attacks.eot import draws_of, places_of
 from attacks.errors import BadInput
-from attacks.fixed_budget import FixedBudget
+from attacks.fixed_budget import STRENGTH, FixedBudget
 from attacks.margin_model import NUMBERS as WAVES
 from attacks.margin_model import MarginModel
 from attacks.norms import per_sample
@@ -51,7 +51,7 @@ AS_WRITTEN = 0.2  # of the queries go to Square at the radii as written, for sam
 OUTWARDS = 2.0  # times the strength, while no failure is known
 OPENING = 48  # queries at coarse patterns, where margins tell nothing
 TIGHT = 1 - 1e-5  # of a strength: rounding may not take a change outside of it
-FIRST = 1.0  # the strength that is tried first: the radii as written
+FIRST = STRENGTH  # the strength that is tried first
 BELOW, LEAST, MOST = 0.1, 1e-3, 0.5  # how far below the best known strength is searched, as a share of it
 PATIENCE = 40  # queries in vain after which that share is halved
 SMALL = 0.3  # the size of a random direction that learns, as a share of the ball
@@ -118,7 +118,7 @@ class _Walk:
         edited: the edit so far.
         strength: at which the direction is queried.
         value: the margin there.
-        slope: the linear model of the margin, in units of the radii.
+        model: the linear model of the margin, in units of the radii.
     """
 
     def __init__(self, state: SearchState, rows: Tensor, queries: int) -> None:
@@ -141,8 +141,7 @@ class _Walk:
         self.step, self.limit = self.below.clone(), torch.full_like(self.best, state.limit * TIGHT)
         self.strength = torch.where(known, self.best * (1 - BELOW), self.limit.clamp(max=FIRST * TIGHT))
         self.phase = torch.where(known, Phase.MEASURE, Phase.LEARN).long()
-        with torch.no_grad():
-            self.value = self.objective(self.region.inputs).losses["margin"].double()
+        self.value = self.objective(self.region.inputs).losses["margin"].double()
         self.lowest, self.highest = self.value.clone(), self.value.clone()
         self.at = dict(clean)
         self.model = MarginModel(clean)

@@ -8,6 +8,11 @@ from attacks.randomness import keyed_seed
 from harness.run.config import Evaluation
 
 
+def samples_at_once(config: Evaluation) -> int:
+    """The samples in a full batch of the run."""
+    return config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
+
+
 def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
     """The rows of a split, of samples by these names, that are under test."""
     order = sorted(range(len(names)), key=lambda row: keyed_seed("choice", config.seed, names[row]))

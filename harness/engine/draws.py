@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput
 from attacks.objective import Verdict
-from harness.engine.choice import chosen_rows
+from harness.engine.choice import chosen_rows, samples_at_once
 from harness.engine.drawn import Drawn
 from harness.engine.loading import Loaded
 from harness.run.config import Evaluation
@@ -145,7 +145,7 @@ def over_draws(task: Task, config: Evaluation) -> Task:
 def _with_places(split: Batch, config: Evaluation) -> Callable[[Batch], Batch]:
     """Samples under test, which the run takes in this order, have places beside each other."""
     names = split.samples
-    order, size = chosen_rows(config.model_copy(update={"samples": "all"}), names), size_of(config)
+    order, size = chosen_rows(config.model_copy(update={"samples": "all"}), names), samples_at_once(config)
     places = {names[row]: number % size for number, row in enumerate(order)}
 
     def change(batch: Batch) -> Batch:
@@ -154,12 +154,9 @@ def _with_places(split: Batch, config: Evaluation) -> Callable[[Batch], Batch]:
     return change
 
 
-def size_of(config: Evaluation) -> int:
-    """The size of every batch that a model over draws gets."""
-    return config.batch_size if config.samples == "all" else min(config.batch_size, int(config.samples))
-
-
 def drawn(models: Sequence[Loaded], config: Evaluation) -> list[Loaded]:
     """The models over their draws."""
     assert config.draws is not None
-    return [replace(each, module=Drawn(each.module, config.draws, size_of(config), config.seed)) for each in models]
+    return [
+        replace(each, module=Drawn(each.module, config.draws, samples_at_once(config), config.seed)) for each in models
+    ]

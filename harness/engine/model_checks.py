@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from harness.engine.answering import Answering, Steadiness, has_gradients, steadiness, steadiness_on
-from harness.engine.choice import chosen_rows
+from harness.engine.choice import chosen_rows, samples_at_once
 from harness.engine.environment import choose_device
 from harness.engine.executors.parent import end_with_parent
 from harness.engine.fingerprint import fingerprint
@@ -38,7 +38,7 @@ def check_models(
     A run with workers gives the first samples under test to a process of their own: a sample that
     kills its process costs its cell, not the run. The samples behind it are then not checked.
     """
-    found, together = {}, config.batch_size if config.samples == "all" else min(config.batch_size, config.samples)
+    found, together = {}, samples_at_once(config)
     first = _first(task, config, together)
     with _on_first(config, task, device) as on_first:
         for model in models:

@@ -155,7 +155,7 @@ def _on_the_search(case: Case) -> Iterator[Callable[[Case], Iterator[Flag]]]:
         yield from (*ON_THE_MODEL, budget, *inside, planted)
         return
     yield from (check for check in ON_THE_MODEL if check not in OF_GRADIENTS)
-    yield from (queries, *(check for check in inside if check is blackbox), planted)
+    yield from (queries, *([blackbox] if inside else []), planted)
 
 
 def _of_parts(scenario: Scenario, found: Mapping[Scenario, Flags]) -> Flags:
