@@ -24,6 +24,9 @@ from harness.tasks.lazy import Unreadable
 COUNT, PART = 48, 8
 QUIET: dict[str, Any] = {"search": "none", "trust": False, "schedule": "none"}
 
+# torch's handler of a reader's death raises wherever the process is, also in the clean-up of readers
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 class Sure:
     """Each item follows from its number; one item troubles a reader once."""
@@ -43,7 +46,6 @@ class Sure:
         return {"x": torch.full((4,), float(index))}, index % 3
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("readers", [1, 2])
 @pytest.mark.parametrize("at", [PART, 2 * PART + 3])
 @pytest.mark.parametrize("trouble", ["killed", "slow"])
