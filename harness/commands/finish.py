@@ -20,6 +20,7 @@ from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import joined
 from harness.run.status import FAILED, FINISHED
+from harness.trust.counted import count_finds
 from harness.trust.examiner import READ, check_run, of_models
 
 
@@ -31,7 +32,9 @@ def finish(
     """
     config = work.config
     if config.trust and status in FINISHED:
-        directory.notes.write_trust(joined(of_models(work), check_run(work, device, directory.ledger(READ))))
+        flags, finds = check_run(work, device, directory.ledger(READ))
+        directory.notes.write_trust(joined(of_models(work), flags))
+        count_finds(work, directory, finds, device)
     if config.attributions and status in FINISHED:
         _attribute(work, directory, device, console)
     if status in FINISHED:

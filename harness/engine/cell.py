@@ -169,7 +169,7 @@ def _searched(
     """
     batch, parts, steps = part(whole, rows), Parts(), _Steps(progress, deadline)
     thresholds = sorted(thresholds_of(work.task.problem), reverse=True)
-    objective, everything = _objectives(work, module, twin, batch, group[0].missing)
+    objective, everything = objectives_of(work, module, twin, batch, group[0].missing)
     lost: set[Scenario] = set()
 
     def lose(scenario: Scenario, error: BaseException) -> None:
@@ -207,7 +207,7 @@ def _searched(
     )
     for results in searched(search, objective, everything, batch.inputs, thresholds):
         try:
-            parts.take_in(_recorded(work, objective, batch, results))
+            parts.take_in(recorded(work, objective, batch, results))
         except (Exception, SystemExit) as error:
             lose(results[0].scenario, error)
     return parts
@@ -239,7 +239,7 @@ def _stepped(steps: _Steps, *args: Any, **options: Any) -> Iterator[tuple[Scenar
         yield scenario, found
 
 
-def _objectives(
+def objectives_of(
     work: Work, module: nn.Module, twin: nn.Module | None, batch: Batch, missing: Sequence[str]
 ) -> tuple[TaskObjective, TaskObjective]:
     """What the searches raise, with these modalities missing; and the same on the samples as they
@@ -251,7 +251,7 @@ def _objectives(
 
 
 @torch.no_grad()
-def _recorded(work: Work, objective: TaskObjective, batch: Batch, results: Sequence[Result]) -> Parts:
+def recorded(work: Work, objective: TaskObjective, batch: Batch, results: Sequence[Result]) -> Parts:
     """The rows and the witnesses of what was found under one scenario."""
     parts = Parts()
     for result in results:

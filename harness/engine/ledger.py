@@ -33,6 +33,7 @@ def found_rows(
             **columns,
             "threshold": threshold,
             "strength": strength,
+            "searched": None,
             "finder": finder,
             "gradients": gradients,
             "queries": queries or None,

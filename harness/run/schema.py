@@ -48,6 +48,7 @@ LEDGER = pa.schema(
         ("attacked", pa.string()),
         ("missing", pa.string()),
         ("strength", pa.float64()),
+        ("searched", pa.float64()),
         ("limit", pa.float64()),
         ("clean_score", pa.float64()),
         ("score", pa.float64()),
@@ -78,10 +79,11 @@ SAMPLES = pa.schema(
         ("present", pa.string()),
     ]
 )
-OPTIONAL = {"samples": ("present",), "ledger": ("queries",)}
+OPTIONAL = {"samples": ("present",), "ledger": ("queries", "searched")}
 """The columns that a part lacks where they would be empty. `present` says which modalities each
 sample came with, where some sample came without one; `queries` counts the model calls of a search
-without gradients."""
+without gradients; `searched` is the strength that the run's own search found, where a check of
+trust found a smaller one."""
 FRONTS = pa.schema(
     [
         ("run", pa.string()),

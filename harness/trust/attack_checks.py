@@ -15,19 +15,17 @@ from attacks.looks import look_at_classes
 from attacks.mixed import scattered
 from attacks.names import DEFAULT_LIMIT
 from attacks.objective import Named, Objective, Verdict, classification_verdict
-from attacks.region import Inputs, Region
+from attacks.region import Inputs, Region, take
 from attacks.sampling import chances, unit_changes
 from attacks.search_state import SearchState
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.run.flags import Flag
-from harness.trust.checks import FEW, MOST, NO_SLOPE, STRENGTH, Case
+from harness.trust.checks import FEW, MOST, NEARER, NO_SLOPE, STRENGTH, Case
 
 UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
 QUERIES = 75  # queries of the black-box search
-BUDGETED = 12  # samples searched again
 LEAST_STEPS = 10
-NEARER = 1.02
 LATE = 0.05  # the share of the loss's rise in the last tenth of the steps
 MANY = 0.25
 AROUND = 16  # random points of half the ball, which the planted readout calls right
@@ -58,6 +56,7 @@ def unlimited(case: Case) -> Iterator[Flag]:
             limit = reach.clamp_min(UNLIMITED_STRENGTH)
             attack = resolve("attack", "apgd").target
             reached = attack(case.fast.take(rows), region, limit, steps=UNLIMITED_STEPS, loss=Named(loss))
+            case.reached(rows[reached.fails], take(reached.inputs, reached.fails), "unlimited")
             rows = rows[~reached.fails]
     share = len(rows) / len(case.samples)
     found = f"{share:.0%} of the samples withstand an unlimited change of every modality"
@@ -92,7 +91,7 @@ def budget(case: Case) -> Iterator[Flag]:
     or the linear model of some class's margin has its nearest failure, steps of edits included,
     more than 2 % below the strength of the ledger.
     """
-    strengths = case.strengths[:BUDGETED]
+    strengths = case.strengths[: case.again]
     missed = _nearer(case, strengths)
     if not case.region.scenario.edits:
         rows = (strengths > STRENGTH).nonzero().squeeze(1)
@@ -113,9 +112,9 @@ def queries(case: Case) -> Iterator[Flag]:
     """Value: the share of samples that withstand strength 1 by the ledger and fail there in the
     same search, without gradients, with other random numbers.
     """
-    rows = (case.strengths[:BUDGETED] > STRENGTH).nonzero().squeeze(1)
+    rows = (case.strengths[: case.again] > STRENGTH).nonzero().squeeze(1)
     count = int((case.found(rows, case.search, STRENGTH, case.seed + 1) <= STRENGTH).sum())
-    share = count / max(1, len(case.strengths[:BUDGETED]))
+    share = count / max(1, len(case.strengths[: case.again]))
     found = f"the same search with other random numbers breaks {count} of {len(rows)} samples that withstood"
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
 
@@ -138,6 +137,7 @@ def rising(case: Case) -> Iterator[Flag]:
     samples = [case.samples[row] for row in rows.tolist()]
     again = Again("margin", _steps(case))
     reached = again(case.fast.take(rows), case.region.take(rows), STRENGTH, samples=samples, seed=case.seed)
+    case.reached(rows[reached.fails], take(reached.inputs, reached.fails), "rising")
     assert reached.late is not None, "APGD records how its loss rose"
     left = reached.late[~reached.fails]
     share = float((left > LATE).double().mean()) if len(left) else 0.0
@@ -182,7 +182,7 @@ def planted(case: Case) -> Iterator[Flag]:
     """
     if not all(isinstance(ball.edit, Ranked) and not ball.edit.draws for ball in case.region.scenario.edits):
         return
-    region = case.region.take(torch.arange(min(BUDGETED, len(case.samples)), device=case.strengths.device))
+    region = case.region.take(torch.arange(min(case.again, len(case.samples)), device=case.strengths.device))
     objective, samples = (
         case.objective.take(torch.arange(len(region), device=case.strengths.device)),
         case.samples[: len(region)],

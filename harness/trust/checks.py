@@ -4,14 +4,15 @@ flag.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from attacks.eot import judged
+from attacks.names import DEFAULT_LIMIT
 from attacks.objective import Named, Objective, judged_gradient
 from attacks.region import Inputs, Region
 from attacks.search_state import Search, SearchState
@@ -26,6 +27,8 @@ TINY_CHANGE = 1e-4  # of a modality's range
 TOO_WIDE = 0.3
 SUMS_TO_ONE = 1e-4
 MOST = 0.5  # a larger share of samples is not chance
+AGAIN = 12  # samples searched again
+NEARER = 1.02  # a strength that much smaller is another one
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,20 @@ class Tally:
 
 
 @dataclass(frozen=True, eq=False)
+class Nearer:
+    """A failure of one sample at a smaller strength than the run's search found.
+
+    Attributes:
+        witness: the attacked modalities, (...), on the CPU.
+        finder: what found it.
+    """
+
+    strength: float
+    witness: Inputs
+    finder: str
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """A model under one scenario, on the samples that are checked.
 
@@ -55,6 +72,8 @@ class Case:
         ledger: all ledger rows of the model and scenario.
         complete: whether every modality is attacked or missing.
         search: the run's.
+        again: how many of the samples are searched again.
+        nearer: what the checks have found, by sample.
     """
 
     objective: TaskObjective
@@ -65,6 +84,8 @@ class Case:
     ledger: Tally
     complete: bool
     search: Search
+    again: int = AGAIN
+    nearer: dict[str, Nearer] = field(default_factory=dict)
 
     @cached_property
     def outputs(self) -> Tensor:
@@ -135,7 +156,23 @@ class Case:
             limit,
         )
         search(state)
+        self._keep(rows, state)
         return state.best.strength
+
+    def _keep(self, rows: Tensor, state: SearchState) -> None:
+        """Note the samples for which a check has found more than the run's search."""
+        best, names, known = state.best, self.region.scenario.attacked_names, self.strengths[rows]
+        nearer = (best.strength < known / NEARER) | ((best.strength <= STRENGTH) & (known > STRENGTH))
+        for place in nearer.nonzero().squeeze(1).tolist():
+            sample, strength = state.samples[place], float(best.strength[place])
+            if sample not in self.nearer or strength < self.nearer[sample].strength:
+                witness = {name: best.witness[name][place].detach().cpu() for name in names}
+                self.nearer[sample] = Nearer(strength, witness, best.finder[place])
+
+    def reached(self, rows: Tensor, inputs: Mapping[str, Tensor], finder: str) -> None:
+        """Keep failures that an attack has met: attacked modalities (R, ...) of these rows."""
+        at = torch.arange(len(rows), device=rows.device)
+        self.found(rows, lambda state: state.propose(at, inputs, finder), DEFAULT_LIMIT)
 
     def broken(self, rows: Tensor, search: Search) -> int:
         """How many of the given samples a search breaks at strength 1, verified."""

@@ -1,13 +1,14 @@
 """Trust: checks whether a worst-case number can be believed, and the flags that they raise.
 
 Each model × scenario of the table is checked on a few of the run's samples, once the model's cells
-are done. A raised flag does not change a number: it is shown wherever the number is.
+are done. A raised flag is shown wherever the number is. The failures that a check finds count in
+the number: see `harness.trust.counted`. Where they are many, the check goes on to all samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,10 +26,20 @@ from harness.engine.singly import out_of_memory
 from harness.run.flags import EVERY, Flag, Flags, Trust
 from harness.tasks import Batch
 from harness.tasks.problems.problem import thresholds_of
-from harness.trust.attack_checks import INSIDE_BALLS, blackbox, budget, planted, queries
-from harness.trust.checks import OF_GRADIENTS, ON_THE_LEDGER, ON_THE_MODEL, STRENGTH, Case, Tally
+from harness.trust.attack_checks import INSIDE_BALLS, blackbox, budget, planted, queries, unlimited
+from harness.trust.checks import (
+    AGAIN,
+    FEW,
+    OF_GRADIENTS,
+    ON_THE_LEDGER,
+    ON_THE_MODEL,
+    STRENGTH,
+    Case,
+    Nearer,
+    Tally,
+)
 
-READ = ("model", "sample", "scenario", "strength", "gradients", "status")  # columns of the ledger
+READ = ("model", "sample", "scenario", "strength", "searched", "gradients", "status")  # columns of the ledger
 SAMPLES = 32  # checked of each model and scenario, at most
 UNCHECKED = "unchecked"
 OF_THE_SEARCH = {
@@ -40,20 +51,39 @@ OF_THE_SEARCH = {
 }
 
 
+Check = Callable[[Case], Iterator[Flag]]
+Finds = Mapping[str, Mapping[Scenario, Sequence[tuple[str, Nearer]]]]
+"""Failures that checks found, by model and scenario: a sample, and its failure."""
+
+
 @dataclass(frozen=True, eq=False)
 class Examiner:
-    """The checks of one model of a run, on its ledger."""
+    """The checks of one model of a run, on the strengths that its search found.
+
+    Attributes:
+        nearer: what the checks found under each scenario, by check and sample.
+    """
 
     work: Work
     model: Loaded
     device: torch.device
     ledger: pa.Table
+    nearer: dict[Scenario, dict[str, dict[str, Nearer]]] = field(default_factory=dict)
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
         """The scenarios of the table for which the model has rows."""
         there = {name for (name,) in self._query("select distinct scenario from ledger")}
         return [scenario for scenario in examined(self.work) if str(scenario) in there]
+
+    @property
+    def found(self) -> dict[Scenario, list[tuple[str, Nearer]]]:
+        """The samples for which some check found a nearer failure, and these failures."""
+        return {
+            scenario: [(sample, each) for names in checks.values() for sample, each in names.items()]
+            for scenario, checks in self.nearer.items()
+            if any(checks.values())
+        }
 
     def examine(self) -> dict[str, Flags]:
         """The flags for each scenario of the table. The model does not change, also after an
@@ -70,7 +100,10 @@ class Examiner:
         while True:
             try:
                 with preserved(self.model.module):
-                    return {flag.name: _as_row(flag) for flag in _checked(self._case(scenario, count))}
+                    found = self.nearer[scenario] = {}
+                    flags = {flag.name: _as_row(flag) for flag in _checked(self._case(scenario, count), found)}
+                    self._look_further(scenario, count, found)
+                    return flags
             except (Exception, SystemExit) as error:
                 if out_of_memory(error) and count > 1:
                     count //= 2
@@ -78,11 +111,29 @@ class Examiner:
                 why = " ".join(f"a check ended in {type(error).__name__}: {error}".split())
                 return {UNCHECKED: _as_row(Flag(UNCHECKED, True, 1.0, why))}
 
-    def _case(self, scenario: Scenario, count: int) -> Case:
-        """The first samples of the run that are right untouched; the first of all, if every sample
-        is wrong.
+    def _look_further(self, scenario: Scenario, count: int, found: dict[str, dict[str, Nearer]]) -> None:
+        """Look for failures among the samples that `count` has left out; then, where a check finds
+        many, among all samples of the run.
         """
-        task, drawn = self.work.task, self._checked(scenario, count)
+        right = self._query(
+            "select count(*) from ledger where scenario = $scenario and strength > 0", {"scenario": str(scenario)}
+        )[0][0]
+        for start in range(count, min(SAMPLES, right), count):
+            case = self._case(scenario, min(count, SAMPLES - start), start)
+            _look(replace(case, again=max(0, AGAIN - start)), _searching(case), found)
+        doubtful = [blackbox] if found.get("blackbox") else []
+        doubtful += [budget, queries] if len(found.get("budget", {})) > FEW * min(AGAIN, right) else []
+        if not doubtful:
+            return
+        for start in range(0, right, count):
+            case = replace(self._case(scenario, count, start), again=count)
+            _look(case, [check for check in _searching(case) if check in doubtful], found)
+
+    def _case(self, scenario: Scenario, count: int, start: int = 0) -> Case:
+        """The first samples of the run that are right untouched, after `start` of them; the first
+        of all, if every sample is wrong.
+        """
+        task, drawn = self.work.task, self._checked(scenario, count, start)
         batch = task.splits["test"].take([row for row, _ in drawn]).to(self.device)
         return Case(
             objective=_objective(self.work, self.model.module, batch, scenario),
@@ -97,13 +148,13 @@ class Examiner:
             search=self.work.searches[self.model.name],
         )
 
-    def _checked(self, scenario: Scenario, count: int) -> list[tuple[int, float]]:
+    def _checked(self, scenario: Scenario, count: int, start: int) -> list[tuple[int, float]]:
         """Rows of the test split and their strengths."""
         sql = (
             "select number, strength from ledger join chosen using (sample) where scenario = $scenario and {} order by"
-            " place limit $count"
+            " place limit $count offset $start"
         )
-        given = {"scenario": str(scenario), "count": count}
+        given = {"scenario": str(scenario), "count": count, "start": start}
         return self._query(sql.format("strength > 0"), given) or self._query(sql.format("true"), given)
 
     def _tally(self, scenario: Scenario) -> Tally:
@@ -118,7 +169,10 @@ class Examiner:
         """A query on the model's rows without errors, and on the samples under test in the order of
         their choice.
         """
-        mine = "with ledger as (select * from every where status = 'ok' and model = $model)"
+        mine = (
+            "with ledger as (select * replace (coalesce(searched, strength) as strength) from every where status = 'ok'"
+            " and model = $model)"
+        )
         return query(
             f"{mine} {sql}", {**(given or {}), "model": self.model.name}, every=self.ledger, chosen=self._chosen
         )
@@ -138,15 +192,32 @@ def examined(work: Work) -> list[Scenario]:
     return [scenario for scenario in dict.fromkeys([*singles, *work.requested]) if scenario.attacked]
 
 
-def _checked(case: Case) -> Iterator[Flag]:
+def _checked(case: Case, found: dict[str, dict[str, Nearer]]) -> Iterator[Flag]:
     for check in ON_THE_LEDGER:
         yield from check(case)
     if bool((case.strengths > 0).any()):
-        for doubt in _on_the_search(case):
-            yield from doubt(case)
+        yield from _look(case, _on_the_search(case), found)
 
 
-def _on_the_search(case: Case) -> Iterator[Callable[[Case], Iterator[Flag]]]:
+def _look(case: Case, checks: Iterable[Check], found: dict[str, dict[str, Nearer]]) -> list[Flag]:
+    """The flags of some checks; the failures that each meets are added to `found`."""
+    flags = []
+    for check in checks:
+        raised = list(check(case))
+        flags += raised
+        for flag in raised:
+            found.setdefault(flag.name, {}).update(case.nearer)
+        case.nearer.clear()
+    return flags
+
+
+def _searching(case: Case) -> list[Check]:
+    """The checks that attack the model."""
+    attacks = {budget, queries, *INSIDE_BALLS} - {unlimited}
+    return [check for check in _on_the_search(case) if check in attacks and (case.again or check in INSIDE_BALLS)]
+
+
+def _on_the_search(case: Case) -> Iterator[Check]:
     """The checks of the model and of the search. A search without gradients needs none of those of
     gradients.
     """
@@ -194,14 +265,16 @@ def _objective(work: Work, module: torch.nn.Module, batch: Batch, scenario: Scen
     return objective.below(shares[0] * untouched)
 
 
-def check_run(work: Work, device: torch.device, ledger: pa.Table) -> Trust:
-    """The flags for each model and scenario of a run's table; a model without rows is left out.
+def check_run(work: Work, device: torch.device, ledger: pa.Table) -> tuple[Trust, Finds]:
+    """The flags for each model and scenario of a run's table, and the failures that the checks
+    found; a model without rows is left out.
 
     Args:
         ledger: the columns `READ`, of all models.
     """
-    examiners = (Examiner(work, model, device, ledger) for model in work.models)
-    return {examiner.model.name: examiner.examine() for examiner in examiners if examiner.scenarios}
+    examiners = [Examiner(work, model, device, ledger) for model in work.models]
+    flags = {examiner.model.name: examiner.examine() for examiner in examiners if examiner.scenarios}
+    return flags, {examiner.model.name: examiner.found for examiner in examiners if examiner.found}
 
 
 def of_models(work: Work) -> Trust:

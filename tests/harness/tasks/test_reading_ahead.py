@@ -24,7 +24,7 @@ from harness.tasks.lazy import Unreadable
 COUNT, PART = 48, 8
 QUIET: dict[str, Any] = {"search": "none", "trust": False, "schedule": "none"}
 
-# torch's handler of a reader's death raises wherever the process is, also in the clean-up of readers
+# torch's handler of a reader's death raises wherever the process is, also when readers end
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 

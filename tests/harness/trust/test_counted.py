@@ -1,0 +1,108 @@
+"""The failures that checks of trust find count in the numbers, wherever these are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from attacks.scenario import closure, parse
+from harness.api import load
+from harness.run.directory import RunDirectory
+from tests.harness.test_cli import own_folder, run
+
+JOINT = "image@linf:0.05 + sensor@l2:0.5"
+SCENARIOS = [str(each) for each in closure([parse(JOINT)])]
+MODELS = """
+def backwards(x): return 2 * x.detach() - x
+class Misleading(Linear):  # its gradients lead the wrong way
+    def forward(self, inputs, present=None):
+        return super().forward({name: backwards(x) for name, x in inputs.items()}, present)
+def misleading(task): return Misleading()
+"""
+
+
+@pytest.fixture
+def toy(elsewhere: Path) -> Path:
+    own_folder(elsewhere, MODELS)
+    return elsewhere
+
+
+def evaluate(monkeypatch: pytest.MonkeyPatch, out: str, *flags: str, model: str = "misleading") -> list[dict[str, Any]]:
+    """The ledger's rows of a run of 64 samples, in order."""
+    given = ["--task", "my.py:MyTask", "--model", f"my.py:{model}", "--scenario", JOINT, "--out", out]
+    more = ["--samples", "64", "--search", "fast", "--schedule", "none", "--witnesses", "all"]
+    assert run(monkeypatch, "evaluate", *given, *more, *flags) == 0
+    ledger = RunDirectory(out).ledger()
+    return sorted(ledger.to_pylist(), key=lambda row: (row["sample"], SCENARIOS.index(row["scenario"])))
+
+
+def test_what_checks_break_counts(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, blind = evaluate(monkeypatch, "run"), evaluate(monkeypatch, "blind", "--no-trust")
+    for row, before in zip(rows, blind, strict=True):
+        searched = row["strength"] if row["searched"] is None else row["searched"]
+        assert row["strength"] <= searched == before["strength"] and before["searched"] is None
+    counted = {name: [row for row in rows if row["scenario"] == name and row["searched"]] for name in SCENARIOS}
+    assert all(counted.values())
+    assert {row["finder"] for row in rows if row["searched"]} <= {
+        "square",
+        "unlimited",
+        "rising",
+        *(f"witness of {scenario}" for scenario in SCENARIOS),
+    }
+    flags = load("run").flags
+    blackbox = flags[flags["check"] == "blackbox"].set_index("scenario")["value"]
+    assert len(counted[SCENARIOS[0]]) > 32 * blackbox[SCENARIOS[0]] > 0  # it went on to all samples
+
+
+def test_a_larger_scenario_is_not_safer_and_every_witness_holds(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = evaluate(monkeypatch, "run")
+    strengths = {(row["sample"], row["scenario"]): row["strength"] for row in rows}
+    for (sample, scenario), strength in strengths.items():
+        assert strengths[sample, JOINT] <= strength, (sample, scenario)
+    assert run(monkeypatch, "verify", "run", "--code", "my.py") == 0
+    assert run(monkeypatch, "verify", "run", "--files") == 0
+    shown = capsys.readouterr().out
+    assert ", 0 hold" not in shown and "no faults found" in shown
+
+
+@pytest.mark.parametrize("batch_size", ["8", "12", "64"])
+def test_the_batch_size_and_a_second_run_change_nothing(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, batch_size: str
+) -> None:
+    rows, flags = evaluate(monkeypatch, "run"), RunDirectory("run").notes.trust()
+    assert evaluate(monkeypatch, "run") == rows and RunDirectory("run").notes.trust() == flags
+    assert evaluate(monkeypatch, "other", "--batch-size", batch_size) == rows
+
+
+def test_a_kill_between_two_cells_is_made_up_for(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = evaluate(monkeypatch, "whole", "--batch-size", "16")
+    put, calls = RunDirectory.put, []
+
+    def killed(self: RunDirectory, key: str, tables: Any, *rest: Any) -> None:
+        calls.append(key)
+        if calls.count(key) == 2 and len(set(calls)) < len(calls) - 1:
+            raise KeyboardInterrupt
+        put(self, key, tables, *rest)
+
+    def no_searched(table: pa.Table) -> bool:
+        return table.column("searched").null_count == len(table)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunDirectory, "put", killed)
+        given = ["--task", "my.py:MyTask", "--model", "my.py:misleading", "--scenario", JOINT, "--out", "cut"]
+        more = ["--samples", "64", "--search", "fast", "--schedule", "none", "--witnesses", "all", "--batch-size", "16"]
+        assert run(patched, "evaluate", *given, *more) == 130
+    cut = RunDirectory("cut")
+    assert {no_searched(cut.cell(key)[0]["ledger"]) for key in cut.cells_done()} == {True, False}
+    assert evaluate(monkeypatch, "cut", "--batch-size", "16") == rows
+
+
+def test_a_sound_number_stays(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = evaluate(monkeypatch, "run", "--search", "standard", model="build")
+    assert all(row["searched"] is None for row in rows)
+    assert rows == evaluate(monkeypatch, "blind", "--search", "standard", "--no-trust", model="build")
