@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks.objective import preserved
+from attacks.region import Inputs
 from harness.engine.fingerprint import fixed_samples
 from harness.engine.objective import HALF, PAD, TaskObjective
 from harness.engine.timelimit import TooSlow, limited
@@ -72,20 +73,33 @@ class Steadiness:
         ]
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Where an attack has a gradient to follow.
+
+    Attributes:
+        flat: the modalities that the model uses and that have none, where others have one.
+        somewhere: whether any modality has one.
+    """
+
+    flat: tuple[str, ...] = ()
+    somewhere: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class Answering:
     """The properties of a model that its answers to a few inputs show."""
 
     fingerprint: Fingerprint
     steadiness: Steadiness
-    gradients: bool = True  # whether an attack has a gradient to follow
+    slopes: Slopes = Slopes()
 
 
-def has_gradients(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> bool:
-    """Whether the margin of some fixed sample has a gradient that is not zero in some modality.
+def slopes_of(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Slopes:
+    """Where the margins of the fixed samples have a gradient that is not zero.
 
     A model that hands tensors to NumPy has none.
-    True where this cannot be told, because the model raises. The model does not change.
+    All have one where this cannot be told, because the model raises. The model does not change.
     """
     batch = fixed_samples(task).to(device)
     objective = TaskObjective(module, task, batch.targets, task.present(batch), {})
@@ -94,11 +108,20 @@ def has_gradients(module: nn.Module, task: Task, device: torch.device, seconds: 
         with preserved(module), torch.enable_grad(), limited(seconds):
             margin = objective({**batch.inputs, **moving}).losses["margin"]
             if not margin.requires_grad:
-                return False
+                return Slopes(somewhere=False)
             found = torch.autograd.grad(margin.sum(), list(moving.values()), allow_unused=True)
+            flat = [name for name, each in zip(moving, found, strict=True) if each is None or not bool(each.any())]
+            if len(flat) == len(moving):
+                return Slopes(somewhere=False)
+            return Slopes(tuple(name for name in flat if _matters(objective, batch.inputs, name)))
     except (Exception, SystemExit) as error:
-        return "on Tensor that requires grad" not in str(error)  # what torch says of NumPy
-    return any(each is not None and bool(each.any()) for each in found)
+        return Slopes(somewhere="on Tensor that requires grad" not in str(error))  # what torch says of NumPy
+
+
+@torch.no_grad()
+def _matters(objective: TaskObjective, inputs: Inputs, name: str) -> bool:
+    """Whether an output changes when the samples exchange a modality."""
+    return not torch.equal(objective.raw({**inputs, name: inputs[name].roll(1, 0)}), objective.raw(inputs))
 
 
 def steadiness(

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from harness.engine.answering import Answering, Steadiness, has_gradients, steadiness, steadiness_on
+from harness.engine.answering import Answering, Steadiness, slopes_of, steadiness, steadiness_on
 from harness.engine.choice import chosen_rows, samples_at_once
 from harness.engine.environment import choose_device
 from harness.engine.executors.parent import end_with_parent
@@ -44,8 +44,8 @@ def check_models(
         for model in models:
             prints = fingerprint(model.module, task, device, config.cell_limit)
             steady = steadiness(model.module, task, device, config.cell_limit, together)
-            steers = has_gradients(model.module, task, device, config.cell_limit)
-            found[model.name] = Answering(prints, steady.joined(on_first(model, first)), steers)
+            slopes = slopes_of(model.module, task, device, config.cell_limit)
+            found[model.name] = Answering(prints, steady.joined(on_first(model, first)), slopes)
     return found
 
 

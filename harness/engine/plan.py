@@ -161,9 +161,9 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         batch_size=_batch_size(config, requested, answering),
         labels=_labels(answering),
         applied=_of_users(config, task, models, requested, conditions, searches),
-        searches={name: text for name, text in searched.items() if text != config.search},
+        searches={name: text for name, (text, _) in searched.items() if text != config.search},
     )
-    of_models = {name: InTurn((search_of(text), *attacks)) for name, text in searched.items()}
+    of_models = {name: InTurn((search, *attacks)) for name, (_, search) in searched.items()}
     conditions = [*([] if config.schedule == NO_SCHEDULE else each_missing(task)), *conditions]
     return Work(
         _name(identity),

@@ -93,3 +93,42 @@ class Remote(Linear):
 def test_a_model_behind_numpy_is_searched_too() -> None:
     run = harness.evaluate(some_task(), {"remote": Remote(False)}, trust=False, **OPTIONS)
     assert set(run.ledger.status) == {"ok"} and run.ledger.queries.notna().any()
+
+
+class HalfFlat(Linear):
+    """A linear model without a gradient in one modality, and an input that it ignores."""
+
+    def __init__(self, flat: str) -> None:
+        super().__init__(True)
+        self.flat = flat
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return super().forward({**inputs, self.flat: inputs[self.flat].detach()})
+
+
+@pytest.mark.parametrize("flat", ["a", "b"])
+def test_only_scenarios_that_attack_a_flat_modality_cost_queries(flat: str) -> None:
+    models = {"white": Linear(True), "half": HalfFlat(flat), "twin": Linear(False)}
+    run = harness.evaluate(some_task(), models, trust=False, **OPTIONS)
+    ledger = run.ledger.sort_values(["scenario", "sample"])
+    white, half, twin = (ledger[ledger.model == name] for name in models)
+    attacked = half.attacked.str.contains(flat) & (half.strength > 0)
+    assert half.queries[attacked].notna().all() and half.queries[~half.attacked.str.contains(flat)].isna().all()
+    assert (half.gradients[half.strength > 0] > 0).all()
+    found = ((half.strength > 0) & np.isfinite(half.strength)).to_numpy()
+    ratio = half.strength.to_numpy()[found] / white.strength.to_numpy()[found]
+    assert found.sum() > 12 and (ratio > 0.98).all() and (ratio < 1.15).all()
+    assert f"(and blackbox?queries=300 where {flat} is attacked)" in run.directory.describe().note
+    assert twin.gradients.eq(0).all()
+
+
+class Deaf(Linear):
+    """Reads only one modality."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        return super().forward({"a": inputs["a"], "b": torch.zeros_like(inputs["b"])})
+
+
+def test_a_modality_that_is_not_used_is_not_flat() -> None:
+    run = harness.evaluate(some_task(), {"deaf": Deaf(True)}, trust=False, **OPTIONS)
+    assert run.ledger.queries.isna().all()
