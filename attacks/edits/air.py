@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from attacks.edits.edit import Place, Turn
+from attacks.norms import per_sample
 from attacks.randomness import keyed_generator
 
 ECHOES = 6
@@ -19,7 +20,7 @@ LONGEST, SHORTEST = 0.5, 0.05  # the first and the last step, as shares of the r
 
 
 class OverTheAir:
-    """A sound δ with |δ| ≤ the radius, played beside the clip (T,).
+    """A sound δ with |δ| ≤ the radius, played beside the clip (T,) or (C, T).
 
     The model receives x' = clamp(x + g (h ∗ δ + n)): h the direct sound and six echoes of drawn
     delay (up to 5 % of the clip), sign and strength, falling off exponentially; the gain g from 0.5
@@ -35,27 +36,30 @@ class OverTheAir:
     def fault(self, place: Place) -> str | None:
         return (
             None
-            if place.x.ndim == 2
-            else f"has shape {tuple(place.x.shape[1:])} per sample, but a sound must be a waveform (T,)"
+            if place.x.ndim == 2 or (place.x.ndim == 3 and place.x.shape[1] < place.x.shape[2])
+            else f"has shape {tuple(place.x.shape[1:])} per sample, but a sound must be a waveform (T,) or (C, T)"
         )
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
         """The loudest value of the sound."""
-        return (moved.double() - x.double()).abs().amax(1)
+        return (moved.double() - x.double()).abs().flatten(1).amax(1)
 
     def start(self, place: Place, budget: Tensor, chance: Tensor) -> Tensor:
-        return self._kept(place, place.x + budget[:, None].to(place.x.dtype) * (2 * chance - 1), budget)
+        return self._kept(place, place.x + per_sample(budget, chance).to(place.x.dtype) * (2 * chance - 1), budget)
 
     def move(self, place: Place, budget: Tensor, turn: Turn) -> Tensor:
         length = SHORTEST + (LONGEST - SHORTEST) * (1 + math.cos(math.pi * turn.step / turn.steps)) / 2
-        step = length * budget[:, None].to(place.x.dtype) * turn.gradient.sign()
+        step = length * per_sample(budget, turn.at).to(place.x.dtype) * turn.gradient.sign()
         return self._kept(place, turn.at + step, budget)
 
     def _kept(self, place: Place, values: Tensor, budget: Tensor) -> Tensor:
-        radius = budget[:, None].to(values.dtype)
+        radius = per_sample(budget, values).to(values.dtype)
         return place.clamp(torch.minimum(torch.maximum(values, place.x - radius), place.x + radius))
 
     def received(self, place: Place, moved: Tensor, draw: Tensor) -> Tensor:
+        if moved.ndim == 3:  # every channel hears the same room
+            parts = zip(*(x.unbind(1) for x in (place.x, place.low, place.high, moved)), strict=True)
+            return torch.stack([self.received(Place(*ends), each, draw) for *ends, each in parts], 1)
         played, length = moved - place.x, moved.shape[1]
         draw = draw.to(moved.dtype)
         delays, signed = draw[:, :ECHOES], 2 * draw[:, ECHOES : 2 * ECHOES] - 1

@@ -7,12 +7,16 @@ from torch import Tensor
 
 from attacks.edits.edit import Place, Turn, whole
 
+CHANNELS = 4  # sounds commonly have no more
 EXPLORED = 0.7  # share of the steps that try a new shift; the rest keep the best one
 
 
 class TimeShift:
-    """A waveform (T,) or a sequence (T, F) moved by whole steps along time, measured in steps; the
-    gap holds zero.
+    """A waveform (T,), a sequence (T, F), or a sound of several channels (C, T), moved by whole
+    steps along time, measured in steps; the gap holds zero.
+
+    Of two axes, the first is time, unless it has at most four values and the second has more: then
+    these are channels.
 
     There is one number to find. For a linear model, a gradient ranks all shifts (a correlation).
     For other models a gradient is reliable for small shifts only. So evenly spread shifts are
@@ -28,8 +32,8 @@ class TimeShift:
     def fault(self, place: Place) -> str | None:
         if place.x.ndim not in (2, 3):
             return (
-                f"has shape {tuple(place.x.shape[1:])} per sample, but a shift needs a waveform (T,) or a sequence"
-                " (T, F)"
+                f"has shape {tuple(place.x.shape[1:])} per sample, but a shift needs a waveform (T,) or (C, T), or a"
+                " sequence (T, F)"
             )
         if not bool(((place.low <= 0) & (place.high >= 0) & (place.low < place.high)).all()):
             return "holds padding, or its range lacks zero, but a shift moves every step and fills the gap with zeros"
@@ -37,6 +41,7 @@ class TimeShift:
 
     def size(self, x: Tensor, moved: Tensor) -> Tensor:
         """The shortest shift that makes `moved` of `x`."""
+        x, moved = _time_first(x), _time_first(moved)
         found = torch.full((len(x),), float("inf"), dtype=torch.float64, device=x.device)
         for steps in range(x.shape[1]):
             for signed in {steps, -steps}:
@@ -56,14 +61,14 @@ class TimeShift:
 
     def _steps(self, place: Place, budget: Tensor, share: Tensor) -> Tensor:
         """From -budget at a share of 0 to +budget at 1."""
-        most = whole(budget).clamp(max=place.x.shape[1] - 1)
+        most = whole(budget).clamp(max=_time_first(place.x).shape[1] - 1)
         return ((2 * most + 1) * share - most - 0.5).round().clamp(-most, most).long()
 
     def gains(self, place: Place, gradient: Tensor, most: int) -> Tensor:
         return self._gained(place, gradient, most)[0]
 
     def best_edit(self, place: Place, budget: Tensor, gradient: Tensor) -> Tensor:
-        most = min(int(whole(budget).max()), place.x.shape[1] - 1)
+        most = min(int(whole(budget).max()), _time_first(place.x).shape[1] - 1)
         steps = self._gained(place, gradient, most)[1]
         return _shifted(place.x, steps.gather(1, whole(budget).clamp(max=most).long()[:, None]).squeeze(1))
 
@@ -72,7 +77,9 @@ class TimeShift:
 
         `most` steps, and that shift, (B, most + 1).
         """
-        x, weights = (each.flatten(2) if each.ndim > 2 else each[:, :, None] for each in (place.x, gradient))
+        x, weights = (
+            each.flatten(2) if each.ndim > 2 else each[:, :, None] for each in map(_time_first, (place.x, gradient))
+        )
         length = x.shape[1]
         spectrum = torch.fft.rfft(weights, 2 * length, dim=1) * torch.fft.rfft(x, 2 * length, dim=1).conj()
         # at s (or 2T + s below zero): the sum of weights[i] x[i - s]
@@ -93,12 +100,23 @@ class TimeShift:
 
 def _shifted(x: Tensor, steps: Tensor) -> Tensor:
     """Each sample moved by its own number of steps (B,), zeros in the gap."""
+    if _channels_first(x):
+        return _shifted(x.transpose(1, 2), steps).transpose(1, 2).contiguous()
     source = torch.arange(x.shape[1], device=x.device)[None] - steps[:, None]
     inside = (source >= 0) & (source < x.shape[1])
     source = source.clamp(0, x.shape[1] - 1)
     if x.ndim == 3:
         source, inside = source[:, :, None].expand_as(x), inside[:, :, None]
     return torch.where(inside, x.gather(1, source), 0.0)
+
+
+def _channels_first(x: Tensor) -> bool:
+    return x.ndim == 3 and x.shape[1] <= CHANNELS < x.shape[2]
+
+
+def _time_first(x: Tensor) -> Tensor:
+    """The same values, (B, T) or (B, T, F)."""
+    return x.transpose(1, 2) if _channels_first(x) else x
 
 
 def _spread(number: int) -> float:

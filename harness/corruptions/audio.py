@@ -1,4 +1,4 @@
-"""Corruptions of a sound (T,)."""
+"""Corruptions of a sound (T,), or of several channels (C, T): all channels lose the same times."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def clipping(x: Tensor, severity: int, modality: Modality, generator: torch.Gene
 def dropout(x: Tensor, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
     """Frames of 20 ms are lost, each with a chance of 5 to 50 %, and hold the absent value."""
     length = max(1, round(FRAME * (modality.sample_rate or SAMPLE_RATE)))
-    lost = torch.rand(-(-len(x) // length), generator=generator) < DROPOUT[severity - 1]
-    return torch.where(lost.repeat_interleave(length)[: len(x)].to(x.device), absent(x, modality), x)
+    lost = torch.rand(-(-x.shape[-1] // length), generator=generator) < DROPOUT[severity - 1]
+    return torch.where(lost.repeat_interleave(length)[: x.shape[-1]].to(x.device), absent(x, modality), x)
 
 
 def low_pass(x: Tensor, severity: int, modality: Modality, generator: torch.Generator) -> Tensor:
     """A Butterworth low-pass without delay, cutoff at 50 to 6 % of half the sample rate."""
     spectrum = torch.fft.rfft(x)
-    frequency = torch.linspace(0, 1, len(spectrum)).to(x)
+    frequency = torch.linspace(0, 1, spectrum.shape[-1]).to(x)
     response = (1 + (frequency / CUTOFF[severity - 1]) ** (2 * ORDER)).rsqrt()
-    filtered: Tensor = torch.fft.irfft(spectrum * response, n=len(x))
+    filtered: Tensor = torch.fft.irfft(spectrum * response, n=x.shape[-1])
     return filtered
 
 
@@ -57,6 +57,6 @@ def shift(x: Tensor, severity: int, modality: Modality, generator: torch.Generat
     value.
     """
     sign = 1 if float(torch.rand((), generator=generator)) < 0.5 else -1
-    step = max(1, round(SHIFT[severity - 1] * len(x)))
-    gap = torch.arange(len(x)) < step
-    return torch.where((gap if sign > 0 else gap.flip(0)).to(x.device), absent(x, modality), x.roll(sign * step))
+    step = max(1, round(SHIFT[severity - 1] * x.shape[-1]))
+    gap = torch.arange(x.shape[-1]) < step
+    return torch.where((gap if sign > 0 else gap.flip(0)).to(x.device), absent(x, modality), x.roll(sign * step, -1))

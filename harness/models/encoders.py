@@ -36,8 +36,9 @@ class Centred(nn.Module):
 
 
 class LogMel(nn.Module):
-    """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel
-    triangles.
+    """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel triangles.
+
+    Of several channels (B, C, T), the power is averaged.
     """
 
     def __init__(
@@ -50,9 +51,14 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters(sample_rate, mels, window // 2 + 1), persistent=False)
 
     def forward(self, wave: Tensor) -> Tensor:
-        spectrum = torch.stft(wave, self.window_length, self.hop, window=self.window, return_complex=True)  # type: ignore[arg-type]
-        power = spectrum.real.square() + spectrum.imag.square()
+        power = self._power(wave.flatten(0, -2))
+        if wave.ndim == 3:
+            power = power.unflatten(0, wave.shape[:2]).mean(1)
         return (self.filters @ power + self.floor).log()  # type: ignore[operator]
+
+    def _power(self, wave: Tensor) -> Tensor:
+        spectrum = torch.stft(wave, self.window_length, self.hop, window=self.window, return_complex=True)  # type: ignore[arg-type]
+        return spectrum.real.square() + spectrum.imag.square()
 
 
 def mel_filters(sample_rate: int, mels: int, bins: int) -> Tensor:
@@ -72,7 +78,7 @@ def _log_mel(modality: Modality) -> LogMel:
         BadInput: its samples are too short for the window.
     """
     window, shortest = WINDOW, WINDOW // 2 + 1  # the ends are mirrored by half a window
-    if modality.shape[0] < shortest:
+    if modality.shape[-1] < shortest:
         raise BadInput(
             f"modality {modality.name!r} has shape {modality.shape}, but the audio encoder takes waveforms (T,) of at"
             f" least {shortest} values: pad it, or declare its kind as features"

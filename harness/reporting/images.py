@@ -131,8 +131,9 @@ def _bars(panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
 
 def waves(sample_rate: int | None, panels: Sequence[Tensor], titles: Sequence[str]) -> go.Figure:
     """Waveforms above their spectrograms, in decibels below the loudest; a change, which is
-    quieter, below its own.
+    quieter, below its own. Channels are averaged.
     """
+    panels = [x.reshape(-1, x.shape[-1]).mean(0) for x in panels]
     rate = sample_rate or 1
     unit = "seconds" if sample_rate else "samples"
     figure = make_subplots(
@@ -187,9 +188,9 @@ def playable(modality: Modality, x: Tensor) -> bytes:
 
 
 def wav(x: Tensor, full: float, sample_rate: int | None) -> bytes:
-    """A WAV file of 16 bits, in which `full` is full scale."""
+    """A WAV file of 16 bits of a sound (T,) or (C, T), in which `full` is full scale."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, (x / full).clamp(-1, 1).numpy(), sample_rate or 8_000, "PCM_16", format="WAV")
+    soundfile.write(buffer, (x / full).clamp(-1, 1).numpy().T, sample_rate or 8_000, "PCM_16", format="WAV")
     return buffer.getvalue()
 
 

@@ -21,7 +21,8 @@ class Gap:
 
     The stretch lies at a place that is drawn for each sample. A stretch at a higher level covers
     it. In an image it is a block of rows and columns. In everything else it is a run along the
-    first axis: time, characters, or the values of a vector.
+    first axis: time, characters, or the values of a vector; in a sound of several channels it is
+    the same stretch of time in each.
 
     Attributes:
         which: the modalities with a gap; all modalities if the schedule names none.
@@ -63,6 +64,8 @@ def _real(modality: Modality, batch: Batch) -> Sequence[Tensor | None]:
     valid = batch.valid.get(modality.name)
     if valid is None or modality.kind in ("image", "video"):
         return [None] * len(batch)
+    if modality.kind == "audio":
+        return list(valid.cpu().flatten(1, -2).any(1) if valid.ndim > 2 else valid.cpu())
     return list(valid.cpu().flatten(2).any(2) if valid.ndim > 2 else valid.cpu())
 
 

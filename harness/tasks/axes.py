@@ -7,13 +7,13 @@ from torch import Tensor
 from attacks.errors import BadInput
 from attacks.scenario import Scenario
 
-AXES = {"image": (2, 3), "video": (4,), "audio": (1,), "text": (2,)}
+AXES = {"image": (2, 3), "video": (4,), "audio": (1, 2), "text": (2,)}
 """How many axes a sample has; features have any."""
 MENDS = {
     "image": "give (C, H, W) or (H, W), or declare its kind as features",
     "video": "give (C, T, H, W), frames on the second axis, or declare its kind as features",
     "audio": (
-        "give waveforms (T,), as x.reshape(N, T), each channel a modality of its own, or declare its kind as features"
+        "give waveforms (T,), or (C, T) for several channels, as x.permute(0, 2, 1), or declare its kind as features"
     ),
     "text": (
         "give one-hot rows (positions, vocabulary), as torch.nn.functional.one_hot(ids), or see harness.tasks.tokens"
@@ -25,7 +25,7 @@ FEW = 4  # images commonly have no more channels
 
 def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
     """Refuse a shape that does not fit the kind: image (C, H, W) or (H, W), video (C, T, H, W),
-    audio (T,), text (positions, vocabulary).
+    audio (T,) or (C, T), text (positions, vocabulary).
 
     Raises:
         BadInput: naming the modality, its shape and the mend.
@@ -34,6 +34,8 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
     if len(shape) not in allowed:
         counts, axes = " or ".join(map(str, allowed)), "axis" if allowed == (1,) else "axes"
         raise BadInput(f"{kind} has {counts} {axes} per sample, modality {name!r} has shape {shape}: {MENDS[kind]}")
+    if kind == "audio" and len(shape) == 2 and shape[0] >= shape[1]:
+        raise BadInput(f"modality {name!r} has shape {shape} per sample, which looks like (T, C): {MENDS[kind]}")
     if kind == "image" and channels_last(shape):
         raise BadInput(
             f"modality {name!r} has shape {shape} per sample, which looks like (H, W, C), but an image must be (C,"
@@ -76,9 +78,10 @@ def vocabulary_first(x: Tensor) -> bool:
 
 def positions(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """The first and the last axis of a sample's positions: rows and columns of an image, frames of
-    a video, else the first axis.
+    a video, times of a sound, else the first axis.
     """
-    return {"image": (len(shape) - 2, len(shape)), "video": (1, 2)}.get(kind, (0, 1))
+    ends = {"image": (len(shape) - 2, len(shape)), "video": (1, 2), "audio": (len(shape) - 1, len(shape))}
+    return ends.get(kind, (0, 1))
 
 
 def channels(shape: tuple[int, ...]) -> int:

@@ -147,7 +147,7 @@ BAD_TRAINING = {
     "--model concat --out folder.safetensors": "is a folder",
     "--model concat --out m.pt": "ends in .safetensors",
     "--model concat --task my.py:two_axes": (
-        "audio has 1 axis per sample, modality 'sound' has shape (1, 400): give waveforms (T,)"
+        "modality 'sound' has shape (400, 2) per sample, which looks like (T, C): give waveforms (T,)"
     ),
     "--model early --task my.py:short": "modality 'sound' has shape (100,), but the audio encoder takes waveforms (T,)",
     "--model concat --task my.py:outside": "task name '../x/y'",
@@ -155,7 +155,7 @@ BAD_TRAINING = {
 TRAINED = """
 def _sounds(*shape):
     return Task.from_arrays({"sound": torch.zeros(20, *shape)}, torch.arange(20) % 2, kinds={"sound": "audio"})
-def two_axes(): return _sounds(1, 400)
+def two_axes(): return _sounds(400, 2)
 def short(): return _sounds(100)
 def outside(): return Task.from_arrays({"x": torch.zeros(20, 2)}, torch.arange(20) % 2, name="../x/y")
 class Layer(torch.nn.Module):

@@ -79,13 +79,14 @@ def _audio(modality: Modality) -> Augmentation:
 
     def view(x: Tensor) -> Tensor:
         length = x.shape[-1]
+        one = (-1, *[1] * (x.ndim - 1))  # a number for each sample
         shift = (_uniform(x, -0.1, 0.1) * length).long()
         places = torch.arange(length, device=x.device)
-        moved = x.gather(-1, ((places - shift[:, None]) % length))
-        loud = moved * 10 ** (_uniform(x, -6, 6)[:, None] / 20)
-        level = loud.square().mean(-1, keepdim=True).sqrt() * 10 ** (-_uniform(x, 10, 30)[:, None] / 20)
+        moved = x.gather(-1, ((places - shift.view(one)) % length).expand_as(x))
+        loud = moved * 10 ** (_uniform(x, -6, 6).view(one) / 20)
+        level = loud.square().mean(-1, keepdim=True).sqrt() * 10 ** (-_uniform(x, 10, 30).view(one) / 20)
         noisy = loud + level * torch.randn_like(loud)
-        start, span = _uniform(x, 0, 1)[:, None] * length, _uniform(x, 0.05, 0.2)[:, None] * length
+        start, span = _uniform(x, 0, 1).view(one) * length, _uniform(x, 0.05, 0.2).view(one) * length
         silent = ((places - start) % length) < span
         return modality.valid.over(x).clamp(noisy.masked_fill(silent, 0.0))
 

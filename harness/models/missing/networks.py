@@ -93,6 +93,6 @@ def network(modality: Modality) -> tuple[nn.Module, int]:
     """
     if modality.kind == "image" and all(side in SIDES for side in modality.shape[-2:]):
         return image_net(modality)
-    if modality.kind == "audio" and modality.shape[0] >= SHORTEST:
+    if modality.kind == "audio" and len(modality.shape) == 1 and modality.shape[0] >= SHORTEST:
         return sound_net(modality)
     return encoder(modality, WIDTH), WIDTH

@@ -39,6 +39,11 @@ def sound_reader(modality: Modality, extractor: Any) -> nn.Module:
             f"modality {modality.name!r} has {modality.sample_rate} samples a second, and {named} reads {rate}:"
             " resample the sounds, and pass sample_rate= to the task"
         )
+    if len(modality.shape) > 1:
+        raise BadInput(
+            f"modality {modality.name!r} has {modality.shape[0]} channels, and {named} reads one: average them, as"
+            " x.mean(1), or choose one"
+        )
     if hasattr(extractor, "chunk_length") and hasattr(extractor, "n_fft"):
         return WhisperMel(modality, extractor)
     if hasattr(extractor, "num_mel_bins") and hasattr(extractor, "max_length"):

@@ -33,7 +33,7 @@ FITTING = {
         (64, 4, 4),
     ],
     "video": [(3, 6, 12, 12), (1, 2, 16, 8), (3, 3, 9, 9), (8, 6, 12, 12)],
-    "audio": [(600,), (1,)],
+    "audio": [(600,), (1,), (1, 600), (2, 600), (8, 600)],
     "text": [(5, 7), (1, 2)],
     "features": [(4,), (600, 1), (16, 16, 3), (2, 3, 4, 5)],
 }
@@ -50,7 +50,7 @@ FOREIGN = {
         (),
     ],
     "video": [(6, 3, 12, 12), (16, 12, 12, 3), (6, 12, 12), (3, 6, 12), (2, 3, 6, 12, 12), ()],
-    "audio": [(1, 600), (2, 600), (600, 1), (600, 2), (1, 1, 600), ()],
+    "audio": [(600, 1), (600, 2), (1, 1, 600), ()],
     "text": [(5,), (2, 5, 7), ()],
 }
 
@@ -114,6 +114,23 @@ def test_a_sound_is_changed_along_time(name: str) -> None:
     assert corrupted(name, torch.rand(600, generator=torch.Generator().manual_seed(0))).shape == (600,)
 
 
+@pytest.mark.parametrize("name", AUDIO)
+def test_channels_of_a_sound_are_changed_at_the_same_times(name: str) -> None:
+    x = torch.rand(600, generator=torch.Generator().manual_seed(0)) - 0.5
+    result = corrupted(name, torch.stack([x, x]))
+    assert result.shape == (2, 600)
+    if name != "audio/noise":
+        assert torch.equal(result[0], result[1]) and torch.allclose(result[0], corrupted(name, x), atol=1e-6)
+    late = corrupted(name, torch.stack([x, torch.zeros(600)]))
+    assert name in ("audio/noise", "audio/dropout", "audio/shift") or not bool(late[1].any())
+
+
+def test_a_gap_in_a_sound_is_one_time_in_every_channel() -> None:
+    hole = holes("audio", 2, 600)
+    assert torch.equal(hole[0], hole[1]) and int(hole[0].sum()) == 300
+    assert int(hole[0].int().diff().abs().sum()) <= 2
+
+
 def holes(kind: str, *shape: int) -> Tensor:
     task = made(kind, *shape)
     batch = task.splits["test"]
@@ -166,7 +183,8 @@ def test_the_default_attack_is_refused_where_it_makes_no_sense() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "shape"), [(kind, shape) for kind, shapes in SAMPLE.items() for shape in (shapes,)] + [("image", (8, 8))]
+    ("kind", "shape"),
+    [*SAMPLE.items(), ("image", (8, 8)), ("audio", (2, 600))],
 )
 def test_encoders_read_every_fitting_shape(kind: str, shape: tuple[int, ...]) -> None:
     modality = made(kind, *shape).modality("x")
