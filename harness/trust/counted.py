@@ -6,7 +6,8 @@ checks start from it, so they find the same again when a run is resumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +20,8 @@ from attacks.scenario import Scenario
 from attacks.search_state import SearchState, search_all
 from harness.engine.answers import ATTACKED, answer_keys
 from harness.engine.cell import objectives_of, recorded
-from harness.engine.graded import Result
+from harness.engine.fronts import Front
+from harness.engine.graded import searched
 from harness.engine.judged import taken_out
 from harness.engine.ledger import keys_of
 from harness.engine.loading import Loaded
@@ -33,14 +35,15 @@ from harness.trust.checks import Nearer
 from harness.trust.examiner import Finds
 
 REPLACED = ("strength", "score", "label", "tally", "finder", "witness")
+Row = dict[str, Any]
 Tables = Mapping[str, pa.Table]
 
 
 def count_finds(work: Work, directory: RunDirectory, finds: Finds, device: torch.device) -> None:
     """Replace the rows of the ledger for which checks found nearer failures, and those of the
-    larger scenarios. Of graded answers, nothing is replaced: their thresholds hang together.
+    larger scenarios; add the points of graded answers to their fronts.
     """
-    if not finds or thresholds_of(work.task.problem):
+    if not finds:
         return
     models = {model.name: model for model in work.models}
     for key in directory.cells_done():
@@ -55,7 +58,8 @@ def count_finds(work: Work, directory: RunDirectory, finds: Finds, device: torch
         better = _better(tables["ledger"].to_pylist(), found.rows["ledger"])
         if better:
             held = {**witnesses, **_named(better.values(), found.witnesses)}
-            directory.put(key, _replaced(tables, better), held, directory.errors_of(key))
+            fronts = _joined_fronts(tables, better.values(), found.rows["fronts"])
+            directory.put(key, _replaced(tables, better, fronts), held, directory.errors_of(key))
 
 
 def _proposed(
@@ -69,7 +73,7 @@ def _proposed(
     here, names = set(tables["samples"].column("sample").to_pylist()), work.task.splits["test"].samples
     samples = {sample for found in finds.values() for sample, _ in found} & here
     chosen = [row for row in work.chosen if names[row] in samples]
-    proposed = _Proposed({scenario: [*found] for scenario, found in finds.items()})
+    proposed, thresholds = _Proposed(finds), sorted(thresholds_of(work.task.problem), reverse=True)
     for rows in torch.tensor(chosen, dtype=torch.int64).split(work.config.batch_size):
         batch = work.task.splits["test"].take(rows).to(device)
         for group in work.scenarios:
@@ -77,18 +81,19 @@ def _proposed(
                 if not able:
                     continue
                 few = part(batch, some)
-                objective, _ = objectives_of(work, model.module, None, few, able[0].missing)
-                for scenario, found in search_all(
+                objective, everything = objectives_of(work, model.module, None, few, able[0].missing)
+                search = partial(
+                    search_all,
                     proposed,
-                    objective,
-                    few.inputs,
-                    work.task.bounds(few),
-                    able,
+                    inputs=few.inputs,
+                    bounds=work.task.bounds(few),
+                    scenarios=able,
                     samples=few.samples,
                     seed=work.config.seed,
                     limit=work.config.limit,
-                ):
-                    yield recorded(work, objective, few, [Result(scenario, None, found)])
+                )
+                for results in searched(search, objective, everything, few.inputs, thresholds):
+                    yield recorded(work, objective, few, results)
 
 
 class _Proposed:
@@ -106,32 +111,74 @@ class _Proposed:
                 state.propose(at, {name: x[None].to(where) for name, x in nearer.witness.items()}, nearer.finder)
 
 
-def _better(ledger: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows that replace others, by sample and scenario."""
-    known = {(row["sample"], row["scenario"]): row for row in ledger if row["status"] == "ok"}
+def _where(row: Mapping[str, Any]) -> tuple[str, str, float | None]:
+    return row["sample"], row["scenario"], row["threshold"]
+
+
+def _better(ledger: Iterable[Row], found: Iterable[Row]) -> dict[tuple[str, str, float | None], Row]:
+    """The rows that replace others, by sample, scenario and threshold."""
+    known = {_where(row): row for row in ledger if row["status"] == "ok"}
     better = {}
     for row in found:
-        where = row["sample"], row["scenario"]
-        if where in known and row["strength"] < known[where]["strength"]:
-            before = known[where]
+        before = known.get(_where(row))
+        if before is not None and row["strength"] < before["strength"]:
             searched = before["strength"] if before["searched"] is None else before["searched"]
-            better[where] = {**before, **{name: row[name] for name in REPLACED}, "searched": searched}
+            better[_where(row)] = {**before, **{name: row[name] for name in REPLACED}, "searched": searched}
     return better
 
 
-def _replaced(tables: Tables, better: Mapping[tuple[str, str], dict[str, Any]]) -> Tables:
-    rows = [better.get((row["sample"], row["scenario"]), row) for row in tables["ledger"].to_pylist()]
-    long = list(taken_out({"ledger": list(better.values())}))
-    replaced = {**tables, "ledger": pa.Table.from_pylist(rows, SCHEMAS["ledger"])}
-    if long:
-        new = {(row["table"], row["sample"], place_of("tallies", row)): row for row in long}
-        old = tables["tallies"].to_pylist()
-        kept = [new.get((row["table"], row["sample"], place_of("tallies", row)), row) for row in old]
-        columns = SCHEMAS["tallies"].names
-        replaced["tallies"] = pa.Table.from_pylist(
-            [{name: row[name] for name in columns} for row in kept], SCHEMAS["tallies"]
-        )
-    return replaced
+def _joined_fronts(tables: Tables, better: Iterable[Row], found: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """The fronts, with the new points, of the samples and scenarios whose rows are replaced."""
+    points: dict[tuple[str, str], list[Row]] = {}
+    if not (changed := {(row["sample"], row["scenario"]): row for row in better}):
+        return {}
+    long = _long_tallies(tables)
+    for row in tables["fronts"].to_pylist():
+        tally = row["tally"] if row["tally"] is not None else long.get(_tally_place("fronts", row))
+        points.setdefault((row["sample"], row["scenario"]), []).append({**row, "tally": tally})
+    for row in found:
+        points.setdefault((row["sample"], row["scenario"]), []).append(row)
+    return {where: _joined(row, points[where]) for where, row in changed.items() if where in points}
+
+
+def _joined(ledger: Row, points: Sequence[Row]) -> list[Row]:
+    """The front of some points of one sample."""
+    front = Front.empty(torch.tensor([ledger["clean_score"]], dtype=torch.float64), len(points[0]["tally"]))
+    only = torch.tensor([0])
+    for row in points:
+        strength, score = torch.tensor([[row["strength"]], [row["score"]]], dtype=torch.float64)
+        front.add(only, strength, score, torch.as_tensor(row["tally"], dtype=front.tally.dtype)[None])
+    shared = {name: ledger[name] for name in ("run", "task", "model", "sample", "scenario")}
+    return [{**shared, "strength": at, "score": score, "tally": tally} for at, score, tally in front.points(0)]
+
+
+def _long_tallies(tables: Tables) -> dict[tuple[Any, ...], Any]:
+    rows = tables["tallies"].to_pylist() if "tallies" in tables else []
+    return {(row["table"], row["sample"], *place_of("tallies", row)): row["tally"] for row in rows}
+
+
+def _tally_place(table: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (table, row["sample"], *place_of(table, row))
+
+
+def _replaced(
+    tables: Tables,
+    better: Mapping[tuple[str, str, float | None], Row],
+    fronts: Mapping[tuple[str, str], Sequence[Row]],
+) -> Tables:
+    ledger = [better.get(_where(row), row) for row in tables["ledger"].to_pylist()]
+    old = [row for row in tables["fronts"].to_pylist() if (row["sample"], row["scenario"]) in fronts]
+    points = [row for row in tables["fronts"].to_pylist() if (row["sample"], row["scenario"]) not in fronts]
+    new = [row for each in fronts.values() for row in each]
+    gone = {*(_tally_place("ledger", row) for row in better.values()), *(_tally_place("fronts", row) for row in old)}
+    long = list(taken_out({"ledger": list(better.values()), "fronts": new}))
+    rows = {"ledger": ledger, "fronts": [*points, *new]}
+    if "tallies" in tables:
+        kept = tables["tallies"].to_pylist()
+        rows["tallies"] = [
+            row for row in kept if (row["table"], row["sample"], *place_of("tallies", row)) not in gone
+        ] + [{name: row[name] for name in SCHEMAS["tallies"].names} for row in long]
+    return {**tables, **{name: pa.Table.from_pylist(each, SCHEMAS[name]) for name, each in rows.items()}}
 
 
 def _named(rows: Any, witnesses: Inputs) -> dict[str, Tensor]:
