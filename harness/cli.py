@@ -31,9 +31,7 @@ INTERRUPTED = 130
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def evaluate(context: typer.Context) -> Any:
-    """Find the critical strength of each sample, and measure the score with modalities missing or
-    corrupted.
-    """
+    """Measure scores with inputs attacked, missing or corrupted."""
     from harness.commands.flags import evaluation
 
     return evaluation(lambda options: _evaluate(**options))(
@@ -57,7 +55,7 @@ def merge(
     code: Code = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Join the shards of a run, then check and summarise it as `evaluate` does."""
+    """Join the shards of a run. Then check and summarise the run as `evaluate` does."""
     from rich.console import Console
 
     from harness.commands.merge import merge as run
@@ -77,7 +75,8 @@ def train(
     ] = "supervised",
     seed: Annotated[int, typer.Option(help="The seed of all random numbers.")] = 0,
     epochs: Annotated[
-        int | None, typer.Option(help="The largest number of epochs; by default that of the recipe.", min=1)
+        int | None,
+        typer.Option(help="The maximum number of epochs; by default, the number that the recipe sets.", min=1),
     ] = None,
     device: Annotated[str, typer.Option(help="The device: auto, cpu or cuda.")] = "auto",
     out: Annotated[
@@ -96,7 +95,7 @@ def train(
         int | None, typer.Option(help="The number of training samples, chosen by the seed; by default all.", min=1)
     ] = None,
 ) -> None:
-    """Train a model by a recipe, and write its checkpoint and checkpoint card."""
+    """Train a model by a recipe, and write its checkpoint. The checkpoint card lies beside it."""
     from rich.console import Console
 
     from harness.commands.train import train as run
@@ -108,8 +107,8 @@ def train(
 
 @app.command("list")
 def list_names(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """List all tasks, models, recipes, searches, attacks, schedules and corruptions, and how to
-    write scenarios.
+    """List every registered name, and how to write scenarios. The names are those of tasks, models,
+    recipes, searches, attacks, schedules and corruptions.
     """
     from harness.commands.listing import as_object, as_text
 
@@ -123,10 +122,15 @@ def report(
         str | None, typer.Option(help="The HTML page to write; RUN/report.html if no file is named.")
     ] = None,
     markdown: Annotated[
-        str | None, typer.Option(help="The Markdown file to write, for a pull request; '-' only prints it.")
+        str | None,
+        typer.Option(
+            help="The Markdown file to write, for a pull request; '-' prints the Markdown and writes no file."
+        ),
     ] = None,
 ) -> None:
-    """Print the tables of a run, and write its curves as one HTML page that needs no network."""
+    """Print the tables of a run, and write its HTML page. The page shows the curves, and needs no
+    network.
+    """
     from rich.console import Console
 
     from harness.commands.report import report as show
@@ -142,11 +146,15 @@ def verify(
     files: Annotated[
         bool,
         typer.Option(
-            "--files", help="Check the files instead: checksums, copies, rows of other runs, files that do not belong."
+            "--files",
+            help=(
+                "Check the files of the run instead of the witnesses: checksums, copied files, rows of other runs,"
+                " unknown files."
+            ),
         ),
     ] = False,
 ) -> None:
-    """Check every stored witness of a run again; exit 3 if one does not hold."""
+    """Check every stored witness of a run again. Exit 3 if a witness is not valid."""
     if files:
         from harness.commands.filecheck import verify_files
 
@@ -167,15 +175,21 @@ def gate(
     junit: Annotated[str | None, typer.Option(help="Write the verdicts to this file as JUnit XML.")] = None,
     sarif: Annotated[str | None, typer.Option(help="Write the verdicts to this file as SARIF.")] = None,
     markdown: Annotated[
-        str | None, typer.Option(help="Write the verdicts to this file as Markdown, changes first, for a pull request.")
+        str | None,
+        typer.Option(
+            help=(
+                "Write the verdicts to this file as Markdown for a pull request; gates on changes (max_drop, max_rise)"
+                " come first."
+            )
+        ),
     ] = None,
     json: Annotated[str | None, typer.Option(help="Write the verdicts to this file as JSON.")] = None,
     suggest: Annotated[
         bool, typer.Option("--suggest", help="Print how many samples would decide each inconclusive gate.")
     ] = False,
 ) -> None:
-    """Check a run against gates; exit 3 if a gate fails, 4 if one is inconclusive (the gates file
-    may set another code).
+    """Check a run against gates. Exit 3 if a gate fails; otherwise 4 if a gate is inconclusive
+    (`inconclusive` in the gates file can change this code to 3 or 0).
     """
     from rich.console import Console
 
@@ -190,7 +204,9 @@ def bless(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     out: Annotated[str, typer.Option(help="The file to write; commit it.")] = "baseline.parquet",
 ) -> None:
-    """Write a complete run as one small file, the baseline of gates with max_drop or max_rise."""
+    """Make a complete run the baseline of gates. The baseline is one small file, which gates with
+    max_drop or max_rise need.
+    """
     from harness.commands.bless import bless as freeze
 
     freeze(run, out)
@@ -198,10 +214,12 @@ def bless(
 
 @app.command()
 def compare(
-    a: Annotated[str, typer.Argument(help="The run before: a run directory, or a file that bless wrote.")],
-    b: Annotated[str, typer.Argument(help="The run after, on the same samples.")],
+    a: Annotated[str, typer.Argument(help="The run before the change: a run directory, or a file that `bless` wrote.")],
+    b: Annotated[str, typer.Argument(help="The run after the change, on the same samples.")],
 ) -> None:
-    """Print the changes from A to B on the same samples, with intervals."""
+    """Print the changes from run A to run B, with intervals. The runs are compared on the same
+    samples.
+    """
     from rich.console import Console
 
     from harness.commands.compare import compare as show
@@ -229,10 +247,11 @@ def reproduce(
     full: Annotated[bool, typer.Option("--full", help="Also run the settings that take longest.")] = False,
     recorded: Annotated[
         bool,
-        typer.Option("--recorded", help="Train nothing: write the page from the seeds whose records are complete."),
+        typer.Option("--recorded", help="Do not train. Write the page from the seeds that have complete records."),
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(help="The number of trials at a time. [one per core; on a GPU 1]", min=1)
+        int | None,
+        typer.Option(help="The number of trials that run at the same time. [one per core; 1 on a GPU]", min=1),
     ] = None,
     device: Annotated[str, typer.Option(help="The device: auto, cpu or cuda.")] = "auto",
     spot_check: Annotated[
@@ -241,8 +260,8 @@ def reproduce(
     ] = 0,
     data_root: DataRoot = None,
 ) -> None:
-    """Train and evaluate the systems of a study over seeds, and write its page. The same command
-    resumes it.
+    """Train and evaluate the systems of a study. Each system is trained with several seeds, and the
+    results are written to a page. If the study was stopped, the same command resumes it.
     """
     from rich.console import Console
 
@@ -266,13 +285,14 @@ def dashboard(
     token: Annotated[
         bool,
         typer.Option(
-            "--token", help="Answer only a browser that opens the printed address; no browser opens by itself."
+            "--token",
+            help="Answer only a browser that opens the printed address. The dashboard then does not open a browser.",
         ),
     ] = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Show runs in a browser, also while they are being written. The dashboard only reads, and
-    serves this machine only.
+    """Show runs in a browser, also while they are being written. The dashboard changes no run, and
+    is reachable from this machine only.
     """
     from harness.commands.dashboard import serve
 

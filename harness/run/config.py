@@ -32,8 +32,8 @@ class Evaluation(BaseModel):
     task: str = Field(
         "digits",
         description=(
-            "the task that the models are tested on: a name, or file.py:object; without one, the task that the models'"
-            " weights are for"
+            "the task on which the models are tested: a name or file.py:object; by default, the task on which the"
+            " weights were trained, or digits"
         ),
     )
     data_root: str | None = Field(
@@ -53,17 +53,22 @@ class Evaluation(BaseModel):
     )
     frontier: tuple[str, ...] = Field(
         (),
-        description="two modalities, as image,audio: five scenarios with different ratios of the radii; repeatable",
+        description=(
+            "attack two modalities, such as image,audio, in five scenarios with different ratios of their radii;"
+            " repeatable"
+        ),
     )
     schedule: tuple[str, ...] = Field(
         DEFAULT_SCHEDULES,
-        description="which modalities are missing, and how often, as name:rate,rate,...; or none; repeatable",
+        description=(
+            "a schedule of missing modalities, given as name:rate,rate,..., or none for no schedule; repeatable"
+        ),
     )
     corruption: tuple[str, ...] = Field(
         (), description="a corruption, as modality@name:severity,..., with severities from 0 (clean) to 5; repeatable"
     )
     repeats: int = Field(
-        3, ge=1, description="the number of random draws of each schedule and corruption, at each level"
+        3, ge=1, description="the number of random draws at each rate of a schedule and each severity of a corruption"
     )
     search: str = Field(
         "standard",
@@ -83,17 +88,23 @@ class Evaluation(BaseModel):
     draws: int | None = Field(
         None,
         ge=2,
-        description="ask a random model so many times (2 or more), with stored seeds; a sample fails if half do",
+        description=(
+            "the number of draws of a random model (2 or more), with stored seeds; a sample fails if it fails in at"
+            " least half of them"
+        ),
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(
         None,
-        description="a part of the samples, as i/n: part i of n; each has a directory of its own, and merge joins them",
+        description=(
+            "evaluate only part i of n of the samples, given as i/n; each shard writes its own directory, and merge"
+            " joins them"
+        ),
     )
     samples: int | Literal["all"] = Field(100, description="the number of test samples, or all")
     seed: int = Field(0, ge=0, lt=2**63, description="the seed of all random numbers")
     batch_size: int = Field(
-        64, ge=1, description="the number of samples attacked at once; a resumed run skips whole batches"
+        64, ge=1, description="the number of samples in a batch; a resumed run repeats a batch that was not finished"
     )
     engine: Literal["local", "ray"] = Field(
         "local", description="where batches are computed: local, or ray (needs the extra ray)"

@@ -16,7 +16,7 @@ from harness.tasks.axes import positions
 
 @dataclass(frozen=True)
 class Gap:
-    """A stretch of each named modality is replaced by its absent value; the level is the fraction
+    """A stretch of each named modality is replaced by its absent value; the rate is the fraction
     replaced.
 
     The stretch lies at a place that is drawn for each sample. A stretch at a higher level covers

@@ -60,8 +60,8 @@ def fixed(sample: Sample, rate: float) -> Tensor:
 
 
 def imbalanced(sample: Sample, rate: float) -> Tensor:
-    """Each named modality independently at a rate of its own, as written behind it, times the
-    level.
+    """Each named modality independently at a rate of its own, as written behind it, times the rate
+    of the schedule.
     """
     return ~sample.which | (sample.draws[:-1] >= rate * sample.shares)
 

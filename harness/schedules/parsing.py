@@ -19,9 +19,9 @@ from harness.schedules.gap import Gap
 from harness.schedules.schedule import Schedule
 
 GRAMMAR = (
-    "NAME:LEVEL,LEVEL,..., a level being the fraction missing; fixed(MODALITY+MODALITY):LEVEL,... names the set that"
-    " goes missing, imbalanced(MODALITY:RATE+MODALITY:RATE):LEVEL,... the rates that the level scales; mnar, mnar-label"
-    " and gap may name modalities"
+    "NAME:RATE,RATE,..., where a rate is the fraction missing; fixed(MODALITY+MODALITY):RATE,... names the set that"
+    " goes missing; imbalanced(MODALITY:RATE+MODALITY:RATE):RATE,... names a rate of each modality, which the last rate"
+    " multiplies; mnar, mnar-label and gap may name modalities"
 )
 NAMELESS = ("mcar", "mcar-keep-one", "exclusive")  # always about all modalities
 NAMING = ("fixed", "imbalanced")  # must name some
