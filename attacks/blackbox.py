@@ -225,7 +225,7 @@ class _Walk:
         self._turn(over & ~flat & (was == Phase.MOVE), Phase.LEARN)
         self.phase = torch.where(stuck & (self.phase == Phase.MOVE), Phase.MEASURE, self.phase)
         self.vain = torch.where(stuck, 0, self.vain)
-        blind = stands & ~known & flat & (was == Phase.LEARN) & ((number + 1) % OPENING == 0)
+        blind = stands & ~known & flat & (was <= Phase.MOVE) & (was != Phase.OPEN) & ((number + 1) % OPENING == 0)
         self.strength = torch.where(blind, self.limit, self.strength)
         self.value = torch.where(blind, -math.inf, self.value)
         self._turn(blind, Phase.OPEN)

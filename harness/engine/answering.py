@@ -17,12 +17,15 @@ from attacks.objective import preserved
 from attacks.region import Inputs
 from harness.engine.fingerprint import fixed_samples
 from harness.engine.objective import HALF, PAD, TaskObjective
+from harness.engine.singly import out_of_memory
 from harness.engine.timelimit import TooSlow, limited
 from harness.run.fingerprint import SAMPLES, Fingerprint, another_verdict, same, spread
 from harness.run.flags import Flag
 from harness.tasks import Batch, Task
 
 AGAIN = 8  # times that a sample alone is asked where a model raises
+NO_SLOPE = 1e-7  # of the margin, across the spread of an input: float32 cannot represent a smaller change
+UNRECORDED = (RuntimeError, NotImplementedError, BufferError, TypeError, ValueError)  # torch's, of recording gradients
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 
 
@@ -96,26 +99,40 @@ class Answering:
 
 
 def slopes_of(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Slopes:
-    """Where the margins of the fixed samples have a gradient that is not zero.
+    """Where the margins of the fixed samples have a gradient that an attack can follow.
 
-    A model that hands tensors to NumPy has none.
-    All have one where this cannot be told, because the model raises. The model does not change.
+    A model that answers, and raises where gradients are recorded, has none: it may hand tensors to
+    NumPy or to another process. All modalities have one where this cannot be told, because the
+    model raises anyway. The model does not change.
     """
     batch = fixed_samples(task).to(device)
     objective = TaskObjective(module, task, batch.targets, task.present(batch), {})
     moving = {name: x.detach().clone().requires_grad_() for name, x in batch.inputs.items() if x.is_floating_point()}
     try:
-        with preserved(module), torch.enable_grad(), limited(seconds):
-            margin = objective({**batch.inputs, **moving}).losses["margin"]
-            if not margin.requires_grad:
+        with preserved(module), limited(seconds):
+            try:
+                with torch.enable_grad():
+                    margin = objective({**batch.inputs, **moving}).losses["margin"]
+                    if not margin.requires_grad:
+                        return Slopes(somewhere=False)
+                    found = torch.autograd.grad(margin.sum(), list(moving.values()), allow_unused=True)
+            except UNRECORDED as error:
+                if out_of_memory(error):
+                    return Slopes()
+                with torch.no_grad():
+                    objective(batch.inputs)
                 return Slopes(somewhere=False)
-            found = torch.autograd.grad(margin.sum(), list(moving.values()), allow_unused=True)
-            flat = [name for name, each in zip(moving, found, strict=True) if each is None or not bool(each.any())]
+            steep = NO_SLOPE * margin.detach().abs()
+            flat = [
+                name
+                for (name, x), slope in zip(moving.items(), found, strict=True)
+                if slope is None or not bool((slope.flatten(1).abs().amax(1) * spread(x.detach()) > steep).any())
+            ]
             if len(flat) == len(moving):
                 return Slopes(somewhere=False)
             return Slopes(tuple(name for name in flat if _matters(objective, batch.inputs, name)))
-    except (Exception, SystemExit) as error:
-        return Slopes(somewhere="on Tensor that requires grad" not in str(error))  # what torch says of NumPy
+    except (Exception, SystemExit):
+        return Slopes()
 
 
 @torch.no_grad()

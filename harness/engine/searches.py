@@ -49,7 +49,7 @@ def search_for(text: str, answering: Answering | None) -> tuple[str, Search]:
     without = f"blackbox?queries={BLACKBOX[text]}"
     if not slopes.somewhere:
         return without, search_of(without)
-    words = f"{text} (and {without} where {' or '.join(slopes.flat)} is attacked)"
+    words = f"{text}, then {without} where {' or '.join(slopes.flat)} is attacked,"
     return words, WhereFlat(chosen, search_of(without), slopes.flat)
 
 

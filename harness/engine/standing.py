@@ -133,7 +133,8 @@ def remarks(work: Work) -> list[str]:
     shared = [str(ball) for ball in balls if not ball.has_norm and ball.edit.shared]
     others = work.identity.searches
     sentences = [
-        f"no gradients: {', '.join(name for name in others if others[name] == text)}, searched by {text} in place of"
+        f"no gradients{'' if text.startswith('blackbox') else ' in some inputs'}:"
+        f" {', '.join(name for name in others if others[name] == text)}, searched by {text} in place of"
         f" {work.config.search}"
         for text in dict.fromkeys(others.values())
     ]

@@ -88,8 +88,9 @@ class Evaluation(BaseModel):
     draws: int | None = Field(
         None,
         ge=2,
+        le=1000,
         description=(
-            "the number of draws of a random model (2 or more), with stored seeds; a sample fails if it fails in at"
+            "the number of draws of a random model (2 to 1,000), with stored seeds; a sample fails if it fails in at"
             " least half of them"
         ),
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks.ascent import Attempt
+from attacks.blackbox import BlackBox
 from attacks.edits import Ranked
 from attacks.fixed_budget import FixedAttack, FixedBudget, InTurn
 from attacks.looks import look_at_classes
@@ -18,13 +19,15 @@ from attacks.objective import Named, Objective, Verdict, classification_verdict
 from attacks.region import Inputs, Region, take
 from attacks.sampling import chances, unit_changes
 from attacks.search_state import SearchState
+from harness.engine.answering import NO_SLOPE
 from harness.engine.objective import TaskObjective
 from harness.references.registry import resolve
 from harness.run.flags import Flag
-from harness.trust.checks import FEW, MOST, NEARER, NO_SLOPE, STRENGTH, Case
+from harness.trust.checks import FEW, MOST, NEARER, STRENGTH, Case
 
 UNLIMITED_STRENGTH, UNLIMITED_STEPS = 100.0, 50
 QUERIES = 75  # queries of the black-box search
+QUERIES_AGAIN = 300  # of the search without gradients, where the run's search misses planted failures
 LEAST_STEPS = 10
 LATE = 0.05  # the share of the loss's rise in the last tenth of the steps
 MANY = 0.25
@@ -117,6 +120,16 @@ def queries(case: Case) -> Iterator[Flag]:
     share = count / max(1, len(case.strengths[: case.again]))
     found = f"the same search with other random numbers breaks {count} of {len(rows)} samples that withstood"
     yield Flag("budget", share > FEW, share, found, "the search had not converged")
+
+
+def without_gradients(case: Case) -> Iterator[Flag]:
+    """Look for nearer failures by a search without gradients, where the run's search is blind. The
+    flag `planted` says so already.
+    """
+    if getattr(case.search, "gradients", True) and not any(ball.edit.shared for ball in case.region.scenario.edits):
+        rows = torch.arange(len(case.strengths[: case.again]), device=case.strengths.device)
+        case.found(rows, BlackBox(QUERIES_AGAIN), DEFAULT_LIMIT)
+    yield from ()
 
 
 def _nearer(case: Case, strengths: Tensor) -> Tensor:

@@ -17,12 +17,12 @@ from attacks.objective import Named, Objective, judged_gradient
 from attacks.region import Inputs, Region
 from attacks.search_state import Search, SearchState
 from harness.analysis.curves import Share
+from harness.engine.answering import NO_SLOPE
 from harness.engine.objective import TaskObjective
 from harness.run.flags import Flag
 
 STRENGTH = 1.0  # the radii as written, as in the table
 FEW = 0.1  # a share of samples that is not worth a flag
-NO_SLOPE = 1e-7  # a change of the loss, relative to the margin, that float32 cannot represent
 TINY_CHANGE = 1e-4  # of a modality's range
 TOO_WIDE = 0.3
 SUMS_TO_ONE = 1e-4
@@ -298,4 +298,4 @@ def probabilities(case: Case) -> Iterator[Flag]:
 
 ON_THE_LEDGER = (nothing_attacked, wide)
 ON_THE_MODEL = (unused, gradient, saturated, quantised, probabilities)
-OF_GRADIENTS = (gradient, saturated, quantised)
+OF_GRADIENTS = (gradient, saturated, quantised, probabilities)

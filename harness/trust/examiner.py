@@ -26,7 +26,7 @@ from harness.engine.singly import out_of_memory
 from harness.run.flags import EVERY, Flag, Flags, Trust
 from harness.tasks import Batch
 from harness.tasks.problems.problem import thresholds_of
-from harness.trust.attack_checks import INSIDE_BALLS, blackbox, budget, planted, queries, unlimited
+from harness.trust.attack_checks import INSIDE_BALLS, blackbox, budget, planted, queries, unlimited, without_gradients
 from harness.trust.checks import (
     AGAIN,
     FEW,
@@ -102,7 +102,7 @@ class Examiner:
                 with preserved(self.model.module):
                     found = self.nearer[scenario] = {}
                     flags = {flag.name: _as_row(flag) for flag in _checked(self._case(scenario, count), found)}
-                    self._look_further(scenario, count, found)
+                    self._look_further(scenario, count, found, flags)
                     return flags
             except (Exception, SystemExit) as error:
                 if out_of_memory(error) and count > 1:
@@ -111,23 +111,27 @@ class Examiner:
                 why = " ".join(f"a check ended in {type(error).__name__}: {error}".split())
                 return {UNCHECKED: _as_row(Flag(UNCHECKED, True, 1.0, why))}
 
-    def _look_further(self, scenario: Scenario, count: int, found: dict[str, dict[str, Nearer]]) -> None:
-        """Look for failures among the samples that `count` has left out; then, where a check finds
-        many, among all samples of the run.
+    def _look_further(self, scenario: Scenario, count: int, found: dict[str, dict[str, Nearer]], flags: Flags) -> None:
+        """Look for failures among the samples that `count` has left out, and without gradients
+        where the search misses planted failures; then, where a check finds many, among all samples
+        of the run.
         """
         right = self._query(
             "select count(*) from ledger where scenario = $scenario and strength > 0", {"scenario": str(scenario)}
         )[0][0]
         for start in range(count, min(SAMPLES, right), count):
             case = self._case(scenario, min(count, SAMPLES - start), start)
-            _look(replace(case, again=max(0, AGAIN - start)), _searching(case), found)
-        doubtful = [blackbox] if found.get("blackbox") else []
-        doubtful += [budget, queries] if len(found.get("budget", {})) > FEW * min(AGAIN, right) else []
-        if not doubtful:
-            return
-        for start in range(0, right, count):
-            case = replace(self._case(scenario, count, start), again=count)
-            _look(case, [check for check in _searching(case) if check in doubtful], found)
+            _look(replace(case, again=max(0, AGAIN - start)), _attacking(case), found)
+        if "planted" in flags and flags["planted"]["raised"]:
+            for start in range(0, min(AGAIN, right), count):
+                _look(self._case(scenario, min(count, AGAIN - start), start), [without_gradients], found)
+        many = FEW * min(AGAIN, right)
+        doubtful = [
+            check for check in (budget, queries, without_gradients) if len(found.get(name_of(check), ())) > many
+        ]
+        doubtful += [blackbox] if found.get(name_of(blackbox)) else []
+        for start in range(0, right, count) if doubtful else ():
+            _look(replace(self._case(scenario, count, start), again=count), doubtful, found)
 
     def _case(self, scenario: Scenario, count: int, start: int = 0) -> Case:
         """The first samples of the run that are right untouched, after `start` of them; the first
@@ -205,14 +209,18 @@ def _look(case: Case, checks: Iterable[Check], found: dict[str, dict[str, Nearer
     for check in checks:
         raised = list(check(case))
         flags += raised
-        for flag in raised:
-            found.setdefault(flag.name, {}).update(case.nearer)
+        found.setdefault(name_of(check), {}).update(case.nearer)
         case.nearer.clear()
     return flags
 
 
-def _searching(case: Case) -> list[Check]:
-    """The checks that attack the model."""
+def name_of(check: Check) -> str:
+    """The name of a check."""
+    return str(getattr(check, "__name__", check))
+
+
+def _attacking(case: Case) -> list[Check]:
+    """The checks that attack the model within its balls, or search again."""
     attacks = {budget, queries, *INSIDE_BALLS} - {unlimited}
     return [check for check in _on_the_search(case) if check in attacks and (case.again or check in INSIDE_BALLS)]
 

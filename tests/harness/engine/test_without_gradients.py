@@ -118,7 +118,8 @@ def test_only_scenarios_that_attack_a_flat_modality_cost_queries(flat: str) -> N
     found = ((half.strength > 0) & np.isfinite(half.strength)).to_numpy()
     ratio = half.strength.to_numpy()[found] / white.strength.to_numpy()[found]
     assert found.sum() > 12 and (ratio > 0.98).all() and (ratio < 1.15).all()
-    assert f"(and blackbox?queries=300 where {flat} is attacked)" in run.directory.describe().note
+    words = f"half, searched by fast, then blackbox?queries=300 where {flat} is attacked, in place of fast"
+    assert words in run.directory.describe().note
     assert twin.gradients.eq(0).all()
 
 
@@ -132,3 +133,67 @@ class Deaf(Linear):
 def test_a_modality_that_is_not_used_is_not_flat() -> None:
     run = harness.evaluate(some_task(), {"deaf": Deaf(True)}, trust=False, **OPTIONS)
     assert run.ledger.queries.isna().all()
+
+
+class Unrecorded(Linear):
+    """Answers, and raises where gradients are recorded."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__(False)
+        self.error = error
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        if torch.is_grad_enabled() and inputs["a"].requires_grad:
+            raise self.error("cannot be recorded")
+        return super().forward(inputs)
+
+
+class NoBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+
+class Forward(Linear):
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        seen: torch.Tensor = NoBackward.apply(super().forward(inputs))  # type: ignore[no-untyped-call]
+        return seen
+
+
+class Leaking(Linear):
+    """Its gradient is too small for float32, and leads away."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        plain = super().forward({name: x.detach() for name, x in inputs.items()})
+        noise = 1e-9 * (inputs["a"].sum(1) + inputs["b"].sum(1))
+        return plain + torch.stack([noise, -noise], 1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Unrecorded(BufferError), Unrecorded(RuntimeError), Unrecorded(NotImplementedError), Forward(True), Leaking(True)],
+    ids=["buffer", "runtime", "not-implemented", "no-backward", "leaking"],
+)
+def test_a_model_whose_gradients_cannot_be_followed_is_noticed(model: torch.nn.Module) -> None:
+    run = harness.evaluate(some_task(), {"model": model}, trust=False, **{**OPTIONS, "samples": 8})
+    assert set(run.ledger.status) == {"ok"} and run.ledger.queries[run.ledger.strength > 0].notna().all()
+
+
+class Labels(torch.nn.Module):
+    """Gives its decision alone."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        evidence = inputs["image"].mean(1) - 0.5
+        return torch.nn.functional.one_hot((evidence > 0).long(), 2).float()
+
+
+@pytest.mark.parametrize("size", [2, 16, 40])
+@pytest.mark.parametrize("limit", [2.0, 8.0])
+def test_labels_alone_lead_to_failures_in_small_inputs(size: int, limit: float) -> None:
+    labels = torch.arange(16) % 2
+    draws = torch.rand(16, size, generator=torch.Generator().manual_seed(0))
+    image = 0.5 + 0.15 * (2.0 * labels[:, None] - 1) + 0.1 * (draws - draws.mean(1, keepdim=True))
+    task = Task.from_arrays({"image": image}, labels, splits="test", name="few", ranges={"image": (0, 1)})
+    options = {**OPTIONS, "scenarios": ["image@linf:0.3"], "trust": False, "limit": limit}
+    run = harness.evaluate(task, {"labels": Labels()}, **options)
+    assert run.ledger.strength.between(0.499, 2).all() and run.ledger.strength.median() < 0.75

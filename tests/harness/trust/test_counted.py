@@ -55,6 +55,7 @@ def test_what_checks_break_counts(toy: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert all(counted.values())
     assert {row["finder"] for row in rows if row["searched"]} <= {
         "square",
+        "blackbox-300",
         "unlimited",
         "rising",
         *(f"witness of {scenario}" for scenario in SCENARIOS),
@@ -107,6 +108,20 @@ def test_a_kill_between_two_cells_is_made_up_for(toy: Path, monkeypatch: pytest.
     cut = RunDirectory("cut")
     assert {no_searched(cut.cell(key)[0]["ledger"]) for key in cut.cells_done()} == {True, False}
     assert evaluate(monkeypatch, "cut", "--batch-size", "16") == rows
+
+
+def test_what_a_search_without_gradients_finds_beside_edits_counts(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["--task", "my.py:MyTask", "--scenario", "image@l0:6", "--samples", "24", "--search", "fast"]
+    rows = {}
+    for model in ("build", "misleading"):
+        more = ["--model", f"my.py:{model}", "--schedule", "none", "--witnesses", "all", "--out", model]
+        assert run(monkeypatch, "evaluate", *given, *more) == 0
+        rows[model] = [row["strength"] for row in RunDirectory(model).ledger().to_pylist()]
+    counted = [row for row in RunDirectory("misleading").ledger().to_pylist() if row["searched"] is not None]
+    assert counted and {row["finder"] for row in counted} == {"blackbox-300"}
+    withstood = {model: sum(strength > 1 for strength in found) for model, found in rows.items()}
+    assert withstood["build"] <= withstood["misleading"] <= withstood["build"] + 4 < 24
+    assert run(monkeypatch, "verify", "misleading", "--code", "my.py") == 0
 
 
 def test_a_sound_number_stays(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
