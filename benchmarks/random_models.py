@@ -7,9 +7,9 @@ Two models, each evaluated with a few stored draws:
 - A linear model with noise of standard deviation 1 on its margin. The critical strength of the
   expectation is exact: noise has the median 0. The table gives the mean difference from it and the
   standard deviation of the difference, in strengths that move the margin by 1.
-- `concat` on `digits`, with Gaussian noise of 1.6 on pixels from 0 to 16. The attack sees the stored draws
-  and fits them. The table gives how often a witness fails under 1,000 fresh draws, on average, and
-  the share of the witnesses that fail in fewer than half of them.
+- `concat` on `digits`, with Gaussian noise of 1.6 on pixels from 0 to 16. The attack sees the
+  stored draws and fits them. The table gives how often a witness fails under 1,000 fresh draws, on
+  average, and the share of the witnesses that fail in fewer than half of them.
 """
 
 from __future__ import annotations
