@@ -48,7 +48,7 @@ def test_the_example_without_gradients_runs() -> None:
 ANSWERS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "answers.md").read_text(), re.S)
 
 
-@pytest.mark.parametrize("example", ANSWERS, ids=["labels", "maps", "boxes", "pairs"])
+@pytest.mark.parametrize("example", ANSWERS, ids=["labels", "maps", "boxes", "pairs", "words"])
 def test_the_examples_of_answers_run(example: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (elsewhere / "my.py").write_text(example)
     (task,) = re.findall(r"def (My\w+)", example)

@@ -33,6 +33,7 @@ CATALOGUE = {
         "rcn": "harness.models.counting.rcn:rcn",
         "question-blind": "harness.models.counting.blind:question_blind",
         "image-blind": "harness.models.counting.blind:image_blind",
+        "tiny-vlm": "harness.models.words.tiny_vlm:tiny_vlm",
         "segmenter": "harness.models.dense.convnet:segmenter",
         "segmenter-<modality>": "harness.models.dense.convnet:segmenter_of",
         "refinenet-<modality>": "harness.models.dense.refinenet:refinenet_of",

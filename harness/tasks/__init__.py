@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from harness.tasks.problems.boxes import Boxes
     from harness.tasks.problems.counts import Counting
     from harness.tasks.problems.enhancement import Enhancement
+    from harness.tasks.problems.free_answers import FreeAnswers
     from harness.tasks.problems.heads import Heads
     from harness.tasks.problems.images import Images
     from harness.tasks.problems.labels import MultiLabel
@@ -26,6 +27,7 @@ __all__ = [
     "Counting",
     "Detector",
     "Enhancement",
+    "FreeAnswers",
     "Graded",
     "Heads",
     "Images",
@@ -45,6 +47,7 @@ HOMES = {
     "harness.tasks.problems.boxes": ("Boxes",),
     "harness.tasks.problems.counts": ("Counting",),
     "harness.tasks.problems.enhancement": ("Enhancement",),
+    "harness.tasks.problems.free_answers": ("FreeAnswers",),
     "harness.tasks.problems.heads": ("Heads",),
     "harness.tasks.problems.images": ("Images",),
     "harness.tasks.problems.labels": ("MultiLabel",),
@@ -91,6 +94,7 @@ CATALOGUE = {
         "sun-rgbd": "harness.tasks.datasets.sun_rgbd:sun_rgbd",
         "taskonomy": "harness.tasks.datasets.taskonomy:taskonomy",
         "vqa": "harness.tasks.datasets.vqa:vqa",
+        "vqa-words": "harness.tasks.datasets.vqa_words:vqa_words",
         "bccd": "harness.tasks.datasets.bccd:bccd",
         "tallyqa": "harness.tasks.datasets.tallyqa:tallyqa",
         "howmany-qa": "harness.tasks.datasets.howmany_qa:howmany_qa",

@@ -12,6 +12,7 @@ from harness.references.registry import KINDS, names, summary
 from harness.tasks import (
     Boxes,
     Enhancement,
+    FreeAnswers,
     Heads,
     Images,
     MultiLabel,
@@ -21,7 +22,9 @@ from harness.tasks import (
     SoftCounting,
     Task,
 )
+from harness.tasks.datasets import vqa_words
 from harness.tasks.files.dataroot import VARIABLE, NoData
+from harness.tasks.problems.free_answers import Spoken
 from tests import featurefiles, filmfiles, picturefiles
 
 JUDGED = 200  # samples of a split: maps of all would fill the memory
@@ -69,6 +72,8 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     if isinstance(problem, Images):
         low, high = problem.span
         return targets, torch.where(targets < (low + high) / 2, high, low)
+    if isinstance(problem, FreeAnswers):
+        return spoken(problem, targets)
     if isinstance(problem, Boxes):
         return seeing(problem, targets), seeing(
             problem, torch.tensor([[[0, 0, 0, 0.01, 0.01]]]).expand(len(targets), -1, -1)
@@ -79,6 +84,20 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     )
     perfect = torch.cat([nn.functional.one_hot(y, size) for size, y in zip(sizes, labels, strict=True)], dim=1).float()
     return perfect, -perfect
+
+
+def spoken(problem: FreeAnswers, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs that say the right answers by a lead of 1, and outputs that say the first token."""
+    tokens = torch.full((len(targets), problem.length), -1)
+    for row, target in enumerate(targets.tolist()):
+        word = vqa_words.encoded(problem.right[target][0])
+        tokens[row, : len(word)] = torch.tensor(word)
+    lead = torch.ones(len(targets), problem.ways, problem.length * problem.rivals)
+    parts = [(lead, tokens), (-lead, torch.ones_like(tokens))]
+    right, wrong = (
+        Spoken(leads, -lead[..., 0], lead[:, 0, 0], said).packed(problem.vocabulary) for leads, said in parts
+    )
+    return right, wrong
 
 
 def seeing(problem: Boxes, targets: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """A small task and a linear model for every kind of answer, so that each can be run to the end."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from harness.models.words.speaking import greedy, speaking
 from harness.tasks import (
     Boxes,
     Classification,
     Counting,
     Enhancement,
+    FreeAnswers,
     Heads,
     Images,
     MultiLabel,
@@ -20,6 +23,7 @@ from harness.tasks import (
     Task,
     Values,
 )
+from harness.tasks.problems.free_answers import ANSWERS, tokens_of
 from tests.harness.tasks.problems.linear_maps import Pixelwise, maps
 
 COUNT = 60
@@ -214,6 +218,45 @@ def pairs() -> Task:
     return Task.from_arrays(inputs, torch.arange(COUNT), name="pairs", problem=Retrieval(COUNT))
 
 
+SAID = ("", "red", "green", "blue")
+
+
+def said(tokens: Sequence[int]) -> str:
+    return " ".join(SAID[token] for token in tokens if token)
+
+
+class TwoWords(nn.Module):
+    """Says two words, each linear in the inputs, and ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Parameter(torch.stack([WEIGHTS, WEIGHTS.roll(1, 1)]))
+
+    def embed_prompt(self, inputs: dict[str, Tensor], present: Tensor | None) -> dict[str, Tensor]:
+        return {"x": torch.cat([inputs["a"], inputs["b"]], 1)}
+
+    def logits(self, prompt: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
+        x = prompt["x"]
+        words = nn.functional.pad(torch.einsum("pdv,bd->bpv", self.words, x), (1, 0), value=-20.0)
+        end = torch.tensor([20.0, 0, 0, 0]).to(x).expand(len(x), 1, -1)
+        return torch.cat([words, end], 1)[:, : tokens.shape[1] + 1]
+
+    def generate(self, prompt: Mapping[str, Tensor], length: int) -> Tensor:
+        return greedy(self, prompt, length)
+
+
+def words() -> Task:
+    """Two words, in which a speaker of two words is seldom wrong."""
+    noisy = evidence() + 0.2 * _drawn(COUNT, 3)
+    first, second = 1 + noisy.argmax(1), 1 + noisy.roll(1, 1).argmax(1)
+    right = tuple((said(pair),) for pair in torch.stack([first, second], 1).tolist())
+    tokens = tokens_of(right, lambda text: [SAID.index(word) for word in text.split()], 0, 1)
+    problem = FreeAnswers(right, said, len(SAID), 3)
+    return Task.from_arrays(
+        features(), torch.arange(COUNT), name="words", problem=problem, extra_inputs={ANSWERS: tokens}
+    )
+
+
 def _mean(size: int) -> Tensor:
     return torch.cat([torch.eye(size), torch.eye(size)]) / 2
 
@@ -237,6 +280,7 @@ TASKS = {
     "long-labels": long_labels,
     "value": value,
     "values": values,
+    "words": words,
 }
 MODELS = {
     **{name: lambda: _linear(0, 1, 2) for name in ("classes", "counts", "votes", "labels", "long-labels", "values")},
@@ -245,6 +289,7 @@ MODELS = {
     "maps": Pixelwise,
     "boxes": Quadrants,
     "pairs": Bilinear,
+    "words": lambda: speaking(TwoWords(), words(), end=0),
     **{name: lambda: Linear(_mean(64), (1, 8, 8)) for name in ("images", "features")},
     "sounds": lambda: Linear(_mean(400), (400,)),
 }
