@@ -6,6 +6,7 @@ checks start from it, so they find the same again when a run is resumed.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from harness.engine.ledger import keys_of
 from harness.engine.loading import Loaded
 from harness.engine.plan import Work
 from harness.engine.presence import by_presence
+from harness.engine.singly import passed_on
 from harness.engine.sweep import part
 from harness.run.directory import RunDirectory
 from harness.run.schema import SCHEMAS, Parts, place_of
@@ -48,13 +50,16 @@ def count_finds(work: Work, directory: RunDirectory, finds: Finds, device: torch
     models = {model.name: model for model in work.models}
     for key in directory.cells_done():
         tables, witnesses = directory.cell(key)
-        (name,) = tables["ledger"].column("model").unique().to_pylist()
-        if name not in finds:
+        name = next(iter(tables["ledger"].column("model").unique().to_pylist()), None)
+        if name is None or name not in finds:
             continue
         found = Parts()
-        with preserved(models[name].module):
-            for parts in _proposed(work, models[name], finds[name], tables, device):
-                found.take_in(parts)
+        try:
+            with preserved(models[name].module):
+                for parts in _proposed(work, models[name], finds[name], tables, device):
+                    found.take_in(parts)
+        except (Exception, SystemExit):  # a model that raises by chance: what was found so far counts
+            directory.add_error(f"{key}-checks", traceback.format_exc())
         better = _better(tables["ledger"].to_pylist(), found.rows["ledger"])
         if better:
             held = {**witnesses, **_named(better.values(), found.witnesses)}
@@ -91,6 +96,7 @@ def _proposed(
                     samples=few.samples,
                     seed=work.config.seed,
                     limit=work.config.limit,
+                    on_error=lambda scenario, error: passed_on(error),
                 )
                 for results in searched(search, objective, everything, few.inputs, thresholds):
                     yield recorded(work, objective, few, results)

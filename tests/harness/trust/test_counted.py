@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,27 @@ def test_graded_answers_count_at_every_threshold(long: bool, monkeypatch: pytest
     again = harness.evaluate(maps(4), {"misled": Misled()}, out=str(tmp_path / "run"), witnesses="all", **options)
     assert again.directory.table("ledger").to_pylist() == run.directory.table("ledger").to_pylist()
     assert again.directory.table("fronts").to_pylist() == run.directory.table("fronts").to_pylist()
+
+
+class Unsure(torch.nn.Module):
+    """Misleading, and raises by chance."""
+
+    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
+        if float(torch.rand(())) < 0.02:
+            raise ValueError("by chance")
+        x = inputs["x"]
+        evidence = (2 * x.detach() - x).sum(1)
+        return torch.stack([-evidence, evidence], 1)
+
+
+def test_a_model_that_raises_by_chance_ends_no_run() -> None:
+    labels = torch.arange(40) % 2
+    x = 0.1 * (2.0 * labels[:, None] - 1) * (0.5 + torch.rand(40, 4, generator=torch.Generator().manual_seed(0)))
+    task = Task.from_arrays({"x": x}, labels, splits="test", name="unsure")
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = harness.evaluate(
+            task, {"unsure": Unsure()}, samples="all", search="fast", schedule="none", scenarios=["x@linf:0.1"]
+        )
+    assert "random" in set(run.flags["check"]) and set(run.ledger.status) <= {"ok", "error"}
