@@ -23,7 +23,7 @@ from harness.engine.loading import Loaded
 from harness.run.config import Evaluation
 from harness.tasks import Batch, Task
 from harness.tasks.batch import PLACE
-from harness.tasks.problems.problem import Graded, Problem
+from harness.tasks.problems.problem import Graded, Problem, answered
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ class OverDraws:
     def predictions(self, outputs: Tensor) -> Tensor:
         """The answers to the mean outputs: without targets, no draw decides."""
         return self.problem.predictions(outputs.mean(1))
+
+    def answered(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The answer of the draw that decides."""
+        return answered(self.problem, self._decided(outputs, targets), targets)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return self.problem.score(self._decided(outputs, targets), targets)

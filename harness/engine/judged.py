@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.errors import BadInput
 from harness.run.schema import LONGEST_IN_ROW, place_of
 from harness.tasks import Task
-from harness.tasks.problems.problem import MOST_TALLIED, Problem
+from harness.tasks.problems.problem import MOST_TALLIED, Problem, answered
 
 COLUMNS = ("score", "label", "tally")
 NOTHING: dict[str, Any] = dict.fromkeys(COLUMNS)  # where the model raised
@@ -24,7 +24,7 @@ def judged_rows(problem: Problem, outputs: Tensor, targets: Tensor) -> list[dict
         BadInput: a score is not in [0, 1], or the tally has another shape.
     """
     scores = checked_score(problem.score(outputs, targets), len(outputs)).double().tolist()
-    labels = problem.label(problem.predictions(outputs), targets)
+    labels = problem.label(answered(problem, outputs, targets), targets)
     tallies = listed(checked_tally(problem.tally(outputs, targets), len(outputs)))
     return [dict(zip(COLUMNS, row, strict=True)) for row in zip(scores, labels, tallies, strict=True)]
 

@@ -83,6 +83,14 @@ def thresholds_of(problem: Problem) -> tuple[float, ...]:
     return tuple(getattr(problem, "thresholds", ()))
 
 
+def answered(problem: Problem, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The predictions that count: at a tie with the right answer, or over several draws, they are
+    those that the score is of.
+    """
+    own: Callable[[Tensor, Tensor], Tensor] | None = getattr(problem, "answered", None)
+    return problem.predictions(outputs) if own is None else own(outputs, targets)
+
+
 def lacking(problem: object) -> list[str]:
     """The members that a problem needs and this one lacks."""
     return [
