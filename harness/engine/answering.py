@@ -6,6 +6,7 @@ If they differ, each number depends on more than the sample.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from harness.tasks import Batch, Task
 
 AGAIN = 8  # times that a sample alone is asked where a model raises
 NO_SLOPE = 1e-7  # of the margin, across the spread of an input: float32 cannot represent a smaller change
-UNRECORDED = (RuntimeError, NotImplementedError, BufferError, TypeError, ValueError)  # torch's, of recording gradients
+UNRECORDED = re.compile(r"requires?.grad|autograd|backward")  # how torch says that gradients cannot be recorded
 EXACT, ROUNDED = 1e-5, 1e-2  # of the spread of the outputs, in float32 and in half precision
 
 
@@ -101,9 +102,9 @@ class Answering:
 def slopes_of(module: nn.Module, task: Task, device: torch.device, seconds: float | None) -> Slopes:
     """Where the margins of the fixed samples have a gradient that an attack can follow.
 
-    A model that answers, and raises where gradients are recorded, has none: it may hand tensors to
-    NumPy or to another process. All modalities have one where this cannot be told, because the
-    model raises anyway. The model does not change.
+    A model that answers, and where torch says that gradients cannot be recorded, has none: it may
+    hand tensors to NumPy or to another process. All modalities have one where this cannot be told,
+    because the model raises. The model does not change.
     """
     batch = fixed_samples(task).to(device)
     objective = TaskObjective(module, task, batch.targets, task.present(batch), {})
@@ -116,8 +117,8 @@ def slopes_of(module: nn.Module, task: Task, device: torch.device, seconds: floa
                     if not margin.requires_grad:
                         return Slopes(somewhere=False)
                     found = torch.autograd.grad(margin.sum(), list(moving.values()), allow_unused=True)
-            except UNRECORDED as error:
-                if out_of_memory(error):
+            except Exception as error:
+                if not UNRECORDED.search(str(error)) or out_of_memory(error):
                     return Slopes()
                 with torch.no_grad():
                     objective(batch.inputs)
@@ -126,7 +127,7 @@ def slopes_of(module: nn.Module, task: Task, device: torch.device, seconds: floa
             flat = [
                 name
                 for (name, x), slope in zip(moving.items(), found, strict=True)
-                if slope is None or not bool((slope.flatten(1).abs().amax(1) * spread(x.detach()) > steep).any())
+                if slope is None or bool((slope.flatten(1).abs().amax(1) * spread(x.detach()) <= steep).all())
             ]
             if len(flat) == len(moving):
                 return Slopes(somewhere=False)

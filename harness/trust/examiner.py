@@ -2,7 +2,7 @@
 
 Each model × scenario of the table is checked on a few of the run's samples, once the model's cells
 are done. A raised flag is shown wherever the number is. The failures that a check finds count in
-the number: see `harness.trust.counted`. Where they are many, the check goes on to all samples.
+the number: see `harness.trust.counted`. Where they are many, the check goes on to more samples.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from harness.trust.checks import (
 
 READ = ("model", "sample", "scenario", "strength", "searched", "gradients", "status")  # columns of the ledger
 SAMPLES = 32  # checked of each model and scenario, at most
+FURTHER = 256  # the same where a check finds many failures
 UNCHECKED = "unchecked"
 OF_THE_SEARCH = {
     *(check.__name__ for check in (budget, *INSIDE_BALLS, planted)),
@@ -113,8 +114,8 @@ class Examiner:
 
     def _look_further(self, scenario: Scenario, count: int, found: dict[str, dict[str, Nearer]], flags: Flags) -> None:
         """Look for failures among the samples that `count` has left out, and without gradients
-        where the search misses planted failures; then, where a check finds many, among all samples
-        of the run.
+        where the search misses planted failures; then, where a check finds many, among `FURTHER`
+        samples.
         """
         right = self._query(
             "select count(*) from ledger where scenario = $scenario and strength > 0", {"scenario": str(scenario)}
@@ -130,8 +131,9 @@ class Examiner:
             check for check in (budget, queries, without_gradients) if len(found.get(name_of(check), ())) > many
         ]
         doubtful += [blackbox] if found.get(name_of(blackbox)) else []
-        for start in range(0, right, count) if doubtful else ():
-            _look(replace(self._case(scenario, count, start), again=count), doubtful, found)
+        for start in range(0, min(FURTHER, right), count) if doubtful else ():
+            few = min(count, FURTHER - start)
+            _look(replace(self._case(scenario, few, start), again=few), doubtful, found)
 
     def _case(self, scenario: Scenario, count: int, start: int = 0) -> Case:
         """The first samples of the run that are right untouched, after `start` of them; the first

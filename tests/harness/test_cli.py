@@ -227,7 +227,7 @@ def push(objective, region, strength, *, samples, share=1.0):
 """,
     )
     toy = ["evaluate", "--task", "my.py:MyTask", "--model", "my.py:build", "--samples", "12", "--search", "none"]
-    toy += ["--scenario", "image@linf:0.1 + sensor@linf:1", "--out", "run"]
+    toy += ["--scenario", "image@linf:0.1 + sensor@linf:1", "--no-trust", "--out", "run"]
     attacks = ["--attack", "my.py:push?share=0.5", "--attack", "torchattacks:PGD?steps=5", "--attack", "fmn"]
     assert run(monkeypatch, *toy, *attacks) == 0
     rows = RunDirectory("run").table("ledger").to_pylist()
