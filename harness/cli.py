@@ -146,11 +146,7 @@ def verify(
     files: Annotated[
         bool,
         typer.Option(
-            "--files",
-            help=(
-                "Check the files of the run instead of the witnesses: checksums, copied files, rows of other runs,"
-                " unknown files."
-            ),
+            "--files", help="Check the files, not the witnesses: checksums, copies, rows of other runs, unknown files."
         ),
     ] = False,
 ) -> None:
