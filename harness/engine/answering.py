@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from attacks.objective import preserved
 from attacks.region import Inputs
 from harness.engine.fingerprint import fixed_samples
-from harness.engine.objective import HALF, PAD, TaskObjective
+from harness.engine.objective import HALF, TaskObjective
 from harness.engine.singly import out_of_memory
 from harness.engine.timelimit import TooSlow, limited
 from harness.run.fingerprint import SAMPLES, Fingerprint, another_verdict, same, spread
 from harness.run.flags import Flag
 from harness.tasks import Batch, Task
+from harness.tasks.batch import PAD
 
 AGAIN = 8  # times that a sample alone is asked where a model raises
 NO_SLOPE = 1e-7  # of the margin, across the spread of an input: float32 cannot represent a smaller change

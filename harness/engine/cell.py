@@ -196,12 +196,7 @@ def _searched(
         _stepped,
         steps,
         work.searches[name],
-        inputs=batch.inputs,
-        bounds=work.task.bounds(batch),
-        scenarios=group,
-        samples=batch.samples,
-        seed=work.config.seed,
-        limit=work.config.limit,
+        **search_arguments(work, batch, group),
         on_error=on_error,
         on_attack_error=on_attack_error,
     )
@@ -237,6 +232,20 @@ def _stepped(steps: _Steps, *args: Any, **options: Any) -> Iterator[tuple[Scenar
     for scenario, found in search_all(*args, **options):
         steps.advance(len(found.strength), int(found.gradients.sum()))
         yield scenario, found
+
+
+def search_arguments(work: Work, batch: Batch, scenarios: Sequence[Scenario]) -> dict[str, Any]:
+    """The arguments of `search_all` for some scenarios on a batch, but the search and the
+    objective.
+    """
+    return {
+        "inputs": batch.inputs,
+        "bounds": work.task.bounds(batch),
+        "scenarios": scenarios,
+        "samples": batch.samples,
+        "seed": work.config.seed,
+        "limit": work.config.limit,
+    }
 
 
 def objectives_of(

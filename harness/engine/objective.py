@@ -14,10 +14,10 @@ from harness.engine.compiled import Compiled
 from harness.engine.drawn import Drawn
 from harness.models.partial_encoding import answered, encoded_still
 from harness.tasks import Task
+from harness.tasks.batch import PAD
 from harness.tasks.problems.problem import Graded
 
 HALF = (torch.bfloat16, torch.float16)
-PAD = 8  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs, take
 
 OBJECT_AXES, CORNERS = 3, 4
+PAD = 8  # kernels round by the size of the batch; sizes that are multiples of this agree bit for bit
 PLACE = "place"  # the input of a model over draws that holds each sample's place in a batch: no data of the task
 
 

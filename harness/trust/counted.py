@@ -20,7 +20,7 @@ from attacks.region import Inputs
 from attacks.scenario import Scenario
 from attacks.search_state import SearchState, search_all
 from harness.engine.answers import ATTACKED, answer_keys
-from harness.engine.cell import objectives_of, recorded
+from harness.engine.cell import objectives_of, recorded, search_arguments
 from harness.engine.fronts import Front
 from harness.engine.graded import searched
 from harness.engine.judged import taken_out
@@ -90,12 +90,7 @@ def _proposed(
                 search = partial(
                     search_all,
                     proposed,
-                    inputs=few.inputs,
-                    bounds=work.task.bounds(few),
-                    scenarios=able,
-                    samples=few.samples,
-                    seed=work.config.seed,
-                    limit=work.config.limit,
+                    **search_arguments(work, few, able),
                     on_error=lambda scenario, error: passed_on(error),
                 )
                 for results in searched(search, objective, everything, few.inputs, thresholds):
@@ -160,7 +155,11 @@ def _joined(ledger: Row, points: Sequence[Row]) -> list[Row]:
 
 def _long_tallies(tables: Tables) -> dict[tuple[Any, ...], Any]:
     rows = tables["tallies"].to_pylist() if "tallies" in tables else []
-    return {(row["table"], row["sample"], *place_of("tallies", row)): row["tally"] for row in rows}
+    return {_tally_of(row): row["tally"] for row in rows}
+
+
+def _tally_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["table"], row["sample"], *place_of("tallies", row))
 
 
 def _tally_place(table: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -181,9 +180,8 @@ def _replaced(
     rows = {"ledger": ledger, "fronts": [*points, *new]}
     if "tallies" in tables:
         kept = tables["tallies"].to_pylist()
-        rows["tallies"] = [
-            row for row in kept if (row["table"], row["sample"], *place_of("tallies", row)) not in gone
-        ] + [{name: row[name] for name in SCHEMAS["tallies"].names} for row in long]
+        rows["tallies"] = [row for row in kept if _tally_of(row) not in gone]
+        rows["tallies"] += [{name: row[name] for name in SCHEMAS["tallies"].names} for row in long]
     return {**tables, **{name: pa.Table.from_pylist(each, SCHEMAS[name]) for name, each in rows.items()}}
 
 

@@ -136,7 +136,9 @@ def test_a_task_judges_perfect_and_wrong_answers(task: Task) -> None:
 def test_a_stand_in_lies_in_the_range(task: Task) -> None:
     for modality in task.modalities:
         x = task.splits["test"].take([0]).inputs[modality.name]
-        modality.check(modality.stand_in(x))
+        stand_in, (low, high) = modality.stand_in(x), modality.valid.over(x).ends
+        assert stand_in.shape == x.shape and bool(((low <= stand_in) & (stand_in <= high)).all())
+        modality.check(stand_in)  # raises where it is no valid input
 
 
 def test_a_model_answers_each_sample_alone_and_finitely(system: Loaded, digits: Task) -> None:

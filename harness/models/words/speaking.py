@@ -13,10 +13,10 @@ from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
 from harness.tasks import Task
+from harness.tasks.batch import PAD
 from harness.tasks.problems.free_answers import ANSWERS, FreeAnswers, Spoken
 
 DOUBT = 1e-3  # of a lead: where the best answer leads by less, decoding decides what is said
-FILL = 8  # batches of prompts are filled up to a multiple of this, as kernels round by their size
 
 Prompt = Mapping[str, Tensor]
 """What a network has read before it speaks: tensors (B, ...) by name."""
@@ -111,7 +111,7 @@ class Speaking(nn.Module):
 
     def _spoken(self, prompt: Prompt, rows: Tensor, said: Tensor, lead: Tensor) -> tuple[Tensor, Tensor]:
         """What the network says in these rows, and its smallest lead there."""
-        filled = torch.cat([rows, rows[-1:].expand(-len(rows) % FILL)])
+        filled = torch.cat([rows, rows[-1:].expand(-len(rows) % PAD)])
         some = {name: x[filled] for name, x in prompt.items()}
         with torch.no_grad():
             tokens = self._ended(self.network.generate(some, self.problem.length))

@@ -8,19 +8,20 @@ from dataclasses import replace
 import torch
 
 from harness.tasks.batch import Batch
-from harness.tasks.datasets.scenes.batch import MODALITIES, NOTE
+from harness.tasks.datasets.scenes.batch import MODALITIES
 from harness.tasks.datasets.vqa import ANSWERS, GROUPS, SIZES, vqa
 from harness.tasks.problems.free_answers import ANSWERS as TOKENS
 from harness.tasks.problems.free_answers import FreeAnswers, tokens_of
 from harness.tasks.task import Task
 
 END = 0
+NOTE = "pixels from 0 to 255; words are replaced by synonyms only, so that the answer stays"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789 "
 LENGTH = 1 + max(map(len, ANSWERS))
 
 
 def spelled(tokens: Sequence[int]) -> str:
-    """The text of letters, of which `END` is none.
+    """The text of letters, without `END`.
 
     >>> spelled(encoded("red"))
     'red'
@@ -43,11 +44,11 @@ def vqa_words() -> Task:
     problem = FreeAnswers(tuple((answer,) for answer in ANSWERS), spelled, 1 + len(LETTERS), LENGTH)
     whole = vqa()
     tokens = tokens_of(problem.right, encoded, END, problem.ways)
-    splits = {split: _told(whole.splits[split].take(range(SIZES[split])), tokens) for split in SIZES}
+    splits = {split: _with_tokens(whole.splits[split].take(range(SIZES[split])), tokens) for split in SIZES}
     return Task("vqa-words", MODALITIES, problem, splits, NOTE, (TOKENS,), GROUPS)
 
 
-def _told(batch: Batch, tokens: torch.Tensor) -> Batch:
+def _with_tokens(batch: Batch, tokens: torch.Tensor) -> Batch:
     """A split of `vqa` with the tokens of its answers in place of proposals."""
     inputs = {name: x for name, x in batch.inputs.items() if name != "boxes"}
     samples = tuple(f"vqa-words-{sample.removeprefix('vqa-')}" for sample in batch.samples)

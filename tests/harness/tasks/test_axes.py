@@ -214,7 +214,8 @@ def test_channels_behind_the_sides_are_refused_whatever_their_number(shape: tupl
 
 @pytest.mark.parametrize("shape", FIRST)
 def test_channels_before_the_sides_are_taken(shape: tuple[int, ...]) -> None:
-    Task.from_arrays({"x": torch.zeros(20, *shape)}, torch.arange(20) % 2, kinds={"x": "image"})
+    task = Task.from_arrays({"x": torch.zeros(20, *shape)}, torch.arange(20) % 2, kinds={"x": "image"})
+    assert (task.modality("x").kind, task.modality("x").shape) == ("image", shape)
 
 
 @pytest.mark.parametrize("padded", [False, True])
