@@ -53,6 +53,7 @@ OPENING = 48  # queries at coarse patterns, where margins tell nothing
 TIGHT = 1 - 1e-5  # of a strength: rounding may not take a change outside of it
 FIRST = STRENGTH  # the strength that is tried first
 BELOW, LEAST, MOST = 0.1, 1e-3, 0.5  # how far below the best known strength is searched, as a share of it
+NEAREST = 1e-12  # the smallest strength of a query: a random model may fail at any, also at 0
 PATIENCE = 40  # queries in vain after which that share is halved
 SMALL = 0.3  # the size of a random direction that learns, as a share of the ball
 GUIDED = 0.5  # the share of moves by the linear model; the others are waves
@@ -139,7 +140,7 @@ class _Walk:
         self.edited = {ball.modality: self.witness[ball.modality].clone() for ball in self.balls if not ball.has_norm}
         self.below = torch.full_like(self.best, BELOW)
         self.step, self.limit = self.below.clone(), torch.full_like(self.best, state.limit * TIGHT)
-        self.strength = torch.where(known, self.best * (1 - BELOW), self.limit.clamp(max=FIRST * TIGHT))
+        self.strength = torch.where(known, self._nearer(self.below), self.limit.clamp(max=FIRST * TIGHT))
         self.phase = torch.where(known, Phase.MEASURE, Phase.LEARN).long()
         self.value = self.objective(self.region.inputs).losses["margin"].double()
         self.lowest, self.highest = self.value.clone(), self.value.clone()
@@ -200,7 +201,7 @@ class _Walk:
             self.witness[name] = torch.where(per_sample(nearer, x), at[name], x)
         faster = torch.where(self.phase == Phase.SHRINK, (2 * self.step).clamp(max=MOST), self.below)
         self.step = torch.where(fails, faster, self.step)
-        self.strength = torch.where(fails & self.best.isfinite(), self.best * (1 - self.step), self.strength)
+        self.strength = torch.where(fails & self.best.isfinite(), self._nearer(self.step), self.strength)
         self.phase = torch.where(fails, Phase.SHRINK, self.phase)
 
     def _stood(self, stands: Tensor, number: int) -> None:
@@ -213,7 +214,7 @@ class _Walk:
         self.step = torch.where(too_far, self.below, self.step)
         stuck = stands & known & (was == Phase.MOVE) & (self.vain >= PATIENCE)
         self.below = torch.where(stuck, (self.below / 2).clamp_min(LEAST), self.below)
-        self.strength = torch.where(too_far | stuck, self.best * (1 - self.below), self.strength)
+        self.strength = torch.where(too_far | stuck, self._nearer(self.below), self.strength)
         back = stands & ~too_far & (was >= Phase.SHRINK)
         self.phase = torch.where(back, Phase.MOVE, self.phase)
         self._turn(over & (was == Phase.LEARN), Phase.FOLLOW)
@@ -237,6 +238,10 @@ class _Walk:
         self.phase = torch.where(rows, phase, self.phase)
         self.left = torch.where(rows, series, self.left)
         self.vain = torch.where(rows, 0, self.vain)
+
+    def _nearer(self, share: Tensor) -> Tensor:
+        """A strength below the best known one, by a share of it."""
+        return (self.best * (1 - share)).clamp_min(NEAREST)
 
     def _wanted(self) -> Inputs:
         """The unit change of each norm ball that raises the linear model most."""

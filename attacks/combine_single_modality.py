@@ -24,9 +24,10 @@ def combine_single_modality(state: SearchState) -> None:
     region = state.region.take(rows)
     change = {name: torch.zeros_like(x) for name, x in region.clean.items()}
     for found in state.singles:
-        known, scale = found.strength[rows].isfinite(), strength[rows] / found.strength[rows]
+        alone = found.strength[rows]
+        known = alone.isfinite() & (alone > 0)  # a random model may fail untouched in one of its answers
         for name, x in region.clean.items():
-            share = per_sample(torch.where(known, scale, 0.0), x).to(x.dtype)
+            share = per_sample(torch.where(known, strength[rows] / alone, 0.0), x).to(x.dtype)
             change[name] = change[name] + share * (found.witness[name][rows] - x)
     candidate = region.shifted(change, torch.ones(len(rows), device=rows.device))
     with torch.no_grad():
