@@ -42,9 +42,19 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> nn.
         raise BadInput(f"model {text!r}: {error}") from None
     except (Exception, SystemExit) as error:
         raise BadInput(
-            f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: {error}"
+            f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: "
+            f"{error}{_about_types(module)}"
         ) from error
     return module
+
+
+def _about_types(module: nn.Module) -> str:
+    """A mend for a model with weights that are not float32, as the inputs are."""
+    others = {x.dtype for x in module.parameters() if x.is_floating_point()} - {torch.float32}
+    if not others:
+        return ""
+    named = " and ".join(sorted(str(each).removeprefix("torch.") for each in others))
+    return f" (it has weights of {named}, and the inputs are float32: build it with .float(), or cast in its forward)"
 
 
 def _first_answers(module: nn.Module, task: Task, batch: Batch) -> tuple[nn.Module, Batch, torch.Tensor]:
