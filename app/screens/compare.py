@@ -24,6 +24,7 @@ from app.view import (
     shown,
     taken_away,
 )
+from harness.analysis.curves import robust_score_is
 from harness.analysis.intervals import TOO_FEW
 from harness.reporting.figures import figured
 
@@ -47,7 +48,7 @@ def draw() -> None:
         task = ours[0].config.task
         command = (*EVALUATE, "--task", task, "--out", f"{addresses()[0].rstrip('/')}/second")
         return empty("A and B share no sample under a common condition.", *command)
-    _differences(found)
+    _differences(found, robust_score_is(ours[0].threshold is not None))
     _changed(ours, theirs, strength, [row["condition"] for row in found])
     return None
 
@@ -61,7 +62,7 @@ def _side(name: str, number: int) -> tuple[Run, str]:
     return run, chosen(right, f"Model {name}", run.models, f"{key}_model", first)
 
 
-def _differences(found: Sequence[Mapping[str, Any]]) -> None:
+def _differences(found: Sequence[Mapping[str, Any]], attacked: str) -> None:
     st.subheader("Differences", anchor=False)
     figure = differences_figure(found)
     shown(figure, "differences")
@@ -69,8 +70,9 @@ def _differences(found: Sequence[Mapping[str, Any]]) -> None:
     st.dataframe(found, hide_index=True, column_config=dict.fromkeys(("A", "B", "change", "low", "high"), number))
     remark(
         "Paired by sample: a change is B minus A, with its 95 % interval, as the command compare prints it. "
-        "An attack's score is the share that withstood every attack tried at this strength. "
-        "Only A, only B: samples on which only this model is right."
+        f"An attack's score is {attacked} at this strength. "
+        "Only A, only B: samples that score higher by more than 0.5 there; of yes-or-no answers, those that only this "
+        "model gets right."
     )
     taken_away("compare", found, {"Differences": figure})
 

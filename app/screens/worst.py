@@ -20,7 +20,7 @@ from app.runs import Run
 from app.view import EVALUATE, at_threshold, chosen, empty, of_a_run, page, plain, remark, sections, shown, taken_away
 from attacks.scenario import parse
 from harness.analysis.class_tables import ClassTable, class_tables
-from harness.analysis.curves import Point, robust_curves, strength_grid
+from harness.analysis.curves import Point, robust_curves, robust_score_is, strength_grid
 from harness.analysis.measures import oracle_of
 from harness.reporting.figures import figured
 from harness.run.directory import RunDirectory
@@ -76,9 +76,9 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
     ):
         st.warning(plain(line))
     remark(
-        "The share that withstood every attack tried: an upper bound found by attack, not a certificate. Bands are 95 %"
-        " intervals. At strength 1 the radii are as the scenario writes them. An oracle does not read the attacked"
-        " modality."
+        f"A robust score is {robust_score_is(run.threshold is not None)}: an upper bound found by attack, not a"
+        " certificate. Bands are 95 % intervals. At strength 1 the radii are as the scenario writes them. An oracle"
+        " does not read the attacked modality."
     )
     taken_away("worst", _points(scenario, curves), {"Curves": figure})
 

@@ -153,6 +153,15 @@ CURVED = {
 """The columns that curves under attack read."""
 
 
+WITHSTOOD = "the share that withstood every attack tried"
+WORST_KNOWN = "the mean of the worst score that is known"
+
+
+def robust_score_is(graded: bool) -> str:
+    """What a robust score is: of graded answers, which have fronts, a mean."""
+    return WORST_KNOWN if graded else WITHSTOOD
+
+
 def robust_curves(
     ledger: pa.Table, strengths: Sequence[float], fronts: pa.Table | None = None
 ) -> dict[tuple[str, str], list[Point]]:

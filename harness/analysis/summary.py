@@ -26,6 +26,7 @@ from harness.analysis.curves import (
     corruption_curves,
     missing_curves,
     robust_curves,
+    robust_score_is,
     statuses,
 )
 from harness.analysis.intervals import Estimate
@@ -37,19 +38,17 @@ from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
 
 CAVEAT = (
-    "Robust scores are the share that withstood every attack tried up to strength 1 (the radii as written): upper"
-    " bounds found by attack, not certificates. Intervals are 95 %: Clopper-Pearson below 200 samples, Wilson from"
-    " there."
+    "Robust scores are {} up to strength 1 (the radii as written): upper bounds found by attack, not certificates."
+    " Intervals are 95 %: {}."
 )
+YES_OR_NO = "Clopper-Pearson below 200 samples, Wilson from there"
+GRADED = "BCa, or, where fewer than 20 samples differ, those of yes-or-no scores, which are wider"
 INTERVALS = (
     "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no. Where too few samples differ,"
     " no interval is given."
 )
 ROBUST = "robust score, strength 1"
-AT_THRESHOLDS = (
-    "The robust score of graded answers is the mean of the worst score that is known. At a threshold, a sample has"
-    " failed when its score is below that share of its untouched score."
-)
+AT_THRESHOLDS = "At a threshold, a sample has failed when its score is below that share of its untouched score."
 UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
 SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
 MEASURED = {
@@ -92,7 +91,7 @@ def summarise(directory: RunDirectory) -> Summary:
         for (name, model), points in robust_curves(ledger, [0.0], fronts).items()
         if not parse(name).missing
     }
-    graded = any(
+    drawn = any(
         share.value != clean[model].value and share.samples == clean[model].samples
         for model, share in untouched.items()
         if model in clean
@@ -111,7 +110,7 @@ def summarise(directory: RunDirectory) -> Summary:
         **(
             {
                 ROBUST: {
-                    **({"untouched": untouched} if graded else {}),
+                    **({"untouched": untouched} if drawn else {}),
                     **_withstood(robust, [*singles, *requested], modalities),
                 }
             }
@@ -132,7 +131,10 @@ def summarise(directory: RunDirectory) -> Summary:
         for model in models
     }
     doubts = flag_lines(trust)
-    notes = _notes(description.model_copy(update={"status": status}), errors, absences(samples, modalities))
+    description = description.model_copy(update={"status": status})
+    graded = description.threshold is not None
+    caveat = CAVEAT.format(robust_score_is(graded), GRADED if graded else YES_OR_NO)
+    notes = _notes(description, caveat, errors, absences(samples, modalities))
     notes += fewer(description, counts)
     notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *doubts, *([EXPLAINED] if doubts else [])]
     return Summary(models, sections, notes, flagged(trust), status)
@@ -200,8 +202,8 @@ def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, 
     return sections
 
 
-def _notes(description: Description, errors: int, absent: str) -> list[str]:
-    notes = [CAVEAT if description.attacked else UNATTACKED, *filter(None, (description.note, absent))]
+def _notes(description: Description, caveat: str, errors: int, absent: str) -> list[str]:
+    notes = [caveat if description.attacked else UNATTACKED, *filter(None, (description.note, absent))]
     if description.status != COMPLETE:
         notes.append(f"The run is {description.status}: {onwards(description.status)}.")
     if errors:

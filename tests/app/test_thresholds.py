@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from harness.analysis.curves import WITHSTOOD, WORST_KNOWN
 from harness.analysis.summary import AT_THRESHOLDS, summarise
 from harness.reporting.report import as_markdown, render
 from harness.run.directory import RunDirectory
@@ -41,7 +42,9 @@ def test_a_threshold_that_a_run_does_not_have_is_one_sentence(opened: Opened) ->
 def test_right_or_wrong_answers_have_no_threshold_to_choose(opened: Opened) -> None:
     test = opened(kept("values").parent, "samples")
     assert not test.exception and not test.error and "Threshold" not in [each.label for each in test.sidebar.selectbox]
-    assert AT_THRESHOLDS not in summarise(RunDirectory(str(kept("values")))).notes
+    notes = summarise(RunDirectory(str(kept("values")))).notes
+    assert AT_THRESHOLDS not in notes
+    assert notes[0].startswith(f"Robust scores are {WITHSTOOD} up to strength 1") and "Clopper-Pearson" in notes[0]
 
 
 def test_reports_have_the_share_that_has_not_failed_at_each_threshold() -> None:
@@ -55,3 +58,10 @@ def test_reports_have_the_share_that_has_not_failed_at_each_threshold() -> None:
             assert share.value == sum(row["strength"] > 1 for row in rows) / len(rows)
         assert section in render(directory) and section in as_markdown(directory)
     assert AT_THRESHOLDS in summary.notes
+    assert summary.notes[0].startswith(f"Robust scores are {WORST_KNOWN} up to") and "BCa" in summary.notes[0]
+
+
+@pytest.mark.parametrize(("problem", "what"), [("maps", WORST_KNOWN), ("values", WITHSTOOD)])
+def test_the_page_explains_what_a_robust_score_is(opened: Opened, problem: str, what: str) -> None:
+    test = opened(kept(problem).parent, "worst")
+    assert not test.exception and f"A robust score is {what}" in words(test)
