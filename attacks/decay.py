@@ -28,6 +28,7 @@ LOWEST = 1 / 16  # the first rung of the ladder, where the radii as written are 
 RUNGS, GROWTH = 8, 12.0  # the number of rungs; the steps of the last rung over those of the first
 BETWEEN = (1.0, 0.84, 0.71, 0.59)  # the shares of a rung's change that the watcher gets
 OUTER = 3.0  # the next strength over the last one, while no failure is known
+AFRESH = 0.95  # of the best known strength, at which an attack begins at a random place
 CLOSE = 1.01  # a bracket narrower than this ratio is closed
 PASSES = 4  # pushes of the parts of an answer; each starts where the last one ended
 
@@ -68,6 +69,8 @@ def decay(state: SearchState, *, steps: int, rounds: int, ladder: int) -> None:
         _ladder(state, ladder)
     for name in others:
         _narrow(state, Named(name), steps, rounds)
+    for number in range(rounds):
+        _afresh(state, Named(first), steps, rounds + number)
 
 
 def _losses(state: SearchState) -> tuple[str, ...]:
@@ -112,12 +115,24 @@ def _narrow(state: SearchState, loss: Loss, steps: int, rounds: int) -> None:
         too_small[lost] = torch.maximum(too_small[lost], tried[lost]) * state.best.strength[lost].isfinite()
 
 
-def _attack(state: SearchState, rows: Tensor, strength: Tensor, loss: Loss, steps: int, number: int) -> Tensor:
-    """One attack from the best witness, or from a random place where there is none; whether each
-    row fails, bool (R,).
+def _afresh(state: SearchState, loss: Loss, steps: int, number: int) -> None:
+    """An attack a little below the best known strength from a random place: a loss that grows on
+    both sides of its target, as an absolute error, has many summits.
+    """
+    best = state.best.strength
+    rows = ((best > 0) & best.isfinite()).nonzero().squeeze(1)
+    if len(rows):
+        _attack(state, rows, AFRESH * best[rows], loss, steps, number, afresh=True)
+
+
+def _attack(
+    state: SearchState, rows: Tensor, strength: Tensor, loss: Loss, steps: int, number: int, afresh: bool = False
+) -> Tensor:
+    """One attack from the best witness, or from a random place, `afresh` or where there is none;
+    whether each row fails, bool (R,).
     """
     region, objective = state.region.take(rows), state.fast.take(rows)
-    known = state.best.strength[rows].isfinite()
+    known = state.best.strength[rows].isfinite() & (not afresh)
     witness = {name: state.best.witness[name][rows] for name in region.ranges}
     start = select(known, _shrunk(region, witness, strength), region.shifted(state.draw(rows, number), strength))
     attempt = apgd(objective, region, strength, steps=steps, loss=loss, start=start)

@@ -21,6 +21,7 @@ from attacks.search_state import SearchState
 BEYOND = 1e-4  # how far past the solution a part is pushed, as rounding decides there
 STRETCHES = (1.0, 1.05, 1.2, 1.5, 2.0, 4.0)  # factors for a push that was too short
 SEVERAL = 2  # passes that look at all ways in which a part may fail
+LACKING = 1e-5  # of what a part has to gain, as rounding in float32 decides there
 SHARES = 24  # the numbers of pushed parts, from one part to all, that the watcher gets
 FINDER = "pushed parts"
 NORMS = ("linf", "l2", "l1")
@@ -97,18 +98,42 @@ def _way(region: Region, leaves: Inputs, margins: Tensor) -> tuple[Tensor, Input
     with torch.enable_grad():
         total = torch.where(counted, margins, 0.0).sum()
         found = torch.autograd.grad(total, list(leaves.values()), retain_graph=True, allow_unused=True)
-    behind = margins.detach().double()
-    rate, moves = torch.zeros_like(behind), {}
+    behind, slopes, moves = margins.detach().double(), {}, {}
     for ball, slope in zip(region.scenario.attacked, found, strict=True):
-        x, at = region.inputs[ball.modality], leaves[ball.modality].detach()
-        slope = torch.zeros_like(x) if slope is None else torch.nan_to_num(slope)
-        low, high = region.ranges[ball.modality].ends
-        free = slope * torch.where(slope > 0, x < high, x > low)
-        moves[ball.modality] = ball.radius * _unit(ball.norm_name, free)
-        rate = rate + (free * moves[ball.modality]).sum(1).double()
-        behind = behind - (slope * (at - x)).sum(1).double()
-    distance = torch.where(rate > 0, -behind / rate.clamp_min(torch.finfo(torch.float64).tiny), float("inf"))
-    return torch.where(counted, distance.clamp_min(0), float("inf")), moves
+        name = ball.modality
+        x, at = region.inputs[name], leaves[name].detach()
+        slopes[name] = torch.zeros_like(x) if slope is None else torch.nan_to_num(slope)
+        moves[name] = ball.radius * _unit(ball.norm_name, slopes[name] * _room(region, name, slopes[name], x))
+        behind = behind - (slopes[name] * (at - x)).sum(1).double()
+    distance = _reached(region, slopes, moves, -behind)
+    return torch.where(counted, distance, float("inf")), moves
+
+
+def _room(region: Region, name: str, slope: Tensor, x: Tensor) -> Tensor:
+    """Where a value can still move along a slope."""
+    low, high = region.ranges[name].ends
+    return torch.where(slope > 0, x < high, x > low)
+
+
+def _reached(region: Region, slopes: Inputs, moves: Inputs, needed: Tensor) -> Tensor:
+    """How far each part must move from the clean inputs, by the linear model, to gain what it
+    needs, (B, ...); values stop at the ends of the range. Each of Newton's steps ends at the next
+    place where one stops.
+    """
+    distance = torch.zeros_like(needed)
+    for _ in range(1 + sum(x.shape[1] for x in moves.values())):
+        gained, rate = torch.zeros_like(needed), torch.zeros_like(needed)
+        for name, move in moves.items():
+            x, slope = region.inputs[name], slopes[name]
+            moved = region.ranges[name].clamp(x + distance[:, None].to(x.dtype) * move)
+            gained = gained + (slope * (moved - x)).sum(1).double()
+            rate = rate + (slope * move * _room(region, name, slope, moved)).sum(1).double()
+        lacking = needed - gained
+        more = (lacking > LACKING * needed.abs()) & (rate > 0)
+        if not bool(more.any()):
+            break
+        distance = torch.where(more, distance + lacking / torch.where(more, rate, 1.0), distance)
+    return torch.where(lacking <= LACKING * needed.abs(), distance, float("inf"))
 
 
 def _unit(norm: str, slope: Tensor) -> Tensor:
