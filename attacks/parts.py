@@ -103,16 +103,12 @@ def _way(region: Region, leaves: Inputs, margins: Tensor) -> tuple[Tensor, Input
         name = ball.modality
         x, at = region.inputs[name], leaves[name].detach()
         slopes[name] = torch.zeros_like(x) if slope is None else torch.nan_to_num(slope)
-        moves[name] = ball.radius * _unit(ball.norm_name, slopes[name] * _room(region, name, slopes[name], x))
+        low, high = region.ranges[name].ends
+        free = slopes[name] * torch.where(slopes[name] > 0, x < high, x > low)
+        moves[name] = ball.radius * _unit(ball.norm_name, free)
         behind = behind - (slopes[name] * (at - x)).sum(1).double()
     distance = _reached(region, slopes, moves, -behind)
     return torch.where(counted, distance, float("inf")), moves
-
-
-def _room(region: Region, name: str, slope: Tensor, x: Tensor) -> Tensor:
-    """Where a value can still move along a slope."""
-    low, high = region.ranges[name].ends
-    return torch.where(slope > 0, x < high, x > low)
 
 
 def _reached(region: Region, slopes: Inputs, moves: Inputs, needed: Tensor) -> Tensor:
@@ -125,9 +121,10 @@ def _reached(region: Region, slopes: Inputs, moves: Inputs, needed: Tensor) -> T
         gained, rate = torch.zeros_like(needed), torch.zeros_like(needed)
         for name, move in moves.items():
             x, slope = region.inputs[name], slopes[name]
-            moved = region.ranges[name].clamp(x + distance[:, None].to(x.dtype) * move)
-            gained = gained + (slope * (moved - x)).sum(1).double()
-            rate = rate + (slope * move * _room(region, name, slope, moved)).sum(1).double()
+            below, above = (end - x for end in region.ranges[name].ends)
+            change = torch.minimum(torch.maximum(distance[:, None].to(x.dtype) * move, below), above)
+            gained = gained + (slope * change).sum(1).double()
+            rate = rate + (slope * move * torch.where(move > 0, change < above, change > below)).sum(1).double()
         lacking = needed - gained
         more = (lacking > LACKING * needed.abs()) & (rate > 0)
         if not bool(more.any()):

@@ -33,14 +33,25 @@ class Degradation:
     Attributes:
         missing: the fraction missing that each level reached, rising, (L,).
         scores: per sample and level, (N, L).
+        samples: the ids of these samples.
+        levels: as the schedule names them, (L,).
     """
 
     missing: Array
     scores: Array
+    samples: tuple[str, ...]
+    levels: tuple[float, ...]
+
+    def of(self, samples: Sequence[str]) -> Degradation:
+        """The same of some samples."""
+        place = {sample: row for row, sample in enumerate(self.samples)}
+        return Degradation(self.missing, self.scores[[place[each] for each in samples]], tuple(samples), self.levels)
 
 
 def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
-    """Per (schedule, model), where there are two levels or more; corruptions are left out."""
+    """Per (schedule, model), where there are two levels or more; corruptions are left out, and
+    samples that have no score at some level.
+    """
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     where = "status = 'ok' and kind = 'schedule'"
     for schedule, model, level, missing in query(
@@ -51,25 +62,27 @@ def degradations(sweep: pa.Table) -> dict[tuple[str, str], Degradation]:
         found.setdefault((schedule, model), []).append((level, missing))
     whole = {}
     for (schedule, model), levels in found.items():
-        scores = _by_sample("level", [level for level, _ in levels], {"name": schedule, "model": model}, where, sweep)
-        if len(levels) > 1 and not np.isnan(scores).any():
-            whole[schedule, model] = Degradation(np.array([missing for _, missing in levels]), scores)
+        at = tuple(level for level, _ in levels)
+        samples, scores = _by_sample("level", at, {"name": schedule, "model": model}, where, sweep)
+        known = np.flatnonzero(~np.isnan(scores).any(1))
+        if len(levels) > 1 and len(known):
+            of = tuple(samples[row] for row in known)
+            whole[schedule, model] = Degradation(np.array([missing for _, missing in levels]), scores[known], of, at)
     return whole
 
 
-def _by_sample(column: str, values: Sequence[float | str], of: Mapping[str, str], where: str, sweep: pa.Table) -> Array:
-    """Per sample, and each value of a column, the mean score, (N, len(values)); NaN where there is
-    none.
+def _by_sample(
+    column: str, values: Sequence[float | str], of: Mapping[str, str], where: str, sweep: pa.Table
+) -> tuple[list[str], Array]:
+    """The samples, and for each of them and each value of a column the mean score, (N,
+    len(values)); NaN where there is none.
     """
     each = ", ".join(f"avg(score) filter ({column} = $at{place})" for place in range(len(values)))
     only = " and ".join(f"{name} = ${name}" for name in of)
     given = {**of, **{f"at{place}": value for place, value in enumerate(values)}}
-    return np.stack(
-        columns_of(
-            f"select {each} from sweep where {where} and {only} group by sample order by sample", given, sweep=sweep
-        ),
-        1,
-    )
+    rows = f"from sweep where {where} and {only} group by sample order by sample"
+    samples = [str(sample) for (sample,) in query(f"select sample {rows}", {**of}, sweep=sweep)]
+    return samples, np.stack(columns_of(f"select {each} {rows}", given, sweep=sweep), 1)
 
 
 def area(curve: Degradation) -> Estimate:
@@ -141,7 +154,7 @@ def contributions(sweep: pa.Table, modalities: Sequence[str]) -> dict[str, dict[
             continue
         players = [at for at in range(len(modalities)) if any(present[at] == "0" for present in sets)]
         if players and len(sets) == 2 ** len(players):
-            scores = _by_sample("present", sets, {"model": model}, where, sweep)
+            _, scores = _by_sample("present", sets, {"model": model}, where, sweep)
             scores = scores[~np.isnan(scores).any(1)]
             if len(scores):
                 values = dict(zip(("".join(each[at] for at in players) for each in sets), scores.T, strict=True))
@@ -220,10 +233,9 @@ def table(
         found.setdefault(f"area under {schedule}", {})[model] = area(curve)
         found.setdefault(f"relative robustness, {schedule}", {})[model] = relative_robustness(curve)
         base = curves.get((schedule, late))
-        if base is not None and base.scores.shape == curve.scores.shape:
-            found.setdefault(f"effective robustness over {late}, {schedule}", {})[model] = effective_robustness(
-                curve, base
-            )
+        if base is not None and base.levels == curve.levels and (shared := _shared(curve, base)):
+            effective = effective_robustness(curve.of(shared), base.of(shared))
+            found.setdefault(f"effective robustness over {late}, {schedule}", {})[model] = effective
         if (rate := drop_rate(curve)) is not None:
             found.setdefault(f"modality drop rate, {schedule}", {})[model] = rate
     for model, values in contributions(sweep, modalities).items():
@@ -232,6 +244,24 @@ def table(
     for (scenario, model), gap in sorted(oracle_gaps(ledger, samples).items()):
         found.setdefault(f"gap to the oracle, {scenario}", {})[model] = gap
     return found
+
+
+def _shared(first: Degradation, second: Degradation) -> list[str]:
+    """The samples of both."""
+    others = set(second.samples)
+    return [sample for sample in first.samples if sample in others]
+
+
+def _left_out(sweep: pa.Table) -> list[str]:
+    """For each model, how many samples have an error under a schedule."""
+    counts = query(
+        "select model, count(distinct sample) from sweep where status <> 'ok' and kind = 'schedule' group by model"
+        " order by model",
+        sweep=sweep,
+    )
+    return [
+        f"{model}: curves and values leave out {count} samples with an error under them." for model, count in counts
+    ]
 
 
 def remarks(found: Mapping[str, object], ledger: pa.Table, sweep: pa.Table) -> list[str]:
@@ -256,4 +286,4 @@ def remarks(found: Mapping[str, object], ledger: pa.Table, sweep: pa.Table) -> l
         sentences.append(
             "Gaps to the oracle need the leave-one-out models among the models (--model without-MODALITY)."
         )
-    return sentences
+    return [*sentences, *(_left_out(sweep) if found else [])]

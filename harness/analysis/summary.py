@@ -49,6 +49,10 @@ INTERVALS = (
 )
 ROBUST = "robust score, strength 1"
 AT_THRESHOLDS = "At a threshold, a sample has failed when its score is below that share of its untouched score."
+UP_TO_ZERO = (
+    "Under attack, a metric is computed from the answers with the lowest scores that are known. Metrics that fall"
+    " further where a score has reached 0, such as decibels, may be worse."
+)
 UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
 SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
 MEASURED = {
@@ -266,7 +270,7 @@ def printed_set_metrics(directory: RunDirectory) -> RenderableType:
     for where, metric in dict.fromkeys((where, metric) for where, metric, _ in cells):
         values = [Text(cells.get((where, metric, model), "-")) for model in models]
         table.add_row(Text(plain(where)), Text(plain(metric)), *values)
-    return Group(Text(), table)
+    return Group(Text(), table, Text(f"\n{UP_TO_ZERO}", style="dim"))
 
 
 def _printed(metric: SetMetric) -> bool:

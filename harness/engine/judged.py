@@ -35,6 +35,7 @@ def checked_score(score: Tensor, count: int) -> Tensor:
     Raises:
         BadInput: they have another shape, or are not in [0, 1].
     """
+    _check_tensor("score", score)
     if tuple(score.shape) != (count,):
         raise BadInput(
             f"the problem's score has shape {tuple(score.shape)} for {count} samples: give one number per sample,"
@@ -48,12 +49,18 @@ def checked_score(score: Tensor, count: int) -> Tensor:
     return score
 
 
+def _check_tensor(what: str, values: object) -> None:
+    if not isinstance(values, Tensor):
+        raise BadInput(f"the problem's {what} is of type {type(values).__name__}: give a torch.Tensor")
+
+
 def checked_tally(tally: Tensor, count: int) -> Tensor:
     """The tally of `count` samples (B, T).
 
     Raises:
         BadInput: it has another shape.
     """
+    _check_tensor("tally", tally)
     if tally.ndim != 2 or len(tally) != count or tally.shape[1] > MOST_TALLIED:
         raise BadInput(
             f"the problem's tally has shape {tuple(tally.shape)} for {count} samples: give ({count}, T) with the same T"

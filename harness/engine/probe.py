@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import torch
 from torch import nn
 
-from attacks.errors import BadInput
+from attacks.errors import BadInput, shown
 from attacks.objective import Verdict, preserved
 from harness.engine.judged import checked_score, checked_tally
 from harness.engine.objective import TaskObjective
@@ -95,13 +96,15 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
                 f"its problem's {name} has shape {tuple(values.shape)} for {count} samples: give one number per sample,"
                 f" ({count},)"
             )
-    width = checked_tally(problem.tally(outputs, targets), count).shape[1]
-    alone = [checked_tally(problem.tally(outputs[row, None], targets[row, None]), 1).shape[1] for row in range(count)]
-    if strange := [each for each in alone if each != width]:
+    tally = checked_tally(problem.tally(outputs, targets), count)
+    alone = [checked_tally(problem.tally(outputs[row, None], targets[row, None]), 1) for row in range(count)]
+    if strange := [each.shape[1] for each in alone if each.shape[1] != tally.shape[1]]:
         raise BadInput(
-            f"its problem's tally has {width} numbers for each of {count} samples, and {strange[0]} for one sample"
-            " alone: give the same number for every sample"
+            f"its problem's tally has {tally.shape[1]} numbers for each of {count} samples, and {strange[0]} for one"
+            " sample alone: give the same number for every sample"
         )
+    _check_alone(task, outputs, targets, {"score": score, "verdict": verdict.fails, "tally": tally})
+    check_metrics(problem.metrics, tally)
     labels = problem.label(problem.predictions(outputs), targets)
     if len(labels) != count or not all(isinstance(each, str) for each in labels):
         raise BadInput(f"its problem's label must answer {count} texts for {count} samples, got {labels!r:.80}")
@@ -109,6 +112,57 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
         raise BadInput(
             "its problem's verdict has no loss 'margin': give one that is negative exactly where a sample withstands"
         )
+    for turn in range(count):  # also answers of other samples: some fail, some withstand
+        _check_margin(_verdict(task, turned := outputs.roll(turn, 0), targets, problem.score(turned, targets)))
+
+
+def _check_alone(
+    task: Task, outputs: torch.Tensor, targets: torch.Tensor, together: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse a problem that judges an answer in another way alone, or another time."""
+    problem, count = task.problem, len(outputs)
+    rows = [(outputs[row, None], targets[row, None]) for row in range(count)] + [(outputs, targets)]
+    scores = [problem.score(*each) for each in rows]
+    verdicts = [_verdict(task, *each, score).fails for each, score in zip(rows, scores, strict=True)]
+    tallies = [problem.tally(*each) for each in rows]
+    for name, found in {"score": scores, "verdict": verdicts, "tally": tallies}.items():
+        for other in (torch.cat(found[:count]), found[count]):
+            if not torch.allclose(
+                other.double(), together[name].double(), rtol=SAME_SCORE, atol=SAME_SCORE, equal_nan=True
+            ):
+                raise BadInput(
+                    f"its problem's {name} of a sample changes with the other samples of its batch, or from one time to"
+                    " the next: compute it from the answer and the target of this sample alone"
+                )
+
+
+def _check_margin(verdict: Verdict) -> None:
+    """Refuse a margin that contradicts the verdict."""
+    margin, fails = verdict.losses["margin"].detach(), verdict.fails
+    if bool((wrong := (fails & (margin < 0)) | (~fails & (margin > 0))).any()):
+        raise BadInput(
+            f"its problem's loss 'margin' is {float(margin[wrong][0]):.3g} for a sample that"
+            f" {'fails' if bool(fails[wrong][0]) else 'withstands'}: give one that is negative exactly where a sample"
+            " withstands"
+        )
+
+
+def check_metrics(metrics: Callable[[torch.Tensor], object], tally: torch.Tensor) -> None:
+    """Refuse metrics that are not numbers by name.
+
+    Raises:
+        BadInput: naming what is wrong.
+    """
+    try:
+        found = metrics(tally.detach().double().cpu())
+    except (Exception, SystemExit) as error:
+        raise BadInput(
+            f"its problem's metrics raise on {len(tally)} samples: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+        raise BadInput(f"its problem's metrics are {shown(found)}: give a dictionary of names and numbers")
+    if strange := [name for name, value in found.items() if not isinstance(value, int | float)]:
+        raise BadInput(f"its problem's metric {strange[0]!r} is {shown(found[strange[0]])}: give a number")
 
 
 def _verdict(task: Task, outputs: torch.Tensor, targets: torch.Tensor, score: torch.Tensor) -> Verdict:

@@ -139,6 +139,12 @@ def _metrics(task: Task, tallies: Array) -> Mapping[str, float]:
     return task.problem.metrics(torch.from_numpy(tallies))
 
 
+def _thin(task: Task, tallies: Array) -> set[str]:
+    """The metrics that too few samples decide, if the problem names them by its method `thin`."""
+    found = getattr(task.problem, "thin", None)
+    return set() if found is None else found(torch.from_numpy(tallies))
+
+
 def _influences(task: Task, repeats: Sequence[Tallied]) -> dict[str, tuple[Sequence[str], Array]]:
     """For each metric, the samples and their pseudo-values, averaged over repeats; nothing where
     repeats have different samples.
@@ -146,7 +152,8 @@ def _influences(task: Task, repeats: Sequence[Tallied]) -> dict[str, tuple[Seque
     if not repeats or any(each.samples != repeats[0].samples for each in repeats):
         return {}
     several = [pseudo_values(partial(_metrics, task), each.tallies) for each in repeats]
-    names = [name for name in several[0] if all(name in each for each in several)]
+    thin: set[str] = set().union(*(_thin(task, each.tallies) for each in repeats))
+    names = [name for name in several[0] if name not in thin and all(name in each for each in several)]
     return {name: (repeats[0].samples, np.mean([each[name] for each in several], axis=0)) for name in names}
 
 

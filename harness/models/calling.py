@@ -248,11 +248,11 @@ def _any_keyword(taken: Sequence[inspect.Parameter]) -> bool:
     return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken)
 
 
-def _attempt(network: nn.Module, task: Task, act: Callable[[Inputs, Tensor], Any]) -> Any:
-    """What an act on two samples returns, or the exception that it raises; the network stays as it
-    was.
+def _attempt(network: nn.Module, task: Task, act: Callable[[Inputs, Tensor], Any], count: int = TRIED) -> Any:
+    """What an act on so many samples returns, or the exception that it raises; the network stays as
+    it was.
     """
-    batch = task.splits["test"].take(range(min(TRIED, len(task.splits["test"]))))
+    batch = task.splits["test"].take(range(min(count, len(task.splits["test"]))))
     place = next(network.parameters(), torch.empty(0)).device
     inputs = {name: x.to(place) for name, x in batch.inputs.items()}
     present = task.present(batch).to(place)
@@ -265,7 +265,9 @@ def _attempt(network: nn.Module, task: Task, act: Callable[[Inputs, Tensor], Any
 
 
 def _tried(model: Called, task: Task) -> Called | Exception:
-    """The model, with the place of its answer, if it answers two samples; else why it does not."""
+    """The model, with the place of its answer, if it answers two samples, or takes only one at a
+    time; else why it does not.
+    """
 
     def act(inputs: Inputs, present: Tensor) -> Called:
         returned = model.returned(inputs, present)
@@ -275,6 +277,9 @@ def _tried(model: Called, task: Task) -> Called | Exception:
         return Called(model.network, model.names, model.call, answer)
 
     outcome: Called | Exception = _attempt(model.network, task, act)
+    if isinstance(outcome, Exception) and not isinstance(outcome, BadInput):
+        single: Called | Exception = _attempt(model.network, task, act, 1)
+        return single if isinstance(single, Called) else outcome
     return outcome
 
 

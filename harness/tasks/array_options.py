@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, unknown
 from harness.tasks.problems.problem import Problem
-from harness.tasks.tensors import check_indices
+from harness.tasks.tensors import check_columns, check_indices, columns_by_name
 
 Options = TypeVar("Options")
 Array = Tensor | NDArray[Any]
@@ -84,10 +84,14 @@ class ArrayOptions:
             for what, each in (("valid", self.valid), ("editable", self.editable))
             for key, x in (each or {}).items()
         }
-        aligned = {"samples": self.samples, "groups": self.groups, "sources": self.sources}
+        named = columns_by_name(self.present)
+        given = named if isinstance(named, Mapping) else {}
+        aligned = {"samples": self.samples, "groups": self.groups, "sources": self.sources, "present": self.present}
+        aligned |= {f"present of {key!r}": x for key, x in given.items()}
         others = {"the targets": targets, "splits": self.splits, **aligned, **masks, **(self.extra_inputs or {})}
         by_name = (self.kinds, self.ranges, self.absent, self.balls, self.valid, self.editable)
-        given = self.present if isinstance(self.present, Mapping) else {}
+        for key, mask in {**(self.valid or {}), **(self.editable or {})}.items():
+            check_columns(f"modality {key!r}", inputs.get(key), "its mask", mask)
         _check_inputs(inputs, [*(each or {} for each in by_name), given], others)
 
 

@@ -22,9 +22,11 @@ from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Classification, Problem, Regression
 from harness.tasks.tensors import (
     as_tensor,
+    columns_by_name,
     mask_tensor,
     real_tensor,
     real_values,
+    target_tensor,
 )
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
@@ -44,7 +46,7 @@ def task_parts(inputs: Mapping[str, Array], targets: Array, options: ArrayOption
     """
     options.check(inputs, targets)
     xs = {key: real_values(f"modality {key!r}", opened(x)) for key, x in inputs.items()}
-    answers = _targets(targets, options.problem)
+    answers = target_tensor("the array of targets", targets, isinstance(options.problem, Regression))
     count = _common_length(xs, answers)
     valid, editable = (
         {key: mask_tensor(f"the mask of modality {key!r}", mask) for key, mask in (each or {}).items()}
@@ -53,7 +55,7 @@ def task_parts(inputs: Mapping[str, Array], targets: Array, options: ArrayOption
     for key, mask in editable.items():
         _over(key, xs[key], mask)
     besides = _extra(options.extra_inputs, count)
-    present = presence(xs, options.present)
+    present = presence(xs, columns_by_name(options.present))
     there = _there(xs, valid, present)
     modalities = tuple(_modality(key, x, there.get(key), options) for key, x in xs.items())
     held = Held(
@@ -133,19 +135,6 @@ def _extra(inputs: Mapping[str, Array] | None, count: int) -> dict[str, Tensor]:
         if len(x) != count:
             raise BadInput(f"input {key!r} has {len(x)} samples but there are {count} targets: give as many")
     return besides
-
-
-def _targets(values: Array, problem: Problem | None) -> Tensor:
-    """Real values in float32, as those of a regression are; others as whole numbers."""
-    targets = as_tensor("the array of targets", values)
-    if targets.is_floating_point() or targets.is_complex() or isinstance(problem, Regression):
-        return real_tensor("the array of targets", targets)
-    if targets.dtype == torch.uint64 and int(targets.numpy().max(initial=0)) > torch.iinfo(torch.int64).max:
-        raise BadInput(
-            f"the array of targets reaches {targets.numpy().max()}, beyond 64 bits with a sign: number the classes"
-            " from 0"
-        )
-    return targets.long()
 
 
 def _given(what: str, values: Array) -> Tensor:

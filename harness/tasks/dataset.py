@@ -16,7 +16,7 @@ from harness.tasks.items import Items, Read, ReadItem, lacks, one, paired
 from harness.tasks.lazy import LazySplit, Source
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem
-from harness.tasks.tensors import real_tensor
+from harness.tasks.tensors import real_tensors
 
 FIRST = 16  # test samples that show shapes and types
 BYTES = (0, 255)  # the range of uint8
@@ -145,7 +145,7 @@ def _described(name: str, values: Sequence[Tensor], options: DatasetOptions) -> 
             " to one shape in read="
         )
     bytes_ = all(x.dtype == torch.uint8 for x in values)
-    x = real_tensor(f"modality {name!r}", torch.stack([each.float() if not bytes_ else each for each in values]))
+    x = real_tensors(f"modality {name!r}", values)
     return modality_of(
         name,
         x,

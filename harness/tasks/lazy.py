@@ -19,7 +19,7 @@ from harness.tasks.items import Items, Read, lacks, one, paired
 from harness.tasks.modality import Modality
 from harness.tasks.problems.problem import Problem, Regression
 from harness.tasks.sample_hashes import sample_hashes
-from harness.tasks.tensors import real_tensor
+from harness.tasks.tensors import real_tensors, target_tensor
 
 TARGET = "target of the item"  # beside the inputs, which have other names
 AHEAD = 2  # batches that each reader holds ready
@@ -257,7 +257,9 @@ class LazySplit(Batch):
 
     def _together(self, rows: tuple[int, ...], found: Sequence[dict[str, Any]]) -> Batch:
         source, samples = self.source, tuple(self.samples[row] for row in rows)
-        targets = _targets(source.problem, _stacked("target", samples, [item[TARGET] for item in found]))
+        given = _stacked("target", samples, [item[TARGET] for item in found])
+        targets = target_tensor("the target", given, isinstance(source.problem, Regression))
+        source.problem.check_targets(targets)
         there = torch.tensor([[item[each.name] is not None for each in source.modalities] for item in found])
         inputs = {each.name: _values(each, samples, [item[each.name] for item in found]) for each in source.modalities}
         inputs |= {name: _stacked(name, samples, [item[name] for item in found]) for name in source.extra_inputs}
@@ -284,14 +286,6 @@ class LazySplit(Batch):
                 )
 
 
-def _targets(problem: Problem, values: Tensor) -> Tensor:
-    """Real values in float32, as those of a regression are; others as whole numbers."""
-    real = values.is_floating_point() or isinstance(problem, Regression)
-    targets = values.float() if real else values.long()
-    problem.check_targets(targets)
-    return targets
-
-
 def _values(modality: Modality, samples: Sequence[str], values: Sequence[Tensor | None]) -> Tensor:
     """One modality of some samples in float32, the stand-in where it is absent."""
     absent = torch.as_tensor(modality.absent, dtype=torch.float32).expand(modality.shape)
@@ -302,9 +296,10 @@ def _values(modality: Modality, samples: Sequence[str], values: Sequence[Tensor 
             f"sample {shown(samples[wrong])} has modality {modality.name!r} of shape {tuple(filled[wrong].shape)}, and"
             f" the task declares {modality.shape}: bring all samples to one shape"
         )
-    same = {x.dtype for x in values if x is not None}
-    stacked = torch.stack(filled if len(same) == 1 and None not in values else [x.float() for x in filled])
-    x = real_tensor(f"modality {modality.name!r}", stacked)
+    if there := [at for at, x in enumerate(values) if x is not None]:
+        real = real_tensors(f"modality {modality.name!r}", [filled[at] for at in there])
+        filled = [x if values[at] is None else real[there.index(at)] for at, x in enumerate(filled)]
+    x = torch.stack(filled)
     modality.check(x)
     return x
 

@@ -87,6 +87,17 @@ def real_tensor(what: str, values: Any) -> Tensor:
     return real_values(what, values).float()
 
 
+def real_tensors(what: str, values: Sequence[Tensor]) -> Tensor:
+    """Values of one shape together in float32, (N, ...), also where their types differ.
+
+    Raises:
+        BadInput: see `real_values`.
+    """
+    if len({x.dtype for x in values}) == 1:
+        return real_tensor(what, torch.stack(list(values)))
+    return torch.stack([real_tensor(what, x[None])[0] for x in values])
+
+
 def real_values(what: str, values: Any) -> Tensor:
     """Values in their own type, which float32 holds.
 
@@ -105,6 +116,23 @@ def real_values(what: str, values: Any) -> Tensor:
     elif not x.is_floating_point() and x.element_size() > SHORT:
         _check_exact(what, x)
     return x
+
+
+def target_tensor(what: str, values: Any, real: bool) -> Tensor:
+    """Targets: real values in float32, as those of a regression are; others as whole numbers.
+
+    Args:
+        real: also whole numbers are real values.
+
+    Raises:
+        BadInput: see `real_tensor`; or whole numbers are beyond 64 bits with a sign.
+    """
+    targets = as_tensor(what, values)
+    if targets.is_floating_point() or targets.is_complex() or real:
+        return real_tensor(what, targets)
+    if targets.dtype == torch.uint64 and int(targets.numpy().max(initial=0)) > torch.iinfo(torch.int64).max:
+        raise BadInput(f"{what} reaches {targets.numpy().max()}, beyond 64 bits with a sign: number the classes from 0")
+    return targets.long()
 
 
 def mask_tensor(what: str, values: Any) -> Tensor:
@@ -195,6 +223,29 @@ def check_indices(tables: Mapping[str, Any]) -> None:
                 f"{first} and {what} have different pandas indices, but rows are joined by position: give both in one"
                 " order, as in b.loc[a.index], or call .reset_index(drop=True) on both to keep their order"
             )
+
+
+def columns_by_name(given: Any) -> Any:
+    """A pandas table of `present` by the names of its columns, where it has names."""
+    columns = getattr(given, "columns", None)
+    if isinstance(given, Mapping) or columns is None or not all(isinstance(each, str) for each in columns):
+        return given
+    return {name: given[name] for name in columns}
+
+
+def check_columns(what: str, table: Any, other: str, second: Any) -> None:
+    """Refuse two tables of pandas with the same columns in another order: they are joined by
+    position.
+
+    Raises:
+        BadInput: naming both.
+    """
+    columns, others = getattr(table, "columns", None), getattr(second, "columns", None)
+    if columns is not None and others is not None and not columns.equals(others):
+        raise BadInput(
+            f"{what} and {other} have different pandas columns, but columns are joined by position: give both in one"
+            " order, as in b[a.columns], or as arrays"
+        )
 
 
 def _masked(values: Any) -> int:

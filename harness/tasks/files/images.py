@@ -18,12 +18,14 @@ from attacks.errors import BadInput
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+    from PIL.ImageCms import ImageCmsProfile
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 PLAIN = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "LA", "PA", "RGBA")
 NUMBERS = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N")
 SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 OPAQUE = 255
+ROUNDING = 2  # levels of 255 by which profiles that mean sRGB differ from it
 STANDARD_GAMMA = 1 / 2.2
 MEND = "save it as PNG of 8 bits per channel"
 INVERTED, BITS, PHOTOMETRIC = 0, 258, 262  # tags of TIFF, and the value for white as 0
@@ -304,7 +306,7 @@ def _in_srgb(path: Path, file: Picture, profile: bytes | None) -> Picture:
 
     try:
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(own).lower().replace(" ", ""):
+        if _as_srgb(own):
             return file.convert("RGB")
         coloured = file if file.mode in ("L", "CMYK") else file.convert("RGB")
         converted = ImageCms.profileToProfile(coloured, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -312,3 +314,17 @@ def _in_srgb(path: Path, file: Picture, profile: bytes | None) -> Picture:
         raise BadInput(f"{path} has a colour profile that cannot be used: {error}; convert it to sRGB") from None
     assert converted is not None
     return converted
+
+
+def _as_srgb(profile: ImageCmsProfile) -> bool:
+    """Whether a profile shows colours as sRGB does, whatever its name says: then converting them
+    would only round.
+    """
+    from PIL import Image, ImageCms
+
+    if profile.profile.xcolor_space.strip() != "RGB":
+        return "srgb" in ImageCms.getProfileDescription(profile).lower().replace(" ", "")
+    steps = np.arange(0, OPAQUE + 1, 17, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, len(steps), 3)
+    shown = ImageCms.profileToProfile(Image.fromarray(cube), profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    return bool((np.abs(np.asarray(shown).astype(np.int16) - cube) <= ROUNDING).all())

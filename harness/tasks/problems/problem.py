@@ -127,6 +127,7 @@ def _check_thresholds(task: str, thresholds: object) -> None:
         )
 
 
+EITHER = 2  # right samples of each class, and wrong ones, with which a mean over classes has an interval
 MOST_TALLIED = 65_536  # numbers of a tally that the tables hold
 
 
@@ -200,6 +201,17 @@ class Classification(OneNumber):
 
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         return classification_verdict(outputs, targets)
+
+    def thin(self, tallies: Tensor) -> set[str]:
+        """Recall is averaged over classes: a class of which no sample, or only one, is right or
+        wrong hides how far it varies.
+        """
+        predictions, targets = tallies.unbind(1)
+        for own in targets.unique():
+            right = (predictions == targets)[targets == own]
+            if min(int(right.sum()), int((~right).sum())) < EITHER:
+                return {"balanced_accuracy"}
+        return set()
 
     def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         right = predictions == targets

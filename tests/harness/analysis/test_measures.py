@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -20,7 +21,7 @@ from harness.analysis.measures import (
     remarks,
 )
 from harness.analysis.paired import drop_of
-from harness.run.schema import LEDGER, SWEEP
+from harness.run.schema import LEDGER, SAMPLES, SWEEP
 
 NOTHING = pa.Table.from_pylist([], schema=LEDGER)
 ATTACKED = pa.Table.from_pylist([dict.fromkeys(LEDGER.names)], schema=LEDGER)
@@ -137,13 +138,15 @@ def test_the_gap_to_the_oracle_is_paired_by_sample() -> None:
 def falling_by_turns(samples: int) -> measures.Degradation:
     """Yes or no at three levels: samples fail one after the other."""
     at = np.arange(samples)[:, None] / samples
-    return measures.Degradation(np.array([0.0, 0.5, 1.0]), (at < [0.9, 0.6, 0.3]).astype(float))
+    names = tuple(f"{row:04d}" for row in range(samples))
+    levels = (0.0, 0.5, 1.0)
+    return measures.Degradation(np.array(levels), (at < [0.9, 0.6, 0.3]).astype(float), names, levels)
 
 
 @pytest.mark.parametrize("samples", [10, 40, 400])
 def test_a_measure_has_an_interval_or_too_few_samples(samples: int) -> None:
     curve, late = falling_by_turns(samples), falling_by_turns(samples)
-    flat = measures.Degradation(late.missing, np.ones_like(late.scores))
+    flat = replace(late, scores=np.ones_like(late.scores))
     rate = drop_rate(curve)
     assert rate is not None
     for each in (effective_robustness(curve, flat), rate):
@@ -156,6 +159,22 @@ def test_a_measure_has_an_interval_or_too_few_samples(samples: int) -> None:
     )
     times = relative_robustness(curve)
     assert (times.value, times.low, times.high) == pytest.approx((area(curve).value, area(curve).low, area(curve).high))
+
+
+def test_a_sample_with_an_error_costs_no_other() -> None:
+    """Curves are of the samples that have every level, and paired by their names."""
+    rows = [
+        (model, f"{sample:02d}", "mcar", level, bits, float((sample + number) % 3 > 0))
+        for model in ("late", "m")
+        for sample in range(12)
+        for number, (level, bits) in enumerate([(0.0, "11"), (0.5, "10"), (0.9, "00")])
+        if (model, sample, level) not in {("late", 7, 0.5), ("m", 3, 0.9)}
+    ]
+    table = sweep(rows)
+    curves = degradations(table)
+    assert [len(curves["mcar", model].samples) for model in ("late", "m")] == [11, 11]
+    found = measures.table(SAMPLES.empty_table(), LEDGER.empty_table(), table, ["a", "b"])
+    assert found["effective robustness over late, mcar"]["m"].value == 0.0, "the same answers are equally robust"
 
 
 def test_the_gap_to_the_oracle_has_the_interval_of_any_two_models_on_the_same_samples() -> None:

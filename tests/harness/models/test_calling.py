@@ -56,6 +56,13 @@ class AnyKeywords(Halves):
         return self.both(inputs["image"], inputs["sound"])
 
 
+class OneAtATime(Halves):
+    def forward(self, image: Tensor, sound: Tensor) -> Tensor:
+        if len(image) > 1:
+            raise ValueError("one sample at a time")
+        return self.both(image, sound)
+
+
 class Positional(Halves):
     def forward(self, first: Tensor, second: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.both(first, second)
@@ -217,3 +224,10 @@ def test_the_network_stays_as_it_was() -> None:
     network = Positional().train()
     fitted(network, task())
     assert network.training and all(each.grad is None for each in network.parameters())
+
+
+def test_a_network_that_takes_one_sample_at_a_time_is_called_so() -> None:
+    found = harness.evaluate(task(), {"net": OneAtATime(), "any": ByName()}, search="fast", schedule="none")
+    ledger = found.ledger.sort_values(["scenario", "sample"])
+    strengths = [ledger[ledger.model == name].strength.tolist() for name in ("net", "any")]
+    assert strengths[0] == pytest.approx(strengths[1], rel=1e-3)

@@ -333,14 +333,17 @@ def test_a_jpeg_without_its_end_is_refused(tmp_path: Path) -> None:
         read_picture(tmp_path / "x.jpg", (H, W))
 
 
-def test_colours_come_from_a_profile_of_another_kind(tmp_path: Path) -> None:
-    """A profile whose red and blue are changed over: red pixels of that file are blue."""
+@pytest.mark.parametrize("name", ["BGRs", "sRGB"])
+def test_colours_come_from_a_profile_of_another_kind(tmp_path: Path, name: str) -> None:
+    """A profile whose red and blue are changed over: red pixels of that file are blue, also where
+    its name says sRGB.
+    """
     swapped = bytearray(SRGB)
     for number in range(struct.unpack(">I", SRGB[128:132])[0]):
         at = 132 + 12 * number
         names = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}
         swapped[at : at + 4] = names.get(bytes(swapped[at : at + 4]), bytes(swapped[at : at + 4]))
-    profile = bytes(swapped).replace("sRGB".encode("utf-16-be"), "BGRs".encode("utf-16-be"))
+    profile = bytes(swapped).replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
     Image.fromarray(np.full((H, W, 3), (255, 0, 0), np.uint8)).save(tmp_path / "x.png", icc_profile=profile)
     red, green, blue = read_picture(tmp_path / "x.png", (H, W))[:, 0, 0].astype(int)
     assert blue > 250 and red < 5 and green < 5

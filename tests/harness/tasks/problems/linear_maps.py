@@ -60,3 +60,25 @@ def _distance(x: Tensor, targets: Tensor, other: int, norm: str, channels: slice
     change = (WEIGHTS[other] - WEIGHTS[own]).double()[..., channels]
     dual = {"linf": change.abs().sum(-1), "l2": change.norm(dim=-1), "l1": change.abs().amax(-1)}[norm]
     return torch.where(own == other, torch.inf, ahead / dual)
+
+
+def exact_in_range(x: Tensor, targets: Tensor, threshold: float, channels: slice) -> float:
+    """The same in L∞ where every value stays in [0, 1], by bisection for each pixel and class."""
+    counted = targets != 255
+    own = targets.where(counted, 0)
+    z = logits(x[None])[0].double()
+    part, near = x[channels].double(), torch.full(targets.shape, torch.inf, dtype=torch.float64)
+    for other in range(CLASSES):
+        ahead = (z.gather(0, own[None])[0] - z[other]).clamp_min(0)
+        slope = (WEIGHTS[other] - WEIGHTS[own]).double()[..., channels].movedim(-1, 0)
+        room = torch.where(slope > 0, 1 - part, part)
+        low, high = torch.zeros_like(near), torch.ones_like(near)
+        for _ in range(50):
+            middle = (low + high) / 2
+            reached = (slope.abs() * torch.minimum(middle, room)).sum(0) >= ahead
+            low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+        possible = ((slope.abs() * room).sum(0) >= ahead) & (own != other)
+        near = torch.where(possible, torch.minimum(near, high), near)
+    wrong = int((logits(x[None])[0].argmax(0) != targets)[counted].sum())
+    count, right = int(counted.sum()), int(counted.sum()) - wrong
+    return float(near[counted].sort().values[count - math.ceil(threshold * right - 1e-9)])

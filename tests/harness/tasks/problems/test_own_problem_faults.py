@@ -88,6 +88,50 @@ class WordThreshold(Tags):
     thresholds = ("half",)
 
 
+class ByBatch(Tags):
+    thresholds = (0.5,)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        score = super().score(outputs, targets)
+        return score / score.max().clamp_min(0.1) if len(score) > 1 else score / 2
+
+    def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
+        found = super().verdict(outputs, targets, floor)
+        return Verdict(found.losses, found.fails, scores=self.score(outputs, targets))
+
+
+class ByChance(Tags):
+    def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return torch.rand(len(targets), 2, dtype=torch.float64)
+
+
+class Contrary(Tags):
+    def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
+        found = super().verdict(outputs, targets, floor)
+        return Verdict({"margin": self.sign(found.losses["margin"])}, found.fails, scores=found.scores)
+
+    def sign(self, margin: Tensor) -> Tensor:
+        return -margin
+
+
+class NeverNegative(Contrary):
+    def sign(self, margin: Tensor) -> Tensor:
+        return margin.abs() + 1
+
+
+class InNumPy(Tags):
+    def tally(self, outputs: Tensor, targets: Tensor) -> Any:
+        return super().tally(outputs, targets).numpy()
+
+
+class Metrics(Tags):
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def metrics(self, tallies: Tensor) -> Any:
+        return self.found / 0 if self.found == 1 else self.found
+
+
 def task(problem: Any) -> Task:
     draws = torch.Generator().manual_seed(0)
     x = torch.randn(20, TAGS, 3, generator=draws)
@@ -113,6 +157,15 @@ def test_the_problem_itself_is_evaluated() -> None:
         (NoScores(), "its verdict lacks the scores: give those that score"),
         (NoThreshold(), r"has thresholds \(\): give different shares"),
         (OneThreshold(), "has thresholds 0.5: give different shares"),
+        (ByBatch(), "score of a sample changes with the other samples of its batch"),
+        (ByChance(), "tally of a sample changes .* from one time to the next"),
+        (Contrary(), "loss 'margin' is .* for a sample that .*: give one that is negative exactly where"),
+        (NeverNegative(), "loss 'margin' is .* for a sample that withstands"),
+        (InNumPy(), "tally is of type ndarray: give a torch.Tensor"),
+        (Metrics(1), "metrics raise on 4 samples: ZeroDivisionError"),
+        (Metrics(0.5), "metrics are 0.5: give a dictionary of names and numbers"),
+        (Metrics({1: 0.5}), "metrics are {1: 0.5}: give a dictionary"),
+        (Metrics({"tags": None}), "metric 'tags' is None: give a number"),
         (WordThreshold(), r"has thresholds \('half',\): give different shares"),
         (Segmentation(3, (4, 4), thresholds=0.5), "has thresholds 0.5: give"),  # type: ignore[arg-type]
         (MultiLabel(3, names=("a", "a", "b")), "names 'a' twice"),

@@ -1,10 +1,12 @@
 """A class for every pixel: what is judged, and how exactly its critical strengths are found."""
 
 import math
+from collections.abc import Callable
 from itertools import chain, pairwise
 
 import pytest
 import torch
+from torch import Tensor
 
 from attacks.errors import BadInput
 from attacks.presets import FAST, STANDARD
@@ -13,7 +15,7 @@ from attacks.search_state import search_all
 from harness.engine.graded import searched
 from harness.engine.objective import TaskObjective
 from harness.tasks import Segmentation
-from tests.harness.tasks.problems.linear_maps import Pixelwise, exact, logits, maps
+from tests.harness.tasks.problems.linear_maps import Pixelwise, exact, exact_in_range, logits, maps
 
 SMALL = Segmentation(3, (1, 4))
 TARGETS = torch.tensor([[[0, 1, 2, 255]]])
@@ -93,26 +95,46 @@ def test_thresholds_that_cannot_be_meant_are_refused(thresholds: tuple[float, ..
         maps(20, thresholds)
 
 
+def close_to_exact(preset: object, scenario: str, unbounded: bool, least: Callable[[int, float], float]) -> None:
+    """Within 2 % at every threshold, for four samples."""
+    task = maps(40, unbounded=unbounded)
+    batch = task.splits["test"].take(range(4))
+    objective = TaskObjective(Pixelwise(), task, batch.targets, torch.ones(4, 2, dtype=torch.bool), {})
+
+    def search(objective: TaskObjective, **watched: object):  # type: ignore[no-untyped-def]
+        arguments = (preset, objective, batch.inputs, task.bounds(batch), [parse(scenario)])
+        return search_all(*arguments, samples=batch.samples, limit=1e6, **watched)  # type: ignore[arg-type]
+
+    found = searched(search, objective, objective, batch.inputs, [0.9, 0.5, 0.1])
+    for result in (each for each in chain.from_iterable(found) if str(each.scenario) == scenario):
+        assert result.threshold is not None
+        for row in range(4):
+            assert float(result.found.strength[row]) * 0.1 == pytest.approx(least(row, result.threshold), rel=0.02)
+
+
+def four() -> tuple[Tensor, Tensor]:
+    """The inputs (4, 4, H, W), colours and depth, and the targets of the samples."""
+    batch = maps(40).splits["test"].take(range(4))
+    return torch.cat([batch.inputs["rgb"], batch.inputs["depth"]], 1), batch.targets
+
+
 @pytest.mark.parametrize("preset", [FAST, STANDARD])
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
-def test_critical_strengths_of_a_linear_model_are_exact(norm: str, preset: object) -> None:
-    """Within 2 % at every threshold, of one modality of one channel and of one of three."""
-    task = maps(40, unbounded=True)
-    batch = task.splits["test"].take(range(4))
-    x = torch.cat([batch.inputs["rgb"], batch.inputs["depth"]], 1)
-    for name, channels in (("rgb", slice(0, 3)), ("depth", slice(3, 4))):
-        objective = TaskObjective(Pixelwise(), task, batch.targets, torch.ones(4, 2, dtype=torch.bool), {})
+@pytest.mark.parametrize(("name", "channels"), [("rgb", slice(0, 3)), ("depth", slice(3, 4))])
+def test_critical_strengths_of_a_linear_model_are_exact(norm: str, preset: object, name: str, channels: slice) -> None:
+    x, targets = four()
+    close_to_exact(
+        preset, f"{name}@{norm}:0.1", True, lambda row, share: exact(x[row], targets[row], norm, share, channels)
+    )
 
-        def search(objective: TaskObjective, **watched: object):  # type: ignore[no-untyped-def]
-            arguments = (preset, objective, batch.inputs, task.bounds(batch), [parse(f"{name}@{norm}:0.1")])  # noqa: B023
-            return search_all(*arguments, samples=batch.samples, limit=1e6, **watched)  # type: ignore[arg-type]
 
-        found = searched(search, objective, objective, batch.inputs, [0.9, 0.5, 0.1])
-        for result in chain.from_iterable(found):
-            assert result.threshold is not None
-            for row in range(4):
-                least = exact(x[row], batch.targets[row], norm, result.threshold, channels)
-                assert float(result.found.strength[row]) * 0.1 == pytest.approx(least, rel=0.02)
+@pytest.mark.parametrize("preset", [FAST, STANDARD])
+@pytest.mark.parametrize(
+    ("scenario", "channels"), [("rgb@linf:0.1", slice(0, 3)), ("depth@linf:0.1 + rgb@linf:0.1", slice(0, 4))]
+)
+def test_they_are_exact_where_the_range_binds(preset: object, scenario: str, channels: slice) -> None:
+    x, targets = four()
+    close_to_exact(preset, scenario, False, lambda row, share: exact_in_range(x[row], targets[row], share, channels))
 
 
 def test_a_lower_threshold_is_never_reached_first() -> None:
