@@ -39,6 +39,17 @@ def class_tables(metrics: Sequence[SetMetric]) -> list[ClassTable]:
     return [_table(model, metric, [each for each in found if each.model == model]) for model, metric in shared]
 
 
+def of_classes(metrics: Sequence[SetMetric]) -> set[str]:
+    """The metrics of single classes: several share their first word, as 'iou wall' and 'iou
+    floor'.
+    """
+    named: dict[str, set[str]] = {}
+    for each in metrics:
+        metric, _, name = each.metric.partition(" ")
+        named.setdefault(metric, set()).update([each.metric] if name else [])
+    return {name for names in named.values() if len(names) > 1 for name in names}
+
+
 def _in_table(metric: SetMetric) -> bool:
     return not metric.group and (metric.kind == CLEAN or (metric.kind == ATTACKED and metric.level == 1))
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from attacks.errors import plain
 from attacks.scenario import parse
 from harness.analysis import measures
+from harness.analysis.class_tables import of_classes
 from harness.analysis.curves import (
     CURVED,
     Share,
@@ -261,7 +262,8 @@ def printed_set_metrics(directory: RunDirectory) -> RenderableType:
     Under attack at strength 1 and with whole modalities missing; `metrics.json` has more strengths
     and rates, and the numbers of single classes and groups.
     """
-    found = [each for each in directory.notes.metrics() if _printed(each)]
+    every = directory.notes.metrics()
+    found = [each for each in every if _printed(each) and each.metric not in of_classes(every)]
     models = directory.describe().identity.config.model
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("over the set", "metric", *models):
@@ -274,7 +276,7 @@ def printed_set_metrics(directory: RunDirectory) -> RenderableType:
 
 
 def _printed(metric: SetMetric) -> bool:
-    return in_tables(metric.kind, metric.level) and not metric.group and " " not in metric.metric
+    return in_tables(metric.kind, metric.level) and not metric.group
 
 
 def _where(metric: SetMetric) -> str:

@@ -1,6 +1,7 @@
 """The effect of users' corruptions, schedules, attacks and searches on a few fixed samples.
 
-Hashes of their code do not cover a file that they read at run time; their results do.
+Hashes of their code do not cover a file that they read at run time; their results do, and the
+contents of the files that they open.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from harness.engine.fingerprint import fixed_samples, one_thread
 from harness.engine.loading import Loaded
 from harness.engine.objective import TaskObjective
 from harness.engine.sweep import Condition
+from harness.references.opened import contents, opening
 from harness.references.registry import Reference
 from harness.references.userfile import is_our_own
 from harness.storage.tensorfile import checksum
@@ -72,7 +74,9 @@ def _conditions(condition: Condition, task: Task) -> dict[str, Tensor]:
     batch = fixed_samples(task)
     found: dict[str, Tensor] = {}
     for level in condition.levels:
-        inputs, present = condition.applied(task, batch, level, 0, 0)
+        with opening() as files:
+            inputs, present = condition.applied(task, batch, level, 0, 0)
+        found |= _hashes(files)
         found |= {f"{level:g} {name}": x for name, x in inputs.items()} | {f"{level:g}": present}
     return found
 
@@ -83,5 +87,12 @@ def _found(search: Search, module: nn.Module, task: Task, scenario: Scenario, li
     objective = TaskObjective(module, task, batch.targets, task.present(batch, scenario.missing), {})
     with preserved(module):
         state = SearchState(objective, Region.of(batch.inputs, task.bounds(batch), scenario), batch.samples, 0, limit)
-        search(state)
-    return {**state.best.witness, "strength": state.best.strength}
+        with opening() as files:
+            search(state)
+    return {**state.best.witness, "strength": state.best.strength, **_hashes(files)}
+
+
+def _hashes(files: set[str]) -> dict[str, Tensor]:
+    """The hashes of files that were opened, as tensors."""
+    found = contents(files).items()
+    return {f"file {name}": torch.tensor(list(bytes.fromhex(each)), dtype=torch.uint8) for name, each in found}

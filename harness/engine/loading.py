@@ -138,8 +138,9 @@ def _referred(text: str, task: Task, device: torch.device, seed: int) -> Loaded:
         weights = committed_weights(text, task)
     if weights is not None:
         checkpoint.load(weights, module)
-    module = probe(text, module.to(device).eval(), task, device)
-    code = digest([code_hash(with_options("model", reference)), model_code(module), *filter(None, values)])
+    module, opened = probe(text, module.to(device).eval(), task, device)
+    parts = [code_hash(with_options("model", reference)), model_code(module), *filter(None, values)]
+    code = digest([*parts, *opened.values()])
     return Loaded(text, module, checkpoint.weight_hash(module), code)
 
 
@@ -153,10 +154,9 @@ def _given(name: str, given: Any, task: Task, device: torch.device, seed: int) -
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             given = call(Reference(name, given, None), "model", task)
-    module = probe(name, _built(given, name, task).to(device).eval(), task, device)
-    return Loaded(
-        name, module, checkpoint.weight_hash(module), digest([model_code(module), layer_values(module, built=False)])
-    )
+    module, opened = probe(name, _built(given, name, task).to(device).eval(), task, device)
+    code = digest([model_code(module), layer_values(module, built=False), *opened.values()])
+    return Loaded(name, module, checkpoint.weight_hash(module), code)
 
 
 def _built(module: Any, name: str, task: Task) -> nn.Module:

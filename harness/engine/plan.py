@@ -151,10 +151,10 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         weights={model.name: model.weights for model in models},
         code={model.name: model.code for model in models},
         scenarios=[str(scenario) for scenario in requested],
-        search=code_hash(resolve("search", options.plain(config.search))),
-        schedules={str(each): code_hash(resolve("schedule", str(each).partition("(")[0])) for each in schedules},
-        attacks={text: code_hash(extra_attacks.reference(text)) for text in config.attack},
-        corruptions={str(each): code_hash(each.reference(task)) for each in corruptions},
+        search=_code(resolve("search", options.plain(config.search))),
+        schedules={str(each): _code(resolve("schedule", str(each).partition("(")[0])) for each in schedules},
+        attacks={text: _code(extra_attacks.reference(text)) for text in config.attack},
+        corruptions={str(each): _code(each.reference(task)) for each in corruptions},
         answers={name: each.fingerprint.digest for name, each in answering.items()},
     ).with_optional(
         thresholds=list(thresholds_of(task.problem)),
@@ -177,6 +177,14 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
         of_models,
         answering,
     )
+
+
+def _code(reference: Reference) -> str:
+    """The code of a search, schedule, attack or corruption; of a user's also what it holds in
+    globals.
+    """
+    code = code_hash(reference)
+    return digest([code, code_behind(reference.target)]) if is_users(reference) else code
 
 
 def _labels(answering: Mapping[str, Answering]) -> dict[str, str]:

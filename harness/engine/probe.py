@@ -13,6 +13,7 @@ from attacks.objective import Verdict, preserved
 from harness.engine.judged import checked_score, checked_tally
 from harness.engine.objective import TaskObjective
 from harness.models.in_parts import InParts
+from harness.references.opened import contents, opening
 from harness.tasks import Batch, Task
 from harness.tasks.problems.problem import thresholds_of
 
@@ -21,18 +22,19 @@ FEWER = (4, 2, 1)  # samples at once, for a model that does not take `PAD`
 SAME_SCORE = 1e-4  # the largest difference of two computations of one score
 
 
-def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> nn.Module:
+def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> tuple[nn.Module, dict[str, str]]:
     """Try a model on a few samples. The model does not change.
 
     Returns:
-        the model, wrapped to get batches in parts if it takes only a few samples at once.
+        the model, wrapped to get batches in parts if it takes only a few samples at once; and the
+        hashes of the files that it, or the task's problem, opened.
 
     Raises:
         BadInput: it crashes on all of them, or its outputs do not fit the task.
     """
     batch = task.splits["test"].take(range(min(PROBED, len(task.splits["test"])))).to(device)
     try:
-        with preserved(module), torch.no_grad():
+        with preserved(module), torch.no_grad(), opening() as files:
             module, batch, outputs = _first_answers(module, task, batch)
             if not outputs.is_floating_point():
                 raise BadInput(
@@ -46,7 +48,7 @@ def probe(text: str, module: nn.Module, task: Task, device: torch.device) -> nn.
             f"model {text!r} fails on the first samples of task {task.name!r}: {type(error).__name__}: "
             f"{error}{_about_types(module)}"
         ) from error
-    return module
+    return module, contents(files)
 
 
 def _about_types(module: nn.Module) -> str:

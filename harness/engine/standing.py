@@ -20,7 +20,7 @@ from harness.run.fingerprint import POINTS, Fingerprint
 from harness.run.status import CHANGED, RUNNING
 from harness.run.validation import differences
 
-OF_MODELS = {"weights": "weights", "code": "code or attributes"}
+OF_MODELS = {"weights": "weights", "code": "code, attributes or files that it reads"}
 """Keys of an identity that hold something for each model, and what they hold."""
 OF_TASK = ("task code", "problem")  # a file may hold the task and the model: then the model is what matters
 

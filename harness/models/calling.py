@@ -222,9 +222,9 @@ def _candidates(taken: Sequence[inspect.Parameter], task: Task) -> Iterator[tupl
     every = (*task.names, *task.extra_inputs)
     named = tuple(name for name in every if _any_keyword(taken) or name in {each.name for each in taken})
     required = {each.name for each in _positional(taken) if each.default is inspect.Parameter.empty}
-    unknown_too = any(each.name not in named for each in _positional(taken))
+    unknown_too = any(each.name not in (*named, OF_THE_HARNESS) for each in _positional(taken))
     whole = set(task.names) <= set(named) or not unknown_too  # else an input would be left out without a word
-    if named and required <= set(named) and whole:
+    if named and required <= {*named, OF_THE_HARNESS} and whole:
         yield named, "keywords"
     most = len(every) if _any_position(taken) else len(_positional(taken))
     for names in dict.fromkeys((task.names, every)):

@@ -32,6 +32,7 @@ from harness.storage.tensorfile import as_bytes
 PLAIN = (str, bytes, int, float, complex, type(None), type(...), torch.dtype, torch.device)
 PICKLED = 2  # the protocol of pickle by which every object gives its values
 PICKLERS: Mapping[type, Any] = copyreg.dispatch_table
+OF_DATA = ("pandas", "scipy", "sklearn", "pyarrow", "polars", "xgboost", "lightgbm")  # their objects hold data
 ELSEWHERE = (Iterator, random.Random, PurePath)  # they change as they are used, or with the folder
 Seen = dict[int, Any]  # by id, and held: the id of an object that is gone is given to another
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -140,7 +141,9 @@ def _parts(thing: Any, seen: Seen) -> Iterator[bytes]:
     elif isinstance(thing, nn.Module):
         yield from (part for each in thing.modules() for part in _parts(type(each), seen))
         yield from (part for value in thing.state_dict().values() for part in _parts(value, seen))
-    elif not isinstance(thing, types.ModuleType | types.BuiltinFunctionType):
+    elif isinstance(thing, types.BuiltinFunctionType):
+        yield from _parts(None if isinstance(thing.__self__, types.ModuleType) else thing.__self__, seen)
+    elif not isinstance(thing, types.ModuleType):
         yield from _parts(type(thing), seen)
         yield from _parts(_state(thing), seen)
 
@@ -152,8 +155,12 @@ def _state(thing: Any) -> list[Any]:
     kind = type(thing)
     if isinstance(inside := inspect.getattr_static(thing, "__wrapped__", None), FUNCTIONS):
         return [inside]
-    pythons = kind.__module__.split(".")[0] in sys.stdlib_module_names
-    if isinstance(thing, ELSEWHERE) or not (pythons or _is_theirs(kind)):
+    root = kind.__module__.split(".")[0]
+    if isinstance(thing, memoryview):
+        return [bytes(thing)]
+    if root in OF_DATA and (values := getattr(thing, "to_pylist", getattr(thing, "to_dict", None))) is not None:
+        return [values()]  # of an array of Arrow, or of a table
+    if isinstance(thing, ELSEWHERE) or not (root in (*sys.stdlib_module_names, *OF_DATA) or _is_theirs(kind)):
         return []
     try:
         reduced: Any = PICKLERS[kind](thing) if kind in PICKLERS else thing.__reduce_ex__(PICKLED)
@@ -189,6 +196,10 @@ def _function(thing: Any, seen: Seen) -> Iterator[bytes]:
         yield from _parts([thing.__defaults__, thing.__kwdefaults__, *_enclosed(thing)], seen)
         names = sorted(set(_names(thing.__code__)) & thing.__globals__.keys())
         yield from (part for name in names for part in (name.encode(), *_parts(thing.__globals__[name], seen)))
+        modules = [each for name in names if _is_their_module(each := thing.__globals__[name])]
+        attributes = sorted(set(_names(thing.__code__)))
+        held = [vars(each)[name] for each in modules for name in attributes if name in vars(each)]
+        yield from (part for each in held for part in _parts(each, seen))
 
 
 def _enclosed(function: types.FunctionType) -> list[Any]:
@@ -239,6 +250,17 @@ def _class(kind: type, seen: Seen) -> Iterator[bytes]:
         ):
             yield name.encode()
             yield from _parts(value, seen)
+
+
+def _is_their_module(thing: Any) -> bool:
+    """Whether a module is a user's."""
+    file = getattr(thing, "__file__", None) if isinstance(thing, types.ModuleType) else None
+    return (
+        file is not None
+        and not is_our_own(Path(file))
+        and not set(Path(file).parts) & set(INSTALLED)
+        and (thing.__name__.split(".")[0] not in sys.stdlib_module_names)
+    )
 
 
 def _is_theirs(thing: Any) -> bool:

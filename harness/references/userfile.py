@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -38,19 +39,33 @@ _ACTIVE: list[Path] = []
 
 @dataclass(frozen=True)
 class Defaults:
-    """The default dtype and device of torch; code from outside has its own."""
+    """The default dtype and device of torch, and the current folder; code from outside has its
+    own.
+    """
 
     dtype: torch.dtype
     device: torch.device
+    folder: str
 
     @staticmethod
     def now() -> Defaults:
-        return Defaults(torch.get_default_dtype(), torch.get_default_device())
+        return Defaults(torch.get_default_dtype(), torch.get_default_device(), _current())
 
     def set(self) -> None:
+        if self.folder and self.folder != _current():
+            with suppress(OSError):  # a folder that was removed
+                os.chdir(self.folder)
         torch.set_default_dtype(self.dtype)
         if torch.get_default_device() != self.device:
             torch.set_default_device(self.device)
+
+
+def _current() -> str:
+    """The current folder; empty where it no longer exists."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - it may have been removed
+    except OSError:
+        return ""
 
 
 _DEFAULTS: dict[Path, Defaults] = {}

@@ -111,7 +111,16 @@ def _check_inputs(inputs: Mapping[str, Array], options: Sequence[Mapping[str, An
 
 
 def texts(values: Sequence[Any] | Array) -> tuple[str, ...]:
-    """Names of any kind as texts."""
+    """Names of any kind as texts.
+
+    Raises:
+        BadInput: they have no order, or only keys.
+    """
+    if isinstance(values, Mapping | set | frozenset):
+        raise BadInput(
+            f"the names of samples, groups, sources or splits are a {type(values).__name__}: give a list, one name for"
+            " each sample in their order"
+        )
     plain = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
     return tuple(str(each.item() if isinstance(each, Tensor | np.generic) else each) for each in plain)
 

@@ -42,13 +42,23 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
             " H, W): "
             "move the channels first, x.permute(0, 3, 1, 2), or, if this shape is right, declare its kind as features"
         )
-    if kind == "video" and shape[0] > FEW >= min(shape[1], shape[3]):
+    if kind == "video" and _channels_elsewhere(shape):
         read, moved = ("(T, C, H, W)", "0, 2, 1, 3, 4") if shape[1] <= FEW else ("(T, H, W, C)", "0, 4, 1, 2, 3")
         raise BadInput(
             f"modality {name!r} has shape {shape} per sample, which looks like {read}, but a video must be (C, T, H,"
             " W): move"
             f" the channels first, x.permute({moved}), or, if this shape is right, declare its kind as features"
         )
+
+
+def _channels_elsewhere(shape: tuple[int, ...]) -> bool:
+    """Whether a video looks like (T, C, H, W) or (T, H, W, C), also one of few frames: frames of
+    grey or of red, green and blue, or at most `FEW` columns beside more rows and frames.
+    """
+    first, second, rows, columns = shape
+    if first > FEW >= min(second, columns):
+        return True
+    return columns <= FEW < min(second, rows) or (second in (1, 3) and first not in (1, 3) and first <= FEW)
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:

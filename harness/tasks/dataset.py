@@ -79,6 +79,10 @@ def dataset_parts(dataset: Items | Mapping[str, Items], options: DatasetOptions)
     if "test" not in given:
         raise BadInput(f"task {options.name!r} has the splits {', '.join(given) or 'none'}: name one of them 'test'")
     _check_items(given)
+    for option in (options.samples, options.groups, options.sources):
+        for split in option if isinstance(option, Mapping) else ():
+            if split not in given:
+                raise unknown("split", split, given)
     read = options.read or ReadItem((*options.modalities, *options.extra_inputs) if options.modalities else ())
     first = _first(given["test"], read)
     names = tuple(options.modalities) or tuple(key for key in first if key not in options.extra_inputs)

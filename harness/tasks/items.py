@@ -95,6 +95,11 @@ class ReadItem:
                 f"an item is a dictionary of {', '.join(map(str, item))}, without {', '.join(TARGETS)}: say what an"
                 " item holds with read="
             )
+        if not self.names and (others := [each for each in TARGETS if each in item and each != key]):
+            raise BadInput(
+                f"an item has {key!r} and {others[0]!r}, and both may be its target: name the inputs with modalities=,"
+                " or say what an item holds with read="
+            )
         wanted = self.names or [each for each in item if each != key]
         if absent := [name for name in wanted if name not in item]:
             raise BadInput(

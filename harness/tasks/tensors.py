@@ -28,6 +28,7 @@ ONE_BY_ONE = (
     "it holds its samples one by one: give one array per modality, as in torch.stack([dataset[i][0] for i in"
     " range(len(dataset))])"
 )
+ORIENTATION = 0x0112  # EXIF
 SHORT = 2  # bytes of whole numbers that float32 holds without loss
 LOST = 1e-4  # the largest rounding, as a share of the distance from the smallest value to the largest
 CONSTANT = 1e-12  # values that vary less, as a share of their size, are a constant with rounding
@@ -182,7 +183,22 @@ def _dense(what: str, values: Tensor) -> Tensor:
     return values.detach().resolve_conj().resolve_neg().cpu()
 
 
+def _check_pictures(what: str, values: Any) -> None:
+    """Refuse pictures of Pillow whose pixels are not what they show."""
+    for each in values if isinstance(values, list | tuple) else [values]:
+        if type(each).__module__.partition(".")[0] != "PIL":
+            return
+        if each.mode not in ("L", "RGB", "I;16", "F", "1") or "transparency" in each.info:
+            raise BadInput(
+                f"{what} holds a picture of type {each.mode!r}, whose numbers are not what it shows: call"
+                " .convert('RGB'), and put transparent pixels on a background first"
+            )
+        if each.getexif().get(ORIENTATION, 1) != 1:
+            raise BadInput(f"{what} holds a picture that is turned by its EXIF: call PIL.ImageOps.exif_transpose")
+
+
 def _array(what: str, values: Any) -> NDArray[Any]:
+    _check_pictures(what, values)
     if count := _masked(values):
         raise BadInput(
             f"{what} has {count} masked values: fill them (.filled(0)), or mark the real values with valid=, if the"

@@ -217,7 +217,7 @@ def fit(
         model = new_model(training.model, task).to(device)
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise BadInput(f"model {training.model!r} has no parameters to train: evaluate it without training")
-        if probe(training.model, model, task, device) is not model:
+        if probe(training.model, model, task, device)[0] is not model:
             raise BadInput(f"model {training.model!r} takes only a few samples at once: train it elsewhere")
         checkpoint.check_storable(model)
         best = None

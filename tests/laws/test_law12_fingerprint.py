@@ -1,6 +1,7 @@
 """Law 12: a fingerprint shows every change of a model that no hash sees, and no chance."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from harness.engine.fingerprint import fingerprint, fixed_samples, unseen_labels
 from harness.run.fingerprint import packed, unpacked
 from harness.tasks import Task
+from tests.harness.test_cli import run
 from tests.tiny import Flat, tiny
 
 CPU = torch.device("cpu")
@@ -139,3 +141,60 @@ def test_a_change_in_labels_that_the_fixed_samples_lack_is_noticed() -> None:
     assert before.digest == after.digest, "the id of a run holds what earlier versions asked"
     before.answers.pop("labels")
     assert before.differing(after, exact=True) == (0, 0), "an earlier version's run is still read"
+
+
+TABLE = """
+import json
+import torch
+from pathlib import Path
+from harness.tasks import Classification, Task
+def rows(): return json.loads(Path(__file__).with_name("rows.json").read_text())
+def task():
+    y = torch.arange(80) % 20
+    x = torch.nn.functional.one_hot(y, 20).float()
+    return Task.from_dataset([({"x": each}, int(k)) for each, k in zip(x, y)], problem=Classification(20), readers=0)
+class Net(torch.nn.Module):
+    def forward(self, inputs, present=None):
+        x = inputs["x"].clone()
+        for row in rows():
+            x[:, row] = 0
+        return x
+def build(task): return Net()
+def dim(x, severity, modality, generator):
+    return x.index_fill(0, torch.tensor(rows(), dtype=torch.int64), 0)
+"""
+PLAIN = """
+import torch
+class Net(torch.nn.Module):
+    def forward(self, inputs, present=None): return inputs["x"]
+def build(task): return Net()
+"""
+
+
+@pytest.mark.parametrize("who", ["model", "corruption"])
+@pytest.mark.parametrize("label", [0, 7, 13, 19])
+def test_a_file_that_is_read_at_run_time_belongs_to_the_run(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], who: str, label: int
+) -> None:
+    """Whatever it changes, and however little."""
+    (elsewhere / "mine.py").write_text(TABLE)
+    (elsewhere / "plain.py").write_text(PLAIN)
+    words = [
+        "evaluate",
+        "--task",
+        "mine.py:task",
+        "--out",
+        "run",
+        "--search",
+        "fast",
+        "--no-trust",
+        "--schedule",
+        "none",
+    ]
+    words += ["--model", "mine.py:build" if who == "model" else "plain.py:build", "--samples", "20"]
+    words += [] if who == "model" else ["--corruption", "x@mine.py:dim:0,1"]
+    for content, code in (("[]", 0), ("[]", 0), (f"[{label}]", 2)):
+        (elsewhere / "rows.json").write_text(content)
+        assert run(monkeypatch, *words) == code, capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "began with another model" in said if who == "model" else "of another configuration" in said

@@ -10,8 +10,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+import scipy.sparse
 import torch
+from sklearn.linear_model import LinearRegression
 
 from harness.references.livecode import code_behind, model_code
 from harness.tasks import Classification, Regression
@@ -98,6 +102,12 @@ VALUES: dict[str, Callable[[int], object]] = {
     "a quantised tensor": lambda k: torch.quantize_per_tensor(torch.full((2,), float(k)), 0.1, 0, torch.qint8),
     "a conjugate": lambda k: torch.tensor([k * 1j]).conj(),
     "a tensor without values": lambda k: torch.ones(k, device="meta"),
+    "a table of pandas": lambda k: pd.DataFrame({"a": [k]}),
+    "a matrix of SciPy": lambda k: scipy.sparse.csr_matrix([[k, 0]]),
+    "an array of Arrow": lambda k: pa.array([k]),
+    "a fitted estimator": lambda k: LinearRegression().fit([[0.0], [1.0]], [0.0, float(k)]),
+    "a method of a set": lambda k: {k}.__contains__,
+    "bytes in view": lambda k: memoryview(bytes([k])),
     "a type of tensors": lambda k: (torch.float32, torch.float64)[k - 1],
 }
 HOLDERS: dict[str, Callable[[object], object]] = {
@@ -135,3 +145,12 @@ def test_a_file_may_lie_elsewhere() -> None:
 def test_what_is_ours_or_installed_is_known_by_its_version() -> None:
     assert code_behind(Classification(3)) == code_behind(Classification(4)) != code_behind(Regression(1.0))
     assert model_code(torch.nn.Linear(2, 2)) == model_code(torch.nn.Linear(3, 3))
+
+
+def test_what_was_set_in_a_users_module_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rules_of_mine.py").write_text("TABLE = {1: 2}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    made = module_of("import rules_of_mine\ndef f(x): return rules_of_mine.TABLE.get(x)\n")
+    before = code_behind(made.__dict__["f"])
+    made.__dict__["rules_of_mine"].TABLE[1] = 3
+    assert code_behind(made.__dict__["f"]) != before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 
 from attacks.errors import BadInput
 from attacks.region import Inputs
-from harness.tasks import Task
+from harness.tasks import Classification, Task
 
+TRIED = 64  # samples whose answers are compared with the predicted classes
 LEAST = 1e-12  # of a probability, before its logarithm
 
 
@@ -21,8 +23,9 @@ class Estimator(nn.Module):
     """An estimator of one table: the values of all modalities side by side, in the order of the
     task.
 
-    A classifier answers with its decision function or, where it has none, with the logarithms of
-    its probabilities; one that has neither, with 1 for its class and 0 for the others. A regression
+    A classifier answers with its decision function, or with the logarithms of its probabilities, or
+    with 1 for its class and 0 for the others: with the first that it has and that leads to the
+    classes that it predicts. Votes of one class against one, and thresholds, do not. A regression
     answers with its prediction.
 
     Raises:
@@ -38,7 +41,8 @@ class Estimator(nn.Module):
         _add(digest, estimator, set())
         self.register_buffer("digest", torch.tensor(list(digest.digest()), dtype=torch.uint8))
         _refuse_other_values(estimator, task)
-        _refuse_other_classes(estimator)
+        _refuse_other_classes(estimator, task)
+        self.way = self._first_way(task)
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, *shape), without gradients; a missing modality holds its stand-in value."""
@@ -47,14 +51,46 @@ class Estimator(nn.Module):
         return found.to(table.device)
 
     def _answers(self, table: Any) -> Any:
-        if hasattr(self.estimator, "decision_function"):
-            found = torch.as_tensor(self.estimator.decision_function(table))
-            return torch.stack([-found, found], 1) if found.ndim == 1 else found
-        if hasattr(self.estimator, "predict_proba"):
-            return torch.as_tensor(self.estimator.predict_proba(table)).clamp_min(LEAST).log()
-        found = torch.as_tensor(self.estimator.predict(table))
-        classes = getattr(self.estimator, "classes_", None)
-        return found if classes is None else nn.functional.one_hot(found.long(), len(classes))
+        found = self.way(self.estimator, table)
+        return torch.as_tensor(found) if isinstance(found, np.ndarray) else found
+
+    def _first_way(self, task: Task) -> Way:
+        """The first way to answer whose largest numbers are the classes that it predicts."""
+        if not hasattr(self.estimator, "classes_"):
+            return _prediction
+        split = task.splits["test"]
+        some = split.take(range(min(TRIED, len(split)))).inputs
+        table = torch.cat([some[name].detach().flatten(1) for name in self.names], 1).cpu().double().numpy()
+        predicted = torch.as_tensor(np.asarray(self.estimator.predict(table))).long()
+        for name, way in WAYS.items():
+            if hasattr(self.estimator, name):
+                found = torch.as_tensor(way(self.estimator, table))
+                fits = found.ndim == 2 and found.shape[1] == len(self.estimator.classes_)
+                if fits and bool((found.gather(1, predicted[:, None])[:, 0] >= found.amax(1)).all()):
+                    return way
+        return _chosen
+
+
+def _decision(estimator: Any, table: Any) -> Any:
+    found = torch.as_tensor(estimator.decision_function(table))
+    return torch.stack([-found, found], 1) if found.ndim == 1 else found
+
+
+def _probability(estimator: Any, table: Any) -> Any:
+    return torch.as_tensor(estimator.predict_proba(table)).clamp_min(LEAST).log()
+
+
+def _chosen(estimator: Any, table: Any) -> Any:
+    classes = torch.as_tensor(np.asarray(estimator.predict(table))).long()
+    return nn.functional.one_hot(classes, len(estimator.classes_))
+
+
+def _prediction(estimator: Any, table: Any) -> Any:
+    return torch.as_tensor(np.asarray(estimator.predict(table)))
+
+
+Way = Callable[[Any, Any], Any]
+WAYS: dict[str, Way] = {"decision_function": _decision, "predict_proba": _probability}
 
 
 def _add(digest: Any, value: Any, seen: set[int]) -> None:
@@ -93,9 +129,11 @@ def _refuse_other_values(estimator: Any, task: Task) -> None:
         )
 
 
-def _refuse_other_classes(estimator: Any) -> None:
+def _refuse_other_classes(estimator: Any, task: Task) -> None:
     """The columns of its answers are its classes in order."""
     classes = getattr(estimator, "classes_", None)
+    if classes is None and hasattr(estimator, "decision_function") and isinstance(task.problem, Classification):
+        raise BadInput(f"{type(estimator).__name__} was fitted without classes: take a classifier for this task")
     if isinstance(classes, list):
         raise BadInput(f"{type(estimator).__name__} answers several questions at once: fit it on one label per sample")
     if classes is not None and list(classes) != list(range(len(classes))):

@@ -60,7 +60,7 @@ class OnnxFile(nn.Module):
         """Outputs (B, *shape), without gradients."""
         some = next(iter(inputs.values()))
         held = {**inputs, **({} if present is None else {PRESENT: present})}
-        feed = {name: _as(held[source], self.types[name]) for name, source in self.given.items()}
+        feed = {name: _as(source, held[source], self.types[name]) for name, source in self.given.items()}
         (found,) = self.session.run([self.answer], feed)
         return torch.from_numpy(found).to(some.device, torch.float32)
 
@@ -108,6 +108,19 @@ def _answer(names: list[str], answer: str | int, path: str | Path) -> str:
     raise BadInput(f"the ONNX file {path} has no output {answer!r} (outputs: {', '.join(names)})")
 
 
-def _as(x: Tensor, dtype: torch.dtype) -> Any:
+def _as(name: str, x: Tensor, dtype: torch.dtype) -> Any:
+    """Values in the type that the file declares; they do not wrap round.
+
+    Raises:
+        BadInput: they are beyond that type.
+    """
     whole = x if dtype.is_floating_point or not x.is_floating_point() else x.round()
+    if not dtype.is_floating_point and x.numel():
+        low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+        least, most = (float(end) for end in whole.aminmax()) if x.dtype != torch.bool else (0.0, 1.0)
+        if least < low or most > high:
+            raise BadInput(
+                f"the ONNX file takes {name!r} as {str(dtype).removeprefix('torch.')}, from {low} to {high}, and it"
+                f" reaches from {least:g} to {most:g}: give the modality that range"
+            )
     return whole.detach().to("cpu", dtype).contiguous().numpy()

@@ -14,6 +14,7 @@ from attacks.errors import BadInput
 from attacks.objective import Verdict
 from harness.tasks.problems.problem import MOST_TALLIED
 
+RANKED = 20  # samples with a label, and without it, with which its average precision has an interval
 THERE = 0.0  # logits above this say that a label is there
 
 
@@ -74,6 +75,12 @@ class MultiLabel:
         """The logits, then the targets. A logit of 0 stands on the wrong side."""
         wrong = (1 - 2 * targets.double()) * torch.finfo(torch.float32).tiny
         return torch.cat([torch.where(outputs == THERE, wrong, outputs.double()), targets.double()], 1)
+
+    def thin(self, tallies: Tensor) -> set[str]:
+        """Few samples with a label, or without it, decide its average precision."""
+        counts = (tallies[:, self.labels :] > 0).sum(0)
+        few = (counts > 0) & (torch.minimum(counts, len(tallies) - counts) < RANKED)
+        return {"mean_average_precision"} if bool(few.any()) else set()
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """Exact match, F1 over all labels and its mean over labels, and mean average precision.

@@ -207,12 +207,15 @@ class Segmentation:
     def metrics(self, tallies: Tensor) -> dict[str, float]:
         """Pixel accuracy, the mean recall of classes, their mean IoU, and the IoU of each.
 
-        Classes that neither the targets nor the answers hold are left out of the means.
+        Classes that neither the targets nor the answers hold are left out of the means, and the
+        class whose pixels are ignored.
         """
         total = tallies.double().reshape(len(tallies), self.classes, COUNTED).sum(0)
         hits, truth, _ = total.unbind(1)
         recalls = [hit / count if count else None for hit, count in zip(hits.tolist(), truth.tolist(), strict=True)]
         ious = _ious(total)
+        if 0 <= self.ignore < self.classes:
+            ious[self.ignore] = None
         each = {f"iou {self.name(place)}": value for place, value in enumerate(ious) if value is not None}
         means = {"mean_accuracy": _known_mean(recalls), "miou": _known_mean(ious)}
         return {"pixel_accuracy": float(hits.sum() / truth.sum()), **means, **each}

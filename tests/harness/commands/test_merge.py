@@ -101,8 +101,8 @@ def test_what_cannot_be_merged_is_refused(monkeypatch: pytest.MonkeyPatch, capsy
     Path("mine.py").write_text(Path("mine.py").read_text().replace("0.3", "0.4"))
     assert merged(monkeypatch, "whole", "part") == 2
     assert (
-        "run part began with another model 'mine.py:build' (other code or attributes; it answers 16 of 16 samples"
-        in capsys.readouterr().err
+        "run part began with another model 'mine.py:build' (other code, attributes or files that it reads;"
+        " it answers 16 of 16 samples" in capsys.readouterr().err
     )
 
 

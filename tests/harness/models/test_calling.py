@@ -56,6 +56,11 @@ class AnyKeywords(Halves):
         return self.both(inputs["image"], inputs["sound"])
 
 
+class WithPresent(Halves):
+    def forward(self, sound: Tensor, image: Tensor, present: Tensor) -> Tensor:
+        return self.both(image * present[:, 0, None, None, None], sound * present[:, 1, None])
+
+
 class OneAtATime(Halves):
     def forward(self, image: Tensor, sound: Tensor) -> Tensor:
         if len(image) > 1:
@@ -231,3 +236,10 @@ def test_a_network_that_takes_one_sample_at_a_time_is_called_so() -> None:
     ledger = found.ledger.sort_values(["scenario", "sample"])
     strengths = [ledger[ledger.model == name].strength.tolist() for name in ("net", "any")]
     assert strengths[0] == pytest.approx(strengths[1], rel=1e-3)
+
+
+def test_a_mask_of_what_is_present_may_be_required() -> None:
+    called = fitted(WithPresent(), task())
+    inputs = task().splits["test"].take(range(2)).inputs
+    alone = called(inputs, torch.tensor([[True, False]] * 2))
+    torch.testing.assert_close(alone, Halves().both(inputs["image"], 0 * inputs["sound"]))

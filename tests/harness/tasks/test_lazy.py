@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 import harness
 from attacks.errors import BadInput
 from harness.tasks import Classification, Regression, Task
+from harness.tasks.problems.problem import Problem
 from tests.harness.test_cli import run
 
 COUNT = 24
@@ -254,3 +255,39 @@ def test_a_run_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("report", "run"),
     ):
         assert run(monkeypatch, *command) == 0, command
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda row: torch.complex(torch.ones(3), torch.full((3,), float(row))), "is complex"),
+        (lambda row: torch.arange(3, dtype=torch.float64) / 4 + 1.7e9 + row, "which float32 rounds"),
+        (lambda row: torch.arange(3) + 2**31 + row, "which float32 rounds"),
+    ],
+)
+def test_no_input_is_cast_without_a_word(make: Callable[[int], Tensor], why: str, lacking: bool) -> None:
+    """Also in a batch in which some samples lack it."""
+    items = [({"a": None if lacking and row % 4 == 3 else make(row), "b": torch.ones(2)}, row % 2) for row in range(20)]
+    with pytest.raises(BadInput, match=why):
+        Task.from_dataset(items, problem=Classification(2), readers=0).splits["test"].take(range(8))
+
+
+@pytest.mark.parametrize(
+    ("targets", "problem", "why"),
+    [
+        (torch.complex(torch.ones(20), torch.arange(20.0)), Classification(3), "is complex"),
+        (torch.arange(20, dtype=torch.float64) / 4 + 1.7e9, Regression(0.5), "which float32 rounds"),
+        (torch.arange(20) + 2**31, Regression(0.5), "which float32 rounds"),
+    ],
+)
+def test_no_target_is_cast_without_a_word(targets: Tensor, problem: Problem, why: str) -> None:
+    items = [({"a": torch.ones(2)}, each) for each in targets]
+    with pytest.raises(BadInput, match=why):
+        Task.from_dataset(items, problem=problem, readers=0).splits["test"].take(range(8))
+
+
+def test_an_item_with_two_targets_is_refused() -> None:
+    items = [{"a": torch.ones(2), "label": 1, "labels": torch.ones(2)}] * 20
+    with pytest.raises(BadInput, match="has 'label' and 'labels', and both may be its target"):
+        Task.from_dataset(items, problem=Classification(2), readers=0)

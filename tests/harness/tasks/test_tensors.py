@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, TensorDataset
 
 from attacks.errors import BadInput
 from harness.tasks import Classification, Regression, Task
 from harness.tasks.files.grids import grid_of
-from harness.tasks.tensors import native, real_tensor
+from harness.tasks.tensors import as_tensor, native, real_tensor
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float16).astype(np.float32)  # exact in every width
 Y = np.arange(20) % 2
@@ -319,3 +320,56 @@ def test_rows_of_pandas_are_never_joined_across_their_names(name: str) -> None:
 def test_a_view_of_memory_is_its_array() -> None:
     assert task(memoryview(X)).data_hash == task(X).data_hash
     assert task(memoryview(np.asfortranarray(X))).data_hash == task(X).data_hash
+
+
+def turned() -> Image.Image:
+    picture = Image.new("RGB", (4, 4))
+    picture.getexif()[0x0112] = 6
+    return picture
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Image.new("P", (4, 4)), "type 'P', whose numbers are not what it shows"),
+        (lambda: Image.new("RGBA", (4, 4)), "type 'RGBA'"),
+        (turned, "turned by its EXIF: call PIL.ImageOps.exif_transpose"),
+    ],
+)
+def test_pictures_are_numbers_only_where_those_are_what_they_show(
+    make: Callable[[], Image.Image], why: str, several: bool
+) -> None:
+    with pytest.raises(BadInput, match=why):
+        as_tensor("the image", [make()] if several else make())
+    assert as_tensor("the image", [Image.new("L", (4, 4), 7)]).unique().tolist() == [7]
+
+
+@pytest.mark.parametrize("what", ["present of one", "present as a table", "a mask"])
+def test_tables_of_pandas_are_joined_by_name(what: str) -> None:
+    index = [f"s{row}" for row in range(12)]
+    x = pd.DataFrame(np.random.default_rng(0).random((12, 2)), index=index, columns=["p", "q"])
+    other = pd.Series([True] * 6 + [False] * 6, index=index)
+    options: dict[str, Any] = {
+        "present of one": {"present": {"a": other.iloc[::-1]}},
+        "present as a table": {"present": pd.DataFrame({"a": other, "b": True}).iloc[::-1]},
+        "a mask": {"valid": {"a": pd.DataFrame(True, index=index, columns=["q", "p"])}},
+    }[what]
+    inputs, targets = {"a": x, "b": np.ones((12, 3))}, pd.Series(np.arange(12) % 2, index=index)
+    with pytest.raises(BadInput, match=r"different pandas (indices|columns), but"):
+        Task.from_arrays(inputs, targets, splits="test", **options)
+
+
+def test_columns_of_present_are_found_by_name() -> None:
+    x = {"a": np.ones((12, 2)), "b": np.ones((12, 3))}
+    given = pd.DataFrame({"b": True, "a": [True] * 6 + [False] * 6})
+    task = Task.from_arrays(x, np.arange(12) % 2, splits="test", present=given)
+    there = task.splits["test"].take(range(12)).present
+    assert there is not None and there.tolist() == [[row < 6, True] for row in range(12)]
+
+
+@pytest.mark.parametrize("option", ["samples", "groups", "sources", "splits"])
+@pytest.mark.parametrize("given", [{str(row): "train" for row in range(20)}, {"train", "test"}])
+def test_names_without_an_order_are_refused(option: str, given: Any) -> None:
+    with pytest.raises(BadInput, match="give a list, one name for each sample"):
+        Task.from_arrays({"a": X}, Y, **{option: given})

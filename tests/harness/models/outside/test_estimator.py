@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Perceptron
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 import harness
 from attacks.errors import BadInput
@@ -85,3 +88,28 @@ def test_what_does_not_fit_is_one_sentence() -> None:
         harness.wrap(LogisticRegression().fit(values, labels + 1))(task)
     with pytest.raises(BadInput, match="an ONNX file or a fitted scikit-learn estimator, got 3"):
         harness.wrap(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "classes"),
+    [
+        (lambda: SVC(decision_function_shape="ovo"), 3),
+        (lambda: SVC(decision_function_shape="ovo"), 4),
+        (lambda: FixedThresholdClassifier(LogisticRegression(), threshold=0.9), 2),
+    ],
+)
+def test_it_chooses_what_the_estimator_predicts(make: Callable[[], Any], classes: int) -> None:
+    """Votes of one class against one are no scores of classes, and a threshold moves them."""
+    task = some_task(classes)
+    x, y = table(task)
+    noise = np.random.default_rng(0).normal(0, 2, x.shape)
+    fitted = make().fit(x + noise, y)
+    batch = task.splits["test"].take(range(24))
+    both = torch.cat([batch.inputs["a"], batch.inputs["b"]], 1).double().numpy()
+    assert Estimator(fitted, task)(batch.inputs).argmax(1).tolist() == fitted.predict(both).tolist()
+
+
+def test_a_detector_of_outliers_is_no_classifier() -> None:
+    task = some_task()
+    with pytest.raises(BadInput, match="IsolationForest was fitted without classes: take a classifier"):
+        Estimator(IsolationForest(n_estimators=5).fit(table(task)[0]), task)

@@ -27,6 +27,32 @@ def some_task() -> Task:
     return Task.from_arrays(inputs, labels, splits="test", name="some")
 
 
+def whole(path: Path) -> Path:
+    """The sum of bytes."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["x"], ["real"], to=TensorProto.FLOAT),
+            helper.make_node("MatMul", ["real", "weights"], ["logits"]),
+        ],
+        "bytes",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, ["batch", 2])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(np.eye(2, dtype=np.float32), "weights")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
+
+
+def test_whole_numbers_do_not_wrap_round(tmp_path: Path) -> None:
+    x = torch.tensor([[0.0, 255.0]] * 20)
+    task = Task.from_arrays({"x": x}, torch.arange(20) % 2, splits="test", name="bytes")
+    model = OnnxFile(whole(tmp_path / "net.onnx"), task)
+    assert model({"x": x[:1]}).tolist() == [[0.0, 255.0]]
+    for value in (-20.0, 270.0):
+        with pytest.raises(BadInput, match=r"takes 'x' as uint8, from 0 to 255, and it reaches"):
+            model({"x": torch.full((1, 2), value)})
+
+
 def written(path: Path, names: tuple[str, ...] = ("a", "b"), batch: str | int = "batch", sign: float = 1.0) -> Path:
     """A linear network of two inputs, side by side, with a batch of any or of one size."""
     weights = sign * np.array([[-1.0, 1.0]] * 7, dtype=np.float32)

@@ -56,6 +56,16 @@ def test_a_class_that_nothing_holds_is_in_no_mean() -> None:
     assert metrics["miou"] == 1 and "iou 2" not in metrics
 
 
+@pytest.mark.parametrize("ignored", [0, 2])
+def test_a_class_that_is_ignored_is_in_no_mean(ignored: int) -> None:
+    from torchmetrics.classification import MulticlassJaccardIndex
+
+    problem, draws = Segmentation(3, (8, 8), ignore=ignored), torch.Generator().manual_seed(0)
+    outputs, targets = torch.randn(6, 3, 8, 8, generator=draws), torch.randint(3, (6, 8, 8), generator=draws)
+    wanted = MulticlassJaccardIndex(3, ignore_index=ignored)(outputs.argmax(1), targets)
+    assert problem.metrics(problem.tally(outputs, targets))["miou"] == pytest.approx(float(wanted))
+
+
 def test_miou_agrees_with_torchmetrics() -> None:
     reference = pytest.importorskip("torchmetrics.classification").MulticlassJaccardIndex
     generator = torch.Generator().manual_seed(0)
