@@ -92,6 +92,10 @@ def _check_judgement(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -
     problem, count = task.problem, len(outputs)
     score = checked_score(problem.score(outputs, targets), count)
     verdict = _verdict(task, outputs, targets, score)
+    if verdict.fails.dtype != torch.bool:
+        raise BadInput(
+            f"its problem's verdict gives fails as {verdict.fails.dtype}: give torch.bool, True for a failure"
+        )
     for name, values in {"verdict": verdict.fails, **_losses(verdict)}.items():
         if tuple(values.shape) != (count,):
             raise BadInput(

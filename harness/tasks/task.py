@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from attacks.errors import BadInput, unknown
+from attacks.errors import BadInput, plain, unknown
 from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Ball, Scenario, parse
 from harness.tasks.array_options import Array, ArrayOptions, chosen
@@ -122,7 +122,15 @@ class Task:
                 f"the targets of split {split!r} of task {self.name!r} have shape {tuple(batch.targets.shape)} for"
                 f" {len(batch)} samples: give one target per sample, (N, ...)"
             )
-        self.problem.check_targets(batch.targets)
+        try:
+            self.problem.check_targets(batch.targets)
+        except BadInput:
+            raise
+        except Exception as error:  # of a user's problem
+            raise BadInput(
+                f"the problem of task {self.name!r} refuses the targets of split {split!r}:"
+                f" {type(error).__name__}: {plain(str(error))}"
+            ) from error
 
     @staticmethod
     def from_arrays(inputs: Mapping[str, Array], targets: Array, **options: Any) -> Task:

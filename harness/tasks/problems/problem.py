@@ -107,6 +107,11 @@ def check_problem(task: str, problem: object) -> None:
     if missing := lacking(problem):
         older = " (`shape` is the (width,) of earlier versions)" if hasattr(problem, "width") else ""
         raise BadInput(f"the problem of task {task!r} is not a harness.tasks.Problem: add {', '.join(missing)}{older}")
+    if isinstance(problem, type):
+        raise BadInput(f"the problem of task {task!r} is the class {problem.__name__}: give an object, as with ()")
+    shape = problem.shape  # type: ignore[attr-defined]
+    if not isinstance(shape, tuple | list) or not all(isinstance(each, int) for each in shape):
+        raise BadInput(f"the problem of task {task!r} has shape {shown(shape)}: give whole numbers, as (3,)")
     _check_thresholds(task, getattr(problem, "thresholds", None))
     names = getattr(problem, "names", ())
     if isinstance(names, tuple | list) and (twice := [name for name in names if names.count(name) > 1]):

@@ -124,6 +124,21 @@ class InNumPy(Tags):
         return super().tally(outputs, targets).numpy()
 
 
+class Doubting(Tags):
+    def verdict(self, outputs: Tensor, targets: Tensor, floor: Tensor | None = None) -> Verdict:
+        found = super().verdict(outputs, targets, floor)
+        return Verdict(found.losses, found.fails.float(), scores=found.scores)
+
+
+class Strict(Tags):
+    def check_targets(self, targets: Tensor) -> None:
+        raise ValueError("no such tag")
+
+
+class OneSize(Tags):
+    shape = 3  # type: ignore[assignment]
+
+
 class Metrics(Tags):
     def __init__(self, found: Any) -> None:
         self.found = found
@@ -166,6 +181,10 @@ def test_the_problem_itself_is_evaluated() -> None:
         (Metrics(0.5), "metrics are 0.5: give a dictionary of names and numbers"),
         (Metrics({1: 0.5}), "metrics are {1: 0.5}: give a dictionary"),
         (Metrics({"tags": None}), "metric 'tags' is None: give a number"),
+        (Doubting(), "gives fails as torch.float32: give torch.bool"),
+        (Strict(), "refuses the targets of split 'test': ValueError: no such tag"),
+        (OneSize(), r"has shape 3: give whole numbers, as \(3,\)"),
+        (Tags, r"is the class Tags: give an object"),
         (WordThreshold(), r"has thresholds \('half',\): give different shares"),
         (Segmentation(3, (4, 4), thresholds=0.5), "has thresholds 0.5: give"),  # type: ignore[arg-type]
         (MultiLabel(3, names=("a", "a", "b")), "names 'a' twice"),
