@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from attacks.errors import BadInput, unknown
 from attacks.region import Inputs
 from harness.models.outside.adapted import Adapted, answer, checked_outputs
-from harness.models.outside.readers import Choices, Embeddings, Pixels
+from harness.models.outside.generative import generative
+from harness.models.outside.readers import Choices, Embeddings, Pixels, normalisation
 from harness.models.outside.sounds import Frames, sound_reader
-from harness.tasks import Modality, Task
+from harness.models.words.speaking import Speaking
+from harness.tasks import FreeAnswers, Modality, Task
 from harness.tasks.tokens import ATTENTION, CANDIDATES, beside
 
 EXTRA = "install the harness with its extra huggingface, as pip install -e '.[huggingface]'"
@@ -64,9 +66,10 @@ def pretrained(kind: str, name: str) -> nn.Module:
     return module
 
 
-def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
+def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | Speaking:
     """A network as a model of a task: texts of `token_task` or `embedding_task`, images, waveforms
-    (Wav2Vec2, HuBERT, Whisper's encoder, AST) and videos (VideoMAE).
+    (Wav2Vec2, HuBERT, Whisper's encoder, AST) and videos (VideoMAE); and LLaVA or PaliGemma on
+    questions of `harness.tasks.prompts`, see `harness.models.outside.generative`.
 
     Features of a sound are computed inside the model. Images and frames are rescaled and normalised
     as in the processor (`do_rescale`, `rescale_factor`, `do_normalize`, `image_mean`, `image_std`),
@@ -76,6 +79,8 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
         BadInput: a modality that the network cannot read, another number of logits than the task's
             classes, or a network whose answers to ids and to their embeddings differ.
     """
+    if isinstance(task.problem, FreeAnswers):
+        return generative(network, task, processor)
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
     texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
     for reader in texts:
@@ -89,37 +94,6 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted:
     for reader in texts:
         _refuse_other_answers(module, reader, inputs, outputs)
     return module
-
-
-def normalisation(processor: Any) -> tuple[list[float], list[float], float]:
-    """Mean, standard deviation and rescale factor of an image processor, or of any object with its
-    attributes.
-
-    Raises:
-        BadInput: it has no such values, or it adds an offset when it rescales.
-    """
-    if getattr(processor, "image_processor", None) is not None:
-        processor = processor.image_processor  # of a processor of images and texts
-    if getattr(processor, "rescale_offset", None):
-        raise BadInput(
-            f"{type(processor).__name__} has a rescale_offset, which is not read here: normalise in a model of your own"
-        )
-    rescale = getattr(processor, "rescale_factor", None) if getattr(processor, "do_rescale", True) else 1.0
-    mean, std = (
-        ([0.0], [1.0])
-        if not getattr(processor, "do_normalize", True)
-        else (_numbers(processor, f"image_{n}") for n in ("mean", "std"))
-    )
-    if not isinstance(rescale, float | int):
-        raise BadInput(f"{type(processor).__name__} has no rescale_factor: pass the network's image processor")
-    return mean, std, float(rescale)
-
-
-def _numbers(processor: Any, name: str) -> list[float]:
-    found = getattr(processor, name, None)
-    if found is None:
-        raise BadInput(f"{type(processor).__name__} has no {name}: pass the network's image processor")
-    return [float(found)] if isinstance(found, float | int) else [float(each) for each in found]
 
 
 def _reader(modality: Modality, task: Task, processor: Any) -> nn.Module:

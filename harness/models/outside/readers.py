@@ -8,6 +8,7 @@ present; None means all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,37 @@ class Pixels(nn.Module):
 
     def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
         return {self.keyword: (inputs[self.name] * self.rescale - self.mean) / self.std}  # type: ignore[operator]
+
+
+def normalisation(processor: Any) -> tuple[list[float], list[float], float]:
+    """Mean, standard deviation and rescale factor of an image processor, or of any object with its
+    attributes.
+
+    Raises:
+        BadInput: it has no such values, or it adds an offset when it rescales.
+    """
+    if getattr(processor, "image_processor", None) is not None:
+        processor = processor.image_processor  # of a processor of images and texts
+    if getattr(processor, "rescale_offset", None):
+        raise BadInput(
+            f"{type(processor).__name__} has a rescale_offset, which is not read here: normalise in a model of your own"
+        )
+    rescale = getattr(processor, "rescale_factor", None) if getattr(processor, "do_rescale", True) else 1.0
+    mean, std = (
+        ([0.0], [1.0])
+        if not getattr(processor, "do_normalize", True)
+        else (_numbers(processor, f"image_{n}") for n in ("mean", "std"))
+    )
+    if not isinstance(rescale, float | int):
+        raise BadInput(f"{type(processor).__name__} has no rescale_factor: pass the network's image processor")
+    return mean, std, float(rescale)
+
+
+def _numbers(processor: Any, name: str) -> list[float]:
+    found = getattr(processor, name, None)
+    if found is None:
+        raise BadInput(f"{type(processor).__name__} has no {name}: pass the network's image processor")
+    return [float(found)] if isinstance(found, float | int) else [float(each) for each in found]
 
 
 class Choices(nn.Module):

@@ -15,8 +15,8 @@ from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
 from harness.models.outside.adapted import answer, checked_outputs
-from harness.models.outside.huggingface import TOLERANCE, normalisation
-from harness.models.outside.readers import Pixels
+from harness.models.outside.huggingface import TOLERANCE
+from harness.models.outside.readers import Pixels, normalisation
 from harness.tasks import Task
 
 

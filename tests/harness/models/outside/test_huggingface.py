@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attacks.errors import BadInput
-from harness.models.outside.huggingface import EXTRA, adapted, normalisation, pretrained
+from harness.models.outside.huggingface import EXTRA, adapted, pretrained
+from harness.models.outside.readers import normalisation
 from harness.tasks import Classification, Task
 from harness.tasks.tokens import embedding_task, nearest, token_task
 from tests.tinynetworks import (

@@ -1,0 +1,227 @@
+"""Generative vision-language networks of Hugging Face: an image and a question, answered in words.
+
+LLaVA (Liu et al., NeurIPS 2023) and PaliGemma (Beyer et al., 2024) are read so: features of the
+image take the places of the prompt's image tokens, and one language model reads all of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from attacks.errors import BadInput
+from attacks.norms import per_sample
+from attacks.region import Inputs
+from harness.models.outside.image_processor import TOLERANCE, Processed
+from harness.models.words.speaking import Prompt, Speaking, check_free_answers, greedy
+from harness.tasks import Modality, Task
+from harness.tasks.prompts import PROMPT
+from harness.tasks.tokens import CANDIDATES, beside
+
+PROCESSORS = {
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "bad_words_ids": None,
+    "sequence_bias": None,
+    "min_length": 0,
+    "min_new_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "exponential_decay_length_penalty": None,
+    "guidance_scale": None,
+    "watermarking_config": None,
+}
+"""Options of generation that change the logits, and the values that leave them alone."""
+
+
+class Generative(nn.Module):
+    """A network of Hugging Face with the three methods of a speaker.
+
+    In place of a missing image the network sees the image that stands in for it; the words of a
+    missing question are left out of the prompt.
+
+    Args:
+        network: takes `inputs_embeds`, and gives the features of images by `get_image_features`.
+        task: of `harness.tasks.prompts`, with one image and one text.
+        processor: of the network.
+
+    Raises:
+        BadInput: another task, a network or processor that does something else, or options of
+            generation that change the logits.
+    """
+
+    def __init__(self, network: nn.Module, task: Task, processor: Any) -> None:
+        super().__init__()
+        self.network, self.task_name = network, task.name
+        image, text = _modalities(task)
+        self.image, self.text, self.stand_in = image.name, text.name, image.stand_in
+        self.columns = [task.names.index(name) for name in (image.name, text.name)]
+        _refuse_processors(network)
+        self.pixels = Processed(image, processor)
+        config: Any = network.config
+        self.image_token = int(config.image_token_id)
+        self.first = 1 if config.model_type == "paligemma" else 0  # the position of the first token
+        self.typed = "token_type_ids" in inspect.signature(network.forward).parameters
+        self.eval()
+
+    def embed_prompt(self, inputs: Inputs, present: Tensor | None) -> Prompt:
+        """The embedded prompt (B, n, width), and which of its places are attended to (B, n)."""
+        ids = inputs[beside(self.text, PROMPT)]
+        pictured = ids == self.image_token
+        choices, candidates = inputs[self.text], inputs[beside(self.text, CANDIDATES)]
+        own = candidates[..., 1] != candidates[..., 0]  # the places of the user's words
+        embedded = self._embedded(ids.masked_fill((ids < 0) | pictured, 0))
+        embedded = torch.where(own[..., None], self._chosen(choices, candidates), embedded)
+        attended, images = (ids >= 0) & ~(own & (choices[..., 0] >= 0.5)), inputs[self.image]
+        if present is not None:
+            pictures, words = present[:, self.columns].unbind(1)
+            images = torch.where(per_sample(pictures, images), images, self.stand_in(images))
+            attended = attended & (words[:, None] | ~own)
+        embedded = embedded.masked_scatter(pictured[..., None], self._seen(images, pictured, embedded))
+        return {"embedded": embedded, "attended": attended}
+
+    def logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
+        """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
+        embedded = torch.cat([prompt["embedded"], self._embedded(tokens).to(prompt["embedded"].dtype)], 1)
+        attended = F.pad(prompt["attended"], (0, tokens.shape[1]), value=True)
+        said: Any = self.network(
+            inputs_embeds=embedded,
+            attention_mask=attended.long(),
+            position_ids=(attended.cumsum(1) - 1).clamp_min(0) + self.first,
+            logits_to_keep=tokens.shape[1] + 1,
+            use_cache=False,
+            **self._types(attended, tokens.shape[1]),
+        )
+        logits: Tensor = said.logits
+        return logits
+
+    def generate(self, prompt: Prompt, length: int) -> Tensor:
+        """The tokens of greedy decoding, (B, length); 0 behind the end. The network's own
+        `generate` decodes, where that takes embeddings.
+        """
+        network: Any = self.network
+        if "inputs_embeds" not in inspect.signature(network.prepare_inputs_for_generation).parameters:
+            return greedy(self, prompt, length)
+        config: Any = type(network.generation_config)(
+            max_new_tokens=length,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=network.generation_config.eos_token_id,
+            pad_token_id=0,
+        )
+        said: Tensor = network.generate(
+            inputs_embeds=prompt["embedded"],
+            attention_mask=prompt["attended"].long(),
+            generation_config=config,
+            **self._types(prompt["attended"], 0),
+        )
+        return F.pad(said, (0, length - said.shape[1]))
+
+    def _types(self, attended: Tensor, answered: int) -> dict[str, Tensor]:
+        """Marks the answer, whose tokens alone do not see what comes behind them."""
+        if not self.typed:
+            return {}
+        places = torch.arange(attended.shape[1], device=attended.device)
+        return {"token_type_ids": (places >= len(places) - answered).long().expand(len(attended), -1)}
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        network: Any = self.network
+        found: Tensor = network.get_input_embeddings()(ids)
+        return found
+
+    def _chosen(self, choices: Tensor, candidates: Tensor) -> Tensor:
+        """The embeddings of the chosen words (B, n, width), differentiable in the choices."""
+        table: Any = self.network.get_input_embeddings()  # type: ignore[operator]
+        weights = choices.flatten(0, 1).to(table.weight.dtype)
+        found = F.embedding_bag(candidates.flatten(0, 1), table.weight, per_sample_weights=weights, mode="sum")
+        scale = torch.as_tensor(getattr(table, "embed_scale", 1.0)).to(found)  # of Gemma's
+        chosen: Tensor = found.unflatten(0, choices.shape[:2]) * scale
+        return chosen
+
+    def _seen(self, images: Tensor, pictured: Tensor, like: Tensor) -> Tensor:
+        """The features of images in the order of the prompts' image tokens, (tokens, width)."""
+        network: Any = self.network
+        answer = network.get_image_features(self.pixels.pixels(images).to(like.dtype))
+        found = getattr(answer, "pooler_output", answer)
+        features: Tensor = torch.cat(list(found)) if isinstance(found, list | tuple) else found.flatten(0, 1)
+        if len(features) != int(pictured.sum()):
+            raise BadInput(
+                f"{type(self.network).__name__} has {len(features)} features for {int(pictured.sum())} image tokens"
+                f" of task {self.task_name!r}: make the task with the network's own processor"
+            )
+        return features.to(like.dtype)
+
+
+def generative(network: nn.Module, task: Task, processor: Any) -> Speaking:
+    """A generative vision-language network as a model of a task with free answers.
+
+    Decoding is greedy: sampling and beams are switched off. The pixels are computed from raw ones
+    inside the model, and compared with the processor's own here.
+
+    Raises:
+        BadInput: as `Generative`; or the pixels are not the processor's, or the task has none.
+    """
+    check_free_answers(task)
+    speaker = Generative(network, task, processor)
+    end = getattr(getattr(processor, "tokenizer", None), "eos_token_id", None)
+    if end is None:
+        raise BadInput(f"{type(processor).__name__} has no tokenizer with an end token: give the network's processor")
+    _refuse_other_pixels(speaker, task, processor)
+    return Speaking(speaker, task, int(end)).eval()
+
+
+def _modalities(task: Task) -> tuple[Modality, Modality]:
+    images = [each for each in task.modalities if each.kind == "image"]
+    texts = [each for each in task.modalities if beside(each.name, PROMPT) in task.extra_inputs]
+    if len(images) != 1 or len(texts) != 1 or len(task.modalities) != 2:
+        raise BadInput(
+            f"task {task.name!r} is not one image and one question of harness.tasks.prompts.prompt_task: make it with"
+            " the network's processor"
+        )
+    return images[0], texts[0]
+
+
+def _refuse_processors(network: Any) -> None:
+    for need in ("get_image_features", "generation_config", "get_input_embeddings"):
+        if not hasattr(network, need):
+            raise BadInput(
+                f"{type(network).__name__} has no {need}: give a network as LlavaForConditionalGeneration or"
+                " PaliGemmaForConditionalGeneration, or write one with the methods of Speaker"
+            )
+    for name, plain in PROCESSORS.items():
+        value = getattr(network.generation_config, name, None)
+        if value is not None and value != plain and value != []:
+            raise BadInput(
+                f"the network's generation_config has {name}={value}, which changes the logits that decoding sees: set"
+                f" network.generation_config.{name} = {plain}"
+            )
+
+
+def _refuse_other_pixels(speaker: Generative, task: Task, processor: Any) -> None:
+    """Check the pixels of the first sample against the processor's own."""
+    own = getattr(processor, "image_processor", None) or processor
+    raw = task.splits["test"].take([0]).inputs[speaker.image].float()
+    eight = (raw[0] * (255.0 / speaker.pixels.top)).round().byte().movedim(0, -1).numpy()
+    wanted = torch.as_tensor(own(images=[eight], return_tensors="pt")["pixel_values"])
+    with torch.no_grad():
+        found = speaker.pixels.pixels(
+            torch.from_numpy(eight).movedim(-1, 0)[None].float() * (speaker.pixels.top / 255.0)
+        )
+    if found.shape != wanted.shape or float((found - wanted).abs().mean()) > TOLERANCE:
+        what = (
+            f"have shape {tuple(wanted.shape)}, not {tuple(found.shape)}"
+            if found.shape != wanted.shape
+            else f"differ by {float((found - wanted).abs().mean()):.3g} on average"
+        )
+        raise BadInput(
+            f"the pixels of {type(own).__name__} {what}: it does more than to resize, crop and normalise; switch that"
+            " off, or write a network with the methods of Speaker"
+        )

@@ -1,0 +1,108 @@
+"""Tiny random LLaVA and PaliGemma networks with their processors, made without a download."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import nn
+from transformers import (
+    CLIPVisionConfig,
+    GemmaConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
+    PreTrainedTokenizerFast,
+    SiglipVisionConfig,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+WORDS = [
+    "how",
+    "many",
+    "red",
+    "blue",
+    "green",
+    "balls",
+    "cubes",
+    "are",
+    "there",
+    "what",
+    "colour",
+    "yes",
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "big",
+    "small",
+    "round",
+]
+SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<image>"]
+TEMPLATE = (
+    "{% for m in messages %}USER : {% for c in m['content'] %}{% if c['type'] == 'image' %}<image> "
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %} ASSISTANT :{% endfor %}"
+)
+SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+SIGHT: dict[str, Any] = {**SIZE, "image_size": 28, "patch_size": 7}
+ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+LOUDER = 4.0  # times the usual weights: answers depend on images and words
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS, "USER", "ASSISTANT", ":"])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    extra = {"additional_special_tokens": ["<image>"], "extra_special_tokens": {"image_token": "<image>"}}
+    return PreTrainedTokenizerFast(tokenizer_object=made, **names, **extra)
+
+
+def louder(network: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(LOUDER)
+    return network.eval()
+
+
+def llava() -> tuple[Any, Any, str | None]:
+    """The network, its processor and the template of its prompts (None: the processor's own)."""
+    torch.manual_seed(0)
+    words = tokenizer()
+    eyes = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+    processor = LlavaProcessor(
+        eyes, words, 7, "default", chat_template=TEMPLATE, num_additional_image_tokens=1, image_token="<image>"
+    )
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**SIGHT, projection_dim=16),
+        text_config=LlamaConfig(vocab_size=len(words), **SIZE, num_key_value_heads=2, **ENDS),
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+    )
+    return louder(LlavaForConditionalGeneration(config)), processor, None
+
+
+def paligemma() -> tuple[Any, Any, str | None]:
+    """The same."""
+    torch.manual_seed(0)
+    eyes = SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    eyes.image_seq_length = 16
+    processor = PaliGemmaProcessor(eyes, tokenizer())
+    config = PaliGemmaConfig(
+        vision_config=SiglipVisionConfig(**SIGHT, vision_use_head=False),
+        text_config=GemmaConfig(
+            vocab_size=len(processor.tokenizer), **SIZE, num_key_value_heads=1, head_dim=16, **ENDS
+        ),
+        image_token_id=processor.image_token_id,
+        projection_dim=32,
+    )
+    return louder(PaliGemmaForConditionalGeneration(config)), processor, "<image> {question}"
+
+
+NETWORKS = {"llava": llava, "paligemma": paligemma}

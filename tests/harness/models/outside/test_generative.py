@@ -1,0 +1,238 @@
+"""Generative networks of Hugging Face: they read and say what they do with their own processor, and
+the leads of an answer agree with what is decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+pytest.importorskip("transformers")
+
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+import harness
+from attacks.errors import BadInput
+from harness.models.outside.huggingface import adapted
+from harness.models.outside.image_processor import Processed
+from harness.tasks import Modality, Task
+from harness.tasks.files.dataroot import data_root
+from harness.tasks.prompts import prompt_task
+from tests.harness.models.outside.generative_networks import NETWORKS, WORDS
+from tests.harness.test_cli import run
+
+COUNT, LENGTH = 64, 4
+SIZES = [
+    (31, 47),
+    (224, 224),
+    (97, 53),
+    (336, 200),
+    (480, 640),
+    (225, 223),
+    (17, 300),
+    (301, 299),
+    (64, 64),
+    (600, 128),
+]
+PROCESSORS: dict[str, Any] = {
+    "CLIP's": CLIPImageProcessorPil(),
+    "CLIP's at 336": CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}),
+    "SigLIP's": SiglipImageProcessorPil(),
+    "SigLIP's, bilinear": SiglipImageProcessorPil(resample=2, size={"height": 64, "width": 96}),
+    "SigLIP's, Lanczos": SiglipImageProcessorPil(resample=1),
+    "LLaVA's, to a square": LlavaImageProcessorPil(do_pad=True),
+    "LLaVA's, cropped only": LlavaImageProcessorPil(do_resize=False),
+    "CLIP's, not normalised": CLIPImageProcessorPil(do_normalize=False),
+}
+
+
+def photographs() -> list[Image.Image]:
+    """Real ones, where the data are there, and noise."""
+    root = data_root()
+    found = sorted(Path(root, "bccd").rglob("*.jp*g"))[: len(SIZES)] if root else []
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    return [*(Image.open(each).convert("RGB") for each in found), Image.fromarray(noise)]
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_pixels_are_those_of_the_processor(name: str) -> None:
+    processor = PROCESSORS[name]
+    for number, (height, width) in enumerate(SIZES):
+        picture = (some := photographs())[number % len(some)].resize((width, height))
+        wanted = torch.as_tensor(processor(images=picture, return_tensors="pt")["pixel_values"])
+        module = Processed(Modality("image", (3, height, width), "image", 0, 255), processor)
+        raw = torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float().requires_grad_()
+        found = module.pixels(raw)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+        found.sum().backward()
+        assert raw.grad is not None and bool(raw.grad.isfinite().all()) and bool((raw.grad != 0).any())
+
+
+@cache
+def made(family: str, **options: Any) -> tuple[Any, Any, Task, str | None]:
+    """A network, its processor, and a task of random images and questions."""
+    network, processor, template = NETWORKS[family]()
+    draws = np.random.default_rng(0)
+    images = draws.integers(0, 256, (COUNT, 3, 20, 24)).astype(np.float32)
+    questions = [" ".join(draws.choice(WORDS, draws.integers(2, 6))) for _ in range(COUNT)]
+    right = [[str(each)] for each in draws.choice(WORDS, COUNT)]
+    table = network.get_input_embeddings().weight
+    given = {"template": template, "splits": "test", "name": "asked", "length": LENGTH, **options}
+    return network, processor, prompt_task(processor, images, questions, right, table, **given), template
+
+
+def plain_prompt(processor: Any, template: str | None, question: str) -> str:
+    if template is not None:
+        return template.format(question=question)
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    return str(processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of PaliGemma's own processor
+@pytest.mark.parametrize("family", NETWORKS)
+def test_it_says_what_the_network_says_with_its_own_processor(family: str) -> None:
+    network, processor, task, template = made(family)
+    speaker, batch = adapted(network, task, processor).network, task.splits["test"].take(range(COUNT))
+    said = speaker.generate(speaker.embed_prompt(batch.inputs, None), LENGTH)
+    own = batch.inputs["question"].argmax(-1, keepdim=True)
+    asked = batch.inputs["question-candidates"].gather(-1, own).squeeze(-1)
+    for row in range(16):
+        words = asked[row][batch.inputs["question"][row, :, 0] == 0].tolist()
+        text = plain_prompt(processor, template, processor.tokenizer.decode(words))
+        picture = batch.inputs["image"][row].byte().movedim(0, -1).numpy()
+        given = processor(images=[picture], text=[text], return_tensors="pt")
+        keys = ("input_ids", "attention_mask", "pixel_values", "token_type_ids")
+        whole = network.generate(
+            **{key: given[key] for key in keys if key in given}, max_new_tokens=LENGTH, do_sample=False
+        )
+        answer = whole[0, given["input_ids"].shape[1] :]
+        assert answer.tolist() == said[row, : len(answer)].tolist()
+
+
+def disturbed(task: Task, turn: int) -> dict[str, Tensor]:
+    """Other images and words within what an attack may reach."""
+    inputs = dict(task.splits["test"].take(range(COUNT)).inputs)
+    draws = torch.Generator().manual_seed(turn)
+    noise = 64 * torch.rand(inputs["image"].shape, generator=draws) - 32
+    inputs["image"] = (inputs["image"] + noise).clamp(0, 255)
+    free = task.bounds(task.splits["test"].take(range(COUNT)))["question"].ends[1]
+    chance = torch.rand(inputs["question"].shape, generator=draws) * free.expand_as(inputs["question"])
+    changed = torch.nn.functional.one_hot(chance.argmax(-1), chance.shape[-1]).float()
+    moves = (chance.amax(-1) > 0) & (torch.rand(chance.shape[:2], generator=draws) < 0.3)
+    inputs["question"] = torch.where(moves[..., None], changed, inputs["question"])
+    return inputs
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_leads_agree_with_decoding_on_a_thousand_prompts(family: str) -> None:
+    """On answers that are decoded, and on those with one other token, attacked prompts included."""
+    network, processor, task, _ = made(family)
+    model = adapted(network, task, processor)
+    speaker, seen = model.network, 0
+    with torch.no_grad():
+        for turn in range(-(-1000 // COUNT)):
+            inputs = disturbed(task, turn)
+            prompt = speaker.embed_prompt(inputs, None)
+            said = model._ended(speaker.generate(prompt, LENGTH))
+            other = said.clone()
+            other[:, 0] = torch.randint(5, 5 + len(WORDS), (COUNT,), generator=torch.Generator().manual_seed(turn))
+            for answer in (said, other):
+                lead = model._led(prompt, answer)[0].amin(1)
+                same = (answer == said).all(1)
+                clear = lead.abs() > 1e-3
+                assert bool(((lead > 0) == same)[clear].all())
+                seen += int(clear.sum())
+    assert seen > 1500, "most leads are clear"
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_it_is_evaluated(family: str) -> None:
+    network, processor, first, _ = made(family)
+    with torch.no_grad():
+        outputs = adapted(network, first, processor)(first.splits["test"].take(range(COUNT)).inputs)
+    said = first.problem.texts(first.problem.predictions(outputs))  # type: ignore[attr-defined]
+    assert len(set(said)) > 8, "answers depend on what is asked and seen"
+    found = harness.evaluate(first, {"net": adapted(network, first, processor)}, samples=8, search="fast", trust=False)
+    assert found.status == "complete" and set(found.ledger.status) == {"ok"}
+
+
+def test_a_missing_question_leaves_its_words_out_and_only_these() -> None:
+    network, processor, task, _ = made("llava")
+    speaker = adapted(network, task, processor).network
+    inputs = task.splits["test"].take(range(4)).inputs
+    present = torch.ones(4, 2, dtype=torch.bool)
+    present[:, task.names.index("question")] = False
+    whole, without = speaker.embed_prompt(inputs, None), speaker.embed_prompt(inputs, present)
+    words = inputs["question"][..., 0] == 0
+    assert torch.equal(without["attended"], whole["attended"] & ~words)
+    other = {**inputs, "question": inputs["question"].roll(1, 0), "question-candidates": inputs["question-candidates"]}
+    logits = [
+        speaker.logits(speaker.embed_prompt(each, present), torch.zeros(4, 1, dtype=torch.int64))
+        for each in (inputs, other)
+    ]
+    torch.testing.assert_close(*logits)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("repetition_penalty", 1.2), ("suppress_tokens", [3]), ("min_length", 4)]
+)
+def test_options_that_change_logits_are_refused_by_name(option: str, value: Any) -> None:
+    network, processor, task, _ = made("llava")
+    before = getattr(network.generation_config, option)
+    setattr(network.generation_config, option, value)
+    try:
+        with pytest.raises(BadInput, match=rf"has {option}=.*: set network.generation_config.{option}"):
+            adapted(network, task, processor)
+    finally:
+        setattr(network.generation_config, option, before)
+
+
+def test_what_a_processor_does_beyond_is_refused() -> None:
+    image = Modality("image", (3, 20, 24), "image", 0, 255)
+    tiling = CLIPImageProcessorPil()
+    tiling.do_image_splitting = True
+    with pytest.raises(BadInput, match=r"has do_image_splitting, which is not repeated here: switch it off"):
+        Processed(image, tiling)
+    with pytest.raises(BadInput, match=r"resizes to .*, which is not repeated here"):
+        Processed(image, SiglipImageProcessorPil(size={"shortest_edge": 10, "longest_edge": 20}))
+    with pytest.raises(BadInput, match=r"has 1 channels: .* takes 3 of colour"):
+        Processed(
+            Modality("image", (1, 20, 24), "image", 0, 255), CLIPImageProcessorPil(image_mean=[0.5], image_std=[0.5])
+        )
+
+
+def test_bad_prompts_are_one_sentence() -> None:
+    network, processor, _, _ = made("llava")
+    table, x = network.get_input_embeddings().weight, np.zeros((2, 3, 8, 8), np.float32)
+    for questions, images, options, why in [
+        (["how", " "], x, {}, "a question is empty"),
+        (["how"], x, {}, "for 1 questions and 2 lists of answers"),
+        (["how", "many"], x[:, :1], {}, r"images have shape \(2, 1, 8, 8\)"),
+        (["how", "many"], x, {"template": "<image> ?"}, "has no single {question}"),
+    ]:
+        with pytest.raises(BadInput, match=why):
+            prompt_task(processor, images, questions, [["red"], ["two"]], table, **options)  # type: ignore[arg-type]
+
+
+def test_the_example_of_the_docs_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a tiny random network in place of one with weights."""
+    page = (Path(__file__).parents[4] / "docs" / "answers.md").read_text()
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "pretrained" in each]
+    (given,) = [line for line in example.splitlines() if line.startswith("network, processor =")]
+    small = "from tests.harness.models.outside.generative_networks import llava\nnetwork, processor, _ = llava()"
+    (elsewhere / "vlm.py").write_text(example.replace(given, small))
+    for name in ("a.jpg", "b.jpg"):
+        Image.new("RGB", (64, 48), "red").save(elsewhere / name)
+    few = ("--samples", "2", "--search", "fast", "--no-trust", "--schedule", "none", "--out", "run")
+    words = ("evaluate", "--task", "vlm.py:Questions", "--model", "vlm.py:build", *few)
+    assert run(monkeypatch, *words, "--scenario", "image@linf:2 + question@tokens:1") == 0
