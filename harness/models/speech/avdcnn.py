@@ -23,6 +23,7 @@ from harness.tasks import Batch, Modality, Task
 
 AROUND = 2  # frames before and after the one that is predicted
 FRAMES = 2 * AROUND + 1
+IN_TIME = 2  # frames under the kernel of the convolution over the spectrum
 FLOOR = 1e-4  # of the power, below which a bin is silent
 
 
@@ -34,19 +35,21 @@ def log_power(spectra: Tensor) -> Tensor:
 class Hearing(nn.Module):
     """Spectra (B, 2, 129, F) to features of every frame (B, F, n): the log power of five frames,
     convolved over frequency and time.
+
+    The windows of five frames overlap, so the whole spectrum is convolved once, and each frame
+    takes the positions that lie in its window.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 10, (12, 2)), nn.ReLU(), nn.MaxPool2d((2, 1)), nn.Conv2d(10, 4, (5, 1)), nn.ReLU()
+            nn.Conv2d(1, 10, (12, IN_TIME)), nn.ReLU(), nn.MaxPool2d((2, 1)), nn.Conv2d(10, 4, (5, 1)), nn.ReLU()
         )
 
     def forward(self, spectra: Tensor) -> Tensor:
-        powers = log_power(spectra)
-        around = F.pad(powers, (AROUND, AROUND), mode="replicate").unfold(2, FRAMES, 1)
-        windows = around.transpose(1, 2).flatten(0, 1)[:, None]
-        return self.layers(windows).flatten(1).unflatten(0, (len(spectra), -1))  # type: ignore[no-any-return]
+        powers = F.pad(log_power(spectra), (AROUND, AROUND), mode="replicate")
+        maps = self.layers(powers[:, None])
+        return maps.unfold(3, FRAMES - IN_TIME + 1, 1).permute(0, 3, 1, 2, 4).flatten(2)  # type: ignore[no-any-return]
 
 
 class Seeing(nn.Module):

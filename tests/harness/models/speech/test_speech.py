@@ -11,6 +11,7 @@ from attacks.region import Inputs
 from harness.engine.loading import build_model
 from harness.models.fused import Fused
 from harness.models.fusion.mmtm import MMTM
+from harness.models.speech.avdcnn import Hearing
 from harness.models.speech.spectra import Spectrum
 from harness.references.registry import names
 from harness.tasks import Batch, Enhancement, Modality, Task
@@ -113,6 +114,15 @@ def test_gates_per_frame_know_when_the_mouth_opens() -> None:
     late["video"][:, :, 8:] = 0.0
     change = (net("speech-mmtm")(late) - net("speech-mmtm")(INPUTS)).abs()
     assert change[:, 3_500:].mean() > 3 * change[:, :500].mean()
+
+
+def test_a_frame_is_heard_from_the_five_around_it() -> None:
+    """The whole spectrum is convolved once; each window of five frames alone gives the same."""
+    hearing, spectra = Hearing(), Spectrum()(INPUTS["audio"])
+    heard = hearing(spectra)
+    for frame in (2, 7, 11):
+        window = spectra[..., frame - 2 : frame + 3]
+        torch.testing.assert_close(hearing(window)[:, 2], heard[:, frame])
 
 
 @pytest.mark.parametrize("mu", [0.0, 1.0])
