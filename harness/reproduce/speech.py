@@ -16,7 +16,7 @@ MMTM = System("MMTM", "speech-mmtm", EVENLY)
 UNTIMED = System("MMTM, gates of all frames alike", "speech-mmtm?per_frame=false", EVENLY)
 HOU = System("Hou 2017 (AVDCNN)", "avdcnn", "avdcnn")
 OTHERS = (System("early fusion", "speech-early", EVENLY), System("late fusion", "speech-late", EVENLY), HOU, UNTIMED)
-DEFENDED = System("MMTM, multi-source training", "speech-mmtm", "multi-source-adversarial")
+DEFENDED = System("MMTM, multi-source training", "speech-mmtm", "multi-source-adversarial?epochs=8&steps=3")
 MEASURES = ("si_sdr_improvement", "si_sdr", "stoi", "stoi_undefined", "pesq_nb", "pesq_nb_undefined")
 LOUDEST = "0 dB"
 
@@ -57,7 +57,7 @@ def _in_loud_noise(result: Results, page: Page) -> None:
 
 
 SYSTEMS = (MMTM, ALONE, *OTHERS, DEFENDED)
-USUAL = Effort(samples=100, attack="apgd?steps=40")
+USUAL = Effort(samples=60, attack="apgd?steps=20")
 SPEECH = Study(
     "speech",
     {
