@@ -8,7 +8,7 @@ Convolutional and attention fusion of a picture (1, 8, 8) and 16 features in [0,
 and adversarially (FGSM on both), two seeds each. Scenarios: each modality alone in L∞, L2 and L1,
 and both together in L∞, which is one input for a library. Radii: 32, evenly spaced up to twice the
 median critical strength. Every attack runs 500 steps (EAD: 5 binary searches of 100; APGD: 10
-halvings of the radius, 100 each, from the clean input; Brendel-Bethge: 500 from where foolbox's FMN
+halvings of the radius, 100 each, from the clean input; Brendel-Bethge: 500 from where adv-lib's FMN
 ended).
 
 `excess` is the mean over radii of the robust accuracy that the search leaves, less what the attack
@@ -210,9 +210,11 @@ def of_foolbox(norm: str) -> Iterator[tuple[str, Attack]]:
         yield "foolbox DDN", boxed(box.DDNAttack(steps=STEPS))
 
     def from_fmn(model: Flat, x: Tensor, labels: Tensor, far: float) -> Tensor:
-        """Brendel-Bethge needs a failure to start from."""
-        start = boxed(fmn)(model, x, labels, far)
+        """Brendel-Bethge needs a failure to start from; samples without one stay where they are."""
+        start: Tensor = adv_lib().fmn(model, x, labels, norm=ORDERS[norm], steps=STEPS)
         rows = model.distance(start, labels, norm).isfinite().nonzero().squeeze(1)
+        if not len(rows):
+            return start
         moved = walk(
             foolbox.PyTorchModel(model, bounds=(0, 1)),
             x[rows],

@@ -81,7 +81,7 @@ def prompt_task(
         BadInput: images of another shape or range, a question that is empty or that the prompt
             changes, lists of different lengths, or no tokenizer.
     """
-    tokenizer, pixels = _tokenizer(processor), _pixels(images, questions, right)
+    tokenizer, pixels = tokenizer_of(processor), _pixels(images, questions, right)
     prompts, own = _prompts(processor, template, questions, pixels)
     end = int(tokenizer.eos_token_id)
     pad = end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
@@ -107,7 +107,12 @@ def prompt_task(
     )
 
 
-def _tokenizer(processor: Any) -> Any:
+def tokenizer_of(processor: Any) -> Any:
+    """The tokenizer of a processor, which has an end token.
+
+    Raises:
+        BadInput: it has none.
+    """
     found = getattr(processor, "tokenizer", None)
     if found is None or getattr(found, "eos_token_id", None) is None:
         raise BadInput(f"{type(processor).__name__} has no tokenizer with an end token: give the network's processor")

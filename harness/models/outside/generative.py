@@ -1,7 +1,8 @@
 """Generative vision-language networks of Hugging Face: an image and a question, answered in words.
 
-LLaVA (Liu et al., NeurIPS 2023) and PaliGemma (Beyer et al., 2024) are read so: features of the
-image take the places of the prompt's image tokens, and one language model reads all of it.
+LLaVA (Liu et al., NeurIPS 2023), PaliGemma (Beyer et al., 2024), BLIP-2 (Li et al., ICML 2023) with
+a decoder, and Idefics3 (Laurençon et al., 2024) are read so: features of the image take the places
+of the prompt's image tokens, and one language model reads all of it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
 from harness.models.outside.image_processor import TOLERANCE, Processed
+from harness.models.outside.readers import chosen_embeddings
 from harness.models.words.speaking import Prompt, Speaking, check_free_answers, greedy
 from harness.tasks import Modality, Task
-from harness.tasks.prompts import PROMPT
+from harness.tasks.prompts import PROMPT, tokenizer_of
 from harness.tasks.tokens import CANDIDATES, beside
 
 PROCESSORS = {
@@ -64,7 +66,8 @@ class Generative(nn.Module):
         image, text = _modalities(task)
         self.image, self.text, self.stand_in = image.name, text.name, image.stand_in
         self.columns = [task.names.index(name) for name in (image.name, text.name)]
-        _refuse_processors(network)
+        _refuse_others(network)
+        _refuse_processors(_continuing(network))
         self.pixels = Processed(image, processor)
         config: Any = network.config
         self.image_token = int(config.image_token_id)
@@ -79,7 +82,7 @@ class Generative(nn.Module):
         choices, candidates = inputs[self.text], inputs[beside(self.text, CANDIDATES)]
         own = candidates[..., 1] != candidates[..., 0]  # the places of the user's words
         embedded = self._embedded(ids.masked_fill((ids < 0) | pictured, 0))
-        embedded = torch.where(own[..., None], self._chosen(choices, candidates), embedded)
+        embedded = torch.where(own[..., None], chosen_embeddings(self.network, choices, candidates), embedded)
         attended, images = (ids >= 0) & ~(own & (choices[..., 0] >= 0.5)), inputs[self.image]
         if present is not None:
             pictures, words = present[:, self.columns].unbind(1)
@@ -92,7 +95,7 @@ class Generative(nn.Module):
         """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
         embedded = torch.cat([prompt["embedded"], self._embedded(tokens).to(prompt["embedded"].dtype)], 1)
         attended = F.pad(prompt["attended"], (0, tokens.shape[1]), value=True)
-        said: Any = self.network(
+        said: Any = _continuing(self.network)(
             inputs_embeds=embedded,
             attention_mask=attended.long(),
             position_ids=(attended.cumsum(1) - 1).clamp_min(0) + self.first,
@@ -107,7 +110,7 @@ class Generative(nn.Module):
         """The tokens of greedy decoding, (B, length); 0 behind the end. The network's own
         `generate` decodes, where that takes embeddings.
         """
-        network: Any = self.network
+        network = _continuing(self.network)
         if "inputs_embeds" not in inspect.signature(network.prepare_inputs_for_generation).parameters:
             return greedy(self, prompt, length)
         config: Any = type(network.generation_config)(
@@ -137,15 +140,6 @@ class Generative(nn.Module):
         found: Tensor = network.get_input_embeddings()(ids)
         return found
 
-    def _chosen(self, choices: Tensor, candidates: Tensor) -> Tensor:
-        """The embeddings of the chosen words (B, n, width), differentiable in the choices."""
-        table: Any = self.network.get_input_embeddings()  # type: ignore[operator]
-        weights = choices.flatten(0, 1).to(table.weight.dtype)
-        found = F.embedding_bag(candidates.flatten(0, 1), table.weight, per_sample_weights=weights, mode="sum")
-        scale = torch.as_tensor(getattr(table, "embed_scale", 1.0)).to(found)  # of Gemma's
-        chosen: Tensor = found.unflatten(0, choices.shape[:2]) * scale
-        return chosen
-
     def _seen(self, images: Tensor, pictured: Tensor, like: Tensor) -> Tensor:
         """The features of images in the order of the prompts' image tokens, (tokens, width)."""
         network: Any = self.network
@@ -171,11 +165,9 @@ def generative(network: nn.Module, task: Task, processor: Any) -> Speaking:
     """
     check_free_answers(task)
     speaker = Generative(network, task, processor)
-    end = getattr(getattr(processor, "tokenizer", None), "eos_token_id", None)
-    if end is None:
-        raise BadInput(f"{type(processor).__name__} has no tokenizer with an end token: give the network's processor")
+    end = int(tokenizer_of(processor).eos_token_id)
     _refuse_other_pixels(speaker, task, processor)
-    return Speaking(speaker, task, int(end)).eval()
+    return Speaking(speaker, task, end).eval()
 
 
 def _modalities(task: Task) -> tuple[Modality, Modality]:
@@ -189,13 +181,26 @@ def _modalities(task: Task) -> tuple[Modality, Modality]:
     return images[0], texts[0]
 
 
-def _refuse_processors(network: Any) -> None:
+def _continuing(network: Any) -> Any:
+    """What continues an embedded prompt: of BLIP-2 its language model, else the network."""
+    return network.language_model if network.config.model_type == "blip-2" else network
+
+
+def _refuse_others(network: Any) -> None:
     for need in ("get_image_features", "generation_config", "get_input_embeddings"):
         if not hasattr(network, need):
             raise BadInput(
                 f"{type(network).__name__} has no {need}: give a network as LlavaForConditionalGeneration or"
                 " PaliGemmaForConditionalGeneration, or write one with the methods of Speaker"
             )
+    if getattr(_continuing(network).config, "is_encoder_decoder", False):
+        raise BadInput(
+            f"the language model of {type(network).__name__} has an encoder of its own, which is not read here: take"
+            " one with a decoder alone, as blip2-opt-2.7b, or write one with the methods of Speaker"
+        )
+
+
+def _refuse_processors(network: Any) -> None:
     for name, plain in PROCESSORS.items():
         value = getattr(network.generation_config, name, None)
         if value is not None and value != plain and value != []:

@@ -104,12 +104,24 @@ def _numbers(processor: Any, name: str) -> list[float]:
     return [float(found)] if isinstance(found, float | int) else [float(each) for each in found]
 
 
-class Choices(nn.Module):
-    """The choices of a `token_task` (B, n, K) as embeddings Σ_k choice_k · E[candidate_k] (B, n,
-    width); a choice of nothing is masked.
+def chosen_embeddings(network: nn.Module, choice: Tensor, candidates: Tensor) -> Tensor:
+    """A network's embeddings Σ_k choice_k · E[candidate_k] (B, n, width) of a choice (B, n, K).
 
-    Differentiable in the choices; nothing larger than the embeddings is held. A missing text is
-    padding throughout.
+    Candidates are int64 of the same shape. Differentiable in the choice.
+    """
+    table: Any = network.get_input_embeddings()  # type: ignore[operator]
+    weights = choice.flatten(0, 1).to(table.weight.dtype)
+    found = F.embedding_bag(candidates.flatten(0, 1), table.weight, per_sample_weights=weights, mode="sum")
+    scale = torch.as_tensor(getattr(table, "embed_scale", 1.0)).to(found)  # of Gemma's
+    chosen: Tensor = found.unflatten(0, choice.shape[:2]) * scale
+    return chosen
+
+
+class Choices(nn.Module):
+    """The choices of a `token_task` (B, n, K) as embeddings (B, n, width); a choice of nothing is
+    masked.
+
+    Nothing larger than the embeddings is held. A missing text is padding throughout.
     """
 
     def __init__(self, modality: Modality) -> None:
@@ -118,12 +130,8 @@ class Choices(nn.Module):
 
     def forward(self, network: nn.Module, inputs: Inputs, here: Tensor | None) -> Inputs:
         choice, candidates = inputs[self.name], inputs[self.ids]
-        table: Tensor = network.get_input_embeddings().weight  # type: ignore[operator]
-        weights = choice.flatten(0, 1).to(table.dtype)
-        embedded = F.embedding_bag(candidates.flatten(0, 1), table, per_sample_weights=weights, mode="sum")
-        return _text(
-            embedded.unflatten(0, choice.shape[:2]), choice[..., 0] < 0.5, inputs.get(beside(self.name, TYPES))
-        )
+        embedded = chosen_embeddings(network, choice, candidates)
+        return _text(embedded, choice[..., 0] < 0.5, inputs.get(beside(self.name, TYPES)))
 
     def tokens(self, inputs: Inputs) -> Tensor:
         """The ids (B, n) of the chosen tokens."""

@@ -18,6 +18,7 @@ from torch import Tensor
 pytest.importorskip("transformers")
 
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -52,6 +53,11 @@ PROCESSORS: dict[str, Any] = {
     "SigLIP's, Lanczos": SiglipImageProcessorPil(resample=1),
     "LLaVA's, to a square": LlavaImageProcessorPil(do_pad=True),
     "LLaVA's, cropped only": LlavaImageProcessorPil(do_resize=False),
+    "Idefics3's": Idefics3ImageProcessorPil(size={"longest_edge": 728}),
+    "Idefics3's, one tile": Idefics3ImageProcessorPil(do_image_splitting=False),
+    "Idefics3's, small tiles": Idefics3ImageProcessorPil(
+        size={"longest_edge": 90}, max_image_size={"longest_edge": 40}
+    ),
     "CLIP's, not normalised": CLIPImageProcessorPil(do_normalize=False),
 }
 
