@@ -46,7 +46,7 @@ def segpgd(
     steps: int = 20,
     start: Inputs | None = None,
 ) -> Attempt:
-    """SegPGD (Gu et al., ECCV 2022): right pixels first, wrong ones ever more.
+    """SegPGD (Gu et al., ECCV 2022): weight moves from right to wrong pixels, step by step.
 
     Args:
         strength: t, shared or per sample (B,).

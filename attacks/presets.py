@@ -38,7 +38,7 @@ STANDARD = Bracket(
     ladder=560,
 )
 THOROUGH = Bracket(
-    "DeepFool at five classes, FMN-100 in four ways, then APGD-50 below in seven: when much hangs on it",
+    "DeepFool at five classes, FMN-100 in four ways, then APGD-50 below in seven: for important numbers",
     descents=(5, 5),
     walks=Walks((NEAREST, DLR, SECOND, THIRD), (100, 60)),
     l1_walks=Walks((NEAREST, MARGIN, SECOND, THIRD), (100, 60), 60),

@@ -95,7 +95,9 @@ def train(
         int | None, typer.Option(help="The number of training samples, chosen by the seed; by default all.", min=1)
     ] = None,
 ) -> None:
-    """Train a model by a recipe, and write its checkpoint. The checkpoint card lies beside it."""
+    """Train a model by a recipe, and write its checkpoint. A checkpoint card (JSON with metrics,
+    versions, seed and command) is written beside it.
+    """
     from rich.console import Console
 
     from harness.commands.train import train as run
@@ -119,7 +121,8 @@ def list_names(as_json: Annotated[bool, typer.Option("--json", help="Print one J
 def report(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     html: Annotated[
-        str | None, typer.Option(help="The HTML page to write; RUN/report.html if no file is named.")
+        str | None,
+        typer.Option(help="The HTML page to write. [RUN/report.html; with --markdown: no page unless you name one]"),
     ] = None,
     markdown: Annotated[
         str | None,
@@ -200,8 +203,8 @@ def bless(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     out: Annotated[str, typer.Option(help="The file to write; commit it.")] = "baseline.parquet",
 ) -> None:
-    """Make a complete run the baseline of gates. The baseline is one small file, which gates with
-    max_drop or max_rise need.
+    """Make a complete run the baseline of gates. The baseline is one small file. Gates with
+    max_drop or max_rise compare another run with it.
     """
     from harness.commands.bless import bless as freeze
 

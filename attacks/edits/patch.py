@@ -134,5 +134,5 @@ def _source(place: Tensor, printed: Tensor, side: Tensor, length: int) -> tuple[
     return source.clamp(0, length - 1), inside
 
 
-PATCH = Patch("patch", "a square of free content at a drawn place, scale and brightness, one per sample", False)
+PATCH = Patch("patch", "a square of any content at a random place, scale and brightness, one per sample", False)
 UNIVERSAL = Patch("universal", "the same patch for all samples of a batch", True)

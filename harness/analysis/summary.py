@@ -42,7 +42,7 @@ CAVEAT = (
     "Robust scores are {} up to strength 1 (the radii as written): upper bounds found by attack, not certificates."
     " Intervals are 95 %: {}."
 )
-YES_OR_NO = "Clopper-Pearson below 200 samples, Wilson from there"
+YES_OR_NO = "Clopper-Pearson below 200 samples or below 10 right or wrong ones, Wilson otherwise"
 GRADED = "BCa, or, where fewer than 20 samples differ, those of yes-or-no scores, which are wider"
 INTERVALS = (
     "Intervals are 95 % over samples: BCa, or exact where outcomes are yes or no. Where too few samples differ,"

@@ -109,7 +109,7 @@ def _batches(result: Results, page: Page) -> None:
     usual = [at(method, USUAL) for method in METHODS]
     _known(result, [*usual, RANDOM, SUPERVISED], page)
     chance = 1 - result.metric(RANDOM, "accuracy").mean()
-    left = [f"{name} {100 * (1 - result.metric(name, 'accuracy').mean()) / chance:.0f} %" for name in usual]
+    left = [f"{name}: {100 * (1 - result.metric(name, 'accuracy').mean()) / chance:.0f} %" for name in usual]
     page.paragraph(f"Share of the random encoder's error that remains: {'; '.join(left)}.")
     _robust("mnist", result, [*usual, SUPERVISED, RANDOM], usual, page)
     page.heading("Which parts BYOL needs", 3)
@@ -180,13 +180,14 @@ def _across(name: str, result: Results, page: Page) -> None:
     ]
     count = len(result.task.splits["test"])
     page.paragraph(
-        f"Retrieval with {CONTRASTED}, among all {count} test samples, means over ordered pairs of modalities:"
-        f" {'; '.join(recalls)}."
+        f"Retrieval with {CONTRASTED}, among all {count} test samples, means over ordered pairs of modalities (the"
+        f" partner is the same sample in the other modality): {'; '.join(recalls)}."
     )
     page.paragraph(
         f"By chance the partner is first in {1 / count:.4f} of cases. Where a task pairs samples by class, many samples"
         " fit as well as the partner.",
-        f"{CONTRASTED}, {SUPERVISED} and {RANDOM} read all modalities; the other models read the one in their name.",
+        f"Three models read all modalities: {CONTRASTED}; {SUPERVISED}; {RANDOM}. The other models read the modality in"
+        " their name.",
     )
     _robust(name, result, [CONTRASTED, SUPERVISED], [CONTRASTED], page)
 
@@ -195,7 +196,7 @@ def _retrieved(result: Results, name: str) -> list[tuple[str, str]]:
     labels = {
         "recall_at_1": "the partner is first",
         "recall_at_5": "the partner is among the first five",
-        "same_class_at_1": "the first is of the same class",
+        "same_class_at_1": "the first result has the same class",
     }
     return [(metric, label) for metric, label in labels.items() if result.knows(name, metric)]
 

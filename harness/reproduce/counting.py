@@ -76,8 +76,8 @@ def _accuracy(name: str, result: Results, strengths: Mapping[str, float], page: 
     page.heading(name)
     page.paragraph(
         f"{result.seeds}. ACC and RMSE are those of the whole test split. The columns with an attack give the accuracy"
-        f" under it on {result.scores(MOVIE).shape[1]} test samples. Its strength is the median critical strength of"
-        f" {MOVIE}, but at most 1.",
+        f" under this attack on {result.scores(MOVIE).shape[1]} test samples. The strength of the attack is the median"
+        f" critical strength of {MOVIE}, but at most 1.",
     )
     rows = []
     for system in result.setting.systems:
@@ -120,7 +120,7 @@ def _recipes(systems: Sequence[System]) -> str:
     taught: dict[str, list[str]] = {}
     for system in systems:
         taught.setdefault(system.recipe, []).append(system.name)
-    listed = "; ".join(f"`{recipe}` {', '.join(names)}" for recipe, names in taught.items())
+    listed = ". ".join(f"`{recipe}`: {'; '.join(names)}" for recipe, names in taught.items())
     return f"Recipes: {listed}. The recipes differ, so the order of the rivals also depends on the recipes."
 
 
@@ -134,7 +134,7 @@ def _shown(result: Results, group: str) -> str:
             best[kind] = max(best.get(kind, (0.0, "")), (accuracy, system.name))
     ranked = sorted(best.items(), key=lambda each: -each[1][0])
     listed = "; ".join(f"{name} {accuracy:.3f} ({kind})" for kind, (accuracy, name) in ranked)
-    return f"The best model on {group} questions of each way to explain a count: {listed}."
+    return f"For each way to explain a count, the best model on {group} questions: {listed}."
 
 
 def _cost(result: Results, group: str) -> go.Figure:
@@ -219,7 +219,8 @@ def _verdicts(result: Results, rivals: list[str]) -> list[str]:
         surely = [rival for rival, gain in gains.items() if gain.surely > 0]
         below = [rival for rival, gain in gains.items() if gain.value <= 0]
         sentences.append(
-            f"{group}: {MOVIE} is above {len(surely)} of {len(rivals)} models by an interval that excludes zero"
+            f"On {group} questions, {MOVIE} is above {len(surely)} of {len(rivals)} models by an interval that excludes"
+            " zero"
             f"{'; its mean is not above that of ' + ', '.join(below) if below else ''}."
         )
     ours, pairs = (result.cost(name).flops / 1e6 for name in (MOVIE, "RCN"))
@@ -234,8 +235,8 @@ def _attacked(left: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
         under = [rival for rival, gain in gains.items() if gain.surely > 0]
         over = [rival for rival, gain in gains.items() if gain.surely < 0]
         sentences.append(
-            f"Under attack ({heading}), {MOVIE} is above {', '.join(under) or 'no model'} and below"
-            f" {', '.join(over) or 'no model'} by such an interval."
+            f"Under attack ({heading}), by such an interval, {MOVIE} is above: {'; '.join(under) or 'no model'}. It is"
+            f" below: {'; '.join(over) or 'no model'}."
         )
     return sentences
 
@@ -248,8 +249,8 @@ def _above_blind(result: Results, rivals: list[str]) -> list[str]:
     near = {each: gain for each, gain in above.items() if gain < BEYOND_BLIND}
     listed = ", ".join(f"{each} ({100 * gain:+.1f})" for each, gain in near.items()) or "none"
     sentences = [
-        f"Models less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on"
-        f" {result.task.report_groups[0]}: {listed}."
+        f"Models that are less than {100 * BEYOND_BLIND:.0f} points above the better blind baseline on"
+        f" {result.task.report_groups[0]} questions: {listed}."
     ]
     sentences += [reason for name, reason in WHY.items() if name in near]
     if "IRLC" in near:
@@ -282,10 +283,12 @@ def _cells(result: Results) -> list[str]:
     return [
         "Red cells:",
         *sentences,
-        f"The best constant is within 2 on {constant:.3f}; the RMSE of the training mean is {error:.3f}.",
+        f"A constant is the same count for every photograph. The best constant is within 2 on {constant:.3f} of the"
+        f" photographs; the RMSE of the training mean is {error:.3f}.",
         (
-            f"In {int((tested == 0).sum())} of the {len(tested)} photographs no red cell is annotated, which is an"
-            " error of the labels: a model that counts the cells in them is wrong by their whole number."
+            f"In {int((tested == 0).sum())} of the {len(tested)} photographs no red cell is annotated. This is an error"
+            " of the labels. If a model counts the cells in such a photograph, its error is the full number of these"
+            " cells."
         ),
         f"The best constant would be right on these shares: {', '.join(common)}.",
         (

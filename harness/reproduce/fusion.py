@@ -66,9 +66,10 @@ def write(results: Mapping[str, Results], page: Page) -> None:
     """The whole page."""
     page.paragraph(
         "Scores are means over seeds ± their standard deviation. Robust scores are upper bounds found by the search at"
-        " strength 1, the",
-        f"radius of training, white-box through the whole model. {DIFFERENCES} Every system sees the same test"
-        " samples.",
+        " strength 1, which is the radius of the training. The search is white-box: it uses gradients through the whole"
+        f" model. {DIFFERENCES} Every system sees the same test samples. The oracle is the model that does not read the"
+        " attacked modality (leave-one-out). LEL is the latent ensemble layer. The names with '+ robust' or 'the same"
+        f" training' use recipe `{ALONE}`, and those with 'multi-source training' use recipe `{SEVERAL}`.",
     )
     for name, result in results.items():
         if name == "attention":
@@ -164,7 +165,8 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
     surely = [(rival, s) for rival in RIVALS for s in singles if _gain(result, rival, s).surely > 0]
     lost = max(difference(result.scores(rival), result.scores(OURS)).value for rival in (plain.name for plain in PLAIN))
     over_all = [str(s) for s in singles if all((rival, s) in surely for rival in RIVALS)]
-    where = f"{len(over_all)} of {len(singles)} attacks: {', '.join(over_all) or 'none'}"
+    named = f" ({', '.join(over_all)})" if over_all else ""
+    where = f"{len(over_all)} of {len(singles)} attacks{named}"
     pairs = len(RIVALS) * len(singles)
     exceptions = [
         f"{rival} under {s} ({points(_gain(result, rival, s))})"
@@ -185,7 +187,7 @@ def _verdicts(result: Results, singles: Sequence[Scenario]) -> list[str]:
             f"in {len(surely)} by an interval that excludes"
             f" zero{'' if not exceptions else '; it is not above ' + ', '.join(exceptions)}."
         ),
-        f"It is above all of them at once, by such intervals, under {where}.",
+        f"Under {where}, it is above every rival by an interval that excludes zero.",
         f"Its clean score minus the better one of concat and mean: {-100 * lost:+.1f} points.",
     ]
 

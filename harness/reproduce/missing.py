@@ -98,8 +98,8 @@ def _verdict(result: Results, form: str) -> str:
     below = [f"{rival} with {CONDITIONS[c]}" for (rival, c), gain in gains.items() if gain.surely < 0]
     worse = f", and below {', '.join(below)}" if below else ""
     return (
-        f"{form}: above its rivals by an interval that excludes zero in {len(surely)} of {len(gains)}"
-        f" comparisons{worse}."
+        f"{form}, compared with its {len(RIVALS)} rivals ({'; '.join(RIVALS)}): above them by an interval that"
+        f" excludes zero in {len(surely)} of {len(gains)} comparisons{worse}."
     )
 
 

@@ -55,8 +55,8 @@ def softcount(task: Task, proposals: str = FIXED) -> nn.Module:
 
 
 class HuberCount(Detecting):
-    """The Huber loss of a real-valued count, for models that answer `count_logits` of one, such as
-    softcount, after learning to detect.
+    """The Huber loss of a real-valued count, after learning to detect. It is for models whose
+    answer is `count_logits` of a real-valued count, such as softcount.
     """
 
     def __init__(

@@ -57,8 +57,8 @@ def mosei() -> Task:
 
 
 def mosi_regression() -> Task:
-    """Sentiment from -3 to 3 of spoken opinions (CMU-MOSI), from your copy of the usual features;
-    else as mosei.
+    """Sentiment from -3 to 3 of spoken opinions (CMU-MOSI), from your copy of the usual features.
+    All other properties are those of mosei.
 
     Raises:
         NoData: an array is not there.
