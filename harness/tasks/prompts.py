@@ -86,7 +86,7 @@ def prompt_task(
     end = int(tokenizer.eos_token_id)
     pad = end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     asked, special = torch.where(own, prompts, pad), _special(processor)
-    tokens = tokens_of(right, lambda answer: _ids(tokenizer, before + answer), end, ways)
+    tokens = tokens_of(right, lambda answer: ids_of(tokenizer, before + answer), end, ways)
     most = tokens.shape[2] + LENGTH if length is None else length
     extra = {ANSWERS: tokens, beside(text, PROMPT): prompts}
     by_name: dict[str, dict[str, Any]] = {
@@ -146,7 +146,7 @@ def _special(processor: Any) -> list[int]:
     return sorted({*map(int, processor.tokenizer.all_special_ids), *([] if image is None else [int(image)])})
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
+def ids_of(tokenizer: Any, text: str) -> list[int]:
     return [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 

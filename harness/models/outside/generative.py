@@ -17,31 +17,13 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
+from harness.models.outside.decoding import refuse_processors
 from harness.models.outside.image_processor import TOLERANCE, Processed
 from harness.models.outside.readers import chosen_embeddings
 from harness.models.words.speaking import Prompt, Speaking, check_free_answers, greedy
 from harness.tasks import Modality, Task
 from harness.tasks.prompts import PROMPT, tokenizer_of
 from harness.tasks.tokens import CANDIDATES, beside
-
-PROCESSORS = {
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "bad_words_ids": None,
-    "sequence_bias": None,
-    "min_length": 0,
-    "min_new_tokens": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "suppress_tokens": None,
-    "begin_suppress_tokens": None,
-    "exponential_decay_length_penalty": None,
-    "guidance_scale": None,
-    "watermarking_config": None,
-}
-"""Options of generation that change the logits, and the values that leave them alone."""
 
 
 class Generative(nn.Module):
@@ -67,7 +49,7 @@ class Generative(nn.Module):
         self.image, self.text, self.stand_in = image.name, text.name, image.stand_in
         self.columns = [task.names.index(name) for name in (image.name, text.name)]
         _refuse_others(network)
-        _refuse_processors(_continuing(network))
+        refuse_processors(_continuing(network))
         self.pixels = Processed(image, processor)
         config: Any = network.config
         self.image_token = int(config.image_token_id)
@@ -198,16 +180,6 @@ def _refuse_others(network: Any) -> None:
             f"the language model of {type(network).__name__} has an encoder of its own, which is not read here: take"
             " one with a decoder alone, as blip2-opt-2.7b, or write one with the methods of Speaker"
         )
-
-
-def _refuse_processors(network: Any) -> None:
-    for name, plain in PROCESSORS.items():
-        value = getattr(network.generation_config, name, None)
-        if value is not None and value != plain and value != []:
-            raise BadInput(
-                f"the network's generation_config has {name}={value}, which changes the logits that decoding sees: set"
-                f" network.generation_config.{name} = {plain}"
-            )
 
 
 def _refuse_other_pixels(speaker: Generative, task: Task, processor: Any) -> None:

@@ -19,6 +19,7 @@ from harness.models.outside.adapted import Adapted, answer, checked_outputs
 from harness.models.outside.generative import generative
 from harness.models.outside.readers import Choices, Embeddings, Pixels, normalisation
 from harness.models.outside.sounds import Frames, sound_reader
+from harness.models.outside.transcribing import transcribing
 from harness.models.words.speaking import Speaking
 from harness.tasks import FreeAnswers, Modality, Task
 from harness.tasks.tokens import ATTENTION, CANDIDATES, beside
@@ -68,8 +69,9 @@ def pretrained(kind: str, name: str) -> nn.Module:
 
 def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | Speaking:
     """A network as a model of a task: texts of `token_task` or `embedding_task`, images, waveforms
-    (Wav2Vec2, HuBERT, Whisper's encoder, AST) and videos (VideoMAE); and LLaVA or PaliGemma on
-    questions of `harness.tasks.prompts`, see `harness.models.outside.generative`.
+    (Wav2Vec2, HuBERT, Whisper's encoder, AST) and videos (VideoMAE); LLaVA, PaliGemma, BLIP-2 or
+    Idefics3 on questions of `harness.tasks.prompts` (`harness.models.outside.generative`); Whisper
+    on sounds of `harness.tasks.transcripts` (`harness.models.outside.transcribing`).
 
     Features of a sound are computed inside the model. Images and frames are rescaled and normalised
     as in the processor (`do_rescale`, `rescale_factor`, `do_normalize`, `image_mean`, `image_std`),
@@ -80,7 +82,8 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | 
             classes, or a network whose answers to ids and to their embeddings differ.
     """
     if isinstance(task.problem, FreeAnswers):
-        return generative(network, task, processor)
+        heard = all(modality.kind == "audio" for modality in task.modalities)
+        return (transcribing if heard else generative)(network, task, processor)
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
     texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
     for reader in texts:

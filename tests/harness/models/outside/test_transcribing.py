@@ -1,0 +1,180 @@
+"""Whisper as a model that writes what it hears: its text is that of the network's own `generate`,
+and leads agree with what is decoded.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+pytest.importorskip("transformers")
+
+from transformers import (
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    WhisperTokenizer,
+)
+
+import harness
+from attacks.errors import BadInput
+from harness.models.outside.huggingface import adapted
+from harness.tasks import Task
+from harness.tasks.transcripts import transcript_task
+from tests.harness.models.outside.generative_networks import louder
+
+COUNT, LENGTH, RATE = 64, 4, 16_000
+LETTERS = "abcdefghij"
+MARKS = [
+    "<|startoftranscript|>",
+    "<|en|>",
+    "<|transcribe|>",
+    "<|translate|>",
+    "<|startoflm|>",
+    "<|startofprev|>",
+    "<|nospeech|>",
+    "<|notimestamps|>",
+]
+
+
+@cache
+def made() -> tuple[Any, Any, Task]:
+    """A tiny random network that hears a fifth of a second, its processor, and a task of noise."""
+    torch.manual_seed(0)
+    vocabulary = {letter: number for number, letter in enumerate([*LETTERS, "Ġ"])}
+    tokenizer = WhisperTokenizer(
+        vocab=vocabulary, merges=[], language="en", task="transcribe", additional_special_tokens=MARKS
+    )
+    ears = WhisperFeatureExtractor(feature_size=16, chunk_length=1, sampling_rate=RATE)
+    processor = WhisperProcessor(ears, tokenizer)
+    sizes = {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    config = WhisperConfig(
+        vocab_size=len(tokenizer),
+        num_mel_bins=16,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        max_source_positions=50,
+        max_target_positions=24,
+        decoder_start_token_id=tokenizer.prefix_tokens[0],
+        **sizes,
+        **dict.fromkeys(("eos_token_id", "pad_token_id", "bos_token_id"), tokenizer.eos_token_id),
+    )
+    network = louder(WhisperForConditionalGeneration(config))
+    with torch.no_grad():  # so that the text depends on the sound
+        network.model.encoder.embed_positions.weight.zero_()
+        for layer in network.model.decoder.layers:
+            for weights in layer.encoder_attn.parameters():
+                weights.mul_(4)
+    plain = network.generation_config
+    plain.suppress_tokens = plain.begin_suppress_tokens = None
+    plain.is_multilingual, plain.lang_to_id = True, {"<|en|>": tokenizer.prefix_tokens[1]}
+    plain.task_to_id = {"transcribe": tokenizer.prefix_tokens[2]}
+    plain.no_timestamps_token_id = tokenizer.prefix_tokens[3]
+    draws = np.random.default_rng(0)
+    loud = draws.random((COUNT, 1)) * np.sin(np.arange(RATE // 5) * draws.random((COUNT, 1)))
+    texts = ["".join(draws.choice(list(LETTERS), 3)) for _ in range(COUNT)]
+    task = transcript_task(processor, loud.astype(np.float32), texts, splits="test", name="heard", length=LENGTH)
+    return network, processor, task
+
+
+def test_it_writes_what_the_network_writes() -> None:
+    network, processor, task = made()
+    speaker, batch = adapted(network, task, processor).network, task.splits["test"].take(range(16))
+    written = speaker.generate(speaker.embed_prompt(batch.inputs, None), LENGTH)
+    given = processor.feature_extractor(list(batch.inputs["audio"].numpy()), sampling_rate=RATE, return_tensors="pt")
+    own = network.generate(
+        given["input_features"], max_new_tokens=LENGTH, do_sample=False, language="en", task="transcribe"
+    )
+    assert len({tuple(row) for row in written.tolist()}) > 3
+    for row, answer in enumerate(own.tolist()):
+        text = [token for token in answer if token not in speaker.prefix.tolist()]
+        ended = [*text, processor.tokenizer.eos_token_id] * LENGTH
+        assert written[row].tolist()[: len(text)] == ended[: len(text)]
+
+
+def test_leads_agree_with_decoding_on_a_thousand_sounds() -> None:
+    network, processor, task = made()
+    model, seen = adapted(network, task, processor), 0
+    sounds = task.splits["test"].inputs["audio"]
+    with torch.no_grad():
+        for turn in range(-(-1000 // COUNT)):
+            noise = torch.randn(sounds.shape, generator=torch.Generator().manual_seed(turn))
+            prompt = model.network.embed_prompt({"audio": (sounds + 0.05 * turn * noise).clamp(-1, 1)}, None)
+            written = model._ended(model.network.generate(prompt, LENGTH))
+            other = written.clone()
+            other[:, 0] = (other[:, 0] + 1) % len(LETTERS)
+            for answer, leads in ((written, True), (other, False)):
+                lead = model._led(prompt, answer)[0].amin(1)
+                clear = lead.abs() > 1e-3
+                assert bool(((lead > 0) == leads)[clear].all())
+            seen += COUNT
+    assert seen >= 1000
+
+
+def test_a_missing_sound_is_silence_and_gradients_reach_the_wave() -> None:
+    network, processor, task = made()
+    model, batch = adapted(network, task, processor), task.splits["test"].take(range(4))
+    wave: Tensor = batch.inputs["audio"].clone().requires_grad_()
+    task.problem.loss(model({**batch.inputs, "audio": wave}), batch.targets).sum().backward()
+    assert wave.grad is not None and bool((wave.grad != 0).any(1).all())
+    silent = {**batch.inputs, "audio": torch.zeros_like(batch.inputs["audio"])}
+    with torch.no_grad():
+        torch.testing.assert_close(model(batch.inputs, torch.zeros(4, 1, dtype=torch.bool)), model(silent))
+
+
+def test_a_run_finds_the_change_that_another_text_needs() -> None:
+    network, processor, task = made()
+    own = adapted(network, task, processor)
+    batch = task.splits["test"]
+    with torch.no_grad():
+        written = own.network.generate(own.network.embed_prompt(batch.inputs, None), LENGTH)
+    texts = [processor.tokenizer.decode(row, skip_special_tokens=True).strip() for row in written.tolist()]
+    rows = [row for row, text in enumerate(texts) if text][:6]
+    right = transcript_task(
+        processor, batch.inputs["audio"][rows].numpy(), [texts[row] for row in rows], splits="test", name="own"
+    )
+    run = harness.evaluate(
+        right,
+        {"whisper": adapted(network, right, processor)},
+        scenarios=["audio@linf:0.1"],
+        search="fast",
+        witnesses="all",
+        trust=False,
+    )
+    found = run.ledger[run.ledger["strength"].between(0, float("inf"), inclusive="neither")]
+    assert len(found) > len(rows) / 2
+    for _, each in found.iterrows():
+        assert each["label"] != texts[rows[int(each["sample"])]]
+
+
+@pytest.mark.parametrize(
+    ("sounds", "texts", "words"),
+    [
+        (np.zeros((2, 3, 9), np.float32), ["a", "b"], r"sounds have shape \(2, 3, 9\), for 2 transcripts"),
+        (np.zeros((2, 9), np.float32), ["a"], r"for 1 transcripts: give sounds \(1, T\)"),
+        (np.zeros((2, 9), np.float32), ["a", " "], "a transcript is empty: leave its sound out"),
+    ],
+)
+def test_bad_transcripts_are_one_sentence(sounds: Any, texts: list[str], words: str) -> None:
+    _, processor, _ = made()
+    with pytest.raises(BadInput, match=words):
+        transcript_task(processor, sounds, texts)
+
+
+def test_what_changes_the_logits_or_reads_no_sound_is_refused() -> None:
+    network, processor, task = made()
+    network.generation_config.begin_suppress_tokens = [1]
+    try:
+        with pytest.raises(BadInput, match="generation_config has begin_suppress_tokens"):
+            adapted(network, task, processor)
+    finally:
+        network.generation_config.begin_suppress_tokens = None
+    with pytest.raises(BadInput, match="has no feature extractor with a sampling_rate: give Whisper's"):
+        transcript_task(type("Words", (), {"tokenizer": processor.tokenizer})(), np.zeros((1, 9)), ["a"])
