@@ -8,6 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
+from markupsafe import Markup, escape
 from torch import Tensor
 
 from app import answers, attributions
@@ -94,11 +95,28 @@ def _table(found: Sequence[dict[str, Any]]) -> None:
 
 
 def _numbers(row: dict[str, Any]) -> None:
+    if any(" " in str(row[name]).strip() for name in ("target", "answer untouched", "answer attacked")):
+        return _sentences(row)
     target, clean, attacked, strength = st.columns(4)
     target.metric("Target", row["target"])
     clean.metric("Answer untouched", row["answer untouched"])
     attacked.metric("Answer attacked", row["answer attacked"])
     strength.metric("Critical strength", _number(row["strength"]), help="an upper bound found by attack")
+    return None
+
+
+def _sentences(row: dict[str, Any]) -> None:
+    """Answers of several words, whole; the words that the attack changed are marked."""
+    clean, attacked = (str(row[name] or "") for name in ("answer untouched", "answer attacked"))
+    texts = {
+        "Target": escape(str(row["target"])),
+        "Answer untouched": escape(clean),
+        "Answer attacked": images.changed_words(clean, attacked),
+    }
+    for column, (title, text) in zip(st.columns(3), texts.items(), strict=True):
+        column.caption(title)
+        column.html(Markup('<div style="font-size:1.2rem;">{}</div>').format(text or "—"))
+    st.metric("Critical strength", _number(row["strength"]), help="an upper bound found by attack")
 
 
 def _number(value: float | None) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 
 import numpy as np
 import plotly.graph_objects as go
 import soundfile
 import torch
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.colors import sequential
 from plotly.subplots import make_subplots
 from torch import Tensor
@@ -208,6 +209,18 @@ def text(modality: Modality, clean: Tensor, moved: Tensor | None) -> Markup:
     return coloured(
         modality, now, ["rgba(214, 39, 40, 0.35)" if new != old else "" for new, old in zip(now, before, strict=True)]
     )
+
+
+def changed_words(before: str, after: str) -> Markup:
+    """The words of a text as HTML, those marked that another text does not have in their place."""
+    old, new = before.split(), after.split()
+    same = {
+        at
+        for block in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+        for at in range(block.b, block.b + block.size)
+    }
+    marked = Markup('<span style="background:rgba(214, 39, 40, 0.35); border-radius:.2em;">{}</span>')
+    return Markup(" ").join(escape(word) if at in same else marked.format(word) for at, word in enumerate(new))
 
 
 def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -> Markup:

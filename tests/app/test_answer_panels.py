@@ -126,3 +126,14 @@ def test_damaged_metrics_take_nothing_else_with_them(opened: Opened, tmp_path: P
     (run / "metrics.json").unlink()
     test = opened(run.parent, "worst")
     assert not test.error and not test.dataframe
+
+
+def test_an_answer_in_words_has_those_marked_that_the_attack_changed(opened: Opened) -> None:
+    row = chosen("words")
+    samples = RunDirectory(str(kept("words"))).table("samples").to_pylist()
+    untouched = next(each["label"] for each in samples if each["sample"] == row["sample"])
+    shown = [each.proto.body for each in page(opened, kept("words").parent, row).get("html")]
+    attacked = next(body for body in shown if "background" in body)
+    assert any(untouched in body for body in shown)
+    for word in row["label"].split():
+        assert (f">{word}</span>" in attacked) == (word not in untouched.split())
