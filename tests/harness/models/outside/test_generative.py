@@ -4,6 +4,7 @@ the leads of an answer agree with what is decoded.
 
 from __future__ import annotations
 
+import copy
 import re
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ import harness
 from attacks.errors import BadInput
 from harness.models.outside.huggingface import adapted
 from harness.models.outside.image_processor import Processed
+from harness.models.outside.memory import checkpointed
 from harness.tasks import Modality, Task
 from harness.tasks.files.dataroot import data_root
 from harness.tasks.prompts import prompt_task
@@ -242,3 +244,39 @@ def test_the_example_of_the_docs_runs(elsewhere: Path, monkeypatch: pytest.Monke
     few = ("--samples", "2", "--search", "fast", "--no-trust", "--schedule", "none", "--out", "run")
     words = ("evaluate", "--task", "vlm.py:Questions", "--model", "vlm.py:build", *few)
     assert run(monkeypatch, *words, "--scenario", "image@linf:2 + question@tokens:1") == 0
+
+
+def kept_bytes(model: Any, task: Task) -> tuple[int, Tensor]:
+    """How much a forward pass keeps for the backward pass, and the gradient of the image."""
+    batch, held = task.splits["test"].take(range(8)), {}
+
+    def packed(x: Tensor) -> Tensor:
+        held[x.data_ptr()] = x.nbytes
+        return x
+
+    image = batch.inputs["image"].clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(packed, lambda x: x):
+        loss = task.problem.loss(model({**batch.inputs, "image": image}), batch.targets).sum()
+    return sum(held.values()), torch.autograd.grad(loss, image)[0]
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_layers_that_are_computed_again_keep_less_and_give_the_same_gradient(family: str) -> None:
+    network, processor, task, _ = made(family)
+    plain, wanted = kept_bytes(adapted(network, task, processor).requires_grad_(False), task)
+    again = adapted(checkpointed(copy.deepcopy(network)), task, processor).requires_grad_(False)
+    less, found = kept_bytes(again, task)
+    torch.testing.assert_close(found, wanted)
+    assert less < 0.6 * plain
+
+
+@pytest.mark.parametrize("family", NETWORKS)
+def test_half_precision_answers_in_the_task_s_units(family: str) -> None:
+    network, processor, task, _ = made(family)
+    half = adapted(copy.deepcopy(network).to(torch.bfloat16), task, processor)
+    inputs = task.splits["test"].take(range(16)).inputs
+    with torch.no_grad():
+        found, wanted = half(inputs), adapted(network, task, processor)(inputs)
+    assert found.dtype == torch.float32
+    leads = slice(0, LENGTH)
+    assert (found[:, leads] - wanted[:, leads]).abs().mean() < 0.1 * wanted[:, leads].abs().mean()
