@@ -19,15 +19,19 @@ from attacks.norms import per_sample
 from attacks.region import Inputs
 from harness.models.outside.decoding import refuse_processors
 from harness.models.outside.image_processor import TOLERANCE, Processed
+from harness.models.outside.key_values import Kept, keeps, read
 from harness.models.outside.readers import chosen_embeddings
 from harness.models.words.speaking import Prompt, Speaking, check_free_answers, greedy
 from harness.tasks import Modality, Task
 from harness.tasks.prompts import PROMPT, tokenizer_of
 from harness.tasks.tokens import CANDIDATES, beside
 
+NEXT = "next"  # of a prompt: the logits of the token behind it
+
 
 class Generative(nn.Module):
-    """A network of Hugging Face with the three methods of a speaker.
+    """A network of Hugging Face with the three methods of a speaker. It reads a prompt together
+    with an answer.
 
     In place of a missing image the network sees the image that stands in for it; the words of a
     missing question are left out of the prompt.
@@ -61,8 +65,7 @@ class Generative(nn.Module):
         """The embedded prompt (B, n, width), and which of its places are attended to (B, n)."""
         ids = inputs[beside(self.text, PROMPT)]
         pictured = ids == self.image_token
-        choices, candidates = inputs[self.text], inputs[beside(self.text, CANDIDATES)]
-        own = candidates[..., 1] != candidates[..., 0]  # the places of the user's words
+        choices, candidates, own = inputs[self.text], inputs[beside(self.text, CANDIDATES)], self._own(inputs)
         embedded = self._embedded(ids.masked_fill((ids < 0) | pictured, 0))
         embedded = torch.where(own[..., None], chosen_embeddings(self.network, choices, candidates), embedded)
         attended, images = (ids >= 0) & ~(own & (choices[..., 0] >= 0.5)), inputs[self.image]
@@ -72,6 +75,11 @@ class Generative(nn.Module):
             attended = attended & (words[:, None] | ~own)
         embedded = embedded.masked_scatter(pictured[..., None], self._seen(images, pictured, embedded))
         return {"embedded": embedded, "attended": attended}
+
+    def _own(self, inputs: Inputs) -> Tensor:
+        """Which places (B, n) hold the user's words."""
+        candidates = inputs[beside(self.text, CANDIDATES)]
+        return candidates[..., 1] != candidates[..., 0]
 
     def logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
         """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
@@ -136,6 +144,77 @@ class Generative(nn.Module):
         return features.to(like.dtype)
 
 
+class Keeping(Generative):
+    """The same of a network whose tokens see only those before them: it reads a prompt once, and
+    what stands before the image once for all prompts. Answers are read behind that.
+    """
+
+    def __init__(self, network: nn.Module, task: Task, processor: Any) -> None:
+        super().__init__(network, task, processor)
+        self.front: tuple[Tensor, list[int], Kept] | None = None
+
+    def embed_prompt(self, inputs: Inputs, present: Tensor | None) -> Prompt:
+        """The keys and values of the prompt, which of its places are attended to (B, n), and the
+        logits of the token behind it (B, vocabulary).
+        """
+        prompt, network = super().embed_prompt(inputs, present), _continuing(self.network)
+        ahead = self._ahead(inputs)
+        rows, length = len(ahead), int(ahead[0].sum())
+        embedded, attended = (prompt[name] for name in ("embedded", "attended"))
+        before = self._before(embedded[0][ahead[0]]) if length else {}
+        attended = F.pad(attended[~ahead].reshape(rows, -1), (length, 0), value=True)
+        rest = embedded[~ahead].reshape(rows, -1, embedded.shape[2])
+        behind, kept = read(
+            network, rest, attended, {name: x.expand(rows, -1, -1, -1) for name, x in before.items()}, 1
+        )
+        return {**kept, "attended": attended, NEXT: behind[:, 0]}
+
+    def logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
+        """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
+        first = prompt[NEXT][:, None]
+        return torch.cat([first, self._behind(prompt, tokens)[0]], 1) if tokens.shape[1] else first
+
+    @torch.no_grad()
+    def generate(self, prompt: Prompt, length: int) -> Tensor:
+        """The tokens of greedy decoding, (B, length)."""
+        said = [prompt[NEXT].argmax(1)]
+        while len(said) < length:
+            logits, prompt = self._behind(prompt, said[-1][:, None])
+            said.append(logits[:, 0].argmax(1))
+        return torch.stack(said, 1)
+
+    def _behind(self, prompt: Prompt, tokens: Tensor) -> tuple[Tensor, Prompt]:
+        """The logits of tokens (B, n) behind a prompt, and the longer prompt."""
+        attended = F.pad(prompt["attended"], (0, tokens.shape[1]), value=True)
+        kept = {name: x for name, x in prompt.items() if name not in ("attended", NEXT)}
+        logits, longer = read(_continuing(self.network), self._embedded(tokens), attended, kept, tokens.shape[1])
+        return logits, {**longer, "attended": attended}
+
+    def _ahead(self, inputs: Inputs) -> Tensor:
+        """Which places (B, n) hold the template's tokens before the image, if all prompts have the
+        same; else none.
+        """
+        ids = inputs[beside(self.text, PROMPT)]
+        ahead = ((ids == self.image_token).cumsum(1) == 0) & (ids >= 0)
+        first = ids[0][ahead[0]]
+        alike = bool((ahead.sum(1) == len(first)).all()) and bool((ids[ahead].view(len(ids), -1) == first).all())
+        return ahead if alike and not bool((ahead & self._own(inputs)).any()) else torch.zeros_like(ahead)
+
+    def _before(self, embedded: Tensor) -> Kept:
+        """The keys and values of the tokens before the image, embedded (m, width). They are kept as
+        long as no weight changes.
+        """
+        network = _continuing(self.network)
+        attended = torch.ones(1, len(embedded), dtype=torch.bool, device=embedded.device)
+        if self.training:
+            return read(network, embedded[None], attended, {}, 1)[1]
+        versions = [weights._version for weights in self.network.parameters()]
+        if self.front is None or self.front[1] != versions or not torch.equal(self.front[0], embedded):
+            with torch.no_grad():
+                self.front = embedded.detach(), versions, read(network, embedded[None], attended, {}, 1)[1]
+        return self.front[2]
+
+
 def generative(network: nn.Module, task: Task, processor: Any) -> Speaking:
     """A generative vision-language network as a model of a task with free answers.
 
@@ -146,7 +225,8 @@ def generative(network: nn.Module, task: Task, processor: Any) -> Speaking:
         BadInput: as `Generative`; or the pixels are not the processor's, or the task has none.
     """
     check_free_answers(task)
-    speaker = Generative(network, task, processor)
+    alone = keeps(_continuing(network)) if hasattr(network, "config") else False
+    speaker = (Keeping if alone else Generative)(network, task, processor)
     end = int(tokenizer_of(processor).eos_token_id)
     _refuse_other_pixels(speaker, task, processor)
     return Speaking(speaker, task, end).eval()
