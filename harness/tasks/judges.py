@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from attacks.errors import BadInput, unknown
+from harness.tasks.words import split_words
 
 Judge = Callable[[str, Sequence[str]], float]
 """Takes what was said and the acceptable answers; gives a score in [0, 1]."""
@@ -115,8 +117,10 @@ def _alike(first: str, second: str) -> float:
     return 1 - _distance(first, second) / max(len(first), len(second), 1)
 
 
-def _distance(first: str, second: str) -> int:
-    """The fewest insertions, deletions and replacements from one text to the other."""
+def _distance(first: Sequence[str], second: Sequence[str]) -> int:
+    """The fewest insertions, deletions and replacements from one text, or list of words, to the
+    other.
+    """
     row = list(range(len(second) + 1))
     for place, letter in enumerate(first, 1):
         before, row[0] = row[0], place
@@ -125,6 +129,51 @@ def _distance(first: str, second: str) -> int:
     return row[-1]
 
 
+def transcript(said: str, right: Sequence[str]) -> float:
+    """1 less the word error rate against the nearest acceptable answer, and at least 0. Case and
+    punctuation do not count; "2" is not "two".
+
+    >>> transcript("the cat sat", ["THE CAT SAT DOWN"])
+    0.75
+    """
+    errors, wanted = _word_errors(split_words(said), right)
+    return max(0.0, 1 - errors / max(len(wanted), 1))
+
+
+def transcript_errors(said: str, right: Sequence[str]) -> tuple[int, int, int, int]:
+    """Against the acceptable answer with the lowest word error rate: wrong words, its words, wrong
+    letters and its letters, spaces between words included.
+
+    >>> transcript_errors("the cat sat", ["THE CAT SAT DOWN"])
+    (1, 4, 5, 16)
+    """
+    heard = split_words(said)
+    errors, wanted = _word_errors(heard, right)
+    letters = " ".join(wanted)
+    return errors, len(wanted), _distance(" ".join(heard), letters), len(letters)
+
+
+def _word_errors(heard: Sequence[str], right: Sequence[str]) -> tuple[int, list[str]]:
+    """The wrong words against the nearest acceptable answer, and the words of this answer."""
+    found = [(_distance(heard, wanted), wanted) for wanted in map(split_words, right)]
+    return min(found, key=lambda each: each[0] / max(len(each[1]), 1))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Metrics of a judge over a set: all errors divided by all words, or all letters.
+
+    Attributes:
+        names: of the metrics.
+        count: takes a text and the acceptable answers; gives, for each metric, the errors and the
+            number that they are divided by.
+    """
+
+    names: tuple[str, ...]
+    count: Callable[[str, Sequence[str]], tuple[int, ...]]
+
+
+RATES = {"transcript": Rates(("wer", "cer"), transcript_errors)}
 JUDGES: dict[str, Judge] = {
     "exact": exact,
     "vqa": vqa,
@@ -133,6 +182,7 @@ JUDGES: dict[str, Judge] = {
     "choice": choice,
     "numeric": numeric,
     "likeness": likeness,
+    "transcript": transcript,
 }
 
 

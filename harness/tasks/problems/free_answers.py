@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attacks.errors import BadInput, shown
 from attacks.objective import Verdict
-from harness.tasks.judges import Judge, judge_named
+from harness.tasks.judges import RATES, Judge, Rates, judge_named
 
 ANSWERS = "answers"  # the extra input of the acceptable answers' tokens, int64 (ways, length), -1 behind the end
 MOST_RIVALS = 4096  # leads over single tokens that an output holds
@@ -93,6 +93,10 @@ class FreeAnswers:
     def _judge(self) -> tuple[str, Judge]:
         return judge_named(self.judge)
 
+    @property
+    def _rates(self) -> Rates | None:
+        return RATES.get(self.judge) if isinstance(self.judge, str) else None
+
     def spoken(self, outputs: Tensor) -> Spoken:
         """The parts of outputs (B, *shape)."""
         widths = [self.ways * self.length * self.rivals, self.ways, 1, self.length]
@@ -166,13 +170,21 @@ class FreeAnswers:
         return self.texts(answers)
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The score, and whether what is said is right."""
+        """The score, whether what is said is right, and what the judge's rates count."""
         score = self.score(outputs, targets).double()
-        return torch.stack([score, (score >= self.passes).double()], 1)
+        columns = [score, (score >= self.passes).double()]
+        if rates := self._rates:
+            said = zip(self.texts(self.predictions(outputs)), targets.tolist(), strict=True)
+            counts = [rates.count(text, self.right[row]) for text, row in said]
+            columns += score.new_tensor(counts).reshape(len(score), 2 * len(rates.names)).unbind(1)
+        return torch.stack(columns, 1)
 
     def metrics(self, tallies: Tensor) -> dict[str, float]:
-        """The mean score, named by the judge, and the share of right answers."""
-        return {self._judge[0]: float(tallies[:, 0].mean()), "accuracy": float(tallies[:, 1].mean())}
+        """The mean score, named by the judge, the share of right answers, and the judge's rates."""
+        found = {self._judge[0]: float(tallies[:, 0].mean()), "accuracy": float(tallies[:, 1].mean())}
+        errors, most = tallies[:, 2::2].sum(0), tallies[:, 3::2].sum(0).clamp_min(1)
+        names = self._rates.names if self._rates else ()
+        return found | dict(zip(names, (errors / most).tolist(), strict=True))
 
 
 def tokens_of(right: Sequence[Sequence[str]], encode: Callable[[str], Sequence[int]], end: int, ways: int) -> Tensor:

@@ -13,7 +13,7 @@ import harness
 from attacks.errors import BadInput
 from harness.models.words.speaking import Prompt, Speaking, greedy, speaking
 from harness.tasks import Task
-from harness.tasks.judges import JUDGES, judge_named, normalised
+from harness.tasks.judges import JUDGES, judge_named, normalised, transcript_errors
 from harness.tasks.problems.free_answers import ANSWERS, FreeAnswers, tokens_of
 
 TEXTS = ("", "red", "blue", "ball", "two", "2", "the", "no")
@@ -239,10 +239,37 @@ def test_tables_show_texts() -> None:
         ("numeric:0.1", "106", ["100"], 1.0),
         ("likeness", "STOP", ["stop"], 1.0),
         ("likeness", "stap", ["stop"], 0.75),
+        ("transcript", "He came, at two.", ["HE CAME AT TWO"], 1.0),
+        ("transcript", "he came", ["HE CAME AT TWO"], 0.5),
+        ("transcript", "he came at 2", ["HE CAME AT TWO"], 0.75),
+        ("transcript", "and so he came there at two", ["HE CAME AT TWO"], 0.25),
+        ("transcript", "no no no no no", ["HE CAME"], 0.0),
+        ("transcript", "he came", ["SHE WENT", "HE CAME"], 1.0),
     ],
 )
 def test_judges(judge: str, said: str, right: list[str], score: float) -> None:
     assert judge_named(judge)[1](said, right) == pytest.approx(score)
+
+
+def test_error_rates_are_those_of_the_whole_set() -> None:
+    right = (("HE CAME AT TWO",), ("YES",), ("A B", "A B C D"))
+    problem = FreeAnswers(right, decode, len(TEXTS), LENGTH, judge="transcript")
+    counts = [transcript_errors(*each) for each in zip(("he came", "no yes", "a c b d"), right, strict=True)]
+    assert counts == [(2, 4, 7, 14), (1, 1, 3, 3), (2, 4, 2, 7)]
+    tallies = torch.tensor([[0.5, 1, *counts[0]], [0, 0, *counts[1]], [0.5, 1, *counts[2]]])
+    found = problem.metrics(tallies)
+    assert found == pytest.approx({"transcript": 1 / 3, "accuracy": 2 / 3, "wer": 5 / 9, "cer": 12 / 24})
+
+
+def test_an_own_judge_of_that_name_has_no_rates() -> None:
+    def transcript(said: str, right: Sequence[str]) -> float:
+        return 1.0
+
+    for judge, columns in (("transcript", 6), (transcript, 2), ("exact", 2)):
+        task = task_of(Slots(), count=3, judge=judge)
+        outputs = speaking(Slots(), task, end=END)(task.splits["test"].take(range(3)).inputs)
+        tally = task.problem.tally(outputs, torch.arange(3))
+        assert tally.shape == (3, columns) and len(task.problem.metrics(tally)) == 2 + (columns - 2) // 2
 
 
 def test_the_text_without_what_does_not_count() -> None:
