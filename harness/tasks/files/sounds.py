@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -32,22 +33,10 @@ def read_sound(path: Path, rate: int) -> NDArray[Any]:
         BadInput: the file is damaged, cut short or lossy, has another rate, several channels or no
             samples, or holds values that are NaN or beyond [-1, 1].
     """
-    import soundfile  # only when recordings are read
-
-    try:
-        with soundfile.SoundFile(path) as file:
-            _check_format(path, file)
-            wave = file.read(dtype="float64", always_2d=True)
-            announced = _announced(path, file)
-    except (soundfile.SoundFileError, OSError, LookupError, ValueError, struct.error, MemoryError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
-    if file.samplerate != rate or wave.shape[1] != 1 or not len(wave):
-        raise BadInput(
-            f"{path} has {file.samplerate} Hz, {wave.shape[1]} channels and {len(wave)} samples, expected {rate} Hz,"
-            f" one channel and some samples: {MEND} of {rate} Hz"
-        )
+    with _opened(path) as file:
+        wave = file.read(dtype="float64", always_2d=True)
+        announced = _announced(path, file)
+    _check_kind(path, file, rate, len(wave))
     if len(wave) != announced:
         raise BadInput(
             f"{path} announces {announced:g} samples and holds {len(wave)}: it was cut off, or written to a pipe; fetch"
@@ -56,9 +45,43 @@ def read_sound(path: Path, rate: int) -> NDArray[Any]:
     return _within(path, wave[:, 0])
 
 
+def sound_length(path: Path, rate: int) -> int:
+    """The number of samples that a file with one channel announces; they are not read.
+
+    Raises:
+        BadInput: the file is damaged or lossy, has another rate, several channels or no samples.
+    """
+    with _opened(path) as file:
+        _check_kind(path, file, rate, file.frames)
+        return int(file.frames)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The open file, of a format that keeps every sample; its errors are one sentence."""
+    import soundfile  # only when recordings are read
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_format(path, file)
+            yield file
+    except (soundfile.SoundFileError, OSError, LookupError, ValueError, struct.error, MemoryError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path} cannot be read: {error}; fetch it again") from None
+
+
 def _check_format(path: Path, file: Any) -> None:
     if file.format not in CONTAINERS or file.subtype not in BYTES:
         raise BadInput(f"{path} holds {file.subtype} in {file.format}, which loses samples or is not supported: {MEND}")
+
+
+def _check_kind(path: Path, file: Any, rate: int, count: int) -> None:
+    if file.samplerate != rate or file.channels != 1 or not count:
+        raise BadInput(
+            f"{path} has {file.samplerate} Hz, {file.channels} channels and {count} samples, expected {rate} Hz,"
+            f" one channel and some samples: {MEND} of {rate} Hz"
+        )
 
 
 def _within(path: Path, wave: NDArray[Any]) -> NDArray[Any]:

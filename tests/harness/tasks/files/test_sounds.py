@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from attacks.errors import BadInput
-from harness.tasks.files.sounds import read_sound
+from harness.tasks.files.sounds import read_sound, sound_length
 
 RATE = 8_000
 WAVE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(1_600) / RATE)
@@ -145,3 +145,16 @@ REFUSED = {
 def test_what_is_no_clip_of_the_task_is_one_sentence(said: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=f"any name.wav {said}"):
         read_sound(written(tmp_path, **REFUSED[said]), RATE)  # type: ignore[arg-type]
+
+
+def test_a_length_is_that_of_the_header(tmp_path: Path) -> None:
+    for container, encoding in (("WAV", "PCM_16"), ("FLAC", "PCM_24")):
+        path = written(tmp_path, container=container, encoding=encoding)
+        assert sound_length(path, RATE) == len(WAVE) == len(read_sound(path, RATE))
+    with pytest.raises(BadInput, match=r"any name.wav has 44100 Hz, 1 channels and 1600 samples, expected 8000 Hz"):
+        sound_length(written(tmp_path, rate=44_100), RATE)
+    with pytest.raises(BadInput, match=r"any name.wav holds ULAW in WAV, which loses samples"):
+        sound_length(written(tmp_path, encoding="ULAW"), RATE)
+    (tmp_path / "none.wav").write_bytes(b"nothing")
+    with pytest.raises(BadInput, match=r"none.wav cannot be read: .*; fetch it again"):
+        sound_length(tmp_path / "none.wav", RATE)
