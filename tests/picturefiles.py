@@ -83,7 +83,12 @@ def howmany(folder: Path) -> None:
                 {"question_id": number, "image_id": number, "question": f"How many dogs in picture {number}?"}
             )
             annotations.append(
-                {"question_id": number, "image_id": number, "answers": [{"answer": each} for each in answers]}
+                {
+                    "question_id": number,
+                    "image_id": number,
+                    "answer_type": "number",
+                    "answers": [{"answer": each} for each in answers],
+                }
             )
             picture(folder / part / f"COCO_{part}_{number:012d}.jpg", number)
         (folder / f"v2_OpenEnded_mscoco_{part}_questions.json").write_text(json.dumps({"questions": questions}))

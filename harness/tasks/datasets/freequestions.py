@@ -5,7 +5,8 @@ features.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -72,11 +73,11 @@ def question_task(
     """
     if wordless := [each.sample for split in SPLITS for each in splits[split] if not split_words(each.question)]:
         raise BadInput(f"question {wordless[0]} in {folder} has no word: fetch its questions again")
-    kept = {split: _chosen(_told_apart(splits[split]), MOST[split]) for split in SPLITS}
+    kept = {split: chosen(_told_apart(splits[split]), MOST[split]) for split in SPLITS}
     if empty := [split for split in SPLITS if not kept[split]]:
         raise BadInput(f"{folder} has no questions for split {empty[0]!r}: complete its files")
     words = learnt([each.question for each in kept["train"]], VOCABULARY, POSITIONS)
-    images = _Images(folder, (folder / "features").is_dir())
+    images = Images(folder, (folder / "features").is_dir(), SIZE)
     images.check([each.image for split in SPLITS for each in kept[split]])
     modalities = (_image_modality(images, kept["train"]), words.modality())
     for split in SPLITS:
@@ -85,7 +86,7 @@ def question_task(
     return Task(name, modalities, problem, read, note, report_groups=report_groups)
 
 
-def _image_modality(images: _Images, asked: Sequence[FreeQuestion]) -> Modality:
+def _image_modality(images: Images, asked: Sequence[FreeQuestion]) -> Modality:
     """Images, or grids, whose radius is a tenth of the spread of the first ones of training."""
     if not images.grids:
         return Modality("image", (3, *SIZE), "image", 0.0, 255.0, 127.5, "linf:8")
@@ -105,7 +106,7 @@ def _split(
     name: str,
     asked: Sequence[FreeQuestion],
     words: Words,
-    images: _Images,
+    images: Images,
     modalities: tuple[Modality, ...],
     problem: Problem,
 ) -> LazySplit:
@@ -132,18 +133,38 @@ def read_json(path: Path, kind: type[T]) -> T:
         BadInput: it is damaged, is not UTF-8 text, or has a part of another type; the message names
             the place.
     """
+    return _parser(kind)(f"{path}", read_text(path))
+
+
+def read_json_lines(path: Path, kind: type[T]) -> list[T]:
+    """The lines of a file, each of them JSON, as `read_json` reads it.
+
+    Raises:
+        BadInput: as `read_json`; the message also names the line.
+    """
+    parse, lines = _parser(kind), enumerate(read_text(path).split("\n"), 1)
+    return [parse(f"line {number} of {path}", line) for number, line in lines if line.strip()]
+
+
+def _parser(kind: type[T]) -> Callable[[str, str], T]:
+    """Reads a text as dataclasses; a message names the place of the text."""
     from pydantic import TypeAdapter, ValidationError
 
-    try:
-        return TypeAdapter(kind).validate_json(read_text(path), strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        if first["type"] == "json_invalid":
-            raise BadInput(f"{path} is not JSON: {first['msg']}; fetch it again") from None
-        at = " ".join(map(str, first["loc"])) or "its beginning"
-        raise BadInput(
-            f"{path} is not as published at {at}: {first['msg']}, got {shown(first['input'])}; fetch it again"
-        ) from None
+    adapter = TypeAdapter(kind)
+
+    def parse(where: str, text: str) -> T:
+        try:
+            return adapter.validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if first["type"] == "json_invalid":
+                raise BadInput(f"{where} is not JSON: {first['msg']}; fetch it again") from None
+            at = " ".join(map(str, first["loc"])) or "its beginning"
+            raise BadInput(
+                f"{where} is not as published at {at}: {first['msg']}, got {shown(first['input'])}; fetch it again"
+            ) from None
+
+    return parse
 
 
 def _told_apart(asked: Sequence[FreeQuestion]) -> list[FreeQuestion]:
@@ -163,18 +184,31 @@ def _told_apart(asked: Sequence[FreeQuestion]) -> list[FreeQuestion]:
     return apart
 
 
-def _chosen(asked: Sequence[FreeQuestion], most: int) -> list[FreeQuestion]:
+def refuse_repeated(path: Path, numbers: Sequence[T], what: str = "question") -> None:
+    """Refuse a file that has an id twice; `what` says what has ids.
+
+    Raises:
+        BadInput: naming the id.
+    """
+    if len(set(numbers)) < len(numbers):
+        raise BadInput(f"{path} has {what} {Counter(numbers).most_common(1)[0][0]} more than once: fetch it again")
+
+
+def chosen(asked: Sequence[T], most: int) -> list[T]:
     """At most this many of them, in their order."""
     rows = np.random.RandomState(SEED).permutation(len(asked))[:most]
     return [asked[row] for row in sorted(rows.tolist())]
 
 
 @dataclass(frozen=True)
-class _Images:
-    """The images of a data set by their paths inside its folder, or their grids of features."""
+class Images:
+    """The images of a data set by their paths inside its folder, uint8 (3, H, W) of one size, or
+    their grids of features.
+    """
 
     folder: Path
     grids: bool
+    size: tuple[int, int]
 
     def check(self, names: Sequence[str]) -> None:
         """Refuse paths that lead out of the folder, and images that are not there; none is read."""
@@ -188,7 +222,7 @@ class _Images:
     def __getitem__(self, name: str) -> Tensor:
         if self.grids:
             return grid_of(self.folder / "features" / name)
-        return torch.tensor(read_picture(self.folder / name, SIZE))
+        return torch.tensor(read_picture(self.folder / name, self.size))
 
     def _check_there(self, name: str) -> None:
         path = self.folder / name

@@ -10,12 +10,11 @@ or ``.safetensors``, PATH without its suffix.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 from attacks.errors import BadInput
 from harness.tasks.datasets.freequestions import FreeQuestion, question_task, read_json
+from harness.tasks.datasets.vqafiles import OfVqa, vqa_questions
 from harness.tasks.files.dataroot import data_path
 from harness.tasks.problems.softcounts import SoftCounting, voted
 from harness.tasks.task import Task
@@ -33,7 +32,7 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class OfVqa:
+class FromVqa:
     """The ids of VQA's questions."""
 
     vqa: list[int]
@@ -43,47 +42,9 @@ class OfVqa:
 class Ids:
     """Which questions HowMany-QA takes."""
 
-    train: OfVqa
+    train: FromVqa
     dev: list[int]
     test: list[int]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question of VQA."""
-
-    question_id: int
-    question: str
-
-
-@dataclass(frozen=True)
-class Questions:
-    """A file of VQA."""
-
-    questions: list[Question]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer of one of ten people."""
-
-    answer: str
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """The answers to a question, and the number of its image."""
-
-    question_id: int
-    image_id: int
-    answers: list[Answer]
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """A file of VQA."""
-
-    annotations: list[Annotation]
 
 
 def howmany_qa(tolerance: int = 0) -> Task:
@@ -106,7 +67,7 @@ def howmany_qa(tolerance: int = 0) -> Task:
     ids = read_json(path, Ids)
     wanted = {"train": ids.train.vqa, "val": ids.dev, "test": ids.test}
     patterns: dict[tuple[int, ...], int] = {}
-    files = {part: _vqa(part) for _, part in PARTS.values()}
+    files = {part: vqa_questions("howmany-qa", part) for _, part in PARTS.values()}
     splits = {split: _asked(split, wanted[split], files[PARTS[split][1]], patterns) for split in PARTS}
     return question_task("howmany-qa", path.parents[1], splits, SoftCounting(tuple(patterns), tolerance), NOTE)
 
@@ -119,34 +80,8 @@ def count(answer: str) -> int:
     return NUMBERS.index(text) if text in NUMBERS else -1
 
 
-def _vqa(part: str) -> dict[int, tuple[str, int, list[str]]]:
-    """Question, number of the image and answers of every question of a part of VQA, by id."""
-    questions, annotations = (
-        data_path("howmany-qa", name)
-        for name in (f"v2_OpenEnded_mscoco_{part}_questions.json", f"v2_mscoco_{part}_annotations.json")
-    )
-    asked, answered = read_json(questions, Questions).questions, read_json(annotations, Annotations).annotations
-    texts = {each.question_id: each.question for each in asked}
-    for path, numbers in (
-        (questions, [each.question_id for each in asked]),
-        (annotations, [each.question_id for each in answered]),
-    ):
-        if len(set(numbers)) < len(numbers):
-            raise BadInput(
-                f"{path} has question {Counter(numbers).most_common(1)[0][0]} more than once: fetch it again"
-            )
-    if lacking := [each.question_id for each in answered if each.question_id not in texts]:
-        raise BadInput(
-            f"{questions.name} and {annotations.name} do not belong together or lack {lacking[0]}: fetch them again"
-        )
-    return {
-        each.question_id: (texts[each.question_id], each.image_id, [answer.answer for answer in each.answers])
-        for each in answered
-    }
-
-
 def _asked(
-    split: str, ids: list[int], known: dict[int, Any], patterns: dict[tuple[int, ...], int]
+    split: str, ids: list[int], known: dict[int, OfVqa], patterns: dict[tuple[int, ...], int]
 ) -> list[FreeQuestion]:
     """The questions of a split that have a count for an answer; new patterns of votes are
     numbered.
@@ -158,9 +93,8 @@ def _asked(
         )
     asked = []
     for each in ids:
-        question, image, answers = known[each]
-        votes, part = voted([count(answer) for answer in answers], LARGEST), PARTS[split][1]
+        votes = voted([count(answer) for answer in known[each].answers], LARGEST)
         if sum(votes):
             target = patterns.setdefault(votes, len(patterns))
-            asked.append(FreeQuestion(f"{each}", question, f"{part}/COCO_{part}_{image:012d}.jpg", target, "all"))
+            asked.append(FreeQuestion(f"{each}", known[each].question, known[each].image, target, "all"))
     return asked
