@@ -95,6 +95,47 @@ def howmany(folder: Path) -> None:
         (folder / f"v2_mscoco_{part}_annotations.json").write_text(json.dumps({"annotations": annotations}))
 
 
+def vqav2(folder: Path) -> None:
+    """Nine questions about three images in VQA's files; seven of ten people agree on an answer."""
+    kinds = {"yes/no": ("no", "yes"), "number": ("2", "3"), "other": ("red", "dark blue")}
+    questions, annotations = [], []
+    for number in range(9):
+        kind, image = list(kinds)[number % 3], 500 + number // 3
+        answers = [kinds[kind][1]] * 3 + [kinds[kind][0]] * 7
+        questions.append({"question_id": 10 + number, "image_id": image, "question": f"What is thing {number}?"})
+        kind_of = {"question_type": "what is", "multiple_choice_answer": answers[-1], "answer_type": kind}
+        people = [{"answer": each, "answer_confidence": "yes", "answer_id": 1} for each in answers]
+        annotations.append({"question_id": 10 + number, "image_id": image, "answers": people, **kind_of})
+        picture(folder / "val2014" / f"COCO_val2014_{image:012d}.jpg", image)
+    (folder / "v2_OpenEnded_mscoco_val2014_questions.json").write_text(json.dumps({"questions": questions}))
+    (folder / "v2_mscoco_val2014_annotations.json").write_text(json.dumps({"annotations": annotations}))
+
+
+def pope(folder: Path) -> None:
+    """Four questions in each file about two images, half of them with the answer yes."""
+    for name, thing in {"random": "dog", "popular": "person", "adversarial": "fork"}.items():
+        lines = []
+        for number in range(4):
+            image = f"COCO_val2014_{700 + number // 2:012d}.jpg"
+            text = f"Is there a {thing if number % 2 else 'table'} in the image?"
+            label = "no" if number % 2 else "yes"
+            lines.append(json.dumps({"question_id": 1 + number, "image": image, "text": text, "label": label}))
+            picture(folder / "val2014" / image, number // 2)
+        (folder / f"coco_pope_{name}.json").write_text("\n".join(lines) + "\n")
+
+
+def textvqa(folder: Path) -> None:
+    """Five questions about the text in as many images."""
+    entries = []
+    for number in range(5):
+        image = f"{number:016x}"
+        words = {"question": f"what is on sign {number}?", "answers": ["stop"] * 6 + [f"Café {number}"] * 4}
+        entries.append({"question_id": 34602 + number, "image_id": image, **words, "set_name": "val"})
+        picture(folder / "train_images" / f"{image}.jpg", number)
+    content = {"dataset_type": "val", "dataset_name": "textvqa", "dataset_version": "0.5.1", "data": entries}
+    (folder / "TextVQA_0.5.1_val.json").write_text(json.dumps(content))
+
+
 def numbers(path: Path, values: np.ndarray) -> None:
     """Whole numbers of 8 or 16 bits as a grey PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,4 +196,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "nyudv2": nyu,
     "sun-rgbd": sun,
     "taskonomy": views,
+    "vqav2": vqav2,
+    "pope": pope,
+    "textvqa": textvqa,
 }

@@ -98,5 +98,8 @@ CATALOGUE = {
         "bccd": "harness.tasks.datasets.bccd:bccd",
         "tallyqa": "harness.tasks.datasets.tallyqa:tallyqa",
         "howmany-qa": "harness.tasks.datasets.howmany_qa:howmany_qa",
+        "vqav2": "harness.tasks.datasets.vqav2:vqav2",
+        "pope": "harness.tasks.datasets.pope:pope",
+        "textvqa": "harness.tasks.datasets.textvqa:textvqa",
     }
 }

@@ -84,6 +84,14 @@ ASK = {
         "Taskonomy is for research: see http://taskonomy.stanford.edu, https://github.com/yikaiw/CEN for the views of"
         " its sample building, and harness/tasks/datasets/taskonomy.py for the files to put into {folder}"
     ),
+    "pope": (
+        "POPE is three files and COCO's images: see https://github.com/RUCAIBox/POPE (output/coco), val2014.zip from"
+        " http://images.cocodataset.org/zips/, and harness/tasks/datasets/pope.py for the files to put into {folder}"
+    ),
+    "textvqa": (
+        "TextVQA is CC BY 4.0: see https://textvqa.org/dataset (TextVQA_0.5.1_val.json and train_val_images.zip), and"
+        " harness/tasks/datasets/textvqa.py for the files to put into {folder}"
+    ),
 }
 
 

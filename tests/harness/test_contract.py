@@ -22,9 +22,8 @@ from harness.tasks import (
     SoftCounting,
     Task,
 )
-from harness.tasks.datasets import vqa_words
 from harness.tasks.files.dataroot import VARIABLE, NoData
-from harness.tasks.problems.free_answers import Spoken
+from harness.tasks.problems.free_answers import ANSWERS, Spoken
 from tests import featurefiles, filmfiles, picturefiles
 
 JUDGED = 200  # samples of a split: maps of all would fill the memory
@@ -72,8 +71,6 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     if isinstance(problem, Images):
         low, high = problem.span
         return targets, torch.where(targets < (low + high) / 2, high, low)
-    if isinstance(problem, FreeAnswers):
-        return spoken(problem, targets)
     if isinstance(problem, Boxes):
         return seeing(problem, targets), seeing(
             problem, torch.tensor([[[0, 0, 0, 0.01, 0.01]]]).expand(len(targets), -1, -1)
@@ -86,13 +83,12 @@ def perfect_and_wrong(problem: Problem, targets: Tensor) -> tuple[Tensor, Tensor
     return perfect, -perfect
 
 
-def spoken(problem: FreeAnswers, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs that say the right answers by a lead of 1, and outputs that say the first token."""
-    tokens = torch.full((len(targets), problem.length), -1)
-    for row, target in enumerate(targets.tolist()):
-        word = vqa_words.encoded(problem.right[target][0])
-        tokens[row, : len(word)] = torch.tensor(word)
-    lead = torch.ones(len(targets), problem.ways, problem.length * problem.rivals)
+def spoken(problem: FreeAnswers, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs that say the first of the answers (B, ways, n) by a lead of 1, and others that say
+    token 1.
+    """
+    tokens = nn.functional.pad(answers[:, 0], (0, problem.length - answers.shape[2]), value=-1)
+    lead = torch.ones(len(answers), problem.ways, problem.length * problem.rivals)
     parts = [(lead, tokens), (-lead, torch.ones_like(tokens))]
     right, wrong = (
         Spoken(leads, -lead[..., 0], lead[:, 0, 0], said).packed(problem.vocabulary) for leads, said in parts
@@ -119,7 +115,10 @@ def test_a_task_judges_perfect_and_wrong_answers(task: Task) -> None:
     for whole in task.splits.values():
         assert len(set(whole.samples)) == len(whole)
         split = whole.take(range(min(len(whole), JUDGED)))
-        perfect, wrong = perfect_and_wrong(task.problem, split.targets)
+        if isinstance(task.problem, FreeAnswers):
+            perfect, wrong = spoken(task.problem, split.inputs[ANSWERS])
+        else:
+            perfect, wrong = perfect_and_wrong(task.problem, split.targets)
         assert perfect.shape == (len(split), *task.problem.shape)
         assert bool((task.problem.score(perfect, split.targets) == 1).all())
         assert not bool(task.problem.verdict(perfect, split.targets).fails.any())

@@ -1,4 +1,4 @@
-"""The sources of the images and questions of bccd, TallyQA and HowMany-QA."""
+"""The sources of the images and questions of bccd, TallyQA, HowMany-QA and VQAv2."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ ARCHIVES = {  # no source publishes a checksum
     "tallyqa": (
         Archive("https://github.com/manoja328/tallyqa/raw/master/tallyqa.zip", r"(?:.+/)?((?:train|test)\.json)", 2),
     ),
+    "vqav2": tuple(
+        Archive(f"{VQA}v2_{what}_Val_mscoco.zip", r"(?:.+/)?(v2_\w+\.json)", 1) for what in ("Questions", "Annotations")
+    ),
     "howmany-qa": (
         Archive(
             "https://einstein.ai/research/interpretable-counting-for-visual-question-answering/HowMany-QA.zip",
@@ -53,6 +56,7 @@ IMAGES = {
         " Genome) from https://cs.stanford.edu/people/rak248/VG_100K_2/"
     ),
     "howmany-qa": "train2014.zip and val2014.zip from http://images.cocodataset.org/zips/",
+    "vqav2": "val2014.zip from http://images.cocodataset.org/zips/",
 }
 
 

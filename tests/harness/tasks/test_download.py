@@ -238,6 +238,7 @@ def test_patterns_fit_the_published_archives() -> None:
             "BCCD_Dataset-master/BCCD/ImageSets/Main/val.txt",
         ],
         "tallyqa": ["train.json", "test.json"],
+        "vqav2": ["v2_OpenEnded_mscoco_val2014_questions.json"],
     }
     for name, members in published.items():
         for member in members:
