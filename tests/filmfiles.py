@@ -1,4 +1,4 @@
-"""Small films and skeletons in the layouts of data sets that nobody may pass on."""
+"""Small films, skeletons and recordings in the layouts of published data sets."""
 
 from __future__ import annotations
 
@@ -73,4 +73,24 @@ def write_grid(folder: Path) -> None:
     write_noise(folder.parent / "noise")
 
 
-WRITERS = {"ntu-rgbd": write_ntu, "grid": write_grid}
+SAID = {
+    "61-70968-0000": "HE BEGAN A CONFUSED COMPLAINT",
+    "61-70968-0001": "IT'S LATE",
+    "84-121123-0000": "GO DO YOU HEAR",
+}
+
+
+def write_librispeech(folder: Path) -> None:
+    """Three recordings by two speakers: two short ones as FLAC, and one of two seconds as WAV."""
+    rng = np.random.RandomState(3)
+    for row, (name, text) in enumerate(SAID.items()):
+        speaker, chapter, _ = name.split("-")
+        place = folder / "test-clean" / speaker / chapter
+        place.mkdir(parents=True, exist_ok=True)
+        count, ending = (32_000, "wav") if row == 1 else (8_000, "flac")
+        soundfile.write(place / f"{name}.{ending}", rng.uniform(-0.5, 0.5, count), 16_000, subtype="PCM_16")
+        with (place / f"{speaker}-{chapter}.trans.txt").open("a") as file:
+            file.write(f"{name} {text}\n")
+
+
+WRITERS = {"ntu-rgbd": write_ntu, "grid": write_grid, "librispeech": write_librispeech}

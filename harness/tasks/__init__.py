@@ -101,5 +101,6 @@ CATALOGUE = {
         "vqav2": "harness.tasks.datasets.vqav2:vqav2",
         "pope": "harness.tasks.datasets.pope:pope",
         "textvqa": "harness.tasks.datasets.textvqa:textvqa",
+        "librispeech": "harness.tasks.datasets.librispeech:librispeech",
     }
 }

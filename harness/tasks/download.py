@@ -92,6 +92,10 @@ ASK = {
         "TextVQA is CC BY 4.0: see https://textvqa.org/dataset (TextVQA_0.5.1_val.json and train_val_images.zip), and"
         " harness/tasks/datasets/textvqa.py for the files to put into {folder}"
     ),
+    "librispeech": (
+        "LibriSpeech is CC BY 4.0: see https://www.openslr.org/12 (test-clean.tar.gz), and"
+        " harness/tasks/datasets/librispeech.py for the files to put into {folder}"
+    ),
 }
 
 
