@@ -32,8 +32,9 @@ from harness.models.outside.image_processor import Processed
 from harness.models.outside.key_values import read
 from harness.models.outside.memory import checkpointed
 from harness.tasks import Modality, Task
-from harness.tasks.files.dataroot import data_root
+from harness.tasks.files.dataroot import VARIABLE, data_root
 from harness.tasks.prompts import prompt_task
+from tests import picturefiles
 from tests.harness.models.outside.generative_networks import NETWORKS, WORDS
 from tests.harness.test_cli import run
 
@@ -235,18 +236,40 @@ def test_bad_prompts_are_one_sentence() -> None:
             prompt_task(processor, images, questions, [["red"], ["two"]], table, **options)  # type: ignore[arg-type]
 
 
-def test_the_example_of_the_docs_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a tiny random network in place of one with weights."""
+@pytest.fixture
+def examples(elsewhere: Path) -> list[str]:
+    """Those of the docs for networks with weights, with a tiny random network in their place."""
     page = (Path(__file__).parents[4] / "docs" / "answers.md").read_text()
-    (example,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "pretrained" in each]
-    (given,) = [line for line in example.splitlines() if line.startswith("network, processor =")]
+    found = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "prompt_task" in each]
+    (given,) = [line for line in found[0].splitlines() if line.startswith("network, processor =")]
     small = "from tests.harness.models.outside.generative_networks import llava\nnetwork, processor, _ = llava()"
-    (elsewhere / "vlm.py").write_text(example.replace(given, small))
     for name in ("a.jpg", "b.jpg"):
         Image.new("RGB", (64, 48), "red").save(elsewhere / name)
-    few = ("--samples", "2", "--search", "fast", "--no-trust", "--schedule", "none", "--out", "run")
-    words = ("evaluate", "--task", "vlm.py:Questions", "--model", "vlm.py:build", *few)
-    assert run(monkeypatch, *words, "--scenario", "image@linf:2 + question@tokens:1") == 0
+    return [found[0].replace(given, small), *found[1:]]
+
+
+FEW = ("--samples", "2", "--search", "fast", "--no-trust", "--schedule", "none", "--out", "run")
+BOTH = ("--scenario", "image@linf:2 + question@tokens:1")
+
+
+def test_the_example_of_the_docs_runs(examples: list[str], elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "vlm.py").write_text(examples[0])
+    assert run(monkeypatch, "evaluate", "--task", "vlm.py:Questions", "--model", "vlm.py:build", *FEW, *BOTH) == 0
+
+
+def test_published_questions_are_asked_as_in_the_docs(
+    examples: list[str], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picturefiles.WRITERS["pope"](elsewhere / "data" / "pope")
+    monkeypatch.setenv(VARIABLE, str(elsewhere / "data"))
+    first, second = examples
+    (elsewhere / "vlm.py").write_text(first + second.replace("336", "40"))
+    assert run(monkeypatch, "evaluate", "--task", "vlm.py:Questions", "--model", "vlm.py:build", *FEW, *BOTH) == 0
+    samples = harness.load("run").directory.table("samples").to_pandas()
+    assert (
+        set(samples.target) <= {"yes", "no"}
+        and [each.partition("-")[0] for each in samples["sample"]] == samples.group.tolist()
+    )
 
 
 def kept_bytes(model: Any, task: Task) -> tuple[int, Tensor]:
