@@ -24,7 +24,7 @@ def transcript_task(
     sounds: Array,
     texts: Sequence[str],
     *,
-    judge: str | Judge = "exact",
+    judge: str | Judge = "transcript",
     length: int | None = None,
     audio: str = "audio",
     **options: Any,

@@ -255,6 +255,12 @@ def _refuse_others(network: Any) -> None:
                 f"{type(network).__name__} has no {need}: give a network as LlavaForConditionalGeneration or"
                 " PaliGemmaForConditionalGeneration, or write one with the methods of Speaker"
             )
+    for place in ("image_grid_thw", "image_sizes"):
+        if place in inspect.signature(network.get_image_features).parameters:
+            raise BadInput(
+                f"{type(network).__name__} reads an image with its {place}, which is not supported here: take LLaVA,"
+                " PaliGemma, BLIP-2, Idefics3 or SmolVLM, or write one with the methods of Speaker"
+            )
     if getattr(_continuing(network).config, "is_encoder_decoder", False):
         raise BadInput(
             f"the language model of {type(network).__name__} has an encoder of its own, which is not read here: take"

@@ -29,11 +29,15 @@ from transformers import (
     PaliGemmaProcessor,
     PreTrainedTokenizerFast,
     SiglipVisionConfig,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMVisionConfig,
 )
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 WORDS = [
     "how",
@@ -66,6 +70,7 @@ SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num
 SIGHT: dict[str, Any] = {**SIZE, "image_size": 28, "patch_size": 7}
 ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 SEEN = {"additional_special_tokens": ["<image>"], "extra_special_tokens": {"image_token": "<image>"}}
+TILES: dict[str, Any] = {"size": {"longest_edge": 84}, "max_image_size": {"longest_edge": 28}}
 LOUDER = 4.0  # times the usual weights: answers depend on images and words
 
 
@@ -138,15 +143,23 @@ def blip2() -> tuple[Any, Any, str | None]:
 def idefics3() -> tuple[Any, Any, str | None]:
     """The same; an image is cut into six tiles."""
     torch.manual_seed(0)
-    eyes = Idefics3ImageProcessorPil(size={"longest_edge": 84}, max_image_size={"longest_edge": 28})
+    eyes = Idefics3ImageProcessorPil(**TILES)
     processor = Idefics3Processor(eyes, tokenizer(**SEEN), image_seq_len=4)
-    config = Idefics3Config(
-        vision_config=Idefics3VisionConfig(**SIGHT),
-        text_config=LlamaConfig(vocab_size=len(processor.tokenizer), **SIZE, num_key_value_heads=2, **ENDS),
-        image_token_id=processor.image_token_id,
-        scale_factor=2,
-    )
+    config = Idefics3Config(vision_config=Idefics3VisionConfig(**SIGHT), **tiled(processor))
     return louder(Idefics3ForConditionalGeneration(config)), processor, "<image> {question}"
 
 
-NETWORKS = {"llava": llava, "paligemma": paligemma, "blip-2": blip2, "idefics3": idefics3}
+def smolvlm() -> tuple[Any, Any, str | None]:
+    """The same. Its own processor of texts also reads videos, for which it needs torchvision."""
+    torch.manual_seed(0)
+    processor = Idefics3Processor(SmolVLMImageProcessorPil(**TILES), tokenizer(**SEEN), image_seq_len=4)
+    config = SmolVLMConfig(vision_config=SmolVLMVisionConfig(**SIGHT), **tiled(processor))
+    return louder(SmolVLMForConditionalGeneration(config)), processor, "<image> {question}"
+
+
+def tiled(processor: Any) -> dict[str, Any]:
+    words = LlamaConfig(vocab_size=len(processor.tokenizer), **SIZE, num_key_value_heads=2, **ENDS)
+    return {"text_config": words, "image_token_id": processor.image_token_id, "scale_factor": 2}
+
+
+NETWORKS = {"llava": llava, "paligemma": paligemma, "blip-2": blip2, "idefics3": idefics3, "smolvlm": smolvlm}

@@ -223,6 +223,16 @@ def test_what_a_processor_does_beyond_is_refused() -> None:
         )
 
 
+@pytest.mark.parametrize("place", ["image_grid_thw", "image_sizes"])
+def test_a_network_that_needs_the_places_of_patches_is_refused(place: str) -> None:
+    """As Qwen2-VL and LLaVA-OneVision do."""
+    network, processor, task, _ = made("llava")
+    other = copy.deepcopy(network)
+    other.get_image_features = eval(f"lambda pixel_values, {place}=None: None")
+    with pytest.raises(BadInput, match=f"reads an image with its {place}, which is not supported here: take LLaVA"):
+        adapted(other, task, processor)
+
+
 def test_bad_prompts_are_one_sentence() -> None:
     network, processor, _, _ = made("llava")
     table, x = network.get_input_embeddings().weight, np.zeros((2, 3, 8, 8), np.float32)

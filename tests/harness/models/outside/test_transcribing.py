@@ -4,11 +4,14 @@ and leads agree with what is decoded.
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 
@@ -28,6 +31,7 @@ from harness.models.outside.huggingface import adapted
 from harness.tasks import Task
 from harness.tasks.transcripts import transcript_task
 from tests.harness.models.outside.generative_networks import louder
+from tests.harness.test_cli import run
 
 COUNT, LENGTH, RATE = 64, 4, 16_000
 LETTERS = "abcdefghij"
@@ -140,7 +144,7 @@ def test_a_run_finds_the_change_that_another_text_needs() -> None:
     right = transcript_task(
         processor, batch.inputs["audio"][rows].numpy(), [texts[row] for row in rows], splits="test", name="own"
     )
-    run = harness.evaluate(
+    made_run = harness.evaluate(
         right,
         {"whisper": adapted(network, right, processor)},
         scenarios=["audio@linf:0.1"],
@@ -148,10 +152,25 @@ def test_a_run_finds_the_change_that_another_text_needs() -> None:
         witnesses="all",
         trust=False,
     )
-    found = run.ledger[run.ledger["strength"].between(0, float("inf"), inclusive="neither")]
+    found = made_run.ledger[made_run.ledger["strength"].between(0, float("inf"), inclusive="neither")]
     assert len(found) > len(rows) / 2
     for _, each in found.iterrows():
         assert each["label"] != texts[rows[int(each["sample"])]]
+
+
+def test_the_example_of_the_docs_runs(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "answers.md").read_text()
+    (example,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "transcript_task" in each]
+    (given,) = [line for line in example.splitlines() if line.startswith("network, processor =")]
+    small = "from tests.harness.models.outside.test_transcribing import made\nnetwork, processor, _ = made()"
+    text = example.replace(given, small).replace(" one two", " ab").replace(" three", " c")
+    (elsewhere / "speech.py").write_text(text)
+    for name, sound in zip(("a.wav", "b.wav"), made()[2].splits["test"].inputs["audio"].numpy(), strict=False):
+        soundfile.write(elsewhere / name, sound, RATE)
+    few = ("--samples", "2", "--search", "fast", "--no-trust", "--schedule", "none", "--out", "run")
+    words = ("evaluate", "--task", "speech.py:Sounds", "--model", "speech.py:build", "--scenario", "audio@linf:0.002")
+    assert run(monkeypatch, *words, *few) == 0
+    assert set(harness.load("run").directory.table("samples")["target"].to_pylist()) == {" ab", " c"}
 
 
 @pytest.mark.parametrize(
