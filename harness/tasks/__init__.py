@@ -95,6 +95,7 @@ CATALOGUE = {
         "taskonomy": "harness.tasks.datasets.taskonomy:taskonomy",
         "vqa": "harness.tasks.datasets.vqa:vqa",
         "vqa-words": "harness.tasks.datasets.vqa_words:vqa_words",
+        "captions": "harness.tasks.datasets.captions:captions",
         "bccd": "harness.tasks.datasets.bccd:bccd",
         "tallyqa": "harness.tasks.datasets.tallyqa:tallyqa",
         "howmany-qa": "harness.tasks.datasets.howmany_qa:howmany_qa",
