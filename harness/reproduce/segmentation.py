@@ -33,7 +33,9 @@ RIVALS = (
     System("RDFNet", "rdfnet", EVENLY),
 )
 UNEXCHANGED = System("CEN, θ = 0", "cen?threshold=0", "cen")
-DEFENDED = System("late concat, multi-source training", "refinenet-concat-late", "multi-source-adversarial")
+DEFENDED = System(
+    "late concat, multi-source training", "refinenet-concat-late", "multi-source-adversarial?epochs=8&steps=3"
+)
 POINTS = System("Perceiver", "perceiver-points")
 PUBLISHED = (  # the lecture's table: pixel accuracy, mean accuracy, mIoU in percent
     ("RefineNet, RGB only", "ResNet-101", "73.8 / 59.0 / 46.5", ""),
@@ -146,7 +148,7 @@ SEGMENTATION = Study(
         "rooms": Setting(
             "rooms",
             (*RIVALS, CEN, UNEXCHANGED, ASYMFUSION, DEFENDED),
-            Effort(samples=100, attack="cospgd?steps=40"),
+            Effort(samples=60, attack="cospgd?steps=20"),
             METRIC,
         ),
         "rooms-points": Setting("rooms-points", (POINTS,), Effort(samples=200)),

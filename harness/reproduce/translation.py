@@ -172,7 +172,7 @@ def _setting(task: str, *modalities: str, full: bool = False) -> Setting:
     return Setting(task, (CEN, *dict.fromkeys(rivals), *_alone(*modalities)), USUAL, KID, full)
 
 
-USUAL = Effort(epochs=10, samples=100, attack="apgd?steps=40")
+USUAL = Effort(epochs=10, samples=60, attack="apgd?steps=20")
 TRANSLATION = Study(
     "translation",
     {
