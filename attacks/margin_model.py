@@ -3,7 +3,9 @@
 A query at a change tells the slope along it, and no more. So a model of many values needs many
 queries, unless its slope has little structure to learn: gradients of sounds and images are large in
 few places and at few wavelengths. The values are grouped by place and wavelength, and each query
-tries a wave of the group where the model has explained least so far.
+tries a wave of the group where the model has explained least so far. In a sound, most queries
+instead make its own part in the group louder or quieter, because many networks read the energy of
+a sound there.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ PLACES = 16  # ... so many in a row, and in an image this number's root along ea
 BANDS = 8  # of wavelengths; likewise
 GREEDY = 0.8  # share of the queries in the group of the largest error; the others are random
 KEPT = 0.6  # of a group's error so far, in its running mean
+SOUND = 512  # values of a row from which it is read as a sound
+OWN = 0.8  # share of the queries of a sound along its own parts: a spectrogram's slope lies along them
+PIECE = 0.25  # of a band that such a part has
 NUMBERS = 6  # random numbers of one query
 TINY = 1e-12
 
@@ -61,6 +66,25 @@ class Groups:
     def __len__(self) -> int:
         return math.prod(self.places) * math.prod(self.bands)
 
+    @property
+    def sound(self) -> bool:
+        """Whether it is so long a row of values that it has parts by place and wavelength."""
+        return len(self.shape) == 1 and self.shape[0] >= SOUND
+
+    def part(self, x: Tensor, group: Tensor, draws: Tensor) -> Tensor:
+        """A sound (B, T) in the place, and in a piece of the band, of each sample's group; of
+        size 1 at most.
+        """
+        length = x.shape[1]
+        place, band = group % self.places[0], group // self.places[0]
+        rate = torch.linspace(0, self.bands[0], length // 2 + 1, device=x.device)
+        low = (band + (1 - PIECE) * draws[:, 3])[:, None]
+        part = torch.fft.irfft(torch.fft.rfft(x) * ((rate >= low) & (rate <= low + PIECE)), n=length)
+        inside = torch.arange(length, device=x.device) * self.places[0] // length == place[:, None]
+        part = torch.where(inside, part, 0.0)
+        most = part.abs().amax(1, keepdim=True)
+        return torch.where(most > TINY, part / most.clamp_min(TINY), 0.0)
+
     def wave(self, group: Tensor, draws: Tensor) -> Tensor:
         """A cosine in the place and the band of each sample's group (B,), float32 (B, *shape)."""
         phase, inside = draws[:, 2], torch.ones(len(group), *self.shape, dtype=torch.bool, device=group.device)
@@ -97,6 +121,7 @@ class MarginModel:
 
     def __init__(self, like: Mapping[str, Tensor]) -> None:
         self.slope: Inputs = {name: torch.zeros_like(x, dtype=torch.float32) for name, x in like.items()}
+        self.like = {name: x.float() for name, x in like.items()}
         self.groups = {name: Groups(tuple(x.shape[1:])) for name, x in like.items()}
         first = next(iter(like.values()))
         self.error = torch.full((len(first), sum(map(len, self.groups.values()))), math.inf, device=first.device)
@@ -117,7 +142,11 @@ class MarginModel:
         for name, groups in self.groups.items():
             group = self.chosen - first
             mine = self.turn[name] = (group >= 0) & (group < len(groups))
-            wave = groups.wave(group.clamp(0, len(groups) - 1), draws)
+            group = group.clamp(0, len(groups) - 1)
+            wave = groups.wave(group, draws)
+            if groups.sound:
+                part = groups.part(self.like[name], group, draws)
+                wave = torch.where(((draws[:, 4] < OWN) & (part != 0).any(1))[:, None], part, wave)
             waves[name] = torch.where(per_sample(mine, wave), wave, 0.0)
             first += len(groups)
         return waves
