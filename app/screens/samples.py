@@ -23,6 +23,7 @@ from harness.reporting import images
 from harness.reporting.figures import figured
 from harness.reporting.sample_gallery import NO_WITNESS, can_be_of
 from harness.tasks.modality import Modality
+from harness.tasks.readable import tokens
 
 LISTED = 300  # samples of the table
 ORDERS = {"closest to failing": "asc", "furthest from failing": "desc"}
@@ -170,7 +171,7 @@ def _inputs(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
         state = "this sample came without it" if absent else _state(modality, scenario, witness)
         st.markdown(f"**{plain(name)}**: {plain(state)}")
         if name not in scenario.missing and not absent:
-            _input(modality, sample.inputs[name], witness.get(name), times)
+            _input(sample, modality, witness.get(name), times)
 
 
 def _kept(run: Run, row: dict[str, Any]) -> Inputs | None:
@@ -193,12 +194,14 @@ def _state(modality: Modality, scenario: Scenario, witness: Inputs) -> str:
     )
 
 
-def _input(modality: Modality, clean: Tensor, moved: Tensor | None, times: float) -> None:
+def _input(sample: Sample, modality: Modality, moved: Tensor | None, times: float) -> None:
+    clean = sample.inputs[modality.name]
     if images.is_tokens(modality, clean):
-        for title, x in (("untouched", None), ("attacked", moved)):
-            if x is not None or title == "untouched":
+        before = tokens(sample.task, modality, sample.inputs, clean)
+        for title, x in (("untouched", clean), ("attacked", moved)):
+            if x is not None:
                 remark(title)
-                st.html(images.text(modality, clean, x))
+                st.html(images.text(modality, before, tokens(sample.task, modality, sample.inputs, x)))
         if moved is not None and not bool((moved.max(1).values > 1 - 1e-3).all()):
             remark("The attack mixes tokens, which no text can do. The largest part of each mixture is shown.")
         return None
@@ -268,7 +271,7 @@ def _before_and_after(
         for each, x in read:
             if x is not None:
                 moved = _moved(run, each, sample).get(name)
-                words = images.tokens(modality, sample.inputs[name] if moved is None else moved)
+                words = tokens(sample.task, modality, sample.inputs, sample.inputs[name] if moved is None else moved)
                 remark(f"{_title(each)}; red keeps the sample from failing, blue pushes it there")
                 st.html(images.coloured(modality, words, images.weight_colours(x)))
         return

@@ -195,17 +195,8 @@ def wav(x: Tensor, full: float, sample_rate: int | None) -> bytes:
     return buffer.getvalue()
 
 
-def tokens(modality: Modality, x: Tensor) -> list[str]:
-    """One-hot text as tokens, position by position; as numbers, where the task does not name its
-    tokens.
-    """
-    numbers = x.argmax(1).tolist()
-    return [modality.tokens[number] if modality.tokens else str(number) for number in numbers]
-
-
-def text(modality: Modality, clean: Tensor, moved: Tensor | None) -> Markup:
+def text(modality: Modality, before: Sequence[str | None], now: Sequence[str | None]) -> Markup:
     """Text as HTML, the changed tokens marked."""
-    now, before = tokens(modality, clean if moved is None else moved), tokens(modality, clean)
     return coloured(
         modality, now, ["rgba(214, 39, 40, 0.35)" if new != old else "" for new, old in zip(now, before, strict=True)]
     )
@@ -223,13 +214,16 @@ def changed_words(before: str, after: str) -> Markup:
     return Markup(" ").join(escape(word) if at in same else marked.format(word) for at, word in enumerate(new))
 
 
-def coloured(modality: Modality, words: Sequence[str], colours: Sequence[str]) -> Markup:
-    """Tokens as HTML, each before its colour; letters stand close, a blank is a dot."""
+def coloured(modality: Modality, words: Sequence[str | None], colours: Sequence[str]) -> Markup:
+    """Tokens as HTML, each before its colour; letters stand close, a blank is a dot, None is left
+    out.
+    """
     letters = bool(modality.tokens) and all(len(token) <= 1 for token in modality.tokens)
     span = Markup('<span style="padding:.15em .1em; border-radius:.2em;{}">{}</span>')  # escapes what it takes
     spans = [
         span.format(f" background:{colour};" if colour else "", word.strip() or "·")
         for word, colour in zip(words, colours, strict=True)
+        if word is not None
     ]
     line = Markup('<div style="font-size:1.35rem; font-family:monospace; line-height:2;">{}</div>')
     return line.format(Markup("" if letters else " ").join(spans))

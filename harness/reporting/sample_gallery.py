@@ -29,6 +29,7 @@ from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
 from harness.tasks.modality import Modality
+from harness.tasks.readable import tokens
 from harness.tasks.sample_hashes import sample_hashes
 
 ENLARGED = 5.0  # the change, beside what it changed
@@ -226,13 +227,15 @@ def _inputs(sample: ShownSample, inputs: Inputs, task: Task) -> Iterator[Drawing
         moved = sample.witness.get(modality.name)
         if moved is not None and moved.equal(inputs[modality.name]):
             moved = None  # the attack could do without it
-        yield _input(modality, inputs[modality.name], moved)
+        yield _input(task, modality, inputs, moved)
 
 
-def _input(modality: Modality, clean: Tensor, moved: Tensor | None) -> Drawing:
+def _input(task: Task, modality: Modality, inputs: Inputs, moved: Tensor | None) -> Drawing:
+    clean = inputs[modality.name]
     title = f"{modality.name}, {'untouched' if moved is None else 'attacked'}"
     if images.is_tokens(modality, clean):
-        return Drawing(title=title, texts=[images.text(modality, clean, x) for x in _both(clean, moved)])
+        before, *changed = [tokens(task, modality, inputs, x) for x in _both(clean, moved)]
+        return Drawing(title=title, texts=[images.text(modality, before, now) for now in (before, *changed)])
     sounds = [images.playable(modality, x) for x in _both(clean, moved)] if images.is_wave(modality) else []
     figure = images.combine_single_modality(modality, clean, moved, ENLARGED)
     return Drawing(title=title, figure=figure, sounds=_playable(dict(zip(images.TITLES, sounds, strict=False))))

@@ -32,8 +32,9 @@ def normalised(text: str) -> str:
     '3 red balls 2'
     """
     plain = re.sub(r"(?<=\d),(?=\d)", "", text.lower())
-    words = re.findall(r"-?\d+(?:\.\d+)?|[^\W_]+(?:'[^\W_]+)?", plain)
-    return " ".join(DIGITS.get(word, word) for word in words if word not in ARTICLES)
+    words = re.findall(r"-?(?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?|[^\W_]+(?:'[^\W_]+)?", plain)
+    kept = [DIGITS.get(word, word) for word in words if word not in ARTICLES]
+    return " ".join(kept or words) or plain.strip()
 
 
 def exact(said: str, right: Sequence[str]) -> float:
@@ -78,11 +79,17 @@ def yes_or_no(said: str, right: Sequence[str]) -> float:
 def choice(said: str, right: Sequence[str]) -> float:
     """1 where the text begins with the letter of an acceptable answer.
 
-    >>> choice("(B) a dog", ["b"]), choice("B", ["B"]), choice("Bird", ["B"])
+    >>> choice("(B) a dog", ["b"]), choice("B", ["(B) a dog"]), choice("A dog", ["A"])
     (1.0, 1.0, 0.0)
     """
-    letter = re.match(r"\W*([A-Za-z])(?![\w'])", said)
-    return float(letter is not None and letter[1].lower() in {each.strip("()., ").lower() for each in right})
+    letter = _letter(said)
+    return float(letter is not None and letter in map(_letter, right))
+
+
+def _letter(text: str) -> str | None:
+    """The letter that a text begins with, alone or with a sign behind it: not that of "A dog"."""
+    found = re.match(r"\W*([A-Za-z])(?:\s*[).:,\]]|\W*$)", text)
+    return None if found is None else found[1].lower()
 
 
 def numeric(said: str, right: Sequence[str], tolerance: float = TOLERANCE) -> float:
@@ -98,7 +105,7 @@ def numeric(said: str, right: Sequence[str], tolerance: float = TOLERANCE) -> fl
 
 
 def _number(text: str) -> float | None:
-    found = re.search(r"-?\d+(?:\.\d+)?", normalised(text))
+    found = re.search(r"-?(?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?", normalised(text))
     return None if found is None else float(found[0])
 
 

@@ -121,6 +121,15 @@ def tokenizer_of(processor: Any) -> Any:
 
 def _pixels(images: Array, questions: Sequence[str], right: Sequence[Sequence[str]]) -> Tensor:
     pixels = as_tensor("the array of images", images)
+    if not len(questions) or any(isinstance(each, str) for each in right):
+        lack = (
+            "no questions"
+            if not len(questions)
+            else f"the text {shown(next(iter(right)))} in place of a list of answers"
+        )
+        raise BadInput(
+            f"there is {lack}: give a list of acceptable answers for each question, as [['two', '2'], ['yes']]"
+        )
     if pixels.ndim != 4 or pixels.shape[1] != 3 or not len(pixels) == len(questions) == len(right):
         raise BadInput(
             f"images have shape {tuple(pixels.shape)}, for {len(questions)} questions and {len(right)} lists of"
@@ -142,8 +151,10 @@ def _prompts(processor: Any, template: str | None, questions: Sequence[str], pix
 
 def _special(processor: Any) -> list[int]:
     """Tokens that no word is replaced by, and that of an image."""
-    image = getattr(processor, "image_token_id", None)
-    return sorted({*map(int, processor.tokenizer.all_special_ids), *([] if image is None else [int(image)])})
+    tokenizer, image = processor.tokenizer, getattr(processor, "image_token", None)
+    written = {int(token) for token, each in tokenizer.added_tokens_decoder.items() if each.special}
+    own = [getattr(processor, "image_token_id", None), image and tokenizer.convert_tokens_to_ids(str(image))]
+    return sorted({*map(int, tokenizer.all_special_ids), *written, *(int(each) for each in own if each is not None)})
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:
@@ -178,15 +189,31 @@ def _prompt(processor: Any, around: tuple[str, str], question: str, x: Tensor) -
         raise BadInput("a question is empty: leave it out")
     whole = first + question + last
     picture = x.movedim(0, -1).round().clamp(0, 255).byte().numpy()
-    ids = [int(token) for token in processor(images=[picture], text=[whole])["input_ids"][0]]
+    begun = processor.tokenizer.bos_token  # a template may write it; the tokenizer may not write it again
+    once = {"add_special_tokens": False} if begun and whole.startswith(begun) else {}
+    try:
+        ids = [int(token) for token in processor(images=[picture], text=[whole], **once)["input_ids"][0]]
+    except (ValueError, IndexError) as error:
+        raise BadInput(
+            f"{type(processor).__name__} does not write the prompt {shown(whole)}: {str(error).splitlines()[0]}; write"
+            " one image in the template, and none in a question"
+        ) from None
     plain = processor.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
-    inside = [
-        int(token)
-        for token, (start, end) in zip(plain["input_ids"], plain["offset_mapping"], strict=True)
+    rows = [
+        row
+        for row, (start, end) in enumerate(plain["offset_mapping"])
         if start < len(first) + len(question) and end > len(first) and end > start
     ]
-    places = [at for at in range(len(ids) - len(inside) + 1) if ids[at : at + len(inside)] == inside]
-    if not inside or not places:
+    inside = [int(plain["input_ids"][row]) for row in rows]
+    places = _places(ids, inside)
+    behind = [at for at in _places([int(token) for token in plain["input_ids"]], inside) if at > rows[0]]
+    if not inside or len(places) <= len(behind):
         raise BadInput(f"the tokens of the question {shown(question)} are not in its prompt: write it another way")
-    at = places[-1]
+    at = places[-1 - len(behind)]  # the words may stand again in the template
     return ids, [at <= place < at + len(inside) for place in range(len(ids))]
+
+
+def _places(tokens: Sequence[int], inside: Sequence[int]) -> list[int]:
+    """Where some tokens stand among others."""
+    size = len(inside)
+    return [at for at in range(len(tokens) - size + 1) if list(tokens[at : at + size]) == list(inside)] if size else []

@@ -26,6 +26,7 @@ def transcript_task(
     *,
     judge: str | Judge = "transcript",
     length: int | None = None,
+    vocabulary: int | None = None,
     audio: str = "audio",
     **options: Any,
 ) -> Task:
@@ -40,6 +41,7 @@ def transcript_task(
         texts: N transcripts, as the network writes them: Whisper begins with a space.
         judge: see `FreeAnswers`.
         length: how many tokens are decoded at most; None takes one more than the longest text.
+        vocabulary: how many tokens the network writes; None takes those of the tokenizer.
         audio: the name of the modality.
         options: of `Task.from_arrays`.
 
@@ -65,7 +67,7 @@ def transcript_task(
         "ranges": {audio: (-1.0, 1.0)},
         "extra_inputs": {ANSWERS: tokens},
     }
-    problem = FreeAnswers(right, Decoded(tokenizer), len(tokenizer), most, judge=judge)
+    problem = FreeAnswers(right, Decoded(tokenizer), vocabulary or len(tokenizer), most, judge=judge)
     merged = {name: {**each, **(options.get(name) or {})} for name, each in by_name.items()}
     return Task.from_arrays(
         {audio: waves}, torch.arange(len(waves)), problem=problem, **{"sample_rate": int(rate), **options, **merged}

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from app.view import plain
+from harness.engine.loading import load_task
 from harness.reporting.figures import figured
-from harness.reporting.images import coloured, text
+from harness.reporting.images import changed_words, coloured, text
 from harness.tasks import Modality
+from harness.tasks.readable import tokens
 from tests.app.conftest import PAGES, Opened
 from tests.runfile import rewrite
 
@@ -65,10 +67,12 @@ def test_a_text_keeps_its_signs() -> None:
 
 def test_tokens_are_escaped_and_the_changed_ones_marked() -> None:
     modality = Modality("text", (2, 3), "text", 0.0, 1.0, tokens=("", "<b>", "c"))
-    clean = torch.nn.functional.one_hot(torch.tensor([1, 2]), 3).float()
-    shown = text(modality, clean, clean.flip(0))
+    task, clean = load_task("digits"), torch.nn.functional.one_hot(torch.tensor([1, 2]), 3).float()
+    before, now = (tokens(task, modality, {}, x) for x in (clean, clean.flip(0)))
+    shown = text(modality, before, now)
     assert "<b>" not in shown and "&lt;b&gt;" in shown and shown.count("background") == 2
-    assert text(modality, clean, clean).count("background") == 0
+    assert text(modality, before, before).count("background") == 0
     unnamed = Modality("text", (2, 3), "text", 0.0, 1.0)
-    assert ">1<" in text(unnamed, clean, None)
+    assert tokens(task, unnamed, {}, clean) == ["1", "2"]
+    assert "<i>" not in changed_words("a", "a <i>") and "&lt;i&gt;</span>" in changed_words("a", "a <i>")
     assert "·" in coloured(modality, [""], [""])

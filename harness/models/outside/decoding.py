@@ -1,8 +1,14 @@
-"""How networks of Hugging Face decode: options of generation that would change the logits."""
+"""How networks of Hugging Face decode: the tokens that end a text, and options of generation that
+would change the logits.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from attacks.errors import BadInput
 
@@ -39,3 +45,34 @@ def refuse_processors(network: Any) -> None:
                 f"the network's generation_config has {name}={value}, which changes the logits that decoding sees: set"
                 f" network.generation_config.{name} = {plain}"
             )
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The tokens that end a text: that of the tokenizer, and others that end it just as well."""
+
+    first: int
+    others: tuple[int, ...]
+
+    @staticmethod
+    def of(network: Any, tokenizer: Any) -> Ends:
+        """Those of a network that generates, and its tokenizer."""
+        named, first = network.generation_config.eos_token_id, int(tokenizer.eos_token_id)
+        every = named if isinstance(named, list | tuple) else [] if named is None else [named]
+        return Ends(first, tuple(sorted({int(token) for token in every} - {first})))
+
+    def joined(self, logits: Tensor) -> Tensor:
+        """Logits (..., vocabulary) in which the first end stands for all: it has the largest of
+        their logits, and the others cannot be written.
+        """
+        if not self.others:
+            return logits
+        every = torch.tensor([self.first, *self.others], device=logits.device)
+        most = logits[..., every].amax(-1, keepdim=True)
+        ended = logits.index_fill(-1, every[1:], float("-inf"))
+        return ended.index_copy(-1, every[:1], most)
+
+    def as_first(self, tokens: Tensor) -> Tensor:
+        """Tokens with the first end in place of the others."""
+        others = torch.tensor(self.others, dtype=tokens.dtype, device=tokens.device)
+        return torch.where(torch.isin(tokens, others), self.first, tokens)

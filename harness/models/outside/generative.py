@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
-from harness.models.outside.decoding import refuse_processors
+from harness.models.outside.decoding import Ends, refuse_processors
 from harness.models.outside.image_processor import TOLERANCE, Processed
 from harness.models.outside.key_values import Kept, keeps, read
 from harness.models.outside.readers import chosen_embeddings
@@ -27,6 +27,7 @@ from harness.tasks.prompts import PROMPT, tokenizer_of
 from harness.tasks.tokens import CANDIDATES, beside
 
 NEXT = "next"  # of a prompt: the logits of the token behind it
+AHEAD = "ahead"  # of a prompt: which of its places hold the template's tokens before the image
 
 
 class Generative(nn.Module):
@@ -54,6 +55,7 @@ class Generative(nn.Module):
         self.columns = [task.names.index(name) for name in (image.name, text.name)]
         _refuse_others(network)
         refuse_processors(_continuing(network))
+        self.ends = Ends.of(_continuing(network), tokenizer_of(processor))
         self.pixels = Processed(image, processor)
         config: Any = network.config
         self.image_token = int(config.image_token_id)
@@ -74,12 +76,22 @@ class Generative(nn.Module):
             images = torch.where(per_sample(pictures, images), images, self.stand_in(images))
             attended = attended & (words[:, None] | ~own)
         embedded = embedded.masked_scatter(pictured[..., None], self._seen(images, pictured, embedded))
-        return {"embedded": embedded, "attended": attended}
+        return _at_the_end({"embedded": embedded, "attended": attended, AHEAD: self._ahead(inputs)})
 
     def _own(self, inputs: Inputs) -> Tensor:
         """Which places (B, n) hold the user's words."""
         candidates = inputs[beside(self.text, CANDIDATES)]
         return candidates[..., 1] != candidates[..., 0]
+
+    def _ahead(self, inputs: Inputs) -> Tensor:
+        """Which places (B, n) hold the template's tokens before the image, if all prompts have the
+        same; else none.
+        """
+        ids = inputs[beside(self.text, PROMPT)]
+        ahead = ((ids == self.image_token).cumsum(1) == 0) & (ids >= 0)
+        first = ids[0][ahead[0]]
+        alike = bool((ahead.sum(1) == len(first)).all()) and bool((ids[ahead].view(len(ids), -1) == first).all())
+        return ahead if alike and not bool((ahead & self._own(inputs)).any()) else torch.zeros_like(ahead)
 
     def logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
         """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
@@ -93,8 +105,7 @@ class Generative(nn.Module):
             use_cache=False,
             **self._types(attended, tokens.shape[1]),
         )
-        logits: Tensor = said.logits
-        return logits
+        return self.ends.joined(said.logits)
 
     def generate(self, prompt: Prompt, length: int) -> Tensor:
         """The tokens of greedy decoding, (B, length); 0 behind the end. The network's own
@@ -107,7 +118,7 @@ class Generative(nn.Module):
             max_new_tokens=length,
             do_sample=False,
             num_beams=1,
-            eos_token_id=network.generation_config.eos_token_id,
+            eos_token_id=[self.ends.first, *self.ends.others],
             pad_token_id=0,
         )
         said: Tensor = network.generate(
@@ -116,7 +127,7 @@ class Generative(nn.Module):
             generation_config=config,
             **self._types(prompt["attended"], 0),
         )
-        return F.pad(said, (0, length - said.shape[1]))
+        return self.ends.as_first(F.pad(said, (0, length - said.shape[1])))
 
     def _types(self, attended: Tensor, answered: int) -> dict[str, Tensor]:
         """Marks the answer, whose tokens alone do not see what comes behind them."""
@@ -146,19 +157,17 @@ class Generative(nn.Module):
 
 class Keeping(Generative):
     """The same of a network whose tokens see only those before them: it reads a prompt once, and
-    what stands before the image once for all prompts. Answers are read behind that.
+    what stands before the image once for all prompts of a batch. Answers are read behind that.
     """
-
-    def __init__(self, network: nn.Module, task: Task, processor: Any) -> None:
-        super().__init__(network, task, processor)
-        self.front: tuple[Tensor, list[int], Kept] | None = None
 
     def embed_prompt(self, inputs: Inputs, present: Tensor | None) -> Prompt:
         """The keys and values of the prompt, which of its places are attended to (B, n), and the
         logits of the token behind it (B, vocabulary).
         """
         prompt, network = super().embed_prompt(inputs, present), _continuing(self.network)
-        ahead = self._ahead(inputs)
+        if not keeps(network):  # its layers are computed again since
+            return prompt
+        ahead = prompt[AHEAD]
         rows, length = len(ahead), int(ahead[0].sum())
         embedded, attended = (prompt[name] for name in ("embedded", "attended"))
         before = self._before(embedded[0][ahead[0]]) if length else {}
@@ -167,16 +176,20 @@ class Keeping(Generative):
         behind, kept = read(
             network, rest, attended, {name: x.expand(rows, -1, -1, -1) for name, x in before.items()}, 1
         )
-        return {**kept, "attended": attended, NEXT: behind[:, 0]}
+        return {**kept, "attended": attended, NEXT: self.ends.joined(behind[:, 0])}
 
     def logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
         """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
+        if NEXT not in prompt:
+            return super().logits(prompt, tokens)
         first = prompt[NEXT][:, None]
         return torch.cat([first, self._behind(prompt, tokens)[0]], 1) if tokens.shape[1] else first
 
     @torch.no_grad()
     def generate(self, prompt: Prompt, length: int) -> Tensor:
         """The tokens of greedy decoding, (B, length)."""
+        if NEXT not in prompt:
+            return super().generate(prompt, length)
         said = [prompt[NEXT].argmax(1)]
         while len(said) < length:
             logits, prompt = self._behind(prompt, said[-1][:, None])
@@ -188,31 +201,12 @@ class Keeping(Generative):
         attended = F.pad(prompt["attended"], (0, tokens.shape[1]), value=True)
         kept = {name: x for name, x in prompt.items() if name not in ("attended", NEXT)}
         logits, longer = read(_continuing(self.network), self._embedded(tokens), attended, kept, tokens.shape[1])
-        return logits, {**longer, "attended": attended}
-
-    def _ahead(self, inputs: Inputs) -> Tensor:
-        """Which places (B, n) hold the template's tokens before the image, if all prompts have the
-        same; else none.
-        """
-        ids = inputs[beside(self.text, PROMPT)]
-        ahead = ((ids == self.image_token).cumsum(1) == 0) & (ids >= 0)
-        first = ids[0][ahead[0]]
-        alike = bool((ahead.sum(1) == len(first)).all()) and bool((ids[ahead].view(len(ids), -1) == first).all())
-        return ahead if alike and not bool((ahead & self._own(inputs)).any()) else torch.zeros_like(ahead)
+        return self.ends.joined(logits), {**longer, "attended": attended}
 
     def _before(self, embedded: Tensor) -> Kept:
-        """The keys and values of the tokens before the image, embedded (m, width). They are kept as
-        long as no weight changes.
-        """
-        network = _continuing(self.network)
+        """The keys and values of the tokens before the image, embedded (m, width)."""
         attended = torch.ones(1, len(embedded), dtype=torch.bool, device=embedded.device)
-        if self.training:
-            return read(network, embedded[None], attended, {}, 1)[1]
-        versions = [weights._version for weights in self.network.parameters()]
-        if self.front is None or self.front[1] != versions or not torch.equal(self.front[0], embedded):
-            with torch.no_grad():
-                self.front = embedded.detach(), versions, read(network, embedded[None], attended, {}, 1)[1]
-        return self.front[2]
+        return read(_continuing(self.network), embedded[None], attended, {}, 1)[1]
 
 
 def generative(network: nn.Module, task: Task, processor: Any) -> Speaking:
@@ -246,6 +240,14 @@ def _modalities(task: Task) -> tuple[Modality, Modality]:
 def _continuing(network: Any) -> Any:
     """What continues an embedded prompt: of BLIP-2 its language model, else the network."""
     return network.language_model if network.config.model_type == "blip-2" else network
+
+
+def _at_the_end(prompt: Prompt) -> Prompt:
+    """A prompt whose places that are attended to stand behind the others, so that an answer follows
+    on one of them.
+    """
+    order = prompt["attended"].long().argsort(dim=1, stable=True)
+    return {name: x.gather(1, order[..., None].expand_as(x) if x.ndim == 3 else order) for name, x in prompt.items()}
 
 
 def _refuse_others(network: Any) -> None:

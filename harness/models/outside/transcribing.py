@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from attacks.errors import BadInput
 from attacks.norms import per_sample
 from attacks.region import Inputs
-from harness.models.outside.decoding import refuse_processors
+from harness.models.outside.decoding import Ends, refuse_processors
 from harness.models.outside.sounds import WhisperMel, sound_reader
 from harness.models.words.speaking import Prompt, Speaking, check_free_answers, greedy
-from harness.tasks import Task
+from harness.tasks import FreeAnswers, Task
 from harness.tasks.prompts import tokenizer_of
 
 
@@ -50,7 +50,10 @@ class Transcriber(nn.Module):
         self.reader = reader
         refuse_processors(network)
         config: Any = network.config
-        first = getattr(tokenizer_of(processor), "prefix_tokens", None) or [config.decoder_start_token_id]
+        tokenizer = tokenizer_of(processor)
+        self.ends = Ends.of(network, tokenizer)
+        first = getattr(tokenizer, "prefix_tokens", None) or [config.decoder_start_token_id]
+        _refuse_another(network, tokenizer, check_free_answers(task), len(first))
         self.register_buffer("prefix", torch.tensor([int(token) for token in first]), persistent=False)
         self.eval()
 
@@ -70,12 +73,31 @@ class Transcriber(nn.Module):
         states = network.get_decoder()(
             input_ids=torch.cat([before, tokens], 1), encoder_hidden_states=prompt["heard"], use_cache=False
         ).last_hidden_state
-        logits: Tensor = network.get_output_embeddings()(states[:, len(self.prefix) - 1 :])
-        return logits
+        return self.ends.joined(network.get_output_embeddings()(states[:, len(self.prefix) - 1 :]))
 
     def generate(self, prompt: Prompt, length: int) -> Tensor:
         """The tokens of greedy decoding, (B, length)."""
         return greedy(self, prompt, length)
+
+
+def _refuse_another(network: Any, tokenizer: Any, problem: FreeAnswers, before: int) -> None:
+    """Check the sizes of a network against its tokenizer and task."""
+    written, most = network.get_output_embeddings().out_features, network.config.max_target_positions
+    if written != problem.vocabulary:
+        raise BadInput(
+            f"{type(network).__name__} writes {written} tokens, and the task has {problem.vocabulary}: pass"
+            f" vocabulary={written} to transcript_task"
+        )
+    if before + problem.length > most:
+        raise BadInput(
+            f"{type(network).__name__} writes {most} tokens at most, and a text of {problem.length} follows {before}:"
+            f" pass length={most - before} to transcript_task, or leave longer texts out"
+        )
+    if getattr(network.generation_config, "is_multilingual", False) and getattr(tokenizer, "language", None) is None:
+        raise BadInput(
+            f"{type(network).__name__} writes several languages, and the tokenizer names none: call"
+            " processor.tokenizer.set_prefix_tokens(language='english', task='transcribe')"
+        )
 
 
 def transcribing(network: nn.Module, task: Task, processor: Any) -> Speaking:

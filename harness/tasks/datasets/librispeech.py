@@ -22,7 +22,7 @@ from attacks.errors import BadInput, shown
 from harness.tasks.batch import Batch
 from harness.tasks.datasets.answeredquestions import WAYS, Samples
 from harness.tasks.datasets.freequestions import READERS, chosen, refuse_repeated
-from harness.tasks.files.dataroot import NoData, data_path, mend
+from harness.tasks.files.dataroot import NoData, data_path, data_root, mend
 from harness.tasks.files.sounds import read_sound, sound_length
 from harness.tasks.files.textfiles import read_text
 from harness.tasks.lazy import LazySplit, Source
@@ -111,7 +111,7 @@ def _utterances(split: str) -> list[Utterance]:
     files = sorted(folder.glob(f"*/*/*{ENDING}"))
     found = [each for path in files for each in _of_chapter(path)]
     if not found:
-        command = mend("librispeech", str(folder.parent))
+        command = mend("librispeech", str(data_root() or "data"))
         raise NoData(f"{folder} holds no transcript such as 61/70968/61-70968{ENDING}: get it with '{command}'")
     return found
 

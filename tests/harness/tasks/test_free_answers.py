@@ -290,3 +290,23 @@ def test_what_does_not_speak_is_refused() -> None:
     other = Task.from_arrays({"x": torch.zeros(20, 2)}, torch.arange(20) % 2)
     with pytest.raises(BadInput, match="has no free answers"):
         Speaking(Slots(), other, END)
+
+
+@pytest.mark.parametrize(
+    ("judge", "said", "right", "score"),
+    [
+        ("exact", "", ["A"], 0),
+        ("exact", "the", ["A"], 0),
+        ("exact", "A.", ["a"], 1),
+        ("exact", "...", ["A"], 0),
+        ("vqa", "", ["?"] * 10, 0),
+        ("choice", "A dog", ["A"], 0),
+        ("choice", "B", ["(B) a dog"], 1),
+        ("choice", "b) cat", ["B"], 1),
+        ("numeric", ".5", ["5"], 0),
+        ("numeric", ".5", ["0.5"], 1),
+        ("numeric", "1e3", ["1000"], 1),
+    ],
+)
+def test_silence_and_articles_are_no_answers(judge: str, said: str, right: list[str], score: float) -> None:
+    assert JUDGES[judge](said, right) == score

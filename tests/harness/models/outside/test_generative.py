@@ -178,21 +178,64 @@ def test_it_is_evaluated(family: str) -> None:
     assert found.status == "complete" and set(found.ledger.status) == {"ok"}
 
 
-def test_a_missing_question_leaves_its_words_out_and_only_these() -> None:
-    network, processor, task, _ = made("llava")
-    speaker = adapted(network, task, processor).network
-    inputs = task.splits["test"].take(range(4)).inputs
-    present = torch.ones(4, 2, dtype=torch.bool)
+@pytest.mark.parametrize("family", NETWORKS)
+def test_a_missing_question_has_no_influence_and_the_template_has(family: str) -> None:
+    """Other questions about the same images, of other lengths, some behind which nothing stands."""
+    network, processor, task, _ = made(family)
+    model, inputs = adapted(network, task, processor), dict(task.splits["test"].take(range(8)).inputs)
+    present = torch.ones(8, 2, dtype=torch.bool)
     present[:, task.names.index("question")] = False
-    whole, without = speaker.embed_prompt(inputs, None), speaker.embed_prompt(inputs, present)
-    words = inputs["question"][..., 0] == 0
-    assert torch.equal(without["attended"], whole["attended"] & ~words)
-    other = {**inputs, "question": inputs["question"].roll(1, 0), "question-candidates": inputs["question-candidates"]}
-    logits = [
-        speaker.logits(speaker.embed_prompt(each, present), torch.zeros(4, 1, dtype=torch.int64))
-        for each in (inputs, other)
-    ]
-    torch.testing.assert_close(*logits)
+    others = inputs | {name: x.roll(1, 0) for name, x in inputs.items() if name.startswith("question")}
+    with torch.no_grad():
+        torch.testing.assert_close(model(inputs, present), model(others, present), rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(model(inputs, present), model(inputs), atol=1e-2)
+        kept = model.network.embed_prompt(inputs, present)["attended"].sum(1)
+    template = [len(row[row >= 0]) for row in inputs["question-prompt"]]
+    own = (inputs["question-candidates"][..., 1] != inputs["question-candidates"][..., 0]).sum(1)
+    assert kept.tolist() == [length - words for length, words in zip(template, own.tolist(), strict=True)]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")
+@pytest.mark.parametrize("family", NETWORKS)
+def test_every_end_token_of_the_network_ends_a_text(family: str) -> None:
+    network, processor, task, _ = made(family)
+    other = copy.deepcopy(network)
+    written = said_by(adapted(network, task, processor), task, 16)
+    common = max((int(token) for token in written.flatten()), key=lambda token: int((written == token).sum()))
+    speaks = other.language_model if hasattr(other, "language_model") and family == "blip-2" else other
+    for each in (other, speaks):
+        each.generation_config.eos_token_id = [2, common]
+    ended = said_by(adapted(other, task, processor), task, 16)
+    assert bool((written == common).any()) and not bool((ended == common).any())
+    for old, new in zip(written.tolist(), ended.tolist(), strict=True):
+        stop = next((at for at, token in enumerate(old) if token in (2, common)), LENGTH)
+        assert new[:stop] == old[:stop] and (stop == LENGTH or new[stop] == 2)
+
+
+def said_by(model: Any, task: Task, rows: int) -> Tensor:
+    inputs = task.splits["test"].take(range(rows)).inputs
+    with torch.no_grad():
+        tokens: Tensor = model.network.generate(model.network.embed_prompt(inputs, None), LENGTH)
+    return tokens
+
+
+def test_a_template_may_begin_a_text_and_repeat_the_question_s_words() -> None:
+    network, processor, _, _ = made("llava")
+    table, images = network.get_input_embeddings().weight, np.zeros((1, 3, 8, 8), np.float32)
+    given: dict[str, Any] = {"splits": "test", "name": "asked", "template": "<s> <image> {question} : yes no yes"}
+    batch = prompt_task(processor, images, ["yes"], [["no"]], table, **given).splits["test"]
+    prompt = batch.inputs["question-prompt"][0].tolist()
+    assert prompt.count(processor.tokenizer.bos_token_id) == 1
+    own = batch.inputs["question-candidates"][0, :, 1] != batch.inputs["question-candidates"][0, :, 0]
+    yes = processor.tokenizer.convert_tokens_to_ids("yes")
+    assert own.nonzero().flatten().tolist() == [prompt.index(yes)]
+
+
+def test_no_word_becomes_the_token_of_an_image() -> None:
+    for family in NETWORKS:
+        network, _, task, _ = made(family)
+        candidates = task.splits["test"].take(range(COUNT)).inputs["question-candidates"]
+        assert not bool((candidates == network.config.image_token_id).any()), family
 
 
 @pytest.mark.parametrize(
@@ -241,9 +284,14 @@ def test_bad_prompts_are_one_sentence() -> None:
         (["how"], x, {}, "for 1 questions and 2 lists of answers"),
         (["how", "many"], x[:, :1], {}, r"images have shape \(2, 1, 8, 8\)"),
         (["how", "many"], x, {"template": "<image> ?"}, "has no single {question}"),
+        (["how", "many"], x, {"template": "<image> <image> {question}"}, "write one image in the template"),
     ]:
         with pytest.raises(BadInput, match=why):
             prompt_task(processor, images, questions, [["red"], ["two"]], table, **options)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match=r"there is the text 'red' in place of a list of answers: give a list"):
+        prompt_task(processor, x, ["how", "many"], ["red", "two"], table)
+    with pytest.raises(BadInput, match=r"there is no question: give a list"):
+        prompt_task(processor, x[:0], [], [], table)
 
 
 @pytest.fixture
@@ -318,29 +366,24 @@ def test_half_precision_answers_in_the_task_s_units(family: str) -> None:
     assert (found[:, leads] - wanted[:, leads]).abs().mean() < 0.1 * wanted[:, leads].abs().mean()
 
 
-def test_what_stands_before_the_image_is_read_once_and_anew_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stands_before_the_image_is_read_once_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     network, processor, task, _ = made("llava")
     speaker, inputs = adapted(network, task, processor).network, task.splits["test"].take(range(8)).inputs
-    lengths: list[int] = []
-    monkeypatch.setattr(
-        generative,
-        "read",
-        lambda network, embedded, *rest: (lengths.append(embedded.shape[1]), read(network, embedded, *rest))[1],
-    )
+    sizes: list[tuple[int, ...]] = []
+
+    def noted(network: Any, embedded: Tensor, *rest: Any) -> Any:
+        sizes.append(tuple(embedded.shape[:2]))
+        return read(network, embedded, *rest)
+
+    monkeypatch.setattr(generative, "read", noted)
+    ids = inputs["question-prompt"]
     with torch.no_grad():
-        speaker.front = None
         prompt = speaker.embed_prompt(inputs, None)
-        whole = inputs["question-prompt"].shape[1]
-        first = int((inputs["question-prompt"][0] == speaker.image_token).int().argmax())
-        start = int((inputs["question-prompt"][0] < 0).sum())
-        assert lengths == [first - start, whole - first + start]
-        speaker.embed_prompt(inputs, None)
-        assert lengths[2:] == lengths[1:2]
-        plain = Generative.embed_prompt(speaker, inputs, None)
-        answer = torch.full((8, 2), 7)
-        torch.testing.assert_close(
-            speaker.logits(prompt, answer), Generative.logits(speaker, plain, answer), rtol=1e-4, atol=1e-4
-        )
-        network.get_input_embeddings().weight.mul_(1.0)
-        speaker.embed_prompt(inputs, None)
-        assert lengths[4:] == lengths[:2]
+        first = int((ids[0] == speaker.image_token).int().argmax()) - int((ids[0] < 0).sum())
+        assert sizes == [(1, first), (8, ids.shape[1] - first)] and first > 0
+        plain, answer = Generative.embed_prompt(speaker, inputs, None), torch.full((8, 2), 7)
+        wanted = speaker.logits(prompt, answer)
+        torch.testing.assert_close(wanted, Generative.logits(speaker, plain, answer), rtol=1e-4, atol=1e-4)
+        checkpointed(other := copy.deepcopy(speaker))
+        again = other.logits(other.embed_prompt(inputs, None), answer)
+        torch.testing.assert_close(again, wanted, rtol=1e-4, atol=1e-4)

@@ -4,6 +4,7 @@ and leads agree with what is decoded.
 
 from __future__ import annotations
 
+import copy
 import re
 from functools import cache
 from pathlib import Path
@@ -195,5 +196,21 @@ def test_what_changes_the_logits_or_reads_no_sound_is_refused() -> None:
             adapted(network, task, processor)
     finally:
         network.generation_config.begin_suppress_tokens = None
+    other = copy.deepcopy(network)
+    other.resize_token_embeddings(len(processor.tokenizer) + 6)
+    with pytest.raises(
+        BadInput, match=r"writes \d+ tokens, and the task has \d+: pass vocabulary=\d+ to transcript_task"
+    ):
+        adapted(other, task, processor)
+    sounds = task.splits["test"].inputs["audio"][:2].numpy()
+    long = transcript_task(processor, sounds, ["abc", "d"], length=40, splits="test", name="long")
+    with pytest.raises(BadInput, match="writes 24 tokens at most, and a text of 40 follows 4: pass length=20"):
+        adapted(network, long, processor)
+    language, processor.tokenizer.language = processor.tokenizer.language, None
+    try:
+        with pytest.raises(BadInput, match="the tokenizer names none: call processor"):
+            adapted(network, task, processor)
+    finally:
+        processor.tokenizer.language = language
     with pytest.raises(BadInput, match="has no feature extractor with a sampling_rate: give Whisper's"):
         transcript_task(type("Words", (), {"tokenizer": processor.tokenizer})(), np.zeros((1, 9)), ["a"])
