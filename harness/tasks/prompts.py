@@ -123,7 +123,7 @@ def _pixels(images: Array, questions: Sequence[str], right: Sequence[Sequence[st
     pixels = as_tensor("the array of images", images)
     if not len(questions) or any(isinstance(each, str) for each in right):
         lack = (
-            "no questions"
+            "no question"
             if not len(questions)
             else f"the text {shown(next(iter(right)))} in place of a list of answers"
         )
