@@ -19,8 +19,10 @@ from torch import Tensor
 
 from attacks.errors import BadInput, shown
 from harness.tasks.array_options import Array
+from harness.tasks.choices import CHOICES, choice_tokens
 from harness.tasks.judges import Judge
 from harness.tasks.problems.free_answers import ANSWERS, FreeAnswers, tokens_of
+from harness.tasks.problems.problem import Classification, Problem
 from harness.tasks.task import Task
 from harness.tasks.tensors import as_tensor
 from harness.tasks.tokens import beside, nearest, token_task
@@ -53,6 +55,7 @@ def prompt_task(
     judge: str | Judge = "exact",
     length: int | None = None,
     ways: int = 1,
+    choices: Sequence[Sequence[str]] | None = None,
     image: str = "image",
     text: str = "question",
     **options: Any,
@@ -74,6 +77,8 @@ def prompt_task(
         replacements: how many tokens may replace each of the question's.
         judge, ways: see `FreeAnswers`.
         length: how many tokens are decoded at most; None takes one more than the longest answer.
+        choices: of each question the texts to choose from, for multiple choice by likelihood. Then
+            `right` names one of them, and `judge`, `length` and `ways` do not matter.
         image, text: the names of the modalities.
         options: of `Task.from_arrays`.
 
@@ -86,9 +91,15 @@ def prompt_task(
     end = int(tokenizer.eos_token_id)
     pad = end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     asked, special = torch.where(own, prompts, pad), _special(processor)
-    tokens = tokens_of(right, lambda answer: ids_of(tokenizer, before + answer), end, ways)
-    most = tokens.shape[2] + LENGTH if length is None else length
-    extra = {ANSWERS: tokens, beside(text, PROMPT): prompts}
+    problem: Problem
+    if choices is None:
+        tokens = tokens_of(right, lambda answer: ids_of(tokenizer, before + answer), end, ways)
+        most, targets = tokens.shape[2] + LENGTH if length is None else length, torch.arange(len(pixels))
+        problem = FreeAnswers(tuple(map(tuple, right)), Decoded(tokenizer), len(embedding), most, ways, judge)
+    else:
+        tokens, targets = choice_tokens(choices, right, lambda answer: ids_of(tokenizer, before + answer))
+        problem = Classification(tokens.shape[1])
+    extra = {ANSWERS if choices is None else CHOICES: tokens, beside(text, PROMPT): prompts}
     by_name: dict[str, dict[str, Any]] = {
         "kinds": {image: "image"},
         "ranges": {image: (0, 255)},
@@ -96,13 +107,13 @@ def prompt_task(
     }
     return token_task(
         {"input_ids": asked, "attention_mask": own.long()},
-        torch.arange(len(pixels)),
+        targets,
         nearest(embedding, asked, replacements, special),
         special=special,
         pad=pad,
         text=text,
         also={image: pixels},
-        problem=FreeAnswers(tuple(map(tuple, right)), Decoded(tokenizer), len(embedding), most, ways, judge),
+        problem=problem,
         **{**options, **{name: {**each, **(options.get(name) or {})} for name, each in by_name.items()}},
     )
 

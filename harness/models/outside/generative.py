@@ -21,8 +21,10 @@ from harness.models.outside.decoding import Ends, refuse_processors
 from harness.models.outside.image_processor import TOLERANCE, Processed
 from harness.models.outside.key_values import Kept, keeps, read
 from harness.models.outside.readers import chosen_embeddings
+from harness.models.words.choosing import Choosing, choosing
 from harness.models.words.speaking import Prompt, Speaking, check_free_answers, greedy
 from harness.tasks import Modality, Task
+from harness.tasks.choices import CHOICES
 from harness.tasks.prompts import PROMPT, tokenizer_of
 from harness.tasks.tokens import CANDIDATES, beside
 
@@ -209,8 +211,8 @@ class Keeping(Generative):
         return read(_continuing(self.network), embedded[None], attended, {}, 1)[1]
 
 
-def generative(network: nn.Module, task: Task, processor: Any) -> Speaking:
-    """A generative vision-language network as a model of a task with free answers.
+def generative(network: nn.Module, task: Task, processor: Any) -> Speaking | Choosing:
+    """A generative vision-language network as a model of a task with free answers, or with choices.
 
     Decoding is greedy: sampling and beams are switched off. The pixels are computed from raw ones
     inside the model, and compared with the processor's own here.
@@ -218,12 +220,13 @@ def generative(network: nn.Module, task: Task, processor: Any) -> Speaking:
     Raises:
         BadInput: as `Generative`; or the pixels are not the processor's, or the task has none.
     """
-    check_free_answers(task)
+    if CHOICES not in task.extra_inputs:
+        check_free_answers(task)
     alone = keeps(_continuing(network)) if hasattr(network, "config") else False
     speaker = (Keeping if alone else Generative)(network, task, processor)
     end = int(tokenizer_of(processor).eos_token_id)
     _refuse_other_pixels(speaker, task, processor)
-    return Speaking(speaker, task, end).eval()
+    return choosing(speaker, task) if CHOICES in task.extra_inputs else Speaking(speaker, task, end).eval()
 
 
 def _modalities(task: Task) -> tuple[Modality, Modality]:

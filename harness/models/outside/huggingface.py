@@ -20,8 +20,10 @@ from harness.models.outside.generative import generative
 from harness.models.outside.readers import Choices, Embeddings, Pixels, normalisation
 from harness.models.outside.sounds import Frames, sound_reader
 from harness.models.outside.transcribing import transcribing
+from harness.models.words.choosing import Choosing
 from harness.models.words.speaking import Speaking
 from harness.tasks import FreeAnswers, Modality, Task
+from harness.tasks.choices import CHOICES
 from harness.tasks.tokens import ATTENTION, CANDIDATES, beside
 
 EXTRA = "install the harness with its extra huggingface, as pip install -e '.[huggingface]'"
@@ -67,7 +69,7 @@ def pretrained(kind: str, name: str) -> nn.Module:
     return module
 
 
-def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | Speaking:
+def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | Speaking | Choosing:
     """A network as a model of a task: texts of `token_task` or `embedding_task`, images, waveforms
     (Wav2Vec2, HuBERT, Whisper's encoder, AST) and videos (VideoMAE); LLaVA, PaliGemma, BLIP-2 or
     Idefics3 on questions of `harness.tasks.prompts` (`harness.models.outside.generative`); Whisper
@@ -81,7 +83,7 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | 
         BadInput: a modality that the network cannot read, another number of logits than the task's
             classes, or a network whose answers to ids and to their embeddings differ.
     """
-    if isinstance(task.problem, FreeAnswers):
+    if isinstance(task.problem, FreeAnswers) or CHOICES in task.extra_inputs:
         heard = all(modality.kind == "audio" for modality in task.modalities)
         return (transcribing if heard else generative)(network, task, processor)
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
