@@ -27,14 +27,17 @@ class Adapted(nn.Module):
             with `.logits` or `.logits_per_image`.
         task: gives the order of `present` and the stand-ins of missing modalities.
         readers: per modality, see `harness.models.outside.readers`.
+        dtype: of the arguments that are real numbers; None for that of the readers.
 
     Raises:
         BadInput: two readers feed one argument, or the network does not take it.
     """
 
-    def __init__(self, network: nn.Module, task: Task, readers: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, network: nn.Module, task: Task, readers: Mapping[str, nn.Module], dtype: torch.dtype | None = None
+    ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.dtype = network, dtype
         self.modalities = tuple(task.modality(name) for name in readers)
         self.columns = tuple(task.names.index(name) for name in readers)
         self.readers = nn.ModuleList(readers.values())
@@ -43,7 +46,8 @@ class Adapted(nn.Module):
 
     def arguments(self, inputs: Inputs, present: Tensor | None = None) -> Inputs:
         """The arguments of the network's call."""
-        return {key: x for said in self._read(inputs, present) for key, x in said.items()}
+        read = {key: x for said in self._read(inputs, present) for key, x in said.items()}
+        return {key: x.to(self.dtype) if self.dtype and x.is_floating_point() else x for key, x in read.items()}
 
     def forward(self, inputs: Inputs, present: Tensor | None = None) -> Tensor:
         """Outputs (B, width) of inputs (B, ...) in the task's units; missing modalities have no

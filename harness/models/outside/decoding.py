@@ -71,8 +71,3 @@ class Ends:
         most = logits[..., every].amax(-1, keepdim=True)
         ended = logits.index_fill(-1, every[1:], float("-inf"))
         return ended.index_copy(-1, every[:1], most)
-
-    def as_first(self, tokens: Tensor) -> Tensor:
-        """Tokens with the first end in place of the others."""
-        others = torch.tensor(self.others, dtype=tokens.dtype, device=tokens.device)
-        return torch.where(torch.isin(tokens, others), self.first, tokens)

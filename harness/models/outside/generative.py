@@ -19,7 +19,7 @@ from attacks.norms import per_sample
 from attacks.region import Inputs
 from harness.models.outside.decoding import Ends, refuse_processors
 from harness.models.outside.image_processor import TOLERANCE, Processed
-from harness.models.outside.key_values import Kept, keeps, read
+from harness.models.outside.key_values import KINDS_OF_TOKENS, Kept, keeps, positions, read
 from harness.models.outside.readers import chosen_embeddings
 from harness.models.words.choosing import Choosing, choosing
 from harness.models.words.speaking import Prompt, Speaking, check_free_answers, greedy
@@ -61,8 +61,7 @@ class Generative(nn.Module):
         self.pixels = Processed(image, processor)
         config: Any = network.config
         self.image_token = int(config.image_token_id)
-        self.first = 1 if config.model_type == "paligemma" else 0  # the position of the first token
-        self.typed = "token_type_ids" in inspect.signature(network.forward).parameters
+        self.typed = KINDS_OF_TOKENS in inspect.signature(network.forward).parameters
         self.eval()
 
     def embed_prompt(self, inputs: Inputs, present: Tensor | None) -> Prompt:
@@ -87,13 +86,14 @@ class Generative(nn.Module):
 
     def _ahead(self, inputs: Inputs) -> Tensor:
         """Which places (B, n) hold the template's tokens before the image, if all prompts have the
-        same; else none.
+        same, and none of them sees what comes behind it; else none.
         """
         ids = inputs[beside(self.text, PROMPT)]
         ahead = ((ids == self.image_token).cumsum(1) == 0) & (ids >= 0)
         first = ids[0][ahead[0]]
         alike = bool((ahead.sum(1) == len(first)).all()) and bool((ids[ahead].view(len(ids), -1) == first).all())
-        return ahead if alike and not bool((ahead & self._own(inputs)).any()) else torch.zeros_like(ahead)
+        fixed = alike and not self.typed and not bool((ahead & self._own(inputs)).any())
+        return ahead if fixed else torch.zeros_like(ahead)
 
     def logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
         """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
@@ -102,7 +102,7 @@ class Generative(nn.Module):
         said: Any = _continuing(self.network)(
             inputs_embeds=embedded,
             attention_mask=attended.long(),
-            position_ids=(attended.cumsum(1) - 1).clamp_min(0) + self.first,
+            position_ids=positions(self.network, attended),
             logits_to_keep=tokens.shape[1] + 1,
             use_cache=False,
             **self._types(attended, tokens.shape[1]),
@@ -110,33 +110,15 @@ class Generative(nn.Module):
         return self.ends.joined(said.logits)
 
     def generate(self, prompt: Prompt, length: int) -> Tensor:
-        """The tokens of greedy decoding, (B, length); 0 behind the end. The network's own
-        `generate` decodes, where that takes embeddings.
-        """
-        network = _continuing(self.network)
-        if "inputs_embeds" not in inspect.signature(network.prepare_inputs_for_generation).parameters:
-            return greedy(self, prompt, length)
-        config: Any = type(network.generation_config)(
-            max_new_tokens=length,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=[self.ends.first, *self.ends.others],
-            pad_token_id=0,
-        )
-        said: Tensor = network.generate(
-            inputs_embeds=prompt["embedded"],
-            attention_mask=prompt["attended"].long(),
-            generation_config=config,
-            **self._types(prompt["attended"], 0),
-        )
-        return self.ends.as_first(F.pad(said, (0, length - said.shape[1])))
+        """The tokens of greedy decoding, (B, length)."""
+        return greedy(self, prompt, length)
 
     def _types(self, attended: Tensor, answered: int) -> dict[str, Tensor]:
         """Marks the answer, whose tokens alone do not see what comes behind them."""
         if not self.typed:
             return {}
         places = torch.arange(attended.shape[1], device=attended.device)
-        return {"token_type_ids": (places >= len(places) - answered).long().expand(len(attended), -1)}
+        return {KINDS_OF_TOKENS: (places >= len(places) - answered).long().expand(len(attended), -1)}
 
     def _embedded(self, ids: Tensor) -> Tensor:
         network: Any = self.network
@@ -158,8 +140,9 @@ class Generative(nn.Module):
 
 
 class Keeping(Generative):
-    """The same of a network whose tokens see only those before them: it reads a prompt once, and
-    what stands before the image once for all prompts of a batch. Answers are read behind that.
+    """The same of a network that keeps what it has read: it reads a prompt once for all answers,
+    and what stands before the image once for all prompts of a batch, if that does not see the
+    image.
     """
 
     def embed_prompt(self, inputs: Inputs, present: Tensor | None) -> Prompt:
@@ -167,8 +150,6 @@ class Keeping(Generative):
         logits of the token behind it (B, vocabulary).
         """
         prompt, network = super().embed_prompt(inputs, present), _continuing(self.network)
-        if not keeps(network):  # its layers are computed again since
-            return prompt
         ahead = prompt[AHEAD]
         rows, length = len(ahead), int(ahead[0].sum())
         embedded, attended = (prompt[name] for name in ("embedded", "attended"))
@@ -182,16 +163,12 @@ class Keeping(Generative):
 
     def logits(self, prompt: Prompt, tokens: Tensor) -> Tensor:
         """The logits (B, n + 1, vocabulary) of an answer's tokens, and of one behind them."""
-        if NEXT not in prompt:
-            return super().logits(prompt, tokens)
         first = prompt[NEXT][:, None]
         return torch.cat([first, self._behind(prompt, tokens)[0]], 1) if tokens.shape[1] else first
 
     @torch.no_grad()
     def generate(self, prompt: Prompt, length: int) -> Tensor:
         """The tokens of greedy decoding, (B, length)."""
-        if NEXT not in prompt:
-            return super().generate(prompt, length)
         said = [prompt[NEXT].argmax(1)]
         while len(said) < length:
             logits, prompt = self._behind(prompt, said[-1][:, None])
@@ -211,19 +188,23 @@ class Keeping(Generative):
         return read(_continuing(self.network), embedded[None], attended, {}, 1)[1]
 
 
-def generative(network: nn.Module, task: Task, processor: Any) -> Speaking | Choosing:
+def generative(network: nn.Module, task: Task, processor: Any, checkpointing: bool = False) -> Speaking | Choosing:
     """A generative vision-language network as a model of a task with free answers, or with choices.
 
     Decoding is greedy: sampling and beams are switched off. The pixels are computed from raw ones
     inside the model, and compared with the processor's own here.
+
+    Args:
+        checkpointing: its layers are computed again for gradients; they would keep keys and values
+            twice.
 
     Raises:
         BadInput: as `Generative`; or the pixels are not the processor's, or the task has none.
     """
     if CHOICES not in task.extra_inputs:
         check_free_answers(task)
-    alone = keeps(_continuing(network)) if hasattr(network, "config") else False
-    speaker = (Keeping if alone else Generative)(network, task, processor)
+    once = not checkpointing and hasattr(network, "config") and keeps(_continuing(network))
+    speaker = (Keeping if once else Generative)(network, task, processor)
     end = int(tokenizer_of(processor).eos_token_id)
     _refuse_other_pixels(speaker, task, processor)
     return choosing(speaker, task) if CHOICES in task.extra_inputs else Speaking(speaker, task, end).eval()
@@ -241,8 +222,11 @@ def _modalities(task: Task) -> tuple[Modality, Modality]:
 
 
 def _continuing(network: Any) -> Any:
-    """What continues an embedded prompt: of BLIP-2 its language model, else the network."""
-    return network.language_model if network.config.model_type == "blip-2" else network
+    """What continues an embedded prompt: the network, or its language model if the network itself
+    gives logits only for all of a prompt, as BLIP-2.
+    """
+    taken = inspect.signature(network.forward).parameters
+    return network if "logits_to_keep" in taken else getattr(network, "language_model", network)
 
 
 def _at_the_end(prompt: Prompt) -> Prompt:

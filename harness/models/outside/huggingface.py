@@ -17,6 +17,7 @@ from attacks.errors import BadInput, unknown
 from attacks.region import Inputs
 from harness.models.outside.adapted import Adapted, answer, checked_outputs
 from harness.models.outside.generative import generative
+from harness.models.outside.memory import OWN, PRECISIONS, in_less_memory
 from harness.models.outside.readers import Choices, Embeddings, Pixels, normalisation
 from harness.models.outside.sounds import Frames, sound_reader
 from harness.models.outside.transcribing import transcribing
@@ -69,7 +70,14 @@ def pretrained(kind: str, name: str) -> nn.Module:
     return module
 
 
-def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | Speaking | Choosing:
+def adapted(
+    network: nn.Module,
+    task: Task,
+    processor: Any = None,
+    *,
+    checkpointing: bool = False,
+    precision: str = OWN,
+) -> Adapted | Speaking | Choosing:
     """A network as a model of a task: texts of `token_task` or `embedding_task`, images, waveforms
     (Wav2Vec2, HuBERT, Whisper's encoder, AST) and videos (VideoMAE); LLaVA, PaliGemma, BLIP-2 or
     Idefics3 on questions of `harness.tasks.prompts` (`harness.models.outside.generative`); Whisper
@@ -79,19 +87,25 @@ def adapted(network: nn.Module, task: Task, processor: Any = None) -> Adapted | 
     as in the processor (`do_rescale`, `rescale_factor`, `do_normalize`, `image_mean`, `image_std`),
     and not resized. The network's `.logits` answer.
 
+    Args:
+        checkpointing: each layer keeps only its inputs for the gradients and is computed twice:
+            less memory, more time.
+        precision: "bf16" for a copy of the network in half precision; "own" leaves it.
+
     Raises:
         BadInput: a modality that the network cannot read, another number of logits than the task's
             classes, or a network whose answers to ids and to their embeddings differ.
     """
+    network = in_less_memory(network, checkpointing=checkpointing, precision=precision)
     if isinstance(task.problem, FreeAnswers) or CHOICES in task.extra_inputs:
         heard = all(modality.kind == "audio" for modality in task.modalities)
-        return (transcribing if heard else generative)(network, task, processor)
+        return transcribing(network, task, processor) if heard else generative(network, task, processor, checkpointing)
     readers = {modality.name: _reader(modality, task, processor) for modality in task.modalities}
     texts = [reader for reader in readers.values() if isinstance(reader, Choices | Embeddings)]
     for reader in texts:
         known = (int(batch.inputs[reader.ids].max()) for batch in task.in_memory.values())
         _refuse_beyond(network, max(known, default=0))
-    module = Adapted(network, task, readers)
+    module = Adapted(network, task, readers, PRECISIONS[precision])
     split = task.splits["test"]
     lengths = sum((mask.flatten(1).sum(1) for mask in split.valid.values()), torch.zeros(len(split)))
     inputs = split.take([int(lengths.argmin()), int(lengths.argmax())]).inputs

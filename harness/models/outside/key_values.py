@@ -10,23 +10,29 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 ARGUMENTS = ("cache", "past_key_values")  # of a network, in newer and older versions of transformers
 KINDS = ("keys", "values")
+KINDS_OF_TOKENS = "token_type_ids"  # an argument: tokens marked 0 see each other, those marked 1 only the ones before
 
 Kept = Mapping[str, Tensor]
 
 
 def keeps(network: nn.Module) -> bool:
-    """Whether a decoder takes keys and values, and each token sees all those before it and no
-    other. Layers that are computed again for gradients would keep theirs twice.
+    """Whether a decoder takes keys and values, and each token of an answer sees all those before
+    it.
     """
     config: Any = network.config
     taken = inspect.signature(network.forward).parameters
-    again = any("forward" in vars(module) for module in network.modules())
     slides = getattr(config.get_text_config(), "sliding_window", None)
-    return not (again or slides or "token_type_ids" in taken) and any(name in taken for name in ARGUMENTS)
+    return not slides and any(name in taken for name in ARGUMENTS)
+
+
+def positions(network: Any, attended: Tensor) -> Tensor:
+    """The positions (B, n) of tokens; PaliGemma counts from 1."""
+    return (attended.cumsum(1) - 1).clamp_min(0) + int(network.config.model_type == "paligemma")
 
 
 def read(network: nn.Module, embedded: Tensor, attended: Tensor, before: Kept, answers: int) -> tuple[Tensor, Kept]:
@@ -41,13 +47,16 @@ def read(network: nn.Module, embedded: Tensor, attended: Tensor, before: Kept, a
     """
     taken = inspect.signature(network.forward).parameters
     argument = next(name for name in ARGUMENTS if name in taken)
+    begins = KINDS_OF_TOKENS in taken and not before
+    alike = {KINDS_OF_TOKENS: torch.zeros_like(attended, dtype=torch.int64)} if begins else {}
     answer = network(
         inputs_embeds=embedded,
         attention_mask=attended.long(),
-        position_ids=(attended.cumsum(1) - 1).clamp_min(0)[:, -embedded.shape[1] :],
+        position_ids=positions(network, attended)[:, -embedded.shape[1] :],
         logits_to_keep=answers,
         use_cache=True,
         **{argument: _cache(before)},
+        **alike,
     )
     layers = enumerate(getattr(answer, argument).layers)
     return answer.logits, {f"{kind} {number}": getattr(layer, kind) for number, layer in layers for kind in KINDS}
