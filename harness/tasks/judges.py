@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from attacks.errors import BadInput, unknown
+from attacks.errors import BadInput, shown, unknown
 from harness.tasks.words import split_words
 
 Judge = Callable[[str, Sequence[str]], float]
@@ -199,6 +199,8 @@ def judge_named(judge: str | Judge) -> tuple[str, Judge]:
     Raises:
         BadInput: no such judge, or its tolerance is not a number from 0.
     """
+    if not isinstance(judge, str) and not callable(judge):
+        raise BadInput(f"the judge is {shown(judge)}: give a name ({', '.join(JUDGES)}), or a function of texts")
     if not isinstance(judge, str):
         return getattr(judge, "__name__", type(judge).__name__), judge
     name, _, more = judge.partition(":")

@@ -10,14 +10,16 @@ Models come from `harness.models.outside.huggingface.adapted`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from attacks.errors import BadInput, shown
+from harness.tasks.arguments import check_lists, check_text, check_texts, check_whole, joined
 from harness.tasks.array_options import Array
 from harness.tasks.choices import CHOICES, choice_tokens
 from harness.tasks.judges import Judge
@@ -84,27 +86,22 @@ def prompt_task(
 
     Raises:
         BadInput: images of another shape or range, a question that is empty or that the prompt
-            changes, lists of different lengths, or no tokenizer.
+            changes, lists of different lengths or of something else than texts, or no tokenizer.
     """
     tokenizer, pixels = tokenizer_of(processor), _pixels(images, questions, right)
+    _check_words(embedding, template, before, replacements)
     prompts, own = _prompts(processor, template, questions, pixels)
-    end = int(tokenizer.eos_token_id)
-    pad = end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+    pad = int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
     asked, special = torch.where(own, prompts, pad), _special(processor)
     problem: Problem
+    encode, targets = partial(ids_of, tokenizer, before=before), torch.arange(len(pixels))
     if choices is None:
-        tokens = tokens_of(right, lambda answer: ids_of(tokenizer, before + answer), end, ways)
-        most, targets = tokens.shape[2] + LENGTH if length is None else length, torch.arange(len(pixels))
-        problem = FreeAnswers(tuple(map(tuple, right)), Decoded(tokenizer), len(embedding), most, ways, judge)
+        problem, tokens = spoken(tokenizer, encode, right, len(embedding), length, ways, judge)
     else:
-        tokens, targets = choice_tokens(choices, right, lambda answer: ids_of(tokenizer, before + answer))
+        tokens, targets = choice_tokens(choices, right, encode)
         problem = Classification(tokens.shape[1])
     extra = {ANSWERS if choices is None else CHOICES: tokens, beside(text, PROMPT): prompts}
-    by_name: dict[str, dict[str, Any]] = {
-        "kinds": {image: "image"},
-        "ranges": {image: (0, 255)},
-        "extra_inputs": extra,
-    }
+    by_name: dict[str, dict[str, Any]] = {"kinds": {image: "image"}, "ranges": {image: (0, 255)}, "extra_inputs": extra}
     return token_task(
         {"input_ids": asked, "attention_mask": own.long()},
         targets,
@@ -114,7 +111,7 @@ def prompt_task(
         text=text,
         also={image: pixels},
         problem=problem,
-        **{**options, **{name: {**each, **(options.get(name) or {})} for name, each in by_name.items()}},
+        **joined(options, by_name, own=("problem", "also", "special", "pad")),
     )
 
 
@@ -132,15 +129,10 @@ def tokenizer_of(processor: Any) -> Any:
 
 def _pixels(images: Array, questions: Sequence[str], right: Sequence[Sequence[str]]) -> Tensor:
     pixels = as_tensor("the array of images", images)
-    if not len(questions) or any(isinstance(each, str) for each in right):
-        lack = (
-            "no question"
-            if not len(questions)
-            else f"the text {shown(next(iter(right)))} in place of a list of answers"
-        )
-        raise BadInput(
-            f"there is {lack}: give a list of acceptable answers for each question, as [['two', '2'], ['yes']]"
-        )
+    check_texts("questions", questions)
+    check_lists("answers", right)
+    if not len(questions):
+        raise BadInput("there is no question: give a list of them")
     if pixels.ndim != 4 or pixels.shape[1] != 3 or not len(pixels) == len(questions) == len(right):
         raise BadInput(
             f"images have shape {tuple(pixels.shape)}, for {len(questions)} questions and {len(right)} lists of"
@@ -168,8 +160,41 @@ def _special(processor: Any) -> list[int]:
     return sorted({*map(int, tokenizer.all_special_ids), *written, *(int(each) for each in own if each is not None)})
 
 
-def ids_of(tokenizer: Any, text: str) -> list[int]:
-    return [int(token) for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
+def ids_of(tokenizer: Any, text: str, before: str = "") -> list[int]:
+    return [int(token) for token in tokenizer(before + text, add_special_tokens=False)["input_ids"]]
+
+
+def spoken(
+    tokenizer: Any,
+    encode: Callable[[str], Sequence[int]],
+    right: Sequence[Sequence[str]],
+    vocabulary: int,
+    length: int | None,
+    ways: int,
+    judge: str | Judge,
+) -> tuple[FreeAnswers, Tensor]:
+    """The problem of acceptable answers, one for each sample, and their tokens as the extra input
+    `ANSWERS`; `length` is None for one token more than the longest answer.
+
+    Raises:
+        BadInput: as `FreeAnswers`.
+    """
+    tokens = tokens_of(right, encode, int(tokenizer.eos_token_id), ways)
+    most = tokens.shape[2] + LENGTH if length is None else length
+    return FreeAnswers(tuple(map(tuple, right)), Decoded(tokenizer), vocabulary, most, ways, judge), tokens
+
+
+def _check_words(embedding: object, template: object, before: object, replacements: object) -> None:
+    if not isinstance(embedding, Tensor) or embedding.ndim != 2:
+        shape = getattr(embedding, "shape", type(embedding).__name__)
+        raise BadInput(
+            f"the embedding is {shape}, not a tensor of rows: give network.get_input_embeddings().weight,"
+            " (vocabulary, width)"
+        )
+    if template is not None:
+        check_text("the template", template)
+    check_text("before", before)
+    check_whole("replacements", replacements)
 
 
 def _left(row: Sequence[int], longest: int, fill: int) -> Tensor:

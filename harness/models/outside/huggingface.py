@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attacks.errors import BadInput, unknown
+from attacks.errors import BadInput, shown, unknown
 from attacks.region import Inputs
 from harness.models.outside.adapted import Adapted, answer, checked_outputs
 from harness.models.outside.generative import generative
@@ -96,6 +96,8 @@ def adapted(
         BadInput: a modality that the network cannot read, another number of logits than the task's
             classes, or a network whose answers to ids and to their embeddings differ.
     """
+    if not isinstance(task, Task):
+        raise BadInput(f"the task is {shown(task)}: give a harness.tasks.Task")
     network = in_less_memory(network, checkpointing=checkpointing, precision=precision)
     if isinstance(task.problem, FreeAnswers) or CHOICES in task.extra_inputs:
         heard = all(modality.kind == "audio" for modality in task.modalities)

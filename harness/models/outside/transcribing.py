@@ -16,6 +16,8 @@ from harness.models.words.speaking import Prompt, Speaking, check_free_answers, 
 from harness.tasks import FreeAnswers, Task
 from harness.tasks.prompts import tokenizer_of
 
+DECODED = "max_target_positions"  # of the configuration of a network with a decoder of its own
+
 
 class Transcriber(nn.Module):
     """A network of Hugging Face with an encoder of sounds and a decoder of words.
@@ -38,6 +40,8 @@ class Transcriber(nn.Module):
     def __init__(self, network: nn.Module, task: Task, processor: Any) -> None:
         super().__init__()
         self.network = network
+        if not hasattr(network, "generation_config") or not hasattr(getattr(network, "config", None), DECODED):
+            raise BadInput(f"{type(network).__name__} does not write what it hears: give Whisper")
         if len(task.modalities) != 1 or task.modalities[0].kind != "audio":
             raise BadInput(
                 f"task {task.name!r} is not one sound of harness.tasks.transcripts.transcript_task: make it with the"
@@ -104,8 +108,7 @@ def transcribing(network: nn.Module, task: Task, processor: Any) -> Speaking:
     """Whisper as a model of a task of transcripts.
 
     Raises:
-        BadInput: as `Transcriber`; or the task has no free answers.
+        BadInput: as `Transcriber`.
     """
-    check_free_answers(task)
     end = int(tokenizer_of(processor).eos_token_id)
     return Speaking(Transcriber(network, task, processor), task, end).eval()

@@ -15,8 +15,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from attacks.errors import BadInput, shown
+from attacks.errors import BadInput, plain, shown
 from attacks.objective import Verdict
+from harness.tasks.arguments import check_lists, check_whole
 from harness.tasks.judges import RATES, Judge, Rates, judge_named
 
 ANSWERS = "answers"  # the extra input of the acceptable answers' tokens, int64 (ways, length), -1 behind the end
@@ -78,6 +79,16 @@ class FreeAnswers:
     judge: str | Judge = "exact"
     passes: float = 0.5
 
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "length", "ways"):
+            check_whole(f"{name} of free answers", getattr(self, name))
+        if not isinstance(self.passes, float | int) or not 0 < self.passes <= 1:
+            raise BadInput(f"passes of free answers is {shown(self.passes)}: give a score above 0, up to 1")
+        check_lists("answers", self.right)
+        if empty := [row for row, each in enumerate(self.right) if not each]:
+            raise BadInput(f"target {empty[0]} has no acceptable answer: give at least one text")
+        _ = self._judge
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.ways * self.length * self.rivals + self.ways + 1 + self.length,)
@@ -105,14 +116,6 @@ class FreeAnswers:
         return Spoken(leads.unflatten(1, (self.ways, -1)), likelihoods, lead.squeeze(1), tokens)
 
     def check_targets(self, targets: Tensor) -> None:
-        if min(self.vocabulary, self.length, self.ways) < 1 or not 0 < self.passes <= 1:
-            raise BadInput(
-                f"free answers need a vocabulary, a length and ways from 1, and passes above 0 up to 1, got"
-                f" {self.vocabulary}, {self.length}, {self.ways} and {self.passes:g}"
-            )
-        _ = self._judge
-        if empty := [row for row, each in enumerate(self.right) if not each]:
-            raise BadInput(f"target {empty[0]} has no acceptable answer: give at least one text")
         if (
             targets.dtype != torch.int64
             or targets.ndim != 1
@@ -136,12 +139,27 @@ class FreeAnswers:
         return [self.decode([token for token in row if token >= 0]) for row in tokens.tolist()]
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        said = zip(self.texts(self.predictions(outputs)), targets.tolist(), strict=True)
+        return torch.tensor([self._judged(text, self.right[row]) for text, row in said], device=outputs.device)
+
+    def _judged(self, said: str, right: Sequence[str]) -> float:
+        """The judge's score of a text.
+
+        Raises:
+            BadInput: the judge raises, or its score is no number from 0 to 1.
+        """
         name, judge = self._judge
-        said = self.texts(self.predictions(outputs))
-        scores = [float(judge(text, self.right[row])) for text, row in zip(said, targets.tolist(), strict=True)]
-        if strange := [score for score in scores if not 0 <= score <= 1]:
-            raise BadInput(f"judge {name!r} gives the score {shown(strange[0])}: a score is a number from 0 to 1")
-        return torch.tensor(scores, device=outputs.device)
+        where = f"the text {shown(said)}, where {shown(list(right))} is right"
+        try:
+            given = judge(said, right)
+            score = float(given)
+        except Exception as error:  # of a user's judge
+            raise BadInput(
+                f"judge {name!r} raises {type(error).__name__}: {plain(str(error))} on {where}: mend the judge"
+            ) from error
+        if not 0 <= score <= 1:
+            raise BadInput(f"judge {name!r} gives the score {shown(given)} to {where}: a score is a number from 0 to 1")
+        return score
 
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         """The margin is that of the acceptable answer that leads most; or of what is said, where
@@ -193,8 +211,11 @@ def tokens_of(right: Sequence[Sequence[str]], encode: Callable[[str], Sequence[i
     first; where it has fewer than `ways`, its first stands again.
 
     Raises:
-        BadInput: a sample has no acceptable answer.
+        BadInput: a sample has no acceptable answer, or one that is not a text, or `ways` is not a
+            whole number from 1.
     """
+    check_whole("ways", ways)
+    check_lists("answers", right)
     rows = []
     for number, texts in enumerate(right):
         if not texts:
