@@ -330,12 +330,8 @@ def _run() -> None:
     except BadInput as error:
         _refuse(str(error))
     except KeyboardInterrupt:
-        resumed = (
-            "; the same command goes on where it stopped"
-            if sys.argv[1:2] in (["evaluate"], ["merge"], ["reproduce"])
-            else ""
-        )
-        print(f"interrupted{resumed}", file=sys.stderr)
+        resumed = sys.argv[1:2] in (["evaluate"], ["merge"], ["reproduce"])
+        print("interrupted" + "; the same command goes on where it stopped" * resumed, file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":

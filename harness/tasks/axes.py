@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from attacks.errors import BadInput
@@ -113,3 +115,17 @@ def check_edits(scenario: Scenario, kinds: dict[str, str]) -> None:
                 f"modality {ball.modality!r} is of kind {kind}, but {ball.norm_name!r} edits {' or '.join(fitting)}:"
                 f" attack it in a norm, as in {ball.modality}@linf:0.1"
             )
+
+
+def lie_under(kind: str, shape: Sequence[int], targets: Sequence[int], placed: int) -> bool:
+    """Whether targets of a shape (N, ...) name places in a modality, so that a shift of the input
+    must also move the target.
+
+    A map, an image or a sound lies on the grid of the modality. For places of another form, such as
+    boxes, the problem has `placed`, the number of axes that they need. Features of as many axes,
+    such as a range scan, may be a view of the same scene.
+    """
+    grid = GRID.get(kind, 0)
+    if placed:
+        return (len(shape) if kind == "features" else grid) >= placed
+    return 0 < grid < len(targets) and tuple(targets[-grid:]) == tuple(shape[-grid:])

@@ -19,7 +19,7 @@ from attacks.region import Bounds, Inputs, Range
 from attacks.scenario import Ball, Scenario, parse
 from harness.tasks.array_options import Array, ArrayOptions, chosen
 from harness.tasks.arrays import task_parts
-from harness.tasks.axes import GRID, check_edits
+from harness.tasks.axes import check_edits, lie_under
 from harness.tasks.batch import Batch
 from harness.tasks.dataset import DatasetOptions, dataset_parts
 from harness.tasks.identity import definition_hash
@@ -189,19 +189,9 @@ class Task:
         return self.problem.shape[0]
 
     def lies_under(self, name: str) -> bool:
-        """Whether targets name places in a modality, so that a shift of the input must also move
-        the target.
-
-        A map, an image or a sound lies on the grid of the modality. For places of another form,
-        such as boxes, the problem has `placed`, the number of axes that they need. Features of as
-        many axes, such as a range scan, may be a view of the same scene.
-        """
+        """Whether targets name places in a modality, see `harness.tasks.axes.lie_under`."""
         modality, targets = self.modality(name), self.splits["test"].take([0]).targets
-        axes = len(modality.shape) if modality.kind == "features" else GRID.get(modality.kind, 0)
-        if placed := getattr(self.problem, "placed", 0):
-            return axes >= int(placed)
-        grid = GRID.get(modality.kind, 0)
-        return 0 < grid < targets.ndim and tuple(targets.shape[-grid:]) == tuple(modality.shape[-grid:])
+        return lie_under(modality.kind, modality.shape, targets.shape, int(getattr(self.problem, "placed", 0)))
 
     @property
     def names(self) -> tuple[str, ...]:
