@@ -186,27 +186,35 @@ def test_right_in_other_words_is_right() -> None:
 
 
 class Blind(Recurrent):
+    def __init__(self, ignored: str, seed: int) -> None:
+        super().__init__(seed)
+        self.ignored = ignored
+
     def embed_prompt(self, inputs: dict[str, Tensor], present: Tensor | None) -> Prompt:
-        return super().embed_prompt({**inputs, "image": torch.zeros_like(inputs["image"])}, present)
+        return super().embed_prompt({**inputs, self.ignored: torch.zeros_like(inputs[self.ignored])}, present)
 
 
-def test_a_network_that_does_not_look_is_not_hurt_by_its_image() -> None:
-    network = Blind()
+@pytest.mark.parametrize(("ignored", "other", "seed"), [("image", "question", 0), ("question", "image", 2)])
+def test_a_network_that_ignores_an_input_is_not_hurt_by_it(ignored: str, other: str, seed: int) -> None:
+    network = Blind(ignored, seed)
     task = task_of(network)
     run = harness.evaluate(
         task,
         {"blind": speaking(network, task, end=END)},
         samples="all",
         trust=False,
-        schedule=["fixed(image):1"],
-        scenarios=["image@linf:5", "question@linf:0.3"],
+        attributions=4,
+        schedule=[f"fixed({ignored}):1"],
+        scenarios=[f"{ignored}@linf:5", f"{other}@linf:0.3"],
     )
-    ledger = run.ledger[run.ledger.scenario == "image@linf:5"]
+    ledger = run.ledger[run.ledger.scenario == f"{ignored}@linf:5"]
     assert ledger.strength.isin([0.0, float("inf")]).all()
-    assert run.ledger[run.ledger.scenario == "question@linf:0.3"].strength.between(1e-9, 8).any()
+    assert run.ledger[run.ledger.scenario == f"{other}@linf:0.3"].strength.between(1e-9, 8).any()
     clean = run.directory.table("samples").to_pandas().set_index("sample").score
-    blind = run.sweep[(run.sweep.name == "fixed(image)") & (run.sweep.level == 1)].set_index("sample").score
+    blind = run.sweep[(run.sweep.name == f"fixed({ignored})") & (run.sweep.level == 1)].set_index("sample").score
     assert (blind == clean[blind.index]).all() and clean.mean() > 0.5
+    shares = run.directory.table("attributions").to_pandas()
+    assert len(shares) and (shares[shares.modality == ignored].shapley == 0).all()
 
 
 def test_tables_show_texts() -> None:
