@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -129,6 +130,14 @@ def _gated(config: Evaluation, gates: GatesFile, directory: RunDirectory, consol
     return report.code if report.code == GATE_FAILED else code or report.code
 
 
+class ContradictedError(RuntimeError):
+    """Certificates above witnesses: the run stops, and its rows and witnesses are kept."""
+
+    def __init__(self, url: str, contradictions: Sequence[str]) -> None:
+        more = f" (and {len(contradictions) - 1} more)" if len(contradictions) > 1 else ""
+        super().__init__(f"run {url} stops: {contradictions[0]}{more}; the ledger of the run has both numbers")
+
+
 @dataclass(eq=False)
 class _Runner:
     work: Work
@@ -147,6 +156,8 @@ class _Runner:
         for cell, outcome in outcomes(self.work, waiting, self.device, self._progress, self.deadline):
             if isinstance(outcome, Parts):
                 self.directory.add(cell.key, outcome)
+                if outcome.contradictions:
+                    raise ContradictedError(self.directory.url, outcome.contradictions)
                 if outcome.lost:
                     self.directory.add_failure(
                         cell.key, failed_rows(self.work, cell, outcome.lost), "\n".join(outcome.errors)

@@ -19,6 +19,7 @@ from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, closure
 from attacks.search_state import Found, search_all
 from harness.engine.answers import attacked_answers, untouched_answers
+from harness.engine.certifying import add_certificates
 from harness.engine.compiled import compiled
 from harness.engine.graded import Result, front_rows, searched
 from harness.engine.judged import check_widths, judged_rows, taken_out
@@ -205,6 +206,8 @@ def _searched(
             parts.take_in(recorded(work, objective, batch, results))
         except (Exception, SystemExit) as error:
             lose(results[0].scenario, error)
+    if work.config.certify is not None:
+        add_certificates(work, name, objective, work.task.bounds(batch), batch, parts)
     return parts
 
 

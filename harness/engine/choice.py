@@ -21,5 +21,13 @@ def chosen_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
 
 def kept_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
     """The samples whose witnesses are stored."""
-    chosen, wanted = chosen_rows(config, names), config.witnesses
+    return _first(config.witnesses, chosen_rows(config, names))
+
+
+def certified_rows(config: Evaluation, names: Sequence[str]) -> list[int]:
+    """The samples that are certified."""
+    return [] if config.certify is None else _first(config.certify_samples, chosen_rows(config, names))
+
+
+def _first(wanted: int | str, chosen: list[int]) -> list[int]:
     return chosen[: wanted if isinstance(wanted, int) else {"none": 0, "all": len(chosen)}[wanted]]

@@ -15,7 +15,7 @@ from torch import Tensor
 from attacks.region import Inputs
 from attacks.scenario import Scenario
 from attacks.search_state import Found
-from harness.run.schema import LEDGER
+from harness.run.schema import CERTIFICATES, LEDGER
 from harness.storage.tensorfile import as_bytes
 
 
@@ -34,6 +34,7 @@ def found_rows(
             "threshold": threshold,
             "strength": strength,
             "searched": None,
+            **dict.fromkeys(CERTIFICATES),
             "finder": finder,
             "gradients": gradients,
             "queries": queries or None,

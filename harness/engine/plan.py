@@ -18,7 +18,7 @@ from harness.corruptions import corruption
 from harness.engine import extra_attacks
 from harness.engine.answering import Answering
 from harness.engine.applied import conditions_applied, is_users, searches_applied
-from harness.engine.choice import chosen_rows, kept_rows
+from harness.engine.choice import certified_rows, chosen_rows, kept_rows
 from harness.engine.draws import drawn, over_draws
 from harness.engine.fingerprint import fixed_rows
 from harness.engine.frontier import rays
@@ -81,6 +81,12 @@ class Work:
         """The samples whose witnesses are stored."""
         names = self.task.splits["test"].samples
         return frozenset(names[row] for row in kept_rows(self.config, names))
+
+    @cached_property
+    def certified_samples(self) -> frozenset[str]:
+        """The samples that are certified."""
+        names = self.task.splits["test"].samples
+        return frozenset(names[row] for row in certified_rows(self.config, names))
 
     @cached_property
     def answer_form(self) -> dict[str, Any] | None:
@@ -240,8 +246,11 @@ def _batch_size(config: Evaluation, requested: Sequence[Scenario], answering: Ma
 
 
 def _left_out(config: Evaluation) -> set[str]:
-    """The options that do not determine the results. Runs without draws keep the ids they had."""
-    return {*RESULT_NEUTRAL, *(() if config.draws else ("draws",))}
+    """The options that do not determine the results. Runs without draws or certificates keep the
+    ids they had.
+    """
+    certificates = () if config.certify else ("certify", "certify_samples", "certify_limit")
+    return {*RESULT_NEUTRAL, *(() if config.draws else ("draws",)), *certificates}
 
 
 def _name(identity: Identity) -> str:

@@ -19,7 +19,11 @@ DEFAULT_MODELS = ("early", "concat", "mean", "late")
 NO_SCHEDULE = ("none",)
 DEFAULT_SCHEDULES = ("mcar:0,0.2,0.4,0.6,0.8",)
 UNITS = {"s": 1, "m": 60, "h": 3600}
-COUNTS = {"samples": (1, ("all",)), "witnesses": (0, ("none", "all"))}  # the least number, and the words
+COUNTS = {
+    "samples": (1, ("all",)),
+    "certify_samples": (1, ("all",)),
+    "witnesses": (0, ("none", "all")),
+}  # the least number, and the words
 
 
 class Evaluation(BaseModel):
@@ -93,6 +97,20 @@ class Evaluation(BaseModel):
             "the number of draws of a random model (2 to 1,000), with stored seeds; a sample fails if it fails in at"
             " least half of them"
         ),
+    )
+    certify: Literal["linear", "enumeration"] | None = Field(
+        None,
+        description=(
+            "also prove from which strength on nothing is known: by linear bounds of the model, or by enumeration of"
+            " one and two tokens"
+        ),
+    )
+    certify_samples: int | Literal["all"] = Field("all", description="the number of samples to certify, or all")
+    certify_limit: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="a time for each sample and scenario (30s, 2m), after which what is certified by then counts",
     )
     limit: float = Field(DEFAULT_LIMIT, gt=0, allow_inf_nan=False, description="the largest strength searched")
     shard: str | None = Field(
@@ -172,6 +190,7 @@ class Evaluation(BaseModel):
         "attributions",
         "budget",
         "cell_limit",
+        "certify_limit",
         mode="before",
     )
     @classmethod
@@ -195,7 +214,7 @@ class Evaluation(BaseModel):
             raise ValueError("'none' means that no input goes missing: leave the other schedules out")
         return value
 
-    @field_validator("samples", "witnesses", mode="before")
+    @field_validator("samples", "witnesses", "certify_samples", mode="before")
     @classmethod
     def _count(cls, value: Any, info: ValidationInfo) -> Any:
         least, words = COUNTS[str(info.field_name)]
@@ -223,7 +242,7 @@ class Evaluation(BaseModel):
             raise ValueError("give a part and how many there are, from 1/4 to 4/4")
         return value
 
-    @field_validator("budget", "cell_limit", mode="before")
+    @field_validator("budget", "cell_limit", "certify_limit", mode="before")
     @classmethod
     def _duration(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -41,6 +41,9 @@ class SavedConfig(_Part):
     attack: list[str]
     judge: str = "answers"
     draws: int | None = None
+    certify: str | None = None
+    certify_samples: int | str | None = None
+    certify_limit: float | None = None
     limit: float = Field(gt=0, allow_inf_nan=False)
     samples: int | str | None = None
     seed: int

@@ -47,6 +47,9 @@ LEDGER = pa.schema(
         ("threshold", pa.float64()),
         ("attacked", pa.string()),
         ("missing", pa.string()),
+        ("certified", pa.float64()),
+        ("certifier", pa.string()),
+        ("uncertified_reason", pa.string()),
         ("strength", pa.float64()),
         ("searched", pa.float64()),
         ("limit", pa.float64()),
@@ -79,11 +82,13 @@ SAMPLES = pa.schema(
         ("present", pa.string()),
     ]
 )
-OPTIONAL = {"samples": ("present",), "ledger": ("queries", "searched")}
+CERTIFICATES = ("certified", "certifier", "uncertified_reason")
+OPTIONAL = {"samples": ("present",), "ledger": ("queries", "searched", *CERTIFICATES)}
 """The columns that a part lacks where they would be empty. `present` says which modalities each
 sample came with, where some sample came without one; `queries` counts the model calls of a search
 without gradients; `searched` is the strength that the run's own search found, where a check of
-trust found a smaller one."""
+trust found a smaller one; `certified` is a lower bound of the critical strength, by `certifier`;
+`uncertified_reason` says why there is none, or why it could be larger."""
 FRONTS = pa.schema(
     [
         ("run", pa.string()),
@@ -138,18 +143,21 @@ class Parts:
 
     Attributes:
         lost: rows of the test split on which the model raises, untouched; they have no results.
+        contradictions: certificates above witnesses, in a sentence each.
     """
 
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SCHEMAS})
     witnesses: Inputs = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
 
     def take_in(self, other: Parts) -> None:
         """Add the results on other samples."""
         for name, rows in other.rows.items():
             self.rows[name] += rows
         self.witnesses |= other.witnesses
+        self.contradictions += other.contradictions
         self.errors += [text for text in other.errors if text not in self.errors]
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from attacks.errors import BadInput
 from attacks.objective import TINY, Verdict
-from harness.tasks.problems.problem import Classification, OneNumber, ahead
+from harness.tasks.problems.problem import Classification, OneNumber, ahead, leads
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,15 @@ class Counting(OneNumber):
             first, _, third = outputs.topk(3, dim=1).values.unbind(1)
             losses["dlr"] = margin / (first - third).clamp_min(TINY)
         return Verdict(losses, margin >= 0, margins)
+
+    def withstood(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The count within the tolerance that leads on these outputs must stay ahead of all counts
+        outside of it; that is enough, and not needed where another one takes its place.
+        """
+        counts = torch.arange(self.largest + 1, device=outputs.device)
+        tolerated = (counts - targets[:, None]).abs() <= self.tolerance
+        best = outputs.detach().masked_fill(~tolerated, float("-inf")).argmax(1)
+        return leads(outputs, best, ~tolerated)
 
     def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         return count_metrics(predictions, targets)

@@ -66,6 +66,9 @@ class MultiLabel:
         right = torch.full_like(margin[:, None], float("-inf"))  # the right answer, as a classifier has it
         return Verdict(losses, margin >= 0, torch.cat([right, margins], 1))
 
+    def withstood(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (2 * targets - 1) * (outputs - THERE)
+
     def label(self, answers: Tensor, targets: Tensor | None = None) -> list[str]:
         """The labels that are there."""
         there = [row.nonzero().flatten().tolist() for row in answers]

@@ -78,6 +78,24 @@ class Graded(Protocol):
         """
 
 
+@runtime_checkable
+class Certifiable(Protocol):
+    """A problem whose samples withstand where some affine functions of the outputs are above
+    zero.
+    """
+
+    def withstood(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """These functions, (B, S): where all are above zero, the verdict does not fail."""
+
+
+def leads(logits: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
+    """How far the class `right`, int64 (B,), is ahead of each class of `wrong`, bool (B, K); 1 for
+    all other classes, and for those that the model rules out by -inf.
+    """
+    counted = wrong & (logits > float("-inf"))
+    return torch.where(counted, logits.gather(1, right[:, None]) - logits, 1.0)
+
+
 def thresholds_of(problem: Problem) -> tuple[float, ...]:
     """The thresholds of a graded problem; empty if answers are right or wrong."""
     return tuple(getattr(problem, "thresholds", ()))
@@ -207,6 +225,9 @@ class Classification(OneNumber):
     def verdict(self, outputs: Tensor, targets: Tensor) -> Verdict:
         return classification_verdict(outputs, targets)
 
+    def withstood(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return leads(outputs, targets, F.one_hot(targets, self.classes) == 0)
+
     def thin(self, tallies: Tensor) -> set[str]:
         """Recall is averaged over classes: a class of which no sample, or only one, is right or
         wrong hides how far it varies.
@@ -282,6 +303,10 @@ class Regression(OneNumber):
         signed = outputs.squeeze(1) - targets
         losses = {"margin": signed.abs() - self.tolerance, "over": signed, "under": -signed}
         return Verdict(losses, losses["margin"] > 0)
+
+    def withstood(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        signed = outputs.squeeze(1) - targets
+        return torch.stack([self.tolerance - signed, self.tolerance + signed], 1)
 
     def measured(self, predictions: Tensor, targets: Tensor) -> dict[str, float]:
         return self.measure(predictions, targets)

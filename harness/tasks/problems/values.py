@@ -75,6 +75,10 @@ class Values:
         right = torch.full_like(margin[:, None], float("-inf"))  # the right answer, as a classifier has it
         return Verdict({"margin": margin}, margin > 0, torch.cat([right, ways], 1))
 
+    def withstood(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        errors = self._errors(outputs, targets)
+        return torch.cat([1 - errors, 1 + errors], 1)
+
     def label(self, answers: Tensor, targets: Tensor | None = None) -> list[str]:
         return [", ".join(f"{value:.4g}" for value in row) for row in answers.tolist()]
 
