@@ -78,7 +78,9 @@ class Run:
         return pd.DataFrame(rows, columns=["section", "condition", "model", "score", "low", "high", "samples", "flags"])
 
     def curves(self) -> pd.DataFrame:
-        """Robust score against strength. Columns: model, scenario, strength, score, low, high."""
+        """Robust score against strength. Columns: model, scenario, strength, score, low, high, and
+        certified, the share that provably withstands (NaN without certificates).
+        """
         import pandas as pd
 
         from harness.analysis.curves import CURVED, robust_curves, strength_grid
@@ -86,11 +88,14 @@ class Run:
         ledger, fronts = self.directory.ledger(CURVED["ledger"]), self.directory.table("fronts", CURVED["fronts"])
         found = robust_curves(ledger, strength_grid(ledger), fronts) if len(ledger) else {}
         rows = [
-            (model, scenario, point.at, point.share.value, *point.share.interval)
+            (
+                *(model, scenario, point.at, point.share.value, *point.share.interval),
+                point.certified.value if point.certified else float("nan"),
+            )
             for (scenario, model), points in found.items()
             for point in points
         ]
-        return pd.DataFrame(rows, columns=["model", "scenario", "strength", "score", "low", "high"])
+        return pd.DataFrame(rows, columns=["model", "scenario", "strength", "score", "low", "high", "certified"])
 
     def figure(self) -> go.Figure:
         """Robust score against strength: a panel for each scenario, a line with its band for each

@@ -137,7 +137,8 @@ class Relaxation(TorchFunctionMode):
         loose = ~(low.isfinite() & high.isfinite())
         wanted = loose | (torch.ones_like(loose) if unsettled is None else unsettled(low, high))
         wanted = wanted.flatten(1)
-        if bool(wanted.any()) and (bool(loose.any()) or int(wanted.sum(1).max()) <= TIGHTENED):
+        wanted = wanted & ((wanted.sum(1) <= TIGHTENED) | loose.flatten(1).any(1))[:, None]
+        if bool(wanted.any()):
             low, high = self._tightened(z, wanted, low, high)
         ends = self._widened(z.detach(), low, high)
         self.intervals.append(ends)
@@ -170,9 +171,13 @@ class Relaxation(TorchFunctionMode):
             below = self.lowest(z, torch.cat([chosen, -chosen]))
             before = least.gather(1, some), most.gather(1, some)
             after = below[: some.shape[1]].T.to(z.dtype), -below[some.shape[1] :].T.to(z.dtype)
-            least.scatter_(1, some, torch.maximum(before[0], after[0]))
-            most.scatter_(1, some, torch.minimum(before[1], after[1]))
-            if number == 0 and bool(((before[1] - before[0]) <= (after[1] - after[0]) * (1 + GAIN)).all()):
+            own = wanted.gather(1, some)  # a sample's result does not depend on what others want
+            least.scatter_(1, some, torch.where(own, torch.maximum(before[0], after[0]), before[0]))
+            most.scatter_(1, some, torch.where(own, torch.minimum(before[1], after[1]), before[1]))
+            if number == 0:
+                gains = own & (before[1] - before[0] > (after[1] - after[0]) * (1 + GAIN))
+                wanted = wanted & gains.any(1, keepdim=True)
+            if not bool(wanted.any()):
                 break
         return least.view_as(z), most.view_as(z)
 

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
 from threading import local
@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.analysis.intervals import Estimate, Interval, proportion
+from harness.run.schema import CERTIFICATES
 
 IS_GAP = "(name = 'gap' or starts_with(name, 'gap('))"
 FRACTION_MISSING = f"(case when {IS_GAP} then level else 1 - length(replace(present, '0', '')) / length(present) end)"
@@ -42,11 +43,42 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Band(Share):
+    """An attacked share, which the true one does not exceed, beside a certified one, which it does
+    not fall below.
+    """
+
+    certified: Share
+
+    @property
+    def outer(self) -> Interval:
+        """From the low end of the certified share's interval to the high end of the attacked
+        one's.
+        """
+        return self.certified.interval[0], self.interval[1]
+
+    def __str__(self) -> str:
+        low, high = self.outer
+        return f"{self.certified.value:.3f} … {self.value:.3f} [{low:.2f}, {high:.2f}]"
+
+
+@dataclass(frozen=True)
 class Point:
-    """One point of a curve: strength or fraction missing, and the score there."""
+    """One point of a curve: strength or fraction missing, and the score there.
+
+    Attributes:
+        certified: the share that provably withstands the strength, where certificates were asked
+            for.
+    """
 
     at: float
     share: Share
+    certified: Share | None = None
+
+    @property
+    def band(self) -> Share:
+        """The score, with its certified edge if there is one."""
+        return self.share if self.certified is None else Band(self.share.value, self.share.samples, self.certified)
 
 
 def query(sql: str, given: Mapping[str, Any] | None = None, **tables: pa.Table) -> list[tuple[Any, ...]]:
@@ -147,7 +179,7 @@ def absences(samples: pa.Table, modalities: Sequence[str]) -> str:
 
 
 CURVED = {
-    "ledger": ("scenario", "model", "sample", "strength", "limit", "clean_score", "status"),
+    "ledger": ("scenario", "model", "sample", "strength", "limit", "clean_score", "status", *CERTIFICATES[:2]),
     "fronts": ("scenario", "model", "sample", "strength", "score"),
 }
 """The columns that curves under attack read."""
@@ -170,15 +202,38 @@ def robust_curves(
     """
     if fronts is not None and fronts.num_rows:
         return _worst_curves(ledger, strengths, fronts)
+    at = pa.table({"t": list(strengths)})
     rows = query(
         """
         select scenario, model, t, avg(case when strength > t then 1.0 else 0.0 end), count(*)
         from ledger, strengths where status = 'ok' group by all order by t
         """,
         ledger=ledger,
-        strengths=pa.table({"t": list(strengths)}),
+        strengths=at,
     )
-    return _curves(rows)
+    certified = _certified(ledger, at)
+    return {
+        panel: [replace(point, certified=certified.get((*panel, point.at))) for point in points]
+        for panel, points in _curves(rows).items()
+    }
+
+
+def _certified(ledger: pa.Table, at: pa.Table) -> dict[tuple[str, str, float], Share]:
+    """Per scenario, model and strength, the share of samples that provably withstand; a sample that
+    could not be certified does not. Scenarios without any certificate are left out.
+    """
+    if not set(CERTIFICATES[:2]) <= {*ledger.column_names} or ledger.column("certified").null_count == len(ledger):
+        return {}
+    rows = query(
+        """
+        select scenario, model, t, avg(case when certified > t then 1.0 else 0.0 end), count(*)
+        from ledger, strengths where status = 'ok' and certifier is not null
+        group by all having count(certified) > 0
+        """,
+        ledger=ledger,
+        strengths=at,
+    )
+    return {(scenario, model, t): Share(value, count) for scenario, model, t, value, count in rows}
 
 
 def _worst_curves(ledger: pa.Table, strengths: Sequence[float], fronts: pa.Table) -> dict[tuple[str, str], list[Point]]:
@@ -200,6 +255,18 @@ def _worst_curves(ledger: pa.Table, strengths: Sequence[float], fronts: pa.Table
         strengths=pa.table({"t": list(strengths)}),
     )
     return _curves(rows)
+
+
+def uncertified(ledger: pa.Table) -> list[tuple[str, str, str]]:
+    """The scenarios and models of which no sample could be certified, and why."""
+    rows = query(
+        """
+        select scenario, model, min(uncertified_reason) from ledger where certifier is not null
+        group by scenario, model having count(certified) = 0 and count(uncertified_reason) > 0 order by all
+        """,
+        ledger=ledger,
+    )
+    return [(str(scenario), str(model), str(reason)) for scenario, model, reason in rows]
 
 
 def missing_curves(sweep: pa.Table) -> dict[tuple[str, str], list[Point]]:

@@ -4,7 +4,7 @@ scenario, per model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from harness.analysis import measures
 from harness.analysis.class_tables import of_classes
 from harness.analysis.curves import (
     CURVED,
+    Point,
     Share,
     absences,
     clean_scores,
@@ -29,11 +30,13 @@ from harness.analysis.curves import (
     robust_curves,
     robust_score_is,
     statuses,
+    uncertified,
 )
 from harness.analysis.intervals import Estimate
 from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import EXPLAINED, doubted, flag_lines, flagged
+from harness.run.schema import CERTIFICATES
 from harness.run.set_metrics import CLEAN, SetMetric, in_tables
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
@@ -53,6 +56,11 @@ AT_THRESHOLDS = "At a threshold, a sample has failed when its score is below tha
 UP_TO_ZERO = (
     "Under attack, a metric is computed from the answers with the lowest scores that are known. Metrics that fall"
     " further where a score has reached 0, such as decibels, may be worse."
+)
+BAND = (
+    "Two numbers with … between them are a band: the share that provably withstands (linear bounds or enumeration,"
+    " docs/certify.md), and the share that withstood every attack. What lies between is not known. Its interval reaches"
+    " from the low end of the first to the high end of the second."
 )
 UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
 SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
@@ -141,8 +149,26 @@ def summarise(directory: RunDirectory) -> Summary:
     caveat = CAVEAT.format(robust_score_is(graded), GRADED if graded else YES_OR_NO)
     notes = _notes(description, caveat, errors, absences(samples, modalities))
     notes += fewer(description, counts)
+    notes += _certificates(directory, robust)
     notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *doubts, *([EXPLAINED] if doubts else [])]
     return Summary(models, sections, notes, flagged(trust), status)
+
+
+def _certificates(directory: RunDirectory, robust: Mapping[tuple[str, str], Sequence[Point]]) -> list[str]:
+    """What a band is, and why some scenarios have none."""
+    config = directory.describe().identity.config
+    if config.certify is None:
+        return []
+    banded = {panel for panel, points in robust.items() if points[-1].certified is not None}
+    sizes = {point.certified.samples for points in robust.values() for point in points if point.certified is not None}
+    whole = {point.share.samples for panel in banded for point in robust[panel]}
+    notes = [BAND] if banded else []
+    if sizes and sizes != whole:
+        notes.append(f"{config.certify_samples} samples were certified; the attacked shares are of all.")
+    reasons: dict[str, set[str]] = {}
+    for scenario, model, reason in uncertified(directory.ledger(("scenario", "model", "sample", *CERTIFICATES))):
+        reasons.setdefault(f"{model} is not certified ({config.certify}), {reason}", set()).add(scenario)
+    return [*notes, *(f"{reason}: {', '.join(sorted(each))}." for reason, each in reasons.items())]
 
 
 def _each_missing(
@@ -194,8 +220,9 @@ def _single(scenario: str) -> bool:
 
 
 def _column(curves: dict[tuple[str, str], list[Any]], panel: str) -> dict[str, Share]:
-    """The last point of each model's curve in a panel."""
-    return {model: points[-1].share for (name, model), points in curves.items() if name == panel}
+    """The last point of each model's curve in a panel, with its certified edge if there is one."""
+    last = {model: points[-1] for (name, model), points in curves.items() if name == panel}
+    return {model: point.band for model, point in last.items()}
 
 
 def _corrupted(curves: dict[tuple[str, str], list[Any]]) -> dict[str, dict[str, dict[str, Share]]]:

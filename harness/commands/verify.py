@@ -1,8 +1,8 @@
-"""`verify`: every stored witness of a run, re-checked from disk."""
+"""`verify`: every stored witness of a run, and every certificate, re-checked from disk."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +13,14 @@ from attacks.errors import BadInput, plain
 from attacks.region import Inputs, Region
 from attacks.scenario import Scenario, parse
 from attacks.verify import verify
+from harness.commands.certificates import doubted
 from harness.engine.answers import ATTACKED, answer_keys
-from harness.engine.choice import kept_rows
 from harness.engine.graded import floor_of
 from harness.engine.ledger import keys_of, witness_hashes
 from harness.engine.loading import Loaded
 from harness.engine.model_checks import check_models
 from harness.engine.objective import TaskObjective
-from harness.engine.plan import load_all, prepare
+from harness.engine.plan import Work, load_all, prepare
 from harness.engine.resuming import standing_at
 from harness.engine.standing import another_model, describe, standing
 from harness.references.code_consent import permitted
@@ -54,20 +54,29 @@ def verify_witnesses(run: str, code: Collection[str], data_root: str | None) -> 
         the exit code: 0, or 3 where a witness fails.
 
     Raises:
-        BadInput: as `recheck` does.
+        BadInput: as `reopened` does.
     """
     use(data_root)
-    checked = list(recheck(RunDirectory(run), code))
-    failed = [claim for claim, holds in checked if not holds]
+    directory = RunDirectory(run)
+    work = reopened(directory, code)
+    codes = [_counted("witnesses", _claims(directory, work))]
+    if work.config.certify is not None:
+        codes.append(_counted("certificates", doubted(directory, work)))
+    return max(codes)
+
+
+def _counted(what: str, checked: Iterable[tuple[object, bool]]) -> int:
+    """Print what does not hold, and how many hold; 3 where one does not."""
+    every = list(checked)
+    failed = [claim for claim, holds in every if not holds]
     for claim in failed:
         print(plain(f"does not hold: {claim}"))
-    print(f"{len(checked)} witnesses re-checked, {len(checked) - len(failed)} hold")
+    print(f"{len(every)} {what} re-checked, {len(every) - len(failed)} hold")
     return 3 if failed else 0
 
 
-def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
-    """Every claim whose witness the run keeps, and whether it holds: the witness exists, its bytes
-    have the stored hash, and range, radius and failure are as claimed.
+def reopened(directory: RunDirectory, code: Collection[str] = ()) -> Work:
+    """The task, the models and the scenarios of a run, as they were.
 
     Args:
         code: the files and modules that the run names and that may be run.
@@ -90,12 +99,28 @@ def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tup
     work = prepare(config, task, loaded, check_models(loaded, task, CPU, config))
     if why := another_model(standing_at(directory), standing(work, describe(work, CPU)), ["weights"]):
         raise BadInput(f"run {directory.url} {why}: its witnesses cannot be re-checked")
-    models = {model.name: model for model in loaded}
-    names = task.splits["test"].samples
-    kept = {names[row] for row in kept_rows(config, names)}
+    return work
+
+
+def recheck(directory: RunDirectory, code: Collection[str] = ()) -> Iterator[tuple[Claim, bool]]:
+    """Every claim whose witness the run keeps, and whether it holds: the witness exists, its bytes
+    have the stored hash, and range, radius and failure are as claimed.
+
+    Args:
+        code: the files and modules that the run names and that may be run.
+
+    Raises:
+        BadInput: as `reopened`.
+    """
+    yield from _claims(directory, reopened(directory, code))
+
+
+def _claims(directory: RunDirectory, work: Work) -> Iterator[tuple[Claim, bool]]:
+    task, config = work.task, work.config
+    models = {model.name: model for model in work.models}
     for tensors, rows in directory.witnesses():
         for row in rows:
-            if row["sample"] not in kept or row["status"] != "ok" or row["strength"] == float("inf"):
+            if row["sample"] not in work.kept_samples or row["status"] != "ok" or row["strength"] == float("inf"):
                 continue
             claim = Claim(*(row[key] for key in ("model", "sample", "scenario", "strength", "witness")))
             scenario = parse(claim.scenario)

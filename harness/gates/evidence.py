@@ -15,7 +15,7 @@ from attacks.errors import BadInput, unknown
 from harness.run.description import Description, SavedConfig
 from harness.run.directory import RunDirectory
 from harness.run.flags import Trust, flagged
-from harness.run.schema import SCHEDULE
+from harness.run.schema import CERTIFICATES, SCHEDULE
 from harness.run.set_metrics import ATTACKED
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -56,7 +56,8 @@ class Evidence:
             BadInput: there is no run, or it is damaged.
         """
         description = directory.describe()
-        tables = {name: directory.table(name, columns) for name, columns in KEPT.items()}
+        besides = {"ledger": CERTIFICATES[:2]} if description.identity.config.certify else {}
+        tables = {name: directory.table(name, (*columns, *besides.get(name, ()))) for name, columns in KEPT.items()}
         # a scenario that was not checked has no flags; a baseline holds raised ones alone
         flags = directory.notes.trust()
         checked = {
@@ -152,6 +153,16 @@ class Evidence:
         chosen = {} if threshold is None else {"threshold": threshold}
         rows = self._rows("ledger", ("sample", "strength"), model=model, scenario=scenario, status="ok", **chosen)
         return _by_sample(rows, "strength")
+
+    def certified(self, model: str, scenario: str, strength: float) -> Values:
+        """Whether each sample provably withstands attacks up to a strength. Samples that were not
+        to be certified are left out.
+        """
+        rows = self._rows("ledger", ("sample", *CERTIFICATES[:2]), model=model, scenario=scenario, status="ok")
+        rows = rows.filter(pc.is_valid(rows.column("certifier")))
+        filled = rows.set_column(1, "certified", pc.fill_null(rows.column("certified"), 0.0))
+        samples, strengths = _by_sample(filled, "certified")
+        return samples, (strengths > strength).astype(float)
 
     def withstood(self, model: str, scenario: str, strength: float, threshold: float | None = None) -> Values:
         """The remaining score of each sample under attacks up to a strength: all or nothing, or for

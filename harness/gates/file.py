@@ -28,14 +28,23 @@ AREA: Final = "area"
 WORST: Final = "worst modality"
 GAP: Final = "gap to the oracle"
 METRIC: Final = "metric"
+CERTIFIED: Final = "certified score"
 Measure = Literal[
-    "score", "robust score", "median critical strength", "area", "worst modality", "gap to the oracle", "metric"
+    "score",
+    "robust score",
+    "median critical strength",
+    "area",
+    "worst modality",
+    "gap to the oracle",
+    "metric",
+    "certified score",
 ]
 LIMITS = ("min", "max", "max_drop", "max_rise")
 SELECTIONS = ("scenario", "schedule", "corruption")
 FITS = {
     SCORE: ((), ("schedule", "rate"), ("corruption", "severity")),
     ROBUST: (("scenario",), ("scenario", "strength")),
+    CERTIFIED: (("scenario",), ("scenario", "strength")),
     MEDIAN: (("scenario",),),
     AREA: (("schedule",),),
     WORST: ((), ("strength",)),
@@ -52,6 +61,7 @@ FITS = {
 WRITTEN = {
     SCORE: "nothing (the untouched input), schedule and rate, or corruption and severity",
     ROBUST: "scenario and, unless it is 1, strength",
+    CERTIFIED: "scenario and, unless it is 1, strength",
     MEDIAN: "scenario",
     AREA: "schedule, without rate",
     WORST: "nothing (each modality missing), or strength (each modality attacked alone)",
@@ -85,6 +95,9 @@ class Gate(BaseModel):
     rate: Annotated[Number, Field(ge=0, le=1)] | None = Field(None, description="the fraction missing")
     corruption: Name | None = Field(None, description="a corruption without its severities, as 'image@noise'")
     severity: Annotated[int, Field(strict=True, ge=0, le=5)] | None = Field(None, description="of the corruption")
+    certified: bool = Field(
+        False, description="limit the share that provably withstands, in place of the one that withstood every attack"
+    )
     measure: Measure = Field(
         SCORE, description="the number to limit; by default 'robust score' for a scenario and 'score' otherwise"
     )
@@ -110,6 +123,8 @@ class Gate(BaseModel):
             return given
         if given.get("metric") is not None:
             return {**given, "measure": METRIC}
+        if given.get("certified") is True:
+            return {**given, "measure": CERTIFIED}
         return given if given.get("scenario") is None else {**given, "measure": ROBUST}
 
     @model_validator(mode="after")
@@ -122,6 +137,8 @@ class Gate(BaseModel):
             raise ValueError(
                 f"measure {self.measure!r} takes {WRITTEN[self.measure]}, not {' and '.join(given) or 'nothing'}"
             )
+        if self.certified != (self.measure == CERTIFIED):
+            raise ValueError(f"certified: true and measure {CERTIFIED!r} belong together, not measure {self.measure!r}")
         limits = [key for key in LIMITS if getattr(self, key) is not None]
         if len(limits) != 1:
             raise ValueError(
@@ -129,6 +146,8 @@ class Gate(BaseModel):
             )
         if not self.compares and "min_effect" in self.model_fields_set:
             raise ValueError(f"min_effect needs max_drop or max_rise, not {limits[0]}")
+        if self.certified and self.compares:
+            raise ValueError(f"certified takes min or max, not {limits[0]}")
         self._check_limit(limits[0])
         if self.scenario is not None:
             parse(self.scenario)
@@ -171,8 +190,10 @@ class Gate(BaseModel):
 
     @property
     def attacks(self) -> bool:
-        """Whether the measure is of the worst case, a query on the ledger."""
-        always = self.measure in (ROBUST, MEDIAN, GAP) or (self.measure == METRIC and self.scenario is not None)
+        """Whether the measure is a query on the ledger, of the worst case or of certificates."""
+        always = self.measure in (ROBUST, CERTIFIED, MEDIAN, GAP) or (
+            self.measure == METRIC and self.scenario is not None
+        )
         return always or (self.measure == WORST and self.strength is not None)
 
     @property
@@ -191,7 +212,7 @@ class Gate(BaseModel):
         return place if self.severity is None else f"{place} at severity {self.severity}"
 
     def __str__(self) -> str:
-        always = self.measure in (ROBUST, GAP) or (self.measure == METRIC and self.scenario is not None)
+        always = self.measure in (ROBUST, CERTIFIED, GAP) or (self.measure == METRIC and self.scenario is not None)
         strength = f" at strength {self.at:g}" if always or self.strength is not None else ""
         sides = {"min": "≥", "max": "≤"}
         limit = next((f"{sign} {self.limit:g}" for key, sign in sides.items() if getattr(self, key) is not None), None)

@@ -19,7 +19,7 @@ from harness.analysis.jackknife import interval
 from harness.analysis.measures import degradations, oracle_of, sample_areas
 from harness.analysis.paired import drop_of
 from harness.gates.evidence import Array, Evidence, Values, columns, known
-from harness.gates.file import AREA, GAP, MEDIAN, METRIC, ROBUST, SCORE, WORST, Gate
+from harness.gates.file import AREA, CERTIFIED, GAP, MEDIAN, METRIC, ROBUST, SCORE, WORST, Gate
 from harness.run.flags import EVERY
 from harness.run.schema import CORRUPTION, SCHEDULE
 from harness.run.set_metrics import ATTACKED, CLEAN
@@ -91,11 +91,19 @@ def _found(gate: Gate, evidence: Evidence) -> list[Values]:
         return _each_modality(gate, evidence)
     if gate.measure == METRIC:
         return [_metric(gate, evidence)]
+    if gate.measure == CERTIFIED:
+        return [_certified(gate, evidence)]
     scenario, threshold = scenario_of(gate, evidence), _threshold(gate, evidence)
     if gate.measure == MEDIAN:
         return [evidence.strengths(gate.model, scenario, threshold)]
     withstood = evidence.withstood(gate.model, scenario, gate.at, threshold)
     return [withstood] if gate.measure == ROBUST else [evidence.clean(_oracle(gate, evidence)), withstood]
+
+
+def _certified(gate: Gate, evidence: Evidence) -> Values:
+    if evidence.config.certify is None:
+        raise BadInput(f"gate '{gate}': {evidence.where} has no certificates: evaluate it with --certify linear")
+    return evidence.certified(gate.model, scenario_of(gate, evidence), gate.at)
 
 
 def scenario_of(gate: Gate, evidence: Evidence) -> str:
@@ -230,6 +238,8 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
         f"{len(samples)} samples of {model} are errors" for model, samples in _errors(gate, evidence) if samples
     ]
     total = max(len(evidence.expected), evidence.description.samples or 0) - len(_left_out(gate, evidence))
+    if gate.certified and isinstance(evidence.config.certify_samples, int):
+        total = min(total, evidence.config.certify_samples)
     if not reasons and count < total:
         reasons.append(f"{total - count} of {total} samples are missing")
     if not count and gate.metric is not None:
@@ -244,6 +254,9 @@ def _doubts(gate: Gate, evidence: Evidence, count: int) -> list[str]:
     if (EVERY, gate.model) in evidence.doubted:
         raised = "; ".join(f"{name}: {flag['why']}" for name, flag in flags.items() if flag["raised"])
         reasons.append(f"every number of {gate.model} is flagged, {raised}")
+    if gate.certified:
+        far = [f"certificates reach to strength {evidence.limit:g} only: evaluate with a larger --limit"]
+        return reasons + (far if gate.at >= evidence.limit else [])
     return reasons + (_doubtful_attacks(gate, evidence) if gate.attacks else [])
 
 

@@ -64,6 +64,29 @@ def figures(curves: Curves, models: Sequence[str], across: str, up: str) -> list
     ]
 
 
+def _certified(figure: go.Figure, model: str, colour: str, points: Sequence[Point]) -> None:
+    """The certified edge as a dotted line, and hatching up to the attacked one: what is not
+    known.
+    """
+    both = [(point.at, point.certified.value, point.share.value) for point in points if point.certified is not None]
+    if not both:
+        return
+    at, low, high = (list(each) for each in zip(*both, strict=True))
+    figure.add_scatter(
+        x=at + at[::-1],
+        y=high + low[::-1],
+        fill="toself",
+        mode="none",
+        fillcolor="rgba(0, 0, 0, 0)",
+        fillpattern={"shape": "/", "fgcolor": colour, "fgopacity": 0.35, "size": 6},
+        name=f"{model}: unknown",
+        legendgroup=model,
+        hoverinfo="skip",
+    )
+    line = {"color": colour, "dash": "dot"}
+    figure.add_scatter(x=at, y=low, name=f"{model}: certified", legendgroup=model, mode="lines", line=line)
+
+
 def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[str], across: str, up: str) -> go.Figure:
     figure = go.Figure()
     for model, points in lines.items():
@@ -72,6 +95,7 @@ def _panel(title: str, lines: Mapping[str, Sequence[Point]], models: Sequence[st
         low, high = zip(*(point.share.interval for point in points), strict=True)
         band = {"x": at + at[::-1], "y": [*high, *low[::-1]], "fill": "toself", "opacity": 0.15, "mode": "none"}
         figure.add_scatter(**band, fillcolor=colour, hoverinfo="skip", showlegend=False, legendgroup=model)
+        _certified(figure, model, colour, points)
         figure.add_scatter(
             x=at,
             y=[point.share.value for point in points],
