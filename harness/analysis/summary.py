@@ -56,12 +56,18 @@ UP_TO_ZERO = (
 )
 UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
 SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
+SUMMARISED = {
+    "samples": ("model", "sample", "score", "present"),
+    "ledger": CURVED["ledger"],
+    "fronts": CURVED["fronts"],
+    "sweep": SWEPT,
+}
 MEASURED = {
     "samples": ("model", "sample", "score"),
     "ledger": ("model", "scenario", "sample", "strength", "status"),
     "sweep": SWEPT,
 }
-"""The columns that the summary and the measures read; no others are held."""
+"""The columns that the summary and the measures read; `SUMMARISED` has all of `MEASURED`."""
 MARK = " !"  # behind a number that a check marks as doubtful; the notes give the reason
 
 
@@ -86,10 +92,9 @@ class Summary:
 def summarise(directory: RunDirectory) -> Summary:
     """Query a run for its summary."""
     description = directory.describe()
-    ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
-    sweep = directory.table("sweep", SWEPT)
+    ledger = directory.ledger(SUMMARISED["ledger"])
+    samples, fronts, sweep = (directory.table(name, SUMMARISED[name]) for name in ("samples", "fronts", "sweep"))
     robust = robust_curves(ledger, [1.0], fronts)
-    samples = directory.table("samples", ("model", "sample", "score", "present"))
     clean = clean_scores(samples)
     untouched = {
         model: points[0].share
