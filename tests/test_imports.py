@@ -1,13 +1,16 @@
-"""No module imports itself through others."""
+"""No module imports itself through others, and what has a name is reached by its name."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from harness.references.registry import FLOORS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("attacks", "defenses", "harness", "app")
@@ -29,6 +32,21 @@ def imported(name: str, file: Path) -> Iterator[str]:
             above = package[: len(package) - node.level + 1] if node.level else []
             start = ".".join([*above, *([node.module] if node.module else [])])
             yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def registered() -> dict[str, str]:
+    """The dotted name of every registered object, and of its module, with the room of the module.
+
+    The modules of a room may import each other.
+    """
+    catalogues = [importlib.import_module(floor).CATALOGUE for floor in FLOORS]
+    places = [place for catalogue in catalogues for names in catalogue.values() for place in names.values()]
+    found = {}
+    for place in places:
+        module, _, thing = place.partition(":")
+        room = ".".join(module.split(".")[: 2 if module.startswith("harness.") else 1])
+        found |= {module: room, f"{module}.{thing}": room}
+    return found
 
 
 def graph(root: Path) -> dict[str, set[str]]:
@@ -75,3 +93,18 @@ def test_a_circle_is_found(tmp_path: Path, back: str) -> None:
     (folder / "first.py").write_text("from attacks.second import thing")
     (folder / "second.py").write_text(back)
     assert set(circle(graph(tmp_path))) == {"attacks.first", "attacks.second"}
+
+
+def test_what_is_registered_is_reached_by_its_name() -> None:
+    """Outside of its room, no module imports a registered object. Studies name their models, and
+    defences are built on models.
+    """
+    named = registered()
+    assert {"attacks.presets.STANDARD", "attacks.fgsm", "attacks.blackbox.BlackBox"} <= named.keys()
+    broken = [
+        f"{name} imports {each}"
+        for name, file in modules(ROOT).items()
+        for each in imported(name, file)
+        if each in named and not f"{name}.".startswith((f"{named[each]}.", "harness.reproduce.", "defenses."))
+    ]
+    assert not broken
