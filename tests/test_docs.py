@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness.test_cli import run
+from tests.commandline import run
 
 ROOT = Path(__file__).parents[1]
 MODEL = """

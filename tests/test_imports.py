@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -108,3 +109,9 @@ def test_what_is_registered_is_reached_by_its_name() -> None:
         if each in named and not f"{name}.".startswith((f"{named[each]}.", "harness.reproduce.", "defenses."))
     ]
     assert not broken
+
+
+def test_no_test_imports_from_a_test_module() -> None:
+    """Shared helpers stand in modules of their own; code in strings counts, too."""
+    place = re.compile(r"\btests(\.\w+)*\.test_\w")
+    assert not [file for file in (ROOT / "tests").rglob("*.py") if place.search(file.read_text())]

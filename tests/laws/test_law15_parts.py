@@ -19,7 +19,7 @@ from harness.reporting.report import as_markdown, render
 from harness.run.directory import RunDirectory
 from harness.storage.parquet import decoded, encoded
 from harness.storage.tensorfile import from_bytes
-from tests.harness.test_cli import run
+from tests.commandline import run
 from tests.runfile import rewrite
 
 TABLES = ("samples", "sweep", "ledger")

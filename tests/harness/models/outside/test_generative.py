@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,10 @@ from harness.tasks import Modality, Task
 from harness.tasks.files.dataroot import VARIABLE, data_root
 from harness.tasks.prompts import prompt_task
 from tests import picturefiles
+from tests.commandline import run
+from tests.harness.models.outside.answering_networks import COUNT, LENGTH, made
 from tests.harness.models.outside.generative_networks import NETWORKS, WORDS
-from tests.harness.test_cli import run
 
-COUNT, LENGTH = 64, 4
 SIZES = [
     (31, 47),
     (224, 224),
@@ -84,19 +83,6 @@ def test_pixels_are_those_of_the_processor(name: str) -> None:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
         found.sum().backward()
         assert raw.grad is not None and bool(raw.grad.isfinite().all()) and bool((raw.grad != 0).any())
-
-
-@cache
-def made(family: str, **options: Any) -> tuple[Any, Any, Task, str | None]:
-    """A network, its processor, and a task of random images and questions."""
-    network, processor, template = NETWORKS[family]()
-    draws = np.random.default_rng(0)
-    images = draws.integers(0, 256, (COUNT, 3, 20, 24)).astype(np.float32)
-    questions = [" ".join(draws.choice(WORDS, draws.integers(2, 6))) for _ in range(COUNT)]
-    right = [[str(each)] for each in draws.choice(WORDS, COUNT)]
-    table = network.get_input_embeddings().weight
-    given = {"template": template, "splits": "test", "name": "asked", "length": LENGTH, **options}
-    return network, processor, prompt_task(processor, images, questions, right, table, **given), template
 
 
 def plain_prompt(processor: Any, template: str | None, question: str) -> str:

@@ -17,8 +17,8 @@ from harness.models.outside.huggingface import adapted
 from harness.models.outside.key_values import read
 from harness.models.outside.memory import checkpointed
 from harness.tasks import Task
+from tests.harness.models.outside.answering_networks import LENGTH, made
 from tests.harness.models.outside.generative_networks import NETWORKS
-from tests.harness.models.outside.test_generative import LENGTH, made
 
 
 def kept_bytes(model: Any, task: Task) -> tuple[int, Tensor]:
