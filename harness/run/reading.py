@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from harness.run.directory import RunDirectory
 
+FEW = 128  # numbers from 0 that fit into a byte with a sign
+
 
 class Reading(RunDirectory):
     """The files of one run, which does not change meanwhile.
@@ -39,7 +41,8 @@ class Reading(RunDirectory):
             columns: some of those that the command reads; all of them if None.
         """
         if name not in self._tables:
-            self._tables[name] = self._ledger() if name == "ledger" else super().table(name, self._columns[name])
+            found = self._ledger() if name == "ledger" else super().table(name, self._columns[name])
+            self._tables[name] = _narrow(found)
         return self._tables[name].select(list(columns or self._columns[name]))
 
     def _ledger(self) -> pa.Table:
@@ -56,3 +59,18 @@ class Reading(RunDirectory):
         self.table("ledger")
         rows: list[dict[str, Any]] = self._rows[part].to_pylist()
         return rows
+
+
+def _narrow(table: pa.Table) -> pa.Table:
+    """The table with each sample's name held once, and one byte for a repeated text of which there
+    are few: a command holds its tables to the end.
+    """
+    for place, name in enumerate(table.column_names):
+        column = table.column(name)
+        if name == "sample":
+            column = column.dictionary_encode()
+        elif pa.types.is_dictionary(column.type) and all(len(chunk.dictionary) < FEW for chunk in column.chunks):
+            small = [pa.DictionaryArray.from_arrays(x.indices.cast(pa.int8()), x.dictionary) for x in column.chunks]
+            column = pa.chunked_array(small, pa.dictionary(pa.int8(), column.type.value_type))
+        table = table.set_column(place, name, column)
+    return table
