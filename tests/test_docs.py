@@ -61,9 +61,12 @@ def test_the_examples_of_answers_run(example: str, elsewhere: Path, monkeypatch:
 def test_every_check_of_trust_is_explained() -> None:
     from harness.trust.attack_checks import INSIDE_BALLS, budget, planted
     from harness.trust.checks import ON_THE_LEDGER, ON_THE_MODEL
+    from harness.trust.explained import explanations
 
     checks = {
         check.__name__.replace("_", "-") for check in (*ON_THE_LEDGER, *ON_THE_MODEL, *INSIDE_BALLS, budget, planted)
     }
-    explained = set(re.findall(r"^### (\S+)$", (ROOT / "docs" / "trust.md").read_text(), re.M))
-    assert explained == checks | {"batch", "random", "part", "unchecked"}
+    assert explanations().keys() == checks | {"batch", "random", "part", "unchecked"}
+    for text in explanations().values():
+        assert all(text.count(f"- **{each}") == 1 for each in ("Test:", "Raised when", "What to do:"))
+        assert "](" not in text.replace("](https://", "")

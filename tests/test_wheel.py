@@ -38,7 +38,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_licence_types_and_data(unpacked: Path) -> None:
     names = {path.name for path in unpacked.rglob("*")}
-    assert {"LICENSE", "NOTICE", "py.typed", "train.flac", "concat.safetensors", "report.html.j2"} <= names
+    assert {"LICENSE", "NOTICE", "py.typed", "train.flac", "concat.safetensors", "report.html.j2", "trust.md"} <= names
     assert {path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")} == {
         "attacks",
         "defenses",

@@ -33,7 +33,7 @@ from harness.analysis.curves import (
 from harness.analysis.intervals import Estimate
 from harness.run.description import Description
 from harness.run.directory import RunDirectory
-from harness.run.flags import EXPLAINED, doubted, flag_lines, flagged
+from harness.run.flags import doubted, explained, flag_lines, flagged
 from harness.run.set_metrics import CLEAN, SetMetric, in_tables
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
@@ -140,13 +140,12 @@ def summarise(directory: RunDirectory) -> Summary:
         model: {name: row[model].samples for rows in sections.values() for name, row in rows.items() if model in row}
         for model in models
     }
-    doubts = flag_lines(trust)
     description = description.model_copy(update={"status": status})
     graded = description.threshold is not None
     caveat = CAVEAT.format(robust_score_is(graded), GRADED if graded else YES_OR_NO)
     notes = _notes(description, caveat, errors, absences(samples, modalities))
     notes += fewer(description, counts)
-    notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *doubts, *([EXPLAINED] if doubts else [])]
+    notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *flag_lines(trust), *explained(trust)]
     return Summary(models, sections, notes, flagged(trust), status)
 
 
