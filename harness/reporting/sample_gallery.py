@@ -25,7 +25,7 @@ from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.reporting import answers, images
-from harness.reporting.boxes import pictures_of
+from harness.reporting.boxes import images_under
 from harness.run.description import AnswerForm, Description
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
@@ -195,7 +195,7 @@ def _answers(form: AnswerForm | None, sample: ShownSample, inputs: Inputs, task:
     """
     stored, pictures = sample.answers, {}
     if task and inputs and can_be_of(sample.witness, inputs):
-        pictures = pictures_of(task.modalities, inputs, sample.witness)
+        pictures = images_under(task.modalities, inputs, sample.witness)
     if form is not None and not stored:
         yield Drawing(
             note="The answers are not shown: they were not kept, because an earlier version made this part of the run."
