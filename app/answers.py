@@ -18,7 +18,7 @@ from attacks.errors import BadInput
 from attacks.region import Inputs
 from harness.engine.answers import ATTACKED, answer_keys
 from harness.reporting import answers
-from harness.reporting.boxes import COLUMNS, Picture, pictures_of
+from harness.reporting.boxes import COLUMNS, ImageTrace, images_under
 from harness.reporting.sample_gallery import can_be_of
 
 
@@ -47,7 +47,7 @@ def draw(run: Run, row: dict[str, Any], sample: Sample | None) -> None:
     return taken_away("answers", _by_place(form.kind, stored), {"Answers": figure})
 
 
-def _pictures(run: Run, row: dict[str, Any], sample: Sample | None) -> Mapping[str, Picture]:
+def _pictures(run: Run, row: dict[str, Any], sample: Sample | None) -> Mapping[str, ImageTrace]:
     """The image under boxes; nothing if the inputs cannot be shown. The page then gives the
     reason.
     """
@@ -57,7 +57,7 @@ def _pictures(run: Run, row: dict[str, Any], sample: Sample | None) -> Mapping[s
         witness = witness_of(run, row)
     except BadInput:
         return {}
-    return pictures_of(sample.task.modalities, sample.inputs, witness) if can_be_of(witness, sample.inputs) else {}
+    return images_under(sample.task.modalities, sample.inputs, witness) if can_be_of(witness, sample.inputs) else {}
 
 
 def answers_of(run: Run, row: dict[str, Any]) -> Inputs:

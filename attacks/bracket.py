@@ -24,7 +24,7 @@ from attacks.decay import decay
 from attacks.fmn import fmn
 from attacks.looks import look_at_classes
 from attacks.mixed import mixed
-from attacks.nearest_classes import Nearby
+from attacks.nearest_classes import RankedClasses
 from attacks.objective import Loss, Named, Toward
 from attacks.polish import descend, polish, solve
 from attacks.region import Inputs, Region, select, take
@@ -177,7 +177,7 @@ class Bracket:
             )
         alternate(state, self._walks(state).steps_from[0])
 
-    def _nearby(self, state: SearchState) -> Nearby | None:
+    def _nearby(self, state: SearchState) -> RankedClasses | None:
         """The nearest classes of all samples, if the objective is a classifier."""
         rows = (state.best.strength > 0).nonzero().squeeze(1)
         wanted = max(LOOKED_AT, -min(*self._walks(state).losses, *(move.aim for move in self.moves)))
@@ -187,9 +187,9 @@ class Bracket:
             return None
         classes = torch.zeros(len(state.region), nearby.classes.shape[1], dtype=torch.int64, device=rows.device)
         distance = torch.zeros_like(classes, dtype=nearby.distance.dtype)
-        return Nearby(classes.index_copy(0, rows, nearby.classes), distance.index_copy(0, rows, nearby.distance))
+        return RankedClasses(classes.index_copy(0, rows, nearby.classes), distance.index_copy(0, rows, nearby.distance))
 
-    def _worth(self, state: SearchState, nearby: Nearby | None, aim: int) -> Tensor:
+    def _worth(self, state: SearchState, nearby: RankedClasses | None, aim: int) -> Tensor:
         """The samples that withstand, except those whose class lies beyond the best known strength
         to first order.
         """
@@ -200,12 +200,12 @@ class Bracket:
             return torch.zeros_like(standing)
         return standing & (nearby.distance[:, -aim - 1] < state.best.strength)
 
-    def _loss(self, state: SearchState, nearby: Nearby | None, aim: int, rows: Tensor) -> Loss:
+    def _loss(self, state: SearchState, nearby: RankedClasses | None, aim: int, rows: Tensor) -> Loss:
         if aim >= 0 or nearby is None:
             return Named(state.losses[abs(aim) % len(state.losses)])
         return Toward(nearby.classes[rows, -aim - 1])
 
-    def _descend(self, state: SearchState, nearby: Nearby | None, warm: Tensor) -> None:
+    def _descend(self, state: SearchState, nearby: RankedClasses | None, warm: Tensor) -> None:
         """DeepFool at the nearest classes, those left out that are much farther than the
         nearest.
         """
@@ -218,7 +218,7 @@ class Bracket:
             if len(rows):
                 descend(state, rows, Toward(nearby.classes[rows, place]), steps)
 
-    def _look_at_others(self, state: SearchState, nearby: Nearby | None) -> None:
+    def _look_at_others(self, state: SearchState, nearby: RankedClasses | None) -> None:
         """To first order, from the clean inputs: classes about as near as the nearest, or nearer
         than the best known strength.
         """
@@ -232,7 +232,7 @@ class Bracket:
             if len(rows):
                 solve(state, rows, Toward(nearby.classes[rows, place]), state.region.take(rows).clean)
 
-    def _walk(self, state: SearchState, nearby: Nearby | None, aim: int, left_out: Tensor) -> None:
+    def _walk(self, state: SearchState, nearby: RankedClasses | None, aim: int, left_out: Tensor) -> None:
         """One minimum-norm pass: at the nearest class from the best witness, at others from the
         clean input.
         """
@@ -267,7 +267,7 @@ class Bracket:
         state.propose(rows[met], take(nearest.inputs, met), f"fmn-{steps}")
 
     def _below(
-        self, state: SearchState, move: Move, nearby: Nearby | None, too_small: Tensor, turn: int, number: int
+        self, state: SearchState, move: Move, nearby: RankedClasses | None, too_small: Tensor, turn: int, number: int
     ) -> Tensor:
         """Attack below the best known strengths, and return the strengths that are now known to be
         too small for this move.
@@ -289,7 +289,7 @@ class Bracket:
             state.propose(rows[won], nearer, f"apgd-{self.steps} from {move.start.value}")
         return too_small.index_copy(0, rows[lost], strength[lost])
 
-    def _outer(self, best: Tensor, nearby: Nearby | None) -> Tensor:
+    def _outer(self, best: Tensor, nearby: RankedClasses | None) -> Tensor:
         """The first strength to try when nothing is known, (B,): beyond the nearest class; 1 where
         no class can be reached.
         """

@@ -9,7 +9,7 @@ QUOTED = 200  # signs of a value that a message quotes
 
 
 class BadInput(ValueError):
-    """Input that cannot be used. The message names the value and the mend.
+    """Input that cannot be used. The message names the value and says what to do.
 
     The command line prints the message as one sentence and exits with code 2. Quoted text may come
     from anywhere: line breaks become spaces, and control characters are replaced.

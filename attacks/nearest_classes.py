@@ -33,7 +33,7 @@ GRID = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0, 16.0, 64.0
 
 
 @dataclass(frozen=True, eq=False)
-class Nearby:
+class RankedClasses:
     """The classes nearest to each sample, nearest first.
 
     Attributes:
@@ -69,7 +69,7 @@ class NearestClasses:
     _slopes: dict[Ball, Tensor] = field(default_factory=dict)
     _margins: Tensor | None = None
 
-    def nearest(self, scenario: Scenario, rows: Tensor, wanted: int) -> tuple[Nearby | None, Tensor]:
+    def nearest(self, scenario: Scenario, rows: Tensor, wanted: int) -> tuple[RankedClasses | None, Tensor]:
         """The classes an attack on these rows, int64 (R,), should aim at.
 
         Returns:
@@ -98,7 +98,7 @@ class NearestClasses:
             distances.append(found)
         distance = torch.stack(distances, 1)
         order = distance.argsort(dim=1, stable=True)[:, :wanted]
-        return Nearby(torch.stack(classes, 1).gather(1, order), distance.gather(1, order)), spent
+        return RankedClasses(torch.stack(classes, 1).gather(1, order), distance.gather(1, order)), spent
 
     def _known_margins(self) -> Tensor | None:
         if self._margins is None:

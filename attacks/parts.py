@@ -42,7 +42,7 @@ def push_parts(state: SearchState, passes: int) -> None:
         state.spend(rows, rivals)
         if number == SEVERAL - 1:
             _note_every_share(state, region, rows, moves, distance)
-        _offer(state, objective, region, rows, at)
+        _propose(state, objective, region, rows, at)
 
 
 def _aligned(objective: Objective, region: Region) -> bool:
@@ -166,7 +166,7 @@ def _moved(region: Region, moves: Mapping[str, Tensor], distance: Tensor) -> Inp
     return moved
 
 
-def _offer(state: SearchState, objective: Objective, region: Region, rows: Tensor, at: Inputs) -> None:
+def _propose(state: SearchState, objective: Objective, region: Region, rows: Tensor, at: Inputs) -> None:
     """Propose the change, stretched until it fails. A stretched change is then pulled back."""
     left = torch.arange(len(rows), device=rows.device)
     for stretch in STRETCHES:

@@ -84,14 +84,14 @@ def _try(
     """Propose the candidates that fail. The others first move towards a point that fails."""
     with torch.no_grad():
         met = objective(region.complete(candidate)).fails
-    _offer(state, region, rows, candidate, met)
+    _propose(state, region, rows, candidate, met)
     left = (~met & state.best.strength[rows].isfinite()).nonzero().squeeze(1)
     if not len(left):
         return
     objective, region, rows, candidate = objective.take(left), region.take(left), rows[left], take(candidate, left)
     failing, fails = _beyond(state, objective, region, rows, candidate, take(gradient, left))
     nearer = bisect_to_boundary(objective, region, failing, candidate)
-    _offer(state, region, rows, select(fails, nearer, candidate), fails)
+    _propose(state, region, rows, select(fails, nearer, candidate), fails)
 
 
 def _beyond(
@@ -107,7 +107,7 @@ def _beyond(
         return failing, objective(region.complete(failing)).fails
 
 
-def _offer(state: SearchState, region: Region, rows: Tensor, candidate: Inputs, fails: Tensor) -> None:
+def _propose(state: SearchState, region: Region, rows: Tensor, candidate: Inputs, fails: Tensor) -> None:
     met = fails.nonzero().squeeze(1)
     if not len(met):
         return

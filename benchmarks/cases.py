@@ -87,7 +87,7 @@ def first_order(objective: Classification, inputs: Inputs, scenario: Scenario) -
 
 
 def median(strength: Tensor) -> float:
-    """Of the strengths that can be reached; 1 where none can."""
+    """The median of the strengths that can be reached; 1 where none can."""
     reached = strength[strength.isfinite()]
     return reached.median().item() if len(reached) else 1.0
 

@@ -110,8 +110,8 @@ class Rejections:
         return self.found[differing]
 
     def chance(self, share: float, drop: float) -> float:
-        """Of falling where this share of pairs differ and the true drop is this, over all
-        outcomes.
+        """The probability of a failed gate over all outcomes, where this share of pairs differ and
+        the true drop is this.
         """
         weights = binom.pmf(np.arange(self.samples + 1), self.samples, share)
         kept = np.nonzero(weights > NO_WEIGHT)[0]
@@ -120,7 +120,7 @@ class Rejections:
 
 
 def differing_shares(drop: float) -> list[float]:
-    """Of pairs; where all that differ are lost, first."""
+    """Shares of pairs that differ; first the one where all that differ are lost."""
     return sorted({max(each, abs(drop), 1e-3) for each in (0.0, *SHARES)})
 
 

@@ -128,7 +128,7 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
         "limit": work.config.limit,
     }
     score = random.randint(2, size=count).astype(float)
-    told = {
+    answers = {
         "target": [f"{each:g}" for each in score],
         "label": [f"{each:g}" for each in score],
         "tally": [[each, each] for each in score],
@@ -154,7 +154,7 @@ def _tables(work: Any, rows: tuple[int, ...]) -> dict[str, Any]:
         schema = pa.schema([field for field in SCHEMAS[name] if field.name not in OPTIONAL.get(name, ())])
         parts = []
         for part in found[name]:
-            row = {**shared, **told, "sample": samples, **part}
+            row = {**shared, **answers, "sample": samples, **part}
             columns = [row[field.name] if np.ndim(row[field.name]) else [row[field.name]] * count for field in schema]
             parts.append(
                 pa.table(

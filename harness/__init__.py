@@ -6,6 +6,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from harness.version import __version__
+
 if TYPE_CHECKING:
     from harness.api import Run, evaluate, load, train
     from harness.models.calling import wrap
@@ -18,8 +20,7 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 # sets bf16).
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
-__version__ = "0.1.0"
-__all__ = ["Run", "evaluate", "load", "train", "wrap"]
+__all__ = ["Run", "__version__", "evaluate", "load", "train", "wrap"]
 
 
 def __getattr__(name: str) -> Any:

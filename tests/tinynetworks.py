@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
+from harness.tasks import Task
+
 VOCABULARY, POSITIONS, WIDTH, SIDE, LABELS = 40, 6, 16, 8, 3
 PAD, CLS, SEP = 0, 1, 2
 SPECIAL = (PAD, CLS, SEP)
@@ -70,3 +72,10 @@ def encoded(count: int = 30) -> dict[str, Tensor]:
 
 def pixels(count: int = 30, high: float = 255.0) -> Tensor:
     return (torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2)) * 255).round() / 255 * high
+
+
+def seen(network: nn.Module, high: float = 255.0) -> Task:
+    """A task of random pictures for the network."""
+    targets = torch.arange(30) % LABELS
+    options = {"kinds": {"image": "image"}, "ranges": {"image": (0, high)}, "splits": ["train", "val", "test"] * 10}
+    return Task.from_arrays({"image": pixels(high=high)}, targets, **options)

@@ -8,13 +8,14 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from app.explained import explanations_of
 from app.figures import heat
 from app.queries import trust
 from app.runs import Run
 from app.view import EVALUATE, HARNESS, empty, of_a_run, page, remark, shown, taken_away
 from harness.reporting.figures import figured
 from harness.run.directory import RunDirectory
-from harness.run.flags import EXPLAINED, INFORMATIVE
+from harness.run.flags import INFORMATIVE, raised_checks
 
 COLOURS = {"pass": "#2ca02c", "fail": "#d62728", "inconclusive": "#ff7f0e"}
 GATE = ("gate", "limit", "result", "value", "low", "high", "verdict", "why")
@@ -43,8 +44,9 @@ def _flags(run: Run) -> None:
     doubted = sum(row["raised"] for row in found)
     remark(
         f"{doubted} of {len(found)} checks raised a flag. A flag does not change a number. It shows whether the number"
-        " can be believed. " + EXPLAINED
+        " can be believed."
     )
+    explanations_of(raised_checks(trust(run)))
     if not kept:
         return remark("No check matches these filters: remove a filter.")
     st.dataframe(

@@ -14,6 +14,7 @@ import streamlit as st
 from plotly.subplots import make_subplots
 
 from app import frontier
+from app.explained import explanations_of
 from app.figures import colour, curve
 from app.queries import answer, fronts, kept, rows, trust
 from app.runs import Run
@@ -24,7 +25,7 @@ from harness.analysis.curves import Point, robust_curves, robust_score_is, stren
 from harness.analysis.measures import oracle_of
 from harness.reporting.figures import figured
 from harness.run.directory import RunDirectory
-from harness.run.flags import EVERY, flag_lines
+from harness.run.flags import EVERY, flag_lines, raised_checks
 
 BINS = 24
 POINTS = 81
@@ -71,10 +72,10 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
     for name, score in oracles(run, scenario).items():
         figure.add_hline(score, line={"dash": "dash", "color": "grey"}, annotation_text=f"oracle {figured(name)}")
     shown(_on(figure, log), "robust")
-    for line in flag_lines(
-        {m: {each: flags.get(each, {}) for each in (EVERY, scenario)} for m, flags in trust(run).items() if m in models}
-    ):
+    flags = {m: {each: of.get(each, {}) for each in (EVERY, scenario)} for m, of in trust(run).items() if m in models}
+    for line in flag_lines(flags):
         st.warning(plain(line))
+    explanations_of(raised_checks(flags))
     remark(
         f"A robust score is {robust_score_is(run.threshold is not None)}: an upper bound found by attack, not a"
         " certificate. Bands are 95 % intervals. At strength 1 the radii are as the scenario writes them. An oracle"

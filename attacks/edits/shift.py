@@ -15,8 +15,8 @@ class TimeShift:
     """A waveform (T,), a sequence (T, F), or a sound of several channels (C, T), moved by whole
     steps along time, measured in steps; the gap holds zero.
 
-    Of two axes, the first is time, unless it has at most four values and the second has more: then
-    these are channels.
+    With two axes, the first is time, unless it has at most four values and the second has more:
+    then the first is the channels.
 
     There is one number to find. For a linear model, a gradient ranks all shifts (a correlation).
     For other models a gradient is reliable for small shifts only. So evenly spread shifts are

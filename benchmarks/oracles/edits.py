@@ -89,7 +89,7 @@ def _tokens(x: Tensor, low: Tensor, high: Tensor, directions: Tensor) -> Gains:
 
 
 def _best_of_each_size(gains: Tensor) -> Gains:
-    """Of groups (B, K - 1, G) that add up, at most so many."""
+    """The largest sums of gains (B, K - 1, G), for each number of groups."""
     best = gains.clamp_min(0).sort(dim=2, descending=True).values.cumsum(2)
     best = torch.cat([torch.zeros_like(best[:, :, :1]), best], 2)
     return Gains(torch.arange(best.shape[2], dtype=torch.float64), best[..., None])

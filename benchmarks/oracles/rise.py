@@ -40,8 +40,8 @@ class Rise:
 
     @staticmethod
     def of(norm: str, weights: Tensor, low: Tensor, high: Tensor) -> Rise:
-        """Of the functions ⟨weights, δ⟩, (R, F); every value of δ may go from low ≤ 0 to high ≥ 0,
-        (R, F).
+        """The rise of the functions ⟨weights, δ⟩, (R, F); every value of δ may go from low ≤ 0 to
+        high ≥ 0, (R, F).
         """
         steep, room = weights.abs(), torch.where(weights > 0, high, -low)
         meets = {"linf": room, "l2": torch.nan_to_num(room / steep, nan=NEVER, posinf=NEVER), "l1": -steep}[norm]

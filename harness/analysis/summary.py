@@ -35,7 +35,7 @@ from harness.analysis.curves import (
 from harness.analysis.intervals import Estimate
 from harness.run.description import Description
 from harness.run.directory import RunDirectory
-from harness.run.flags import EXPLAINED, doubted, flag_lines, flagged
+from harness.run.flags import doubted, explained, flag_lines, flagged
 from harness.run.schema import CERTIFICATES
 from harness.run.set_metrics import CLEAN, SetMetric, in_tables
 from harness.run.status import COMPLETE, of_merged, onwards
@@ -64,12 +64,18 @@ BAND = (
 )
 UNATTACKED = "Nothing was attacked: --search is none, and --attack names no attack."
 SWEPT = ("kind", "name", "model", "level", "sample", "present", "score", "status")
+SUMMARISED = {
+    "samples": ("model", "sample", "score", "present"),
+    "ledger": CURVED["ledger"],
+    "fronts": CURVED["fronts"],
+    "sweep": SWEPT,
+}
 MEASURED = {
     "samples": ("model", "sample", "score"),
     "ledger": ("model", "scenario", "sample", "strength", "status"),
     "sweep": SWEPT,
 }
-"""The columns that the summary and the measures read; no others are held."""
+"""The columns that the summary and the measures read; `SUMMARISED` has all of `MEASURED`."""
 MARK = " !"  # behind a number that a check marks as doubtful; the notes give the reason
 
 
@@ -94,10 +100,9 @@ class Summary:
 def summarise(directory: RunDirectory) -> Summary:
     """Query a run for its summary."""
     description = directory.describe()
-    ledger, fronts = directory.ledger(CURVED["ledger"]), directory.table("fronts", CURVED["fronts"])
-    sweep = directory.table("sweep", SWEPT)
+    ledger = directory.ledger(SUMMARISED["ledger"])
+    samples, fronts, sweep = (directory.table(name, SUMMARISED[name]) for name in ("samples", "fronts", "sweep"))
     robust = robust_curves(ledger, [1.0], fronts)
-    samples = directory.table("samples", ("model", "sample", "score", "present"))
     clean = clean_scores(samples)
     untouched = {
         model: points[0].share
@@ -143,14 +148,13 @@ def summarise(directory: RunDirectory) -> Summary:
         model: {name: row[model].samples for rows in sections.values() for name, row in rows.items() if model in row}
         for model in models
     }
-    doubts = flag_lines(trust)
     description = description.model_copy(update={"status": status})
     graded = description.threshold is not None
     caveat = CAVEAT.format(robust_score_is(graded), GRADED if graded else YES_OR_NO)
     notes = _notes(description, caveat, errors, absences(samples, modalities))
     notes += fewer(description, counts)
     notes += _certificates(directory, robust)
-    notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *doubts, *([EXPLAINED] if doubts else [])]
+    notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *flag_lines(trust), *explained(trust)]
     return Summary(models, sections, notes, flagged(trust), status)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from harness.analysis.summary import printed, printed_measures, summarise
-from harness.reporting.report import as_markdown, write_markdown, write_report
-from harness.run.directory import RunDirectory
+from harness.reporting.report import as_markdown, reading, write_markdown, write_report
 
 
 def report(run: str, html: str | None, markdown: str | None, console: Console) -> None:
@@ -19,14 +18,15 @@ def report(run: str, html: str | None, markdown: str | None, console: Console) -
     Raises:
         BadInput: there is no run, or a file cannot be written.
     """
-    directory = RunDirectory(run)
+    page = markdown != "-" and bool(html or not markdown)
+    directory = reading(run, page)
     if markdown == "-":
         print(as_markdown(directory), end="")
         return
     summary = summarise(directory)
     console.print(printed(summary))
     console.print(printed_measures(directory, summary.models))
-    if html or not markdown:
+    if page:
         console.print(f"curves in {write_report(directory, html)}", soft_wrap=True, markup=False)
     if markdown:
         console.print(f"tables in {write_markdown(directory, markdown)}", soft_wrap=True, markup=False)

@@ -104,8 +104,8 @@ def slopes_of(module: nn.Module, task: Task, device: torch.device, seconds: floa
     """Where the margins of the fixed samples have a gradient that an attack can follow.
 
     A model that answers, and where torch says that gradients cannot be recorded, has none: it may
-    hand tensors to NumPy or to another process. All modalities have one where this cannot be told,
-    because the model raises. The model does not change.
+    hand tensors to NumPy or to another process. If the model raises, nothing is known,
+    and all modalities count as having one. The model does not change.
     """
     batch = fixed_samples(task).to(device)
     objective = TaskObjective(module, task, batch.targets, task.present(batch), {})

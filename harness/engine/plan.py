@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-import harness
 from attacks.errors import BadInput
 from attacks.fixed_budget import InTurn
 from attacks.scenario import Scenario, closure, mentioned, parse
@@ -39,6 +38,7 @@ from harness.schedules import parse as parse_schedule
 from harness.tasks import Task
 from harness.tasks.answer_form import answer_form
 from harness.tasks.problems.problem import thresholds_of
+from harness.version import __version__
 
 HALF_NAME = 6  # digits
 ANSWERED = ("answers", "labels", "applied")  # keys of an identity whose last bits another machine may change
@@ -148,7 +148,7 @@ def prepare(config: Evaluation, task: Task, models: Sequence[Loaded], answering:
     searched = {model.name: search_for(config.search, answering.get(model.name)) for model in models}
     searches = dict(zip(config.attack, attacks, strict=True)) | {config.search: search_of(config.search)}
     identity = Identity(
-        harness=harness.__version__,
+        harness=__version__,
         config=SavedConfig.model_validate(config.model_dump(mode="json", exclude=_left_out(config))),
         data=task.data_hash,
         task_definition=task.definition_hash,

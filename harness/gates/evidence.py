@@ -142,7 +142,7 @@ class Evidence:
 
     @property
     def thresholds(self) -> list[float]:
-        """Of graded answers: the shares of the untouched score at which samples fail."""
+        """The shares of the untouched score at which samples with graded answers fail."""
         return self.description.identity.thresholds
 
     def strengths(self, model: str, scenario: str, threshold: float | None = None) -> Values:

@@ -16,11 +16,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-import harness
 from attacks.errors import BadInput, plain
 from harness.gates.decide import FAIL, INCONCLUSIVE, PASS, Verdict, exit_code
 from harness.gates.file import GatesFile
 from harness.storage.files import write_url
+from harness.version import __version__
 
 CAVEAT = (
     "Worst-case numbers are upper bounds found by attack, not certificates. Intervals are 95 %. "
@@ -134,7 +134,7 @@ def as_sarif(report: Report) -> str:
         {"id": kind, "shortDescription": {"text": f"a robustness gate is {kind}"}}
         for kind in (FAIL, INCONCLUSIVE, PASS)
     ]
-    driver = {"name": "robustness gates", "version": harness.__version__, "rules": rules}
+    driver = {"name": "robustness gates", "version": __version__, "rules": rules}
     results = [
         _result(report.url, verdict, line) for verdict, line in zip(report.verdicts, report.file.lines, strict=True)
     ]

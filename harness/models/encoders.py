@@ -38,7 +38,7 @@ class Centred(nn.Module):
 class LogMel(nn.Module):
     """Waveform (B, T) to log-mel energies (B, mels, frames): Hann window, power, HTK mel triangles.
 
-    Of several channels (B, C, T), the power is averaged.
+    The power is averaged over several channels (B, C, T).
     """
 
     def __init__(

@@ -53,11 +53,11 @@ def _classes(x: Tensor, ignore: int | None) -> list[int] | None:
     return found if all(0 <= value < MOST_CLASSES for value in found) else None
 
 
-def figure_of(form: AnswerForm, answers: Answers, pictures: Mapping[str, boxes.Picture] | None = None) -> go.Figure:
+def figure_of(form: AnswerForm, answers: Answers, pictures: Mapping[str, boxes.ImageTrace] | None = None) -> go.Figure:
     """The answers side by side, and the change between the last two. Check with `shown_as` first.
 
     Args:
-        pictures: what lies under boxes, see `boxes.pictures_of`.
+        pictures: what lies under boxes, see `boxes.images_under`.
     """
     there = {TITLES[name]: answers[name] for name in TITLES if name in answers}
     if form.kind == "boxes":

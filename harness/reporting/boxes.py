@@ -19,7 +19,7 @@ from harness.tasks.modality import Modality
 COLUMNS = ("class", "left", "top", "right", "bottom", "confidence")
 BLANK = torch.ones(1, 48, 48)  # where there is no picture
 
-Picture: TypeAlias = go.Image | go.Heatmap
+ImageTrace: TypeAlias = go.Image | go.Heatmap
 
 
 def can_be_boxes(x: Tensor) -> bool:
@@ -38,7 +38,7 @@ def counted(form: AnswerForm, x: Tensor) -> Tensor:
     return x[(x[:, 0] >= 0) & (x[:, -1] >= (form.confidence or 0.0))]
 
 
-def pictures_of(modalities: Sequence[Modality], inputs: Inputs, witness: Inputs) -> dict[str, Picture]:
+def images_under(modalities: Sequence[Modality], inputs: Inputs, witness: Inputs) -> dict[str, ImageTrace]:
     """What lies under the target and the answers: the first image among the inputs, untouched, and
     under the attacked answer attacked; empty where no input is an image.
     """
@@ -50,7 +50,7 @@ def pictures_of(modalities: Sequence[Modality], inputs: Inputs, witness: Inputs)
     return {name: images.picture(x, images.ends(first, x), False) for name, x in tensors.items()}
 
 
-def figure_of(form: AnswerForm, there: Mapping[str, Tensor], under: Sequence[Picture | None]) -> go.Figure:
+def figure_of(form: AnswerForm, there: Mapping[str, Tensor], under: Sequence[ImageTrace | None]) -> go.Figure:
     """The boxes that count side by side, by title, each on its picture; a colour for each class.
     The pointer shows the class and the confidence of a box.
     """

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from attacks.errors import BadInput, plain
 from harness.analysis.class_tables import ClassTable, class_tables
 from harness.analysis.curves import CURVED, corruption_curves, missing_curves, robust_curves, strength_grid
-from harness.analysis.summary import SWEPT, measures_of, summarise
+from harness.analysis.summary import SUMMARISED, SWEPT, measures_of, summarise
 from harness.run.directory import RunDirectory
+from harness.run.reading import Reading
 from harness.storage.files import path_of, write_url
 
 if TYPE_CHECKING:
@@ -28,6 +29,20 @@ FIGURED = (
     ("Average case: severity against score", "severity", "score"),
 )
 """The headings of the curves, with the titles of their axes."""
+
+
+def reading(url: str, page: bool) -> Reading:
+    """The run at a URL, for tables as Markdown and, if `page`, for the page.
+
+    Raises:
+        BadInput: there is no run.
+    """
+    if not page:
+        return Reading(url, SUMMARISED)
+    from harness.reporting.sample_gallery import DRAWN, rows_to_show
+
+    samples = tuple(dict.fromkeys([*SUMMARISED["samples"], *DRAWN]))
+    return Reading(url, {**SUMMARISED, "samples": samples}, rows_to_show(RunDirectory(url).describe()))
 
 
 def write_report(directory: RunDirectory, url: str | None = None) -> str:

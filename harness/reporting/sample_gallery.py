@@ -5,11 +5,13 @@ without a network.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import plotly.graph_objects as go
+import pyarrow as pa
+import pyarrow.compute as pc
 from markupsafe import Markup
 from torch import Tensor
 
@@ -23,8 +25,8 @@ from harness.engine.loading import load_task
 from harness.references.code_consent import configured
 from harness.references.registry import code_of
 from harness.reporting import answers, images
-from harness.reporting.boxes import pictures_of
-from harness.run.description import AnswerForm
+from harness.reporting.boxes import images_under
+from harness.run.description import AnswerForm, Description
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
 from harness.tasks.files.dataroot import else_in
@@ -34,6 +36,8 @@ from harness.tasks.sample_hashes import sample_hashes
 
 ENLARGED = 5.0  # the change, beside what it changed
 NO_WITNESS = "the stored witness of sample {!r} has another shape or type than the sample, or is not finite"
+DRAWN = ("model", "sample", "hash", "target", "label")
+"""The columns of the samples that drawings read."""
 MODELS = 4  # at most so many samples, each of another model
 
 
@@ -103,16 +107,26 @@ def can_be_of(witness: Inputs, inputs: Inputs) -> bool:
     return all(kinds.get(name) == (x.shape, x.dtype) and bool(x.isfinite().all()) for name, x in witness.items())
 
 
+def rows_to_show(described: Description) -> Callable[[pa.Table], pa.Table]:
+    """Selects the rows of a ledger that `shown_samples` chooses from."""
+    largest = _largest(described)
+    return lambda part: part.filter(pc.equal(part.column("scenario"), largest))
+
+
+def _largest(described: Description) -> str:
+    """The requested scenario that attacks most modalities; empty if none was requested."""
+    return max(described.identity.scenarios, key=lambda each: len(parse(each).attacked), default="")
+
+
 def shown_samples(directory: RunDirectory) -> list[ShownSample]:
     """The first models, each with the sample that failed soonest under the largest requested
     scenario, among those with a stored witness.
     """
     described = directory.describe()
-    requested, threshold = described.identity.scenarios, described.threshold
-    largest = max(requested, key=lambda each: len(parse(each).attacked), default="")
+    largest = _largest(described)
     found: dict[str, ShownSample] = {}
     for tensors, rows in directory.witnesses(stored=True):
-        wanted = [row for row in rows if (row["scenario"], row["threshold"]) == (largest, threshold)]
+        wanted = [row for row in rows if (row["scenario"], row["threshold"]) == (largest, described.threshold)]
         kept = [sample for row in wanted if (sample := _shown_sample(row, tensors)) is not None]
         for sample in sorted(kept, key=lambda each: (each.row["strength"], each.row["sample"]))[:1]:
             before = found.get(sample.row["model"])
@@ -144,7 +158,7 @@ def drawings(directory: RunDirectory) -> Iterator[Drawing]:
     if not chosen:
         yield Drawing(note="None: no witness of the largest scenario is stored (--witnesses).")
         return
-    samples, form = directory.table("samples"), directory.describe().answer
+    samples, form = directory.table("samples", DRAWN), directory.describe().answer
     task, clean = None, [Inputs() for _ in chosen]
     try:
         task = _task_of(directory)
@@ -181,7 +195,7 @@ def _answers(form: AnswerForm | None, sample: ShownSample, inputs: Inputs, task:
     """
     stored, pictures = sample.answers, {}
     if task and inputs and can_be_of(sample.witness, inputs):
-        pictures = pictures_of(task.modalities, inputs, sample.witness)
+        pictures = images_under(task.modalities, inputs, sample.witness)
     if form is not None and not stored:
         yield Drawing(
             note="The answers are not shown: they were not kept, because an earlier version made this part of the run."

@@ -180,8 +180,8 @@ def _across(name: str, result: Results, page: Page) -> None:
     ]
     count = len(result.task.splits["test"])
     page.paragraph(
-        f"Retrieval with {CONTRASTED}, among all {count} test samples, means over ordered pairs of modalities (the"
-        f" partner is the same sample in the other modality): {'; '.join(recalls)}."
+        f"Retrieval with {CONTRASTED} among all {count} test samples (the partner is the same sample in the other"
+        f" modality). Shares of queries, as means over ordered pairs of modalities: {'; '.join(recalls)}."
     )
     page.paragraph(
         f"By chance the partner is first in {1 / count:.4f} of cases. Where a task pairs samples by class, many samples"
@@ -218,8 +218,8 @@ def _robust(name: str, result: Results, named: list[str], own: list[str], page: 
     robust.write(result, named, page)
     strengths = robust.comparison_strengths(result, SUPERVISED)
     page.paragraph(
-        "Differences untouched and under attack. The strength of each attack is the median critical strength of the"
-        f" {SUPERVISED} encoder, but at most 1:"
+        "Differences on untouched inputs and under attack. The strength of each attack is the median critical strength"
+        f" of the {SUPERVISED} encoder, but at most 1:"
     )
     page.table(
         [f"minus {SUPERVISED}", CLEAN, *robust.at_strengths(strengths)],

@@ -180,8 +180,8 @@ def _robust(name: str, result: Results, strengths: Mapping[str, float], page: Pa
         for heading, (scenario, strength) in zip(robust.at_strengths(strengths), strengths.items(), strict=True)
     }
     page.paragraph(
-        f"{MOVIE} minus each other model, untouched and under attack. The strength of each attack is the median"
-        f" critical strength of {MOVIE}, but at most 1:"
+        f"{MOVIE} minus each other model, on untouched inputs and under attack. The strength of each attack is the"
+        f" median critical strength of {MOVIE}, but at most 1:"
     )
     page.table(
         [MOVIE, *(f"clean, {group}" for group in groups), *robust.at_strengths(strengths)],
@@ -198,7 +198,7 @@ def _robust(name: str, result: Results, strengths: Mapping[str, float], page: Pa
     page.picture(
         _figure(result, systems, strengths),
         name,
-        f"Accuracy on the attacked samples of {name}, untouched and at these strengths, means over seeds",
+        f"Accuracy on the attacked samples of {name}: clean, and at the strengths of the table; means over seeds",
     )
     pictured = robust.curves(result, systems, robust.scenarios_of(result))
     page.picture(pictured, f"{name}-curves", f"Robust accuracy on {name} against the strength of an attack")
@@ -235,8 +235,8 @@ def _attacked(left: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
         under = [rival for rival, gain in gains.items() if gain.surely > 0]
         over = [rival for rival, gain in gains.items() if gain.surely < 0]
         sentences.append(
-            f"Under attack ({heading}), by such an interval, {MOVIE} is above: {'; '.join(under) or 'no model'}. It is"
-            f" below: {'; '.join(over) or 'no model'}."
+            f"Under attack ({heading}), by an interval that excludes zero, {MOVIE} is above these models:"
+            f" {'; '.join(under) or 'none'}; and below these: {'; '.join(over) or 'none'}."
         )
     return sentences
 

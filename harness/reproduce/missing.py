@@ -98,7 +98,7 @@ def _verdict(result: Results, form: str) -> str:
     below = [f"{rival} with {CONDITIONS[c]}" for (rival, c), gain in gains.items() if gain.surely < 0]
     worse = f", and below {', '.join(below)}" if below else ""
     return (
-        f"{form}, compared with its {len(RIVALS)} rivals ({'; '.join(RIVALS)}): above them by an interval that"
+        f"{form}: it is above its {len(RIVALS)} rivals ({'; '.join(RIVALS)}) by an interval that"
         f" excludes zero in {len(surely)} of {len(gains)} comparisons{worse}."
     )
 

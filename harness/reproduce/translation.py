@@ -166,9 +166,10 @@ def _published(page: Page) -> None:
     page.paragraph(
         "In the lecture, CEN is ahead of every rival. Here it is not: in the mean over seeds, every rival that reads"
         " both images has a lower KID, attention at all layers the lowest. Three differences may be the reason; none of"
-        " them was tested. The images have 48 instead of 256 pixels, so that the encoder has four levels instead of eight, and channels can be"
-        " exchanged at two of them. Training takes 10 epochs. And CEN, whose convolutions are shared, has the fewest"
-        " parameters of all systems that read both images, attention the most (the table of costs).",
+        " them was tested. The images have 48 instead of 256 pixels, so that the encoder has four levels instead of"
+        " eight, and channels can be exchanged at two of them. Training takes 10 epochs. And CEN, whose convolutions"
+        " are shared, has the fewest parameters of all systems that read both images, attention the most (the table of"
+        " costs).",
     )
 
 

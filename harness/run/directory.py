@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RUN_FILE = "run.json"
 FINGERPRINTS_FILE = "fingerprints.safetensors"
+TENSORS = ".safetensors"
 ESSENTIAL = {"format", "run", "status", "identity", "modalities"}  # keys of `run.json` that readers rely on
 
 
@@ -253,11 +254,19 @@ class RunDirectory:
         Raises:
             BadInput: a part is damaged.
         """
-        there = set(self._storage.names("witnesses", ".safetensors"))
+        there = self.with_witnesses()
         for part in self.tables.parts("ledger"):
-            if stored and f"{part}.safetensors" not in there:
-                continue
-            yield self._witnesses_of(part), self.tables.part("ledger", part).to_pylist()
+            if not stored or part in there:
+                yield self._witnesses_of(part), self._witnessed(part)
+
+    def with_witnesses(self) -> set[str]:
+        """The cells whose witnesses are stored."""
+        return {name.removesuffix(TENSORS) for name in self._storage.names("witnesses", TENSORS)}
+
+    def _witnessed(self, part: str) -> list[dict[str, Any]]:
+        """The rows of a part of the ledger that `witnesses` gives."""
+        rows: list[dict[str, Any]] = self.tables.part("ledger", part).to_pylist()
+        return rows
 
     def _witnesses_of(self, key: str) -> dict[str, Tensor]:
         file = f"witnesses/{key}.safetensors"

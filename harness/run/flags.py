@@ -32,7 +32,7 @@ class Flag:
 
 
 INFORMATIVE = {"unused", "probabilities"}  # explains a number; does not mark it as wrong
-EXPLAINED = "docs/trust.md explains each check and the mend."
+PAGE = "docs/trust.md"  # has a heading for each check
 EVERY = "every number"  # in place of a scenario: flags of a model that hold for all its numbers
 Flags = dict[str, dict[str, Any]]
 """For each flag: whether it is raised, its value, and one line with the reason."""
@@ -67,6 +67,17 @@ def flag_lines(trust: Trust) -> list[str]:
     for model, scenario, name, flag in raised(trust):
         alike.setdefault((model, name, flag["why"]), []).append(scenario)
     return [f"{model}, {_named(scenarios)}: {name} — {why}" for (model, name, why), scenarios in alike.items()]
+
+
+def raised_checks(trust: Trust) -> list[str]:
+    """The names of the checks that raised a flag, each once."""
+    return list(dict.fromkeys(name for _, _, name, _ in raised(trust)))
+
+
+def explained(trust: Trust) -> list[str]:
+    """Where each check that raised a flag is explained, as one line; no line without a flag."""
+    places = ", ".join(f"{PAGE}#{name}" for name in raised_checks(trust))
+    return [f"What each check tests, and what to do: {places}."] if places else []
 
 
 def _named(scenarios: Sequence[str]) -> str:

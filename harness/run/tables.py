@@ -7,7 +7,7 @@ uses this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -69,22 +69,31 @@ class Tables:
         Raises:
             BadInput: a part is damaged, of another run, or holds a row that is there already.
         """
-        found = [part for _, part in self.each(table, columns)]
-        if not found:
+        return self.joined(table, [part for _, part in self.each(table, columns)], columns)
+
+    @staticmethod
+    def joined(table: str, parts: Sequence[pa.Table], columns: Sequence[str] | None) -> pa.Table:
+        """The parts of a table as one table, which may have no rows."""
+        if not parts:
             return schema(table).empty_table().select(columns or schema(table).names)
-        whole = pa.concat_tables(found)
+        whole = pa.concat_tables(parts)
         return whole if columns is None else whole.unify_dictionaries()
 
-    def each(self, table: str, columns: Sequence[str] | None = None) -> Iterator[tuple[str, pa.Table]]:
+    def each(
+        self, table: str, columns: Sequence[str] | None = None, wide: Collection[str] = ()
+    ) -> Iterator[tuple[str, pa.Table]]:
         """Part by part. Samples that appear in two parts are refused at the end, when all parts
         have been read.
+
+        Args:
+            wide: the parts that are read with all columns.
 
         Raises:
             BadInput: as `whole`.
         """
         names, owners = self.parts(table), []
         for name in names:
-            part, pairs = self._read(table, name, columns)
+            part, pairs = self._read(table, name, schema(table).names if name in wide else columns)
             owners.append(pairs)
             yield name, part
         self._refuse_twice(table, names, owners)

@@ -30,7 +30,8 @@ def check_axes(name: str, kind: str, shape: tuple[int, ...]) -> None:
     audio (T,) or (C, T), text (positions, vocabulary).
 
     Raises:
-        BadInput: naming the modality, its shape and the mend.
+        BadInput: the shape does not fit; the message names the modality and its shape, and says
+            what to do.
     """
     allowed = AXES.get(kind, (len(shape),))
     if len(shape) not in allowed:

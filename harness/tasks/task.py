@@ -144,7 +144,7 @@ class Task:
             options: see `harness.tasks.array_options.ArrayOptions`.
 
         Raises:
-            BadInput: an argument cannot be used; the message names the mend.
+            BadInput: an argument cannot be used; the message says what to do.
         """
         return Task(**task_parts(inputs, targets, chosen(ArrayOptions, options)))._with_groups_apart()
 
@@ -159,7 +159,7 @@ class Task:
             options: see `harness.tasks.dataset.DatasetOptions`.
 
         Raises:
-            BadInput: what cannot be used, with the mend.
+            BadInput: something cannot be used; the message says what to do.
         """
         return Task(**dataset_parts(dataset, chosen(DatasetOptions, options)))._with_groups_apart()
 

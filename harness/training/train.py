@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-import harness
 from attacks.errors import BadInput, shown
 from harness.engine.environment import choose_device, versions
 from harness.engine.loading import load_task, new_model
@@ -28,6 +27,7 @@ from harness.references.registry import resolve
 from harness.references.userfile import stand_for
 from harness.tasks import Batch, Task
 from harness.training.train_missing import LEARNT_FROM, Missing, described, grid, incomplete, tag
+from harness.version import __version__
 
 EVALUATED_AT_ONCE = 256
 SEEDS = 2**63
@@ -335,7 +335,7 @@ def _card(training: Training, task: Task, metrics: dict[str, float]) -> dict[str
         "recipe": training.recipe,
         "seed": training.seed,
         "data_hash": task.data_hash,
-        "versions": {"harness": harness.__version__, **versions()},
+        "versions": {"harness": __version__, **versions()},
         "metrics": metrics,
         "command": ["python", "-m", "harness", *sys.argv[1:]],
     }

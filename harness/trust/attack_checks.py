@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from attacks.ascent import Attempt
-from attacks.blackbox import BlackBox
 from attacks.edits import Ranked
 from attacks.fixed_budget import FixedAttack, FixedBudget, InTurn
 from attacks.looks import look_at_classes
@@ -21,6 +20,7 @@ from attacks.sampling import chances, unit_changes
 from attacks.search_state import SearchState
 from harness.engine.answering import NO_SLOPE
 from harness.engine.objective import TaskObjective
+from harness.engine.searches import search_of
 from harness.references.registry import resolve
 from harness.run.flags import Flag
 from harness.trust.checks import FEW, MOST, NEARER, STRENGTH, Case
@@ -128,7 +128,7 @@ def without_gradients(case: Case) -> Iterator[Flag]:
     """
     if getattr(case.search, "gradients", True) and not any(ball.edit.shared for ball in case.region.scenario.edits):
         rows = torch.arange(len(case.strengths[: case.again]), device=case.strengths.device)
-        case.found(rows, BlackBox(QUERIES_AGAIN), DEFAULT_LIMIT)
+        case.found(rows, search_of(f"blackbox?queries={QUERIES_AGAIN}"), DEFAULT_LIMIT)
     yield from ()
 
 

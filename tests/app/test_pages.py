@@ -287,7 +287,10 @@ def test_two_models_are_compared(real: Path, opened: Opened) -> None:
 def test_gates_and_flags(real: Path, copied: Path, opened: Opened) -> None:
     test = well(opened(real, "trust"))
     assert list(test.dataframe[1].value["verdict"]) == ["inconclusive", "pass"]
-    assert set(well(opened(real, "trust", raised="true")).dataframe[0].value["raised"]) == {True}
+    raised = well(opened(real, "trust", raised="true"))
+    assert set(raised.dataframe[0].value["raised"]) == {True}
+    buttons = [each.proto.popover.label for each in raised.get("popover")]
+    assert set(buttons) == set(raised.dataframe[0].value["flag"]) and "What to do:" in words(raised)
     (copied / "first" / "gates.json").unlink()
     assert "python -m harness gate" in words(well(opened(copied, "trust")))
     (copied / "first" / "gates.json").write_text("[1]")

@@ -31,7 +31,16 @@ SHAPES = {
     "stuck": (3, 4, 4),
     "shift": (40,),
 }
-SIZES = {"tokens": 2, "l0": 3, "patch": 0.2, "universal": 0.2, "air": 0.1, "dead": 3, "stuck": 1, "shift": 4}
+SIZES = dict.fromkeys(EDITS, 1) | {
+    "tokens": 2,
+    "l0": 3,
+    "patch": 0.2,
+    "universal": 0.2,
+    "air": 0.1,
+    "dead": 3,
+    "shift": 4,
+}
+SOUNDS = [name for name, edit in EDITS.items() if edit.kinds == ("audio",)]
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -39,18 +48,18 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def values(name: str, seed: int = 0) -> Tensor:
-    shape = SHAPES[name]
+    shape = SHAPES.get(name, (2, 8, 7))
     if name == "tokens":
         return torch.nn.functional.one_hot(
             torch.randint(shape[1], (SAMPLES, shape[0]), generator=seeded(seed)), shape[1]
         ).float()
-    return torch.rand(SAMPLES, *shape, generator=seeded(seed)) * (2 if name in ("air", "shift") else 1) - (
-        1 if name in ("air", "shift") else 0
+    return torch.rand(SAMPLES, *shape, generator=seeded(seed)) * (2 if name in SOUNDS else 1) - (
+        1 if name in SOUNDS else 0
     )
 
 
 def valid(name: str) -> Range:
-    return Range(-1.0, 1.0) if name in ("air", "shift") else Range(0.0, 1.0)
+    return Range(-1.0, 1.0) if name in SOUNDS else Range(0.0, 1.0)
 
 
 def linear(x: Tensor, seed: int = 1, classes: int = 3) -> tuple[Classification, Tensor]:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from harness.engine.loading import load_model
 from harness.models import checkpoint
 from tests.fuzz.cases import fuzzed, result_or_refusal
-from tests.fuzz.test_texts import TOY
+from tests.fuzz.toy import TOY
 
 PLACE = Path(tempfile.mkdtemp()) / "x.safetensors"
 VALUES = st.recursive(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import inspect
 
-import torch
 from hypothesis import strategies as st
 
 from attacks.edits import EDITS
@@ -16,8 +15,8 @@ from harness.corruptions.corruption import Corruption
 from harness.engine.frontier import rays
 from harness.references import options
 from harness.schedules import parse as parse_schedule
-from harness.tasks import Task
 from tests.fuzz.cases import fuzzed, result_or_refusal
+from tests.fuzz.toy import TOY
 
 NAMES = st.one_of(
     st.sampled_from(["image", "audio", "text", "intact", "missing", "é", "a-b", "1"]),
@@ -70,21 +69,6 @@ def scenario_of(done: States) -> Scenario:
         tuple(Ball(name, *ball) for name, ball in done.items() if ball),
         tuple(name for name, ball in done.items() if not ball),
     )
-
-
-def toy() -> Task:
-    """A task of every kind of modality."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = {
-        "image": torch.rand(20, 1, 4, 4, generator=generator),
-        "audio": torch.rand(20, 16, generator=generator),
-        "text": torch.nn.functional.one_hot(torch.randint(3, (20, 5), generator=generator), 3).float(),
-    }
-    kinds, ranges = {name: name for name in inputs}, dict.fromkeys(inputs, (0, 1))
-    return Task.from_arrays(inputs, torch.arange(20) % 2, kinds=kinds, ranges=ranges)
-
-
-TOY = toy()
 
 
 @fuzzed("scenario texts", text=words())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import harness
 from attacks.errors import BadInput
 from harness.tasks import Task
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 SMALL: dict[str, Any] = {"samples": 12, "search": "fast", "trust": False}
 IMAGE = "image@linf:0.05"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 BAD = {
     "--model cncat": "unknown model 'cncat': did you mean concat",

@@ -10,25 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main
 from harness.references.options import chosen, offered, written
 from harness.references.registry import Kind, names, registered
-
-TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "your-own-model.md").read_text(), re.S)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
-
-
-def own_folder(folder: Path, extra: str = "") -> None:
-    assert TOY is not None
-    (folder / "my.py").write_text(TOY[1] + extra)
+from tests.commandline import own_folder, run
 
 
 def test_no_verb_shows_the_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.commandline import own_folder
 from tests.rows import IMAGE, Outcomes, make_run
 
 ROOT = Path(__file__).parents[2]
-TOY = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "your-own-model.md").read_text(), re.S)
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,8 +72,7 @@ def test_a_gates_file_that_is_none_stops_pytest(tmp_path: Path, gates: str, said
 
 
 def test_the_fixture_evaluates_a_model_and_so_does_a_file_without_a_run(tmp_path: Path) -> None:
-    assert TOY is not None
-    (tmp_path / "my.py").write_text(TOY[1])
+    own_folder(tmp_path)
     (tmp_path / "gates.yaml").write_text('gates: [{model: "my.py:build", task: "my.py:MyTask", min: 0.5}]')
     (tmp_path / "test_robust.py").write_text(
         "def test_passes(robustness_gate):\n"

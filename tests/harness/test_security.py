@@ -24,7 +24,7 @@ from harness.run.config import Evaluation, resolve
 from harness.run.description import Description, Options
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-from tests.harness.test_cli import run
+from tests.commandline import run
 from tests.rows import IMAGE, Outcomes, make_run
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from harness.commands.verify import recheck
 from harness.run.directory import RunDirectory
 from harness.run.schema import LEDGER
 from harness.storage.parquet import decoded, encoded
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 Tensors = dict[str, torch.Tensor]
 

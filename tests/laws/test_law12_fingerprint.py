@@ -10,7 +10,7 @@ import torch
 from harness.engine.fingerprint import fingerprint, fixed_samples, unseen_labels
 from harness.run.fingerprint import packed, unpacked
 from harness.tasks import Task
-from tests.harness.test_cli import run
+from tests.commandline import run
 from tests.tiny import Flat, tiny
 
 CPU = torch.device("cpu")

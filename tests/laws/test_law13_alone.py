@@ -8,7 +8,7 @@ import torch
 
 from harness.engine.answering import steadiness, steadiness_on
 from harness.engine.fingerprint import fixed_samples
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 from tests.tiny import Flat, tiny
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from harness.reporting.report import as_markdown, render
 from harness.run.directory import RunDirectory
 from harness.storage.parquet import decoded, encoded
 from harness.storage.tensorfile import from_bytes
-from tests.harness.test_cli import run
+from tests.commandline import run
 from tests.runfile import rewrite
 
 TABLES = ("samples", "sweep", "ledger")
@@ -208,7 +208,7 @@ STRAYS |= {
 def test_numbers_over_fewer_samples_are_noted(
     directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], table: str
 ) -> None:
-    """A part is lost: every table gives the number of its samples, and the mend."""
+    """A part is lost: every table gives the number of its samples, and what to do."""
     parts(directory, table)[0].unlink()
     notes = " ".join(summarise(directory).notes)
     assert "4 of 8 samples" in notes and "The run is lacking 4 of 8 samples: " in notes

@@ -38,8 +38,8 @@ FILTERS: dict[int, tuple[Callable[[float], float], float]] = {
     3: (_cubic, 2.0),
     4: (lambda x: 1.0 if -0.5 < x <= 0.5 else 0.0, 0.5),
 }
-"""Of Lanczos, bilinear, bicubic and box resampling, by Pillow's numbers: the filter and its
-support.
+"""The filter and the support of Lanczos, bilinear, bicubic and box resampling, by Pillow's
+numbers.
 """
 
 

@@ -28,7 +28,7 @@ FLOOR = 1e-4  # of the power, below which a bin is silent
 
 
 def log_power(spectra: Tensor) -> Tensor:
-    """Of spectra (B, 2, 129, F), (B, 129, F)."""
+    """The log-power (B, 129, F) of spectra (B, 2, 129, F)."""
     return (magnitude(spectra).square() + FLOOR).log()
 
 

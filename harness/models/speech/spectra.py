@@ -39,7 +39,7 @@ class Spectrum(nn.Module):
 
 
 def magnitude(spectra: Tensor) -> Tensor:
-    """Of spectra (B, 2, 129, F), (B, 129, F)."""
+    """The magnitude (B, 129, F) of spectra (B, 2, 129, F)."""
     return (spectra.square().sum(1) + TINY).sqrt()
 
 

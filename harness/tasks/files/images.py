@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from attacks.errors import BadInput
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
     from PIL.ImageCms import ImageCmsProfile
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -150,7 +150,7 @@ def _strictly(path: Path) -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
-def _upright(path: Path) -> Picture:
+def _upright(path: Path) -> PILImage:
     """The image in red, green and blue, turned by its EXIF data."""
     from PIL import Image, ImageOps
 
@@ -164,7 +164,7 @@ def _upright(path: Path) -> Picture:
         return _in_srgb(path, _opaque(path, eight), file.info.get("icc_profile"))
 
 
-def _eight_bit(path: Path, picture: Picture, whole: bool, tags: dict[int, Any]) -> Picture:
+def _eight_bit(path: Path, picture: PILImage, whole: bool, tags: dict[int, Any]) -> PILImage:
     """The image with 8 bits per channel; of 16 bits the upper 8, as Pillow reads them in colour
     images.
 
@@ -185,12 +185,12 @@ def _eight_bit(path: Path, picture: Picture, whole: bool, tags: dict[int, Any]) 
     return Image.fromarray(((~values if tags.get(PHOTOMETRIC) == INVERTED else values) >> 8).astype(np.uint8))
 
 
-def _tags(file: Picture) -> dict[int, Any]:
+def _tags(file: PILImage) -> dict[int, Any]:
     """The tags of a TIFF."""
     return dict(getattr(file, "tag_v2", {}))
 
 
-def _opaque(path: Path, file: Picture) -> Picture:
+def _opaque(path: Path, file: PILImage) -> PILImage:
     """The image without its transparency; every pixel must be opaque."""
     if not file.has_transparency_data:
         return file
@@ -206,7 +206,7 @@ def _transparent(path: Path) -> str:
     )
 
 
-def _check_content(path: Path, file: Picture, tags: dict[int, Any]) -> None:
+def _check_content(path: Path, file: PILImage, tags: dict[int, Any]) -> None:
     """Refuse faults that Pillow ignores silently.
 
     Raises:
@@ -288,7 +288,7 @@ def _check_netpbm(path: Path, content: bytes) -> None:
         raise BadInput(f"{path} holds the value {int(values.max())}, but announces {most} as the largest: {MEND}")
 
 
-def _check_gamma(path: Path, file: Picture) -> None:
+def _check_gamma(path: Path, file: PILImage) -> None:
     gamma = file.info.get("gamma", STANDARD_GAMMA)
     if abs(gamma - STANDARD_GAMMA) > 0.01 and "srgb" not in file.info:
         raise BadInput(
@@ -296,7 +296,7 @@ def _check_gamma(path: Path, file: Picture) -> None:
         )
 
 
-def _in_srgb(path: Path, file: Picture, profile: bytes | None) -> Picture:
+def _in_srgb(path: Path, file: PILImage, profile: bytes | None) -> PILImage:
     """Red, green and blue as screens show them, by the image's colour profile where it has
     another.
     """

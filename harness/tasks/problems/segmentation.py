@@ -46,8 +46,8 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "jensen_shannon": _jensen_shannon,
     "wrong_cross_entropy": _wrong_cross_entropy,
 }
-"""Of each pixel (B, H, W), from the log-probabilities of its class (B, H, W) and of all classes
-(B, K, H, W), and whether it is wrong, bool (B, H, W)."""
+"""The loss of each pixel (B, H, W), from the log-probabilities of its class (B, H, W) and of all
+classes (B, K, H, W), and whether it is wrong, bool (B, H, W)."""
 
 
 @dataclass(frozen=True)

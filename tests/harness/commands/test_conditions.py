@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.run.directory import RunDirectory
-from tests.harness.test_cli import run
+from tests.commandline import run
 
 MINE = """
 import torch

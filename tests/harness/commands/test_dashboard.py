@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands.dashboard import command
-from tests.harness.test_cli import run
+from tests.commandline import run
 
 
 def test_it_serves_this_machine_only_and_asks_no_one() -> None:

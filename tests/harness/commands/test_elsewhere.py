@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.run.directory import RunDirectory
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 COMMAND = [
     "evaluate",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from harness.run.directory import RunDirectory
+from tests.commandline import run as run_command
 from tests.harness.engine.executors.linear_run import run
-from tests.harness.test_cli import run as run_command
 
 TABLES = ("samples", "ledger", "sweep", "attributions")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.run.directory import RunDirectory
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 TOY = [
     "evaluate",

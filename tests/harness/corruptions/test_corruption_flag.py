@@ -1,6 +1,5 @@
 """From the flag `--corruption` to the sweep, the table and the page."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -13,9 +12,7 @@ from harness.corruptions.corruption import SEVERITIES, parse_all
 from harness.reporting.report import render
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-
-TOY = re.search(r"```python\n(.*?)```", (Path(__file__).parents[3] / "docs" / "your-own-model.md").read_text(), re.S)
-
+from tests.commandline import own_folder
 
 OWN = """
 def fog(x, severity, modality, generator):
@@ -25,11 +22,6 @@ def flat(x, severity, modality, generator): return x[..., :1]
 def hole(x, severity, modality, generator): return x / 0 * 0
 def few(x): return x
 """
-
-
-def own_folder(folder: Path) -> None:
-    assert TOY is not None
-    (folder / "my.py").write_text(TOY[1] + OWN)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -53,7 +45,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_from_the_flag_to_the_table_and_the_page(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_folder(elsewhere)
+    own_folder(elsewhere, OWN)
     assert run(monkeypatch, "--corruption", "sensor@noise", "--corruption", "image@my.py:fog:1, 2,1") == 0
     directory = RunDirectory("run")
     rows = [row for row in directory.table("sweep").to_pylist() if row["kind"] == "corruption"]
@@ -76,7 +68,7 @@ def test_from_the_flag_to_the_table_and_the_page(elsewhere: Path, monkeypatch: p
 
 
 def test_a_file_means_the_same_as_flags(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_folder(elsewhere)
+    own_folder(elsewhere, OWN)
     (elsewhere / "c.yaml").write_text("corruption: sensor@dropout:0,4\n")
     assert run(monkeypatch, "--config", "c.yaml") == 0
     levels = {
@@ -90,7 +82,7 @@ def test_a_file_means_the_same_as_flags(elsewhere: Path, monkeypatch: pytest.Mon
 def test_the_command_line_refuses_in_one_sentence(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own_folder(elsewhere)
+    own_folder(elsewhere, OWN)
     assert run(monkeypatch, "--corruption", "sensor@dropuot") == 2
     said = capsys.readouterr().err
     assert (
@@ -101,7 +93,7 @@ def test_the_command_line_refuses_in_one_sentence(
 
 
 def test_a_run_without_corruptions_has_no_such_section(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own_folder(elsewhere)
+    own_folder(elsewhere, OWN)
     assert run(monkeypatch) == 0
     assert not any("corrupted" in section for section in summarise(RunDirectory("run")).sections)
     assert "severity against score" not in render(RunDirectory("run"))
@@ -133,7 +125,7 @@ def test_a_run_without_corruptions_has_no_such_section(elsewhere: Path, monkeypa
     ],
 )
 def test_bad_input_is_one_sentence(elsewhere: Path, digits: Task, text: str, message: str) -> None:
-    own_folder(elsewhere)
+    own_folder(elsewhere, OWN)
     with pytest.raises(BadInput) as error:
         parse_all([text], digits)
     assert message in str(error.value) and "\n" not in str(error.value)

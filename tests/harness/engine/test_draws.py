@@ -16,30 +16,11 @@ from harness.engine.drawn import Drawn
 from harness.run.directory import RunDirectory
 from harness.tasks import Segmentation, Task
 from harness.tasks.batch import PLACE
-from tests.harness.test_cli import run as run_command
+from tests.commandline import run as run_command
+from tests.harness.engine.noisy_model import Noisy, some_task
 
 DRAWS, RADIUS = 16, 0.5
 OPTIONS: dict[str, Any] = {"scenarios": [f"a@linf:{RADIUS}"], "search": "standard", "schedule": "none"}
-
-
-class Noisy(torch.nn.Module):
-    """Linear, with noise on its evidence."""
-
-    def __init__(self, noise: float = 1.0) -> None:
-        super().__init__()
-        self.noise = noise
-        self.register_buffer("w", torch.tensor([1.0, -0.5, 0.25, 0.8]))
-
-    def forward(self, inputs: dict[str, torch.Tensor], present: object = None) -> torch.Tensor:
-        evidence = inputs["a"] @ self.w + self.noise * torch.randn(len(inputs["a"]))
-        return torch.stack([-evidence, evidence], 1)
-
-
-def some_task(count: int = 24) -> Task:
-    draws = torch.Generator().manual_seed(0)
-    labels = torch.arange(count) % 2
-    a = (2.0 * labels[:, None] - 1) + 0.5 * torch.randn(count, 4, generator=draws)
-    return Task.from_arrays({"a": a}, labels, splits="test", name="some")
 
 
 @pytest.mark.parametrize("draws", [2, 5, DRAWS])
@@ -63,7 +44,7 @@ def test_the_critical_strength_is_that_of_the_draw_that_decides(draws: int) -> N
 
 def test_two_runs_agree_and_witnesses_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(
-        "from tests.harness.engine.test_draws import Noisy, some_task\ndef build(task): return Noisy()\n"
+        "from tests.harness.engine.noisy_model import Noisy, some_task\ndef build(task): return Noisy()\n"
     )
     monkeypatch.chdir(tmp_path)
     words = ["evaluate", "--task", "mine.py:some_task", "--model", "mine.py:build", "--draws", "16", "--samples", "16"]

@@ -11,7 +11,7 @@ from attacks.scenario import parse
 from harness.engine.frontier import rays
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 
 def test_five_rays(digits: Task) -> None:

@@ -8,50 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import harness
 from attacks.errors import BadInput
 from harness.analysis.summary import summarise
 from harness.tasks import Task
-from tests.harness.tasks.test_lazy_ledgers import one_by_one
-from tests.harness.test_cli import run
+from tests.commandline import run
+from tests.harness.engine.incomplete_task import LACKING, LIMIT, SAMPLES, Sum, arrays, incomplete, mask
+from tests.harness.tasks.one_by_one import one_by_one
 
-SAMPLES, LIMIT = 24, 8.0
-LACKING = {"a": [0, 5, 7], "b": [1, 5 + 1, 8, 9]}  # rows that came without a modality
 A, B, BOTH = "a@linf:0.1", "b@linf:0.1", "a@linf:0.1 + b@linf:0.1"
 SOURCE = """
-from tests.harness.engine.test_incomplete import Sum, incomplete as task
+from tests.harness.engine.incomplete_task import Sum, incomplete as task
 def build(task): return Sum()
 """
-
-
-def arrays() -> tuple[dict[str, Tensor], Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    inputs = {name: torch.randn(SAMPLES, 3, generator=generator) for name in ("a", "b")}
-    return inputs, (sum(inputs.values()).sum(1) > 0).long()
-
-
-def mask() -> Tensor:
-    there = torch.ones(SAMPLES, 2, dtype=torch.bool)
-    for column, rows in enumerate(LACKING.values()):
-        there[rows, column] = False
-    return there
-
-
-def incomplete(splits: Any = "test", **options: Any) -> Task:
-    inputs, targets = arrays()
-    return Task.from_arrays(inputs, targets, present=mask(), splits=splits, name="incomplete", **options)
-
-
-class Sum(nn.Module):
-    """The sign of the sum of what is there; it raises where an absent modality holds values."""
-
-    def forward(self, inputs: dict[str, Tensor], present: Tensor) -> Tensor:
-        for column, name in enumerate(("a", "b")):
-            assert not inputs[name][~present[:, column]].any(), "absent inputs hold their stand-in"
-        total = sum(x.sum(1) for x in inputs.values())
-        return torch.stack([-total, total], 1)
 
 
 def found(**options: Any) -> harness.Run:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from tiny import tiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +21,7 @@ from harness.models.contrastive.simclr import simclr
 from harness.models.fusion.concat import concat
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
+from tests.tiny import tiny
 
 CPU = torch.device("cpu")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from harness.engine import progress
-from tests.harness.engine.test_tallies import FILE
+from tests.commandline import run
+from tests.harness.tasks.problems.linear_file import FILE
 from tests.harness.tasks.problems.linear_tasks import RAISES
-from tests.harness.test_cli import run
 
 RUN = ("evaluate", "--task", "my.py:task", "--model", "my.py:build", "--search", "fast", "--no-trust", "--samples", "4")
 ONLY = ("--batch-size", "2", "--schedule", "none", "--out", "run")

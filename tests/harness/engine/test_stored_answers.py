@@ -17,9 +17,9 @@ from harness.engine.ledger import keys_of
 from harness.run.directory import RunDirectory
 from harness.storage.tensorfile import from_bytes, to_bytes
 from harness.tasks.answer_form import as_answers
+from tests.commandline import run
 from tests.harness.tasks.problems.drawn_runs import KINDS, kept, made
 from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
-from tests.harness.test_cli import run
 
 
 def stored(run: Path) -> dict[str, Tensor]:

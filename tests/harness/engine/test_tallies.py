@@ -13,14 +13,10 @@ from harness.run.directory import RunDirectory
 from harness.storage.parquet import encoded
 from harness.tasks import MultiLabel
 from harness.tasks.problems.problem import MOST_TALLIED
+from tests.commandline import run
+from tests.harness.tasks.problems.linear_file import FILE
 from tests.harness.tasks.problems.linear_tasks import TASKS
-from tests.harness.test_cli import run
 
-FILE = """
-from tests.harness.tasks.problems import linear_tasks
-def task(): return linear_tasks.TASKS["{name}"]()
-def build(task): return linear_tasks.MODELS["{name}"]()
-"""
 RUN = ("evaluate", "--task", "my.py:task", "--model", "my.py:build", "--search", "fast", "--no-trust", "--repeats", "1")
 
 

@@ -15,7 +15,7 @@ from harness.engine import searches
 from harness.reporting.report import as_markdown
 from harness.run.directory import RunDirectory
 from harness.tasks import Task
-from tests.harness.test_cli import run as run_command
+from tests.commandline import run as run_command
 
 QUERIES = 300
 SCENARIOS = ["a@linf:0.5 + b@l2:0.5"]

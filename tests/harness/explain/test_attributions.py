@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
-from tiny import tiny
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -26,6 +25,7 @@ from harness.references.code_consent import configured
 from harness.run.config import Evaluation
 from harness.run.directory import RunDirectory
 from harness.tasks import Modality, Task
+from tests.tiny import tiny
 
 CPU = torch.device("cpu")
 

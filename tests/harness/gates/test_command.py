@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.commandline import own_folder
 from tests.rows import IMAGE, Outcomes, make_run
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
-TOY = re.search(r"```python\n(.*?)```", (DOCS / "your-own-model.md").read_text(), re.S)
 
 
 def harness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,8 +100,7 @@ def test_a_run_against_a_blessed_one(folder: Path) -> None:
 
 
 def test_evaluate_gates_what_it_evaluated(tmp_path: Path) -> None:
-    assert TOY is not None
-    (tmp_path / "my.py").write_text(TOY[1])
+    own_folder(tmp_path)
     common = [
         "evaluate",
         "--task",

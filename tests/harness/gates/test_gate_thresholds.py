@@ -12,7 +12,7 @@ from harness.gates.evidence import Evidence
 from harness.gates.file import gate_of
 from harness.gates.measured import measure
 from harness.run.directory import RunDirectory
-from tests.harness.test_cli import run
+from tests.commandline import run
 
 TASK = """
 from tests.harness.tasks.problems.linear_maps import Pixelwise, maps

@@ -11,7 +11,7 @@ from harness.gates.decide import Verdict, decide
 from harness.gates.evidence import Evidence
 from harness.gates.file import gate_of
 from harness.run.directory import RunDirectory
-from tests.harness.test_cli import run
+from tests.commandline import run
 
 FILE = """
 import torch

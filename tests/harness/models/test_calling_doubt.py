@@ -19,7 +19,7 @@ import harness
 from attacks.errors import BadInput
 from harness.models.calling import Called, fitted, wrap
 from harness.tasks import Task
-from tests.harness.models.test_calling import Halves, Ours, Positional, task
+from tests.harness.models.halves import Halves, Ours, Positional, task
 
 QUIET: dict[str, Any] = {"search": "none", "trust": False, "schedule": "none"}
 
@@ -97,7 +97,7 @@ def test_what_compilers_return() -> None:
 
 
 CODE = """
-from tests.harness.models.test_calling import Positional, task
+from tests.harness.models.halves import Positional, task
 def make(): return task()
 def build(task): return Positional()
 """

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.engine.answers import ATTACKED, TARGET, UNTOUCHED, answer_keys
 from harness.reporting.answers import figure_of, shown_as
-from harness.reporting.boxes import counted, pictures_of
+from harness.reporting.boxes import counted, images_under
 from harness.reporting.legend import class_colour
 from harness.reporting.sample_gallery import drawings, shown_samples
 from harness.run.description import AnswerForm
@@ -78,12 +78,12 @@ def test_the_report_draws_the_stored_boxes() -> None:
 def test_boxes_lie_on_the_picture_that_the_model_was_shown() -> None:
     task = TASKS["boxes"]()
     inputs = {name: x[0] for name, x in task.splits["test"].inputs.items()}
-    pictures = pictures_of(task.modalities, inputs, {"light": 1 - inputs["light"]})
+    pictures = images_under(task.modalities, inputs, {"light": 1 - inputs["light"]})
     assert np.allclose(pictures[UNTOUCHED].z, inputs["light"][0]) and np.allclose(
         pictures[TARGET].z, inputs["light"][0]
     )
     assert np.allclose(pictures[ATTACKED].z, 1 - inputs["light"][0])
-    assert not pictures_of(TASKS["values"]().modalities, {}, {}), "no input is an image"
+    assert not images_under(TASKS["values"]().modalities, {}, {}), "no input is an image"
 
 
 def test_the_page_draws_the_stored_boxes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,6 @@ from harness.reproduce.record import read_record
 from harness.reproduce.results import Results
 from harness.reproduce.setting import Effort, Setting, System
 from harness.reproduce.study import Study
-from harness.tasks import Task
 from harness.training.train import recipe_of
 
 TINY = Effort(seeds=(0, 1), epochs=1, samples=6, search="fast")
@@ -208,17 +207,6 @@ class Known(Results):
     def scores(self, system: str, condition: str = "clean") -> np.ndarray:
         share = self.given[system, condition]
         return np.tile(np.arange(1000) < 1000 * share, (3, 1)).astype(float)
-
-
-class Whole(Results):
-    """Results with scores of the whole test split that are given."""
-
-    def __init__(self, setting: Setting, task: Task, given: Mapping[str, np.ndarray]) -> None:
-        super().__init__(setting, task, [])
-        self.given = given
-
-    def whole(self, system: str) -> np.ndarray:
-        return self.given[system]
 
 
 def test_verdicts_follow_from_the_intervals() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.run.directory import RunDirectory
+from tests.commandline import run
 from tests.harness.run.faulty import COMMAND, rows
-from tests.harness.test_cli import run
 
 
 def test_a_model_that_hangs_costs_its_cell_and_the_rest_goes_on(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from attacks.errors import BadInput
 from harness.models import checkpoint
 from harness.run.directory import RunDirectory
 from harness.storage.files import PARTIAL, write_whole
+from tests.commandline import run
 from tests.harness.run.faulty import COMMAND, rows
-from tests.harness.test_cli import run
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])

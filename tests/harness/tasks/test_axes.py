@@ -1,4 +1,4 @@
-"""The axes of each kind: shapes that do not fit are refused with the mend, and others are processed
+"""The axes of each kind: shapes that do not fit are refused, and others are processed
 along the right axis.
 """
 

@@ -13,53 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 import harness
 from attacks.errors import BadInput
-from harness.engine.fingerprint import fixed_rows
 from harness.tasks import Classification, Task
-from tests.harness.test_cli import run
+from tests.commandline import run
+from tests.harness.tasks.lazy_items import COUNT, LABELS, Items, Net, late, task_of, values
 
-COUNT = 40
-BALLS = {"a": "linf:0.1", "b": "linf:0.1"}
 QUIET: dict[str, Any] = {"search": "none", "trust": False, "schedule": "none", "batch_size": 5}
-
-
-def values(name: str) -> Tensor:
-    return torch.randn(COUNT, 3, generator=torch.Generator().manual_seed("ab".index(name)))
-
-
-LABELS = (values("a").sum(1) + 0.2 * values("b").sum(1) > 0).long()
-
-
-class Net(nn.Module):
-    def forward(self, inputs: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
-        total = inputs["a"].sum(1) + 0.2 * inputs["b"].sum(1)
-        return torch.stack([-total, total], 1)
-
-
-class Items:
-    """A data set of which one item may be given otherwise."""
-
-    def __init__(self, change: Callable[[int, dict[str, Any]], Any] = lambda index, item: item) -> None:
-        self.change = change
-
-    def __len__(self) -> int:
-        return COUNT
-
-    def __getitem__(self, index: int) -> Any:
-        item = {"a": values("a")[index], "b": values("b")[index], "label": int(LABELS[index])}
-        return self.change(index, item)
-
-
-def task_of(items: Any, **options: Any) -> Task:
-    return Task.from_dataset(items, **{"problem": Classification(2), "balls": BALLS, "readers": 0, **options})
-
-
-def late(task: Task) -> int:
-    """A row that is neither among the first nor among the fixed samples."""
-    return next(row for row in reversed(range(COUNT)) if row not in fixed_rows(task))
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
@@ -74,7 +35,7 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
 
 CODE = """
 import os
-from tests.harness.tasks.test_lazy_data import Items, Net, late, task_of
+from tests.harness.tasks.lazy_items import Items, Net, late, task_of
 ODD = late(task_of(Items()))
 def turned(index, item):
     return {**item, "a": -item["a"]} if os.path.exists("turned") and index == ODD else item

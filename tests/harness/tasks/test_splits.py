@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import harness
 from attacks.errors import BadInput
 from harness.tasks import Batch, Classification, Modality, Task
-from tests.harness.test_cli import run
+from tests.commandline import run
 
 
 def parts(splits: str | list[str] = "test") -> Task:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from attacks.errors import BadInput
 from harness.tasks import Task
 from harness.tasks.tokens import embedding_task, nearest, token_task
-from tests.harness.test_cli import run
+from tests.commandline import run
 from tests.tinynetworks import CLS, PAD, POSITIONS, SEP, SPECIAL, VOCABULARY, WIDTH, bert, encoded
 
 TABLE = torch.randn(VOCABULARY, WIDTH, generator=torch.Generator().manual_seed(3))

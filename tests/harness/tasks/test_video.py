@@ -10,28 +10,9 @@ from harness.models.contrastive.augmentations import augmentation
 from harness.models.fusion import early, late, mbt, mmtm, perceiver
 from harness.reporting import images
 from harness.run.directory import RunDirectory
-from harness.tasks import Modality, Task
-from tests.harness.test_cli import run
-
-SHAPE = (3, 6, 12, 12)
-
-
-def clips() -> Task:
-    """Does the spot move right, and is the sound loud? Two answers, four classes."""
-    generator = torch.Generator().manual_seed(0)
-    right, loud = torch.randint(2, (2, 80), generator=generator)
-    clip = 0.1 * torch.rand(80, *SHAPE, generator=generator)
-    for frame in range(SHAPE[1]):
-        place = torch.where(right == 1, 2 + frame, 9 - frame)
-        clip[torch.arange(80), :, frame, 6, place] = 1.0
-    sound = (0.2 + loud[:, None]) * torch.randn(80, 400, generator=generator)
-    return Task.from_arrays(
-        {"clip": clip, "sound": sound},
-        right + 2 * loud,
-        name="clips",
-        kinds={"clip": "video", "sound": "audio"},
-        ranges={"clip": (0, 1)},
-    )
+from harness.tasks import Modality
+from tests.commandline import run
+from tests.harness.tasks.clips import clips
 
 
 @pytest.mark.parametrize("build", [early.early, late.late, mmtm.mmtm, mbt.mbt, perceiver.perceiver])
@@ -69,7 +50,7 @@ def test_another_number_of_axes_is_refused() -> None:
 
 
 MODEL = """
-from tests.harness.tasks.test_video import clips
+from tests.harness.tasks.clips import clips
 def build(task):
     import torch
     from harness.models.fusion.early import early

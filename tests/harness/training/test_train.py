@@ -20,6 +20,7 @@ from harness.references.registry import MODALITY, names
 from harness.tasks import Batch, Task
 from harness.training.train import EVALUATED_AT_ONCE, Training, _file_name, fewer, fit, recipe_of
 from tests.conftest import registered_models
+from tests.harness.registered import names_in
 
 CPU = torch.device("cpu")
 
@@ -187,18 +188,8 @@ def test_models_without_weights_are_tested_as_they_are_built() -> None:
 def test_every_fusion_beats_every_single_modality() -> None:
     accuracy = {
         name: checkpoint.read_card(checkpoint.committed("digits", name))["metrics"]["test_accuracy"]
-        for name in (
-            "early",
-            "concat",
-            "mean",
-            "late",
-            "mmtm",
-            "mbt",
-            "perceiver",
-            "only-image",
-            "only-audio",
-            "only-text",
-        )
+        for name in registered_models()
+        if name.startswith("only-") or name in names_in("harness.models.fusion")
     }
     singles = [accuracy.pop(name) for name in list(accuracy) if name.startswith("only")]
     assert max(singles) < 0.97

@@ -19,7 +19,7 @@ from harness.engine import judged, plan
 from harness.run import schema
 from harness.run.directory import RunDirectory
 from harness.tasks import Segmentation, Task
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 JOINT = "image@linf:0.05 + sensor@l2:0.5"
 SCENARIOS = [str(each) for each in closure([parse(JOINT)])]

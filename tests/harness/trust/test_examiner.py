@@ -12,7 +12,7 @@ from harness.run.directory import RunDirectory
 from harness.run.flags import Flag
 from harness.trust import examiner
 from harness.trust.checks import Case
-from tests.harness.test_cli import own_folder, run
+from tests.commandline import own_folder, run
 
 IMAGE, JOINT = "image@linf:0.05", "image@linf:0.05 + sensor@l2:0.5"
 SMALL_IMAGE, SMALL_JOINT = "image@linf:0.0001", "image@linf:0.0001 + sensor@l2:0.0001"

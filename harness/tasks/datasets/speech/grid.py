@@ -41,7 +41,7 @@ PARTS = ("test", "val", "train", "train")  # of every four speakers in the order
 def grid() -> Task:
     """The clean sound of sentences in noise, from the sound and the speaker's mouth (GRID).
 
-    Of every four speakers, in the order of their names, one tests, one validates and two train.
+    One of every four speakers, in the order of their names, tests, one validates and two train.
 
     Raises:
         NoData: the folder holds no film, or there is no noise.

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.run.directory import RunDirectory
-from tests.harness.test_cli import run as run_command
+from tests.commandline import run as run_command
 
 MINE = """
 import os

@@ -8,22 +8,32 @@ from dataclasses import replace
 import pytest
 import torch
 from rich.console import Console
-from tiny import tiny
 
 from attacks.errors import BadInput
-from harness.models.contrastive.byol import BYOL, byol, follow, risen
+from harness.engine.loading import build_model
+from harness.models.contrastive.byol import BYOL, follow, risen
 from harness.models.contrastive.infonce import InfoNCE, infonce
 from harness.models.contrastive.neighbours import agreed, recall, spread, voted
 from harness.models.contrastive.pretraining import PROBE, Pretraining, Probing, warmed
 from harness.models.contrastive.probed import Probe
-from harness.models.contrastive.simclr import SimCLR, simclr
+from harness.models.contrastive.simclr import SimCLR
 from harness.models.fused import Fused
 from harness.models.fusion.concat import concat
+from harness.references.registry import MODALITY, resolve
 from harness.tasks import Task
 from harness.training.train import Training, fit
+from tests.harness.registered import names_in
+from tests.tiny import tiny
 
 CPU = torch.device("cpu")
-WAYS = {"simclr": (SimCLR, "simclr-a"), "byol": (BYOL, "byol-a"), "infonce": (InfoNCE, "infonce")}
+FOLDER = "harness.models.contrastive"
+MODELS = [name.replace(MODALITY, "a") for name in names_in(FOLDER)]
+RECIPES = {name: resolve("recipe", name).target for name in names_in(FOLDER, "recipe")}
+WAYS = {
+    name: (recipe, next(model for model in MODELS if model.startswith(name)))
+    for name, recipe in RECIPES.items()
+    if issubclass(recipe, Pretraining)
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +43,9 @@ def task() -> Task:
 
 def built(name: str, task: Task) -> Fused:
     torch.manual_seed(0)
-    return {"simclr": lambda: simclr(task, "a"), "byol": lambda: byol(task, "a"), "infonce": lambda: infonce(task)}[
-        name
-    ]()
+    module = build_model(WAYS[name][1], task)
+    assert isinstance(module, Fused)
+    return module
 
 
 @pytest.mark.parametrize("name", WAYS)

@@ -22,16 +22,18 @@ from harness.models.missing.networks import MFCC, cosines, network
 from harness.models.missing.smil import Codebook, smil
 from harness.models.missing.smil_recipe import Smil
 from harness.models.recipe import Recipe
-from harness.references.registry import resolve
+from harness.references.registry import names, resolve
 from harness.tasks import Modality, Task
 from harness.tasks.files.dataroot import NoData
 from harness.training.train import Training, fit
 from harness.training.train_missing import grid, incomplete
+from tests.harness.registered import names_in
 from tests.tiny import tiny
 
 CPU = torch.device("cpu")
-COMPLETED = ("smil", "smil-elbo", "zero-imputation", "mean-imputation", "autoencoder-imputation")
-TRAINED = [(name, "imputation") for name in (*COMPLETED[2:], "smil-lower")] + [(name, "smil") for name in COMPLETED[:2]]
+FOLDER = "harness.models.missing"
+PLACES = {name: names("model")[name] for name in names_in(FOLDER)}
+TRAINED = [(name, "smil" if place.startswith(f"{FOLDER}.smil:") else "imputation") for name, place in PLACES.items()]
 
 
 def lacking(task: Task, name: str, rate: float = 0.7) -> Task:
@@ -45,7 +47,7 @@ def trained(task: Task, name: str, recipe: str, epochs: int = 3) -> Fused:
     return model
 
 
-@pytest.fixture(params=[*COMPLETED, "smil-lower"])
+@pytest.fixture(params=PLACES)
 def model(request: pytest.FixtureRequest, digits: Task) -> Fused:
     torch.manual_seed(0)
     module = build_model(request.param, digits).eval()

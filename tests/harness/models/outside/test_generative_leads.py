@@ -17,8 +17,8 @@ from attacks.search import search
 from harness.engine.objective import TaskObjective
 from harness.models.outside.huggingface import adapted
 from harness.tasks import Task
+from tests.harness.models.outside.answering_networks import COUNT, LENGTH, asked, made
 from tests.harness.models.outside.generative_networks import NETWORKS, WORDS
-from tests.harness.models.outside.test_generative import COUNT, LENGTH, asked, made
 
 CLEAR, NEAR, FEW, TURNS = 1e-3, 0.25, 8, -(-1000 // COUNT)
 SEARCHED = "image@linf:4 + question@tokens:1"

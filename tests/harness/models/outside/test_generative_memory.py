@@ -18,17 +18,16 @@ from harness.models.outside.generative import Generative
 from harness.models.outside.huggingface import adapted
 from harness.models.outside.key_values import read
 from harness.tasks import Task
-from tests.harness.models.outside import test_transcribing
+from tests.commandline import run
+from tests.harness.models.outside import whisper_network
+from tests.harness.models.outside.answering_networks import LENGTH, made
 from tests.harness.models.outside.generative_networks import NETWORKS
-from tests.harness.models.outside.test_generative import LENGTH, made
-from tests.harness.models.outside.test_huggingface import seen
-from tests.harness.test_cli import run
-from tests.tinynetworks import PROCESSOR, vit
+from tests.tinynetworks import PROCESSOR, seen, vit
 
 FEW = ("--samples", "4", "--search", "fast", "--schedule", "none", "--no-trust", "--witnesses", "all")
 FILE = """
 from harness.models.outside.huggingface import adapted
-from tests.harness.models.outside.test_generative import answered, made
+from tests.harness.models.outside.answering_networks import answered, made
 
 network, processor, _, _ = made("llava")
 
@@ -90,7 +89,7 @@ def test_half_precision_answers_in_the_task_s_units(family: str) -> None:
 @pytest.mark.parametrize("options", [{"checkpointing": True}, {"precision": "bf16"}])
 def test_classifiers_and_whisper_take_both(options: dict[str, Any]) -> None:
     network = vit()
-    hears, ears, heard = test_transcribing.made()
+    hears, ears, heard = whisper_network.made()
     for model, task, inputs in (
         (adapted(network, pixels := seen(network), PROCESSOR, **options), pixels, {"image"}),
         (adapted(hears, heard, ears, **options), heard, {"audio"}),

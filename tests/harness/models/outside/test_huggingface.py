@@ -29,6 +29,7 @@ from tests.tinynetworks import (
     bert,
     encoded,
     pixels,
+    seen,
     vit,
 )
 
@@ -64,12 +65,6 @@ def leftwards(texts: dict[str, Tensor]) -> dict[str, Tensor]:
     """The texts with their padding first."""
     order = texts["attention_mask"].argsort(dim=1, stable=True)
     return {key: x.gather(1, order) for key, x in texts.items()}
-
-
-def seen(network: nn.Module, high: float = 255.0) -> Task:
-    targets = torch.arange(30) % LABELS
-    options = {"kinds": {"image": "image"}, "ranges": {"image": (0, high)}, "splits": ["train", "val", "test"] * 10}
-    return Task.from_arrays({"image": pixels(high=high)}, targets, **options)
 
 
 TEXTS: dict[str, Callable[[nn.Module, dict[str, Tensor]], Task]] = {"tokens": chosen, "embeddings": embedded}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,75 +17,13 @@ from torch import Tensor
 
 pytest.importorskip("transformers")
 
-from transformers import (
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
-    WhisperProcessor,
-    WhisperTokenizer,
-)
 
 import harness
 from attacks.errors import BadInput
 from harness.models.outside.huggingface import adapted
-from harness.tasks import Task
 from harness.tasks.transcripts import transcript_task
-from tests.harness.models.outside.generative_networks import louder
-from tests.harness.test_cli import run
-
-COUNT, LENGTH, RATE = 64, 4, 16_000
-LETTERS = "abcdefghij"
-MARKS = [
-    "<|startoftranscript|>",
-    "<|en|>",
-    "<|transcribe|>",
-    "<|translate|>",
-    "<|startoflm|>",
-    "<|startofprev|>",
-    "<|nospeech|>",
-    "<|notimestamps|>",
-]
-
-
-@cache
-def made() -> tuple[Any, Any, Task]:
-    """A tiny random network that hears a fifth of a second, its processor, and a task of noise."""
-    torch.manual_seed(0)
-    vocabulary = {letter: number for number, letter in enumerate([*LETTERS, "Ġ"])}
-    tokenizer = WhisperTokenizer(
-        vocab=vocabulary, merges=[], language="en", task="transcribe", additional_special_tokens=MARKS
-    )
-    ears = WhisperFeatureExtractor(feature_size=16, chunk_length=1, sampling_rate=RATE)
-    processor = WhisperProcessor(ears, tokenizer)
-    sizes = {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
-    config = WhisperConfig(
-        vocab_size=len(tokenizer),
-        num_mel_bins=16,
-        d_model=32,
-        encoder_layers=2,
-        decoder_layers=2,
-        max_source_positions=50,
-        max_target_positions=24,
-        decoder_start_token_id=tokenizer.prefix_tokens[0],
-        **sizes,
-        **dict.fromkeys(("eos_token_id", "pad_token_id", "bos_token_id"), tokenizer.eos_token_id),
-    )
-    network = louder(WhisperForConditionalGeneration(config))
-    with torch.no_grad():  # so that the text depends on the sound
-        network.model.encoder.embed_positions.weight.zero_()
-        for layer in network.model.decoder.layers:
-            for weights in layer.encoder_attn.parameters():
-                weights.mul_(4)
-    plain = network.generation_config
-    plain.suppress_tokens = plain.begin_suppress_tokens = None
-    plain.is_multilingual, plain.lang_to_id = True, {"<|en|>": tokenizer.prefix_tokens[1]}
-    plain.task_to_id = {"transcribe": tokenizer.prefix_tokens[2]}
-    plain.no_timestamps_token_id = tokenizer.prefix_tokens[3]
-    draws = np.random.default_rng(0)
-    loud = draws.random((COUNT, 1)) * np.sin(np.arange(RATE // 5) * draws.random((COUNT, 1)))
-    texts = ["".join(draws.choice(list(LETTERS), 3)) for _ in range(COUNT)]
-    task = transcript_task(processor, loud.astype(np.float32), texts, splits="test", name="heard", length=LENGTH)
-    return network, processor, task
+from tests.commandline import run
+from tests.harness.models.outside.whisper_network import COUNT, LENGTH, LETTERS, RATE, made
 
 
 def test_it_writes_what_the_network_writes() -> None:
@@ -163,7 +100,7 @@ def test_the_example_of_the_docs_runs(elsewhere: Path, monkeypatch: pytest.Monke
     page = (Path(__file__).parents[4] / "docs" / "answers.md").read_text()
     (example,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "transcript_task" in each]
     (given,) = [line for line in example.splitlines() if line.startswith("network, processor =")]
-    small = "from tests.harness.models.outside.test_transcribing import made\nnetwork, processor, _ = made()"
+    small = "from tests.harness.models.outside.whisper_network import made\nnetwork, processor, _ = made()"
     text = example.replace(given, small).replace(" one two", " ab").replace(" three", " c")
     (elsewhere / "speech.py").write_text(text)
     for name, sound in zip(("a.wav", "b.wav"), made()[2].splits["test"].inputs["audio"].numpy(), strict=False):

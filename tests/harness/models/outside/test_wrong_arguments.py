@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,30 +13,10 @@ pytest.importorskip("transformers")
 from attacks.errors import BadInput
 from harness.models.outside.huggingface import adapted
 from harness.tasks import Task
-from harness.tasks.prompts import prompt_task
-from harness.tasks.transcripts import transcript_task
-from tests.harness.models.outside import test_transcribing
-from tests.harness.models.outside.test_generative import made
-from tests.harness.test_cli import run
-
-IMAGES, SOUNDS = np.zeros((2, 3, 8, 8), np.float32), np.zeros((2, 9), np.float32)
-CHOSEN: dict[str, Any] = {"choices": [["red", "blue"], ["two", "no"]]}
-
-
-def asked(**options: Any) -> Task:
-    network, processor, _, _ = made("llava")
-    given: dict[str, Any] = {"right": [["red"], ["two"]], "questions": ["how", "many"], "images": IMAGES}
-    given |= {"embedding": network.get_input_embeddings().weight, "splits": "test", "name": "asked", **options}
-    return prompt_task(processor, **given)
-
-
-def heard(**options: Any) -> Task:
-    processor = test_transcribing.made()[1]
-    return transcript_task(processor, **{"sounds": SOUNDS, "texts": ["a", "b"], "splits": "test", **options})
-
-
-def raising(said: str, right: Sequence[str]) -> float:
-    raise KeyError(said)
+from tests.commandline import run
+from tests.harness.models.outside import whisper_network
+from tests.harness.models.outside.answering_networks import made
+from tests.harness.models.outside.wrong_tasks import CHOSEN, IMAGES, asked, heard, raising
 
 
 @pytest.mark.parametrize(
@@ -111,7 +89,7 @@ def test_a_judge_that_fails_is_named_with_the_text(judge: Any, why: str) -> None
 
 def test_networks_processors_and_tasks_of_another_kind_are_refused() -> None:
     network, processor, task, _ = made("llava")
-    hears, ears, sounds = test_transcribing.made()
+    hears, ears, sounds = whisper_network.made()
     answers = {"answers": task.splits["test"].inputs["answers"][:2]}
     options: dict[str, Any] = {"kinds": {"image": "image"}, "ranges": {"image": (0, 255)}, "splits": "test"}
     silent = Task.from_arrays(
@@ -135,8 +113,8 @@ def test_networks_processors_and_tasks_of_another_kind_are_refused() -> None:
 
 FILE = """
 from harness.models.outside.huggingface import adapted
-from tests.harness.models.outside.test_generative import made
-from tests.harness.models.outside.test_wrong_arguments import asked, raising
+from tests.harness.models.outside.answering_networks import made
+from tests.harness.models.outside.wrong_tasks import asked, raising
 
 
 def Numbers():

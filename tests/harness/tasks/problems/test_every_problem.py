@@ -14,8 +14,8 @@ from harness.run.directory import RunDirectory
 from harness.tasks import Problem
 from harness.tasks.problems.problem import lacking
 from tests.app.conftest import PAGES, open_page
+from tests.commandline import run
 from tests.harness.tasks.problems.linear_tasks import MODELS, RAISES, TASKS
-from tests.harness.test_cli import run
 
 FILE = """
 from tests.harness.tasks.problems.linear_tasks import MODELS, TASKS
