@@ -26,11 +26,12 @@ from harness.analysis.measures import oracle_of
 from harness.reporting.figures import figured
 from harness.run.directory import RunDirectory
 from harness.run.flags import EVERY, flag_lines, raised_checks
+from harness.run.schema import CERTIFICATES
 
 BINS = 24
 POINTS = 81
 ROWS = """
-    select scenario, model, sample, strength, "limit", clean_score, status from ledger
+    select scenario, model, sample, strength, "limit", clean_score, status{} from ledger
     where scenario = ? and status = 'ok'
 """
 SCENARIOS = "select scenario, count(*) as samples from ledger where status = 'ok' group by scenario"
@@ -48,7 +49,8 @@ def draw(run: Run) -> None:
         middle.multiselect("Models", run.models, key="models", bind="query-params", placeholder="all") or run.models
     )
     log = right.selectbox("Strength axis", ["linear", "log"], key="axis", bind="query-params") == "log"
-    found = answer(run, ROWS, (scenario,))
+    certify = run.description.identity.config.certify
+    found = answer(run, ROWS.format(f", {', '.join(CERTIFICATES)}" if certify else ""), (scenario,))
     _curves(run, scenario, models, log, found)
     _distribution(run, scenario, models, log, found)
     return sections(partial(_frontier, run, scenarios, models), partial(_by_class, run, models))
@@ -78,8 +80,9 @@ def _curves(run: Run, scenario: str, models: Sequence[str], log: bool, found: pa
     explanations_of(raised_checks(flags))
     remark(
         f"A robust score is {robust_score_is(run.threshold is not None)}: an upper bound found by attack, not a"
-        " certificate. Bands are 95 % intervals. At strength 1 the radii are as the scenario writes them. An oracle"
-        " does not read the attacked modality."
+        " certificate. Where there are certificates, the dotted line is the share that provably withstands, and what"
+        " lies between (hatched) is not known. Bands are 95 % intervals. At strength 1 the radii are as the scenario"
+        " writes them. An oracle does not read the attacked modality."
     )
     taken_away("worst", _points(scenario, curves), {"Curves": figure})
 

@@ -179,7 +179,7 @@ def absences(samples: pa.Table, modalities: Sequence[str]) -> str:
 
 
 CURVED = {
-    "ledger": ("scenario", "model", "sample", "strength", "limit", "clean_score", "status", *CERTIFICATES[:2]),
+    "ledger": ("scenario", "model", "sample", "strength", "limit", "clean_score", "status", *CERTIFICATES),
     "fronts": ("scenario", "model", "sample", "strength", "score"),
 }
 """The columns that curves under attack read."""

@@ -36,7 +36,6 @@ from harness.analysis.intervals import Estimate
 from harness.run.description import Description
 from harness.run.directory import RunDirectory
 from harness.run.flags import doubted, explained, flag_lines, flagged
-from harness.run.schema import CERTIFICATES
 from harness.run.set_metrics import CLEAN, SetMetric, in_tables
 from harness.run.status import COMPLETE, of_merged, onwards
 from harness.run.wholeness import fewer, lacking
@@ -153,14 +152,16 @@ def summarise(directory: RunDirectory) -> Summary:
     caveat = CAVEAT.format(robust_score_is(graded), GRADED if graded else YES_OR_NO)
     notes = _notes(description, caveat, errors, absences(samples, modalities))
     notes += fewer(description, counts)
-    notes += _certificates(directory, robust)
+    notes += _certificates(description, ledger, robust)
     notes = [*notes, *([AT_THRESHOLDS] if at_thresholds else []), *flag_lines(trust), *explained(trust)]
     return Summary(models, sections, notes, flagged(trust), status)
 
 
-def _certificates(directory: RunDirectory, robust: Mapping[tuple[str, str], Sequence[Point]]) -> list[str]:
+def _certificates(
+    description: Description, ledger: pa.Table, robust: Mapping[tuple[str, str], Sequence[Point]]
+) -> list[str]:
     """What a band is, and why some scenarios have none."""
-    config = directory.describe().identity.config
+    config = description.identity.config
     if config.certify is None:
         return []
     banded = {panel for panel, points in robust.items() if points[-1].certified is not None}
@@ -170,7 +171,7 @@ def _certificates(directory: RunDirectory, robust: Mapping[tuple[str, str], Sequ
     if sizes and sizes != whole:
         notes.append(f"{config.certify_samples} samples were certified; the attacked shares are of all.")
     reasons: dict[str, set[str]] = {}
-    for scenario, model, reason in uncertified(directory.ledger(("scenario", "model", "sample", *CERTIFICATES))):
+    for scenario, model, reason in uncertified(ledger):
         reasons.setdefault(f"{model} is not certified ({config.certify}), {reason}", set()).add(scenario)
     return [*notes, *(f"{reason}: {', '.join(sorted(each))}." for reason, each in reasons.items())]
 
