@@ -93,4 +93,4 @@ def _refuse_unless_affine(node: Node) -> None:
 
 def operation(node: str) -> str:
     """The name of an operation, from that of its node: ClampBackward1 is clamp."""
-    return node.partition("Backward")[0].lower() or node
+    return node.removeprefix("torch::autograd::").partition("Backward")[0].lower() or node

@@ -40,13 +40,15 @@ class Intervals:
         self._ends: Any = WeakTensorKeyDictionary()
 
     def of(self, z: Tensor) -> Ends | None:
-        """The smallest and largest value of each element of `z`; None if they are not known."""
-        found: Ends | None = self._ends.get(z)
-        return found
+        """The smallest and largest value of each element of `z`; None if they are not known, or if
+        a step in place has changed `z` since.
+        """
+        version, ends = self._ends.get(z, (-1, None))
+        return ends if version == z._version else None
 
     def note(self, z: Tensor, low: Tensor, high: Tensor) -> None:
         """Keep the ends of the elements of `z`."""
-        self._ends[z] = (low, high)
+        self._ends[z] = z._version, (low, high)
 
     @torch.no_grad()
     def follow(self, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: object) -> None:
@@ -72,7 +74,9 @@ class Intervals:
     def _with(self, given: Any, end: int) -> Any:
         """The arguments with every dependent tensor replaced by one end of it."""
         if isinstance(given, Tensor) and given.requires_grad:
-            return self._ends[given][end]
+            ends = self.of(given)
+            assert ends is not None, "every dependent argument has ends"
+            return ends[end]
         if isinstance(given, dict):
             return {key: self._with(each, end) for key, each in given.items()}
         if isinstance(given, tuple | list):

@@ -9,13 +9,12 @@ step's input comes from backward passes of the same kind, made on the way, in or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from attacks.certify.affine import Affine, Uncertified
 from attacks.certify.intervals import Intervals
@@ -96,7 +95,7 @@ class Relaxation(TorchFunctionMode):
         self._gap = torch.zeros_like(reach.strength, dtype=dtype).requires_grad_()
         self._rounding = ROUNDING.get(dtype, ROUNDING[torch.float32])
         self._affine, self._sieve = Affine((ByLines, ByPlanes)), Intervals()
-        self._tight: Any = WeakTensorKeyDictionary()
+        self._tight = Intervals()
         self.intervals: list[Ends] = []
         self.lost = torch.zeros(len(reach.strength), dtype=torch.bool, device=reach.strength.device)
         self.inputs: Inputs = {**reach.region.inputs, **{name: leaf.clone() for name, leaf in self._leaves.items()}}
@@ -115,6 +114,7 @@ class Relaxation(TorchFunctionMode):
             return self._rules[func](self, *args, **kwargs)
         result = func(*args, **kwargs)
         _refuse_values(func, result)
+        _refuse_rounding(func, (args, kwargs), result)
         self._sieve.follow(func, args, kwargs, result)
         return result
 
@@ -129,9 +129,10 @@ class Relaxation(TorchFunctionMode):
             unsettled: which values, by the ends of a first interval, deserve a tighter one; all,
                 if absent.
         """
-        if z in self._tight:
-            found: Ends = self._tight[z]
+        if (found := self._tight.of(z)) is not None:
             return found
+        if len(z) != len(self.lost):
+            raise Uncertified("values of which one sample has several rows, or several samples one")
         self._affine.check(z)
         low, high = self._first(z)
         loose = ~(low.isfinite() & high.isfinite())
@@ -142,8 +143,8 @@ class Relaxation(TorchFunctionMode):
             low, high = self._tightened(z, wanted, low, high)
         ends = self._widened(z.detach(), low, high)
         self.intervals.append(ends)
-        self._tight[z] = ends
-        self._sieve.note(z, *ends)
+        for kept in (self._tight, self._sieve):
+            kept.note(z, *ends)
         return ends
 
     def _first(self, z: Tensor) -> Ends:
@@ -184,6 +185,18 @@ class Relaxation(TorchFunctionMode):
     @property
     def _widest(self) -> int:
         return max([x[0].numel() for x in self._leaves.values()] + [low[0].numel() for low, _ in self.intervals])
+
+    def mixes(self, z: Tensor) -> bool:
+        """Whether a row of `z` depends on another sample: by the slopes of random sums of each row
+        alone.
+        """
+        rows = len(z)
+        weights = torch.rand(z[0].numel(), generator=torch.Generator().manual_seed(0)).to(z) + 0.5
+        alone = torch.eye(rows, dtype=z.dtype, device=z.device)[:, :, None] * weights
+        start, leaves = alone.reshape(rows, *z.shape), list(self._leaves.values())
+        found = torch.autograd.grad(z, leaves, start, retain_graph=True, allow_unused=True, is_grads_batched=True)
+        others = ~torch.eye(rows, dtype=torch.bool, device=z.device)
+        return any(bool((each.flatten(2) != 0).any(2)[others].any()) for each in found if each is not None)
 
     def lowest(self, z: Tensor, weights: Tensor) -> Tensor:
         """A lower bound of ⟨weights, z⟩ over the whole reach, (S, B).
@@ -247,6 +260,7 @@ class Relaxation(TorchFunctionMode):
     def affine(self, function: Any, *args: Any, **kwargs: Any) -> Tensor:
         """An affine function inside a rule, whose intervals are followed."""
         result: Tensor = function(*args, **kwargs)
+        _refuse_rounding(function, (args, kwargs), result)
         self._sieve.follow(function, args, kwargs, result)
         return result
 
@@ -277,6 +291,14 @@ def _refuse_values(func: Any, result: Any) -> None:
             raise Uncertified(f"values that leave the graph by {name}")
 
 
+def _refuse_rounding(func: Any, given: Any, result: Any) -> None:
+    """Refuse a function whose result has fewer digits than what it was given."""
+    most = max((torch.finfo(each.dtype).eps for each in _tensors(given)), default=1.0)
+    for each in _tensors(result):
+        if torch.finfo(each.dtype).eps > most:
+            raise Uncertified(f"numbers rounded to {str(each.dtype).removeprefix('torch.')} ({_name_of(func)})")
+
+
 def _is_attribute(func: Any) -> bool:
     return getattr(func, "__name__", "") == "__get__"
 
@@ -296,11 +318,19 @@ def _flat(result: Any) -> Iterable[Any]:
 
 
 def _depends(given: Any) -> bool:
+    return any(True for _ in _tensors(given))
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    """The tensors among arguments that depend on the inputs."""
     if isinstance(given, Tensor):
-        return given.requires_grad
-    if isinstance(given, dict):
-        return any(_depends(each) for each in given.values())
-    return isinstance(given, Collection) and not isinstance(given, str) and any(_depends(each) for each in given)
+        if given.requires_grad:
+            yield given
+    elif isinstance(given, dict):
+        yield from _tensors(tuple(given.values()))
+    elif isinstance(given, tuple | list):
+        for each in given:
+            yield from _tensors(each)
 
 
 def parts(total: int, most: int) -> list[int]:

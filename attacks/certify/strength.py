@@ -78,6 +78,8 @@ def bounded(guarded: Guarded, region: Region, strength: Tensor, known: Sequence[
         if not margins.requires_grad:  # what is attacked has no influence
             return Bound(margins.detach().double().amin(1), [])
         relaxation.check(margins)
+        if relaxation.mixes(margins):
+            raise Uncertified("a sample whose answer depends on other samples of its batch")
         lowest = []
         for some in torch.arange(margins.shape[1], device=margins.device).split(AT_ONCE):
             weights = torch.zeros(len(some), *margins.shape, dtype=margins.dtype, device=margins.device)

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from attacks.certify import Certified, Guarded, Uncertified, certified_strength, enumerated_strength
+from attacks.errors import QUOTED, plain
 from attacks.region import Bounds, Range, take
 from attacks.scenario import Scenario, parse
 from harness.engine.drawn import Drawn
 from harness.engine.objective import TaskObjective
 from harness.engine.plan import Work
+from harness.engine.singly import passed_on
 from harness.models.partial_encoding import answered
 from harness.run.schema import Parts
 from harness.tasks import Batch
@@ -74,6 +76,9 @@ def _certificates(
             return certified_strength(guarded(here), inputs, ranges, scenario, most, deadline)
     except Uncertified as reason:
         return str(reason)
+    except Exception as error:  # the model's own code, on tensors that carry bounds
+        passed_on(error)
+        return f"the model raises {type(error).__name__} while it is bounded: {plain(str(error))[:QUOTED]}"
 
 
 def guarded(objective: TaskObjective) -> Guarded:

@@ -151,6 +151,10 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "batch norm that learns": (lambda z: F.batch_norm(z, None, None, training=True), ""),
     "sorting": (lambda z: z.sort(1).values, ""),
     "spread over the batch": (lambda z: z - z.amax(0), "over the samples"),
+    "mean of the batch": (lambda z: (z - z.mean(0)).relu(), "other samples"),
+    "rows of several samples": (lambda z: z.view(-1, 4).relu().view(-1, WIDE), "several rows"),
+    "half precision": (lambda z: z.half().float().relu(), "rounded to float16"),
+    "autocast": (lambda z: torch.autocast("cpu", torch.bfloat16)(F.linear)(z, torch.eye(WIDE)).float(), "bfloat16"),
 }
 
 
@@ -160,6 +164,23 @@ def test_what_is_not_known_is_refused(step: str) -> None:
     function, named = REFUSED[step]
     with pytest.raises(Uncertified, match=named):
         lowest(Mixing(function), 1.0)
+
+
+def test_a_step_in_place_leaves_no_stale_interval() -> None:
+    """The interval of a value must not hold for what it became."""
+
+    def shifted(z: Tensor) -> Tensor:
+        z = z + 0.0
+        z.add_(-3.0)
+        return z.relu() + F.gelu(z)
+
+    model, around = Mixing(shifted), region()
+    bound = lowest(model, 1.0)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        far = {name: x + torch.randn(x.shape, generator=generator) for name, x in around.clean.items()}
+        at = around.project(far, torch.ones(SAMPLES))
+        assert bool((whole(model(around.complete(at))).amin(1).double() >= bound).all())
 
 
 def test_what_the_model_does_not_read_changes_nothing() -> None:
