@@ -179,19 +179,32 @@ def _max_pool(axes: int) -> Callable[..., Tensor]:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Tensor:
-        if ceil_mode or return_indices or set(_each(dilation, axes)) != {1}:
-            raise Uncertified("a max pool with dilation, rounding up or indices")
+        if return_indices or set(_each(dilation, axes)) != {1}:
+            raise Uncertified("a max pool with dilation or indices")
         kernel = _each(kernel_size, axes)
         stride = kernel if stride is None or stride == [] else _each(stride, axes)
-        pads = _each(padding, axes)
-        if any(pads):  # an edge that is repeated adds nothing new to a window that the edge is in
-            z = relaxed.affine(F.pad, z, [side for pad in reversed(pads) for side in (pad, pad)], mode="replicate")
+        pads = [
+            (pad, pad + (_beyond(size, wide, step, pad) if ceil_mode else 0))
+            for size, wide, step, pad in zip(z.shape[-axes:], kernel, stride, _each(padding, axes), strict=True)
+        ]
+        if any(map(any, pads)):  # an edge that is repeated adds nothing new to a window that the edge is in
+            z = relaxed.affine(F.pad, z, [side for pad in reversed(pads) for side in pad], mode="replicate")
         first = z.ndim - axes
         for axis in range(axes):
             z = relaxed.affine(_T.unfold, z, first + axis, kernel[axis], stride[axis])
         return _largest(relaxed, relaxed.affine(torch.flatten, z, -axes))
 
     return rule
+
+
+def _beyond(size: int, kernel: int, stride: int, pad: int) -> int:
+    """How far the last window of a pool whose size is rounded up reaches beyond the padded end; it
+    must begin before the end.
+    """
+    windows = -(-(size + 2 * pad - kernel) // stride) + 1
+    if (windows - 1) * stride >= size + pad:
+        windows -= 1
+    return max(0, (windows - 1) * stride + kernel - size - 2 * pad)
 
 
 def _adaptive_max_pool(axes: int) -> Callable[..., Tensor]:

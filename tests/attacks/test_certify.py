@@ -48,6 +48,8 @@ STEPS: dict[str, Callable[[Tensor], Tensor]] = {
     "attention": lambda z: F.scaled_dot_product_attention(*3 * (z.view(-1, 1, 4, 2),)).flatten(1),
     "max pool 1d": lambda z: F.max_pool1d(z.unsqueeze(1), 3, 2, 1).flatten(1),
     "max pool 2d": lambda z: F.max_pool2d(z.view(-1, 1, 2, 4), 2).flatten(1),
+    "max pool, rounded up": lambda z: F.max_pool1d(z.unsqueeze(1), 3, 2, 1, ceil_mode=True).flatten(1),
+    "max pool 2d, rounded up": lambda z: F.max_pool2d(z.view(-1, 1, 2, 4), (2, 3), 2, ceil_mode=True).flatten(1),
     "adaptive max pool": lambda z: F.adaptive_max_pool1d(z.unsqueeze(1), 3).flatten(1),
     "average pool": lambda z: F.avg_pool1d(z.unsqueeze(1), 2).flatten(1),
     "spectrum": lambda z: (lambda s: s.real.square() + s.imag.square())(
