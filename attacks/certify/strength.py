@@ -16,7 +16,7 @@ from attacks.certify.rules import RULES, SEALED
 from attacks.region import Bounds, Inputs, Region
 from attacks.scenario import Scenario, parse
 
-PASSES = 16  # of a search for a certified strength
+PASSES = 40  # of a search for a certified strength, at most
 CLOSE = 5e-4  # relative; where it ends
 AT_ONCE = 256  # margins of a sample that are bounded together
 NEAREST = 0.03  # of a bracket: how near to its ends a strength is tried
