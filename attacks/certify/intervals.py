@@ -5,7 +5,7 @@ A step that is not known here has no interval; its values are then bounded by li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class Intervals:
         rule = _RULES.get(function)
         if "alpha" in kwargs or (rule is None and function not in MONOTONE):
             return
-        known = [self.of(each) is not None for each in _dependent((args, dict(kwargs)))]
+        known = [self.of(each) is not None for each in dependent((args, dict(kwargs)))]
         if not known or not all(known):
             return
         if rule is not None:
@@ -84,14 +84,21 @@ class Intervals:
         return given
 
 
-def _dependent(given: Any) -> list[Tensor]:
+def dependent(given: Any) -> Iterator[Tensor]:
+    """The tensors among arguments that depend on the inputs."""
     if isinstance(given, Tensor):
-        return [given] if given.requires_grad else []
-    if isinstance(given, dict):
-        return [z for each in given.values() for z in _dependent(each)]
-    if isinstance(given, tuple | list):
-        return [z for each in given for z in _dependent(each)]
-    return []
+        if given.requires_grad:
+            yield given
+    elif isinstance(given, dict):
+        yield from dependent(tuple(given.values()))
+    elif isinstance(given, tuple | list):
+        for each in given:
+            yield from dependent(each)
+
+
+def depends(given: Any) -> bool:
+    """Whether any of these arguments depends on the inputs."""
+    return any(True for _ in dependent(given))
 
 
 def _pair(known: Intervals, z: Any) -> Ends:
@@ -139,20 +146,16 @@ def _around(ends: Ends, centre: Callable[[Tensor], Tensor], radius: Callable[[Te
     return middle - wide, middle + wide
 
 
-def _depends(z: object) -> bool:
-    return isinstance(z, Tensor) and z.requires_grad
-
-
 def _linear(known: Intervals, z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ends | None:
-    if _depends(weight) or _depends(bias):
+    if depends(weight) or depends(bias):
         return None
     return _around(_pair(known, z), lambda m: F.linear(m, weight, bias), lambda r: F.linear(r, weight.abs()))
 
 
 def _product(known: Intervals, a: Tensor, b: Tensor) -> Ends | None:
-    if _depends(a) and _depends(b):
+    if depends(a) and depends(b):
         return None
-    if _depends(a):
+    if depends(a):
         return _around(_pair(known, a), lambda m: m @ b, lambda r: r @ b.abs())
     return _around(_pair(known, b), lambda m: a @ m, lambda r: a.abs() @ r)
 
@@ -161,7 +164,7 @@ def _convolved(function: Any) -> Callable[..., Ends | None]:
     def rule(
         known: Intervals, z: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any, **kw: Any
     ) -> Ends | None:
-        if _depends(weight) or _depends(bias):
+        if depends(weight) or depends(bias):
             return None
         return _around(
             _pair(known, z),
@@ -173,7 +176,7 @@ def _convolved(function: Any) -> Callable[..., Ends | None]:
 
 
 def _normalised(known: Intervals, z: Tensor, *args: Any, **kwargs: Any) -> Ends | None:
-    if _depends(args) or kwargs.get("training") or (len(args) > 4 and args[4]):
+    if depends(args) or kwargs.get("training") or (len(args) > 4 and args[4]):
         return None
     one, other = (F.batch_norm(end, *args, **kwargs) for end in _pair(known, z))
     return torch.minimum(one, other), torch.maximum(one, other)

@@ -9,7 +9,7 @@ step's input comes from backward passes of the same kind, made on the way, in or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from attacks.certify.affine import Affine, Uncertified
-from attacks.certify.intervals import Intervals
+from attacks.certify.intervals import Intervals, dependent, depends
 from attacks.certify.lines import Curve, Lines
 from attacks.certify.reach import Reach
 from attacks.region import Inputs
@@ -106,7 +106,7 @@ class Relaxation(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in self._sealed:
             raise Uncertified(self._sealed[func])
-        if not _depends((args, kwargs)):
+        if not depends((args, kwargs)):
             return func(*args, **kwargs)
         if not torch.is_grad_enabled():
             raise Uncertified(f"values computed without gradients ({_name_of(func)})")
@@ -293,8 +293,8 @@ def _refuse_values(func: Any, result: Any) -> None:
 
 def _refuse_rounding(func: Any, given: Any, result: Any) -> None:
     """Refuse a function whose result has fewer digits than what it was given."""
-    most = max((torch.finfo(each.dtype).eps for each in _tensors(given)), default=1.0)
-    for each in _tensors(result):
+    most = max((torch.finfo(each.dtype).eps for each in dependent(given)), default=1.0)
+    for each in dependent(result):
         if torch.finfo(each.dtype).eps > most:
             raise Uncertified(f"numbers rounded to {str(each.dtype).removeprefix('torch.')} ({_name_of(func)})")
 
@@ -315,22 +315,6 @@ def _flat(result: Any) -> Iterable[Any]:
             yield from _flat(each)
     else:
         yield result
-
-
-def _depends(given: Any) -> bool:
-    return any(True for _ in _tensors(given))
-
-
-def _tensors(given: Any) -> Iterator[Tensor]:
-    """The tensors among arguments that depend on the inputs."""
-    if isinstance(given, Tensor):
-        if given.requires_grad:
-            yield given
-    elif isinstance(given, dict):
-        yield from _tensors(tuple(given.values()))
-    elif isinstance(given, tuple | list):
-        for each in given:
-            yield from _tensors(each)
 
 
 def parts(total: int, most: int) -> list[int]:

@@ -16,14 +16,11 @@ from torch.nn import functional as F
 
 from attacks.certify import lines
 from attacks.certify.affine import Uncertified
+from attacks.certify.intervals import depends
 from attacks.certify.lines import Curve
 from attacks.certify.relaxation import Relaxation
 
 _T: Any = Tensor
-
-
-def _depends(z: object) -> bool:
-    return isinstance(z, Tensor) and z.requires_grad
 
 
 def _curve(curve: Curve) -> Callable[..., Tensor]:
@@ -69,7 +66,7 @@ def _leaky_relu(relaxed: Relaxation, z: Tensor, negative_slope: float = 0.01, in
 
 
 def _power(relaxed: Relaxation, z: Tensor, exponent: Any) -> Tensor:
-    if _depends(exponent) or exponent not in (2, 0.5, -0.5, -1, 1):
+    if depends(exponent) or exponent not in (2, 0.5, -0.5, -1, 1):
         raise Uncertified("a power other than 2, 1/2, -1/2 and -1")
     if exponent == 1:
         return z + 0.0
@@ -78,7 +75,7 @@ def _power(relaxed: Relaxation, z: Tensor, exponent: Any) -> Tensor:
 
 
 def _times(relaxed: Relaxation, x: Any, y: Any) -> Tensor:
-    if not (_depends(x) and _depends(y)):
+    if not (depends(x) and depends(y)):
         return relaxed.affine(torch.mul, x, y)
     return relaxed.curved(x, lines.SQUARE) if x is y else relaxed.product(x, y)
 
@@ -86,7 +83,7 @@ def _times(relaxed: Relaxation, x: Any, y: Any) -> Tensor:
 def _divided(relaxed: Relaxation, x: Any, y: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode is not None:
         raise Uncertified(f"a division rounded by {rounding_mode}")
-    if not _depends(y):
+    if not depends(y):
         return relaxed.affine(torch.div, x, y)
     return _times(relaxed, x, relaxed.curved(y, lines.RECIPROCAL))
 
@@ -96,7 +93,7 @@ def _divided_into(relaxed: Relaxation, y: Tensor, x: Any) -> Tensor:
 
 
 def _matmul(relaxed: Relaxation, x: Tensor, y: Tensor) -> Tensor:
-    if not (_depends(x) and _depends(y)):
+    if not (depends(x) and depends(y)):
         return relaxed.affine(torch.matmul, x, y)
     if x.ndim < 2 or y.ndim < 2:
         raise Uncertified("a product of vectors that both depend on the inputs")
@@ -106,7 +103,7 @@ def _matmul(relaxed: Relaxation, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _linear(relaxed: Relaxation, z: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if not _depends(weight):
+    if not depends(weight):
         return relaxed.affine(F.linear, z, weight, bias)
     product = _matmul(relaxed, z, weight.mT)
     return product if bias is None else product + bias
@@ -114,11 +111,7 @@ def _linear(relaxed: Relaxation, z: Tensor, weight: Tensor, bias: Tensor | None 
 
 def _largest_of_two(relaxed: Relaxation, a: Tensor, b: Tensor) -> Tensor:
     apart = relaxed.affine(torch.sub, b, a)
-    return relaxed.affine(torch.add, a, relaxed.curved(apart, lines.RELU)) if _depends(apart) else torch.maximum(a, b)
-
-
-def _maximum(relaxed: Relaxation, a: Tensor, b: Tensor) -> Tensor:
-    return _largest_of_two(relaxed, a, b)
+    return relaxed.affine(torch.add, a, relaxed.curved(apart, lines.RELU)) if depends(apart) else torch.maximum(a, b)
 
 
 def _minimum(relaxed: Relaxation, a: Tensor, b: Tensor) -> Tensor:
@@ -151,7 +144,7 @@ def _amax(relaxed: Relaxation, z: Tensor, dim: Any = (), keepdim: bool = False) 
 
 def _max(relaxed: Relaxation, z: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if isinstance(dim, Tensor):
-        return _maximum(relaxed, z, dim)
+        return _largest_of_two(relaxed, z, dim)
     if dim is None:
         raise Uncertified("a maximum over the samples of a batch")
     return torch.return_types.max((_amax(relaxed, z, dim, keepdim), torch.zeros(0)))
@@ -283,7 +276,7 @@ def _attention(
     if attn_mask is not None:
         hidden = torch.zeros(()).masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else attn_mask
         scores = relaxed.affine(torch.add, scores, hidden)
-    weights = _softmax(relaxed, scores, -1) if _depends(scores) else scores.softmax(-1)
+    weights = _softmax(relaxed, scores, -1) if depends(scores) else scores.softmax(-1)
     return _matmul(relaxed, weights, value)
 
 
@@ -388,7 +381,7 @@ RULES: dict[Any, Callable[..., Any]] = {
     _T.__rtruediv__: _divided_into,
     **dict.fromkeys((torch.matmul, torch.bmm, torch.mm, _T.matmul, _T.bmm, _T.mm, _T.__matmul__), _matmul),
     F.linear: _linear,
-    **dict.fromkeys((torch.maximum, _T.maximum), _maximum),
+    **dict.fromkeys((torch.maximum, _T.maximum), _largest_of_two),
     **dict.fromkeys((torch.minimum, _T.minimum), _minimum),
     **dict.fromkeys((torch.amax, _T.amax), _amax),
     **dict.fromkeys((torch.max, _T.max), _max),
